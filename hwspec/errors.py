@@ -1,0 +1,74 @@
+"""The error of this package, and the fact every error of the project is built from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+__all__ = ["Finding", "SpecError", "sentence_list"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong with an input: who, what, value, limit, unit, next step.
+
+    Attributes
+    ----------
+    where
+        The place: a file and field, a layer, a command-line option.
+    problem
+        What is wrong there, as a clause that can follow ``where:``.
+    value, limit
+        The offending value and what is allowed, as far as there are such.
+    unit
+        Unit of ``value`` and ``limit`` ("words", "features", ...), or "".
+    next_step
+        What the reader can do about it.
+    """
+
+    where: str
+    problem: str
+    value: object = None
+    limit: object = None
+    unit: str = ""
+    next_step: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.problem}" if self.where else self.problem
+        unit = f" {self.unit}" if self.unit else ""
+        facts = []
+        if self.value is not None:
+            facts.append(f"got {self.value}{unit}")
+        if self.limit is not None:
+            facts.append(f"allowed: {self.limit}{unit}")
+        if facts:
+            text += f" ({'; '.join(facts)})"
+        if self.next_step:
+            text += f". {self.next_step}"
+        return text
+
+
+def sentence_list(findings: Iterable[Finding]) -> str:
+    """All findings as text: one as a plain sentence, several as a numbered list."""
+    lines = [str(finding) for finding in findings]
+    if len(lines) == 1:
+        return lines[0]
+    return f"{len(lines)} problems:\n" + "\n".join(f"  {n}. {line}" for n, line in enumerate(lines, 1))
+
+
+class SpecError(Exception):
+    """A chip specification, chip name or override that cannot be used.
+
+    Attributes
+    ----------
+    findings
+        Everything that is wrong with the input, not only the first problem.
+    exit_code
+        Exit status of the command line for this error: 2, bad input.
+    """
+
+    exit_code = 2
+
+    def __init__(self, *findings: Finding) -> None:
+        self.findings: tuple[Finding, ...] = findings
+        super().__init__(sentence_list(findings))
