@@ -1,0 +1,123 @@
+"""The error tree. Facts are attributes; the sentence is built from them.
+
+The exit codes of the command line follow from the class: 1 proven infeasible, 2 bad input,
+3 undecided, 4 a fault of this program.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hwspec.errors import Finding, SpecError, sentence_list
+
+if TYPE_CHECKING:
+    from mapper.result import FeasibilityReport, Result
+
+__all__ = [
+    "BackendMissingError",
+    "EmitError",
+    "Finding",
+    "InfeasibleError",
+    "MapperError",
+    "NetworkError",
+    "OptionsError",
+    "ShapeError",
+    "SpecError",
+    "UndecidedError",
+    "UnsupportedLayerError",
+    "VerificationError",
+    "sentence_list",
+]
+
+
+class MapperError(Exception):
+    """Root of the errors of this package; `exit_code` is the command line's status for it."""
+
+    exit_code = 4
+
+
+class _InputError(MapperError):
+    """Input that cannot be used: everything that is wrong with it, in `findings`."""
+
+    exit_code = 2
+
+    def __init__(self, *findings: Finding) -> None:
+        self.findings: tuple[Finding, ...] = findings
+        super().__init__(sentence_list(findings))
+
+
+class NetworkError(_InputError):
+    """A network that cannot be read, or that no chip of the family can run."""
+
+
+class UnsupportedLayerError(NetworkError):
+    """An operation no chip of the family has (max pooling, leaky neurons, ...)."""
+
+
+class ShapeError(NetworkError):
+    """Shapes that do not follow from one another."""
+
+
+class OptionsError(_InputError):
+    """Options that contradict one another, the network or the chip."""
+
+
+class BackendMissingError(MapperError):
+    """An optional package is needed and not there.
+
+    Attributes
+    ----------
+    package
+        What is missing.
+    """
+
+    exit_code = 2
+
+    def __init__(self, package: str, needed_for: str, next_step: str) -> None:
+        self.package = package
+        super().__init__(f"{needed_for} needs {package}, which is not installed. {next_step}")
+
+
+class InfeasibleError(MapperError):
+    """The network provably does not fit; `report` says why."""
+
+    exit_code = 1
+
+    def __init__(self, report: FeasibilityReport) -> None:
+        self.report = report
+        super().__init__(report.sentence())
+
+
+class UndecidedError(MapperError):
+    """A limit was hit before a placement was found or excluded.
+
+    Attributes
+    ----------
+    limit
+        The limit that was hit, in words.
+    result
+        The result as far as it got.
+    """
+
+    exit_code = 3
+
+    def __init__(self, limit: str, result: Result) -> None:
+        self.limit = limit
+        self.result = result
+        super().__init__(
+            f"undecided: {limit} was reached before a placement was found or excluded. "
+            "Raise the limit (--time-limit, --work-limit) or leave it out"
+        )
+
+
+class VerificationError(MapperError):
+    """The independent checker rejected a solution of the solver: a fault of this program."""
+
+    def __init__(self, violations: tuple[object, ...]) -> None:
+        self.violations = violations
+        lines = "; ".join(str(violation) for violation in violations)
+        super().__init__(f"the solver's placement failed the independent check: {lines}")
+
+
+class EmitError(MapperError):
+    """A configuration that cannot express the placement."""

@@ -1,0 +1,226 @@
+"""The network as a graph of layers: what every frontend makes and every pass rewrites.
+
+A layer is a convolution (or, before the passes, a linear map) followed by spiking neurons. An edge
+carries the spikes of a *signal* (a layer's or an input's output) to a layer; on the way they may be
+pooled, flattened or scaled. Several edges into one layer add up where their feature ranges overlap
+and concatenate where `feature_offset` sets them apart.
+
+Weights are optional: shapes alone are a network that can be placed and reported on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from mapper.errors import NetworkError, ShapeError
+from mapper.operations import (
+    BatchNorm,
+    Convolution,
+    Dropout,
+    Linear,
+    Neuron,
+    Pair,
+    PathOperation,
+    Pool,
+    Scale,
+    Shape,
+)
+from mapper.wellformed import name_findings, shape_findings
+
+__all__ = ["DvsSettings", "Edge", "Input", "Layer", "Network", "Output"]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One core's worth: a weight operation, what stands behind it, and spiking neurons.
+
+    Attributes
+    ----------
+    name
+        Unique in the network.
+    input_shape
+        What all incoming edges together deliver: the map one spike of input addresses.
+    operation
+        `Convolution`, or `Linear` before the passes.
+    between
+        Batch normalisation, dropout and scaling between operation and neurons, in order.
+    neuron
+        None for a weight layer without neurons, which no chip can run.
+    """
+
+    name: str
+    input_shape: Shape
+    operation: Convolution | Linear
+    between: tuple[BatchNorm | Dropout | Scale, ...] = ()
+    neuron: Neuron | None = field(default_factory=Neuron)
+
+    @property
+    def output_shape(self) -> Shape:
+        """The neuron map, before any pooling.
+
+        Source: ``floor((size - extent + 2 * padding) / stride) + 1`` per axis, Speck Dev Kit
+        Datasheet V1.0, 3.2.4.1.
+        """
+        operation = self.operation
+        if isinstance(operation, Linear):
+            return Shape(operation.out_features, 1, 1)
+        (sy, sx), (py, px), (ey, ex) = operation.stride, operation.padding, operation.extent
+        height = (self.input_shape.height - ey + 2 * py) // sy + 1
+        width = (self.input_shape.width - ex + 2 * px) // sx + 1
+        return Shape(operation.out_features, height, width)
+
+
+@dataclass(frozen=True, slots=True)
+class DvsSettings:
+    """How the sensor stage prepares its events; sizes follow from the input's shape.
+
+    Attributes
+    ----------
+    origin
+        (row, column) of the cut-out, in pooled coordinates.
+    mirror
+        (vertical, horizontal).
+    swap_axes
+        Rows become columns.
+    on_channel, off_channel
+        Polarity gates.
+    """
+
+    origin: Pair = (0, 0)
+    mirror: tuple[bool, bool] = (False, False)
+    swap_axes: bool = False
+    on_channel: bool = True
+    off_channel: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """Where spikes enter. With `dvs` they come from the sensor stage, else from the host.
+
+    The shape is the one before any pooling on the outgoing edges; one feature from the sensor
+    means merged polarities.
+    """
+
+    name: str
+    shape: Shape
+    dvs: DvsSettings | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """Spikes of a signal on their way to a layer.
+
+    Attributes
+    ----------
+    source, target
+        Name of a layer or input; name of a layer.
+    path
+        What happens on the way, in order. After the passes: nothing, or one sum pool.
+    feature_offset
+        Added to the feature index on arrival.
+    delay_steps
+        1 for edges that go to the same or an earlier layer of the network's order, else 0.
+    """
+
+    source: str
+    target: str
+    path: tuple[PathOperation, ...] = ()
+    feature_offset: int = 0
+    delay_steps: int = 0
+
+    @property
+    def pool(self) -> Pool | None:
+        """The pool of the path, if there is one; meaningful after the passes."""
+        return next((step for step in self.path if isinstance(step, Pool)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A signal the user wants to see, and what happens to it on the host."""
+
+    name: str
+    source: str
+    path: tuple[PathOperation, ...] = ()
+
+
+@dataclass(frozen=True)
+class Network:
+    """Layers in the source's order, the edges between them, inputs and outputs.
+
+    Attributes
+    ----------
+    layers
+        The order is the index users see; placement does not depend on it.
+    edges
+        In the source's order; of one source, this is the order of its destinations.
+    notes
+        What was taken for granted while reading the network; reports repeat it.
+
+    Raises
+    ------
+    NetworkError, ShapeError
+        On construction: unknown names, shapes that do not follow, everything at once.
+    """
+
+    name: str
+    inputs: tuple[Input, ...]
+    layers: tuple[Layer, ...]
+    edges: tuple[Edge, ...]
+    outputs: tuple[Output, ...]
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if names := tuple(name_findings(self)):
+            raise NetworkError(*names)
+        if shapes := tuple(shape_findings(self)):
+            raise ShapeError(*shapes)
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Layer]:
+        """Layers by name."""
+        return {layer.name: layer for layer in self.layers}
+
+    @cached_property
+    def index(self) -> Mapping[str, int]:
+        """The index users see, by layer name; the sensor stage does not count."""
+        return {layer.name: n for n, layer in enumerate(self.layers)}
+
+    @cached_property
+    def incoming(self) -> Mapping[str, tuple[Edge, ...]]:
+        """Edges by target layer, in the network's order."""
+        return _grouped(self.edges, (layer.name for layer in self.layers), "target")
+
+    @cached_property
+    def outgoing(self) -> Mapping[str, tuple[Edge, ...]]:
+        """Edges by source signal (layer or input), in the network's order."""
+        return _grouped(self.edges, self.signal_shapes, "source")
+
+    @cached_property
+    def signal_shapes(self) -> Mapping[str, Shape]:
+        """Shape of every input's and layer's output."""
+        shapes = {entry.name: entry.shape for entry in self.inputs}
+        return shapes | {layer.name: layer.output_shape for layer in self.layers}
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether every layer carries weights (a network of shapes alone carries none)."""
+        return all(layer.operation.weight is not None for layer in self.layers)
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether the network went through quantization."""
+        weights = [layer.operation.weight for layer in self.layers]
+        return bool(weights) and all(w is not None and w.dtype.kind == "i" for w in weights)
+
+    def replacing(self, **changes: object) -> Network:
+        """A new network with some fields changed, checked anew."""
+        return replace(self, **changes)  # type: ignore[arg-type]  # dataclasses.replace is not typed
+
+
+def _grouped(edges: Iterable[Edge], keys: Iterable[str], end: str) -> dict[str, tuple[Edge, ...]]:
+    groups: dict[str, list[Edge]] = {key: [] for key in keys}
+    for edge in edges:
+        groups[getattr(edge, end)].append(edge)
+    return {key: tuple(group) for key, group in groups.items()}

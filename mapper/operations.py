@@ -1,0 +1,248 @@
+"""The small vocabulary a network is written in: shapes, weight operations, pools, neurons.
+
+Every class is immutable; arrays are read-only. What an operation computes stands in its docstring,
+and `mapper.sim.network` is the executable form of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "Array",
+    "BatchNorm",
+    "Convolution",
+    "Dropout",
+    "Flatten",
+    "Linear",
+    "Neuron",
+    "Pair",
+    "PathOperation",
+    "Pool",
+    "Scale",
+    "Shape",
+    "same",
+    "shape_after",
+]
+
+Array: TypeAlias = npt.NDArray[np.generic]
+Pair: TypeAlias = tuple[int, int]
+
+
+class Shape(NamedTuple):
+    """Features, height, width: the order of every shape in this project."""
+
+    features: int
+    height: int
+    width: int
+
+    def __str__(self) -> str:
+        return f"{self.features}x{self.height}x{self.width}"
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return self.features * self.height * self.width
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Pooling of spike counts; rows and columns that do not fill a pool do not exist.
+
+    Attributes
+    ----------
+    kind
+        "sum" or "average"; an average is a sum times ``1 / divisor``.
+    size, stride
+        (height, width), each >= 1.
+    divisor
+        What an average divides by; None for the number of values in the pool.
+    """
+
+    kind: Literal["sum", "average"]
+    size: Pair
+    stride: Pair
+    divisor: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Flatten:
+    """Features, rows and columns into one axis, in this order (the width runs fastest)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dropout:
+    """No effect when a network runs: kept only until the passes drop it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Multiplication by one factor."""
+
+    factor: float
+
+
+PathOperation: TypeAlias = Pool | Flatten | Dropout | Scale
+
+
+def _frozen(array: Array | None) -> Array | None:
+    """A read-only copy-free view, so that an object that exists cannot change."""
+    if array is None:
+        return None
+    view = np.asarray(array).view()
+    view.flags.writeable = False
+    return view
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Convolution:
+    """A two-dimensional convolution with zero padding.
+
+    Attributes
+    ----------
+    out_features
+        Number of output features, >= 1.
+    kernel, stride, padding, dilation
+        (height, width).
+    groups
+        Input and output features are cut into this many independent groups.
+    has_bias
+        Whether biases take part. With `bias` given it follows from the values.
+    weight
+        (out_features, in_features / groups, height, width), floating or, after quantization,
+        integer; None for shapes alone.
+    bias
+        (out_features,), or None.
+    """
+
+    out_features: int
+    kernel: Pair
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+    groups: int = 1
+    has_bias: bool = False
+    weight: Array | None = None
+    bias: Array | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weight", _frozen(self.weight))
+        object.__setattr__(self, "bias", _frozen(self.bias))
+
+    @property
+    def extent(self) -> Pair:
+        """Rows and columns the kernel spans, dilation included."""
+        return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation, strict=True))  # type: ignore[return-value]  # two by construction
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Linear:
+    """A dense map of a flattened signal.
+
+    Attributes
+    ----------
+    out_features
+        Number of outputs, >= 1.
+    has_bias
+        Whether biases take part.
+    weight
+        (out_features, in_features), or None for shapes alone.
+    bias
+        (out_features,), or None.
+    """
+
+    out_features: int
+    has_bias: bool = False
+    weight: Array | None = None
+    bias: Array | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weight", _frozen(self.weight))
+        object.__setattr__(self, "bias", _frozen(self.bias))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchNorm:
+    """Batch normalisation at inference: ``(x - mean) / sqrt(variance + epsilon) * scale + shift``.
+
+    All arrays have shape (features,), or are all None for shapes alone.
+    """
+
+    mean: Array | None = None
+    variance: Array | None = None
+    scale: Array | None = None
+    shift: Array | None = None
+    epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "variance", "scale", "shift"):
+            object.__setattr__(self, name, _frozen(getattr(self, name)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Neuron:
+    """Integrate-and-fire neurons without leak.
+
+    Attributes
+    ----------
+    threshold
+        A neuron at or above it spikes. One number, or an array (features,).
+    minimum
+        Lower bound of the potential, or None for no bound (-32768 after quantization).
+    reset
+        What a spike does to the potential: "subtract" the threshold, or "zero".
+    spike_mode
+        "multi": as many spikes a step as thresholds fit; "single": at most one.
+    initial_potential
+        (features, height, width) at the start, or None for zeros.
+    """
+
+    threshold: float | int | Array = 1.0
+    minimum: float | int | None = None
+    reset: Literal["subtract", "zero"] = "subtract"
+    spike_mode: Literal["multi", "single"] = "multi"
+    initial_potential: Array | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.threshold, np.ndarray):
+            object.__setattr__(self, "threshold", _frozen(self.threshold))
+        object.__setattr__(self, "initial_potential", _frozen(self.initial_potential))
+
+
+def shape_after(shape: Shape, path: Iterable[PathOperation]) -> Shape:
+    """Shape of a signal after the operations of an edge's path.
+
+    Raises
+    ------
+    ValueError
+        A pool is larger than its map; the message says which.
+    """
+    for step in path:
+        if isinstance(step, Pool):
+            height = (shape.height - step.size[0]) // step.stride[0] + 1
+            width = (shape.width - step.size[1]) // step.stride[1] + 1
+            if shape.height < step.size[0] or shape.width < step.size[1]:
+                size = f"{step.size[0]}x{step.size[1]}"
+                raise ValueError(f"a pool of {size} leaves nothing of a map of {shape.height}x{shape.width}")
+            shape = Shape(shape.features, height, width)
+        elif isinstance(step, Flatten):
+            shape = Shape(shape.size, 1, 1)
+    return shape
+
+
+def same(left: object, right: object) -> bool:
+    """Whether two networks, or parts of them, are equal in every field and every array value."""
+    if isinstance(left, np.ndarray) or isinstance(right, np.ndarray):
+        return np.array_equal(np.asarray(left), np.asarray(right))
+    if type(left) is not type(right):
+        return False
+    if is_dataclass(left) and not isinstance(left, type):
+        return all(same(getattr(left, f.name), getattr(right, f.name)) for f in fields(left))
+    if isinstance(left, tuple) and isinstance(right, tuple):
+        return len(left) == len(right) and all(map(same, left, right))
+    return left == right

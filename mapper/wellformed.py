@@ -1,0 +1,121 @@
+"""What must hold for a network to exist at all: names, shapes and feature ranges that follow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mapper.errors import Finding
+from mapper.operations import Convolution, shape_after
+
+if TYPE_CHECKING:
+    from mapper.network import Layer, Network
+
+__all__ = ["name_findings", "shape_findings"]
+
+
+def name_findings(network: Network) -> Iterator[Finding]:
+    seen: set[str] = set()
+    if not network.layers:
+        yield Finding(network.name, "the network has no layer", next_step="Give it at least one weight layer")
+    for kind, entry in [("input", i) for i in network.inputs] + [("layer", n) for n in network.layers]:
+        if not entry.name:
+            yield Finding(network.name, f"an {kind} has an empty name")
+        if entry.name in seen:
+            yield Finding(f"{kind} {entry.name}", "the name is used twice", next_step="Rename one of them")
+        seen.add(entry.name)
+    layers = {layer.name for layer in network.layers}
+    for edge in network.edges:
+        if edge.source not in seen:
+            yield Finding(f"edge {edge.source} -> {edge.target}", "no layer or input has this source's name")
+        if edge.target not in layers:
+            yield Finding(f"edge {edge.source} -> {edge.target}", "no layer has this target's name")
+    for output in network.outputs:
+        if output.source not in seen:
+            yield Finding(f"output {output.name}", "no layer or input has its source's name", output.source)
+    fed = {edge.target for edge in network.edges}
+    for layer in network.layers:
+        if layer.name not in fed:
+            yield Finding(f"layer {layer.name}", "nothing feeds it", next_step="Connect it or remove it")
+    if not network.outputs:
+        yield Finding(network.name, "the network has no output", next_step="Name at least one output layer")
+
+
+def shape_findings(network: Network) -> Iterator[Finding]:
+    for entry in network.inputs:
+        if min(entry.shape) < 1:
+            yield Finding(f"input {entry.name}", "sizes must be positive", entry.shape, ">= 1")
+    broken = False
+    for layer in network.layers:
+        for finding in _layer_findings(layer):
+            broken = True
+            yield finding
+    if not broken:
+        yield from _edge_findings(network)
+
+
+def _layer_findings(layer: Layer) -> Iterator[Finding]:
+    where, operation, c = f"layer {layer.name}", layer.operation, layer.input_shape.features
+    if min(layer.input_shape) < 1:
+        yield Finding(where, "sizes of the input must be positive", layer.input_shape, ">= 1")
+        return
+    if operation.out_features < 1:
+        yield Finding(where, "a layer needs output features", operation.out_features, ">= 1", "features")
+        return
+    expected: tuple[int, ...] = (operation.out_features, c)
+    if isinstance(operation, Convolution):
+        if min(*operation.kernel, *operation.stride, *operation.dilation, operation.groups) < 1:
+            yield Finding(where, "kernel, stride, dilation and groups must be positive", limit=">= 1")
+            return
+        if min(operation.padding) < 0:
+            yield Finding(where, "padding must not be negative", operation.padding, ">= 0")
+            return
+        if c % operation.groups or operation.out_features % operation.groups:
+            problem = f"{operation.groups} groups do not divide {c} input and {operation.out_features} output"
+            yield Finding(where, f"{problem} features")
+            return
+        expected = (operation.out_features, c // operation.groups, *operation.kernel)
+        if min(layer.output_shape) < 1:
+            extent = f"{operation.extent[0]}x{operation.extent[1]}"
+            size = f"{layer.input_shape.height}x{layer.input_shape.width}"
+            yield Finding(where, f"a kernel of {extent} leaves nothing of a map of {size}")
+    elif layer.input_shape[1:] != (1, 1):
+        yield Finding(where, "a linear layer needs a flattened input", layer.input_shape)
+    if operation.weight is not None and operation.weight.shape != expected:
+        yield Finding(where, "the weights have another shape", operation.weight.shape, expected)
+    if operation.bias is not None and operation.bias.shape != (operation.out_features,):
+        yield Finding(where, "the biases have another shape", operation.bias.shape, (operation.out_features,))
+    neuron = layer.neuron
+    if neuron is None:
+        return
+    if isinstance(neuron.threshold, np.ndarray) and neuron.threshold.shape != (operation.out_features,):
+        yield Finding(where, "thresholds per feature", neuron.threshold.shape, (operation.out_features,))
+    state = neuron.initial_potential
+    if state is not None and state.shape != layer.output_shape:
+        yield Finding(where, "initial potentials have another shape", state.shape, layer.output_shape)
+
+
+def _edge_findings(network: Network) -> Iterator[Finding]:
+    signals = network.signal_shapes
+    for edge in network.edges:
+        where, target = f"edge {edge.source} -> {edge.target}", network.by_name[edge.target].input_shape
+        try:
+            arriving = shape_after(signals[edge.source], edge.path)
+        except ValueError as error:
+            yield Finding(where, str(error))
+            continue
+        if edge.feature_offset < 0 or edge.feature_offset + arriving.features > target.features:
+            span = f"{edge.feature_offset}..{edge.feature_offset + arriving.features - 1}"
+            yield Finding(where, "features beyond the target's input", span, f"0..{target.features - 1}")
+        if arriving[1:] != target[1:]:
+            got, wanted = (f"{s.height}x{s.width}" for s in (arriving, target))
+            yield Finding(where, "the map that arrives has another size than the target's input", got, wanted)
+        if edge.delay_steps < 0:
+            yield Finding(where, "a delay must not be negative", edge.delay_steps, ">= 0", "steps")
+    for output in network.outputs:
+        try:
+            shape_after(signals[output.source], output.path)
+        except ValueError as error:
+            yield Finding(f"output {output.name}", str(error))
