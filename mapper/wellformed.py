@@ -17,6 +17,7 @@ __all__ = ["name_findings", "shape_findings"]
 
 
 def name_findings(network: Network) -> Iterator[Finding]:
+    """Names that are empty, used twice or unknown, layers nothing feeds, nothing to run."""
     seen: set[str] = set()
     if not network.layers:
         yield Finding(network.name, "the network has no layer", next_step="Give it at least one weight layer")
@@ -44,6 +45,7 @@ def name_findings(network: Network) -> Iterator[Finding]:
 
 
 def shape_findings(network: Network) -> Iterator[Finding]:
+    """Sizes, array shapes and feature ranges that do not follow from one another."""
     for entry in network.inputs:
         if min(entry.shape) < 1:
             yield Finding(f"input {entry.name}", "sizes must be positive", entry.shape, ">= 1")

@@ -1,0 +1,161 @@
+"""What a user may ask of a placement, beyond network and chip."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from hwspec.errors import Finding
+from mapper.errors import OptionsError
+
+if TYPE_CHECKING:
+    from hwspec.schema import ChipSpec
+    from mapper.network import Network
+
+__all__ = ["LayerReference", "SolveOptions", "natural_key", "resolve", "resolve_layer"]
+
+LayerReference: TypeAlias = str | int
+
+
+@dataclass(frozen=True, slots=True)
+class SolveOptions:
+    """Requests to the solver; the defaults ask for nothing.
+
+    Attributes
+    ----------
+    pins
+        (layer, core id) pairs: the layer must be on that core.
+    forbidden_cores
+        Core ids that stay empty.
+    objective
+        "capacity": fewest cores, then least `capacity_bits` taken. "headroom": fewest cores, then
+        the largest least free share over used cores and their memories, then least capacity.
+    monitors
+        Layers whose spikes are read; None for the network's outputs.
+    readout
+        Layer that feeds the readout stage, or None.
+    readout_monitor
+        Read the readout stage itself; on the chips that have it this silences spike monitors.
+    time_limit_s
+        Wall-clock limit in seconds, > 0, or None. Voids the promise of equal bytes.
+    work_limit
+        Limit in the solver's deterministic time, > 0, or None.
+    workers
+        Threads of the solver, >= 1.
+    seed
+        Seed of the solver, >= 0; the placement does not depend on it.
+    """
+
+    pins: tuple[tuple[LayerReference, int], ...] = ()
+    forbidden_cores: tuple[int, ...] = ()
+    objective: Literal["capacity", "headroom"] = "capacity"
+    monitors: tuple[LayerReference, ...] | None = None
+    readout: LayerReference | None = None
+    readout_monitor: bool = False
+    time_limit_s: float | None = None
+    work_limit: float | None = None
+    workers: int = 1
+    seed: int = 0
+
+
+def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Sort key under which conv2 stands before conv10; equal only for equal names."""
+    parts = tuple(
+        (0, int(part), part) if part.isdecimal() and part.isascii() else (1, 0, part)
+        for part in re.split(r"([0-9]+)", name)
+    )
+    return (*parts, (2, 0, name))
+
+
+def resolve_layer(network: Network, reference: LayerReference) -> str:
+    """Name of the layer a user means: a name, or an index (negative from the end).
+
+    Raises
+    ------
+    OptionsError
+        There is no such layer; the message lists close names or the range of indexes.
+    """
+    text = str(reference)
+    if not isinstance(reference, int) and text in network.index:
+        return text
+    count = len(network.layers)
+    if re.fullmatch(r"-?[0-9]+", text) and len(text) < 12:
+        number = int(text)
+        if -count <= number < count:
+            return network.layers[number].name
+        raise OptionsError(Finding(f"layer {text}", "index out of range", number, f"{-count}..{count - 1}"))
+    close = get_close_matches(text, network.index, n=3)
+    hint = (
+        f"Did you mean {' or '.join(close)}?" if close else f"Layers: {', '.join(list(network.index)[:20])}"
+    )
+    raise OptionsError(Finding(f"layer {text}", f"{network.name} has no layer of that name", next_step=hint))
+
+
+def resolve(options: SolveOptions, network: Network, chip: ChipSpec) -> SolveOptions:
+    """Options with every layer reference turned into a name, checked against network and chip.
+
+    Raises
+    ------
+    OptionsError
+        Unknown layers or cores, contradicting pins, limits out of range: everything at once.
+    """
+    findings: list[Finding] = []
+
+    def name_of(option: str, reference: LayerReference) -> str:
+        try:
+            return resolve_layer(network, reference)
+        except OptionsError as error:
+            findings.extend(replace(f, where=f"{option}: {f.where}") for f in error.findings)
+            return str(reference)
+
+    pins = tuple(dict.fromkeys((name_of("--pin", layer), core) for layer, core in options.pins))
+    forbidden = tuple(sorted(set(options.forbidden_cores)))
+    monitors = options.monitors
+    if monitors is not None:
+        monitors = tuple(dict.fromkeys(name_of("--monitor", layer) for layer in monitors))
+    readout = options.readout
+    if readout is not None:
+        readout = name_of("--readout", readout)
+    findings.extend(_core_findings(pins, forbidden, chip))
+    findings.extend(_limit_findings(options))
+    if findings:
+        raise OptionsError(*findings)
+    return replace(
+        options, pins=tuple(sorted(pins)), forbidden_cores=forbidden, monitors=monitors, readout=readout
+    )
+
+
+def _core_findings(
+    pins: Iterable[tuple[str, int]], forbidden: tuple[int, ...], chip: ChipSpec
+) -> Iterable[Finding]:
+    allowed = f"0..{chip.core_count - 1}"
+    by_layer: dict[str, int] = {}
+    by_core: dict[int, str] = {}
+    for layer, core in pins:
+        where = f"--pin {layer}={core}"
+        if not 0 <= core < chip.core_count:
+            yield Finding(where, f"{chip.name} has no such core", core, allowed)
+        elif core in forbidden:
+            yield Finding(where, "the core is also forbidden", core, next_step="Drop one of the two")
+        if by_layer.setdefault(layer, core) != core:
+            yield Finding(where, f"the layer is also pinned to core {by_layer[layer]}")
+        if by_core.setdefault(core, layer) != layer:
+            yield Finding(where, f"the core is also taken by pinned layer {by_core[core]}")
+    for core in forbidden:
+        if not 0 <= core < chip.core_count:
+            yield Finding("--forbid", f"{chip.name} has no such core", core, allowed)
+
+
+def _limit_findings(options: SolveOptions) -> Iterable[Finding]:
+    for name, value in (("--time-limit", options.time_limit_s), ("--work-limit", options.work_limit)):
+        if value is not None and not 0 < value < float("inf"):
+            yield Finding(name, "a limit must be a positive number", value, "> 0")
+    if not 1 <= options.workers <= 1024:
+        yield Finding("--workers", "number of solver threads", options.workers, "1..1024")
+    if not 0 <= options.seed < 2**31:
+        yield Finding("--seed", "seed of the solver", options.seed, f"0..{2**31 - 1}")
+    if options.objective not in ("capacity", "headroom"):
+        yield Finding("--objective", "unknown objective", options.objective, "capacity or headroom")
