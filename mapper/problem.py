@@ -1,0 +1,233 @@
+"""Networks, chip and options as one validated object, with the indexes a solver needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from hwspec.schema import ChipSpec, CoreSpec
+from mapper.demand import CoreDemand, LayerDemand, Shortfall, layer_demands, shortfalls
+from mapper.network import DvsSettings, Edge, Input, Network
+from mapper.operations import Pair, Shape, shape_after
+from mapper.options import SolveOptions, natural_key
+from mapper.rules import Rule
+from mapper.solution import DvsStage
+
+__all__ = ["ChipFault", "CoreClass", "Problem"]
+
+
+@dataclass(frozen=True, slots=True)
+class CoreClass:
+    """Cores that are interchangeable in this problem: same memories, same limits, same requests.
+
+    Attributes
+    ----------
+    core
+        What each of them offers.
+    core_ids
+        Ascending.
+    pinned_layer
+        (network, layer) that must take the one core of this class, or None.
+    """
+
+    core: CoreSpec
+    core_ids: tuple[int, ...]
+    pinned_layer: tuple[int, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChipFault:
+    """A rule that the networks break on this chip wherever their layers go.
+
+    Attributes
+    ----------
+    layers
+        Names of the layers concerned.
+    demand, bound, terms
+        As in `mapper.demand.Shortfall`.
+    """
+
+    rule: Rule
+    layers: tuple[str, ...]
+    demand: int | str
+    bound: int | str
+    terms: str
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is to be placed where, and under which requests; layer references are names.
+
+    Raises
+    ------
+    NetworkError
+        On construction of `demands`: a network is not in normal form.
+    """
+
+    networks: tuple[Network, ...]
+    chip: ChipSpec
+    options: SolveOptions
+
+    @cached_property
+    def demands(self) -> tuple[LayerDemand, ...]:
+        """Demand of every layer, network by network, in the networks' orders."""
+        readout = self.options.readout
+        name = None if readout is None else str(readout)
+        return tuple(d for n, net in enumerate(self.networks) for d in layer_demands(net, n, name))
+
+    @cached_property
+    def by_name(self) -> tuple[int, ...]:
+        """Indexes of `demands` in natural order of the layers' names: the canonical order."""
+        keys = [(natural_key(demand.layer), demand.network) for demand in self.demands]
+        return tuple(sorted(range(len(keys)), key=keys.__getitem__))
+
+    @cached_property
+    def classes(self) -> tuple[CoreClass, ...]:
+        """Core classes by smallest core id; forbidden cores left out, pinned ones on their own."""
+        forbidden = set(self.options.forbidden_cores)
+        pinned = {core: str(layer) for layer, core in self.options.pins}
+        found = []
+        for entry in self.chip.core_classes:
+            free = tuple(core for core in entry.core_ids if core not in forbidden and core not in pinned)
+            if free:
+                found.append(CoreClass(entry.core, free))
+            found += [CoreClass(entry.core, (c,), (0, pinned[c])) for c in entry.core_ids if c in pinned]
+        return tuple(sorted(found, key=lambda entry: entry.core_ids))
+
+    @cached_property
+    def _shortfall_table(self) -> dict[CoreDemand, tuple[tuple[Shortfall, ...], ...]]:
+        distinct = {demand.core for demand in self.demands}
+        by_core: dict[tuple[CoreDemand, CoreSpec], tuple[Shortfall, ...]] = {}
+        for demand in distinct:
+            for core in {entry.core for entry in self.classes}:
+                by_core[demand, core] = shortfalls(demand, core, self.chip)
+        return {d: tuple(by_core[d, entry.core] for entry in self.classes) for d in distinct}
+
+    def shortfalls(self, layer: int) -> tuple[tuple[Shortfall, ...], ...]:
+        """Per core class, what keeps the layer (an index of `demands`) off it; pins not counted."""
+        return self._shortfall_table[self.demands[layer].core]
+
+    @cached_property
+    def candidates(self) -> tuple[tuple[int, ...], ...]:
+        """Per layer, the core classes (indexes of `classes`) that may hold it, pins included."""
+        pinned = {entry.pinned_layer: k for k, entry in enumerate(self.classes) if entry.pinned_layer}
+        unpinned = frozenset(k for k, entry in enumerate(self.classes) if entry.pinned_layer is None)
+        fits = {
+            demand: tuple(k for k, lacks in enumerate(row) if not lacks)
+            for demand, row in self._shortfall_table.items()
+        }
+        free = {demand: tuple(k for k in row if k in unpinned) for demand, row in fits.items()}
+        result = []
+        for demand in self.demands:
+            pin = pinned.get((demand.network, demand.layer))
+            if pin is None:
+                result.append(free[demand.core])
+            else:
+                result.append((pin,) if pin in fits[demand.core] else ())
+        return tuple(result)
+
+    @cached_property
+    def dvs_edges(self) -> tuple[tuple[int, Input, Edge], ...]:
+        """(network, input, edge) of every destination of the sensor stage."""
+        return tuple(
+            (n, entry, edge)
+            for n, network in enumerate(self.networks)
+            for entry in network.inputs
+            if entry.dvs is not None
+            for edge in network.outgoing[entry.name]
+        )
+
+    @cached_property
+    def dvs_stage(self) -> DvsStage | None:
+        """The stage's setting as its first consumer wants it; None without a sensor input."""
+        for _, entry, edge in self.dvs_edges:
+            if entry.dvs is not None:
+                return _stage(entry.dvs, entry.shape, edge)
+        return None
+
+    @cached_property
+    def monitored(self) -> tuple[tuple[int, str], ...]:
+        """(network, layer) of the signals to be read; outputs unless the options name others."""
+        if self.options.readout_monitor and self.options.monitors is None:
+            return ()
+        if self.options.monitors is not None:
+            return tuple((0, str(layer)) for layer in self.options.monitors)
+        return tuple(
+            dict.fromkeys(
+                (n, output.source)
+                for n, network in enumerate(self.networks)
+                for output in network.outputs
+                if output.source in network.by_name
+            )
+        )
+
+    @cached_property
+    def faults(self) -> tuple[ChipFault, ...]:
+        """Rules broken wherever the layers go: sensor stage, readout, monitors."""
+        return (*_dvs_faults(self), *_readout_faults(self), *_monitor_faults(self))
+
+
+def _stage(settings: DvsSettings, shape: Shape, edge: Edge) -> DvsStage:
+    pooling = edge.pool.size if edge.pool else (1, 1)
+    seen = shape_after(shape, edge.path)
+    size: Pair = (seen.width, seen.height) if settings.swap_axes else (seen.height, seen.width)
+    (oy, ox), gates = settings.origin, (settings.on_channel, settings.off_channel)
+    cut = (oy + size[0] - 1, ox + size[1] - 1)
+    merge = shape.features == 1
+    return DvsStage(merge, pooling, (oy, ox), cut, settings.mirror, settings.swap_axes, gates)
+
+
+def _dvs_faults(problem: Problem) -> Iterator[ChipFault]:
+    edges, stage = problem.dvs_edges, problem.chip.input
+    if not edges:
+        return
+    targets = tuple(edge.target for _, _, edge in edges)
+    if stage is None:
+        yield ChipFault(
+            Rule.DVS_STAGE, targets, "a sensor input", "none", f"{problem.chip.name} has no sensor"
+        )
+        return
+    settings = {_stage(entry.dvs or DvsSettings(), entry.shape, edge) for _, entry, edge in edges}
+    if len(settings) > 1:
+        terms = "pool and cut-out must be the same for all layers the sensor feeds"
+        yield ChipFault(Rule.DVS_STAGE, targets, len(settings), 1, terms)
+    for _, entry, edge in edges:
+        wanted, layers = _stage(entry.dvs or DvsSettings(), entry.shape, edge), (edge.target,)
+        pool = edge.pool
+        if pool and (pool.size != pool.stride or not set(pool.size) <= set(stage.poolings)):
+            bound = f"per axis one of {', '.join(map(str, stage.poolings))}, stride = size"
+            yield ChipFault(Rule.DVS_STAGE, layers, "x".join(map(str, pool.size)), bound, "sensor pooling")
+            continue
+        room = (stage.height // wanted.pooling[0], stage.width // wanted.pooling[1])
+        if wanted.cut[0] >= room[0] or wanted.cut[1] >= room[1]:
+            need = f"{wanted.cut[0] + 1}x{wanted.cut[1] + 1}"
+            yield ChipFault(
+                Rule.DVS_STAGE, layers, need, f"{room[0]}x{room[1]}", "cut-out of the pooled sensor"
+            )
+        if entry.shape.features > stage.features:
+            terms = "features of the sensor input: one per polarity"
+            yield ChipFault(Rule.DVS_STAGE, layers, entry.shape.features, stage.features, terms)
+        if edge.feature_offset and not problem.chip.routing.feature_shift:
+            yield ChipFault(Rule.FEATURE_SHIFT, layers, edge.feature_offset, 0, "sensor destination")
+    if len(edges) > stage.fan_out:
+        yield ChipFault(Rule.DVS_FAN_OUT, targets, len(edges), stage.fan_out, "layers the sensor feeds")
+
+
+def _readout_faults(problem: Problem) -> Iterator[ChipFault]:
+    readout = problem.options.readout
+    wanted = readout is not None or problem.options.readout_monitor
+    layers = () if readout is None else (str(readout),)
+    if wanted and problem.chip.readout is None:
+        yield ChipFault(Rule.READOUT, layers, 1, 0, f"{problem.chip.name} has no readout stage")
+    elif problem.options.readout_monitor and readout is None:
+        yield ChipFault(Rule.READOUT, (), 0, 1, "a readout monitor needs a layer that feeds the readout")
+
+
+def _monitor_faults(problem: Problem) -> Iterator[ChipFault]:
+    names = tuple(layer for _, layer in problem.monitored)
+    rule, bound = problem.chip.monitor, problem.chip.monitor.cores_max
+    if bound is not None and len(names) > bound:
+        yield ChipFault(Rule.MONITOR, names, len(names), bound, "monitored cores")
+    if problem.options.readout_monitor and names and rule.excludes_readout_monitor:
+        yield ChipFault(Rule.MONITOR, names, len(names), 0, "the readout monitor silences spike monitors")
