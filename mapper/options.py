@@ -13,7 +13,6 @@ from mapper.errors import OptionsError
 
 if TYPE_CHECKING:
     from hwspec.schema import ChipSpec
-
     from mapper.network import Network
 
 __all__ = ["LayerReference", "SolveOptions", "natural_key", "resolve", "resolve_layer"]
