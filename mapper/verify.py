@@ -1,4 +1,4 @@
-"""The checker: does this solution put these networks on this chip, as the options ask?
+"""The checker of a solution: networks, chip and options against what was decided.
 
 Plain loops over the solution, its own arithmetic from the raw formulas, no solver, and none of the
 indexes the solver works with. This is the one intended second copy of the rules.

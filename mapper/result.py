@@ -1,0 +1,270 @@
+"""What a solve gives back: status, placement, or the reason why there is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict
+
+from hwspec.errors import Finding
+from hwspec.schema import ChipSpec
+from mapper.errors import InfeasibleError, OptionsError, UndecidedError
+from mapper.network import Network
+from mapper.options import LayerReference, SolveOptions, resolve_layer
+from mapper.rules import Rule
+from mapper.solution import LayerPart, Solution
+
+__all__ = ["CoreUse", "FeasibilityReport", "HallSet", "Result", "Statistics", "Status", "Unmet"]
+
+ReportNature: TypeAlias = Literal["capacity", "count", "routing", "structural", "undecided"]
+
+
+class Status(StrEnum):
+    """How far the solver got."""
+
+    OPTIMAL = "optimal"
+    FEASIBLE = "feasible"
+    INFEASIBLE = "infeasible"
+    UNDECIDED = "undecided"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Unmet(_Record):
+    """One requirement no core (or not the chip) meets.
+
+    Attributes
+    ----------
+    rule, code
+        Name and stable code of the rule.
+    layers
+        Who asks.
+    cores
+        The cores that come nearest; empty where the chip as a whole is meant.
+    demand, bound, gap, unit, terms
+        What is asked, what there is, the difference, in what unit, and how the demand comes about.
+    """
+
+    rule: str
+    code: str
+    layers: tuple[str, ...]
+    cores: tuple[int, ...]
+    demand: int | str
+    bound: int | str
+    gap: int | None
+    unit: str
+    terms: str
+    sentence: str
+
+
+class HallSet(_Record):
+    """Layers that compete for too few cores: the certificate of a matching conflict.
+
+    Attributes
+    ----------
+    layers, cores
+        All that these layers can use are these cores, and ``len(layers) > len(cores)``.
+    reason
+        Why they can use no others.
+    """
+
+    layers: tuple[str, ...]
+    cores: tuple[int, ...]
+    reason: str
+    sentence: str
+
+
+class CoreUse(_Record):
+    """Words a core offers and words taken from it; `layer` is None for an empty core."""
+
+    core: int
+    layer: str | None
+    kernel_words: tuple[int, int]
+    neuron_words: tuple[int, int]
+    bias_words: tuple[int, int]
+
+
+class FeasibilityReport(_Record):
+    """Why a network does not fit, by how much, and on which facts that rests.
+
+    Attributes
+    ----------
+    nature
+        "structural" where a value is outside this chip's limits, else "capacity", "count",
+        "routing", or "undecided".
+    unmet
+        Requirements that cannot be met whatever else is decided.
+    certificate
+        Groups of layers that compete for too few cores.
+    assumed_facts
+        Facts of the chip that no source states and this verdict may rest on.
+    chip_hash
+        SHA-256 of the chip's specification.
+    """
+
+    schema_version: Literal[1] = 1
+    status: Status
+    nature: ReportNature
+    chip: str
+    chip_hash: str
+    unmet: tuple[Unmet, ...] = ()
+    certificate: tuple[HallSet, ...] = ()
+    assumed_facts: tuple[str, ...] = ()
+    limit: str | None = None
+
+    def sentences(self) -> tuple[str, ...]:
+        """One sentence for each thing that stands in the way."""
+        told = tuple(entry.sentence for entry in (*self.unmet, *self.certificate))
+        if not told and self.limit:
+            return (f"Undecided: {self.limit} was reached.",)
+        return told
+
+    def sentence(self) -> str:
+        """The whole report as text."""
+        return " ".join(self.sentences())
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Where the time went; never part of a placement file.
+
+    Attributes
+    ----------
+    wall_s, deterministic_time
+        Seconds in the solver, model building included; the solver's own repeatable measure of work.
+    variables, constraints
+        Size of the model at its last stage.
+    solves
+        Number of solver calls.
+    """
+
+    wall_s: float
+    deterministic_time: float
+    variables: int
+    constraints: int
+    solves: int
+    interrupted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Outcome of a solve. A solution that stands here has passed the checker.
+
+    Attributes
+    ----------
+    networks
+        As placed: after the passes.
+    solution
+        None unless the status is OPTIMAL or FEASIBLE.
+    report
+        None unless the status is INFEASIBLE or UNDECIDED.
+    """
+
+    status: Status
+    networks: tuple[Network, ...]
+    chip: ChipSpec
+    options: SolveOptions
+    solution: Solution | None
+    report: FeasibilityReport | None
+    statistics: Statistics
+
+    def find_chip_layer(self, layer: LayerReference, network: int = 0) -> int:
+        """The core on which a layer lives.
+
+        Parameters
+        ----------
+        layer
+            Name, or index as users count: in the network's order, without the sensor stage,
+            negative from the end.
+        network
+            Index of the network.
+
+        Raises
+        ------
+        OptionsError
+            There is no such layer, or it lives on several cores.
+        InfeasibleError, UndecidedError
+            There is no placement.
+        """
+        solution = self.require()
+        name = resolve_layer(self.networks[network], layer)
+        body = LayerPart(network, name)
+        cores = [placement.core for placement in solution.placements if placement.body == body]
+        if len(cores) != 1:
+            raise OptionsError(Finding(f"layer {name}", "lives on several cores", cores))
+        return cores[0]
+
+    def require(self) -> Solution:
+        """The solution, or the reason why there is none as an error.
+
+        Raises
+        ------
+        InfeasibleError, UndecidedError
+        """
+        if self.solution is not None:
+            return self.solution
+        if self.status is Status.INFEASIBLE and self.report is not None:
+            raise InfeasibleError(self.report)
+        limit = self.report.limit if self.report and self.report.limit else "a limit"
+        raise UndecidedError(limit, self)
+
+    def core_use(self) -> tuple[CoreUse, ...]:
+        """Per core, the layer on it and (taken, offered) words of each memory."""
+        from mapper.demand import layer_demands
+
+        solution = self.require()
+        demands = {
+            (d.network, d.layer): d.core
+            for n, network in enumerate(self.networks)
+            for d in layer_demands(network, n, None)
+        }
+        bodies = {placement.core: placement.body for placement in solution.placements}
+        uses = []
+        for core_id, core in enumerate(self.chip.cores):
+            body = bodies.get(core_id)
+            demand = demands[body.network, body.layer] if isinstance(body, LayerPart) else None
+            uses.append(
+                CoreUse(
+                    core=core_id,
+                    layer=body.layer if isinstance(body, LayerPart) else None,
+                    kernel_words=(demand.kernel_words if demand else 0, core.kernel_words),
+                    neuron_words=(demand.neuron_words if demand else 0, core.neuron_words),
+                    bias_words=(demand.bias_words if demand else 0, core.bias_words),
+                )
+            )
+        return tuple(uses)
+
+    def placement_record(self) -> dict[str, Any]:
+        """The placement as plain data: the content of ``placement.json``, without times or paths."""
+        from mapper.record import placement_record
+
+        return placement_record(self)
+
+
+def unmet(
+    rule: Rule,
+    layers: tuple[str, ...],
+    cores: tuple[int, ...],
+    demand: int | str,
+    bound: int | str,
+    terms: str,
+    sentence: str,
+) -> Unmet:
+    """An `Unmet` with code, unit and gap filled in."""
+    gap = demand - bound if isinstance(demand, int) and isinstance(bound, int) else None
+    return Unmet(
+        rule=rule.name.lower(),
+        code=rule.code,
+        layers=layers,
+        cores=cores,
+        demand=demand,
+        bound=bound,
+        gap=gap,
+        unit=rule.value.unit,
+        terms=terms,
+        sentence=sentence,
+    )

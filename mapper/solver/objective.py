@@ -1,0 +1,72 @@
+"""The stages of the objective, each an integer expression, and the exact shares of headroom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from math import prod
+
+from ortools.sat.python import cp_model
+
+from mapper.demand import CoreDemand
+from mapper.problem import CoreClass, Problem
+from mapper.solver.variables import Variables
+
+__all__ = ["capacity_bits_taken", "canonical_stages", "headroom", "headroom_table"]
+
+# A stage's weights stay far below 2**63, so that no partial sum of the solver can overflow.
+_STAGE_WEIGHT_MAX = 2**40
+
+
+def capacity_bits_taken(problem: Problem, variables: Variables) -> cp_model.LinearExpr:
+    """Bits of memory on the cores that are used: what is taken from later networks."""
+    keys = list(variables.count)
+    weights = [problem.classes[k].core.capacity_bits for _, k in keys]
+    return cp_model.LinearExpr.weighted_sum([variables.count[key] for key in keys], weights)
+
+
+def canonical_stages(problem: Problem, variables: Variables) -> Iterator[cp_model.LinearExpr]:
+    """Expressions to be maximised one after the other, after which every count is determined.
+
+    The counts, in the order (group, class), are the digits of a number in mixed radix: the largest
+    such number is one single placement. A stage takes as many digits as its weights can carry.
+    """
+    digits = [
+        (variables.count[g, k], min(len(group.layers), len(problem.classes[k].core_ids)) + 1)
+        for g, group in enumerate(variables.groups)
+        if len(group.classes) > 1
+        for k in group.classes[:-1]  # the last count follows from the others
+    ]
+    while digits:
+        taken = 1
+        while taken < len(digits) and prod(radix for _, radix in digits[: taken + 1]) <= _STAGE_WEIGHT_MAX:
+            taken += 1
+        weights = [prod(radix for _, radix in digits[n + 1 : taken]) for n in range(taken)]
+        yield cp_model.LinearExpr.weighted_sum([variable for variable, _ in digits[:taken]], weights)
+        digits = digits[taken:]
+
+
+def headroom(demand: CoreDemand, core_class: CoreClass) -> Fraction:
+    """Least free share over the memories of a core that holds this layer, in 0..1.
+
+    A memory of no words has no share.
+    """
+    core = core_class.core
+    pairs = (
+        (demand.kernel_words, core.kernel_words),
+        (demand.neuron_words, core.neuron_words),
+        (demand.bias_words, core.bias_words),
+    )
+    return min((Fraction(have - need, have) for need, have in pairs if have), default=Fraction(1))
+
+
+def headroom_table(problem: Problem) -> tuple[dict[int, Fraction], ...]:
+    """Per layer, the headroom on each of its candidate classes."""
+    known: dict[tuple[CoreDemand, int], Fraction] = {}
+    table = []
+    for demand, classes in zip(problem.demands, problem.candidates, strict=True):
+        for k in classes:
+            if (demand.core, k) not in known:
+                known[demand.core, k] = headroom(demand.core, problem.classes[k])
+        table.append({k: known[demand.core, k] for k in classes})
+    return tuple(table)
