@@ -12,7 +12,7 @@ from mapper.demand import CoreDemand
 from mapper.problem import CoreClass, Problem
 from mapper.solver.variables import Variables
 
-__all__ = ["capacity_bits_taken", "canonical_stages", "headroom", "headroom_table"]
+__all__ = ["canonical_stages", "capacity_bits_taken", "headroom", "headroom_table"]
 
 # A stage's weights stay far below 2**63, so that no partial sum of the solver can overflow.
 _STAGE_WEIGHT_MAX = 2**40

@@ -156,9 +156,7 @@ def _best_headroom(problem: Problem, budget: _Budget) -> tuple[Candidates, Objec
     low, high, best = 0, len(shares) - 1, None
     while low <= high:
         middle = (low + high) // 2
-        candidates = tuple(
-            tuple(k for k, share in row.items() if share >= shares[middle]) for row in table
-        )
+        candidates = tuple(tuple(k for k, share in row.items() if share >= shares[middle]) for row in table)
         fits = _placeable(problem, budget, candidates)
         if fits is None:
             break

@@ -1,0 +1,221 @@
+"""Why nothing fits: layers that fit no core, and layers that compete for too few cores."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from ortools.sat.python import cp_model
+
+from mapper.problem import ChipFault, Problem
+from mapper.result import FeasibilityReport, HallSet, ReportNature, Status, Unmet, unmet
+from mapper.rules import Rule
+from mapper.solver.variables import Group, group_layers
+from mapper.wording import join_names, join_numbers
+
+__all__ = ["hall_sets", "infeasible_report", "undecided_report"]
+
+
+def undecided_report(problem: Problem, limit: str) -> FeasibilityReport:
+    """The report of a solve that a limit stopped before it found or excluded a placement."""
+    return _report(problem, Status.UNDECIDED, "undecided", limit=limit)
+
+
+def infeasible_report(problem: Problem) -> FeasibilityReport:
+    """Everything that provably stands in the way."""
+    entries = [_fault(problem, fault) for fault in problem.faults]
+    for layer, candidates in enumerate(problem.candidates):
+        if not candidates:
+            entries += _homeless(problem, layer)
+    certificate = hall_sets(problem)
+    return _report(
+        problem,
+        Status.INFEASIBLE,
+        _nature(entries, certificate, problem),
+        unmet=tuple(entries),
+        certificate=certificate,
+    )
+
+
+def _report(problem: Problem, status: Status, nature: ReportNature, **parts: object) -> FeasibilityReport:
+    chip = problem.chip
+    return FeasibilityReport(
+        status=status,
+        nature=nature,
+        chip=chip.name,
+        chip_hash=chip.content_hash(),
+        assumed_facts=tuple(fact.statement for fact in chip.assumed_facts()),
+        **parts,  # type: ignore[arg-type]  # pydantic checks them
+    )
+
+
+def _nature(entries: Sequence[Unmet], halls: Sequence[HallSet], problem: Problem) -> ReportNature:
+    """The hardest kind of limit that is met: structural before routing before capacity."""
+    natures = {Rule[entry.rule.upper()].nature for entry in entries}
+    if "structural" in natures:
+        return "structural"
+    if "routing" in natures:
+        return "routing"
+    if natures & {"capacity", "request"}:
+        return "capacity"
+    cores = sum(len(entry.core_ids) for entry in problem.classes)
+    return "count" if any(len(hall.cores) == cores for hall in halls) else "capacity"
+
+
+def _fault(problem: Problem, fault: ChipFault) -> Unmet:
+    who = join_names(fault.layers) or problem.networks[0].name
+    sentence = (
+        f"{who}: {fault.rule.value.title}: {fault.demand} wanted, {fault.bound} allowed "
+        f"on {problem.chip.name} ({fault.terms})."
+    )
+    return unmet(fault.rule, fault.layers, (), fault.demand, fault.bound, fault.terms, sentence)
+
+
+def _homeless(problem: Problem, layer: int) -> list[Unmet]:
+    """Why one layer fits no core: rules that exclude all cores, or the combination that does."""
+    name, chip, rows = problem.demands[layer].layer, problem.chip, problem.shortfalls(layer)
+    usable = [k for k, entry in enumerate(problem.classes) if _may_use(problem, layer, k)]
+    pinned = any(problem.classes[k].pinned_layer for k in usable)
+    if not usable:
+        sentence = f"No core of {chip.name} is left for {name}: all are forbidden or pinned to other layers."
+        return [unmet(Rule.FORBIDDEN_CORE, (name,), (), 1, 0, "cores left over", sentence)]
+    everywhere = [rule for rule in Rule if all(any(lack.rule is rule for lack in rows[k]) for k in usable)]
+    entries = []
+    for rule in everywhere:
+        lacks = [(lack, k) for k in usable for lack in rows[k] if lack.rule is rule]
+        best = min(lacks, key=lambda entry: (entry[0].gap or 0, entry[1]))[0]
+        cores = tuple(sorted(c for lack, k in lacks if lack == best for c in problem.classes[k].core_ids))
+        where = f"core {join_numbers(cores)}, to which it is pinned" if pinned else f"any core of {chip.name}"
+        if best.gap is None or not isinstance(best.demand, int):
+            need = f"{rule.value.title} {best.demand}, allowed is {best.bound} on {where}"
+        else:
+            need = (
+                f"{best.demand} {rule.value.unit} ({best.terms}), {best.gap} more than the "
+                f"{best.bound} of {where}"
+            )
+        verb = "has" if best.gap is None or not isinstance(best.demand, int) else "needs"
+        sentence = f"{name} {verb} {need}."
+        entries.append(unmet(rule, (name,), cores, best.demand, best.bound, best.terms, sentence))
+    return entries or [_no_common_core(problem, layer, usable)]
+
+
+def _may_use(problem: Problem, layer: int, k: int) -> bool:
+    """Whether pins leave this class to this layer."""
+    demand, pinned = problem.demands[layer], problem.classes[k].pinned_layer
+    if pinned is None:
+        return all(str(name) != demand.layer for name, _ in problem.options.pins)
+    return pinned == (demand.network, demand.layer)
+
+
+def _no_common_core(problem: Problem, layer: int, usable: Sequence[int]) -> Unmet:
+    """No single rule excludes all cores, but each core breaks one."""
+    name, rows, terms = problem.demands[layer].layer, problem.shortfalls(layer), []
+    worst: Counter[Rule] = Counter()
+    for k in usable:
+        for lack in rows[k]:
+            worst[lack.rule] += len(problem.classes[k].core_ids)
+    for rule in worst:
+        lacking = [(lack, k) for k in usable for lack in rows[k] if lack.rule is rule]
+        cores = sorted(c for _, k in lacking for c in problem.classes[k].core_ids)
+        demand = lacking[0][0].demand
+        terms.append(f"{demand} {rule.value.unit} (too many for cores {join_numbers(cores)})")
+    sentence = f"No core of {problem.chip.name} holds all that {name} needs: {join_names(terms)}."
+    rule = max(worst, key=lambda entry: (worst[entry], entry.code))
+    best = min(
+        ((lack, k) for k in usable for lack in rows[k] if lack.rule is rule),
+        key=lambda e: (e[0].gap or 0, e[1]),
+    )[0]
+    cores_all = tuple(sorted(c for k in usable for c in problem.classes[k].core_ids))
+    return unmet(rule, (name,), cores_all, best.demand, best.bound, best.terms, sentence)
+
+
+def hall_sets(problem: Problem) -> tuple[HallSet, ...]:
+    """Disjoint groups of layers, each with fewer cores than layers; smallest sets of cores first.
+
+    By Hall's theorem layers that have candidates but no placement contain such a group. A group's
+    cores and layers are taken out before the next group is sought.
+    """
+    groups = [group for group in group_layers(problem, problem.candidates) if group.classes]
+    found: list[HallSet] = []
+    taken: set[int] = set()
+    while True:
+        open_groups = [Group(g.layers, tuple(k for k in g.classes if k not in taken)) for g in groups]
+        classes = _tight_classes(problem, open_groups, taken)
+        if classes is None:
+            return tuple(found)
+        inside = [g for g in open_groups if set(g.classes) <= set(classes)]
+        found.append(_hall_set(problem, inside, classes, taken))
+        taken |= set(classes)
+        groups = [g for g in groups if not set(g.classes) <= taken]
+
+
+def _tight_classes(problem: Problem, groups: Sequence[Group], taken: set[int]) -> tuple[int, ...] | None:
+    """The smallest set of core classes that more layers depend on than it has cores."""
+    model = cp_model.CpModel()
+    sizes = {k: len(entry.core_ids) for k, entry in enumerate(problem.classes) if k not in taken}
+    chosen = {k: model.new_bool_var(f"class[{k}]") for k in sizes}
+    inside = [model.new_bool_var(f"group[{g}]") for g in range(len(groups))]
+    for g, group in enumerate(groups):
+        for k in group.classes:
+            model.add_implication(inside[g], chosen[k])
+    need = cp_model.LinearExpr.weighted_sum(inside, [len(group.layers) for group in groups])
+    have = cp_model.LinearExpr.weighted_sum(list(chosen.values()), list(sizes.values()))
+    model.add(need >= have + 1)
+    model.minimize(have)
+    solver = cp_model.CpSolver()
+    solver.parameters.num_workers = 1
+    solver.parameters.linearization_level = 2
+    solver.parameters.cp_model_presolve = False
+    if solver.solve(model) != cp_model.OPTIMAL:
+        return None
+    # Among the smallest sets: the one with the lowest core ids, decided class by class.
+    model.add(have <= round(solver.objective_value))
+    model.clear_objective()
+    fixed = []
+    for k in chosen:
+        model.add_assumptions([chosen[k]])
+        ok = solver.solve(model) in (cp_model.OPTIMAL, cp_model.FEASIBLE)
+        model.clear_assumptions()
+        model.add(chosen[k] == int(ok))
+        if ok:
+            fixed.append(k)
+    return tuple(fixed)
+
+
+def _hall_set(problem: Problem, groups: Sequence[Group], classes: Sequence[int], taken: set[int]) -> HallSet:
+    layers = sorted((layer for group in groups for layer in group.layers), key=problem.by_name.index)
+    names = tuple(problem.demands[layer].layer for layer in layers)
+    cores = tuple(sorted(core for k in classes for core in problem.classes[k].core_ids))
+    outside = [k for k in range(len(problem.classes)) if k not in classes and k not in taken]
+    chip, total = problem.chip.name, sum(len(entry.core_ids) for entry in problem.classes)
+    if len(cores) == total:
+        left = "" if total == problem.chip.core_count else f" free of its {problem.chip.core_count}"
+        reason = "one core holds one layer"
+        told = f"The network has {len(names)} layers, but {chip} has only {total} cores{left}."
+        return HallSet(layers=names, cores=cores, reason=reason, sentence=told)
+    reason = _common_reason(problem, layers, outside)
+    have = "has it" if len(cores) == 1 else "have them"
+    plural = "core" if len(cores) == 1 else "cores"
+    if reason is None:
+        reason = "every other core is too small in one memory or another"
+        told = f"{join_names(names)} fit only {plural} {join_numbers(cores)} of {chip}: {reason}."
+    else:
+        told = (
+            f"{join_names(names)} each need {reason}; only {plural} {join_numbers(cores)} of {chip} {have}."
+        )
+    return HallSet(layers=names, cores=cores, reason=reason, sentence=told)
+
+
+def _common_reason(problem: Problem, layers: Sequence[int], outside: Sequence[int]) -> str | None:
+    """One rule that keeps all these layers off all other cores, as "more than 32768 neuron words"."""
+    for rule in Rule:
+        bounds = []
+        for layer in layers:
+            rows = problem.shortfalls(layer)
+            lacks = [next((lack for lack in rows[k] if lack.rule is rule), None) for k in outside]
+            if not lacks or any(lack is None or not isinstance(lack.bound, int) for lack in lacks):
+                break
+            bounds += [lack.bound for lack in lacks if lack is not None and isinstance(lack.bound, int)]
+        else:
+            return f"more than {max(bounds)} {rule.value.unit}"
+    return None
