@@ -1,0 +1,188 @@
+"""Chips by name, device name or file."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from difflib import get_close_matches
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from hwspec.document import Draft, build, draft_of, draft_of_table, number
+from hwspec.errors import Finding, SpecError
+from hwspec.schema import ChipSpec
+from hwspec.variant import apply_overrides, edit, fit_emission
+
+__all__ = ["load", "names", "resolve_device"]
+
+_FILE_BYTES_MAX = 1 << 20
+_VARIANT_KEYS = {
+    "extends",
+    "name",
+    "title",
+    "set",
+    "changes",
+    "core",
+    "limits",
+    "sources",
+    "errata",
+    "devices",
+}
+
+
+@lru_cache(maxsize=1)
+def names() -> tuple[str, ...]:
+    """Names of the chips that come with the package."""
+    folder = files("hwspec") / "chips"
+    return tuple(
+        sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    )
+
+
+def resolve_device(name: str) -> str:
+    """The chip behind a chip or device name: "speck2f" for "speck2fmodule:0".
+
+    Raises
+    ------
+    SpecError
+        No chip has this name; close names are listed.
+    """
+    plain = name.strip().lower()
+    head, _, index = plain.partition(":")
+    if index and not index.isdecimal():
+        head = plain
+    if head in names():
+        return head
+    devices = {device: chip for chip in names() for device in _shipped(chip).devices}
+    if head in devices:
+        return devices[head]
+    close = get_close_matches(head, [*names(), *devices], n=3)
+    hint = f"Did you mean {' or '.join(close)}?" if close else "A path to a file ends in .toml"
+    raise SpecError(
+        Finding(f"chip {name}", "no chip or device has this name", None, ", ".join(names()), next_step=hint)
+    )
+
+
+def load(name: str | Path, overrides: Sequence[str] = ()) -> ChipSpec:
+    """A chip by name, device name (with or without ":index") or path of a TOML file.
+
+    Parameters
+    ----------
+    overrides
+        Changes as `hwspec.variant` describes them.
+
+    Raises
+    ------
+    SpecError
+        Unknown name, unreadable file, or a specification that does not hold.
+    """
+    text = str(name)
+    spec = (
+        _from_file(Path(name), ())
+        if text.endswith(".toml") or "/" in text
+        else _shipped(resolve_device(text))
+    )
+    return apply_overrides(spec, overrides)
+
+
+@lru_cache(maxsize=32)
+def _shipped(chip: str) -> ChipSpec:
+    text = (files("hwspec") / "chips" / f"{chip}.toml").read_text(encoding="utf-8")
+    return build(draft_of_table(tomllib.loads(text), f"{chip}.toml"), f"{chip}.toml")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _FILE_BYTES_MAX:
+            raise SpecError(
+                Finding(str(path), "file too large", path.stat().st_size, _FILE_BYTES_MAX, "bytes")
+            )
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(Finding(str(path), f"cannot be read: {error.strerror or error}")) from None
+    except UnicodeDecodeError:
+        raise SpecError(Finding(str(path), "is not UTF-8 text")) from None
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(Finding(str(path), f"is not TOML: {error}")) from None
+    except RecursionError:
+        raise SpecError(Finding(str(path), "is nested too deeply")) from None
+
+
+def _from_file(path: Path, chain: tuple[Path, ...]) -> ChipSpec:
+    if path.resolve() in chain:
+        raise SpecError(Finding(str(path), "extends itself", " -> ".join(p.name for p in chain)))
+    table, where = _read(path), path.name
+    source = f"stated in {where} without a source"
+    if "extends" not in table:
+        table.setdefault("name", path.stem)
+        return build(draft_of_table(table, where), where, default_source=source)
+    parent = table["extends"]
+    if not isinstance(parent, str):
+        raise SpecError(Finding(f"{where}: extends", "must be a chip name or a path", repr(parent)))
+    if parent.endswith(".toml"):
+        base = _from_file(path.parent / parent, (*chain, path.resolve()))
+    else:
+        base = _shipped(resolve_device(parent))
+    draft = draft_of(base)
+    _change(draft, table, where)
+    draft.head["name"] = table.get("name", path.stem)
+    draft.head["title"] = table.get("title", f"{base.title}, changed")
+    draft.head["devices"] = ()
+    return fit_emission(build(draft, where, default_source=source), base)
+
+
+def _change(draft: Draft, table: dict[str, Any], where: str) -> None:
+    """Apply a variant file's changes: paths under [set], lines of `changes`, and plain tables."""
+    findings: list[Finding] = []
+    changed: list[str] = []
+    lines = table.get("changes", [])
+    entries = table.get("set", {})
+    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+        raise SpecError(Finding(f"{where}: changes", 'must be a list of strings like "-core[8]"'))
+    if not isinstance(entries, dict):
+        raise SpecError(Finding(f"{where}: set", "must be a table of paths"))
+    for line in lines:
+        findings += filter(None, [edit(draft, line, changed)])
+    plain = {key: value for key, value in table.items() if key not in _VARIANT_KEYS}
+    for path, value in (*entries.items(), *_flat(plain), *_core_lines(table)):
+        findings += filter(None, [edit(draft, f"{path}={_literal(value)}", changed)])
+    if findings:
+        raise SpecError(
+            *(
+                Finding(f"{where}: {f.where.removeprefix('--set ')}", f.problem, f.value, f.limit)
+                for f in findings
+            )
+        )
+    note = {"evidence": "assumed", "source": f"changed in {where}"}
+    draft.head["sources"] |= dict.fromkeys(changed, note) | table.get("sources", {})
+
+
+def _flat(table: dict[str, Any], prefix: str = "") -> list[tuple[str, object]]:
+    entries: list[tuple[str, object]] = []
+    for key, value in table.items():
+        if isinstance(value, dict):
+            entries += _flat(value, f"{prefix}{key}.")
+        else:
+            entries.append((f"{prefix}{key}", value))
+    return entries
+
+
+def _core_lines(table: dict[str, Any]) -> list[tuple[str, object]]:
+    cores = table.get("core", {})
+    entries = _flat({"limits": table["limits"]}) if isinstance(table.get("limits"), dict) else []
+    if isinstance(cores, dict):
+        for ids, section in cores.items():
+            entries += [
+                (f"core[{ids}].{path}", value)
+                for path, value in _flat(section if isinstance(section, dict) else {})
+            ]
+    return entries
+
+
+def _literal(value: object) -> str:
+    value = number(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value)

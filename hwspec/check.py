@@ -1,0 +1,129 @@
+"""The self-check every specification passes, and the JSON Schema of the file form's result."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from hwspec.errors import Finding
+from hwspec.schema import ChipSpec, CoreSpec, LayerLimits
+
+__all__ = ["check", "core_paths", "covers", "json_schema", "plain_paths", "source_of"]
+
+_CORE = re.compile(r"core(?:\[(\d+)(?:\.\.(\d+))?\])?\.(.+)")
+_SECTIONS = ("routing", "input", "readout", "monitor")
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of a resolved specification, as ``mapper chips show --json`` prints it."""
+    return ChipSpec.model_json_schema()
+
+
+def check(spec: ChipSpec) -> tuple[Finding, ...]:
+    """Everything that contradicts itself or rests on no stated source; empty for a sound chip."""
+    return (
+        *_sizes("routing.poolings", spec.routing.poolings),
+        *(_sizes("input.poolings", spec.input.poolings) if spec.input else ()),
+        *_limits(spec),
+        *_identifiers(spec),
+        *_sources(spec),
+    )
+
+
+def _sizes(path: str, sizes: tuple[int, ...]) -> Iterator[Finding]:
+    if list(sizes) != sorted(set(sizes)) or 1 not in sizes:
+        yield Finding(path, "sizes must ascend, be distinct and contain 1", list(sizes))
+    odd = [size for size in sizes if size & (size - 1)]
+    if odd:
+        yield Finding(path, "sizes must be powers of two: coordinates are divided by shifting", odd)
+
+
+def _limits(spec: ChipSpec) -> Iterator[Finding]:
+    for group in spec.core_groups:
+        limits, where = group.core.limits, f"core[{group.first}..{group.last}].limits"
+        if limits.kernel_size_min > limits.kernel_size_max:
+            yield Finding(where, "kernel_size_min exceeds kernel_size_max", limits.kernel_size_min)
+        if limits.padding_max >= limits.kernel_size_max:
+            yield Finding(where, "padding_max must stay below kernel_size_max", limits.padding_max)
+        yield from _sizes(f"{where}.strides", limits.strides)
+
+
+def _identifiers(spec: ChipSpec) -> Iterator[Finding]:
+    if any(group.first > group.last for group in spec.core_groups):
+        yield Finding("core", "a range of ids runs backwards")
+    stages = {
+        "readout.destination_id": spec.readout.destination_id if spec.readout else None,
+        "input.stage_id": spec.input.stage_id if spec.input else None,
+    }
+    known = [value for value in stages.values() if value is not None]
+    if len(known) != len(set(known)):
+        yield Finding(" and ".join(stages), "two stages share one destination number", known[0])
+    if spec.emission is None:
+        return
+    for path, value in stages.items():
+        if value is not None and value < spec.core_count:
+            yield Finding(path, "the number is also a core's", value, f">= {spec.core_count}")
+    if spec.core_count > spec.emission.destination_id_max + 1:
+        bound = f"<= {spec.emission.destination_id_max + 1}"
+        yield Finding("core", "more cores than destination numbers", spec.core_count, bound)
+
+
+def plain_paths(spec: ChipSpec) -> Iterator[str]:
+    """Paths of all numeric and boolean facts outside the cores."""
+    for section in _SECTIONS:
+        part = getattr(spec, section)
+        if part is not None:
+            yield from (f"{section}.{name}" for name in type(part).model_fields)
+
+
+def core_paths(spec: ChipSpec) -> Iterator[str]:
+    """Paths of all facts of one core per run of equal cores."""
+    for group in spec.core_groups:
+        for core_id in {group.first, group.last}:
+            for name in CoreSpec.model_fields:
+                if name != "limits":
+                    yield f"core[{core_id}].{name}"
+            yield from (f"core[{core_id}].limits.{name}" for name in LayerLimits.model_fields)
+
+
+def _sources(spec: ChipSpec) -> Iterator[Finding]:
+    for path in (*plain_paths(spec), *core_paths(spec)):
+        if not covers(spec.sources, path):
+            yield Finding(
+                f"sources.{path}", "no source is named for this fact", next_step="Add it to [sources]"
+            )
+
+
+def covers(sources: Iterable[str], path: str) -> bool:
+    """Whether some entry of the table of sources speaks of this fact."""
+    return any(_matches(pattern, path) for pattern in sources)
+
+
+def source_of(sources: Mapping[str, Any], path: str) -> str | None:
+    """The most specific entry that speaks of a fact: a longer field path, then a shorter range of cores."""
+    patterns = [pattern for pattern in sources if _matches(pattern, path)]
+    return max(patterns, key=_specificity, default=None)
+
+
+def _specificity(pattern: str) -> tuple[bool, int, bool, int]:
+    core = _CORE.fullmatch(pattern)
+    width = int(core[2] or core[1]) - int(core[1]) if core and core[1] else 10**9
+    return (not pattern.endswith("*"), pattern.count("."), width < 10**9, -width)
+
+
+def _matches(pattern: str, path: str) -> bool:
+    wanted, fact = _CORE.fullmatch(pattern), _CORE.fullmatch(path)
+    if (wanted is None) != (fact is None):
+        return False
+    if wanted is None or fact is None:
+        return _tail(pattern, path)
+    if wanted[1] is not None:
+        core_id, first = int(fact[1]), int(wanted[1])
+        if not first <= core_id <= int(wanted[2] or first):
+            return False
+    return _tail(wanted[3], fact[3])
+
+
+def _tail(pattern: str, path: str) -> bool:
+    return pattern in ("*", path) or (pattern.endswith(".*") and path.startswith(pattern[:-1]))

@@ -1,0 +1,172 @@
+"""From the form people write (core ranges, chip-wide defaults) to a validated `ChipSpec`.
+
+A *draft* is the chip as plain data with one dictionary a core; chip files, variants and overrides all
+end here, so that every specification passes the same validation.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from hwspec.check import check, core_paths, covers, plain_paths
+from hwspec.errors import Finding, SpecError
+from hwspec.schema import ChipSpec
+
+__all__ = ["Draft", "build", "draft_of", "draft_of_table", "id_range", "number"]
+
+_RANGE = re.compile(r"\s*(\d{1,7})\s*(?:\.\.\s*(\d{1,7})\s*)?")
+_WORDS = re.compile(r"(\d{1,9})\s*Ki")
+CORES_MAX = 1_000_000
+
+
+@dataclass
+class Draft:
+    """A chip while it is edited: `cores` hold every field, `head` everything else."""
+
+    head: dict[str, Any]
+    cores: list[dict[str, Any]]
+
+
+def id_range(text: str) -> range | None:
+    """The ids of "3" or "0..2" (inclusive); None for anything else."""
+    match = _RANGE.fullmatch(text)
+    if match is None:
+        return None
+    first = int(match[1])
+    last = int(match[2]) if match[2] else first
+    return range(first, last + 1) if first <= last < CORES_MAX else None
+
+
+def number(value: object) -> object:
+    """65536 for "64Ki"; anything else as it is."""
+    match = _WORDS.fullmatch(value) if isinstance(value, str) else None
+    return int(match[1]) * 1024 if match else value
+
+
+def draft_of(spec: ChipSpec) -> Draft:
+    """A draft that builds the same specification again."""
+    head = spec.model_dump(exclude={"core_groups"})
+    cores = [g.core.model_dump() for g in spec.core_groups for _ in range(g.first, g.last + 1)]
+    return Draft(head, cores)
+
+
+def draft_of_table(table: Mapping[str, Any], where: str) -> Draft:
+    """A draft from a chip file's table.
+
+    Raises
+    ------
+    SpecError
+        Core ranges with gaps or overlaps, or sections that are not tables.
+    """
+    head = {key: copy.deepcopy(value) for key, value in table.items() if key not in ("core", "limits")}
+    limits, sections = table.get("limits", {}), table.get("core", {})
+    if not isinstance(limits, Mapping) or not isinstance(sections, Mapping):
+        raise SpecError(
+            Finding(f"{where}: core, limits", "must be tables", next_step="See `mapper chips schema`")
+        )
+    routing = table.get("routing")
+    fan_out = routing.get("fan_out") if isinstance(routing, Mapping) else None
+    by_id: dict[int, dict[str, Any]] = {}
+    findings: list[Finding] = []
+    for text, section in sections.items():
+        ids = id_range(text)
+        if ids is None or not isinstance(section, Mapping):
+            example = '[core."0..2"] or [core."3"]'
+            findings.append(Finding(f"{where}: core.{text}", "not a range of core ids", text, example))
+            continue
+        core = {"fan_out": fan_out, **{key: number(value) for key, value in section.items()}}
+        own = core.get("limits", {})
+        core["limits"] = {**limits, **own} if isinstance(own, Mapping) else own
+        for core_id in ids:
+            if core_id in by_id:
+                findings.append(Finding(f"{where}: core.{text}", "core stated twice", core_id))
+                break
+            by_id[core_id] = core
+    missing = [n for n in range(max(by_id, default=-1) + 1) if n not in by_id]
+    if missing:
+        findings.append(
+            Finding(f"{where}: core", "ids must run from 0 without a gap", f"no core {missing[0]}")
+        )
+    if findings:
+        raise SpecError(*findings)
+    return Draft(head, [by_id[n] for n in range(len(by_id))])
+
+
+def build(draft: Draft, where: str, *, default_source: str | None = None) -> ChipSpec:
+    """Validate a draft in full.
+
+    Parameters
+    ----------
+    where
+        Name of the file or override, for messages.
+    default_source
+        Source, of evidence class "assumed", for facts the draft names no source for; None refuses them.
+
+    Raises
+    ------
+    SpecError
+        Every field that is missing, unknown or out of range, and every failed self-check.
+    """
+    groups: list[dict[str, Any]] = []
+    for core_id, core in enumerate(draft.cores):
+        if groups and (groups[-1]["core"] is core or groups[-1]["core"] == core):
+            groups[-1]["last"] = core_id
+        else:
+            groups.append({"first": core_id, "last": core_id, "core": core})
+    head = {**draft.head, "core_groups": groups}
+    head.setdefault("sources", {})
+    try:
+        spec = ChipSpec.model_validate(head)
+    except ValidationError as error:
+        raise SpecError(*_findings(error, groups, where)) from None
+    if default_source is not None:
+        spec = _with_default_sources(spec, default_source)
+    findings = check(spec)
+    if findings:
+        raise SpecError(
+            *(
+                Finding(f"{where}: {f.where}", f.problem, f.value, f.limit, f.unit, f.next_step)
+                for f in findings
+            )
+        )
+    return spec
+
+
+def _with_default_sources(spec: ChipSpec, source: str) -> ChipSpec:
+    open_paths = [path for path in (*plain_paths(spec), *core_paths(spec)) if not covers(spec.sources, path)]
+    if not open_paths:
+        return spec
+    note = {"evidence": "assumed", "source": source}
+    draft = spec.model_dump()
+    draft["sources"] |= dict.fromkeys(_general(open_paths), note)
+    return ChipSpec.model_validate(draft)
+
+
+def _general(paths: Iterable[str]) -> list[str]:
+    """Core fields without their ids: a stated path is more specific and keeps its own source."""
+    return list(dict.fromkeys(re.sub(r"^core\[[^]]*\]", "core", path) for path in paths))
+
+
+def _findings(error: ValidationError, groups: list[dict[str, Any]], where: str) -> Iterable[Finding]:
+    for entry in error.errors(include_url=False, include_context=False):
+        location = [str(part) for part in entry["loc"]]
+        if len(location) > 1 and location[0] == "core_groups" and location[1].isdecimal():
+            group = groups[int(location[1])]
+            ids = (
+                f"{group['first']}"
+                if group["first"] == group["last"]
+                else f"{group['first']}..{group['last']}"
+            )
+            location = [f"core[{ids}]", *location[3:]]
+        value = entry.get("input")
+        shown = None if entry["type"] == "missing" or isinstance(value, dict | list) else repr(value)
+        problem = entry["msg"].removeprefix("Value error, ")
+        if problem.startswith(("Input", "Field", "String", "Tuple")):
+            problem = problem[0].lower() + problem[1:]
+        yield Finding(f"{where}: {'.'.join(location)}", problem, shown)

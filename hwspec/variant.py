@@ -1,0 +1,185 @@
+"""Chips that do not exist yet: changed facts, added and removed cores, always validated anew.
+
+An override is ``PATH=VALUE``: ``core[5].kernel_words=131072``, ``core[0..2].neuron_words=64Ki``,
+``routing.fan_out=4``, ``limits.output_width_max=128`` (all cores), ``input=none``. ``+core[9..12]=core[5]``
+adds cores like core 5 at the end, ``-core[8]`` removes one; later ids move down.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from hwspec.document import CORES_MAX, Draft, build, draft_of, id_range, number
+from hwspec.errors import Finding, SpecError
+from hwspec.schema import ChipSpec, CoreSpec, LayerLimits
+
+__all__ = ["apply_overrides", "edit", "fit_emission"]
+
+_CORE_PATH = re.compile(r"core\[([^]]*)\]\.([a-z_.]+)")
+_ADD = re.compile(r"\+core\[([^]]*)\]=core\[(\d{1,7})\]")
+_REMOVE = re.compile(r"-core\[([^]]*)\]")
+
+
+def apply_overrides(spec: ChipSpec, overrides: Sequence[str], *, name: str | None = None) -> ChipSpec:
+    """A new specification with some facts changed, validated in full.
+
+    Parameters
+    ----------
+    overrides
+        As the module says; applied in order.
+    name
+        Name of the variant; by default the old name with "+changes".
+
+    Raises
+    ------
+    SpecError
+        Every override that names no field, no core or an impossible value.
+    """
+    if not overrides:
+        return spec
+    draft = draft_of(spec)
+    findings: list[Finding] = []
+    changed: list[str] = []
+    for override in overrides:
+        problem = edit(draft, override, changed)
+        if problem:
+            findings.append(problem)
+    if findings:
+        raise SpecError(*findings)
+    draft.head["name"] = name or f"{spec.name.removesuffix('+changes')}+changes"
+    draft.head["sources"] |= {path: {"evidence": "assumed", "source": "override"} for path in changed}
+    variant = build(draft, "--set", default_source="override")
+    return fit_emission(variant, spec)
+
+
+def fit_emission(variant: ChipSpec, base: ChipSpec) -> ChipSpec:
+    """The variant, without its emission section if the real chip could not carry it."""
+    if variant.emission is None or _within(variant, base):
+        return variant
+    return variant.model_copy(update={"emission": None})
+
+
+def _within(variant: ChipSpec, base: ChipSpec) -> bool:
+    if variant.core_count > base.core_count or not set(variant.routing.poolings) <= set(
+        base.routing.poolings
+    ):
+        return False
+    return all(_core_within(core, base.cores[n]) for n, core in enumerate(variant.cores))
+
+
+def _core_within(core: CoreSpec, base: CoreSpec) -> bool:
+    pairs = [
+        (getattr(core, f), getattr(base, f))
+        for f in ("kernel_words", "neuron_words", "bias_words", "fan_out")
+    ]
+    limits = [name for name in LayerLimits.model_fields if name.endswith(("_max", "_bits"))]
+    pairs += [(getattr(core.limits, name), getattr(base.limits, name)) for name in limits]
+    square = core.limits.kernel_square or not base.limits.kernel_square
+    return square and set(core.limits.strides) <= set(base.limits.strides) and all(a <= b for a, b in pairs)
+
+
+def edit(draft: Draft, override: str, changed: list[str]) -> Finding | None:
+    """Apply one override to a draft; what is wrong with it, or None.
+
+    Parameters
+    ----------
+    changed
+        Paths of the facts changed so far; this one is added.
+    """
+    text = override.strip()
+    if match := _ADD.fullmatch(text):
+        return _add(draft, override, match[1], int(match[2]))
+    if match := _REMOVE.fullmatch(text):
+        return _remove(draft, override, match[1])
+    path, separator, value = text.partition("=")
+    if not separator:
+        return Finding(
+            f"--set {override}",
+            "not of the form PATH=VALUE",
+            next_step='Example: "core[5].kernel_words=128Ki"',
+        )
+    problem = _assign(draft, path.strip(), _value(value.strip()))
+    if problem is None:
+        changed.append(path.strip() if not path.startswith("limits.") else f"core.{path.strip()}")
+        return None
+    return Finding(
+        f"--set {override}", problem.problem, problem.value, problem.limit, next_step=problem.next_step
+    )
+
+
+def _value(text: str) -> object:
+    if text.lower() == "none":
+        return None
+    ki = number(text)
+    if ki != text:
+        return ki
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _add(draft: Draft, override: str, ids_text: str, model: int) -> Finding | None:
+    ids, count = id_range(ids_text), len(draft.cores)
+    if ids is None or ids.start != count:
+        return Finding(f"--set {override}", "added ids must follow the last core", ids_text, f"{count}..N")
+    if model >= count:
+        return Finding(f"--set {override}", "no such core to copy", model, f"0..{count - 1}")
+    if count + len(ids) > CORES_MAX:
+        return Finding(f"--set {override}", "too many cores", count + len(ids), f"<= {CORES_MAX}")
+    draft.cores += [draft.cores[model]] * len(ids)
+    return None
+
+
+def _remove(draft: Draft, override: str, ids_text: str) -> Finding | None:
+    ids, count = id_range(ids_text), len(draft.cores)
+    if ids is None or ids.stop > count or len(ids) == count:
+        return Finding(
+            f"--set {override}", "no such cores to remove, or none would be left", ids_text, f"0..{count - 1}"
+        )
+    del draft.cores[ids.start : ids.stop]
+    return None
+
+
+def _assign(draft: Draft, path: str, value: object) -> Finding | None:
+    if match := _CORE_PATH.fullmatch(path):
+        ids, count = id_range(match[1]), len(draft.cores)
+        if ids is None or ids.stop > count:
+            return Finding("", "no such core", match[1], f"0..{count - 1}")
+        return _assign_cores(draft, ids, match[2], value)
+    if path.startswith("limits."):
+        return _assign_cores(draft, range(len(draft.cores)), path, value)
+    problem = _assign_in(draft.head, path, value, tuple(ChipSpec.model_fields))
+    if path == "routing.fan_out" and problem is None:
+        return _assign_cores(draft, range(len(draft.cores)), "fan_out", value)
+    return problem
+
+
+def _assign_cores(draft: Draft, ids: Iterable[int], path: str, value: object) -> Finding | None:
+    edited: dict[int, dict[str, Any]] = {}
+    for core_id in ids:
+        core = draft.cores[core_id]
+        if id(core) not in edited:
+            fresh = copy.deepcopy(core)
+            problem = _assign_in(fresh, path, value, tuple(CoreSpec.model_fields))
+            if problem:
+                return problem
+            edited[id(core)] = fresh
+        draft.cores[core_id] = edited[id(core)]
+    return None
+
+
+def _assign_in(table: dict[str, Any], path: str, value: object, fields: Sequence[str]) -> Finding | None:
+    *heads, last = path.split(".")
+    inner: Any = table
+    for head in heads:
+        inner = inner.get(head) if isinstance(inner, Mapping) else None
+    if not isinstance(inner, dict) or last not in inner or (not heads and last in ("core_groups", "sources")):
+        names = fields if not heads or not isinstance(inner, Mapping) else tuple(inner)
+        return Finding("", "no such field", path, ", ".join(names))
+    inner[last] = value
+    return None
