@@ -13,7 +13,7 @@ from typing import Any
 from hwspec.document import Draft, build, draft_of, draft_of_table, number
 from hwspec.errors import Finding, SpecError
 from hwspec.schema import ChipSpec
-from hwspec.variant import apply_overrides, edit, fit_emission
+from hwspec.variant import apply_overrides, edit
 
 __all__ = ["load", "names", "resolve_device"]
 
@@ -130,7 +130,7 @@ def _from_file(path: Path, chain: tuple[Path, ...]) -> ChipSpec:
     draft.head["name"] = table.get("name", path.stem)
     draft.head["title"] = table.get("title", f"{base.title}, changed")
     draft.head["devices"] = ()
-    return fit_emission(build(draft, where, default_source=source), base)
+    return build(draft, where, default_source=source, base=base)
 
 
 def _change(draft: Draft, table: dict[str, Any], where: str) -> None:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from hwspec.check import check, core_paths, covers, plain_paths
 from hwspec.errors import Finding, SpecError
-from hwspec.schema import ChipSpec
+from hwspec.schema import ChipSpec, CoreSpec, LayerLimits
 
 __all__ = ["Draft", "build", "draft_of", "draft_of_table", "id_range", "number"]
 
@@ -98,7 +98,9 @@ def draft_of_table(table: Mapping[str, Any], where: str) -> Draft:
     return Draft(head, [by_id[n] for n in range(len(by_id))])
 
 
-def build(draft: Draft, where: str, *, default_source: str | None = None) -> ChipSpec:
+def build(
+    draft: Draft, where: str, *, default_source: str | None = None, base: ChipSpec | None = None
+) -> ChipSpec:
     """Validate a draft in full.
 
     Parameters
@@ -107,6 +109,8 @@ def build(draft: Draft, where: str, *, default_source: str | None = None) -> Chi
         Name of the file or override, for messages.
     default_source
         Source, of evidence class "assumed", for facts the draft names no source for; None refuses them.
+    base
+        The chip this one is a variant of: its emission section stays only within that chip's limits.
 
     Raises
     ------
@@ -125,6 +129,8 @@ def build(draft: Draft, where: str, *, default_source: str | None = None) -> Chi
         spec = ChipSpec.model_validate(head)
     except ValidationError as error:
         raise SpecError(*_findings(error, groups, where)) from None
+    if base is not None and spec.emission is not None and not _within(spec, base):
+        spec = spec.model_copy(update={"emission": None})
     if default_source is not None:
         spec = _with_default_sources(spec, default_source)
     findings = check(spec)
@@ -146,6 +152,25 @@ def _with_default_sources(spec: ChipSpec, source: str) -> ChipSpec:
     draft = spec.model_dump()
     draft["sources"] |= dict.fromkeys(_general(open_paths), note)
     return ChipSpec.model_validate(draft)
+
+
+def _within(variant: ChipSpec, base: ChipSpec) -> bool:
+    if variant.core_count > base.core_count or not set(variant.routing.poolings) <= set(
+        base.routing.poolings
+    ):
+        return False
+    return all(_core_within(core, base.cores[n]) for n, core in enumerate(variant.cores))
+
+
+def _core_within(core: CoreSpec, base: CoreSpec) -> bool:
+    pairs = [
+        (getattr(core, f), getattr(base, f))
+        for f in ("kernel_words", "neuron_words", "bias_words", "fan_out")
+    ]
+    limits = [name for name in LayerLimits.model_fields if name.endswith(("_max", "_bits"))]
+    pairs += [(getattr(core.limits, name), getattr(base.limits, name)) for name in limits]
+    square = core.limits.kernel_square or not base.limits.kernel_square
+    return square and set(core.limits.strides) <= set(base.limits.strides) and all(a <= b for a, b in pairs)
 
 
 def _general(paths: Iterable[str]) -> list[str]:

@@ -15,9 +15,9 @@ from typing import Any
 
 from hwspec.document import CORES_MAX, Draft, build, draft_of, id_range, number
 from hwspec.errors import Finding, SpecError
-from hwspec.schema import ChipSpec, CoreSpec, LayerLimits
+from hwspec.schema import ChipSpec, CoreSpec
 
-__all__ = ["apply_overrides", "edit", "fit_emission"]
+__all__ = ["apply_overrides", "edit"]
 
 _CORE_PATH = re.compile(r"core\[([^]]*)\]\.([a-z_.]+)")
 _ADD = re.compile(r"\+core\[([^]]*)\]=core\[(\d{1,7})\]")
@@ -52,34 +52,7 @@ def apply_overrides(spec: ChipSpec, overrides: Sequence[str], *, name: str | Non
         raise SpecError(*findings)
     draft.head["name"] = name or f"{spec.name.removesuffix('+changes')}+changes"
     draft.head["sources"] |= {path: {"evidence": "assumed", "source": "override"} for path in changed}
-    variant = build(draft, "--set", default_source="override")
-    return fit_emission(variant, spec)
-
-
-def fit_emission(variant: ChipSpec, base: ChipSpec) -> ChipSpec:
-    """The variant, without its emission section if the real chip could not carry it."""
-    if variant.emission is None or _within(variant, base):
-        return variant
-    return variant.model_copy(update={"emission": None})
-
-
-def _within(variant: ChipSpec, base: ChipSpec) -> bool:
-    if variant.core_count > base.core_count or not set(variant.routing.poolings) <= set(
-        base.routing.poolings
-    ):
-        return False
-    return all(_core_within(core, base.cores[n]) for n, core in enumerate(variant.cores))
-
-
-def _core_within(core: CoreSpec, base: CoreSpec) -> bool:
-    pairs = [
-        (getattr(core, f), getattr(base, f))
-        for f in ("kernel_words", "neuron_words", "bias_words", "fan_out")
-    ]
-    limits = [name for name in LayerLimits.model_fields if name.endswith(("_max", "_bits"))]
-    pairs += [(getattr(core.limits, name), getattr(base.limits, name)) for name in limits]
-    square = core.limits.kernel_square or not base.limits.kernel_square
-    return square and set(core.limits.strides) <= set(base.limits.strides) and all(a <= b for a, b in pairs)
+    return build(draft, "--set", default_source="override", base=spec)
 
 
 def edit(draft: Draft, override: str, changed: list[str]) -> Finding | None:

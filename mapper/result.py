@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
@@ -16,7 +16,7 @@ from mapper.options import LayerReference, SolveOptions, resolve_layer
 from mapper.rules import Rule
 from mapper.solution import LayerPart, Solution
 
-__all__ = ["CoreUse", "FeasibilityReport", "HallSet", "Result", "Statistics", "Status", "Unmet"]
+__all__ = ["FeasibilityReport", "HallSet", "Result", "Statistics", "Status", "Unmet"]
 
 ReportNature: TypeAlias = Literal["capacity", "count", "routing", "structural", "undecided"]
 
@@ -76,16 +76,6 @@ class HallSet(_Record):
     cores: tuple[int, ...]
     reason: str
     sentence: str
-
-
-class CoreUse(_Record):
-    """Words a core offers and words taken from it; `layer` is None for an empty core."""
-
-    core: int
-    layer: str | None
-    kernel_words: tuple[int, int]
-    neuron_words: tuple[int, int]
-    bias_words: tuple[int, int]
 
 
 class FeasibilityReport(_Record):
@@ -211,38 +201,6 @@ class Result:
             raise InfeasibleError(self.report)
         limit = self.report.limit if self.report and self.report.limit else "a limit"
         raise UndecidedError(limit, self)
-
-    def core_use(self) -> tuple[CoreUse, ...]:
-        """Per core, the layer on it and (taken, offered) words of each memory."""
-        from mapper.demand import layer_demands
-
-        solution = self.require()
-        demands = {
-            (d.network, d.layer): d.core
-            for n, network in enumerate(self.networks)
-            for d in layer_demands(network, n, None)
-        }
-        bodies = {placement.core: placement.body for placement in solution.placements}
-        uses = []
-        for core_id, core in enumerate(self.chip.cores):
-            body = bodies.get(core_id)
-            demand = demands[body.network, body.layer] if isinstance(body, LayerPart) else None
-            uses.append(
-                CoreUse(
-                    core=core_id,
-                    layer=body.layer if isinstance(body, LayerPart) else None,
-                    kernel_words=(demand.kernel_words if demand else 0, core.kernel_words),
-                    neuron_words=(demand.neuron_words if demand else 0, core.neuron_words),
-                    bias_words=(demand.bias_words if demand else 0, core.bias_words),
-                )
-            )
-        return tuple(uses)
-
-    def placement_record(self) -> dict[str, Any]:
-        """The placement as plain data: the content of ``placement.json``, without times or paths."""
-        from mapper.record import placement_record
-
-        return placement_record(self)
 
 
 def unmet(
