@@ -34,7 +34,11 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Unmet(_Record):
+class _Told(_Record):
+    sentence: str
+
+
+class Unmet(_Told):
     """One requirement no core (or not the chip) meets.
 
     Attributes
@@ -58,10 +62,9 @@ class Unmet(_Record):
     gap: int | None
     unit: str
     terms: str
-    sentence: str
 
 
-class HallSet(_Record):
+class HallSet(_Told):
     """Layers that compete for too few cores: the certificate of a matching conflict.
 
     Attributes
@@ -75,7 +78,6 @@ class HallSet(_Record):
     layers: tuple[str, ...]
     cores: tuple[int, ...]
     reason: str
-    sentence: str
 
 
 class FeasibilityReport(_Record):
@@ -108,7 +110,7 @@ class FeasibilityReport(_Record):
 
     def sentences(self) -> tuple[str, ...]:
         """One sentence for each thing that stands in the way."""
-        told = tuple(entry.sentence for entry in (*self.unmet, *self.certificate))
+        told = tuple(entry.sentence for entry in [*self.unmet, *self.certificate])
         if not told and self.limit:
             return (f"Undecided: {self.limit} was reached.",)
         return told

@@ -170,14 +170,12 @@ def _tight_classes(problem: Problem, groups: Sequence[Group], taken: set[int]) -
         return None
     # Among the smallest sets: the one with the lowest core ids, decided class by class.
     model.add(have <= round(solver.objective_value))
-    model.clear_objective()
     fixed = []
-    for k in chosen:
-        model.add_assumptions([chosen[k]])
-        ok = solver.solve(model) in (cp_model.OPTIMAL, cp_model.FEASIBLE)
-        model.clear_assumptions()
-        model.add(chosen[k] == int(ok))
-        if ok:
+    for k, variable in chosen.items():
+        model.maximize(variable)
+        solver.solve(model)
+        model.add(variable == solver.value(variable))
+        if solver.value(variable):
             fixed.append(k)
     return tuple(fixed)
 
@@ -193,16 +191,15 @@ def _hall_set(problem: Problem, groups: Sequence[Group], classes: Sequence[int],
         reason = "one core holds one layer"
         told = f"The network has {len(names)} layers, but {chip} has only {total} cores{left}."
         return HallSet(layers=names, cores=cores, reason=reason, sentence=told)
-    reason = _common_reason(problem, layers, outside)
-    have = "has it" if len(cores) == 1 else "have them"
-    plural = "core" if len(cores) == 1 else "cores"
-    if reason is None:
-        reason = "every other core is too small in one memory or another"
-        told = f"{join_names(names)} fit only {plural} {join_numbers(cores)} of {chip}: {reason}."
+    common = _common_reason(problem, layers, outside)
+    plural, have = ("core", "has it") if len(cores) == 1 else ("cores", "have them")
+    where = f"{plural} {join_numbers(cores)} of {chip}"
+    if common is None:
+        reason = "every other core breaks one rule or another"
+        told = f"{join_names(names)} fit only {where}: {reason}."
     else:
-        told = (
-            f"{join_names(names)} each need {reason}; only {plural} {join_numbers(cores)} of {chip} {have}."
-        )
+        reason = common
+        told = f"{join_names(names)} each need {reason}; only {where} {have}."
     return HallSet(layers=names, cores=cores, reason=reason, sentence=told)
 
 

@@ -37,7 +37,7 @@ class _Budget:
     constraints: int = 0
     stopped_by: str | None = None
 
-    def run(self, model: cp_model.CpModel) -> tuple[cp_model.CpSolver, int]:
+    def run(self, model: cp_model.CpModel) -> tuple[cp_model.CpSolver, cp_model.CpSolverStatus]:
         """Solve once within what is left; remember which limit stopped it."""
         solver = cp_model.CpSolver()
         parameters = solver.parameters
@@ -131,7 +131,6 @@ def _stages(
         return counts, objectives
     model.add(expression <= value)
     for stage in canonical_stages(problem, variables):
-        model.clear_objective()
         model.maximize(stage)
         solver, status = budget.run(model)
         if status != cp_model.OPTIMAL:
