@@ -8,7 +8,7 @@ __all__ = ["join_names", "join_numbers"]
 
 
 def join_names(names: Sequence[str]) -> str:
-    """ "a", "a and b", "a, b and c"."""
+    """Join names as a sentence does: "a", "a and b", "a, b and c"."""
     if len(names) < 2:
         return "".join(names)
     return f"{', '.join(names[:-1])} and {names[-1]}"

@@ -191,6 +191,10 @@ def _hall_set(problem: Problem, groups: Sequence[Group], classes: Sequence[int],
         reason = "one core holds one layer"
         told = f"The network has {len(names)} layers, but {chip} has only {total} cores{left}."
         return HallSet(layers=names, cores=cores, reason=reason, sentence=told)
+    if any(k in taken for layer in layers for k in problem.candidates[layer]):
+        reason = "one core holds one layer, and the other cores are all taken by the layers above"
+        told = f"That leaves only core{'s' * (len(cores) > 1)} {join_numbers(cores)} for {join_names(names)}."
+        return HallSet(layers=names, cores=cores, reason=reason, sentence=told)
     common = _common_reason(problem, layers, outside)
     plural, have = ("core", "has it") if len(cores) == 1 else ("cores", "have them")
     where = f"{plural} {join_numbers(cores)} of {chip}"

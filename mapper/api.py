@@ -1,0 +1,93 @@
+"""The steps in one call: read, prepare, solve, check. Every solution is verified before it is returned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hwspec.catalog import load as load_chip
+from hwspec.schema import ChipSpec
+from mapper.errors import VerificationError
+from mapper.frontends import load_network
+from mapper.network import Network
+from mapper.options import LayerReference, SolveOptions, resolve
+from mapper.passes import PrepareOptions, prepare
+from mapper.problem import Problem
+from mapper.result import Result
+from mapper.verify import verify
+
+if TYPE_CHECKING:
+    from mapper.frontends import NirOptions
+
+__all__ = ["check", "solve"]
+
+
+def solve(
+    network: Network | str | Path | object,
+    chip: ChipSpec | str | Path = "speck2f",
+    *,
+    options: SolveOptions | None = None,
+    input_shape: tuple[int, int, int] | None = None,
+    nir: NirOptions | None = None,
+    add_output_neuron: float | None = None,
+    pins: Mapping[LayerReference, int] | None = None,
+    **changes: Any,
+) -> Result:
+    """Place a network on a chip, with proof, or say why it does not fit.
+
+    Parameters
+    ----------
+    network
+        A `Network`, "digits", a NIR or shape file, or a NIR graph.
+    chip
+        A specification, chip or device name, or a chip file.
+    options
+        Requests to the solver; `pins` and further keywords (fields of `SolveOptions`) change single ones.
+    input_shape
+        (features, height, width), where the file does not tell.
+    nir
+        How to read a NIR file where it leaves something open.
+    add_output_neuron
+        Threshold of the neurons that are appended to output layers without any, > 0.
+
+    Returns
+    -------
+    Result
+        Its solution has passed the independent checker. `Result.require` raises if there is none.
+
+    Raises
+    ------
+    NetworkError, SpecError, OptionsError
+        Input that cannot be used, with everything that is wrong with it.
+    VerificationError
+        The checker rejects the solution: a fault of this package.
+    """
+    # The solver is loaded here so that reading and checking input does without OR-Tools.
+    from mapper.solver.run import solve as run_solver  # noqa: PLC0415
+
+    spec = chip if isinstance(chip, ChipSpec) else load_chip(chip)
+    read = network if isinstance(network, Network) else load_network(network, input_shape, nir)
+    ready = prepare(read, PrepareOptions(add_output_neuron=add_output_neuron))
+    wanted = replace(options or SolveOptions(), **changes)
+    if pins:
+        wanted = replace(wanted, pins=(*wanted.pins, *pins.items()))
+    resolved = resolve(wanted, ready, spec)
+    result = run_solver(Problem((ready,), spec, resolved))
+    if result.solution is not None:
+        violations = verify(result.networks, spec, resolved, result.solution)
+        if violations:
+            raise VerificationError(violations)
+    return result
+
+
+def check(network: Network | str | Path | object, chip: ChipSpec | str | Path = "speck2f", **keywords: Any) -> Result:
+    """The verdict alone: as `solve`; the result's `status` and `report` say whether and why not.
+
+    Raises
+    ------
+    NetworkError, SpecError, OptionsError, VerificationError
+        As `solve`.
+    """
+    return solve(network, chip, **keywords)
