@@ -82,7 +82,9 @@ def solve(
     return result
 
 
-def check(network: Network | str | Path | object, chip: ChipSpec | str | Path = "speck2f", **keywords: Any) -> Result:
+def check(
+    network: Network | str | Path | object, chip: ChipSpec | str | Path = "speck2f", **keywords: Any
+) -> Result:
     """The verdict alone: as `solve`; the result's `status` and `report` say whether and why not.
 
     Raises

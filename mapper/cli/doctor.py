@@ -1,0 +1,43 @@
+"""What is installed: looked at, not imported."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from hwspec.catalog import load, names
+
+__all__ = ["diagnose", "samna_state"]
+
+_PACKAGES = ("numpy", "pydantic", "ortools", "nir", "h5py", "torch", "numba", "sinabs")
+
+
+def diagnose() -> dict[str, str]:
+    """State of Python, of the packages this one uses, and of the chip files."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    found["samna"] = samna_state()
+    found["chips"] = f"{sum(1 for name in names() if load(name))} specifications, all sound"
+    return found
+
+
+def samna_state() -> str:
+    """Whether samna is there for real.
+
+    The distribution of that name on the package index is an installer stub that would download the
+    library when imported: it has no compiled extension beside its ``__init__``.
+    """
+    spec = find_spec("samna")
+    if spec is None or spec.origin is None:
+        return "not installed: configurations can be made, but not sent to a board"
+    folder = Path(spec.origin).parent
+    compiled = [*folder.glob("*.so"), *folder.glob("*.pyd"), *folder.glob("*.dylib")]
+    if not compiled or (folder / "PYPI_SAMNA").exists():
+        return "installer stub, not the library: install samna as its vendor describes"
+    return f"{version('samna')} (found, not loaded)"
