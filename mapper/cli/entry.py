@@ -8,14 +8,18 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from typing import Any
 
-import click
+import typer
 
 from hwspec.errors import SpecError
 from mapper.cli.app import app
 from mapper.errors import MapperError
 
 __all__ = ["run"]
+
+# Typer exports this one usage error; its root class is not public and has moved between versions.
+_USAGE_ERROR: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
 EXIT_OK, EXIT_BAD_INPUT, EXIT_UNDECIDED, EXIT_FAULT = 0, 2, 3, 4
 
@@ -31,15 +35,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         outcome = app(words, standalone_mode=False, prog_name="mapper")
-    except click.exceptions.Exit as leave:
-        return leave.exit_code
-    except click.ClickException as error:
+    except _USAGE_ERROR as error:
         error.show()
         return EXIT_BAD_INPUT
     except (SpecError, MapperError) as error:
         _tell(error, "--json" in words)
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         print("Interrupted before anything was found.", file=sys.stderr)
         return EXIT_UNDECIDED
     except BrokenPipeError:

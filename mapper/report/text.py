@@ -112,10 +112,8 @@ def _target(name: str, pooling: int, shift: int) -> str:
 
 def print_report(console: Console, report: FeasibilityReport, network: str) -> None:
     """Why a network does not fit, one sentence a reason."""
-    if report.status is Status.UNDECIDED:
-        verdict = "undecided"
-    else:
-        verdict = f"does not fit, proven ({report.nature})"
+    undecided = report.status is Status.UNDECIDED
+    verdict = "undecided" if undecided else f"does not fit, proven ({report.nature})"
     console.print(
         f"[bold]{escape(network)}[/] on [bold]{escape(report.chip)}[/]: {verdict}.", highlight=False
     )

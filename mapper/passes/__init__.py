@@ -1,0 +1,76 @@
+"""Rewrites from a network as it was trained to the integer network a chip runs.
+
+Every pass is a pure function ``Network -> Network``, knows no chip, and keeps what the network
+computes, which tests prove by simulating it before and after. `quantize` alone changes values: it rounds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mapper.errors import Finding, NetworkError
+from mapper.network import Network
+from mapper.passes.average import average_to_sum
+from mapper.passes.batch_norm import fold_batch_norm
+from mapper.passes.dense import make_dense
+from mapper.passes.dropout import drop_dropout
+from mapper.passes.linear import linear_to_convolution
+from mapper.passes.minimum import mend_minimum
+from mapper.passes.output_neuron import add_output_neuron
+from mapper.passes.pools import merge_pools
+from mapper.passes.quantize import quantize
+from mapper.passes.scale import fold_scale
+from mapper.passes.thresholds import fold_thresholds
+
+__all__ = ["PASSES", "PrepareOptions", "prepare"]
+
+# Batch norm and scales come before the average pools: these rescale weights, never biases, and the
+# order of float operations decides the last bit. Flattening goes before pools are merged.
+PASSES = (
+    drop_dropout,
+    fold_batch_norm,
+    fold_thresholds,
+    linear_to_convolution,
+    make_dense,
+    merge_pools,
+    average_to_sum,
+    fold_scale,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareOptions:
+    """What a user may ask of the passes.
+
+    Attributes
+    ----------
+    add_output_neuron
+        Threshold, > 0, of the neurons appended to output layers that have none.
+    quantize
+        Make weights, biases and thresholds integers, where there are weights.
+    """
+
+    add_output_neuron: float | None = None
+    quantize: bool = True
+
+
+def prepare(network: Network, options: PrepareOptions | None = None) -> Network:
+    """All passes in order: the network in normal form, with integers if it has weights.
+
+    Raises
+    ------
+    NetworkError
+        What no pass can bring into normal form, or numbers that rounding would ruin.
+    """
+    wanted = options or PrepareOptions()
+    bare = [layer.name for layer in network.layers if layer.operation.weight is None]
+    if bare and len(bare) < len(network.layers):
+        raise NetworkError(
+            *(Finding(f"layer {name}", "has no weights, though other layers have") for name in bare)
+        )
+    ready = add_output_neuron(network, wanted.add_output_neuron)
+    for step in PASSES:
+        ready = step(ready)
+    if wanted.quantize and ready.has_weights and not ready.is_integer:
+        ready = mend_minimum(quantize(ready))
+    return ready

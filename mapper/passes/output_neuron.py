@@ -1,0 +1,39 @@
+"""Give output layers without neurons the ones a chip cannot do without."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mapper.errors import Finding, NetworkError
+from mapper.network import Network
+from mapper.operations import Neuron
+
+__all__ = ["add_output_neuron"]
+
+
+def add_output_neuron(network: Network, threshold: float | None) -> Network:
+    """Append integrate-and-fire neurons of this threshold to output layers that have none.
+
+    Raises
+    ------
+    NetworkError
+        A weight layer without neurons that is no output, or none was asked for.
+    """
+    outputs = {output.source for output in network.outputs}
+    findings, layers = [], []
+    for layer in network.layers:
+        if layer.neuron is not None:
+            layers.append(layer)
+        elif layer.name in outputs and not network.outgoing[layer.name] and threshold is not None:
+            layers.append(replace(layer, neuron=Neuron(threshold)))
+        else:
+            last = layer.name in outputs and not network.outgoing[layer.name]
+            step = "--add-output-neuron THRESHOLD appends them" if last else "Put neurons behind it"
+            findings.append(
+                Finding(
+                    f"layer {layer.name}", "has no spiking neurons, and no core can run it", next_step=step
+                )
+            )
+    if findings:
+        raise NetworkError(*findings)
+    return network.replacing(layers=tuple(layers))

@@ -1,0 +1,124 @@
+"""Weights, biases, thresholds and initial potentials as integers, in single precision throughout.
+
+For b bits let H = 2^(b-1), mx and mn the largest and smallest value of a tensor, signed. If
+``|mn| <= |mx| * fl32(H / (H-1))`` the scale is ``fl32((H-1) / |mx|)``, else ``fl32(H / |mn|)``. A layer has
+one scale: the least over weights and biases (H = 128), the pair of lower bound and threshold, and initial
+potentials (H = 32768). Values become ``round-half-even(fl32(value * scale))``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from mapper.errors import Finding, NetworkError
+from mapper.network import Layer, Network
+
+__all__ = ["quantize", "tensor_scale"]
+
+_WEIGHT_HALF, _STATE_HALF = 128, 32768
+_F = np.float32
+
+
+def tensor_scale(values: Any, half: int) -> np.float32:
+    """Scale that brings a tensor into -half .. half - 1; infinite for a tensor of zeros."""
+    array = np.asarray(values, _F)
+    largest, smallest = np.abs(array.max()), np.abs(array.min())
+    with np.errstate(divide="ignore", over="ignore"):
+        if smallest <= largest * _F(half / (half - 1)):
+            return _F(_F(half - 1) / largest)
+        return _F(_F(half) / smallest)
+
+
+def quantize(network: Network) -> Network:
+    """The integer network; no lower bound becomes -32768 after scaling.
+
+    Raises
+    ------
+    NetworkError
+        NaN or infinite numbers, weights that would all round to zero, thresholds that would round
+        below 1: everything at once.
+    """
+    findings = [finding for layer in network.layers for finding in _unsound(layer)]
+    if findings:
+        raise NetworkError(*findings)
+    layers, findings = [], []
+    for layer in network.layers:
+        rounded = _rounded(layer)
+        findings += _ruined(layer, rounded)
+        layers.append(rounded)
+    if findings:
+        raise NetworkError(*findings)
+    return network.replacing(layers=tuple(layers))
+
+
+def _numbers(layer: Layer) -> Iterator[tuple[str, Any]]:
+    neuron: Any = layer.neuron
+    yield "weights", layer.operation.weight
+    yield "biases", layer.operation.bias
+    yield "threshold", neuron.threshold
+    yield "lower bound", neuron.minimum
+    yield "initial potentials", neuron.initial_potential
+
+
+def _unsound(layer: Layer) -> Iterator[Finding]:
+    where = f"layer {layer.name}"
+    for name, value in _numbers(layer):
+        if value is not None:
+            with np.errstate(over="ignore"):
+                single = np.asarray(value).astype(_F)
+            if not np.all(np.isfinite(single)):
+                bad = int(np.count_nonzero(~np.isfinite(single)))
+                yield Finding(where, f"{name} that are NaN or infinite in single precision", bad, 0, "values")
+    if layer.neuron is not None and not np.all(np.asarray(layer.neuron.threshold) > 0):
+        yield Finding(where, "the threshold must be positive", layer.neuron.threshold, "> 0")
+
+
+def _layer_scale(layer: Layer) -> np.float32:
+    neuron: Any = layer.neuron
+    operation = layer.operation
+    scales = [tensor_scale(operation.weight, _WEIGHT_HALF)]
+    if operation.bias is not None:
+        scales.append(tensor_scale(operation.bias, _WEIGHT_HALF))
+    bounds = [neuron.threshold] if neuron.minimum is None else [neuron.minimum, neuron.threshold]
+    scales.append(tensor_scale(bounds, _STATE_HALF))
+    if neuron.initial_potential is not None:
+        scales.append(tensor_scale(neuron.initial_potential, _STATE_HALF))
+    return min(scales)
+
+
+def _round(values: Any, scale: np.float32) -> Any:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.rint(np.asarray(values, _F) * scale).astype(np.int64)
+
+
+def _rounded(layer: Layer) -> Layer:
+    neuron: Any = layer.neuron
+    operation, scale = layer.operation, _layer_scale(layer)
+    bias = None if operation.bias is None else _round(operation.bias, scale)
+    has_bias = bias is not None and bool(np.any(bias))
+    minimum = -_STATE_HALF if neuron.minimum is None else int(_round(neuron.minimum, scale))
+    state = None if neuron.initial_potential is None else _round(neuron.initial_potential, scale)
+    return replace(
+        layer,
+        operation=replace(operation, weight=_round(operation.weight, scale), bias=bias, has_bias=has_bias),
+        neuron=replace(
+            neuron, threshold=int(_round(neuron.threshold, scale)), minimum=minimum, initial_potential=state
+        ),
+    )
+
+
+def _ruined(layer: Layer, rounded: Layer) -> Iterator[Finding]:
+    where, neuron = f"layer {layer.name}", rounded.neuron
+    before: Any = layer.operation.weight
+    after: Any = rounded.operation.weight
+    if np.any(before) and not np.any(after):
+        largest = float(np.abs(before).max())
+        step = "Rescale the layer: threshold and biases are too large beside its weights"
+        yield Finding(where, "all weights would round to zero", f"largest {largest:g}", next_step=step)
+    if neuron is not None and np.any(np.asarray(neuron.threshold) < 1):
+        step = "Rescale the layer: the threshold is too small beside its weights"
+        yield Finding(where, "the threshold would round below 1", neuron.threshold, ">= 1", next_step=step)

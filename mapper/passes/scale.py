@@ -1,0 +1,65 @@
+"""Scales on edges into the weights of the layer they reach."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from mapper.errors import Finding, UnsupportedLayerError
+from mapper.network import Edge, Layer, Network
+from mapper.operations import Scale, shape_after
+
+__all__ = ["fold_scale"]
+
+
+def fold_scale(network: Network) -> Network:
+    """Every input feature's weights times the factor of the edges that feed it, rounded to float32 once.
+
+    Biases stay: the factor stands before the weights. Edges side by side (concatenation) may differ.
+
+    Raises
+    ------
+    UnsupportedLayerError
+        Edges of different factors add up in the same input features.
+    """
+    findings: list[Finding] = []
+    layers = tuple(_scaled(network, layer, findings) for layer in network.layers)
+    if findings:
+        raise UnsupportedLayerError(*findings)
+    edges = tuple(
+        replace(edge, path=tuple(step for step in edge.path if not isinstance(step, Scale)))
+        for edge in network.edges
+    )
+    return network.replacing(layers=layers, edges=edges)
+
+
+def _factor(edge: Edge) -> float:
+    return prod(step.factor for step in edge.path if isinstance(step, Scale))
+
+
+def _scaled(network: Network, layer: Layer, findings: list[Finding]) -> Layer:
+    incoming = network.incoming[layer.name]
+    factors = [_factor(edge) for edge in incoming]
+    if all(factor == 1.0 for factor in factors):
+        return layer
+    per_feature = np.ones(layer.input_shape.features)
+    known = np.zeros(layer.input_shape.features, bool)
+    for edge, factor in zip(incoming, factors, strict=True):
+        width = shape_after(network.signal_shapes[edge.source], edge.path).features
+        span = slice(edge.feature_offset, edge.feature_offset + width)
+        if np.any(known[span] & (per_feature[span] != factor)):
+            told = ", ".join(f"{e.source} by {f:g}" for e, f in zip(incoming, factors, strict=True))
+            problem = f"signals that add up here are scaled differently: {told}"
+            step = "Use pools of one size, or sum pools"
+            findings.append(Finding(f"layer {layer.name}", problem, next_step=step))
+            return layer
+        per_feature[span], known[span] = factor, True
+    weight: Any = layer.operation.weight
+    if weight is None:
+        return layer
+    scale = per_feature.astype(np.float32).reshape(1, -1, *[1] * (weight.ndim - 2))
+    scaled = (weight * scale.astype(weight.dtype)).astype(weight.dtype)
+    return replace(layer, operation=replace(layer.operation, weight=scaled))

@@ -1,0 +1,247 @@
+"""The reference simulation of a network: frame semantics, in numpy, for clarity and exactness.
+
+Per time step and layer, in the network's order: current = operation applied to the incoming spike
+counts, plus bias; potential += current; spikes = trunc(potential / threshold) where the potential is
+positive (at most 1 in single-spike mode); potential -= spikes * threshold, or = 0 where it spiked;
+potential = max(potential, minimum). Integer networks are computed in 64-bit integers, others in
+double precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mapper.errors import Finding, NetworkError
+from mapper.network import Edge, Layer, Network
+from mapper.operations import (
+    Array,
+    BatchNorm,
+    Convolution,
+    Flatten,
+    Linear,
+    PathOperation,
+    Pool,
+    Scale,
+    Shape,
+)
+
+__all__ = ["Simulation", "State", "simulate"]
+
+
+@dataclass(frozen=True)
+class State:
+    """What persists between calls.
+
+    Attributes
+    ----------
+    potentials
+        By layer, (features, height, width).
+    history
+        By signal, its spikes of the last steps, newest last: as many as the longest delay needs.
+    """
+
+    potentials: Mapping[str, Array] = field(default_factory=dict)
+    history: Mapping[str, Array] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What a run gives.
+
+    Attributes
+    ----------
+    spikes
+        Counts by layer, (time, features, height, width).
+    outputs
+        By output, after its host-side path, (time, features, height, width).
+    state
+        To go on from.
+    """
+
+    spikes: Mapping[str, Array]
+    outputs: Mapping[str, Array]
+    state: State
+
+
+def simulate(network: Network, inputs: Mapping[str, Array], state: State | None = None) -> Simulation:
+    """Run a network on spike counts.
+
+    Parameters
+    ----------
+    inputs
+        By input name, (time, features, height, width), counts >= 0, as whole numbers.
+    state
+        Of an earlier call; None starts from the initial potentials.
+
+    Raises
+    ------
+    NetworkError
+        Missing weights, an undelayed cycle, or inputs that do not fit: everything at once.
+    """
+    findings = [*_network_findings(network), *_input_findings(network, inputs)]
+    if findings:
+        raise NetworkError(*findings)
+    dtype = np.int64 if network.is_integer else np.float64
+    before = state or State()
+    steps = next(iter(inputs.values())).shape[0] if inputs else 0
+    depth = max((edge.delay_steps for edge in network.edges), default=0)
+    signals = _traces(network, inputs, before, steps, depth, dtype)
+    potentials = {layer.name: _initial(layer, before, dtype) for layer in network.layers}
+    for step in range(steps):
+        for layer in network.layers:
+            arriving = np.zeros(layer.input_shape, dtype)
+            for edge in network.incoming[layer.name]:
+                _deliver(edge, signals[edge.source][depth + step - edge.delay_steps], arriving)
+            current = _between(layer, _operate(layer, arriving))
+            spikes, potentials[layer.name] = _fire(layer, potentials[layer.name], current)
+            signals[layer.name][depth + step] = spikes
+    spikes_by_layer = {layer.name: signals[layer.name][depth:] for layer in network.layers}
+    outputs = {
+        output.name: np.stack([_along(output.path, frame) for frame in signals[output.source][depth:]])
+        if steps
+        else np.zeros((0, 1, 1, 1), dtype)
+        for output in network.outputs
+    }
+    history = {name: trace[trace.shape[0] - depth :] for name, trace in signals.items()}
+    return Simulation(spikes_by_layer, outputs, State(potentials, history))
+
+
+def _network_findings(network: Network) -> Iterable[Finding]:
+    for layer in network.layers:
+        if layer.operation.weight is None:
+            yield Finding(f"layer {layer.name}", "has no weights: shapes alone cannot be simulated")
+        if layer.neuron is None:
+            yield Finding(f"layer {layer.name}", "has no spiking neurons")
+    position = {entry.name: -1 for entry in network.inputs} | dict(network.index)
+    for edge in network.edges:
+        if edge.delay_steps == 0 and position[edge.source] >= position[edge.target]:
+            where = f"edge {edge.source} -> {edge.target}"
+            yield Finding(where, "goes back in the network's order and needs a delay of at least one step")
+
+
+def _input_findings(network: Network, inputs: Mapping[str, Array]) -> Iterable[Finding]:
+    names = {entry.name for entry in network.inputs}
+    yield from (
+        Finding(f"input {name}", "the network has no such input") for name in inputs if name not in names
+    )
+    lengths = {array.shape[0] for array in inputs.values() if array.ndim == 4}
+    if len(lengths) > 1:
+        yield Finding("inputs", "differ in their number of time steps", sorted(lengths))
+    for entry in network.inputs:
+        where, array = f"input {entry.name}", inputs.get(entry.name)
+        if array is None:
+            yield Finding(where, "is missing")
+        elif array.ndim != 4 or array.shape[1:] != tuple(entry.shape):
+            yield Finding(
+                where, "has another shape", array.shape, f"(time, {', '.join(map(str, entry.shape))})"
+            )
+        elif array.dtype.kind not in "biuf" or bool(np.any(array < 0) or np.any(array != np.floor(array))):
+            yield Finding(where, "must hold spike counts: whole numbers from 0")
+
+
+def _traces(
+    network: Network, inputs: Mapping[str, Array], before: State, steps: int, depth: int, dtype: Any
+) -> dict[str, Any]:
+    traces = {}
+    for name, shape in network.signal_shapes.items():
+        trace = np.zeros((depth + steps, *shape), dtype)
+        if depth and name in before.history:
+            trace[:depth] = before.history[name]
+        if name in inputs:
+            trace[depth:] = inputs[name]
+        traces[name] = trace
+    return traces
+
+
+def _initial(layer: Layer, before: State, dtype: Any) -> Any:
+    if layer.name in before.potentials:
+        return np.array(before.potentials[layer.name], dtype)
+    if layer.neuron is not None and layer.neuron.initial_potential is not None:
+        return np.array(layer.neuron.initial_potential, dtype)
+    return np.zeros(layer.output_shape, dtype)
+
+
+def _deliver(edge: Edge, frame: Any, arriving: Any) -> None:
+    pooled = _along(edge.path, frame)
+    arriving[edge.feature_offset : edge.feature_offset + pooled.shape[0]] += pooled
+
+
+def _along(path: Iterable[PathOperation], frame: Any) -> Any:
+    for step in path:
+        if isinstance(step, Pool):
+            frame = _pool(step, frame)
+        elif isinstance(step, Flatten):
+            frame = frame.reshape(-1, 1, 1)
+        elif isinstance(step, Scale):
+            frame = frame * step.factor
+    return frame
+
+
+def _pool(pool: Pool, frame: Any) -> Any:
+    windows = np.lib.stride_tricks.sliding_window_view(frame, pool.size, axis=(1, 2))
+    summed = windows[:, :: pool.stride[0], :: pool.stride[1]].sum(axis=(3, 4))
+    if pool.kind == "sum":
+        return summed
+    return summed / (pool.divisor or pool.size[0] * pool.size[1])
+
+
+def _operate(layer: Layer, arriving: Any) -> Any:
+    operation = layer.operation
+    if isinstance(operation, Linear):
+        weight: Any = operation.weight
+        current = (weight @ arriving.reshape(-1)).reshape(layer.output_shape)
+    else:
+        current = _convolve(operation, arriving, layer.output_shape)
+    if operation.bias is not None:
+        current = current + np.asarray(operation.bias)[:, None, None]
+    return current
+
+
+def _convolve(conv: Convolution, arriving: Any, shape: Shape) -> Any:
+    (py, px), (dy, dx), (sy, sx) = conv.padding, conv.dilation, conv.stride
+    padded = np.pad(arriving, ((0, 0), (py, py), (px, px)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, conv.extent, axis=(1, 2))
+    windows = windows[:, ::sy, ::sx, ::dy, ::dx]
+    weight: Any = conv.weight
+    parts = []
+    per_group_in, per_group_out = arriving.shape[0] // conv.groups, conv.out_features // conv.groups
+    for group in range(conv.groups):
+        inside = windows[group * per_group_in : (group + 1) * per_group_in]
+        kernel = weight[group * per_group_out : (group + 1) * per_group_out]
+        parts.append(np.tensordot(kernel, inside, axes=([1, 2, 3], [0, 3, 4])))
+    return np.concatenate(parts).reshape(shape)
+
+
+def _between(layer: Layer, current: Any) -> Any:
+    for step in layer.between:
+        if isinstance(step, Scale):
+            current = current * step.factor
+        elif isinstance(step, BatchNorm):
+            mean, variance, scale, shift = (
+                np.asarray(a, np.float64)[:, None, None]
+                for a in (step.mean, step.variance, step.scale, step.shift)
+            )
+            current = (current - mean) / np.sqrt(variance + step.epsilon) * scale + shift
+    return current
+
+
+def _fire(layer: Layer, potential: Any, current: Any) -> tuple[Any, Any]:
+    neuron: Any = layer.neuron
+    threshold = neuron.threshold
+    if isinstance(threshold, np.ndarray):
+        threshold = threshold[:, None, None]
+    potential = potential + current
+    spikes = np.where(potential > 0, np.floor_divide(potential, threshold), 0).astype(potential.dtype)
+    if neuron.spike_mode == "single":
+        spikes = np.minimum(spikes, 1)
+    if neuron.reset == "subtract":
+        potential = potential - spikes * threshold
+    else:
+        potential = np.where(spikes > 0, 0, potential)
+    if neuron.minimum is not None:
+        potential = np.maximum(potential, neuron.minimum)
+    return spikes, potential
