@@ -132,7 +132,8 @@ def _input_findings(network: Network, inputs: Mapping[str, Array]) -> Iterable[F
     if len(lengths) > 1:
         yield Finding("inputs", "differ in their number of time steps", sorted(lengths))
     for entry in network.inputs:
-        where, array = f"input {entry.name}", inputs.get(entry.name)
+        where = f"input {entry.name}"
+        array: Any = inputs.get(entry.name)
         if array is None:
             yield Finding(where, "is missing")
         elif array.ndim != 4 or array.shape[1:] != tuple(entry.shape):
@@ -235,7 +236,9 @@ def _fire(layer: Layer, potential: Any, current: Any) -> tuple[Any, Any]:
     if isinstance(threshold, np.ndarray):
         threshold = threshold[:, None, None]
     potential = potential + current
-    spikes = np.where(potential > 0, np.floor_divide(potential, threshold), 0).astype(potential.dtype)
+    # Integers divide exactly; floats divide and round first, as the layers that were trained do.
+    whole = potential // threshold if potential.dtype.kind == "i" else np.trunc(potential / threshold)
+    spikes = np.where(potential > 0, whole, 0).astype(potential.dtype)
     if neuron.spike_mode == "single":
         spikes = np.minimum(spikes, 1)
     if neuron.reset == "subtract":

@@ -1,0 +1,79 @@
+"""Readers of networks: the shipped example, NIR files and graphs, shape files by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Literal
+
+from mapper.errors import Finding, NetworkError
+from mapper.network import Network
+
+__all__ = ["NirOptions", "load_network"]
+
+_NIR_SUFFIXES = (".nir", ".h5", ".hdf5")
+_SHAPE_SUFFIXES = (".yaml", ".yml", ".json", ".toml")
+
+
+@dataclass(frozen=True, slots=True)
+class NirOptions:
+    """How to read what a NIR file leaves open.
+
+    Attributes
+    ----------
+    reset
+        Reset of all IF neurons; None lets the file decide.
+    v_min
+        Lower bound of potentials: a number <= 0, "threshold" for minus the threshold, None for the
+        file's metadata or no bound.
+    """
+
+    reset: Literal["subtract", "zero"] | None = None
+    v_min: float | Literal["threshold"] | None = None
+
+
+def load_network(
+    source: object, input_shape: tuple[int, int, int] | None = None, nir: NirOptions | None = None
+) -> Network:
+    """Read a network.
+
+    Parameters
+    ----------
+    source
+        "digits", the path of a NIR or shape file, a NIR graph, or a `Network`, which is returned as is.
+    input_shape
+        (features, height, width), where the file does not tell.
+
+    Raises
+    ------
+    NetworkError
+        The source cannot be read, or what it holds cannot run on a chip of the family.
+    """
+    options = nir or NirOptions()
+    if isinstance(source, Network):
+        return source
+    if not isinstance(source, str | Path):
+        from mapper.frontends.nir_graph import from_nir_graph  # noqa: PLC0415  # loads h5py
+
+        return from_nir_graph(source, options, input_shape)
+    if str(source) == "digits":
+        from mapper.frontends.nir_file import load_nir  # noqa: PLC0415
+
+        with as_file(files("mapper") / "data" / "digits.nir") as path:
+            return load_nir(path, options, input_shape)
+    path = Path(source)
+    suffix = path.suffix.lower()
+    if suffix in _NIR_SUFFIXES:
+        from mapper.frontends.nir_file import load_nir  # noqa: PLC0415
+
+        return load_nir(path, options, input_shape)
+    if suffix in _SHAPE_SUFFIXES:
+        from mapper.frontends.shapes import load_shapes  # noqa: PLC0415
+
+        return load_shapes(path, input_shape)
+    known = ", ".join((*_NIR_SUFFIXES, *_SHAPE_SUFFIXES))
+    step = 'The one network that comes with the package is "digits"'
+    raise NetworkError(
+        Finding(str(source), "not a network file", None, f"a path that ends in {known}", next_step=step)
+    )

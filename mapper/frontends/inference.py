@@ -1,0 +1,169 @@
+"""From drafts without input shapes to a network: shapes follow from the inputs and the edges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from mapper.errors import Finding, ShapeError
+from mapper.network import Edge, Input, Layer, Network, Output
+from mapper.operations import (
+    BatchNorm,
+    Convolution,
+    Dropout,
+    Flatten,
+    Linear,
+    Neuron,
+    Scale,
+    Shape,
+    shape_after,
+)
+
+__all__ = ["LayerDraft", "build_network"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerDraft:
+    """A layer before its input shape is known.
+
+    Attributes
+    ----------
+    in_features
+        Input features as the weights state them, or None.
+    """
+
+    name: str
+    operation: Convolution | Linear
+    between: tuple[BatchNorm | Dropout | Scale, ...] = ()
+    neuron: Neuron | None = None
+    in_features: int | None = None
+
+
+def build_network(
+    name: str,
+    inputs: Sequence[Input],
+    drafts: Sequence[LayerDraft],
+    edges: Sequence[Edge],
+    outputs: Sequence[Output],
+    notes: Sequence[str] = (),
+    *,
+    delays_stated: frozenset[int] = frozenset(),
+) -> Network:
+    """Infer every layer's input shape and every edge's delay.
+
+    An edge to the same or an earlier layer is delayed by one step unless its index is in
+    `delays_stated`. A linear layer flattens what reaches it unflattened.
+
+    Raises
+    ------
+    NetworkError, ShapeError
+        Names or shapes that do not follow, everything at once.
+    """
+    position = {entry.name: -1 for entry in inputs} | {d.name: n for n, d in enumerate(drafts)}
+    linear = {draft.name for draft in drafts if isinstance(draft.operation, Linear)}
+    ready: list[Edge] = []
+    for n, edge in enumerate(edges):
+        back = position.get(edge.source, -1) >= position.get(edge.target, len(drafts))
+        path = edge.path
+        if edge.target in linear and not any(isinstance(step, Flatten) for step in path):
+            path = (*path, Flatten())
+        delay = edge.delay_steps if n in delays_stated else int(back)
+        ready.append(replace(edge, path=path, delay_steps=delay))
+    shapes = _infer(inputs, drafts, ready)
+    layers = tuple(
+        Layer(draft.name, shapes[draft.name], draft.operation, draft.between, draft.neuron)
+        for draft in drafts
+    )
+    return Network(name, tuple(inputs), layers, tuple(ready), tuple(outputs), tuple(notes))
+
+
+def _infer(inputs: Sequence[Input], drafts: Sequence[LayerDraft], edges: Sequence[Edge]) -> dict[str, Shape]:
+    signals = {entry.name: entry.shape for entry in inputs}
+    incoming: dict[str, list[Edge]] = {draft.name: [] for draft in drafts}
+    for edge in edges:
+        incoming.get(edge.target, []).append(edge)
+    shapes: dict[str, Shape] = {}
+    findings: list[Finding] = []
+    open_drafts = list(drafts)
+    # Sweep until nothing new follows: a layer is known once any of its sources is (its map), and its
+    # features once all are, or its weights state them. Cycles close in a further sweep.
+    while open_drafts:
+        left = []
+        for draft in open_drafts:
+            shape = _shape_of(draft, incoming[draft.name], signals, findings, last=False)
+            if shape is None:
+                left.append(draft)
+            else:
+                shapes[draft.name] = shape
+                signals[draft.name] = _output(draft, shape)
+        if len(left) == len(open_drafts):
+            forced = next((d for d in left if _sources_known(incoming[d.name], signals)), None)
+            if forced is None:
+                findings += [
+                    Finding(f"layer {d.name}", "its input shape does not follow from any input") for d in left
+                ]
+                break
+            shape = _shape_of(forced, incoming[forced.name], signals, findings, last=True)
+            if shape is None:
+                break
+            shapes[forced.name] = shape
+            signals[forced.name] = _output(forced, shape)
+            left.remove(forced)
+        if findings:
+            break
+        open_drafts = left
+    if findings:
+        raise ShapeError(*dict.fromkeys(findings))
+    return shapes
+
+
+def _sources_known(edges: Sequence[Edge], signals: dict[str, Shape]) -> bool:
+    return any(edge.source in signals for edge in edges)
+
+
+def _output(draft: LayerDraft, shape: Shape) -> Shape:
+    return Layer(draft.name, shape, draft.operation).output_shape
+
+
+def _shape_of(
+    draft: LayerDraft,
+    edges: Sequence[Edge],
+    signals: dict[str, Shape],
+    findings: list[Finding],
+    *,
+    last: bool,
+) -> Shape | None:
+    """Input shape of a draft; None while too little is known."""
+    if not edges:
+        findings.append(
+            Finding(f"layer {draft.name}", "nothing feeds it", next_step="Connect it or remove it")
+        )
+        return None
+    known = [edge for edge in edges if edge.source in signals]
+    if not known or (len(known) < len(edges) and draft.in_features is None and not last):
+        return None
+    arriving = []
+    for edge in known:
+        try:
+            arriving.append((edge, shape_after(signals[edge.source], edge.path)))
+        except ValueError as error:
+            findings.append(Finding(f"layer {draft.name} (from {edge.source})", str(error)))
+    if not arriving:
+        return None
+    features = max(edge.feature_offset + shape.features for edge, shape in arriving)
+    shape = Shape(draft.in_features or features, arriving[0][1].height, arriving[0][1].width)
+    if draft.in_features is not None and features > draft.in_features:
+        where = f"layer {draft.name}"
+        findings.append(
+            Finding(
+                where, "its weights read fewer features than arrive", draft.in_features, features, "features"
+            )
+        )
+    if isinstance(draft.operation, Convolution) and min(_output(draft, shape)) < 1:
+        extent = "x".join(map(str, draft.operation.extent))
+        size = f"{shape.height}x{shape.width}"
+        findings.append(
+            Finding(f"layer {draft.name}", f"a kernel of {extent} leaves nothing of a map of {size}")
+        )
+        return None
+    return shape

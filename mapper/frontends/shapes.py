@@ -1,0 +1,365 @@
+"""Shape files: a network written by hand in YAML, JSON or TOML, without weights."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mapper.errors import Finding, NetworkError, UnsupportedLayerError
+from mapper.frontends.inference import LayerDraft, build_network
+from mapper.network import DvsSettings, Edge, Input, Network, Output
+from mapper.operations import (
+    BatchNorm,
+    Convolution,
+    Dropout,
+    Linear,
+    Neuron,
+    Pair,
+    PathOperation,
+    Pool,
+    Shape,
+    shape_after,
+)
+
+__all__ = ["json_schema", "load_shapes", "parse_shapes"]
+
+_FILE_BYTES_MAX = 64 << 20
+Positive = Annotated[int, Field(strict=True, ge=1, le=2**31)]
+Natural = Annotated[int, Field(strict=True, ge=0, le=2**31)]
+PositivePair = Positive | tuple[Positive, Positive]
+NaturalPair = Natural | tuple[Natural, Natural]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class _Form(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PoolForm(_Form):
+    """A pool; stride is the size unless stated. Pairs are height, width."""
+
+    kind: Literal["sum", "average", "max"] = "sum"
+    size: PositivePair
+    stride: PositivePair | None = None
+
+
+PoolEntry = Positive | tuple[Positive, Positive] | PoolForm
+Pools = PoolEntry | list[PoolEntry]
+
+
+class ConvForm(_Form):
+    """A convolution; one number for a pair means both."""
+
+    features: Positive
+    kernel: PositivePair
+    stride: PositivePair = 1
+    padding: NaturalPair = 0
+    dilation: PositivePair = 1
+    groups: Positive = 1
+    bias: bool = False
+
+
+class LinearForm(_Form):
+    """A dense layer; what reaches it is flattened."""
+
+    features: Positive
+    bias: bool = False
+
+
+class NeuronForm(_Form):
+    """Integrate-and-fire neurons. Other kinds are refused by name."""
+
+    kind: str = "if"
+    threshold: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    minimum: Annotated[float, Field(le=0, allow_inf_nan=False)] | None = None
+    reset: Literal["subtract", "zero"] = "subtract"
+    spike_mode: Literal["multi", "single"] = "multi"
+
+
+class SourceForm(_Form):
+    """A signal with what happens to it on the way; `pool` comes after the source layer's own."""
+
+    source: Name
+    pool: Pools | None = None
+    offset: Natural | None = None
+    delay: Natural | None = None
+
+
+class ConcatForm(_Form):
+    """Signals side by side, in this order."""
+
+    concat: list[Name | SourceForm]
+
+
+SourceEntry = Name | SourceForm
+From = SourceEntry | ConcatForm | list[SourceEntry]
+
+
+class LayerForm(_Form):
+    """A layer: one of conv and linear, then neurons, then the pool that all its readers see."""
+
+    name: Name
+    conv: ConvForm | None = None
+    linear: LinearForm | None = None
+    batch_norm: bool = False
+    dropout: float | bool = False
+    neuron: bool | NeuronForm = True
+    pool: Pools | None = None
+    from_: From | None = Field(default=None, alias="from")
+
+    @model_validator(mode="after")
+    def _one_operation(self) -> LayerForm:
+        if (self.conv is None) == (self.linear is None):
+            raise ValueError("a layer has either conv or linear")
+        return self
+
+
+class DvsForm(_Form):
+    """Settings of the sensor stage; pairs are rows, columns."""
+
+    origin: tuple[Natural, Natural] = (0, 0)
+    mirror: tuple[bool, bool] = (False, False)
+    swap_axes: bool = False
+    on_channel: bool = True
+    off_channel: bool = True
+
+
+class InputForm(_Form):
+    """Where spikes enter: features, height, width; from the host unless `dvs` says the sensor."""
+
+    shape: tuple[Positive, Positive, Positive] | None = None
+    dvs: bool | DvsForm = False
+
+
+class OutputForm(_Form):
+    """A layer whose spikes are wanted, pooled on the host if `pool` says so."""
+
+    layer: Name
+    pool: Pools | None = None
+
+
+class ShapesForm(_Form):
+    """A whole file."""
+
+    schema_version: Literal[1] = 1
+    name: Name | None = None
+    input: InputForm | None = None
+    inputs: dict[Name, InputForm] | None = None
+    layers: Annotated[list[LayerForm], Field(min_length=1)]
+    outputs: list[Name | OutputForm] | None = None
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of a shape file."""
+    return ShapesForm.model_json_schema()
+
+
+def load_shapes(path: Path, input_shape: tuple[int, int, int] | None = None) -> Network:
+    """Read a shape file; the suffix tells the language.
+
+    Raises
+    ------
+    NetworkError
+        Unreadable text, unknown or missing fields, shapes that do not follow: everything at once.
+    """
+    try:
+        if path.stat().st_size > _FILE_BYTES_MAX:
+            raise NetworkError(
+                Finding(str(path), "file too large", path.stat().st_size, _FILE_BYTES_MAX, "bytes")
+            )
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise NetworkError(Finding(str(path), f"cannot be read: {error.strerror or error}")) from None
+    except UnicodeDecodeError:
+        raise NetworkError(Finding(str(path), "is not UTF-8 text")) from None
+    try:
+        content = _parsed(text, path.suffix.lower())
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        problem = " ".join(str(error).split())[:300]
+        raise NetworkError(Finding(path.name, f"cannot be parsed: {problem}")) from None
+    return parse_shapes(content, path.name, input_shape)
+
+
+def _parsed(text: str, suffix: str) -> object:
+    if suffix == ".toml":
+        return tomllib.loads(text)
+    if suffix == ".json":
+        return json.loads(text)
+    # Aliases are refused before anything is built: a few lines of them expand to gigabytes.
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError(f"aliases (*{event.anchor}) are not allowed in shape files")
+    return yaml.safe_load(text)
+
+
+def parse_shapes(content: object, where: str, input_shape: tuple[int, int, int] | None = None) -> Network:
+    """The network of a shape file's content.
+
+    Parameters
+    ----------
+    where
+        Name of the file, for messages.
+
+    Raises
+    ------
+    NetworkError
+        As `load_shapes`.
+    """
+    if not isinstance(content, Mapping):
+        raise NetworkError(Finding(where, "must be a table with the fields input and layers"))
+    try:
+        form = ShapesForm.model_validate(content)
+    except ValidationError as error:
+        raise NetworkError(*_findings(error, where)) from None
+    _refuse(form, where)
+    inputs = _inputs(form, where, input_shape)
+    edges, stated = _edges(form, inputs, where)
+    read = {edge.source for edge in edges if edge.source != edge.target}
+    wanted = form.outputs or [layer.name for layer in form.layers if layer.name not in read]
+    own = {layer.name: _pools(layer.pool) for layer in form.layers}
+    outputs = []
+    for entry in wanted or [form.layers[-1].name]:
+        layer, pools = (entry, None) if isinstance(entry, str) else (entry.layer, entry.pool)
+        outputs.append(Output(layer, layer, (*own.get(layer, ()), *_pools(pools))))
+    drafts = [_draft(layer) for layer in form.layers]
+    name = form.name or Path(where).stem
+    return build_network(name, inputs, drafts, edges, outputs, delays_stated=stated)
+
+
+def _findings(error: ValidationError, where: str) -> list[Finding]:
+    findings: dict[str, Finding] = {}
+    for entry in error.errors(include_url=False, include_context=False):
+        # Branches of a union add their type's name to the place; people look for the field alone.
+        parts = [p for p in entry["loc"] if isinstance(p, int) or (p[:1].islower() and "[" not in p)]
+        parts = [p for p in parts if p not in ("int", "str", "bool", "float")]
+        place = ".".join(str(part) for part in parts)
+        shown = None if isinstance(entry.get("input"), dict | list) else repr(entry.get("input"))
+        problem = entry["msg"].removeprefix("Value error, ")
+        findings.setdefault(place, Finding(f"{where}: {place}", problem, shown))
+    return list(findings.values())
+
+
+def _refuse(form: ShapesForm, where: str) -> None:
+    findings = []
+    for layer in form.layers:
+        pools = layer.pool if isinstance(layer.pool, list) else [layer.pool]
+        if any(isinstance(pool, PoolForm) and pool.kind == "max" for pool in pools):
+            step = "Use sum or average pooling and train with it"
+            findings.append(
+                Finding(f"layer {layer.name}", "max pooling: no chip of the family has it", next_step=step)
+            )
+        if isinstance(layer.neuron, NeuronForm) and layer.neuron.kind.lower() not in ("if", "iaf"):
+            step = "Use integrate-and-fire neurons without leak (if)"
+            problem = f"{layer.neuron.kind} neurons: no chip of the family has them"
+            findings.append(Finding(f"layer {layer.name}", problem, next_step=step))
+    if (form.input is None) == (form.inputs is None):
+        findings.append(Finding(where, "needs either input or inputs"))
+    if findings:
+        raise UnsupportedLayerError(*findings)
+
+
+def _inputs(form: ShapesForm, where: str, given: tuple[int, int, int] | None) -> list[Input]:
+    forms = {"input": form.input} if form.input is not None else (form.inputs or {})
+    found = []
+    for name, entry in forms.items():
+        shape = entry.shape if entry else None
+        if shape is not None and given is not None and tuple(shape) != tuple(given):
+            raise NetworkError(Finding(where, "states another input shape", shape, given))
+        shape = shape or given
+        if shape is None or entry is None:
+            step = "Add it to the file, or give --input-shape C,H,W"
+            raise NetworkError(Finding(f"{where}: input {name}", "has no shape", next_step=step))
+        dvs = None
+        if entry.dvs is not False:
+            dvs = DvsSettings(**entry.dvs.model_dump()) if isinstance(entry.dvs, DvsForm) else DvsSettings()
+        found.append(Input(name, Shape(*shape), dvs))
+    return found
+
+
+def _pair(value: int | tuple[int, int]) -> Pair:
+    return (value, value) if isinstance(value, int) else value
+
+
+def _pools(entry: Pools | None) -> tuple[PathOperation, ...]:
+    if entry is None:
+        return ()
+    pools = []
+    for pool in entry if isinstance(entry, list) else [entry]:
+        if isinstance(pool, PoolForm):
+            kind: Literal["sum", "average"] = "average" if pool.kind == "average" else "sum"
+            pools.append(Pool(kind, _pair(pool.size), _pair(pool.stride or pool.size)))
+        else:
+            pools.append(Pool("sum", _pair(pool), _pair(pool)))
+    return tuple(pools)
+
+
+def _draft(layer: LayerForm) -> LayerDraft:
+    operation: Convolution | Linear
+    if layer.linear is not None:
+        operation = Linear(layer.linear.features, layer.linear.bias)
+    else:
+        conv = layer.conv or ConvForm(features=1, kernel=1)  # one of the two is there: checked on reading
+        operation = Convolution(
+            out_features=conv.features,
+            kernel=_pair(conv.kernel),
+            stride=_pair(conv.stride),
+            padding=_pair(conv.padding),
+            dilation=_pair(conv.dilation),
+            groups=conv.groups,
+            has_bias=conv.bias,
+        )
+    between: list[BatchNorm | Dropout] = [BatchNorm()] if layer.batch_norm else []
+    if layer.dropout:
+        between.append(Dropout())
+    neuron: Neuron | None = Neuron() if layer.neuron is True else None
+    if isinstance(layer.neuron, NeuronForm):
+        form = layer.neuron
+        neuron = Neuron(form.threshold, form.minimum, form.reset, form.spike_mode)
+    return LayerDraft(layer.name, operation, tuple(between), neuron)
+
+
+def _edges(form: ShapesForm, inputs: list[Input], where: str) -> tuple[list[Edge], frozenset[int]]:
+    """Edges in the order of the file, and the indexes of those whose delay the file states."""
+    own = {layer.name: _pools(layer.pool) for layer in form.layers}
+    known = {*own, *(entry.name for entry in inputs)}
+    edges: list[Edge] = []
+    stated: set[int] = set()
+    findings: list[Finding] = []
+    previous = inputs[0].name
+    widths = _widths(form, inputs)
+    for layer in form.layers:
+        entries: Any = layer.from_ if layer.from_ is not None else previous
+        side_by_side = isinstance(entries, ConcatForm)
+        offset = 0
+        for entry in entries.concat if side_by_side else entries if isinstance(entries, list) else [entries]:
+            source = SourceForm(source=entry) if isinstance(entry, str) else entry
+            if source.source not in known:
+                findings.append(
+                    Finding(f"{where}: layer {layer.name}", "reads an unknown signal", source.source)
+                )
+                continue
+            if source.delay is not None:
+                stated.add(len(edges))
+            path = (*own.get(source.source, ()), *_pools(source.pool))
+            start = source.offset if source.offset is not None else offset
+            edges.append(Edge(source.source, layer.name, path, start, source.delay or 0))
+            offset += widths[source.source] if side_by_side else 0
+        previous = layer.name
+    if findings:
+        raise NetworkError(*findings)
+    return edges, frozenset(stated)
+
+
+def _widths(form: ShapesForm, inputs: list[Input]) -> dict[str, int]:
+    """Features of every signal: all that a concatenation needs to know."""
+    widths = {entry.name: shape_after(entry.shape, ()).features for entry in inputs}
+    for layer in form.layers:
+        operation = layer.conv or layer.linear
+        widths[layer.name] = operation.features if operation else 0
+    return widths
