@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -268,9 +268,11 @@ def _numbers(option: str, text: str | None, findings: list[Finding]) -> tuple[in
     return ()
 
 
-def _minimum(text: str | None, findings: list[Finding]) -> str | float | None:
-    if text is None or text == "threshold":
-        return text
+def _minimum(text: str | None, findings: list[Finding]) -> float | Literal["threshold"] | None:
+    if text is None:
+        return None
+    if text == "threshold":
+        return "threshold"
     try:
         return float(text)
     except ValueError:

@@ -60,24 +60,31 @@ def build_network(
         Names or shapes that do not follow, everything at once.
     """
     position = {entry.name: -1 for entry in inputs} | {d.name: n for n, d in enumerate(drafts)}
-    linear = {draft.name for draft in drafts if isinstance(draft.operation, Linear)}
-    ready: list[Edge] = []
+    timed = []
     for n, edge in enumerate(edges):
         back = position.get(edge.source, -1) >= position.get(edge.target, len(drafts))
-        path = edge.path
-        if edge.target in linear and not any(isinstance(step, Flatten) for step in path):
-            path = (*path, Flatten())
-        delay = edge.delay_steps if n in delays_stated else int(back)
-        ready.append(replace(edge, path=path, delay_steps=delay))
-    shapes = _infer(inputs, drafts, ready)
-    layers = tuple(
-        Layer(draft.name, shapes[draft.name], draft.operation, draft.between, draft.neuron)
-        for draft in drafts
-    )
-    return Network(name, tuple(inputs), layers, tuple(ready), tuple(outputs), tuple(notes))
+        timed.append(edge if n in delays_stated else replace(edge, delay_steps=int(back)))
+    maps = _infer(inputs, drafts, timed)
+    linear = {draft.name for draft in drafts if isinstance(draft.operation, Linear)}
+    ready = [_flattened(edge, maps[edge.target]) if edge.target in linear else edge for edge in timed]
+    layers = []
+    for draft in drafts:
+        shape = maps[draft.name]
+        shape = Shape(shape.size, 1, 1) if draft.name in linear else shape
+        layers.append(Layer(draft.name, shape, draft.operation, draft.between, draft.neuron))
+    return Network(name, tuple(inputs), tuple(layers), tuple(ready), tuple(outputs), tuple(notes))
+
+
+def _flattened(edge: Edge, shape: Shape) -> Edge:
+    """An edge into a linear layer, its offset counted in values of the flattened map."""
+    if any(isinstance(step, Flatten) for step in edge.path):
+        return edge
+    offset = edge.feature_offset * shape.height * shape.width
+    return replace(edge, path=(*edge.path, Flatten()), feature_offset=offset)
 
 
 def _infer(inputs: Sequence[Input], drafts: Sequence[LayerDraft], edges: Sequence[Edge]) -> dict[str, Shape]:
+    """The map that reaches each layer, before any flattening that the edges do not state."""
     signals = {entry.name: entry.shape for entry in inputs}
     incoming: dict[str, list[Edge]] = {draft.name: [] for draft in drafts}
     for edge in edges:
@@ -151,13 +158,13 @@ def _shape_of(
     if not arriving:
         return None
     features = max(edge.feature_offset + shape.features for edge, shape in arriving)
-    shape = Shape(draft.in_features or features, arriving[0][1].height, arriving[0][1].width)
-    if draft.in_features is not None and features > draft.in_features:
+    height, width = arriving[0][1][1:]
+    stated = draft.in_features if isinstance(draft.operation, Convolution) or height * width == 1 else None
+    shape = Shape(stated or features, height, width)
+    if stated is not None and features > stated:
         where = f"layer {draft.name}"
         findings.append(
-            Finding(
-                where, "its weights read fewer features than arrive", draft.in_features, features, "features"
-            )
+            Finding(where, "its weights read fewer features than arrive", stated, features, "features")
         )
     if isinstance(draft.operation, Convolution) and min(_output(draft, shape)) < 1:
         extent = "x".join(map(str, draft.operation.extent))

@@ -1,0 +1,111 @@
+"""NIR files, read with h5py: no object of the file is ever executed, and sizes are checked before reading."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from mapper.errors import Finding, NetworkError
+from mapper.frontends import NirOptions
+from mapper.frontends.nir_graph import RawGraph, RawNode, network_of
+from mapper.network import Network
+
+__all__ = ["load_nir"]
+
+_BYTES_MAX = 4 << 30
+_NODES_MAX = 100_000
+
+
+def load_nir(path: Path, options: NirOptions, input_shape: tuple[int, int, int] | None = None) -> Network:
+    """Read a NIR file of any version that the `nir` package wrote since 1.0.
+
+    Parameters
+    ----------
+    input_shape
+        (features, height, width), where the file does not tell.
+
+    Raises
+    ------
+    NetworkError
+        The file cannot be read or is malformed, or holds what no chip of the family can run.
+    """
+    if not path.is_file():
+        raise NetworkError(Finding(str(path), "there is no such file"))
+    try:
+        with h5py.File(path, "r") as file:
+            graph = _graph(file, path.name)
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        text = " ".join(str(error).split())[:200]
+        raise NetworkError(Finding(path.name, f"cannot be read as a NIR file: {text}")) from None
+    return network_of(graph, path.stem, options, input_shape)
+
+
+def _graph(file: Any, where: str) -> RawGraph:
+    node = file.get("node")
+    if not isinstance(node, h5py.Group) or not isinstance(node.get("nodes"), h5py.Group):
+        step = "Write it with nir.write"
+        raise NetworkError(Finding(where, "has no graph: the group node/nodes is missing", next_step=step))
+    if len(node["nodes"]) > _NODES_MAX:
+        raise NetworkError(Finding(where, "too many nodes", len(node["nodes"]), _NODES_MAX))
+    findings: list[Finding] = []
+    nodes, total = {}, 0
+    for name, group in node["nodes"].items():
+        if not isinstance(group, h5py.Group):
+            findings.append(Finding(f"node {name}", "is not a group"))
+            continue
+        total += _size(group)
+        if total > _BYTES_MAX:
+            raise NetworkError(Finding(where, "holds too much data", total, _BYTES_MAX, "bytes"))
+        nodes[str(name)] = _node(str(name), group, findings)
+    edges = _edges(node, findings)
+    if findings:
+        raise NetworkError(*findings)
+    return RawGraph(nodes, edges)
+
+
+def _size(group: Any) -> int:
+    sizes = []
+    group.visititems(lambda _, item: sizes.append(item.nbytes) if isinstance(item, h5py.Dataset) else None)
+    return sum(sizes)
+
+
+def _node(name: str, group: Any, findings: list[Finding]) -> RawNode:
+    fields = {key: _value(item) for key, item in group.items() if isinstance(item, h5py.Dataset)}
+    kind = fields.pop("type", None)
+    if not isinstance(kind, str):
+        findings.append(Finding(f"node {name}", "has no type"))
+    metadata = group.get("metadata")
+    notes = {}
+    if isinstance(metadata, h5py.Group):
+        notes = {key: _value(item) for key, item in metadata.items() if isinstance(item, h5py.Dataset)}
+    return RawNode(str(kind), fields, notes)
+
+
+def _value(item: Any) -> Any:
+    if item.shape is None:
+        return None
+    value = item[()]
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value if isinstance(value, str) else np.asarray(value)
+
+
+def _edges(node: Any, findings: list[Finding]) -> tuple[tuple[str, str], ...]:
+    item = node.get("edges")
+    if not isinstance(item, h5py.Dataset):
+        findings.append(Finding("edges", "are missing"))
+        return ()
+    if item.shape in (None, (0,), (0, 2)):
+        return ()
+    if len(item.shape) != 2 or item.shape[1] != 2:
+        findings.append(Finding("edges", "must be pairs of names", item.shape, "(number, 2)"))
+        return ()
+    pairs = [
+        [w.decode("utf-8", "replace") if isinstance(w, bytes) else str(w) for w in row] for row in item[()]
+    ]
+    # Subgraph ports are written as "name.input" and "name.output" by some writers.
+    return tuple((re.sub(r"\.output$", "", a), re.sub(r"\.input$", "", b)) for a, b in pairs)
