@@ -14,6 +14,7 @@ from mapper.frontends import load_network
 from mapper.network import Network
 from mapper.options import LayerReference, SolveOptions, resolve
 from mapper.passes import PrepareOptions, prepare
+from mapper.passes.legalize import legalize
 from mapper.problem import Problem
 from mapper.result import Result
 from mapper.verify import verify
@@ -70,6 +71,8 @@ def solve(
     spec = chip if isinstance(chip, ChipSpec) else load_chip(chip)
     read = network if isinstance(network, Network) else load_network(network, input_shape, nir)
     ready = prepare(read, PrepareOptions(add_output_neuron=add_output_neuron))
+    limits = tuple(dict.fromkeys(entry.core.limits for entry in spec.core_classes))
+    ready = legalize(ready, limits)
     wanted = replace(options or SolveOptions(), **changes)
     if pins:
         wanted = replace(wanted, pins=(*wanted.pins, *pins.items()))

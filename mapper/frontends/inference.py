@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mapper.errors import Finding, ShapeError
@@ -89,43 +89,28 @@ def _infer(inputs: Sequence[Input], drafts: Sequence[LayerDraft], edges: Sequenc
     incoming: dict[str, list[Edge]] = {draft.name: [] for draft in drafts}
     for edge in edges:
         incoming.get(edge.target, []).append(edge)
+    widths = {draft.name: draft.operation.out_features for draft in drafts}
     shapes: dict[str, Shape] = {}
     findings: list[Finding] = []
-    open_drafts = list(drafts)
-    # Sweep until nothing new follows: a layer is known once any of its sources is (its map), and its
-    # features once all are, or its weights state them. Cycles close in a further sweep.
-    while open_drafts:
+    waiting = list(drafts)
+    # Sweep until nothing new follows. One known source gives the map; features of the others are known
+    # from their operations, so that cycles need no second look.
+    while waiting:
         left = []
-        for draft in open_drafts:
-            shape = _shape_of(draft, incoming[draft.name], signals, findings, last=False)
+        for draft in waiting:
+            shape = _shape_of(draft, incoming[draft.name], signals, widths, findings)
             if shape is None:
                 left.append(draft)
             else:
-                shapes[draft.name] = shape
-                signals[draft.name] = _output(draft, shape)
-        if len(left) == len(open_drafts):
-            forced = next((d for d in left if _sources_known(incoming[d.name], signals)), None)
-            if forced is None:
-                findings += [
-                    Finding(f"layer {d.name}", "its input shape does not follow from any input") for d in left
-                ]
-                break
-            shape = _shape_of(forced, incoming[forced.name], signals, findings, last=True)
-            if shape is None:
-                break
-            shapes[forced.name] = shape
-            signals[forced.name] = _output(forced, shape)
-            left.remove(forced)
+                shapes[draft.name], signals[draft.name] = shape, _output(draft, shape)
         if findings:
-            break
-        open_drafts = left
-    if findings:
-        raise ShapeError(*dict.fromkeys(findings))
+            raise ShapeError(*dict.fromkeys(findings))
+        if len(left) == len(waiting):
+            raise ShapeError(
+                *(Finding(f"layer {d.name}", "its input shape does not follow from any input") for d in left)
+            )
+        waiting = left
     return shapes
-
-
-def _sources_known(edges: Sequence[Edge], signals: dict[str, Shape]) -> bool:
-    return any(edge.source in signals for edge in edges)
 
 
 def _output(draft: LayerDraft, shape: Shape) -> Shape:
@@ -135,19 +120,18 @@ def _output(draft: LayerDraft, shape: Shape) -> Shape:
 def _shape_of(
     draft: LayerDraft,
     edges: Sequence[Edge],
-    signals: dict[str, Shape],
+    signals: Mapping[str, Shape],
+    widths: Mapping[str, int],
     findings: list[Finding],
-    *,
-    last: bool,
 ) -> Shape | None:
-    """Input shape of a draft; None while too little is known."""
+    """Map that reaches a draft; None while no source is known."""
     if not edges:
         findings.append(
             Finding(f"layer {draft.name}", "nothing feeds it", next_step="Connect it or remove it")
         )
         return None
     known = [edge for edge in edges if edge.source in signals]
-    if not known or (len(known) < len(edges) and draft.in_features is None and not last):
+    if not known:
         return None
     arriving = []
     for edge in known:
@@ -157,7 +141,11 @@ def _shape_of(
             findings.append(Finding(f"layer {draft.name} (from {edge.source})", str(error)))
     if not arriving:
         return None
-    features = max(edge.feature_offset + shape.features for edge, shape in arriving)
+    features = max(
+        *(edge.feature_offset + shape.features for edge, shape in arriving),
+        *(edge.feature_offset + widths.get(edge.source, 0) for edge in edges if edge.source not in signals),
+        0,
+    )
     height, width = arriving[0][1][1:]
     stated = draft.in_features if isinstance(draft.operation, Convolution) or height * width == 1 else None
     shape = Shape(stated or features, height, width)

@@ -236,7 +236,7 @@ class _Reader:
 
     def _signal(self, node: str, seen: tuple[str, ...] = ()) -> list[tuple[str, tuple[PathOperation, ...]]]:
         """The signals that reach a node's input, each with its path: a walk back to neurons or inputs."""
-        found = []
+        found: list[tuple[str, tuple[PathOperation, ...]]] = []
         for source in self.before[node]:
             kind = self.graph.nodes[source].kind
             if source in seen:

@@ -248,12 +248,10 @@ def _findings(error: ValidationError, where: str) -> list[Finding]:
 def _refuse(form: ShapesForm, where: str) -> None:
     findings = []
     for layer in form.layers:
-        pools = layer.pool if isinstance(layer.pool, list) else [layer.pool]
-        if any(isinstance(pool, PoolForm) and pool.kind == "max" for pool in pools):
+        if any(isinstance(pool, PoolForm) and pool.kind == "max" for pool in _all_pools(layer)):
             step = "Use sum or average pooling and train with it"
-            findings.append(
-                Finding(f"layer {layer.name}", "max pooling: no chip of the family has it", next_step=step)
-            )
+            problem = "max pooling on the way out of it or into it: no chip of the family has it"
+            findings.append(Finding(f"layer {layer.name}", problem, next_step=step))
         if isinstance(layer.neuron, NeuronForm) and layer.neuron.kind.lower() not in ("if", "iaf"):
             step = "Use integrate-and-fire neurons without leak (if)"
             problem = f"{layer.neuron.kind} neurons: no chip of the family has them"
@@ -262,6 +260,18 @@ def _refuse(form: ShapesForm, where: str) -> None:
         findings.append(Finding(where, "needs either input or inputs"))
     if findings:
         raise UnsupportedLayerError(*findings)
+
+
+def _all_pools(layer: LayerForm) -> list[PoolEntry]:
+    """Pools of a layer's output and of the signals it reads."""
+    sources: Any = layer.from_.concat if isinstance(layer.from_, ConcatForm) else layer.from_
+    entries = [layer.pool]
+    entries += [
+        source.pool
+        for source in (sources if isinstance(sources, list) else [sources])
+        if isinstance(source, SourceForm)
+    ]
+    return [pool for entry in entries if entry for pool in (entry if isinstance(entry, list) else [entry])]
 
 
 def _inputs(form: ShapesForm, where: str, given: tuple[int, int, int] | None) -> list[Input]:

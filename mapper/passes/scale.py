@@ -27,13 +27,15 @@ def fold_scale(network: Network) -> Network:
     """
     findings: list[Finding] = []
     layers = tuple(_scaled(network, layer, findings) for layer in network.layers)
-    if findings:
+    if findings and network.has_weights:
         raise UnsupportedLayerError(*findings)
     edges = tuple(
         replace(edge, path=tuple(step for step in edge.path if not isinstance(step, Scale)))
         for edge in network.edges
     )
-    return network.replacing(layers=layers, edges=edges)
+    # Without weights there is nothing to rescale: the network is placed, and the note says what awaits it.
+    notes = tuple(f"{finding.where}: {finding.problem}; with weights this is refused" for finding in findings)
+    return network.replacing(layers=layers, edges=edges, notes=(*network.notes, *notes))
 
 
 def _factor(edge: Edge) -> float:
