@@ -26,7 +26,10 @@ FOREIGN = {
     "rich": {"report", "cli"},
     "h5py": {"frontends"},
 }
-KEPT_APART = {"verify": {"demand", "problem", "solver"}, "sim": {"passes", "frontends", "solver", "problem", "demand"}}
+KEPT_APART = {
+    "verify": {"demand", "problem", "solver"},
+    "sim": {"passes", "frontends", "solver", "problem", "demand"},
+}
 
 
 def modules() -> list[Path]:

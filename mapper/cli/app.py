@@ -211,7 +211,7 @@ def _load_chip(name: str, overrides: list[str]) -> ChipSpec:
 
 
 def _solve(network: str, chip: str, overrides: list[str], **words: Any) -> Result:
-    from mapper import api  # noqa: PLC0415
+    from mapper.api import solve as solve_network  # noqa: PLC0415
     from mapper.frontends import NirOptions  # noqa: PLC0415
     from mapper.options import SolveOptions  # noqa: PLC0415
 
@@ -239,7 +239,7 @@ def _solve(network: str, chip: str, overrides: list[str], **words: Any) -> Resul
         time_limit_s=words.pop("time_limit", None),
         **words,
     )
-    return api.solve(
+    return solve_network(
         network,
         _load_chip(chip, overrides),
         options=options,
