@@ -1,0 +1,309 @@
+"""Every pass keeps what a network computes: simulated before and after, exactly."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mapper.demand import require_normal_form
+from mapper.errors import NetworkError, UnsupportedLayerError
+from mapper.network import Edge, Input, Layer, Network, Output
+from mapper.operations import (
+    BatchNorm,
+    Convolution,
+    Dropout,
+    Flatten,
+    Linear,
+    Neuron,
+    PathOperation,
+    Pool,
+    Scale,
+    Shape,
+    same,
+    shape_after,
+)
+from mapper.passes import PASSES, PrepareOptions, prepare
+from mapper.passes.legalize import legalize
+from mapper.passes.minimum import mend_minimum
+from mapper.passes.quantize import quantize, tensor_scale
+from mapper.sim.network import simulate
+from tests.builders import chain, conv, tiny_chip, weighted
+
+AVERAGE: tuple[PathOperation, ...] = (Pool("average", (2, 2), (2, 2)),)
+
+
+def trained(seed: int) -> Network:
+    """A network with everything the passes remove; all numbers dyadic, so that folding is exact."""
+    generator = np.random.default_rng(seed)
+    norm = BatchNorm(
+        mean=generator.integers(-2, 3, 4) / 2.0,
+        variance=np.full(4, 3.0),
+        scale=2.0 ** generator.integers(-1, 2, 4),
+        shift=generator.integers(-2, 3, 4) / 4.0,
+        epsilon=1.0,
+    )
+    first = Layer("c0", Shape(2, 9, 8), conv(4, 3, groups=2), (norm, Dropout()), Neuron(np.full(4, 1.0)))
+    thresholds = 2.0 ** generator.integers(-1, 2, 4)
+    second = Layer("c1", Shape(4, 4, 4), conv(4, 3, dilation=(2, 2), padding=(2, 2)), (), Neuron(thresholds))
+    pools: tuple[PathOperation, ...] = (
+        Pool("average", (2, 2), (2, 2)),
+        Pool("sum", (2, 2), (2, 2)),
+        Flatten(),
+    )
+    fc = Layer("fc", Shape(16, 1, 1), Linear(3, has_bias=True), (Scale(2.0),), Neuron(1.0, -1.0))
+    edges = (
+        Edge("in", "c0", (Dropout(), Scale(1.0))),
+        Edge("c0", "c1", AVERAGE),
+        Edge("c1", "fc", (*AVERAGE, Flatten())),
+        Edge("c0", "fc", (*AVERAGE, Scale(1.0), Pool("sum", (2, 2), (2, 2)), Flatten())),
+    )
+    if seed % 2:
+        edges = edges[:3]
+    path = {0: edges, 1: edges}[seed % 2]
+    layers = (first, second, fc)
+    network = Network(
+        "trained", (Input("in", Shape(2, 9, 8)),), layers, path, (Output("out", "fc", pools[2:]),)
+    )
+    return weighted(network, generator)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_passes_keep_every_spike(seed: int) -> None:
+    generator = np.random.default_rng(100 + seed)
+    before = trained(seed)
+    x = generator.integers(0, 4, (5, 2, 9, 8))
+    expected = simulate(before, {"in": x})
+    assert any(spikes.any() for spikes in expected.spikes.values())
+    now = before
+    for step in PASSES:
+        if step.__name__ == "average_to_sum":
+            assert all(f.between == () for f in now.layers)
+        now = step(now)
+        got = simulate(now, {"in": x})
+        for name, spikes in expected.spikes.items():
+            assert np.array_equal(got.spikes[name].reshape(spikes.shape), spikes), (step.__name__, name)
+    require_normal_form(now)
+
+
+def test_passes_do_not_touch_a_network_in_normal_form() -> None:
+    network = weighted(chain([conv(4), conv(2)], pools=(2,)), np.random.default_rng(1))
+    for step in PASSES:
+        assert same(step(network), network), step.__name__
+
+
+def test_shapes_alone_take_the_same_way() -> None:
+    bare = trained(0)
+    layers = []
+    for layer in bare.layers:
+        operation = replace(layer.operation, weight=None, bias=None)
+        between = tuple(BatchNorm() if isinstance(s, BatchNorm) else s for s in layer.between)
+        layers.append(replace(layer, operation=operation, between=between))
+    ready = prepare(bare.replacing(layers=tuple(layers)))
+    require_normal_form(ready)
+    assert ready.layers[0].operation.has_bias  # batch norm makes one
+    assert [layer.output_shape for layer in ready.layers] == [
+        layer.output_shape for layer in prepare(bare).layers
+    ]
+
+
+def test_averages_of_different_size_into_one_sum_are_refused_with_weights_and_noted_without() -> None:
+    network = chain([conv(2), conv(2), conv(2)], (2, 8, 8))
+    edges = (
+        network.edges[0],
+        Edge("conv0", "conv1", AVERAGE),
+        Edge("conv1", "conv2"),
+        Edge("conv0", "conv2", AVERAGE),
+    )
+    shape = Shape(2, 4, 4)
+    layers = (network.layers[0], *(replace(layer, input_shape=shape) for layer in network.layers[1:]))
+    mixed = network.replacing(layers=layers, edges=edges)
+    assert any("refused" in note for note in prepare(mixed).notes)
+    with pytest.raises(UnsupportedLayerError, match="conv2"):
+        prepare(weighted(mixed, np.random.default_rng(0)))
+
+
+def test_side_by_side_signals_may_be_scaled_differently() -> None:
+    base = chain([conv(2), conv(2)], (2, 4, 4))
+    second = replace(base.layers[1], input_shape=Shape(4, 4, 4))
+    edges = (base.edges[0], Edge("conv0", "conv1", (Scale(0.5),)), Edge("input", "conv1", (Scale(2.0),), 2))
+    network = weighted(base.replacing(layers=(base.layers[0], second), edges=edges), np.random.default_rng(2))
+    ready = prepare(network, PrepareOptions(quantize=False))
+    x = np.random.default_rng(3).integers(0, 5, (4, 2, 4, 4))
+    assert np.array_equal(
+        simulate(network, {"input": x}).outputs["out"], simulate(ready, {"input": x}).outputs["out"]
+    )
+
+
+@given(st.integers(1, 40), st.integers(1, 5), st.integers(1, 5))
+def test_merged_pools_have_the_same_size(n: int, a: int, b: int) -> None:
+    if n // a // b < 1:
+        return
+    pools = tuple(Pool("sum", (k, k), (k, k)) for k in (a, b))
+    assert shape_after(Shape(1, n, n), pools)[1] == n // (a * b)
+
+
+# Scales by hand, in single precision: (127 / 1) where the negative side is not much larger, 128 / |mn| else.
+@pytest.mark.parametrize(
+    ("values", "half", "scale"),
+    [
+        ([1.0, -0.5], 128, np.float32(127.0)),
+        ([1.0, -1.0], 128, np.float32(127.0)),
+        ([0.5, -1.0], 128, np.float32(128.0)),
+        ([-1.0, -0.25], 128, np.float32(128.0)),
+        ([0.25, 0.5], 128, np.float32(254.0)),
+        ([1.0], 32768, np.float32(32767.0)),
+        ([-2.0, 1.0], 32768, np.float32(16384.0)),
+    ],
+)
+def test_scale_of_a_tensor(values: list[float], half: int, scale: np.float32) -> None:
+    assert tensor_scale(values, half) == scale
+
+
+def test_a_tensor_of_zeros_has_no_say() -> None:
+    assert tensor_scale([0.0, 0.0], 128) == np.inf
+
+
+def one(weight: list[float], neuron: Neuron, bias: list[float] | None = None) -> Network:
+    values: Any = np.array(weight, np.float32).reshape(len(weight), 1, 1, 1)
+    biases = None if bias is None else np.array(bias, np.float32)
+    operation = Convolution(len(weight), (1, 1), has_bias=bias is not None, weight=values, bias=biases)
+    return Network(
+        "one",
+        (Input("in", Shape(1, 1, 1)),),
+        (Layer("a", Shape(1, 1, 1), operation, (), neuron),),
+        (Edge("in", "a"),),
+        (Output("out", "a"),),
+    )
+
+
+def test_quantize_by_hand() -> None:
+    # Weights: 127 / 1; threshold 2: 32767 / 2; the least is 127. Half to even: 0.5 * 127 = 63.5 -> 64.
+    layer = quantize(one([1.0, 0.5, -0.25], Neuron(2.0))).layers[0]
+    assert np.asarray(layer.operation.weight).ravel().tolist() == [127, 64, -32]  # -31.75 -> -32
+    assert layer.neuron is not None
+    assert (layer.neuron.threshold, layer.neuron.minimum) == (254, -32768)
+
+
+def test_biases_and_lower_bound_take_part_in_the_scale() -> None:
+    layer = quantize(one([1.0], Neuron(1.0, -1.0), [4.0])).layers[0]
+    # Biases: 127 / 4 = 31.75 is the least: weights 31.75 -> 32, threshold 32, bound -32, bias 127.
+    assert np.asarray(layer.operation.weight).item() == 32
+    assert np.asarray(layer.operation.bias).tolist() == [127]
+    assert layer.neuron is not None
+    assert (layer.neuron.threshold, layer.neuron.minimum) == (32, -32)
+
+
+def test_biases_that_round_to_zero_need_no_memory() -> None:
+    layer = quantize(one([1.0], Neuron(1.0), [0.001])).layers[0]
+    assert not layer.operation.has_bias
+
+
+def test_initial_potentials_are_scaled_too() -> None:
+    neuron = Neuron(1.0, initial_potential=np.full((1, 1, 1), 0.5))
+    layer = quantize(one([1.0], neuron)).layers[0]
+    assert layer.neuron is not None
+    assert np.asarray(layer.neuron.initial_potential).item() == 64  # 63.5 rounds to even
+
+
+@pytest.mark.parametrize(
+    ("network", "text"),
+    [
+        (one([float("nan")], Neuron(1.0)), "NaN or infinite"),
+        (one([1.0], Neuron(1e39)), "NaN or infinite"),
+        (one([1e-9], Neuron(1000.0)), "round to zero"),
+        (one([1.0], Neuron(1e-6)), "below 1"),
+        (one([1.0], Neuron(0.0)), "positive"),
+    ],
+)
+def test_numbers_that_rounding_would_ruin_are_refused(network: Network, text: str) -> None:
+    with pytest.raises(NetworkError, match=text):
+        quantize(network)
+
+
+def test_lower_bound_of_zero_is_mended_and_said_so_and_a_positive_one_is_refused() -> None:
+    ready = prepare(one([1.0], Neuron(1.0, 0.0)))
+    assert ready.layers[0].neuron is not None
+    assert ready.layers[0].neuron.minimum == -1
+    assert any("erratum" in note for note in ready.notes)
+    with pytest.raises(UnsupportedLayerError, match="above 0"):
+        mend_minimum(quantize(one([1.0], Neuron(2.0, 1.0))))
+
+
+def test_missing_neurons() -> None:
+    bare = chain([conv(2), conv(2)])
+    layers = (replace(bare.layers[0], neuron=None), replace(bare.layers[1], neuron=None))
+    with pytest.raises(NetworkError) as caught:
+        prepare(bare.replacing(layers=layers))
+    assert "--add-output-neuron" in str(caught.value)
+    assert "conv0" in str(caught.value)
+    last = bare.replacing(layers=(bare.layers[0], layers[1]))
+    ready = prepare(last, PrepareOptions(add_output_neuron=3.0))
+    assert ready.layers[1].neuron is not None
+    assert ready.layers[1].neuron.threshold == 3.0
+
+
+def test_half_weighted_networks_are_refused() -> None:
+    network = chain([conv(2), conv(2)])
+    full = weighted(network, np.random.default_rng(0))
+    with pytest.raises(NetworkError, match="conv1"):
+        prepare(network.replacing(layers=(full.layers[0], network.layers[1])))
+
+
+def test_flattened_maps_of_different_size_and_into_convolutions_are_refused() -> None:
+    fc = Layer("fc", Shape(64, 1, 1), Linear(2))
+    base = chain([conv(1)], (4, 4, 4))
+    mixed = Network(
+        "mixed",
+        (Input("x", Shape(4, 4, 4)), Input("y", Shape(64, 1, 1))),
+        (fc,),
+        (Edge("x", "fc", (Flatten(),)), Edge("y", "fc", (Flatten(),))),
+        (Output("out", "fc"),),
+    )
+    with pytest.raises(UnsupportedLayerError, match="different maps"):
+        prepare(mixed)
+    reader = replace(base.layers[0], input_shape=Shape(64, 1, 1))
+    flat = base.replacing(layers=(reader,), edges=(Edge("input", "conv0", (Flatten(),)),))
+    with pytest.raises(UnsupportedLayerError, match="flattened map"):
+        prepare(flat)
+
+
+def test_thresholds_with_a_bound_are_refused() -> None:
+    neuron = Neuron(np.array([1.0, 2.0]), -1.0)
+    with pytest.raises(UnsupportedLayerError, match="lower bound"):
+        prepare(one([1.0, 1.0], neuron))
+    with pytest.raises(UnsupportedLayerError, match="positive"):
+        prepare(one([1.0, 1.0], Neuron(np.array([1.0, -2.0]))))
+
+
+def test_a_stride_that_does_not_matter_becomes_legal() -> None:
+    network = weighted(
+        chain([conv(3, 6, padding=(0, 0), stride=(6, 6))], (2, 6, 6)), np.random.default_rng(0)
+    )
+    limits = [tiny_chip((64, 64, 64)).cores[0].limits]
+    ready = legalize(network, limits)
+    assert isinstance(ready.layers[0].operation, Convolution)
+    assert ready.layers[0].operation.stride == (1, 1)
+    x = np.random.default_rng(1).integers(0, 3, (3, 2, 6, 6))
+    assert np.array_equal(
+        simulate(network, {"input": x}).outputs["out"], simulate(ready, {"input": x}).outputs["out"]
+    )
+    assert legalize(chain([conv(3, stride=(3, 3))]), limits).layers[0].operation.stride == (3, 3)  # type: ignore[union-attr]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000))
+def test_the_integer_network_is_the_rounded_one(seed: int) -> None:
+    network = weighted(chain([conv(3), conv(2)], (2, 6, 6), (2,)), np.random.default_rng(seed))
+    ready = prepare(network)
+    assert ready.is_integer
+    for before, after in zip(network.layers, ready.layers, strict=True):
+        weights: Any = after.operation.weight
+        assert np.abs(weights).max() <= 128
+        assert after.neuron is not None
+        ratio = float(np.asarray(after.neuron.threshold))
+        assert np.allclose(weights / ratio, np.asarray(before.operation.weight), atol=1.01 / ratio)
