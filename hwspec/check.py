@@ -109,7 +109,8 @@ def source_of(sources: Mapping[str, Any], path: str) -> str | None:
 def _specificity(pattern: str) -> tuple[bool, int, bool, int]:
     core = _CORE.fullmatch(pattern)
     width = int(core[2] or core[1]) - int(core[1]) if core and core[1] else 10**9
-    return (not pattern.endswith("*"), pattern.count("."), width < 10**9, -width)
+    depth = (core[3] if core else pattern).count(".")
+    return (not pattern.endswith("*"), depth, width < 10**9, -width)
 
 
 def _matches(pattern: str, path: str) -> bool:

@@ -65,7 +65,7 @@ def edit(draft: Draft, override: str, changed: list[str]) -> Finding | None:
     """
     text = override.strip()
     if match := _ADD.fullmatch(text):
-        return _add(draft, override, match[1], int(match[2]))
+        return _add(draft, override, match[1], int(match[2]), changed)
     if match := _REMOVE.fullmatch(text):
         return _remove(draft, override, match[1])
     path, separator, value = text.partition("=")
@@ -96,7 +96,7 @@ def _value(text: str) -> object:
         return text
 
 
-def _add(draft: Draft, override: str, ids_text: str, model: int) -> Finding | None:
+def _add(draft: Draft, override: str, ids_text: str, model: int, changed: list[str]) -> Finding | None:
     ids, count = id_range(ids_text), len(draft.cores)
     if ids is None or ids.start != count:
         return Finding(f"--set {override}", "added ids must follow the last core", ids_text, f"{count}..N")
@@ -105,6 +105,7 @@ def _add(draft: Draft, override: str, ids_text: str, model: int) -> Finding | No
     if count + len(ids) > CORES_MAX:
         return Finding(f"--set {override}", "too many cores", count + len(ids), f"<= {CORES_MAX}")
     draft.cores += [draft.cores[model]] * len(ids)
+    changed.append(f"core[{ids_text}].*")
     return None
 
 

@@ -1,0 +1,325 @@
+"""NIR files and graphs: what is read, what is refused, and that nothing is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import nir
+import numpy as np
+import pytest
+
+from mapper.errors import NetworkError, UnsupportedLayerError
+from mapper.frontends import NirOptions, load_network
+from mapper.operations import Convolution, Flatten, Linear, Pool, Shape, same
+from mapper.passes import prepare
+from mapper.sim.network import simulate
+
+RNG = np.random.default_rng(1)
+
+
+def neurons(*shape: int, threshold: float = 1.0, **more: Any) -> Any:
+    ones = np.ones(shape, np.float32)
+    return nir.IF(r=more.pop("r", ones), v_threshold=ones * threshold, v_reset=more.pop("v_reset", ones * 0))
+
+
+def conv2d(features: int, reads: int, size: int, kernel: int = 3, **more: Any) -> Any:
+    fields = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1} | more
+    weight = (RNG.integers(-8, 9, (features, reads // fields["groups"], kernel, kernel)) / 16).astype(
+        np.float32
+    )
+    bias = fields.pop("bias", np.zeros(features, np.float32))
+    return nir.Conv2d(input_shape=(size, size), weight=weight, bias=bias, **fields)
+
+
+def nodes() -> dict[str, Any]:
+    return {
+        "input": nir.Input({"input": np.array([2, 8, 8])}),
+        "c": conv2d(4, 2, 8),
+        "s": neurons(4, 6, 6),
+        "pool": nir.AvgPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0])),
+        "flat": nir.Flatten({"input": np.array([4, 3, 3])}, 0, -1),
+        "fc": nir.Affine((RNG.integers(-8, 9, (3, 36)) / 16).astype(np.float32), np.ones(3, np.float32)),
+        "t": neurons(3),
+        "output": nir.Output({"output": np.array([3])}),
+    }
+
+
+def graph(content: dict[str, Any] | None = None, edges: list[tuple[str, str]] | None = None) -> Any:
+    content = nodes() if content is None else content
+    names = list(content)
+    pairs = list(zip(names, names[1:], strict=False)) if edges is None else edges
+    return nir.NIRGraph(content, pairs, type_check=False)
+
+
+def written(tmp_path: Path, content: Any = None) -> Path:
+    path = tmp_path / "net.nir"
+    nir.write(path, graph() if content is None else content)
+    return path
+
+
+def test_a_file_and_the_graph_it_came_from_are_one_network(tmp_path: Path) -> None:
+    original = graph()
+    from_file, from_memory = load_network(written(tmp_path, original)), load_network(original)
+    assert [layer.name for layer in from_file.layers] == ["c", "fc"]
+    assert all(same(a, b) for a, b in zip(from_file.layers, from_memory.layers, strict=True))
+    assert from_file.edges == from_memory.edges
+    pool, flat = from_file.edges[1].path
+    assert pool == Pool("average", (2, 2), (2, 2))
+    assert flat == Flatten()
+    assert isinstance(from_file.layers[1].operation, Linear)
+    assert from_file.layers[1].operation.has_bias
+    assert not from_file.layers[0].operation.has_bias
+
+
+def test_reset_is_decided_by_the_file(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    assert {layer.neuron.reset for layer in load_network(path).layers if layer.neuron} == {"zero"}
+    with h5py.File(path, "r+") as file:
+        for name in ("s", "t"):
+            del file[f"node/nodes/{name}/v_reset"]
+    taken = load_network(path)
+    assert {layer.neuron.reset for layer in taken.layers if layer.neuron} == {"subtract"}
+    assert any("no v_reset" in note for note in taken.notes)
+    forced = load_network(path, nir=NirOptions(reset="zero", v_min="threshold"))
+    assert {(n.neuron.reset, n.neuron.minimum) for n in forced.layers if n.neuron} == {("zero", -1.0)}
+    low = load_network(path, nir=NirOptions(v_min=-3.0))
+    assert {n.neuron.minimum for n in low.layers if n.neuron} == {-3.0}
+
+
+def test_metadata_is_honoured(tmp_path: Path) -> None:
+    content = nodes()
+    for name in ("s", "t"):
+        content[name].metadata = {"reset": "subtract", "minimum": -1.0, "spike_mode": "single"}
+    network = load_network(written(tmp_path, graph(content)))
+    assert {(n.neuron.reset, n.neuron.minimum, n.neuron.spike_mode) for n in network.layers if n.neuron} == {
+        ("subtract", -1.0, "single")
+    }
+    assert network.notes == ()
+
+
+def test_r_folds_into_the_weights(tmp_path: Path) -> None:
+    content = nodes()
+    content["s"] = neurons(4, 6, 6, r=np.full((4, 6, 6), 2.0, np.float32))
+    plain, scaled = (
+        load_network(graph()),
+        load_network(written(tmp_path, graph(content | {"c": graph().nodes["c"]}))),
+    )
+    assert plain.layers[0].operation.weight is not None
+    content["c"] = nodes()["c"]
+    content_c: Any = scaled.layers[0].operation.weight
+    assert np.abs(content_c).max() <= 1.0
+    again: Any = load_network(graph(content)).layers[0].operation.weight
+    assert np.array_equal(again, 2 * content["c"].weight)
+
+
+def test_thresholds_per_feature_and_scales() -> None:
+    content = nodes()
+    thresholds = np.repeat(np.array([1.0, 2.0, 4.0, 0.5], np.float32), 36).reshape(4, 6, 6)
+    content["s"] = nir.IF(np.ones_like(thresholds), thresholds, np.zeros_like(thresholds))
+    network = load_network(graph(content))
+    neuron = network.layers[0].neuron
+    assert neuron is not None
+    assert np.asarray(neuron.threshold).tolist() == [1.0, 2.0, 4.0, 0.5]
+    names = list(content)
+    content["half"] = nir.Scale(np.full((4, 6, 6), 0.5, np.float32))
+    edges = list(zip(names, names[1:], strict=False))
+    edges.remove(("c", "s"))
+    scaled = load_network(graph(content, [*edges, ("c", "half"), ("half", "s")]))
+    assert scaled.layers[0].between[0].factor == 0.5  # type: ignore[union-attr]
+    assert prepare(scaled).layers[0].between == ()
+
+
+def test_scale_on_the_way_and_pools_of_sums() -> None:
+    content = nodes()
+    del content["flat"], content["fc"], content["t"]
+    content |= {"half": nir.Scale(np.array([0.5], np.float32)), "d": conv2d(2, 4, 3), "u": neurons(2, 1, 1)}
+    edges = [
+        ("input", "c"),
+        ("c", "s"),
+        ("s", "pool"),
+        ("pool", "half"),
+        ("half", "d"),
+        ("d", "u"),
+        ("u", "output"),
+    ]
+    network = load_network(graph(content, edges))
+    assert [type(step).__name__ for step in network.incoming["d"][0].path] == ["Pool", "Scale"]
+    x = RNG.integers(0, 5, (4, 2, 8, 8))
+    after = prepare(network)
+    assert after.is_integer
+    assert simulate(network, {"input": x}).spikes["c"].any()
+
+
+def test_a_residual_sum_is_two_edges_and_the_order_is_natural() -> None:
+    content = {
+        "in": nir.Input({"input": np.array([2, 4, 4])}),
+        "0": conv2d(2, 2, 4, 1),
+        "1": neurons(2, 4, 4),
+        "10": conv2d(2, 2, 4, 1),
+        "11": neurons(2, 4, 4),
+        "2": conv2d(2, 2, 4, 1),
+        "3": neurons(2, 4, 4),
+        "out": nir.Output({"output": np.array([2, 4, 4])}),
+    }
+    edges = [
+        ("2", "3"),
+        ("in", "0"),
+        ("0", "1"),
+        ("1", "10"),
+        ("10", "11"),
+        ("11", "out"),
+        ("1", "2"),
+        ("3", "10"),
+    ]
+    network = load_network(graph(content, edges))
+    assert [layer.name for layer in network.layers] == ["0", "2", "10"]
+    assert [edge.source for edge in network.incoming["10"]] == ["0", "2"]
+
+
+def test_padding_words_and_missing_shapes(tmp_path: Path) -> None:
+    content = nodes()
+    content["c"] = conv2d(4, 2, 8, padding="same")
+    content["s"] = neurons(4, 8, 8)
+    content["fc"] = nir.Linear(np.ones((3, 64), np.float32))
+    path = written(tmp_path, graph(content))
+    network = load_network(path)
+    assert isinstance(network.layers[0].operation, Convolution)
+    assert network.layers[0].operation.padding == (1, 1)
+    with h5py.File(path, "r+") as file:
+        del file["node/nodes/input/shape"]
+    with pytest.raises(NetworkError, match="--input-shape"):
+        load_network(path)
+    assert load_network(path, (2, 8, 8)).layers[0].output_shape == Shape(4, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"s": nir.LIF(*[np.ones((4, 6, 6))] * 4, v_reset=np.zeros((4, 6, 6)))}, "LIF: its neurons leak"),
+        ({"s": nir.LI(*[np.ones((4, 6, 6))] * 3)}, "LI: it leaks"),
+        ({"s": neurons(4, 6, 6, v_reset=np.full((4, 6, 6), 0.5, np.float32))}, "v_reset other than 0"),
+        ({"s": nir.IF(np.ones((4, 6, 6)), np.arange(1.0, 145).reshape(4, 6, 6))}, "differs between neurons"),
+        ({"s": neurons(4, 6, 6, r=np.full((4, 6, 6), np.nan))}, "not finite"),
+        ({"pool": nir.SumPool2d(np.array([2, 2]), np.array([2, 2]), np.array([1, 1]))}, "padding"),
+        ({"pool": nir.Threshold(np.ones((4, 6, 6)))}, "Threshold"),
+        ({"pool": nir.Scale(np.arange(144.0).reshape(4, 6, 6))}, "scales values differently"),
+        ({"c": conv2d(4, 2, 8, 4, padding="same")}, "one-sided"),
+        ({"c": conv2d(4, 2, 8, padding="same", stride=(2, 2))}, "stride 1 only"),
+    ],
+)
+def test_what_no_core_can_do_is_refused_by_name(change: dict[str, Any], text: str) -> None:
+    with pytest.raises(NetworkError, match=text):
+        load_network(graph(nodes() | change))
+
+
+def test_currents_that_are_added_before_neurons_are_refused() -> None:
+    content = nodes() | {"c2": conv2d(4, 2, 8)}
+    edges = [*graph().edges, ("input", "c2"), ("c2", "s")]
+    with pytest.raises(UnsupportedLayerError, match="spikes, not currents"):
+        load_network(graph(content, edges))
+
+
+def test_neurons_without_weights_and_cycles_without_neurons() -> None:
+    content = nodes()
+    with pytest.raises(UnsupportedLayerError, match="not by weights"):
+        load_network(graph(content, [*graph().edges, ("pool", "t")]))
+    loop = [e for e in graph().edges if e != ("s", "pool")] + [("pool", "pool")]
+    with pytest.raises(NetworkError):
+        load_network(graph(content, loop))
+
+
+def test_a_weight_layer_without_neurons_is_read_and_named_later() -> None:
+    content = nodes()
+    del content["t"]
+    network = load_network(graph(content))
+    assert network.layers[1].neuron is None
+    with pytest.raises(NetworkError, match="--add-output-neuron"):
+        prepare(network)
+
+
+def test_weights_that_read_another_number_of_features() -> None:
+    with pytest.raises(NetworkError, match=r"weights|features"):
+        load_network(graph(nodes() | {"c": conv2d(4, 1, 8)}))
+    with pytest.raises(NetworkError, match=r"weights|features"):
+        load_network(graph(nodes() | {"fc": nir.Linear(np.ones((3, 35), np.float32))}))
+
+
+def corrupt(path: Path, how: str) -> None:
+    with h5py.File(path, "r+") as file:
+        node = file["node"]
+        if how == "no graph":
+            del file["node"]
+        elif how == "no nodes":
+            del node["nodes"]
+        elif how == "no edges":
+            del node["edges"]
+        elif how == "edge shape":
+            del node["edges"]
+            node["edges"] = np.zeros((3, 3))
+        elif how == "edge to nowhere":
+            del node["edges"]
+            node["edges"] = np.array([["input", "nobody"]], dtype="S10")
+        elif how == "no type":
+            del node["nodes/c/type"]
+        elif how == "unknown type":
+            del node["nodes/c/type"]
+            node["nodes/c/type"] = "Conv9d"
+        elif how == "no weight":
+            del node["nodes/c/weight"]
+        elif how == "text weight":
+            del node["nodes/c/weight"]
+            node["nodes/c/weight"] = "many"
+        elif how == "flat weight":
+            del node["nodes/c/weight"]
+            node["nodes/c/weight"] = np.ones(3)
+        elif how == "node is data":
+            node["nodes/x"] = np.ones(3)
+        elif how == "negative input":
+            del node["nodes/input/shape"]
+            node["nodes/input/shape"] = np.array([2, -8, 8])
+        elif how == "fraction stride":
+            del node["nodes/c/stride"]
+            node["nodes/c/stride"] = np.array([1.5, 1.5])
+        elif how == "huge":
+            node["nodes/c/huge"] = h5py.Empty("f")
+            node["nodes/c"].create_dataset("vast", shape=(1 << 31,), dtype="f8")
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "no graph",
+        "no nodes",
+        "no edges",
+        "edge shape",
+        "edge to nowhere",
+        "no type",
+        "unknown type",
+        "no weight",
+        "text weight",
+        "flat weight",
+        "node is data",
+        "negative input",
+        "fraction stride",
+        "huge",
+    ],
+)
+def test_malformed_files_end_in_one_error(tmp_path: Path, how: str) -> None:
+    path = written(tmp_path)
+    corrupt(path, how)
+    with pytest.raises(NetworkError) as caught:
+        load_network(path)
+    assert str(caught.value)
+
+
+def test_truncated_empty_and_missing_files(tmp_path: Path) -> None:
+    whole = written(tmp_path).read_bytes()
+    for name, content in (("cut", whole[: len(whole) // 2]), ("empty", b""), ("text", b"hello")):
+        path = tmp_path / f"{name}.nir"
+        path.write_bytes(content)
+        with pytest.raises(NetworkError, match="NIR"):
+            load_network(path)
+    with pytest.raises(NetworkError, match="no such file"):
+        load_network(tmp_path / "none.nir")

@@ -1,0 +1,225 @@
+"""Every chip file holds; names resolve; variants are validated anew; wrong input is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hwspec.catalog import load, names, resolve_device
+from hwspec.check import check, json_schema, source_of
+from hwspec.errors import SpecError
+from hwspec.variant import apply_overrides
+
+KI = 1024
+NINE = {
+    "kernel_words": [16, 16, 16, 32, 32, 64, 64, 16, 16],
+    "neuron_words": [64, 64, 64, 32, 32, 16, 16, 16, 16],
+    "bias_words": [1] * 9,
+}
+MINI = {
+    "kernel_words": [16, 32, 32, 64, 16],
+    "neuron_words": [64, 32, 32, 16, 16],
+    "bias_words": [0, 0, 0, 1, 1],
+}
+
+
+def test_the_family_is_complete() -> None:
+    assert names() == ("dynapcnn", "speck2", "speck2b", "speck2cmini", "speck2dmini", "speck2e", "speck2f")
+
+
+@pytest.mark.parametrize("name", names())
+def test_conformance(name: str) -> None:
+    spec = load(name)
+    table = MINI if name.endswith("mini") else NINE
+    for field, words in table.items():
+        assert [getattr(core, field) for core in spec.cores] == [w * KI for w in words]
+    assert check(spec) == ()
+    assert spec.core_count == len(spec.cores)
+    assert sorted(c for entry in spec.core_classes for c in entry.core_ids) == list(range(spec.core_count))
+    assert all(core.fan_out == 2 for core in spec.cores)
+    assert spec.cores[0].capacity_bits == sum(
+        bits * getattr(spec.cores[0], f)
+        for f, bits in (("kernel_words", 8), ("neuron_words", 16), ("bias_words", 16))
+    )
+    assert all(name in fact.statement for fact in spec.assumed_facts())
+    assert spec.content_hash() == load(name).content_hash()
+    assert (spec.readout is not None) == (name in ("speck2e", "speck2f"))
+    assert {0, 1} == {n for n, core in enumerate(spec.cores) if core.parallel} or name not in (
+        "speck2e",
+        "speck2f",
+    )
+
+
+@pytest.mark.parametrize(
+    ("device", "chip"),
+    [
+        ("speck2fmodule:0", "speck2f"),
+        ("speck2fdevkit", "speck2f"),
+        ("dynapcnndevkit:1", "dynapcnn"),
+        ("speck2edevkit", "speck2e"),
+        ("speck2btiny", "speck2b"),
+        ("Speck2DevKit", "speck2"),
+        ("speck2cmini:0", "speck2cmini"),
+    ],
+)
+def test_device_names(device: str, chip: str) -> None:
+    assert resolve_device(device) == chip
+
+
+def test_unknown_names_list_close_ones() -> None:
+    with pytest.raises(SpecError, match="Did you mean speck2f"):
+        load("spek2f")
+    with pytest.raises(SpecError, match="no chip or device"):
+        load("zzz:one")
+
+
+def test_speck2_says_that_its_memory_is_assumed() -> None:
+    assert any("kernel_words" in fact.path for fact in load("speck2").assumed_facts())
+    assert not any("kernel_words" in fact.path for fact in load("speck2f").assumed_facts())
+
+
+def test_overrides() -> None:
+    spec = load(
+        "speck2f",
+        [
+            "core[5].kernel_words=128Ki",
+            "core[0..2].neuron_words=1024",
+            "routing.fan_out=4",
+            "limits.padding_max=3",
+        ],
+    )
+    assert spec.cores[5].kernel_words == 128 * KI
+    assert spec.cores[6].kernel_words == 64 * KI
+    assert [core.neuron_words for core in spec.cores[:4]] == [1024, 1024, 1024, 32 * KI]
+    assert {core.fan_out for core in spec.cores} == {4}
+    assert {core.limits.padding_max for core in spec.cores} == {3}
+    assert spec.emission is None
+    assert any(fact.path == "core[5].kernel_words" for fact in spec.assumed_facts())
+    assert spec.name == "speck2f+changes"
+
+
+def test_smaller_variants_stay_emittable_and_cores_come_and_go() -> None:
+    smaller = load("speck2f", ["core[5].kernel_words=1024", "-core[8]"])
+    assert smaller.core_count == 8
+    assert smaller.emission is not None
+    larger = load("speck2f", ["+core[9..12]=core[5]"])
+    assert larger.core_count == 13
+    assert larger.cores[12] == larger.cores[5]
+    assert larger.emission is None
+    assert apply_overrides(larger, []) is larger
+    assert load("speck2f", ["readout=none"]).readout is None
+
+
+@pytest.mark.parametrize(
+    ("override", "text"),
+    [
+        ("core[99].kernel_words=1", r"no such core .*99.*0\.\.8"),
+        ("core[1].kernel=3", "no such field.*kernel_words"),
+        ("foo=2", "no such field"),
+        ("core[1].kernel_words", "PATH=VALUE"),
+        ("core[1].kernel_words=-4", r"core\[1\]\.kernel_words.*greater than or equal to 0.*-4"),
+        ("core[1].kernel_words=big", "integer"),
+        ("core[1].kernel_words=1.5", "integer"),
+        ("routing.poolings=[1,3]", "powers of two"),
+        ("routing.poolings=[2,4]", "contain 1"),
+        ("limits.kernel_size_min=20", "exceeds"),
+        ("limits.padding_max=16", "below kernel_size_max"),
+        ("+core[11]=core[5]", "must follow the last core"),
+        ("+core[9]=core[50]", "no such core to copy"),
+        ("+core[9..2000000]=core[5]", "must follow"),
+        ("-core[0..8]", "none would be left"),
+        ("readout.destination_id=13", "share one destination"),
+        ("readout.destination_id=3", "also a core's"),
+        ("sources=1", "no such field"),
+        ("name=a b", "pattern|match"),
+    ],
+)
+def test_wrong_overrides(override: str, text: str) -> None:
+    if override.startswith("name"):
+        with pytest.raises(SpecError):
+            apply_overrides(load("speck2f"), ["routing.fan_out=2"], name="a b")
+        return
+    with pytest.raises(SpecError, match=text):
+        load("speck2f", [override])
+
+
+def test_all_wrong_overrides_are_told_at_once() -> None:
+    with pytest.raises(SpecError) as caught:
+        load("speck2f", ["core[99].kernel_words=1", "foo=2", "x"])
+    assert len(caught.value.findings) == 3
+
+
+def test_files(tmp_path: Path) -> None:
+    base = tmp_path / "next.toml"
+    base.write_text(
+        'extends = "speck2f"\ntitle = "Next"\nchanges = ["+core[9..11]=core[5]", "-core[0]"]\n'
+        '[set]\n"core[2].kernel_words" = "64Ki"\n[routing]\nfan_out = 3\n[core."4..5"]\nneuron_words = 2048\n'
+        "[limits]\npadding_max = 5\n"
+        '[sources]\n"core[2].kernel_words" = { evidence = "measured", source = "bench 7" }\n',
+        encoding="utf-8",
+    )
+    spec = load(base)
+    assert (spec.name, spec.title, spec.core_count) == ("next", "Next", 11)
+    assert spec.cores[2].kernel_words == 64 * KI
+    assert spec.cores[4].neuron_words == spec.cores[5].neuron_words == 2048
+    assert {core.fan_out for core in spec.cores} == {3}
+    assert source_of(spec.sources, "core[2].kernel_words") == "core[2].kernel_words"
+    assert spec.sources["core[2].kernel_words"].evidence == "measured"
+    child = tmp_path / "child.toml"
+    child.write_text('extends = "next.toml"\n', encoding="utf-8")
+    assert load(child).cores == spec.cores
+
+
+def test_a_file_without_sources_counts_as_assumed(tmp_path: Path) -> None:
+    from importlib.resources import files
+
+    text = (files("hwspec") / "chips" / "speck2f.toml").read_text(encoding="utf-8")
+    own = tmp_path / "own.toml"
+    own.write_text(text[: text.index("[sources]")], encoding="utf-8")
+    assert any("own.toml" in fact.statement for fact in load(own).assumed_facts())
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"\xff\xfe", "UTF-8"),
+        (b"a = [", "TOML"),
+        (b'extends = "self.toml"', "extends itself"),
+        (b"extends = 3", "chip name or a path"),
+        (b'extends = "speck2f"\nchanges = 3', "list of strings"),
+        (b'extends = "speck2f"\nset = 3', "table of paths"),
+        (b'extends = "speck2f"\n[set]\n"core[77].kernel_words" = 1', "no such core"),
+        (b'name = "x"\n[core."0..2"]\nkernel_words = 1\n[core."1"]\nkernel_words = 1\n', "twice"),
+        (b'name = "x"\n[core."1"]\nkernel_words = 1\n', "without a gap"),
+        (b'name = "x"\n[core."a..b"]\nkernel_words = 1\n', "not a range"),
+        (b"core = 3", "must be tables"),
+        (b'name = "x"\n', "core_groups"),
+        (b'name = "x"\n[core."0"]\nkernel_words = 1\n', r"core\[0\]\.neuron_words.*required"),
+    ],
+)
+def test_wrong_files(tmp_path: Path, content: bytes, text: str) -> None:
+    path = tmp_path / "self.toml"
+    path.write_bytes(content)
+    with pytest.raises(SpecError, match=text):
+        load(path)
+
+
+def test_missing_and_huge_files(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="cannot be read"):
+        load(tmp_path / "none.toml")
+    big = tmp_path / "big.toml"
+    big.write_bytes(b"#" * (2 << 20))
+    with pytest.raises(SpecError, match="too large"):
+        load(big)
+
+
+def test_thousands_of_cores_in_few_classes() -> None:
+    spec = load("speck2f", ["+core[9..5119]=core[3]", "core[3000..4000].kernel_words=64Ki"])
+    assert spec.core_count == 5120
+    assert sum(len(entry.core_ids) for entry in spec.core_classes) == 5120
+    assert len(spec.core_classes) == 6
+
+
+def test_schema_names_every_section() -> None:
+    assert {"core_groups", "routing", "monitor", "sources"} <= set(json_schema()["properties"])
