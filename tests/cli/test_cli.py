@@ -1,0 +1,218 @@
+"""The command line: outcomes, exit codes, files, and wrong input."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mapper import api
+from mapper.cli import app as app_module
+from mapper.cli import doctor
+from mapper.cli.entry import run
+from mapper.errors import VerificationError
+from mapper.files import write_text
+from mapper.record import PlacementRecord
+from mapper.result import Result
+
+ZOO = Path(__file__).resolve().parent.parent / "data" / "zoo"
+GESTURE = str(ZOO / "sinabs_dvs_gesture_9layer.yaml")
+Capture = pytest.CaptureFixture[str]
+
+
+def test_the_main_job(capsys: Capture, tmp_path: Path) -> None:
+    assert run(["solve", "digits", "--chip", "speck2f", "--out", str(tmp_path / "a")]) == 0
+    text = capsys.readouterr().out
+    assert "proven optimal, checked" in text
+    assert "conv1" in text
+    assert "assumed" in text
+    record = PlacementRecord.model_validate_json(
+        (tmp_path / "a" / "placement.json").read_text(encoding="utf-8")
+    )
+    assert [layer.name for layer in record.layers] == ["conv1", "conv2", "conv3", "fc"]
+    assert run(["solve", "digits", "--out", str(tmp_path / "b"), "--workers", "2"]) == 0
+    assert (tmp_path / "a/placement.json").read_bytes() == (tmp_path / "b/placement.json").read_bytes()
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["placement.json"]
+
+
+def test_json_output(capsys: Capture) -> None:
+    assert run(["solve", GESTURE, "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["schema_version"] == 1
+    assert content["placement"]["dvs_stage"]["pooling"] == [1, 1]
+    assert content["stats"]["solves"] >= 2
+    assert run(["solve", GESTURE, "--chip", "speck2cmini", "--json"]) == 1
+    content = json.loads(capsys.readouterr().out)
+    assert content["placement"] is None
+    assert content["report"]["certificate"]
+    assert run(["solve", "nowhere.yaml", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"] == "NetworkError"
+
+
+def test_pins_forbidden_cores_and_readout(capsys: Capture) -> None:
+    assert (
+        run(["solve", "digits", "--pin", "conv2=6", "--pin", "-1=0", "--forbid", "3,4", "--readout", "fc"])
+        == 0
+    )
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.split()}
+    assert rows["conv2"].split()[1] == "6"
+    assert rows["fc"].split()[1] == "0"
+    assert "readout" in rows["fc"]
+    assert run(["solve", "digits", "--objective", "headroom", "--monitor", "conv1"]) == 0
+    assert "headroom" in capsys.readouterr().out
+
+
+def test_check(capsys: Capture) -> None:
+    assert run(["check", "digits"]) == 0
+    assert "fits speck2f: 4 of 9 cores" in capsys.readouterr().out
+    assert run(["check", str(ZOO / "sinabs_too_large.yaml")]) == 1
+    text = capsys.readouterr().out
+    assert "structural" in text
+    assert "999999" in text
+    assert run(["check", "digits", "--json"]) == 0
+
+
+def test_limits_end_in_undecided(capsys: Capture) -> None:
+    code = run(["solve", GESTURE, "--work-limit", "1e-12"])
+    assert code in (0, 3)
+    assert ("undecided" in capsys.readouterr().out) == (code == 3)
+
+
+def test_chips(capsys: Capture, tmp_path: Path) -> None:
+    assert run(["chips", "list"]) == 0
+    assert "speck2fmodule" in capsys.readouterr().out
+    assert run(["chips", "list", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["chips"]) == 7
+    assert run(["chips", "show", "speck2f", "--set", "core[5].kernel_words=128Ki"]) == 0
+    text = capsys.readouterr().out
+    assert "131072" in text
+    assert "erratum" in text
+    assert run(["chips", "show", "speck2f", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "speck2f"
+    path = tmp_path / "v.toml"
+    path.write_text('extends = "speck2f"\n', encoding="utf-8")
+    assert run(["chips", "check", str(path)]) == 0
+    assert "sound" in capsys.readouterr().out
+    assert run(["chips", "schema"]) == 0
+    assert "properties" in json.loads(capsys.readouterr().out)
+    assert run(["schema"]) == 0
+    assert "properties" in json.loads(capsys.readouterr().out)
+
+
+def test_doctor(capsys: Capture) -> None:
+    assert run(["doctor"]) == 0
+    assert "ortools" in capsys.readouterr().out
+    assert run(["doctor", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["packages"]["chips"].startswith("7 ")
+
+
+@pytest.mark.parametrize(
+    ("files", "state"), [((), "stub"), (("PYPI_SAMNA", "x.so"), "stub"), (("x.so",), "found")]
+)
+def test_samna_is_looked_at_and_not_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: tuple[str, ...], state: str
+) -> None:
+    package = tmp_path / "samna"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise SystemExit('imported')\n", encoding="utf-8")
+    for name in files:
+        (package / name).touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(doctor, "version", lambda _: "0.46")
+    assert state in doctor.samna_state()
+
+
+BAD: list[tuple[list[str], str]] = [
+    (["solve"], "NETWORK"),
+    (["solve", "digits", "--chip", "speck9"], "speck9"),
+    (["solve", "digits", "--nonsense"], "nonsense"),
+    (["solve", "digits", "--pin", "conv9=1"], "conv9"),
+    (["solve", "digits", "--pin", "conv1"], "LAYER=CORE"),
+    (["solve", "digits", "--pin", "conv1=12"], "no such core"),
+    (["solve", "digits", "--pin", "conv1=1", "--pin", "conv1=2"], "also pinned"),
+    (["solve", "digits", "--pin", "conv1=1", "--pin", "conv2=1"], "also taken"),
+    (["solve", "digits", "--pin", "conv1=1", "--forbid", "1"], "also forbidden"),
+    (["solve", "digits", "--pin", "17=1"], "out of range"),
+    (["solve", "digits", "--forbid", "one"], "whole numbers"),
+    (["solve", "digits", "--forbid", "99"], "no such core"),
+    (["solve", "digits", "--input-shape", "1,2"], "three positive"),
+    (["solve", "digits", "--input-shape", "3,9,9"], "another input shape"),
+    (["solve", "digits", "--time-limit", "-1"], "positive"),
+    (["solve", "digits", "--time-limit", "nan"], "positive"),
+    (["solve", "digits", "--work-limit", "0"], "positive"),
+    (["solve", "digits", "--workers", "0"], "workers"),
+    (["solve", "digits", "--objective", "beauty"], "beauty"),
+    (["solve", "digits", "--add-output-neuron", "0"], "positive"),
+    (["solve", "digits", "--reset", "maybe"], "subtract or zero"),
+    (["solve", "digits", "--v-min", "low"], "--v-min"),
+    (["solve", "digits", "--readout", "zz"], "zz"),
+    (["solve", "digits", "--monitor", "zz"], "zz"),
+    (["solve", "digits", "--set", "core[1]=3"], "core[1]"),
+    (["solve", "net.onnx"], "not a network file"),
+    (["chips", "show", "nix"], "nix"),
+    (["chips", "check", "none.toml"], "cannot be read"),
+    (["dance"], "dance"),
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "text"), BAD, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+)
+def test_wrong_input_is_one_message_and_exit_2(capsys: Capture, words: list[str], text: str) -> None:
+    assert run(words) == 2
+    told = capsys.readouterr()
+    assert text in told.err
+    assert "Traceback" not in told.err
+
+
+def test_an_output_that_cannot_be_written_leaves_nothing(capsys: Capture, tmp_path: Path) -> None:
+    blocker = tmp_path / "file"
+    blocker.touch()
+    assert run(["solve", "digits", "--out", str(blocker / "sub")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+    with pytest.raises(TypeError):
+        write_text(tmp_path / "x.json", 3)  # type: ignore[arg-type]  # the point of the test
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_our_own_faults_leave_a_report_and_exit_4(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> Result:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(app_module, "_solve", fail)
+    assert run(["solve", "digits"]) == 4
+    told = capsys.readouterr().err
+    report = Path(told.rsplit(" ", 1)[1].strip())
+    assert "ZeroDivisionError" in report.read_text(encoding="utf-8")
+    report.unlink()
+
+    def rejected(*_: Any, **__: Any) -> Result:
+        raise VerificationError(("M201 core 3: too small",))
+
+    monkeypatch.setattr(app_module, "_solve", rejected)
+    assert run(["solve", "digits"]) == 4
+
+    def stopped(*_: Any, **__: Any) -> Result:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(app_module, "_solve", stopped)
+    assert run(["solve", "digits"]) == 3
+
+
+def test_a_solution_the_checker_rejects_is_never_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "verify", lambda *_: ("M201 core 3: too small",))
+    with pytest.raises(VerificationError, match="M201"):
+        api.solve("digits")
+
+
+def test_as_a_process() -> None:
+    environment = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1"}
+    words = [sys.executable, "-m", "mapper", "solve", "digits", "--chip", "speck2f"]
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=True)
+    assert max(len(line) for line in done.stdout.splitlines()) <= 80
+    assert "\x1b" not in done.stdout

@@ -1,0 +1,160 @@
+"""The Python interface."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mapper
+from mapper.demand import require_normal_form
+from mapper.errors import InfeasibleError, NetworkError, OptionsError, UndecidedError
+from mapper.operations import Linear, Shape
+from mapper.options import SolveOptions, natural_key
+from mapper.rules import Rule, by_code
+from mapper.wording import join_names, join_numbers
+from tests.builders import chain, conv, gesture, tiny_chip
+
+
+def test_find_chip_layer_counts_as_users_do() -> None:
+    result = mapper.solve(gesture(), chip="speck2fmodule:0", pins={"conv3": 5})
+    assert result.find_chip_layer("conv3") == 5
+    assert result.find_chip_layer(3) == 5
+    assert result.find_chip_layer(-6) == 5
+    assert sorted(result.find_chip_layer(n) for n in range(9)) == list(range(9))
+    with pytest.raises(OptionsError, match=r"-9\.\.8"):
+        result.find_chip_layer(9)
+    with pytest.raises(OptionsError, match="Did you mean"):
+        result.find_chip_layer("con3")
+
+
+def test_require_says_why_not() -> None:
+    result = mapper.check(gesture(), chip="speck2cmini")
+    with pytest.raises(InfeasibleError) as caught:
+        result.require()
+    assert caught.value.report is result.report
+    with pytest.raises(InfeasibleError):
+        result.find_chip_layer(0)
+    undecided = mapper.solve(gesture(), options=SolveOptions(work_limit=1e-12))
+    if undecided.solution is None:
+        with pytest.raises(UndecidedError, match="work limit"):
+            undecided.require()
+
+
+def test_lazy_names_are_all_there() -> None:
+    assert set(mapper.__all__) <= set(dir(mapper))
+    assert all(getattr(mapper, name) is not None for name in mapper.__all__)
+    with pytest.raises(AttributeError):
+        _ = mapper.nothing  # type: ignore[attr-defined]  # the point of the test
+
+
+def test_two_inputs_and_a_cycle_are_placed() -> None:
+    base = chain([conv(4), conv(4)], (4, 8, 8))
+    extra = mapper.Input("second", Shape(4, 8, 8))
+    edges = (*base.edges, mapper.Edge("second", "conv1"), mapper.Edge("conv1", "conv0", (), 0, 1))
+    network = base.replacing(inputs=(*base.inputs, extra), edges=edges)
+    solution = mapper.solve(network).require()
+    assert {entry.input for entry in solution.host_entries} == {"input", "second"}
+
+
+def test_readout_monitor_silences_spike_monitors() -> None:
+    network = chain([conv(4)])
+    quiet = mapper.solve(network, readout="conv0", readout_monitor=True).require()
+    assert quiet.monitors == ()
+    assert (
+        mapper.check(network, readout="conv0", readout_monitor=True, monitors=("conv0",)).report is not None
+    )
+    assert mapper.check(network, readout_monitor=True).report is not None
+    assert mapper.check(network, chip="dynapcnn", readout="conv0").report is not None
+
+
+def test_several_reasons_on_one_layer() -> None:
+    chip = tiny_chip((64, 4096, 64), (4096, 64, 64))
+    report = mapper.check(chain([conv(4)], (4, 16, 16)), chip=chip).report
+    assert report is not None
+    assert "No core" in report.sentence()
+    left = mapper.check(chain([conv(4)]), forbidden_cores=tuple(range(9))).report
+    assert left is not None
+    assert "forbidden" in left.sentence()
+    dvs = chain([conv(4)], (2, 8, 8), dvs=True)
+    assert mapper.check(dvs, chip=mapper.load_chip("speck2f", ["input=none"])).report is not None
+
+
+def test_normal_form_is_required() -> None:
+    network = chain([conv(4, groups=2)])
+    bare = network.layers[0]
+    with pytest.raises(NetworkError) as caught:
+        require_normal_form(
+            network.replacing(
+                layers=(
+                    mapper.Layer("conv0", bare.input_shape, bare.operation, (mapper.BatchNorm(),), None),
+                ),
+                edges=(mapper.Edge("input", "conv0", (mapper.Pool("average", (1, 1), (1, 1)),)),),
+            )
+        )
+    assert len(caught.value.findings) == 4
+    line = chain([conv(4)], (4, 1, 1))
+    flat = mapper.Layer("conv0", Shape(4, 1, 1), Linear(2))
+    with pytest.raises(NetworkError, match="convolution first"):
+        require_normal_form(line.replacing(layers=(flat,)))
+
+
+def test_malformed_networks_are_refused_with_every_problem() -> None:
+    good = chain([conv(4), conv(4)])
+    with pytest.raises(NetworkError) as caught:
+        mapper.Network("bad", good.inputs * 2, good.layers[:1], good.edges, ())
+    assert len(caught.value.findings) == 3
+    with pytest.raises(NetworkError, match="no layer"):
+        mapper.Network("none", good.inputs, (), (), ())
+    with pytest.raises(NetworkError, match="nothing feeds"):
+        good.replacing(edges=good.edges[:1])
+    with pytest.raises(NetworkError, match="beyond the target"):
+        good.replacing(edges=(good.edges[0], mapper.Edge("conv0", "conv1", (), 3)))
+    with pytest.raises(NetworkError, match="another size"):
+        good.replacing(inputs=(mapper.Input("input", Shape(2, 9, 9)),))
+    with pytest.raises(NetworkError, match="delay"):
+        good.replacing(edges=(good.edges[0], mapper.Edge("conv0", "conv1", (), 0, -1)))
+    with pytest.raises(NetworkError, match="another shape"):
+        chain([conv(4, weight=np.ones((1, 1, 1, 1)))])
+    with pytest.raises(NetworkError, match="biases"):
+        chain([conv(4, bias=np.ones(3))])
+    for neuron in (mapper.Neuron(np.ones(3)), mapper.Neuron(initial_potential=np.ones(3))):
+        with pytest.raises(NetworkError):
+            good.replacing(
+                layers=(mapper.Layer("conv0", Shape(2, 16, 16), conv(4), (), neuron), good.layers[1])
+            )
+    with pytest.raises(NetworkError, match="leaves nothing"):
+        good.replacing(outputs=(mapper.Output("o", "conv1", (mapper.Pool("sum", (99, 99), (99, 99)),)),))
+
+
+def test_digits_is_what_its_card_says() -> None:
+    card = json.loads((files("mapper") / "data" / "digits.json").read_text(encoding="utf-8"))
+    assert card["float_accuracy"] >= 0.97
+    assert abs(card["integer_accuracy"] - card["float_accuracy"]) <= 0.01
+    from mapper.passes import prepare
+    from mapper.sim.network import simulate
+
+    network = prepare(mapper.load_network("digits"))
+    with np.load(str(files("mapper") / "data" / "digits_test.npz"), allow_pickle=False) as data:
+        images, labels = data["images"][:60].astype(int), data["labels"][:60]
+    steps = np.arange(card["steps"])[:, None, None]
+    right = 0
+    for image, label in zip(images, labels, strict=True):
+        raster = ((steps + 1) * image // 16 - steps * image // 16)[:, None]
+        counts = simulate(network, {"input": raster}).outputs["fc"].sum(axis=0).ravel()
+        right += int(np.argmax(counts)) == label
+    assert right >= 56
+
+
+def test_small_helpers() -> None:
+    assert sorted(["conv10", "conv2", "a"], key=natural_key) == ["a", "conv2", "conv10"]
+    assert join_names(["a"]) == "a"
+    assert join_names(["a", "b", "c"]) == "a, b and c"
+    assert join_numbers([3, 0, 1, 2, 8]) == "0..3, 8"
+    assert by_code("m201") is Rule.KERNEL_MEMORY
+    with pytest.raises(KeyError):
+        by_code("M999")
+    assert Path(str(files("mapper") / "py.typed")).exists()
