@@ -14,21 +14,32 @@ from mapper.demand import require_normal_form
 from mapper.errors import InfeasibleError, NetworkError, OptionsError, UndecidedError
 from mapper.operations import Linear, Shape
 from mapper.options import SolveOptions, natural_key
+from mapper.passes import prepare
 from mapper.rules import Rule, by_code
+from mapper.sim.network import simulate
 from mapper.wording import join_names, join_numbers
 from tests.builders import chain, conv, gesture, tiny_chip
 
 
 def test_find_chip_layer_counts_as_users_do() -> None:
-    result = mapper.solve(gesture(), chip="speck2fmodule:0", pins={"conv3": 5})
-    assert result.find_chip_layer("conv3") == 5
-    assert result.find_chip_layer(3) == 5
-    assert result.find_chip_layer(-6) == 5
+    result = mapper.solve(gesture(), chip="speck2fmodule:0", pins={"conv3": 4})
+    assert result.find_chip_layer("conv3") == 4
+    assert result.find_chip_layer(3) == 4
+    assert result.find_chip_layer(-6) == 4
     assert sorted(result.find_chip_layer(n) for n in range(9)) == list(range(9))
     with pytest.raises(OptionsError, match=r"-9\.\.8"):
         result.find_chip_layer(9)
     with pytest.raises(OptionsError, match="Did you mean"):
         result.find_chip_layer("con3")
+
+
+def test_a_pin_that_takes_the_last_fitting_core_is_named() -> None:
+    report = mapper.check(gesture(), pins={"conv3": 5}).report
+    assert report is not None
+    assert report.sentence() == (
+        "conv5 and conv7 each need more than 32768 kernel words; only core 6 of speck2f is left that has it "
+        "(core 5 is pinned to conv3)."
+    )
 
 
 def test_require_says_why_not() -> None:
@@ -48,7 +59,7 @@ def test_lazy_names_are_all_there() -> None:
     assert set(mapper.__all__) <= set(dir(mapper))
     assert all(getattr(mapper, name) is not None for name in mapper.__all__)
     with pytest.raises(AttributeError):
-        _ = mapper.nothing  # type: ignore[attr-defined]  # the point of the test
+        _ = mapper.nothing
 
 
 def test_two_inputs_and_a_cycle_are_placed() -> None:
@@ -134,9 +145,6 @@ def test_digits_is_what_its_card_says() -> None:
     card = json.loads((files("mapper") / "data" / "digits.json").read_text(encoding="utf-8"))
     assert card["float_accuracy"] >= 0.97
     assert abs(card["integer_accuracy"] - card["float_accuracy"]) <= 0.01
-    from mapper.passes import prepare
-    from mapper.sim.network import simulate
-
     network = prepare(mapper.load_network("digits"))
     with np.load(str(files("mapper") / "data" / "digits_test.npz"), allow_pickle=False) as data:
         images, labels = data["images"][:60].astype(int), data["labels"][:60]

@@ -10,10 +10,35 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ORDER = (
-    "hwspec errors wording files rules operations wellformed network options frontends passes demand solution "
-    "problem verify result record solver emit events sim equivalence api explore report compat cli"
-).split()
+ORDER = [
+    "hwspec",
+    "errors",
+    "wording",
+    "files",
+    "rules",
+    "operations",
+    "wellformed",
+    "network",
+    "options",
+    "frontends",
+    "passes",
+    "demand",
+    "solution",
+    "problem",
+    "verify",
+    "result",
+    "record",
+    "solver",
+    "emit",
+    "events",
+    "sim",
+    "equivalence",
+    "api",
+    "explore",
+    "report",
+    "compat",
+    "cli",
+]
 # The lazy table of the package and its entry stand outside the order.
 FREE = {"", "__main__", "data"}
 FOREIGN = {

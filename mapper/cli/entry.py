@@ -21,6 +21,9 @@ __all__ = ["run"]
 # Typer exports this one usage error; its root class is not public and has moved between versions.
 _USAGE_ERROR: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
+# What Typer returns for Ctrl-C, depending on its version: this, or `Abort`.
+_INTERRUPTED = 130
+
 EXIT_OK, EXIT_BAD_INPUT, EXIT_UNDECIDED, EXIT_FAULT = 0, 2, 3, 4
 
 
@@ -42,8 +45,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _tell(error, "--json" in words)
         return error.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        print("Interrupted before anything was found.", file=sys.stderr)
-        return EXIT_UNDECIDED
+        outcome = _INTERRUPTED
     except BrokenPipeError:
         # The reader has gone; standard output is closed so that nothing more is attempted on it.
         sys.stderr.close()
@@ -51,6 +53,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # the one broad handler: anything unforeseen is our fault
         _report_fault(error)
         return EXIT_FAULT
+    if outcome == _INTERRUPTED:
+        print("Interrupted before anything was found.", file=sys.stderr)
+        return EXIT_UNDECIDED
     return outcome if isinstance(outcome, int) else EXIT_OK
 
 

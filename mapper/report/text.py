@@ -154,8 +154,8 @@ def print_chip(console: Console, chip: ChipSpec) -> None:
     limits = chip.cores[0].limits
     console.print(
         f"input map up to {limits.input_height_max}x{limits.input_width_max}, neuron map up to "
-        f"{limits.output_height_max}x{limits.output_width_max}, {limits.output_features_max} features, kernel "
-        f"{limits.kernel_size_min}..{limits.kernel_size_max}, strides {', '.join(map(str, limits.strides))}, "
+        f"{limits.output_height_max}x{limits.output_width_max}, {limits.output_features_max} features, "
+        f"kernel {limits.kernel_size_min}..{limits.kernel_size_max}, strides {', '.join(map(str, limits.strides))}, "
         f"padding up to {limits.padding_max}, pools {', '.join(map(str, chip.routing.poolings))}",
         highlight=False,
     )

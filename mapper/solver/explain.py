@@ -195,15 +195,27 @@ def _hall_set(problem: Problem, groups: Sequence[Group], classes: Sequence[int],
         reason = "one core holds one layer, and the other cores are all taken by the layers above"
         told = f"That leaves only core{'s' * (len(cores) > 1)} {join_numbers(cores)} for {join_names(names)}."
         return HallSet(layers=names, cores=cores, reason=reason, sentence=told)
-    common = _common_reason(problem, layers, outside)
-    plural, have = ("core", "has it") if len(cores) == 1 else ("cores", "have them")
+    # Cores held by a pin are no argument about memories: they are named on their own.
+    pinned = [k for k in outside if problem.classes[k].pinned_layer]
+    common = _common_reason(problem, layers, [k for k in outside if k not in pinned])
+    held = [
+        f"core {entry.core_ids[0]} is pinned to {entry.pinned_layer[1]}"
+        for k, entry in enumerate(problem.classes)
+        if k in pinned and entry.pinned_layer and any(not problem.shortfalls(layer)[k] for layer in layers)
+    ]
+    aside = f" ({join_names(held)})" if held else ""
+    plural, have = (
+        ("core", "is left that has it" if held else "has it")
+        if len(cores) == 1
+        else ("cores", "are left that have them" if held else "have them")
+    )
     where = f"{plural} {join_numbers(cores)} of {chip}"
     if common is None:
         reason = "every other core breaks one rule or another"
-        told = f"{join_names(names)} fit only {where}: {reason}."
+        told = f"{join_names(names)} fit only {where}{aside}: {reason}."
     else:
         reason = common
-        told = f"{join_names(names)} each need {reason}; only {where} {have}."
+        told = f"{join_names(names)} each need {reason}; only {where} {have}{aside}."
     return HallSet(layers=names, cores=cores, reason=reason, sentence=told)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def neurons(*shape: int, threshold: float = 1.0, **more: Any) -> Any:
 
 
 def conv2d(features: int, reads: int, size: int, kernel: int = 3, **more: Any) -> Any:
-    fields = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1} | more
+    fields: dict[str, Any] = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1} | more
     weight = (RNG.integers(-8, 9, (features, reads // fields["groups"], kernel, kernel)) / 16).astype(
         np.float32
     )
@@ -49,7 +50,7 @@ def nodes() -> dict[str, Any]:
 def graph(content: dict[str, Any] | None = None, edges: list[tuple[str, str]] | None = None) -> Any:
     content = nodes() if content is None else content
     names = list(content)
-    pairs = list(zip(names, names[1:], strict=False)) if edges is None else edges
+    pairs = list(pairwise(names)) if edges is None else edges
     return nir.NIRGraph(content, pairs, type_check=False)
 
 
@@ -124,7 +125,7 @@ def test_thresholds_per_feature_and_scales() -> None:
     assert np.asarray(neuron.threshold).tolist() == [1.0, 2.0, 4.0, 0.5]
     names = list(content)
     content["half"] = nir.Scale(np.full((4, 6, 6), 0.5, np.float32))
-    edges = list(zip(names, names[1:], strict=False))
+    edges = list(pairwise(names))
     edges.remove(("c", "s"))
     scaled = load_network(graph(content, [*edges, ("c", "half"), ("half", "s")]))
     assert scaled.layers[0].between[0].factor == 0.5  # type: ignore[union-attr]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -172,8 +173,6 @@ def test_files(tmp_path: Path) -> None:
 
 
 def test_a_file_without_sources_counts_as_assumed(tmp_path: Path) -> None:
-    from importlib.resources import files
-
     text = (files("hwspec") / "chips" / "speck2f.toml").read_text(encoding="utf-8")
     own = tmp_path / "own.toml"
     own.write_text(text[: text.index("[sources]")], encoding="utf-8")

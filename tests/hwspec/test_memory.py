@@ -69,13 +69,14 @@ def test_convolution_size(
 
 
 def test_numbers_below_one_are_refused() -> None:
-    for call in (
-        lambda: address_bits(0),
-        lambda: kernel_words(0, 1, 1, 1),
-        lambda: neuron_words(0, 1, 1),
-        lambda: bias_words(0, True),
-        lambda: convolution_size(0, 1, 1, 0),
-        lambda: convolution_size(4, 1, 1, -1),
-    ):
+    with pytest.raises(ValueError, match="must"):
+        address_bits(0)
+    with pytest.raises(ValueError, match="must"):
+        kernel_words(0, 1, 1, 1)
+    with pytest.raises(ValueError, match="must"):
+        neuron_words(0, 1, 1)
+    with pytest.raises(ValueError, match="must"):
+        bias_words(0, True)
+    for size, padding in ((0, 0), (4, -1)):
         with pytest.raises(ValueError, match="must"):
-            call()
+            convolution_size(size, 1, 1, padding)

@@ -56,7 +56,7 @@ def trained(seed: int) -> Network:
         Flatten(),
     )
     fc = Layer("fc", Shape(16, 1, 1), Linear(3, has_bias=True), (Scale(2.0),), Neuron(1.0, -1.0))
-    edges = (
+    edges: tuple[Edge, ...] = (
         Edge("in", "c0", (Dropout(), Scale(1.0))),
         Edge("c0", "c1", AVERAGE),
         Edge("c1", "fc", (*AVERAGE, Flatten())),
