@@ -155,7 +155,8 @@ def print_chip(console: Console, chip: ChipSpec) -> None:
     console.print(
         f"input map up to {limits.input_height_max}x{limits.input_width_max}, neuron map up to "
         f"{limits.output_height_max}x{limits.output_width_max}, {limits.output_features_max} features, "
-        f"kernel {limits.kernel_size_min}..{limits.kernel_size_max}, strides {', '.join(map(str, limits.strides))}, "
+        f"kernel {limits.kernel_size_min}..{limits.kernel_size_max}, "
+        f"strides {', '.join(map(str, limits.strides))}, "
         f"padding up to {limits.padding_max}, pools {', '.join(map(str, chip.routing.poolings))}",
         highlight=False,
     )

@@ -1,0 +1,49 @@
+"""What the README shows is what happens."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, re.DOTALL)
+SESSIONS = [body for language, body in BLOCKS if language == "text"]
+PROGRAMS = [body for language, body in BLOCKS if language == "python"]
+
+
+def lines(text: str) -> list[str]:
+    """Lines without times, trailing blanks, and what is said to be assumed."""
+    kept = [line.rstrip() for line in text.split("\nassumed:")[0].splitlines()]
+    return [line for line in kept if line and not line.startswith("solver:")]
+
+
+@pytest.mark.parametrize("session", SESSIONS, ids=range(len(SESSIONS)))
+def test_sessions(session: str) -> None:
+    command, _, shown = session.partition("\n")
+    words = shlex.split(command.removeprefix("$ python"))
+    environment = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1"}
+    done = subprocess.run(
+        [sys.executable, *words], capture_output=True, text=True, cwd=ROOT, env=environment, check=False
+    )
+    assert done.returncode in (0, 1)
+    assert lines(done.stdout) == lines(shown)
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))
+def test_programs(program: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert done.stdout.splitlines() == ["optimal 5 8", "True None"]
+
+
+def test_there_is_something_to_test() -> None:
+    assert len(SESSIONS) == 2
+    assert len(PROGRAMS) == 1
