@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from hwspec.schema import AssumedFact
 from mapper.demand import layer_demands
 from mapper.network import Network
 from mapper.operations import Pool
@@ -123,7 +124,7 @@ class PlacementRecord(_Record):
     outputs: tuple[OutputRecord, ...]
     objectives: tuple[ObjectiveRecord, ...]
     notes: tuple[str, ...]
-    assumed_facts: tuple[str, ...]
+    assumed_facts: tuple[AssumedFact, ...]
 
 
 def placement_record(result: Result) -> PlacementRecord:
@@ -184,7 +185,7 @@ def placement_record(result: Result) -> PlacementRecord:
             for stage in solution.objectives
         ),
         notes=tuple(note for network in result.networks for note in network.notes),
-        assumed_facts=tuple(fact.statement for fact in chip.assumed_facts()),
+        assumed_facts=chip.assumed_facts(),
     )
 
 

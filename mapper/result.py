@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict
 
 from hwspec.errors import Finding
-from hwspec.schema import ChipSpec
+from hwspec.schema import AssumedFact, ChipSpec
 from mapper.errors import InfeasibleError, OptionsError, UndecidedError
 from mapper.network import Network
 from mapper.options import LayerReference, SolveOptions, resolve_layer
@@ -105,7 +105,7 @@ class FeasibilityReport(_Record):
     chip_hash: str
     unmet: tuple[Unmet, ...] = ()
     certificate: tuple[HallSet, ...] = ()
-    assumed_facts: tuple[str, ...] = ()
+    assumed_facts: tuple[AssumedFact, ...] = ()
     limit: str | None = None
 
     def sentences(self) -> tuple[str, ...]:

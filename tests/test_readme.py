@@ -19,8 +19,8 @@ PROGRAMS = [body for language, body in BLOCKS if language == "python"]
 
 
 def lines(text: str) -> list[str]:
-    """Lines without times, trailing blanks, and what is said to be assumed."""
-    kept = [line.rstrip() for line in text.split("\nassumed:", maxsplit=1)[0].splitlines()]
+    """Lines without times and trailing blanks."""
+    kept = [line.rstrip() for line in text.splitlines()]
     return [line for line in kept if line and not line.startswith("solver:")]
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from hwspec.schema import ChipSpec
+from hwspec.schema import AssumedFact, ChipSpec
 from mapper.demand import layer_demands
 from mapper.record import CoreUse, core_use
 from mapper.result import FeasibilityReport, Result, Status
@@ -50,7 +50,7 @@ def print_result(console: Console, result: Result) -> None:
     console.print(f"solver: {statistics.wall_s * 1e3:.1f} ms in {statistics.solves} solves", highlight=False)
     if statistics.interrupted:
         console.print("Interrupted: this is the best placement found so far.", highlight=False)
-    _print_notes(console, tuple(n for net in result.networks for n in net.notes), _assumed(chip))
+    _print_notes(console, tuple(n for net in result.networks for n in net.notes), chip)
 
 
 def _print_layers(console: Console, result: Result) -> None:
@@ -119,18 +119,21 @@ def print_report(console: Console, report: FeasibilityReport, network: str) -> N
     )
     for sentence in report.sentences():
         console.print(f"- {escape(sentence)}", highlight=False)
-    _print_notes(console, (), report.assumed_facts)
+    _print_assumed(console, report.chip, report.assumed_facts)
 
 
-def _assumed(chip: ChipSpec) -> tuple[str, ...]:
-    return tuple(fact.statement for fact in chip.assumed_facts())
-
-
-def _print_notes(console: Console, notes: tuple[str, ...], assumed: tuple[str, ...]) -> None:
+def _print_notes(console: Console, notes: tuple[str, ...], chip: ChipSpec) -> None:
     for note in notes:
         console.print(f"note: {escape(note)}", highlight=False)
-    for fact in assumed:
-        console.print(f"assumed: {escape(fact)}", style="dim", highlight=False)
+    _print_assumed(console, chip.name, chip.assumed_facts())
+
+
+def _print_assumed(console: Console, chip: str, facts: tuple[AssumedFact, ...]) -> None:
+    """Name the facts that no source states; `chips show` tells the sentences."""
+    if facts:
+        paths = ", ".join(fact.path for fact in facts)
+        text = f"rests on assumed facts of {chip}: {paths} (see chips show)"
+        console.print(escape(text), style="dim", highlight=False)
 
 
 def print_chip(console: Console, chip: ChipSpec) -> None:
@@ -164,4 +167,5 @@ def print_chip(console: Console, chip: ChipSpec) -> None:
         console.print(
             f"erratum {erratum.code}: {escape(erratum.statement)} [{erratum.evidence}]", highlight=False
         )
-    _print_notes(console, (), _assumed(chip))
+    for fact in chip.assumed_facts():
+        console.print(f"assumed: {escape(fact.statement)}", style="dim", highlight=False)

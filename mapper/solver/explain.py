@@ -24,6 +24,7 @@ def undecided_report(problem: Problem, limit: str) -> FeasibilityReport:
 def infeasible_report(problem: Problem) -> FeasibilityReport:
     """Everything that provably stands in the way."""
     entries = [_fault(problem, fault) for fault in problem.faults]
+    entries += _too_many(problem)
     for layer, candidates in enumerate(problem.candidates):
         if not candidates:
             entries += _homeless(problem, layer)
@@ -31,7 +32,7 @@ def infeasible_report(problem: Problem) -> FeasibilityReport:
     return _report(
         problem,
         Status.INFEASIBLE,
-        _nature(entries, certificate, problem),
+        _nature(entries, certificate),
         unmet=tuple(entries),
         certificate=certificate,
     )
@@ -44,22 +45,30 @@ def _report(problem: Problem, status: Status, nature: ReportNature, **parts: obj
         nature=nature,
         chip=chip.name,
         chip_hash=chip.content_hash(),
-        assumed_facts=tuple(fact.statement for fact in chip.assumed_facts()),
+        assumed_facts=chip.assumed_facts(),
         **parts,  # type: ignore[arg-type]  # pydantic checks them
     )
 
 
-def _nature(entries: Sequence[Unmet], halls: Sequence[HallSet], problem: Problem) -> ReportNature:
+def _nature(entries: Sequence[Unmet], halls: Sequence[HallSet]) -> ReportNature:
     """The hardest kind of limit that is met: structural before routing before capacity."""
     natures = {Rule[entry.rule.upper()].nature for entry in entries}
     if "structural" in natures:
         return "structural"
     if "routing" in natures:
         return "routing"
-    if natures & {"capacity", "request"}:
-        return "capacity"
-    cores = sum(len(entry.core_ids) for entry in problem.classes)
-    return "count" if any(len(hall.cores) == cores for hall in halls) else "capacity"
+    return "count" if natures == {"count"} and not halls else "capacity"
+
+
+def _too_many(problem: Problem) -> list[Unmet]:
+    """More layers than cores, whatever the cores hold."""
+    layers, cores = len(problem.demands), sum(len(entry.core_ids) for entry in problem.classes)
+    if layers <= cores:
+        return []
+    left = "" if cores == problem.chip.core_count else f" free of its {problem.chip.core_count}"
+    sentence = f"{layers} layers need as many cores, and {problem.chip.name} has {cores}{left}."
+    names = tuple(problem.demands[layer].layer for layer in problem.by_name)
+    return [unmet(Rule.ONE_LAYER_PER_CORE, names, (), layers, cores, "one core holds one layer", sentence)]
 
 
 def _fault(problem: Problem, fault: ChipFault) -> Unmet:
@@ -143,6 +152,8 @@ def hall_sets(problem: Problem) -> tuple[HallSet, ...]:
         classes = _tight_classes(problem, open_groups, taken)
         if classes is None:
             return tuple(found)
+        if len(classes) == len(problem.classes):
+            return tuple(found)  # all cores: more layers than cores, which the report says by itself
         inside = [g for g in open_groups if set(g.classes) <= set(classes)]
         found.append(_hall_set(problem, inside, classes, taken))
         taken |= set(classes)
@@ -185,12 +196,7 @@ def _hall_set(problem: Problem, groups: Sequence[Group], classes: Sequence[int],
     names = tuple(problem.demands[layer].layer for layer in layers)
     cores = tuple(sorted(core for k in classes for core in problem.classes[k].core_ids))
     outside = [k for k in range(len(problem.classes)) if k not in classes and k not in taken]
-    chip, total = problem.chip.name, sum(len(entry.core_ids) for entry in problem.classes)
-    if len(cores) == total:
-        left = "" if total == problem.chip.core_count else f" free of its {problem.chip.core_count}"
-        reason = "one core holds one layer"
-        told = f"The network has {len(names)} layers, but {chip} has only {total} cores{left}."
-        return HallSet(layers=names, cores=cores, reason=reason, sentence=told)
+    chip = problem.chip.name
     if any(k in taken for layer in layers for k in problem.candidates[layer]):
         reason = "one core holds one layer, and the other cores are all taken by the layers above"
         told = f"That leaves only core{'s' * (len(cores) > 1)} {join_numbers(cores)} for {join_names(names)}."
