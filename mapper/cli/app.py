@@ -173,9 +173,18 @@ def chips_show(name: str, overrides: SetOption = [], as_json: JsonOption = False
 
 
 @chips.command("check")
-def chips_check(file: Path) -> int:
+def chips_check(file: Path, as_json: JsonOption = False) -> int:
     """Check a chip file; every problem is named with file, field and value."""
     spec = _load_chip(str(file) if file.suffix == ".toml" else f"./{file}", [])
+    if as_json:
+        record = {
+            "schema_version": 1,
+            "name": spec.name,
+            "cores": spec.core_count,
+            "hash": spec.content_hash(),
+        }
+        typer.echo(json.dumps(record, indent=2))
+        return 0
     typer.echo(f"{file}: {spec.name} is sound: {spec.core_count} cores in {len(spec.core_classes)} classes")
     return 0
 

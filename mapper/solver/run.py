@@ -21,6 +21,8 @@ from mapper.solver.variables import Variables, group_layers, make_variables
 
 __all__ = ["solve"]
 
+_INTERRUPTION = "an interruption (Ctrl-C)"
+
 Candidates = Sequence[tuple[int, ...]]
 Counts = dict[tuple[int, int], int]
 
@@ -72,10 +74,10 @@ class _Budget:
             return f"the work limit of {work:g}"
         if limit is not None and self.elapsed_s >= limit:
             return f"the time limit of {limit:g} s"
-        return "an interruption (Ctrl-C)"
+        return _INTERRUPTION
 
     def statistics(self) -> Statistics:
-        interrupted = self.stopped_by is not None and "Ctrl-C" in self.stopped_by
+        interrupted = self.stopped_by == _INTERRUPTION
         return Statistics(
             self.elapsed_s,
             self.deterministic_time,
@@ -130,13 +132,17 @@ def _stages(
     if status != cp_model.OPTIMAL:
         return counts, objectives
     model.add(expression <= value)
-    for stage in canonical_stages(problem, variables):
-        model.maximize(stage)
-        solver, status = budget.run(model)
-        if status != cp_model.OPTIMAL:
-            return counts, objectives
-        counts = _values(solver, variables)
-        model.add(stage >= round(solver.objective_value))
+    try:
+        for stage in canonical_stages(problem, variables):
+            model.maximize(stage)
+            solver, status = budget.run(model)
+            if status != cp_model.OPTIMAL:
+                break
+            counts = _values(solver, variables)
+            model.add(stage >= round(solver.objective_value))
+    except KeyboardInterrupt:
+        # Ctrl-C inside the solver ends a stage; between two stages it arrives here. What is found stays.
+        budget.stopped_by = _INTERRUPTION
     return counts, objectives
 
 

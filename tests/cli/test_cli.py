@@ -98,6 +98,8 @@ def test_chips(capsys: Capture, tmp_path: Path) -> None:
     path.write_text('extends = "speck2f"\n', encoding="utf-8")
     assert run(["chips", "check", str(path)]) == 0
     assert "sound" in capsys.readouterr().out
+    assert run(["chips", "check", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["cores"] == 9
     assert run(["chips", "schema"]) == 0
     assert "properties" in json.loads(capsys.readouterr().out)
     assert run(["schema"]) == 0

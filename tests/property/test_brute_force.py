@@ -6,6 +6,7 @@ import itertools
 import os
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from mapper.options import SolveOptions, resolve
 from mapper.problem import Problem
 from mapper.result import Result, Status
 from mapper.solution import LayerPart, Objective, Placement, Solution
+from mapper.solver import run as run_module
 from mapper.solver.run import solve
 from mapper.verify import verify
 from tests.builders import chain, conv, tiny_chip
@@ -161,6 +163,30 @@ def test_a_limit_is_never_called_infeasible() -> None:
     if timed.status is Status.UNDECIDED:
         assert timed.report is not None
         assert "limit" in timed.report.sentence()
+
+
+def test_an_interruption_keeps_what_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, chip = chain([conv(4)] * 7, (2, 32, 32)), load("speck2f")
+    original, calls = run_module._Budget.run, []
+
+    def interrupted(budget: Any, model: Any) -> Any:
+        calls.append(model)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(budget, model)
+
+    monkeypatch.setattr(run_module._Budget, "run", interrupted)
+    result = run(network, chip, SolveOptions())
+    assert len(calls) == 2
+    assert result.status is Status.FEASIBLE
+    assert result.statistics.interrupted
+    assert verify(result.networks, chip, result.options, result.require()) == ()
+
+
+def test_a_limit_in_the_search_for_headroom_is_undecided() -> None:
+    network, chip = chain([conv(4)] * 7, (2, 32, 32)), load("speck2f")
+    result = run(network, chip, SolveOptions(objective="headroom", time_limit_s=1e-9))
+    assert result.status in (Status.UNDECIDED, Status.FEASIBLE)
 
 
 def test_hall_set_in_a_sentence() -> None:
