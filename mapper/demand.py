@@ -185,7 +185,7 @@ def _map(rule: Rule, shape: Shape, height_max: int, width_max: int) -> Shortfall
     if shape.height <= height_max and shape.width <= width_max:
         return None
     gap = max(shape.height - height_max, shape.width - width_max)
-    return Shortfall(rule, _pair(shape[1:]), _pair((height_max, width_max)), gap, f"map {_pair(shape[1:])}")
+    return Shortfall(rule, _pair(shape[1:]), _pair((height_max, width_max)), gap, "height x width")
 
 
 def _input_size(demand: CoreDemand, core: CoreSpec, _: ChipSpec) -> Shortfall | None:
@@ -200,9 +200,9 @@ def _output_size(demand: CoreDemand, core: CoreSpec, _: ChipSpec) -> Shortfall |
 
 def _features(demand: CoreDemand, core: CoreSpec, _: ChipSpec) -> Shortfall | None:
     given, taken = demand.output_shape.features, demand.input_shape.features
-    return _above(Rule.FEATURES, given, core.limits.output_features_max, "output features") or _above(
-        Rule.FEATURES, taken, core.limits.input_features_max, "input features"
-    )
+    return _above(
+        Rule.FEATURES, given, core.limits.output_features_max, f"{given} output features"
+    ) or _above(Rule.FEATURES, taken, core.limits.input_features_max, f"{taken} input features")
 
 
 def _kernel_size(demand: CoreDemand, core: CoreSpec, _: ChipSpec) -> Shortfall | None:
@@ -215,7 +215,7 @@ def _kernel_size(demand: CoreDemand, core: CoreSpec, _: ChipSpec) -> Shortfall |
 def _kernel_square(demand: CoreDemand, core: CoreSpec, _: ChipSpec) -> Shortfall | None:
     if demand.kernel[0] == demand.kernel[1] or not core.limits.kernel_square:
         return None
-    return Shortfall(Rule.KERNEL_SQUARE, _pair(demand.kernel), "a square", None, "kernel height x width")
+    return Shortfall(Rule.KERNEL_SQUARE, _pair(demand.kernel), "as wide as high", None, "height x width")
 
 
 def _stride(demand: CoreDemand, core: CoreSpec, _: ChipSpec) -> Shortfall | None:

@@ -55,9 +55,7 @@ class Rule(Enum):
     KERNEL_SIZE = RuleText(
         "M104", "structural", "kernel size", "pixels", "A kernel is at most this high and wide."
     )
-    KERNEL_SQUARE = RuleText(
-        "M105", "structural", "square kernel", "pixels", "A kernel is as high as it is wide."
-    )
+    KERNEL_SQUARE = RuleText("M105", "structural", "kernel", "pixels", "A kernel is as high as it is wide.")
     STRIDE = RuleText("M106", "structural", "stride", "pixels", "A stride is one of the chip's, per axis.")
     PADDING = RuleText("M107", "structural", "padding", "pixels", "Padding is at most this much, per axis.")
     POOLING = RuleText(

@@ -236,7 +236,9 @@ def _findings(error: ValidationError, where: str) -> list[Finding]:
     findings: dict[str, Finding] = {}
     for entry in error.errors(include_url=False, include_context=False):
         # Branches of a union add their type's name to the place; people look for the field alone.
-        parts = [p for p in entry["loc"] if isinstance(p, int) or (p[:1].islower() and "[" not in p)]
+        parts = [
+            p for p in entry["loc"] if isinstance(p, int) or (p[:1].islower() and not set("[-") & set(p))
+        ]
         parts = [p for p in parts if p not in ("int", "str", "bool", "float")]
         place = ".".join(str(part) for part in parts)
         shown = None if isinstance(entry.get("input"), dict | list) else repr(entry.get("input"))

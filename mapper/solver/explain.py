@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from ortools.sat.python import cp_model
 
+from mapper.demand import Shortfall
 from mapper.problem import ChipFault, Problem
 from mapper.result import FeasibilityReport, HallSet, ReportNature, Status, Unmet, unmet
 from mapper.rules import Rule
@@ -94,18 +95,22 @@ def _homeless(problem: Problem, layer: int) -> list[Unmet]:
         lacks = [(lack, k) for k in usable for lack in rows[k] if lack.rule is rule]
         best = min(lacks, key=lambda entry: (entry[0].gap or 0, entry[1]))[0]
         cores = tuple(sorted(c for lack, k in lacks if lack == best for c in problem.classes[k].core_ids))
-        where = f"core {join_numbers(cores)}, to which it is pinned" if pinned else f"any core of {chip.name}"
-        if best.gap is None or not isinstance(best.demand, int):
-            need = f"{rule.value.title} {best.demand}, allowed is {best.bound} on {where}"
-        else:
-            need = (
-                f"{best.demand} {rule.value.unit} ({best.terms}), {best.gap} more than the "
-                f"{best.bound} of {where}"
-            )
-        verb = "has" if best.gap is None or not isinstance(best.demand, int) else "needs"
-        sentence = f"{name} {verb} {need}."
+        where = (
+            f"core {join_numbers(cores)}, to which it is pinned," if pinned else f"any core of {chip.name}"
+        )
+        sentence = f"{name} {_shortfall_clause(best, where)}."
         entries.append(unmet(rule, (name,), cores, best.demand, best.bound, best.terms, sentence))
     return entries or [_no_common_core(problem, layer, usable)]
+
+
+def _shortfall_clause(lack: Shortfall, where: str) -> str:
+    """What is asked, what there is and the difference, in words that suit the rule."""
+    text = lack.rule.value
+    if lack.gap is None or not isinstance(lack.demand, int):
+        return f"has {text.title} {lack.demand} ({lack.terms}); {where} allows {lack.bound}"
+    if text.nature == "structural":
+        return f"has {lack.terms}: {lack.demand} {text.unit} are {lack.gap} more than {where} allows"
+    return f"needs {lack.demand} {text.unit} ({lack.terms}), {lack.gap} more than the {lack.bound} of {where}"
 
 
 def _may_use(problem: Problem, layer: int, k: int) -> bool:
