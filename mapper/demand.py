@@ -16,6 +16,7 @@ from mapper.errors import Finding, NetworkError
 from mapper.network import Edge, Layer, Network
 from mapper.operations import Convolution, Pair, Pool, Shape
 from mapper.rules import Rule
+from mapper.wording import join_names
 
 __all__ = ["SHORTFALLS", "LayerDemand", "Shortfall", "layer_demands", "require_normal_form", "shortfalls"]
 
@@ -215,7 +216,7 @@ def _kernel_size(demand: CoreDemand, core: CoreSpec, _: ChipSpec) -> Shortfall |
 def _kernel_square(demand: CoreDemand, core: CoreSpec, _: ChipSpec) -> Shortfall | None:
     if demand.kernel[0] == demand.kernel[1] or not core.limits.kernel_square:
         return None
-    return Shortfall(Rule.KERNEL_SQUARE, _pair(demand.kernel), "as wide as high", None, "height x width")
+    return Shortfall(Rule.KERNEL_SQUARE, _pair(demand.kernel), "only squares", None, "height x width")
 
 
 def _stride(demand: CoreDemand, core: CoreSpec, _: ChipSpec) -> Shortfall | None:
@@ -223,7 +224,11 @@ def _stride(demand: CoreDemand, core: CoreSpec, _: ChipSpec) -> Shortfall | None
     if all(stride in allowed for stride in demand.stride):
         return None
     return Shortfall(
-        Rule.STRIDE, _pair(demand.stride), f"each in {', '.join(map(str, allowed))}", None, "height x width"
+        Rule.STRIDE,
+        _pair(demand.stride),
+        f"only {join_names([*map(str, allowed)])}, per axis",
+        None,
+        "height x width",
     )
 
 
@@ -236,7 +241,7 @@ def _pooling(demand: CoreDemand, _: CoreSpec, chip: ChipSpec) -> Shortfall | Non
     allowed = chip.routing.poolings
     for size, stride in demand.pools:
         if size != stride or size[0] != size[1] or size[0] not in allowed:
-            bound = f"square, stride = size, one of {', '.join(map(str, allowed))}"
+            bound = f"squares of {join_names([*map(str, allowed)])}, stride = size"
             terms = f"pool {_pair(size)}, stride {_pair(stride)}"
             return Shortfall(Rule.POOLING, _pair(size), bound, None, terms)
     return None

@@ -107,7 +107,8 @@ def _shortfall_clause(lack: Shortfall, where: str) -> str:
     """What is asked, what there is and the difference, in words that suit the rule."""
     text = lack.rule.value
     if lack.gap is None or not isinstance(lack.demand, int):
-        return f"has {text.title} {lack.demand} ({lack.terms}); {where} allows {lack.bound}"
+        place = where.replace("any core", "every core")
+        return f"has {text.title} {lack.demand} ({lack.terms}); {place} allows {lack.bound}"
     if text.nature == "structural":
         return f"has {lack.terms}: {lack.demand} {text.unit} are {lack.gap} more than {where} allows"
     return f"needs {lack.demand} {text.unit} ({lack.terms}), {lack.gap} more than the {lack.bound} of {where}"
