@@ -29,11 +29,14 @@ class CoreClass:
         Ascending.
     pinned_layer
         (network, layer) that must take the one core of this class, or None.
+    forbidden
+        Whether its one core must stay empty; such classes take no part in a placement.
     """
 
     core: CoreSpec
     core_ids: tuple[int, ...]
     pinned_layer: tuple[int, str] | None = None
+    forbidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,17 @@ class Problem:
                 found.append(CoreClass(entry.core, free))
             found += [CoreClass(entry.core, (c,), (0, pinned[c])) for c in entry.core_ids if c in pinned]
         return tuple(sorted(found, key=lambda entry: entry.core_ids))
+
+    @cached_property
+    def forbidden_classes(self) -> tuple[CoreClass, ...]:
+        """Every forbidden core as a class of its own: what an explanation may offer back."""
+        forbidden = set(self.options.forbidden_cores)
+        return tuple(
+            CoreClass(entry.core, (core,), None, True)
+            for entry in self.chip.core_classes
+            for core in entry.core_ids
+            if core in forbidden
+        )
 
     @cached_property
     def _shortfall_table(self) -> dict[CoreDemand, tuple[tuple[Shortfall, ...], ...]]:

@@ -16,7 +16,19 @@ from mapper.options import LayerReference, SolveOptions, resolve_layer
 from mapper.rules import Rule
 from mapper.solution import LayerPart, Solution
 
-__all__ = ["FeasibilityReport", "HallSet", "Result", "Statistics", "Status", "Unmet"]
+__all__ = [
+    "Conflict",
+    "Correction",
+    "FeasibilityReport",
+    "HallSet",
+    "Repair",
+    "Requirement",
+    "Result",
+    "SizeChange",
+    "Statistics",
+    "Status",
+    "Unmet",
+]
 
 ReportNature: TypeAlias = Literal["capacity", "count", "routing", "structural", "undecided"]
 
@@ -80,6 +92,80 @@ class HallSet(_Told):
     reason: str
 
 
+class Requirement(_Told):
+    """One thing that is asked of a placement, as part of a conflict or of a correction.
+
+    Attributes
+    ----------
+    kind
+        "layer": the layer is placed. "rule": the layer keeps to the rule. "cores": these cores hold one
+        layer each. "pin", "forbidden": a request of the user. "chip": a rule the chip as a whole keeps.
+    code
+        Stable code of the rule behind it.
+    layers, cores
+        Whom it concerns.
+    """
+
+    kind: Literal["layer", "rule", "cores", "pin", "forbidden", "chip"]
+    code: str
+    layers: tuple[str, ...]
+    cores: tuple[int, ...]
+
+
+class Conflict(_Told):
+    """Requirements that cannot hold together.
+
+    Attributes
+    ----------
+    irreducible
+        Whether any one left out makes the others possible; False where a limit came first.
+    """
+
+    requirements: tuple[Requirement, ...]
+    irreducible: bool
+
+
+class Correction(_Told):
+    """The fewest requirements without which everything else is possible."""
+
+    requirements: tuple[Requirement, ...]
+
+
+class SizeChange(_Record):
+    """One size of the network that a repair changes; values as in `mapper.edits.Edit`."""
+
+    name: str
+    field: Literal["features", "kernel", "stride", "padding", "pooling", "input_size"]
+    before: int | tuple[int, int]
+    after: int | tuple[int, int]
+
+
+class Repair(_Told):
+    """A change after which the network fits: solved and checked before it is shown.
+
+    Attributes
+    ----------
+    kind
+        What is changed: "request", "features", "kernel", "stride", "padding", "pooling", "input_size",
+        "legal_values", "width", "several" (of the network), "memory", "cores" or "fan_out" (of the chip).
+    change
+        How much it changes, 0 .. 1: the share of features, taps, map or memory that is lost or added.
+    sizes
+        What to change in the network.
+    overrides
+        What to change in the chip, as `--set` takes it.
+    dropped_pins, allowed_cores
+        Requests to withdraw: layers no longer pinned, cores no longer forbidden.
+    """
+
+    kind: str
+    change: float
+    sizes: tuple[SizeChange, ...] = ()
+    overrides: tuple[str, ...] = ()
+    dropped_pins: tuple[str, ...] = ()
+    allowed_cores: tuple[int, ...] = ()
+
+
 class FeasibilityReport(_Record):
     """Why a network does not fit, by how much, and on which facts that rests.
 
@@ -92,6 +178,14 @@ class FeasibilityReport(_Record):
         Requirements that cannot be met whatever else is decided.
     certificate
         Groups of layers that compete for too few cores.
+    conflict
+        One irreducible set of requirements that cannot hold together; None while undecided.
+    correction
+        The fewest requirements to give up.
+    repairs
+        Changes that were solved and checked, least change first; empty unless asked for.
+    repairs_missing
+        Kinds of repair of which none exists on its own, as far as they were tried.
     assumed_facts
         Facts of the chip that no source states and this verdict may rest on.
     chip_hash
@@ -105,6 +199,10 @@ class FeasibilityReport(_Record):
     chip_hash: str
     unmet: tuple[Unmet, ...] = ()
     certificate: tuple[HallSet, ...] = ()
+    conflict: Conflict | None = None
+    correction: Correction | None = None
+    repairs: tuple[Repair, ...] = ()
+    repairs_missing: tuple[str, ...] = ()
     assumed_facts: tuple[AssumedFact, ...] = ()
     limit: str | None = None
 

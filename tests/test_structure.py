@@ -19,6 +19,7 @@ ORDER = [
     "operations",
     "wellformed",
     "network",
+    "edits",
     "options",
     "frontends",
     "passes",
