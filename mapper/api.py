@@ -16,7 +16,7 @@ from mapper.options import LayerReference, SolveOptions, resolve
 from mapper.passes import PrepareOptions, prepare
 from mapper.passes.legalize import legalize
 from mapper.problem import Problem
-from mapper.result import Result
+from mapper.result import Result, Status
 from mapper.verify import verify
 
 if TYPE_CHECKING:
@@ -66,18 +66,23 @@ def solve(
         The checker rejects the solution: a fault of this package.
     """
     # The solver is loaded here so that reading and checking input does without OR-Tools.
+    from mapper.solver.repair import find_repairs  # noqa: PLC0415
     from mapper.solver.run import solve as run_solver  # noqa: PLC0415
 
     spec = chip if isinstance(chip, ChipSpec) else load_chip(chip)
     read = network if isinstance(network, Network) else load_network(network, input_shape, nir)
     ready = prepare(read, PrepareOptions(add_output_neuron=add_output_neuron))
-    limits = tuple(dict.fromkeys(entry.core.limits for entry in spec.core_classes))
-    ready = legalize(ready, limits)
+    legal = legalize(ready, spec)
     wanted = replace(options or SolveOptions(), **changes)
     if pins:
         wanted = replace(wanted, pins=(*wanted.pins, *pins.items()))
-    resolved = resolve(wanted, ready, spec)
-    result = run_solver(Problem((ready,), spec, resolved))
+    resolved = resolve(wanted, legal, spec)
+    problem = Problem((legal,), spec, resolved)
+    result = run_solver(problem)
+    if result.status is Status.INFEASIBLE and result.report is not None:
+        repairs, missing = find_repairs(ready, problem, result.report, resolved.repairs)
+        report = result.report.model_copy(update={"repairs": repairs, "repairs_missing": missing})
+        result = replace(result, report=report)
     if result.solution is not None:
         violations = verify(result.networks, spec, resolved, result.solution)
         if violations:

@@ -32,11 +32,14 @@ class Edit:
         "features": output features, an int. "kernel", "stride", "padding": (height, width).
         "pooling": (height, width) of the pools behind a layer, stride = size, (1, 1) for none.
         "input_size": (height, width) of an input.
+    target
+        For "pooling": the one layer behind whose edge is meant; None for all of them.
     """
 
     name: str
     field: EditField
     value: int | Pair
+    target: str | None = None
 
 
 def reads_whole_map(layer: Layer) -> bool:
@@ -117,7 +120,9 @@ def apply_edits(network: Network, edits: Sequence[Edit]) -> Network:
     }
     layers = {layer.name: _edited(layer, edits, features.get(layer.name)) for layer in plain.layers}
     inputs = tuple(_resized(entry, edits) for entry in plain.inputs)
-    pools = {e.name: e.value for e in edits if e.field == "pooling" and isinstance(e.value, tuple)}
+    pools = {
+        (e.name, e.target): e.value for e in edits if e.field == "pooling" and isinstance(e.value, tuple)
+    }
     edges = [_pooled(edge, pools) for edge in _shifted(plain, features)]
     ready = _propagated(inputs, layers, edges, whole)
     return plain.replacing(inputs=inputs, layers=ready, edges=tuple(edges))
@@ -141,8 +146,8 @@ def _resized(entry: Input, edits: Iterable[Edit]) -> Input:
     return entry
 
 
-def _pooled(edge: Edge, pools: Mapping[str, Pair]) -> Edge:
-    size = pools.get(edge.source)
+def _pooled(edge: Edge, pools: Mapping[tuple[str, str | None], Pair]) -> Edge:
+    size = pools.get((edge.source, edge.target), pools.get((edge.source, None)))
     if size is None:
         return edge
     rest = tuple(step for step in edge.path if not isinstance(step, Pool))

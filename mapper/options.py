@@ -47,6 +47,8 @@ class SolveOptions:
         Threads of the solver, >= 1.
     seed
         Seed of the solver, >= 0; the placement does not depend on it.
+    repairs
+        How many repairs to find, at most, for a network that does not fit; 0..100.
     """
 
     pins: tuple[tuple[LayerReference, int], ...] = ()
@@ -59,6 +61,7 @@ class SolveOptions:
     work_limit: float | None = None
     workers: int = 1
     seed: int = 0
+    repairs: int = 3
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
@@ -157,5 +160,7 @@ def _limit_findings(options: SolveOptions) -> Iterable[Finding]:
         yield Finding("--workers", "number of solver threads", options.workers, "1..1024")
     if not 0 <= options.seed < 2**31:
         yield Finding("--seed", "seed of the solver", options.seed, f"0..{2**31 - 1}")
+    if not 0 <= options.repairs <= 100:
+        yield Finding("--repairs", "number of repairs to find", options.repairs, "0..100")
     if options.objective not in ("capacity", "headroom"):
         yield Finding("--objective", "unknown objective", options.objective, "capacity or headroom")

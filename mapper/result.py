@@ -138,6 +138,7 @@ class SizeChange(_Record):
     field: Literal["features", "kernel", "stride", "padding", "pooling", "input_size"]
     before: int | tuple[int, int]
     after: int | tuple[int, int]
+    target: str | None = None
 
 
 class Repair(_Told):
@@ -147,7 +148,8 @@ class Repair(_Told):
     ----------
     kind
         What is changed: "request", "features", "kernel", "stride", "padding", "pooling", "input_size",
-        "legal_values", "width", "several" (of the network), "memory", "cores" or "fan_out" (of the chip).
+        "legal_values", "several", "width" (of the network), "memory", "cores", "memory_and_cores" or
+        "fan_out" (of the chip).
     change
         How much it changes, 0 .. 1: the share of features, taps, map or memory that is lost or added.
     sizes

@@ -61,6 +61,9 @@ ReadoutMonitorOption = Annotated[
 TimeOption = Annotated[float | None, typer.Option("--time-limit", metavar="SECONDS", help="wall-clock limit")]
 WorkOption = Annotated[float | None, typer.Option("--work-limit", help="limit in deterministic solver time")]
 WorkersOption = Annotated[int, typer.Option(help="solver threads")]
+RepairsOption = Annotated[
+    int, typer.Option(metavar="N", help="repairs to look for if the network does not fit")
+]
 NeuronOption = Annotated[
     float | None,
     typer.Option(
@@ -88,6 +91,7 @@ def solve(
     time_limit: TimeOption = None,
     work_limit: WorkOption = None,
     workers: WorkersOption = 1,
+    repairs: RepairsOption = 3,
     add_output_neuron: NeuronOption = None,
     reset: ResetOption = None,
     v_min: MinimumOption = None,
@@ -110,6 +114,7 @@ def check(
     pin: PinOption = [],  # noqa: B006
     forbid: ForbidOption = None,
     readout: ReadoutOption = None,
+    repairs: RepairsOption = 3,
     add_output_neuron: NeuronOption = None,
     reset: ResetOption = None,
     v_min: MinimumOption = None,

@@ -119,7 +119,27 @@ def print_report(console: Console, report: FeasibilityReport, network: str) -> N
     )
     for sentence in report.sentences():
         console.print(f"- {escape(sentence)}", highlight=False)
+    if report.conflict is not None:
+        kind = "smallest conflict" if report.conflict.irreducible else "conflict"
+        console.print(f"{kind}: {escape(report.conflict.sentence)}", highlight=False)
+    if report.correction is not None:
+        console.print(escape(report.correction.sentence), highlight=False)
+    _print_repairs(console, report)
     _print_assumed(console, report.chip, report.assumed_facts)
+
+
+def _print_repairs(console: Console, report: FeasibilityReport) -> None:
+    """What would mend it, and how to try that."""
+    if report.repairs:
+        console.print("repairs, each solved and checked:", highlight=False)
+    for number, repair in enumerate(report.repairs, start=1):
+        console.print(f" {number}. {escape(repair.sentence)}", highlight=False)
+        if repair.overrides:
+            options = " ".join(f'--set "{override}"' for override in repair.overrides)
+            console.print(f"    {escape(options)}", highlight=False)
+    if not report.repairs and report.repairs_missing:
+        kinds = ", ".join(kind.replace("_", " ") for kind in report.repairs_missing)
+        console.print(f"no single repair of these kinds exists: {kinds}", highlight=False)
 
 
 def _print_notes(console: Console, notes: tuple[str, ...], chip: ChipSpec) -> None:

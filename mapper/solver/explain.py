@@ -11,6 +11,7 @@ from mapper.demand import Shortfall
 from mapper.problem import ChipFault, Problem
 from mapper.result import FeasibilityReport, HallSet, ReportNature, Status, Unmet, unmet
 from mapper.rules import Rule
+from mapper.solver.conflict import find_conflict, find_correction
 from mapper.solver.variables import Group, group_layers
 from mapper.wording import join_names, join_numbers
 
@@ -36,6 +37,8 @@ def infeasible_report(problem: Problem) -> FeasibilityReport:
         _nature(entries, certificate),
         unmet=tuple(entries),
         certificate=certificate,
+        conflict=find_conflict(problem),
+        correction=find_correction(problem),
     )
 
 

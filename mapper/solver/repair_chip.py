@@ -1,0 +1,188 @@
+"""Repairs of the chip: memory where it is short, further cores, further destinations."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from ortools.sat.python import cp_model
+
+from hwspec.schema import CoreSpec
+from hwspec.variant import apply_overrides
+from mapper.errors import SpecError
+from mapper.passes.legalize import legalize
+from mapper.problem import Problem
+from mapper.result import Repair
+from mapper.rules import Rule
+from mapper.solver.repair_search import Search, largest
+from mapper.solver.requirements import new_solver
+from mapper.wording import join_names
+
+__all__ = ["chip_repairs"]
+
+_MEMORIES = {
+    Rule.KERNEL_MEMORY: ("kernel_words", 8),
+    Rule.NEURON_MEMORY: ("neuron_words", 16),
+    Rule.BIAS_MEMORY: ("bias_words", 16),
+}
+
+
+def chip_repairs(search: Search, kind: str) -> Iterator[Repair]:
+    """Repairs of one kind: "memory", "cores", "memory_and_cores" or "fan_out"."""
+    if kind == "memory":
+        found = _memory(search, search.problem, ())
+        if found is not None:
+            yield found
+    elif kind == "cores":
+        yield from _cores(search)
+    elif kind == "memory_and_cores":
+        yield from _memory_and_cores(search)
+    else:
+        yield from _fan_out(search)
+
+
+def _total_bits(problem: Problem) -> int:
+    return sum(core.capacity_bits for core in problem.chip.cores)
+
+
+def _memory(search: Search, problem: Problem, overrides: tuple[str, ...]) -> Repair | None:
+    """The least extra memory, in bits, with which every layer has a core."""
+    if problem.faults:
+        return None
+    assigned = _least_extra(problem)
+    if not assigned:
+        return None
+    enlarged: list[tuple[int, str, int, int]] = []
+    bits = 0
+    free = [iter(entry.core_ids) for entry in problem.classes]
+    for layer, k in assigned:
+        # Cores of a class are alike: the enlarged ones are its first.
+        core = next(free[k])
+        for lack in problem.shortfalls(layer)[k]:
+            name, width = _MEMORIES[lack.rule]
+            before = getattr(problem.classes[k].core, name)
+            enlarged.append((core, name, int(lack.demand), before))
+            bits += width * (int(lack.demand) - before)
+    told = [
+        f"core {core}: {after} {name.replace('_', ' ')} instead of {before}"
+        for core, name, after, before in sorted(enlarged)
+    ]
+    changes = tuple(f"core[{core}].{name}={after}" for core, name, after, _ in sorted(enlarged))
+    total = _total_bits(search.problem)
+    return Repair(
+        sentence=f"{join_names(told)}.",
+        kind="memory",
+        change=round(bits / (bits + total), 4),
+        overrides=(*overrides, *changes),
+    )
+
+
+def _least_extra(problem: Problem) -> list[tuple[int, int]] | None:
+    """(layer, class) of the layers that need more than their core has, at least extra bits in all."""
+    model = cp_model.CpModel()
+    users, weights, variables = defaultdict(list), [], []
+    keys: list[tuple[int, int]] = []
+    pins = {entry.pinned_layer: k for k, entry in enumerate(problem.classes) if entry.pinned_layer}
+    for layer in problem.by_name:
+        demand, options = problem.demands[layer], []
+        pin = pins.get((demand.network, demand.layer))
+        for k, lacks in enumerate(problem.shortfalls(layer)):
+            owner = problem.classes[k].pinned_layer
+            if (k != pin) if (owner or pin is not None) else False:
+                continue
+            if any(lack.rule not in _MEMORIES for lack in lacks):
+                continue
+            here = model.new_bool_var("")
+            options.append(here)
+            users[k].append(here)
+            keys.append((layer, k))
+            variables.append(here)
+            weights.append(sum(_MEMORIES[lack.rule][1] * (lack.gap or 0) for lack in lacks))
+        model.add_exactly_one(options)
+    for k, taken in users.items():
+        model.add(cp_model.LinearExpr.sum(taken) <= len(problem.classes[k].core_ids))
+    model.minimize(cp_model.LinearExpr.weighted_sum(variables, weights))
+    solver = new_solver()
+    if solver.solve(model) != cp_model.OPTIMAL:
+        return None
+    chosen = [key for key, variable in zip(keys, variables, strict=True) if solver.value(variable)]
+    return [(layer, k) for layer, k in chosen if problem.shortfalls(layer)[k]]
+
+
+def _more(search: Search, core: int, count: int) -> str:
+    first = search.problem.chip.core_count
+    return f"+core[{first}..{first + count - 1}]=core[{core}]"
+
+
+def _kinds_of_cores(search: Search) -> list[tuple[int, CoreSpec]]:
+    return [(entry.core_ids[0], entry.core) for entry in search.problem.chip.core_classes]
+
+
+def _cores_told(count: int, core: int) -> str:
+    return f"{count} more core{'s' * (count > 1)} like core {core}"
+
+
+def _cores(search: Search) -> Iterator[Repair]:
+    """Fewest further cores of one class; of equally few the smallest."""
+    layers = len(search.problem.demands)
+    found = []
+    for core, spec in _kinds_of_cores(search):
+
+        def works(spare: int, core: int = core) -> bool:
+            return search.fits_on(_more(search, core, layers - spare))
+
+        spare = largest(0, layers - 1, works)
+        if spare is not None:
+            found.append((layers - spare, spec.capacity_bits, core))
+    for count, bits, core in sorted(found)[:1]:
+        total = _total_bits(search.problem)
+        yield Repair(
+            sentence=f"{_cores_told(count, core)}.",
+            kind="cores",
+            change=round(count * bits / (count * bits + total), 4),
+            overrides=(_more(search, core, count),),
+        )
+
+
+def _memory_and_cores(search: Search) -> Iterator[Repair]:
+    """As many further cores as layers are too many, and memory where it is then still short."""
+    have = sum(len(entry.core_ids) for entry in search.problem.classes)
+    count = len(search.problem.demands) - have
+    if count < 1:
+        return
+    found = []
+    for core, spec in _kinds_of_cores(search):
+        override = _more(search, core, count)
+        try:
+            chip = apply_overrides(search.problem.chip, [override])
+        except SpecError:
+            continue
+        problem = Problem((legalize(search.network, chip),), chip, search.problem.options)
+        repair = _memory(search, problem, (override,))
+        if repair is not None:
+            found.append((repair.change + count * spec.capacity_bits / _total_bits(problem), core, repair))
+    for change, core, repair in sorted(found, key=lambda entry: entry[:2])[:1]:
+        told = f"{_cores_told(count, core)}, and {repair.sentence}"
+        update = {"sentence": told, "kind": "memory_and_cores", "change": round(min(change, 1.0), 4)}
+        yield repair.model_copy(update=update)
+
+
+def _fan_out(search: Search) -> Iterator[Repair]:
+    """As many destinations as the layer with the most wants, on every core or at the sensor stage."""
+    chip, problem = search.problem.chip, search.problem
+    wanted = max(demand.core.destinations for demand in problem.demands)
+    have = min(core.fan_out for core in chip.cores)
+    if wanted > have:
+        override = f"core[0..{chip.core_count - 1}].fan_out={wanted}"
+        if search.fits_on(override):
+            told = f"Cores with {wanted} destinations instead of {have}."
+            yield Repair(
+                sentence=told, kind="fan_out", change=round(1 - have / wanted, 4), overrides=(override,)
+            )
+    stage = chip.input
+    if stage is not None and len(problem.dvs_edges) > stage.fan_out:
+        wanted, override = len(problem.dvs_edges), f"input.fan_out={len(problem.dvs_edges)}"
+        if search.fits_on(override):
+            told = f"A sensor stage with {wanted} destinations instead of {stage.fan_out}."
+            change = round(1 - stage.fan_out / wanted, 4)
+            yield Repair(sentence=told, kind="fan_out", change=change, overrides=(override,))

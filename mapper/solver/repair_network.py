@@ -1,0 +1,288 @@
+"""Repairs of the network: sizes of layers and inputs, least change first within a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice, product
+
+from mapper.edits import Edit, linked_layers, reads_whole_map
+from mapper.errors import MapperError
+from mapper.operations import Pair
+from mapper.result import Repair, SizeChange
+from mapper.rules import Rule
+from mapper.solver.repair_search import Search, largest, size_changes
+from mapper.wording import join_names
+
+__all__ = ["combined_repairs", "single_repairs"]
+
+# Widths are tried in steps of one 64th of a layer's features.
+_WIDTH_STEPS = 64
+
+# Combinations of legal values that are tried when several values are illegal.
+_COMBINATIONS_MAX = 243
+
+
+def _repair(search: Search, kind: str, edits: Sequence[Edit], change: float, aside: str = "") -> Repair:
+    changes = size_changes(search.network, edits)
+    told = join_names([_told(search, entry) for entry in changes])
+    return Repair(sentence=f"{told}{aside}.", kind=kind, change=round(change, 4), sizes=changes)
+
+
+def _told(search: Search, entry: SizeChange) -> str:
+    before, after = (
+        "x".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in (entry.before, entry.after)
+    )
+    if entry.field == "features":
+        return (
+            f"{join_names(linked_layers(search.network, entry.name))}: {after} features instead of {before}"
+        )
+    if entry.field == "pooling":
+        where = f" on the way to {entry.target}" if entry.target else " behind it"
+        old, new = (f"a pool of {size}" if size != "1x1" else "no pool" for size in (before, after))
+        return f"{entry.name}: {new}{where} instead of {old}"
+    if entry.field == "input_size":
+        return f"{entry.name}: {after} pixels instead of {before}"
+    return f"{entry.name}: {entry.field} {after} instead of {before}"
+
+
+def single_repairs(search: Search, kind: str) -> Iterator[Repair]:
+    """Repairs that change one thing of the network; those of output layers last."""
+    if kind == "input_size":
+        yield from _input_sizes(search)
+        return
+    find = {"features": _features, "kernel": _kernel, "stride": _stride, "padding": _padding}.get(
+        kind, _pooling
+    )
+    found = [repair for layer in search.suspects for repair in find(search, layer)]
+    yield from sorted(found, key=lambda r: (r.kind == "features" and _answers(search, r), r.change))
+
+
+def _answers(search: Search, repair: Repair) -> bool:
+    return any(search.outputs & set(linked_layers(search.network, entry.name)) for entry in repair.sizes)
+
+
+def _features(search: Search, layer: str) -> Iterator[Repair]:
+    try:
+        linked_layers(search.network, layer)
+    except MapperError:
+        return
+    before = search.convolution(layer).out_features
+    best = largest(1, before - 1, lambda count: search.fits_with(Edit(layer, "features", count)))
+    if best is not None:
+        yield _repair(search, "features", [Edit(layer, "features", best)], 1 - best / before)
+
+
+def _kernel(search: Search, layer: str) -> Iterator[Repair]:
+    conv = search.convolution(layer)
+    if reads_whole_map(search.network.by_name[layer]):
+        return
+    for size in range(max(conv.kernel) - 1, 0, -1):
+        kernel = (min(conv.kernel[0], size), min(conv.kernel[1], size))
+        edits = [Edit(layer, "kernel", kernel)]
+        # Padding follows so that the map stays, or grows no larger.
+        lost = [before - after for before, after in zip(conv.kernel, kernel, strict=True)]
+        padding = (
+            max(0, conv.padding[0] - (lost[0] + 1) // 2),
+            max(0, conv.padding[1] - (lost[1] + 1) // 2),
+        )
+        if padding != conv.padding:
+            edits.append(Edit(layer, "padding", padding))
+        if search.fits_with(*edits):
+            taps = kernel[0] * kernel[1] / (conv.kernel[0] * conv.kernel[1])
+            yield _repair(search, "kernel", edits, 1 - taps)
+            return
+
+
+def _ratio(before: Pair, after: Pair) -> float:
+    areas = sorted((before[0] * before[1], after[0] * after[1]))
+    return 1 - areas[0] / areas[1]
+
+
+def _legal_first(before: Pair, allowed: Sequence[int]) -> list[Pair]:
+    """Other values than an illegal one, nearest first; larger ones than a legal one, ascending."""
+    legal = before[0] == before[1] and before[0] in allowed
+    pairs: list[Pair] = [(n, n) for n in allowed if not legal or n > before[0]]
+    return sorted((p for p in pairs if p != before), key=lambda pair: _ratio(before, pair))
+
+
+def _stride(search: Search, layer: str) -> Iterator[Repair]:
+    conv, shape = search.convolution(layer), search.network.by_name[layer].output_shape
+    if shape[1:] == (1, 1):
+        return
+    for stride in _legal_first(conv.stride, search.problem.chip.cores[0].limits.strides):
+        if search.fits_with(Edit(layer, "stride", stride)):
+            yield _repair(search, "stride", [Edit(layer, "stride", stride)], _ratio(conv.stride, stride))
+            return
+
+
+def _pooling(search: Search, layer: str) -> Iterator[Repair]:
+    """One pool for all that follows a layer, or another pool on one of several ways."""
+    edges = search.network.outgoing[layer]
+    places = {(edge.pool.size if edge.pool else (1, 1), edge.target) for edge in edges}
+    targets: list[tuple[Pair, str | None]] = [(size, target) for size, target in sorted(places)]
+    if len({size for size, _ in places}) == 1:
+        targets.insert(0, (targets[0][0], None))
+    for before, target in targets if len(places) > 1 else targets[:1]:
+        for size in _legal_first(before, search.problem.chip.routing.poolings):
+            edit = Edit(layer, "pooling", size, target)
+            if search.fits_with(edit):
+                yield _repair(search, "pooling", [edit], _ratio(before, size))
+                return
+
+
+def _padding(search: Search, layer: str) -> Iterator[Repair]:
+    conv, shape = search.convolution(layer), search.network.by_name[layer].output_shape
+    for lost in range(1, max(conv.padding) + 1):
+        padding = (max(0, conv.padding[0] - lost), max(0, conv.padding[1] - lost))
+        if search.fits_with(Edit(layer, "padding", padding)):
+            rows, columns = (
+                shape[1 + n] - 2 * (conv.padding[n] - padding[n]) / conv.stride[n] for n in (0, 1)
+            )
+            share = max(0.0, 1 - rows * columns / (shape.height * shape.width))
+            aside = _rounding(search, (layer,))
+            yield _repair(search, "padding", [Edit(layer, "padding", padding)], share, aside)
+            return
+
+
+def _smaller(height: int, width: int, pixels: int) -> Pair:
+    """A map whose longer side has so many pixels, of about the same proportions."""
+    longer = max(height, width)
+    return max(1, round(height * pixels / longer)), max(1, round(width * pixels / longer))
+
+
+def _input_sizes(search: Search) -> Iterator[Repair]:
+    for entry in search.network.inputs:
+        _, height, width = entry.shape
+
+        def works(pixels: int, name: str = entry.name, size: Pair = (height, width)) -> bool | None:
+            return search.fits_with(Edit(name, "input_size", _smaller(*size, pixels)))
+
+        best = largest(1, max(height, width) - 1, works)
+        if best is not None:
+            size = _smaller(height, width, best)
+            aside = _rounding(search, search.suspects)
+            yield _repair(
+                search,
+                "input_size",
+                [Edit(entry.name, "input_size", size)],
+                _ratio((height, width), size),
+                aside,
+            )
+
+
+def _rounding(search: Search, layers: Sequence[str]) -> str:
+    """Name a layer whose map pays for rows and columns that the address rounding adds."""
+    for layer in layers:
+        _, height, width = search.network.by_name[layer].output_shape
+        rounded = tuple(1 << (n - 1).bit_length() for n in (height, width))
+        if rounded[0] * rounded[1] >= 2 * height * width:
+            return f" ({layer}'s map of {height}x{width} costs as much as {rounded[0]}x{rounded[1]})"
+    return ""
+
+
+def _scaled(search: Search, layers: Sequence[str], steps: int) -> tuple[Edit, ...]:
+    edits = []
+    for layer in layers:
+        before = search.convolution(layer).out_features
+        after = max(1, before * steps // _WIDTH_STEPS)
+        if after < before:
+            edits.append(Edit(layer, "features", after))
+    return tuple(edits)
+
+
+def _hidden(search: Search, layers: Sequence[str]) -> tuple[str, ...]:
+    """Layers whose features may change freely: no output is added to them."""
+    found = []
+    for layer in layers:
+        try:
+            linked = linked_layers(search.network, layer)
+        except MapperError:
+            continue
+        if not search.outputs & set(linked):
+            found.append(layer)
+    return tuple(found)
+
+
+def combined_repairs(search: Search, kind: str) -> Iterator[Repair]:
+    """Repairs that change several layers at once: all to legal values, the named ones, or all narrower."""
+    if kind == "legal_values":
+        yield from _legal_values(search)
+        return
+    everything = tuple(layer.name for layer in search.network.layers)
+    layers = _hidden(search, everything if kind == "width" else search.suspects)
+    if not layers or (kind == "several" and len(layers) < 2):
+        return
+    best = largest(1, _WIDTH_STEPS - 1, lambda steps: search.fits_with(*_scaled(search, layers, steps)))
+    if best is None:
+        return
+    edits = _scaled(search, layers, best)
+    share = 1 - best / _WIDTH_STEPS
+    repair = _repair(search, kind, edits, share)
+    if kind == "width":
+        told = f"Every hidden layer with {100 * best / _WIDTH_STEPS:.0f} % of its features."
+        repair = repair.model_copy(update={"sentence": told})
+    yield repair
+
+
+def _legal_values(search: Search) -> Iterator[Repair]:
+    """All values that the chip cannot express changed to ones it can, those together that change least."""
+    structural = {rule.name.lower() for rule in Rule if rule.nature == "structural"}
+    named = {layer for entry in search.report.unmet if entry.rule in structural for layer in entry.layers}
+    choices = [choice for layer in sorted(named) for choice in _legal_choices(search, layer)]
+    if not choices:
+        return
+    combinations = sorted(
+        islice(product(*choices), _COMBINATIONS_MAX), key=lambda edits: _share(search, edits)
+    )
+    for edits in combinations:
+        if search.fits_with(*edits):
+            yield _repair(search, "legal_values", edits, _share(search, edits))
+            return
+    # The rest may be a matter of the map's size.
+    for entry in search.network.inputs:
+        size = (entry.shape.height, entry.shape.width)
+
+        def smaller(pixels: int, name: str = entry.name, size: Pair = size) -> tuple[Edit, ...]:
+            return (*combinations[0], Edit(name, "input_size", _smaller(*size, pixels)))
+
+        best = largest(1, max(size) - 1, lambda pixels: search.fits_with(*smaller(pixels)))
+        if best is not None:
+            edits = smaller(best)
+            yield _repair(search, "legal_values", edits, _share(search, edits))
+
+
+def _share(search: Search, edits: Sequence[Edit]) -> float:
+    """The largest single change."""
+    shares = [0.0]
+    for change in size_changes(search.network, edits):
+        one, two = change.before, change.after
+        if isinstance(one, int) and isinstance(two, int):
+            shares.append(1 - two / one)
+        elif isinstance(one, tuple) and isinstance(two, tuple) and min(*one, *two) > 0:
+            shares.append(_ratio(one, two))
+    return max(shares)
+
+
+def _legal_choices(search: Search, layer: str) -> Iterator[list[Edit]]:
+    """For each illegal value of a layer the edits that make it legal, nearest first."""
+    conv, chip = search.convolution(layer), search.problem.chip
+    limits = chip.cores[0].limits
+    if conv.out_features > limits.output_features_max:
+        yield [Edit(layer, "features", limits.output_features_max)]
+    side = min(max(conv.kernel), limits.kernel_size_max)
+    square = limits.kernel_square and conv.kernel[0] != conv.kernel[1]
+    kernel = (min(conv.kernel),) * 2 if square else tuple(min(k, side) for k in conv.kernel)
+    if kernel != conv.kernel and not reads_whole_map(search.network.by_name[layer]):
+        yield [Edit(layer, "kernel", (kernel[0], kernel[1]))]
+    if any(stride not in limits.strides for stride in conv.stride):
+        yield [Edit(layer, "stride", pair) for pair in _legal_first(conv.stride, limits.strides)]
+    if max(conv.padding) > limits.padding_max:
+        most = limits.padding_max
+        yield [Edit(layer, "padding", (min(conv.padding[0], most), min(conv.padding[1], most)))]
+    for edge in search.network.outgoing[layer]:
+        pool = edge.pool
+        if pool and (
+            pool.size != pool.stride or len({*pool.size}) > 1 or pool.size[0] not in chip.routing.poolings
+        ):
+            legal = _legal_first(pool.size, chip.routing.poolings)
+            yield [Edit(layer, "pooling", pair, edge.target) for pair in legal]

@@ -1,0 +1,175 @@
+"""The common ground of a search for repairs: what is changed, and whether that would fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from ortools.sat.python import cp_model
+
+from hwspec.schema import ChipSpec
+from hwspec.variant import apply_overrides
+from mapper.edits import Edit, apply_edits, shapes_only
+from mapper.errors import MapperError, SpecError
+from mapper.network import Network
+from mapper.operations import Convolution, Pair
+from mapper.options import SolveOptions
+from mapper.passes.legalize import legalize
+from mapper.problem import Problem
+from mapper.result import FeasibilityReport, Repair, SizeChange
+from mapper.solver.constraints import post_all
+from mapper.solver.requirements import new_solver
+from mapper.solver.variables import group_layers, make_variables
+
+__all__ = ["Search", "applied", "largest", "placeable", "size_changes"]
+
+# More layers than these are not edited one by one: the report names the others all the same.
+_SUSPECTS_MAX = 12
+
+
+def placeable(problem: Problem) -> bool:
+    """Whether a placement exists; False as well where a work limit came before an answer."""
+    if problem.faults or not all(problem.candidates):
+        return False
+    model = cp_model.CpModel()
+    post_all(model, problem, make_variables(model, problem, group_layers(problem, problem.candidates)))
+    return new_solver().solve(model) in (cp_model.OPTIMAL, cp_model.FEASIBLE)
+
+
+def largest(low: int, high: int, works: Callable[[int], bool | None]) -> int | None:
+    """The largest number in low..high that works, by bisection.
+
+    Parameters
+    ----------
+    works
+        True: this or a larger number. False: only smaller ones. None: too small to make sense.
+    """
+    best = None
+    while low <= high:
+        middle = (low + high) // 2
+        verdict = works(middle)
+        if verdict is False:
+            high = middle - 1
+        else:
+            best = middle if verdict else best
+            low = middle + 1
+    return best
+
+
+def applied(
+    network: Network, chip: ChipSpec, options: SolveOptions, repair: Repair
+) -> tuple[Network, ChipSpec, SolveOptions]:
+    """Network, chip and options as a repair changes them, the network in legal form for the chip.
+
+    Parameters
+    ----------
+    network
+        After the chip-free passes.
+
+    Raises
+    ------
+    MapperError, SpecError
+        The repair does not apply.
+    """
+    edits = [Edit(change.name, change.field, change.after, change.target) for change in repair.sizes]
+    variant = apply_overrides(chip, repair.overrides)
+    changed = replace(
+        options,
+        pins=tuple((layer, core) for layer, core in options.pins if layer not in repair.dropped_pins),
+        forbidden_cores=tuple(c for c in options.forbidden_cores if c not in repair.allowed_cores),
+    )
+    return legalize(apply_edits(network, edits) if edits else network, variant), variant, changed
+
+
+def size_changes(network: Network, edits: Sequence[Edit]) -> tuple[SizeChange, ...]:
+    """Edits together with the values they replace."""
+    changes = []
+    for edit in edits:
+        before: int | Pair
+        if edit.field == "input_size":
+            shape = next(entry.shape for entry in network.inputs if entry.name == edit.name)
+            before = (shape.height, shape.width)
+        elif edit.field == "pooling":
+            edges = (e for e in network.outgoing[edit.name] if edit.target in (None, e.target))
+            before = next((e.pool.size for e in edges if e.pool), (1, 1))
+        else:
+            attribute = "out_features" if edit.field == "features" else edit.field
+            before = getattr(network.by_name[edit.name].operation, attribute)
+        changes.append(
+            SizeChange(name=edit.name, field=edit.field, before=before, after=edit.value, target=edit.target)
+        )
+    return tuple(changes)
+
+
+@dataclass
+class Search:
+    """One infeasible problem while repairs for it are sought.
+
+    Attributes
+    ----------
+    network
+        As the chip-free passes left it: edits are told in these terms. Shapes alone.
+    problem
+        What was solved, in the chip's legal form.
+    """
+
+    network: Network
+    problem: Problem
+    report: FeasibilityReport
+    verdicts: dict[tuple[Edit, ...], bool | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.network = shapes_only(self.network)
+
+    @property
+    def suspects(self) -> tuple[str, ...]:
+        """Layers that the report names, in canonical order."""
+        conflict = self.report.conflict.requirements if self.report.conflict else ()
+        named = {layer for entry in self.report.unmet for layer in entry.layers}
+        named |= {layer for entry in self.report.certificate for layer in entry.layers}
+        named |= {layer for entry in conflict for layer in entry.layers}
+        order = [self.problem.demands[index].layer for index in self.problem.by_name]
+        return tuple(name for name in order if name in named)[:_SUSPECTS_MAX]
+
+    @property
+    def too_many_layers(self) -> bool:
+        """Whether there are more layers than cores, which no edit of sizes mends."""
+        return len(self.problem.demands) > sum(len(entry.core_ids) for entry in self.problem.classes)
+
+    @property
+    def outputs(self) -> frozenset[str]:
+        """Layers whose features are the network's answer."""
+        return frozenset(output.source for output in self.network.outputs)
+
+    def convolution(self, layer: str) -> Convolution:
+        """The operation of a layer in normal form."""
+        operation = self.network.by_name[layer].operation
+        if not isinstance(operation, Convolution):
+            raise TypeError(f"layer {layer} is not in normal form")
+        return operation
+
+    def fits_with(self, *edits: Edit) -> bool | None:
+        """Whether the edited network fits; None if its shapes no longer follow."""
+        if edits not in self.verdicts:
+            self.verdicts[edits] = self._tried(edits)
+        return self.verdicts[edits]
+
+    def _tried(self, edits: tuple[Edit, ...]) -> bool | None:
+        chip = self.problem.chip
+        try:
+            network = legalize(apply_edits(self.network, edits), chip)
+        except MapperError:
+            return None
+        return placeable(Problem((network,), chip, self.problem.options))
+
+    def fits_on(self, *overrides: str) -> bool:
+        """Whether the network fits the changed chip; False where the chip cannot be so."""
+        try:
+            chip = apply_overrides(self.problem.chip, overrides)
+        except SpecError:
+            return False
+        return placeable(Problem((legalize(self.network, chip),), chip, self.problem.options))
+
+    def fits_asked(self, options: SolveOptions) -> bool:
+        """Whether the network fits with other requests."""
+        return placeable(Problem(self.problem.networks, self.problem.chip, options))
