@@ -27,6 +27,8 @@ class RuleText:
         numbers of cores; "routing": destinations, monitors, readout; "request": pins and the like.
     unit
         Unit of demand and bound.
+    ways_out
+        What a user may change, as one sentence.
     """
 
     code: str
@@ -34,13 +36,19 @@ class RuleText:
     title: str
     unit: str
     statement: str
+    ways_out: str
 
 
 class Rule(Enum):
     """Every rule of the family of chips, with its text."""
 
     INPUT_SIZE = RuleText(
-        "M101", "structural", "input map", "pixels", "A core's input map is at most this high and wide."
+        "M101",
+        "structural",
+        "input map",
+        "pixels",
+        "A core's input map is at most this high and wide.",
+        "Crop or pool the events before they reach the layer, or pool more behind its source.",
     )
     OUTPUT_SIZE = RuleText(
         "M102",
@@ -48,22 +56,55 @@ class Rule(Enum):
         "neuron map",
         "pixels",
         "A core's neuron map, before pooling, is at most this high and wide.",
+        "Use a larger stride, less padding, or a smaller input; a map just above a power of two pays most.",
     )
     FEATURES = RuleText(
-        "M103", "structural", "features", "features", "A core takes and gives at most this many features."
+        "M103",
+        "structural",
+        "features",
+        "features",
+        "A core takes and gives at most this many features.",
+        "Give the layer fewer features, or cut it into layers that are concatenated.",
     )
     KERNEL_SIZE = RuleText(
-        "M104", "structural", "kernel size", "pixels", "A kernel is at most this high and wide."
+        "M104",
+        "structural",
+        "kernel size",
+        "pixels",
+        "A kernel is at most this high and wide.",
+        "Use a smaller kernel, or two after each other; a linear layer wants a smaller map.",
     )
-    KERNEL_SQUARE = RuleText("M105", "structural", "kernel", "pixels", "A kernel is as high as it is wide.")
-    STRIDE = RuleText("M106", "structural", "stride", "pixels", "A stride is one of the chip's, per axis.")
-    PADDING = RuleText("M107", "structural", "padding", "pixels", "Padding is at most this much, per axis.")
+    KERNEL_SQUARE = RuleText(
+        "M105",
+        "structural",
+        "kernel",
+        "pixels",
+        "A kernel is as high as it is wide.",
+        "Use a square kernel; where padding allows, the kernel is filled with zeros by itself.",
+    )
+    STRIDE = RuleText(
+        "M106",
+        "structural",
+        "stride",
+        "pixels",
+        "A stride is one of the chip's, per axis.",
+        "Use a stride the chip has; a stride of 3 becomes 2 or 4.",
+    )
+    PADDING = RuleText(
+        "M107",
+        "structural",
+        "padding",
+        "pixels",
+        "Padding is at most this much, per axis.",
+        "Use less padding, or a smaller kernel.",
+    )
     POOLING = RuleText(
         "M108",
         "structural",
         "pooling",
         "pixels",
         "A destination's pool is square, as large as its stride, and of one of the chip's sizes.",
+        "Use a pool of a legal size with stride = size; others are folded where that is exact.",
     )
     FEATURE_SHIFT = RuleText(
         "M109",
@@ -71,6 +112,7 @@ class Rule(Enum):
         "feature shift",
         "features",
         "Concatenation needs destinations that shift features.",
+        "Use a chip whose destinations shift features, or add signals instead of concatenating them.",
     )
     INPUT_POOLING = RuleText(
         "M110",
@@ -78,6 +120,7 @@ class Rule(Enum):
         "pooled host input",
         "pixels",
         "Events from the host reach a core unpooled.",
+        "Pool the events on the host; a pool that folds into the first convolution is folded by itself.",
     )
     DVS_STAGE = RuleText(
         "M111",
@@ -85,6 +128,7 @@ class Rule(Enum):
         "sensor stage",
         "pixels",
         "The sensor stage has one setting for all its consumers: merge, pool per axis, cut-out.",
+        "Give all layers behind the sensor the same pool and cut-out, or let the host send the events.",
     )
     KERNEL_MEMORY = RuleText(
         "M201",
@@ -92,6 +136,7 @@ class Rule(Enum):
         "kernel memory",
         "kernel words",
         "Input features times 2 to the address bits of kernel and output features fit the core.",
+        "Fewer features or a smaller kernel: taps and output features are rounded up to powers of two.",
     )
     NEURON_MEMORY = RuleText(
         "M202",
@@ -99,6 +144,7 @@ class Rule(Enum):
         "neuron memory",
         "neuron words",
         "Output features times 2 to the address bits of the neuron map fit the core.",
+        "A larger stride, fewer features, a smaller map: both sides are rounded up to powers of two.",
     )
     BIAS_MEMORY = RuleText(
         "M203",
@@ -106,12 +152,23 @@ class Rule(Enum):
         "bias memory",
         "bias words",
         "One bias word per output feature fits the core, if any bias is not zero.",
+        "Train without biases, or use fewer features; cores without bias memory hold layers without biases.",
     )
     PLACED = RuleText(
-        "M301", "count", "every layer placed", "layers", "Every layer is on a core, all its features once."
+        "M301",
+        "count",
+        "every layer placed",
+        "layers",
+        "Every layer is on a core, all its features once.",
+        "See the rules that keep the layer off the cores.",
     )
     ONE_LAYER_PER_CORE = RuleText(
-        "M302", "count", "one layer per core", "cores", "A core holds at most one layer."
+        "M302",
+        "count",
+        "one layer per core",
+        "cores",
+        "A core holds at most one layer.",
+        "Fewer layers, or a chip with more cores.",
     )
     FAN_OUT = RuleText(
         "M401",
@@ -119,6 +176,7 @@ class Rule(Enum):
         "fan-out",
         "destinations",
         "A core has so many destinations; the readout stage takes one.",
+        "Let fewer layers read this one, or read it through another layer.",
     )
     DVS_FAN_OUT = RuleText(
         "M402",
@@ -126,6 +184,7 @@ class Rule(Enum):
         "sensor fan-out",
         "destinations",
         "The sensor stage has so many destinations.",
+        "Let fewer layers read the sensor, or let the host send the events.",
     )
     CONNECTION = RuleText(
         "M403",
@@ -133,6 +192,7 @@ class Rule(Enum):
         "connections",
         "features",
         "Every feature of every edge arrives where the network says, once, and nothing else arrives.",
+        "This rule is broken by faulty placements only: report it.",
     )
     READOUT = RuleText(
         "M404",
@@ -140,6 +200,7 @@ class Rule(Enum):
         "readout",
         "layers",
         "One layer at most feeds the readout stage, on a chip that has one.",
+        "Choose one layer for the readout, or a chip that has a readout stage.",
     )
     MONITOR = RuleText(
         "M405",
@@ -147,11 +208,24 @@ class Rule(Enum):
         "monitors",
         "cores",
         "So many cores are monitored at most; the readout monitor may exclude spike monitors.",
+        "Watch fewer layers, or leave the readout monitor out.",
     )
     PIN = RuleText(
-        "M501", "request", "pinned layer", "cores", "A pinned layer is on the core it is pinned to."
+        "M501",
+        "request",
+        "pinned layer",
+        "cores",
+        "A pinned layer is on the core it is pinned to.",
+        "Unpin the layer, or pin it to a core that holds it.",
     )
-    FORBIDDEN_CORE = RuleText("M502", "request", "forbidden core", "cores", "A forbidden core stays empty.")
+    FORBIDDEN_CORE = RuleText(
+        "M502",
+        "request",
+        "forbidden core",
+        "cores",
+        "A forbidden core stays empty.",
+        "Allow the core, or use a chip with more cores.",
+    )
 
     @property
     def code(self) -> str:

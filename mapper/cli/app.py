@@ -146,6 +146,29 @@ def doctor(as_json: JsonOption = False) -> int:
     return 0
 
 
+@app.command()
+def explain(
+    code: Annotated[str | None, typer.Argument(help="code of a rule, e.g. M103; none lists them all")] = None,
+    page: Annotated[bool, typer.Option("--page", help="print the page of all rules as Markdown")] = False,
+) -> int:
+    """Explain a rule by its code: what it says, in what unit, and the ways out."""
+    from mapper.report.rules import rule_text, rules_page  # noqa: PLC0415
+    from mapper.rules import Rule, by_code  # noqa: PLC0415
+
+    if page:
+        typer.echo(rules_page(), nl=False)
+    elif code is None:
+        for rule in sorted(Rule, key=lambda entry: entry.code):
+            typer.echo(f"{rule.code}  {rule.value.title}")
+    else:
+        try:
+            typer.echo(rule_text(by_code(code)))
+        except KeyError:
+            known = f"{min(r.code for r in Rule)} to {max(r.code for r in Rule)}; mapper explain lists them"
+            raise OptionsError(Finding(f"explain {code}", "no rule has this code", code, known)) from None
+    return 0
+
+
 @chips.command("list")
 def chips_list(as_json: JsonOption = False) -> int:
     """List the chips that come with the package, and the device names they go by."""

@@ -1,0 +1,50 @@
+"""The rules as text: one of them for the terminal, all of them as a page of the guide."""
+
+from __future__ import annotations
+
+from mapper.rules import Nature, Rule
+
+__all__ = ["rule_text", "rules_page"]
+
+_NATURES: dict[Nature, str] = {
+    "structural": "a value outside what the chip can express",
+    "capacity": "memory words",
+    "count": "numbers of layers and cores",
+    "routing": "destinations, monitors, readout",
+    "request": "what the user asked for",
+}
+
+
+def rule_text(rule: Rule) -> str:
+    """Code, title, statement, unit, kind of limit and ways out of one rule."""
+    text = rule.value
+    return (
+        f"{text.code} {text.title}\n{text.statement}\n"
+        f"Counted in {text.unit}. Kind of limit: {text.nature} ({_NATURES[text.nature]}).\n"
+        f"Ways out: {text.ways_out}"
+    )
+
+
+def rules_page() -> str:
+    """All rules as Markdown, ordered by code."""
+    rows = [
+        "# Rules",
+        "",
+        "Every placement keeps to these rules; the solver and the independent checker each know all of them. "
+        "Codes never change their meaning. This page is generated: "
+        "`python -m mapper explain --page > mapper/guide/rules.md`.",
+        "",
+    ]
+    for rule in sorted(Rule, key=lambda entry: entry.code):
+        text = rule.value
+        rows += [
+            f"## {text.code} {text.title}",
+            "",
+            text.statement,
+            "",
+            f"- counted in: {text.unit}",
+            f"- kind of limit: {text.nature}, {_NATURES[text.nature]}",
+            f"- ways out: {text.ways_out}",
+            "",
+        ]
+    return "\n".join(rows)
