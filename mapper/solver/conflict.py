@@ -10,7 +10,7 @@ from ortools.sat.python import cp_model
 from mapper.demand import shortfalls
 from mapper.problem import Problem
 from mapper.result import Conflict, Correction, Requirement
-from mapper.rules import Rule
+from mapper.rules import Rule, by_code
 from mapper.solver.requirements import Part, Relaxation, new_solver
 from mapper.wording import join_names, join_numbers
 
@@ -135,7 +135,10 @@ def find_correction(problem: Problem) -> Correction | None:
 
 
 def _correction_sentence(entries: Sequence[Requirement]) -> str:
-    less = [entry.sentence for entry in entries if entry.kind != "cores"]
+    less = [entry.sentence for entry in entries if entry.kind not in ("cores", "rule")]
+    for code in dict.fromkeys(entry.code for entry in entries if entry.kind == "rule"):
+        layers = [name for entry in entries if entry.code == code for name in entry.layers]
+        less.append(f"the limit of {by_code(code).value.title} for {join_names(layers)} ({code})")
     more = [entry.sentence for entry in entries if entry.kind == "cores"]
     told = [f"without {join_names(less)}"] if less else []
     told += [f"with {join_names(more)}"] if more else []

@@ -216,12 +216,28 @@ def combined_repairs(search: Search, kind: str) -> Iterator[Repair]:
     if best is None:
         return
     edits = _scaled(search, layers, best)
-    share = 1 - best / _WIDTH_STEPS
-    repair = _repair(search, kind, edits, share)
-    if kind == "width":
-        told = f"Every hidden layer with {100 * best / _WIDTH_STEPS:.0f} % of its features."
-        repair = repair.model_copy(update={"sentence": told})
-    yield repair
+    if kind == "several":
+        edits = _widened(search, edits)
+        yield _repair(search, kind, edits, _share(search, edits))
+        return
+    told = f"Every hidden layer with {100 * best / _WIDTH_STEPS:.0f} % of its features."
+    repair = _repair(search, kind, edits, 1 - best / _WIDTH_STEPS)
+    yield repair.model_copy(update={"sentence": told})
+
+
+def _widened(search: Search, edits: tuple[Edit, ...]) -> tuple[Edit, ...]:
+    """Give each layer in turn as many features back as still fit, until none can have more."""
+    ready = list(edits)
+    for n, edit in enumerate(edits):
+        before = search.convolution(edit.name).out_features
+
+        def more(count: int, n: int = n, name: str = edit.name) -> bool | None:
+            return search.fits_with(*ready[:n], Edit(name, "features", count), *ready[n + 1 :])
+
+        best = largest(1, before, more)
+        if best is not None:
+            ready[n] = Edit(edit.name, "features", best)
+    return tuple(edit for edit in ready if edit.value != search.convolution(edit.name).out_features)
 
 
 def _legal_values(search: Search) -> Iterator[Repair]:
