@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from hwspec.schema import LayerLimits
+from hwspec.schema import ChipSpec
 from mapper.network import Network
-from mapper.passes.legalize.stride import legal_strides
+from mapper.passes.legalize.kernel import square_kernels
+from mapper.passes.legalize.pools import fold_pools
+from mapper.passes.legalize.stride import common_bounds, legal_strides
 
 __all__ = ["legalize"]
 
 
-def legalize(network: Network, limits: Sequence[LayerLimits]) -> Network:
-    """The network with every rewrite that is exact and needed on all of these cores.
+def legalize(network: Network, chip: ChipSpec) -> Network:
+    """The network with every rewrite that is exact in time steps and needed on this chip.
+
+    Every rewrite leaves a note. A network that is legal as it is comes back as the same object.
 
     Parameters
     ----------
-    limits
-        The distinct limits of a chip's cores.
+    network
+        In normal form, with integer weights or none.
+    chip
+        What counts is what all its cores allow in common.
     """
-    return legal_strides(network, limits)
+    bounds = common_bounds(chip)
+    # A folded pool can leave a kernel that is not square, and either a stride that must be mended.
+    return legal_strides(square_kernels(fold_pools(network, chip, bounds), bounds), bounds)
