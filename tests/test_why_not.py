@@ -1,0 +1,178 @@
+"""Why-not as users see it: the zoo, single kinds of repair, rules by code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import mapper
+from mapper.cli.entry import run
+from mapper.edits import Edit, apply_edits
+from mapper.network import Edge, Network
+from mapper.operations import Convolution
+from mapper.report.rules import rules_page
+from mapper.result import FeasibilityReport
+from mapper.rules import Rule
+from mapper.solver.repair import KINDS
+from tests.builders import chain, conv, gesture, pool
+
+ROOT = Path(__file__).resolve().parent
+ZOO = ROOT / "data" / "zoo"
+# Max pooling, and a pool larger than its map: no chip of the family has these.
+REFUSED = ("sinabs_lenet5_tutorial", "retina_snn_128")
+
+
+def report_of(network: object, chip: str = "speck2f", **options: object) -> FeasibilityReport:
+    report = mapper.check(network, chip, **options).report
+    assert report is not None
+    return report
+
+
+def kinds(report: FeasibilityReport) -> set[str]:
+    return {repair.kind for repair in report.repairs}
+
+
+@pytest.mark.parametrize(
+    ("name", "codes", "repairs"),
+    [
+        ("silicon_ceiling_9bn", {"M201", "M202"}, {"memory", "width", "several"}),
+        ("sinabs_complex_dummy4_old", {"M108"}, {"legal_values"}),
+        ("sinabs_too_large", {"M103", "M201", "M202"}, {"features"}),
+        ("thesis_rnn2c_cyberzoo", {"M101", "M102", "M104", "M201", "M202"}, {"input_size"}),
+    ],
+)
+def test_the_infeasible_networks_of_the_zoo(name: str, codes: set[str], repairs: set[str]) -> None:
+    report = report_of(ZOO / f"{name}.yaml", repairs=20)
+    assert {entry.code for entry in report.unmet} >= codes
+    assert report.conflict is not None
+    assert report.conflict.irreducible
+    assert report.correction is not None
+    assert kinds(report) == repairs
+    tried = kinds(report) | set(report.repairs_missing)
+    assert tried == set(KINDS)
+
+
+@pytest.mark.parametrize("path", sorted(ZOO.glob("*.yaml")), ids=lambda path: path.stem)
+def test_five_cores_are_explained(path: Path) -> None:
+    """On the smallest chip every zoo network fits, is refused by name, or has a conflict and a way out."""
+    if path.stem in REFUSED:
+        with pytest.raises(mapper.NetworkError, match="layer"):
+            mapper.check(path, "speck2cmini")
+        return
+    report = mapper.check(path, "speck2cmini").report
+    if report is None:
+        return
+    assert report.conflict is not None
+    assert report.conflict.irreducible
+    structural = report.nature == "structural"
+    too_many = any(entry.code == "M302" for entry in report.unmet)
+    assert report.repairs or (structural and too_many and report.repairs_missing)
+
+
+def test_requests_are_withdrawn() -> None:
+    blocked = report_of(gesture(), forbidden_cores=(8,), repairs=9)
+    assert ("request", (8,)) in {(r.kind, r.allowed_cores) for r in blocked.repairs}
+    pinned = report_of(gesture(), pins={"conv0": 8}, repairs=9)
+    assert ("request", ("conv0",)) in {(r.kind, r.dropped_pins) for r in pinned.repairs}
+    assert pinned.repairs[0].sentence == "Unpin conv0 (core 8)."
+
+
+def test_a_map_above_a_power_of_two_is_named() -> None:
+    network = chain([conv(64, 3, padding=(1, 1)), conv(4)], (2, 33, 33))
+    report = report_of(network, repairs=9)
+    told = {repair.kind: repair.sentence for repair in report.repairs}
+    assert told["input_size"].startswith("input: 32x32 pixels instead of 33x33")
+    assert "conv0's map of 33x33 costs as much as 64x64" in told["input_size"]
+    assert told["padding"].startswith("conv0: padding 0x0 instead of 1x1")
+    assert told["features"] == "conv0: 16 features instead of 64."
+    assert told["stride"] == "conv0: stride 2x2 instead of 1x1."
+
+
+def test_kernels_pools_fan_out_and_the_sensor() -> None:
+    large = report_of(chain([conv(8, 17), conv(4)], (2, 32, 32)), repairs=9)
+    assert "conv0: kernel 16x16 instead of 17x17" in " ".join(r.sentence for r in large.repairs)
+    base = chain([conv(4)] * 4, (2, 16, 16))
+    more = Edge("conv0", "conv2"), Edge("conv0", "conv3")
+    wide = report_of(base.replacing(edges=(*base.edges, *more)), repairs=9)
+    assert {r.sentence for r in wide.repairs} == {"Cores with 3 destinations instead of 2."}
+    sensor = chain([conv(4)] * 3, (2, 16, 16), dvs=True)
+    stage = report_of(all_from_the_input(sensor), repairs=9)
+    assert "A sensor stage with 3 destinations instead of 2." in {r.sentence for r in stage.repairs}
+
+
+def all_from_the_input(network: Network) -> Network:
+    """Every layer reads the sensor alone; only the last one is an output."""
+    edges = tuple(Edge("input", layer.name) for layer in network.layers)
+    layers = tuple(
+        type(layer)(layer.name, network.inputs[0].shape, layer.operation) for layer in network.layers
+    )
+    return network.replacing(layers=layers, edges=edges)
+
+
+def test_edits_carry_their_consequences() -> None:
+    base = chain([conv(8), conv(8), conv(4)], (2, 16, 16), (1, 2))
+    added = base.replacing(edges=(*base.edges, Edge("conv0", "conv2", pool(2))))
+    narrow = apply_edits(added, [Edit("conv0", "features", 5)])
+    assert [layer.operation.out_features for layer in narrow.layers] == [5, 5, 4]
+    assert narrow.layers[2].input_shape == (5, 8, 8)
+    small = apply_edits(added, [Edit("input", "input_size", (12, 10))])
+    assert small.layers[2].input_shape == (8, 6, 5)
+    pooled = apply_edits(base, [Edit("conv1", "pooling", (4, 4))])
+    assert pooled.layers[2].input_shape == (8, 4, 4)
+    last = chain([conv(8), Convolution(10, (16, 16))], (2, 16, 16))
+    followed = apply_edits(last, [Edit("conv0", "stride", (2, 2))]).layers[1].operation
+    assert isinstance(followed, Convolution)
+    assert followed.kernel == (8, 8)
+    with pytest.raises(mapper.NetworkError, match="no layer or input"):
+        apply_edits(base, [Edit("nothing", "features", 1)])
+    with pytest.raises(mapper.NetworkError, match="leaves nothing"):
+        apply_edits(base, [Edit("input", "input_size", (1, 1))])
+
+
+def test_concatenations_close_the_gap() -> None:
+    base = chain([conv(6), conv(4), conv(3)], (2, 8, 8))
+    layers = (
+        *base.layers[:2],
+        type(base.layers[2])(
+            "conv2", base.layers[2].input_shape._replace(features=10), base.layers[2].operation
+        ),
+    )
+    edges = (*base.edges[:2], Edge("conv0", "conv2"), Edge("conv1", "conv2", feature_offset=6))
+    joined = base.replacing(layers=layers, edges=edges)
+    narrow = apply_edits(joined, [Edit("conv0", "features", 2)])
+    assert narrow.edges[-1].feature_offset == 2
+    assert narrow.layers[2].input_shape.features == 6
+
+
+def test_the_rules_page_is_what_the_rules_say(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT.parent / "mapper" / "guide" / "rules.md").read_text(encoding="utf-8")
+    assert page == rules_page()
+    assert run(["explain", "--page"]) == 0
+    assert capsys.readouterr().out == page
+    for rule in Rule:
+        assert run(["explain", rule.code.lower()]) == 0
+        text = capsys.readouterr().out
+        assert rule.value.statement in text
+        assert rule.value.ways_out in text
+    assert run(["explain"]) == 0
+    assert capsys.readouterr().out.count("\n") == len(Rule)
+    assert run(["explain", "M999"]) == 2
+    assert "M999" in capsys.readouterr().err
+
+
+def test_repairs_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(ZOO / "silicon_ceiling_9bn.yaml")
+    assert run(["check", path, "--chip", "speck2f", "--repairs", "1", "--json"]) == 1
+    record = json.loads(capsys.readouterr().out)["report"]
+    assert [repair["kind"] for repair in record["repairs"]] == ["memory"]
+    overrides = record["repairs"][0]["overrides"]
+    words = [word for override in overrides for word in ("--set", override)]
+    assert run(["check", path, "--chip", "speck2f", *words]) == 0
+    capsys.readouterr()
+    assert run(["check", path, "--chip", "speck2f", "--repairs", "0"]) == 1
+    text = capsys.readouterr().out
+    assert "repairs" not in text
+    assert "smallest conflict: layer0 cannot be placed" in " ".join(text.split())
+    assert run(["check", path, "--repairs", "101"]) == 2
