@@ -1,0 +1,126 @@
+"""torch modules, sinabs networks among them, into a network: traced, never run, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from mapper.errors import Finding, NetworkError, ShapeError, UnsupportedLayerError
+from mapper.frontends import TorchOptions
+from mapper.frontends.inference import build_network
+from mapper.frontends.torch_reader import Reader
+from mapper.frontends.torch_trace import known_class, trace, unchanged, unwrapped
+from mapper.frontends.torch_values import BATCH, TIME
+from mapper.network import Edge, Network
+from mapper.operations import Shape
+
+__all__ = ["from_module"]
+
+_SIZE_MAX = 1 << 24
+
+
+def from_module(
+    module: nn.Module, input_shape: tuple[int, int, int] | None = None, options: TorchOptions | None = None
+) -> Network:
+    """The network of a torch module.
+
+    Its forward is traced with torch.fx: no data runs through it and nothing in it changes. Everything is
+    taken as in eval mode.
+
+    Parameters
+    ----------
+    input_shape
+        (features, height, width) of every input; None takes what a sinabs DVSLayer, Network or InputLayer
+        states.
+
+    Raises
+    ------
+    NetworkError
+        forward cannot be traced, or holds what no chip of the family can run: everything at once.
+    ShapeError
+        Layers that do not fit the input shape, or one another.
+    """
+    root, stated = unwrapped(module)
+    shape = _input_shape(root, input_shape, stated)
+    relu_as_if = None if options is None else options.relu_as_if
+    training = any(_differs_in_training(entry) for entry in root.modules())
+    with unchanged(root):
+        traced = trace(root)
+        reader = Reader(traced, shape, relu_as_if)
+        reader.run()
+        if reader.findings:
+            # Layers that tell batch and time apart see one dimension more.
+            timed = Reader(traced, shape, relu_as_if, (BATCH, TIME))
+            timed.run()
+            reader = reader if timed.findings else timed
+    if training:
+        taken = "batch normalisation by its running statistics, dropout without effect"
+        reader.notes.append(f"the module is in training mode and was taken as in eval mode: {taken}")
+    if reader.unsupported:
+        raise UnsupportedLayerError(*reader.findings)
+    if reader.misfits:
+        raise ShapeError(*reader.findings)
+    return _network(type(root).__name__, reader)
+
+
+def _differs_in_training(module: nn.Module) -> bool:
+    known = known_class(module)
+    return (
+        known is not None
+        and module.training
+        and ("BatchNorm" in known.__name__ or "Dropout" in known.__name__)
+    )
+
+
+def _input_shape(root: nn.Module, given: Any, stated: Any) -> Shape:
+    where = f"module {type(root).__name__}"
+    shape = given
+    if shape is None:
+        by_kind: dict[str, Any] = {}
+        for entry in root.modules():
+            if type(entry).__name__ in ("DVSLayer", "InputLayer"):
+                by_kind.setdefault(type(entry).__name__, getattr(entry, "input_shape", None))
+        shape = by_kind.get("DVSLayer") or stated or by_kind.get("InputLayer")
+    if shape is None:
+        step = "Give --input-shape C,H,W (input_shape=(features, height, width))"
+        raise NetworkError(Finding(where, "does not state its input shape", next_step=step))
+    try:
+        sizes = [int(size) for size in shape]
+        whole = all(size == given for size, given in zip(sizes, shape, strict=True))
+    except (TypeError, ValueError):
+        sizes, whole = [], False
+    if len(sizes) != 3 or not whole or min(sizes) < 1 or max(sizes) > _SIZE_MAX:
+        step = "Give --input-shape C,H,W"
+        raise NetworkError(Finding(where, "has an impossible input shape", shape, "C,H,W", next_step=step))
+    return Shape(*sizes)
+
+
+def _network(name: str, reader: Reader) -> Network:
+    """What reaches an output; the rest is left out, and the notes say so."""
+    edges = reader.edges
+    needed = _sources([output.source for output in reader.outputs], edges)
+    unused = [layer for layer in reader.drafts if layer not in needed]
+    if unused:
+        reader.notes.append(f"left out, since no output depends on it: {', '.join(unused)}")
+    inputs = [entry for key, entry in reader.inputs.items() if key in needed]
+    drafts = [draft for key, draft in reader.drafts.items() if key in needed]
+    kept = [edge for edge in edges if edge.target in needed]
+    notes = tuple(dict.fromkeys(reader.notes))
+    return build_network(name, inputs, drafts, kept, reader.outputs, notes)
+
+
+def _sources(names: list[str], edges: list[Edge]) -> set[str]:
+    """Names, and everything that feeds them."""
+    before: Mapping[str, set[str]] = {edge.target: set() for edge in edges}
+    for edge in edges:
+        before[edge.target].add(edge.source)
+    seen: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen.add(name)
+            waiting += before.get(name, ())
+    return seen

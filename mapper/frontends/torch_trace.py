@@ -1,0 +1,182 @@
+"""Tracing a module with torch.fx without changing it or running it on data."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from mapper.errors import Finding, NetworkError
+
+__all__ = ["Trace", "known_class", "trace", "unchanged", "unwrapped"]
+
+_CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
+# Wrappers by class name: the attribute that holds the module they wrap.
+_WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module", "OptimizedModule": "_orig_mod"}
+# Sinabs modules that only call others: traced through, as the user's own containers are.
+_SINABS_CONTAINERS = ("Network", "Repeat")
+# Their neurons hide their dynamics in control flow: taken as leaves, they can be refused by name.
+_FOREIGN = ("snntorch", "spikingjelly", "norse", "rockpool", "lava", "slayer", "brevitas")
+
+
+class Trace:
+    """A traced module: the graph, and tensors that came up while tracing, by name."""
+
+    def __init__(self, root: nn.Module, graph: fx.Graph, constants: dict[str, torch.Tensor]) -> None:
+        self.root, self.graph, self.constants = root, graph, constants
+
+
+def _package(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def known_class(module: nn.Module) -> type | None:
+    """The class of torch, sinabs or a related package whose forward the module runs, or None."""
+    own = type(module)
+    for entry in own.__mro__:
+        home = str(entry.__module__)
+        if home.startswith(("torch.nn.modules.", "torch.ao.")) or _package(home) in ("sinabs", *_FOREIGN):
+            # A subclass that computes something else is no longer what its base is: it is traced through.
+            same = all(
+                getattr(own, name, None) is getattr(entry, name, None)
+                for name in ("forward", "_conv_forward", "__call__")
+            )
+            return entry if same else None
+    return None
+
+
+def _is_leaf(module: nn.Module) -> bool:
+    known = known_class(module)
+    if known is None:
+        return False
+    if _package(str(known.__module__)) == "sinabs":
+        return known.__name__ not in _SINABS_CONTAINERS
+    return known.__name__ not in _CONTAINERS
+
+
+def unwrapped(module: nn.Module) -> tuple[nn.Module, Any]:
+    """The module inside wrappers, and the input shape that a wrapper states (None if none does).
+
+    Raises
+    ------
+    NetworkError
+        A sinabs network without a spiking model.
+    """
+    stated: Any = None
+    while True:
+        kind, package = type(module).__name__, _package(str(type(module).__module__))
+        if kind == "Network" and package == "sinabs":
+            stated = stated or getattr(module, "input_shape", None)
+            inner = getattr(module, "spiking_model", None)
+        elif kind in _WRAPPERS and package == "torch":
+            inner = getattr(module, _WRAPPERS[kind], None)
+        else:
+            return (nn.Sequential(module) if _is_leaf(module) else module), stated
+        if not isinstance(inner, nn.Module) or inner is module:
+            step = "Give it one: sinabs.from_torch.from_model makes such networks"
+            raise NetworkError(Finding(kind, "has no spiking model", next_step=step))
+        module = inner
+
+
+@contextmanager
+def unchanged(root: nn.Module) -> Iterator[None]:
+    """All modules in eval mode inside, everything as before outside.
+
+    A forward may store values in its module, and a spectral norm computes on every look at its weights
+    while it trains: neither may be left behind.
+    """
+    modules = list(root.modules())
+    fields = [dict(vars(module)) for module in modules]
+    inner = [
+        (value, value.copy())
+        for stored in fields
+        for value in stored.values()
+        if isinstance(value, list | dict | set)
+    ]
+    try:
+        for module in modules:
+            vars(module)["training"] = False
+        with torch.no_grad():
+            yield
+    finally:
+        for module, stored in zip(modules, fields, strict=True):
+            vars(module).clear()
+            vars(module).update(stored)
+        for value, before in inner:
+            value.clear()
+            if isinstance(value, list):
+                value.extend(before)
+            else:
+                value.update(before)
+
+
+class _Tracer(fx.Tracer):
+    proxy_buffer_attributes = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trace_asserts = True
+        self.constants: dict[str, torch.Tensor] = {}
+        self.failed_in = ""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return _is_leaf(m)
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        try:
+            return super().call_module(m, forward, args, kwargs)
+        except Exception:
+            # The innermost module is the one to be named.
+            self.failed_in = self.failed_in or self.path_of_module(m)
+            raise
+
+    def create_arg(self, a: Any) -> Any:
+        # The base class would store constants as attributes of the user's module.
+        if isinstance(a, torch.Tensor) and not isinstance(a, nn.Parameter):
+            if a.numel() == 1 and a.dtype.is_floating_point | (not a.dtype.is_complex):
+                return a.item()
+            name = f"constant {len(self.constants)}"
+            self.constants[name] = a
+            return self.create_node("get_attr", name, (), {})
+        return super().create_arg(a)
+
+
+def trace(root: nn.Module) -> Trace:
+    """The module's operations in the order they are called; to be used inside `unchanged`.
+
+    Parameters of forward that have a default take it.
+
+    Raises
+    ------
+    NetworkError
+        The module's forward cannot be followed: it depends on values, or fails.
+    """
+    tracer = _Tracer()
+    try:
+        parameters = inspect.signature(type(root).forward).parameters
+        defaults = {
+            name: entry.default
+            for name, entry in parameters.items()
+            if entry.default is not inspect.Parameter.empty
+        }
+        with warnings.catch_warnings():
+            # fx says that it cannot guard every default: nobody calls the trace with other values.
+            warnings.simplefilter("ignore")
+            graph = tracer.trace(root, concrete_args=defaults or None)
+    except Exception as error:
+        where = type(root).__name__ + (f", layer {tracer.failed_in}" if tracer.failed_in else "")
+        text = " ".join(str(error).split())[:300]
+        step = (
+            "Write forward without branches or loops that depend on values or shapes, "
+            "for one time step, or export the network to NIR"
+        )
+        problem = f"its forward cannot be traced: {type(error).__name__}: {text}"
+        raise NetworkError(Finding(where, problem, next_step=step)) from None
+    return Trace(root, graph, tracer.constants)

@@ -1,0 +1,203 @@
+"""What a traced module passes from step to step: signals on their way, currents that wait for neurons.
+
+A value knows its whole shape: `leads` (batch, or batch and time) and `dims` behind them. Reshaping
+keeps the order of values, so it changes `dims` alone; the map the values came from stays in `shape`,
+and a flattening enters a path only where a reader needs it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+from typing import TypeAlias
+
+from mapper.operations import BatchNorm, Flatten, PathOperation, Scale, Shape, shape_after
+
+__all__ = [
+    "BATCH",
+    "TIME",
+    "Current",
+    "MisfitError",
+    "Opaque",
+    "Part",
+    "RefusalError",
+    "Signal",
+    "Value",
+    "flattened",
+    "followed",
+    "full_shape",
+    "merged",
+    "reshaped",
+]
+
+# Primes that no layer has for a size: a view that keeps the batch can be told from one that does not.
+BATCH = 1_000_003
+TIME = 10_007
+
+
+class RefusalError(ValueError):
+    """Something no chip can do or this program does not know; the fields become a `Finding`.
+
+    Attributes
+    ----------
+    instead
+        The value to go on with, so that whatever else is wrong can be told too; None for a guess.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        next_step: str = "",
+        value: object = None,
+        limit: object = None,
+        instead: Value | None = None,
+    ) -> None:
+        self.problem, self.next_step, self.value, self.limit = problem, next_step, value, limit
+        self.instead = instead
+        super().__init__(problem)
+
+
+class MisfitError(RefusalError):
+    """Shapes that do not follow from one another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Spikes of one layer or input, what happens to them on the way, and their place among the features."""
+
+    source: str
+    path: tuple[PathOperation, ...] = ()
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Spike counts: parts that add up, or stand side by side.
+
+    Attributes
+    ----------
+    shape
+        The map: features, height, width.
+    dims
+        The shape the module sees behind the leading dimensions; of the same size.
+    leads
+        Leading dimensions: batch, or batch and time.
+    sure
+        False behind something refused: its shape is a guess then.
+    """
+
+    parts: tuple[Part, ...]
+    shape: Shape
+    dims: tuple[int, ...]
+    leads: tuple[int, ...] = (BATCH,)
+    sure: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """What a weight layer gives before its neurons; fields as in `Signal`.
+
+    Attributes
+    ----------
+    between
+        Batch normalisation and scales since the weights.
+    """
+
+    layer: str
+    shape: Shape
+    dims: tuple[int, ...]
+    leads: tuple[int, ...] = (BATCH,)
+    sure: bool = True
+    between: tuple[BatchNorm | Scale, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """A tensor this program does not follow: a parameter, a constant, or what came of something refused."""
+
+    name: str
+    reported: bool = False
+
+
+Value: TypeAlias = Signal | Current
+
+
+def full_shape(value: Value) -> tuple[int, ...]:
+    """The shape as the module sees it, leading dimensions included."""
+    return (*value.leads, *value.dims)
+
+
+def reshaped(value: Value, wanted: tuple[int, ...]) -> Value:
+    """The value in another shape, leading dimensions included; one -1 stands for what is left.
+
+    Raises
+    ------
+    MisfitError
+        Numbers that do not fit, or values of different samples that would mix.
+    """
+    total, known = prod(full_shape(value)), prod(n for n in wanted if n != -1)
+    if wanted.count(-1) == 1 and known and total % known == 0:
+        wanted = tuple(total // known if n == -1 else n for n in wanted)
+    batch = prod(value.leads)
+    for count in range(1, len(wanted) + 1):
+        dims = wanted[count:]
+        if prod(wanted[:count]) == batch and prod(dims) == value.shape.size:
+            return replace(value, leads=wanted[:count], dims=dims)
+    raise MisfitError(
+        "reshapes across samples, or to another number of values",
+        "Keep the batch: x.flatten(1) or x.view(x.size(0), -1)",
+        "x".join("batch" if n in (batch, BATCH) else str(n) for n in wanted),
+        f"batch, then {value.shape.size} values",
+    )
+
+
+def merged(value: Value, start: int, end: int) -> Value:
+    """`torch.flatten`: the dimensions from start to end become one.
+
+    Raises
+    ------
+    RefusalError
+        The batch would be merged with features.
+    """
+    shape, count = full_shape(value), len(value.leads)
+    start, end = (n + len(shape) if n < 0 else n for n in (start, end))
+    if start == 0 and end == 1:
+        # Batch and time: they are one axis already where the module is traced with one leading dimension.
+        return replace(value, leads=(prod(value.leads),))
+    if not 0 <= start <= end < len(shape):
+        raise MisfitError("flattens dimensions that are not there", value=(start, end), limit=len(shape) - 1)
+    if start < count <= end:
+        problem = "flattens the batch together with the features"
+        raise RefusalError(problem, "Start at dimension 1: torch.flatten(x, 1)", start, f">= {count}")
+    wanted = (*shape[:start], prod(shape[start : end + 1]), *shape[end + 1 :])
+    leads = len(wanted) - len(value.dims) if end < count else count
+    return replace(value, leads=wanted[:leads], dims=wanted[leads:])
+
+
+def flattened(signal: Signal) -> Signal:
+    """The signal with a flattening on its paths, so that offsets count single values."""
+    if signal.shape[1:] == (1, 1):
+        return replace(signal, dims=(signal.shape.size,))
+    area = signal.shape.height * signal.shape.width
+    parts = tuple(Part(p.source, (*p.path, Flatten()), p.offset * area) for p in signal.parts)
+    return replace(signal, parts=parts, shape=Shape(signal.shape.size, 1, 1), dims=(signal.shape.size,))
+
+
+def followed(signal: Signal, step: PathOperation) -> Signal:
+    """The signal after a pool or a scale.
+
+    Raises
+    ------
+    MisfitError
+        A pool larger than its map, or of something flattened.
+    """
+    parts = tuple(Part(p.source, (*p.path, step), p.offset) for p in signal.parts)
+    if isinstance(step, Scale):
+        return replace(signal, parts=parts)
+    if signal.dims != tuple(signal.shape):
+        raise MisfitError("pools a flattened signal", "Pool first, flatten then", signal.dims)
+    try:
+        shape = shape_after(signal.shape, (step,))
+    except ValueError as error:
+        raise MisfitError(str(error), "Check the input shape and the pools before it") from None
+    return replace(signal, parts=parts, shape=shape, dims=tuple(shape))
