@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hwspec.catalog import load as load_chip
 from hwspec.schema import ChipSpec
-from mapper.errors import VerificationError
+from mapper.errors import MissingNeuronError, VerificationError
 from mapper.frontends import load_network
 from mapper.network import Network
 from mapper.options import LayerReference, SolveOptions, resolve
@@ -20,7 +20,7 @@ from mapper.result import Result, Status
 from mapper.verify import verify
 
 if TYPE_CHECKING:
-    from mapper.frontends import NirOptions
+    from mapper.frontends import NirOptions, TorchOptions
 
 __all__ = ["check", "solve"]
 
@@ -32,6 +32,7 @@ def solve(
     options: SolveOptions | None = None,
     input_shape: tuple[int, int, int] | None = None,
     nir: NirOptions | None = None,
+    torch: TorchOptions | None = None,
     add_output_neuron: float | None = None,
     pins: Mapping[LayerReference, int] | None = None,
     **changes: Any,
@@ -41,7 +42,8 @@ def solve(
     Parameters
     ----------
     network
-        A `Network`, "digits", a NIR or shape file, or a NIR graph.
+        A `Network`, "digits", a NIR or shape file, a NIR graph, a torch or sinabs module, or
+        "package.module:factory", which is imported and called.
     chip
         A specification, chip or device name, or a chip file.
     options
@@ -50,6 +52,8 @@ def solve(
         (features, height, width), where the file does not tell.
     nir
         How to read a NIR file where it leaves something open.
+    torch
+        How to read a torch module where it leaves something open.
     add_output_neuron
         Threshold of the neurons that are appended to output layers without any, > 0.
 
@@ -65,26 +69,46 @@ def solve(
     VerificationError
         The checker rejects the solution: a fault of this package.
     """
+    spec = chip if isinstance(chip, ChipSpec) else load_chip(chip)
+    read = network if isinstance(network, Network) else load_network(network, input_shape, nir, torch)
+    ready = _prepared(read, spec, add_output_neuron)
+    wanted = replace(options or SolveOptions(), **changes)
+    if pins:
+        wanted = replace(wanted, pins=(*wanted.pins, *pins.items()))
+    return _placed(ready, spec, wanted)
+
+
+def _prepared(network: Network, chip: ChipSpec, add_output_neuron: float | None) -> Network:
+    """All chip-free passes; where only output neurons are missing, the error says what they would change."""
+    try:
+        return prepare(network, PrepareOptions(add_output_neuron=add_output_neuron))
+    except MissingNeuronError as error:
+        if not error.only_outputs:
+            raise
+        # The way out is tried before it is offered; the threshold does not matter to the placement.
+        ready = prepare(network, PrepareOptions(add_output_neuron=1.0))
+        fits = _placed(ready, chip, SolveOptions(repairs=0)).solution is not None
+        verdict = f"with them it {'fits' if fits else 'does not fit'} {chip.name} (tried)"
+        told = (replace(finding, next_step=f"{finding.next_step}; {verdict}") for finding in error.findings)
+        raise MissingNeuronError(*told, only_outputs=True) from None
+
+
+def _placed(ready: Network, chip: ChipSpec, wanted: SolveOptions) -> Result:
+    """Solve what the passes made, look for repairs if it does not fit, check what is found."""
     # The solver is loaded here so that reading and checking input does without OR-Tools.
     from mapper.solver.repair import find_repairs  # noqa: PLC0415
     from mapper.solver.run import solve as run_solver  # noqa: PLC0415
 
-    spec = chip if isinstance(chip, ChipSpec) else load_chip(chip)
-    read = network if isinstance(network, Network) else load_network(network, input_shape, nir)
-    ready = prepare(read, PrepareOptions(add_output_neuron=add_output_neuron))
-    legal = legalize(ready, spec)
-    wanted = replace(options or SolveOptions(), **changes)
-    if pins:
-        wanted = replace(wanted, pins=(*wanted.pins, *pins.items()))
-    resolved = resolve(wanted, legal, spec)
-    problem = Problem((legal,), spec, resolved)
+    legal = legalize(ready, chip)
+    resolved = resolve(wanted, legal, chip)
+    problem = Problem((legal,), chip, resolved)
     result = run_solver(problem)
     if result.status is Status.INFEASIBLE and result.report is not None:
         repairs, missing = find_repairs(ready, problem, result.report, resolved.repairs)
         report = result.report.model_copy(update={"repairs": repairs, "repairs_missing": missing})
         result = replace(result, report=report)
     if result.solution is not None:
-        violations = verify(result.networks, spec, resolved, result.solution)
+        violations = verify(result.networks, chip, resolved, result.solution)
         if violations:
             raise VerificationError(violations)
     return result

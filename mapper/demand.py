@@ -171,7 +171,15 @@ def _core_demand(network: Network, layer: Layer, host: set[str], readout: bool) 
 
 def _pools(edges: Iterator[Edge] | tuple[Edge, ...]) -> tuple[tuple[Pair, Pair], ...]:
     pools = (edge.pool for edge in edges)
-    return tuple(sorted({(pool.size, pool.stride) for pool in pools if pool and pool.size != (1, 1)}))
+    return tuple(
+        sorted(
+            {
+                (pool.size, pool.stride)
+                for pool in pools
+                if pool and (pool.size, pool.stride) != ((1, 1), (1, 1))
+            }
+        )
+    )
 
 
 def _pair(pair: tuple[int, ...]) -> str:

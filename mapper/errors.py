@@ -19,6 +19,7 @@ __all__ = [
     "Finding",
     "InfeasibleError",
     "MapperError",
+    "MissingNeuronError",
     "NetworkError",
     "OptionsError",
     "ShapeError",
@@ -56,6 +57,20 @@ class UnsupportedLayerError(NetworkError):
 
 class ShapeError(NetworkError):
     """Shapes that do not follow from one another."""
+
+
+class MissingNeuronError(NetworkError):
+    """Weight layers without spiking neurons.
+
+    Attributes
+    ----------
+    only_outputs
+        Whether all of them are outputs, to which neurons can be appended.
+    """
+
+    def __init__(self, *findings: Finding, only_outputs: bool) -> None:
+        self.only_outputs = only_outputs
+        super().__init__(*findings)
 
 
 class OptionsError(_InputError):

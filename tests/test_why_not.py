@@ -11,7 +11,7 @@ import mapper
 from mapper.cli.entry import run
 from mapper.edits import Edit, apply_edits
 from mapper.network import Edge, Network
-from mapper.operations import Convolution
+from mapper.operations import Convolution, Pool
 from mapper.report.rules import rules_page
 from mapper.result import FeasibilityReport
 from mapper.rules import Rule
@@ -20,8 +20,8 @@ from tests.builders import chain, conv, gesture, pool
 
 ROOT = Path(__file__).resolve().parent
 ZOO = ROOT / "data" / "zoo"
-# Max pooling, and a pool larger than its map: no chip of the family has these.
-REFUSED = ("sinabs_lenet5_tutorial", "retina_snn_128")
+# Max pooling, a pool larger than its map, a last layer without neurons: no chip of the family has these.
+REFUSED = ("sinabs_lenet5_tutorial", "retina_snn_128", "sinabs_missing_last_spike")
 
 
 def report_of(network: object, chip: str = "speck2f", **options: object) -> FeasibilityReport:
@@ -69,6 +69,12 @@ def test_five_cores_are_explained(path: Path) -> None:
     structural = report.nature == "structural"
     too_many = any(entry.code == "M302" for entry in report.unmet)
     assert report.repairs or (structural and too_many and report.repairs_missing)
+
+
+def test_missing_output_neurons_are_tried_before_they_are_offered() -> None:
+    with pytest.raises(mapper.NetworkError, match=r"--add-output-neuron .* fits speck2f \(tried\)"):
+        mapper.check(ZOO / "sinabs_missing_last_spike.yaml")
+    assert mapper.check(ZOO / "sinabs_missing_last_spike.yaml", add_output_neuron=1.0).solution
 
 
 def test_requests_are_withdrawn() -> None:
@@ -176,3 +182,15 @@ def test_repairs_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None
     assert "repairs" not in text
     assert "smallest conflict: layer0 cannot be placed" in " ".join(text.split())
     assert run(["check", path, "--repairs", "101"]) == 2
+
+
+def test_a_pool_that_only_skips_is_a_pool() -> None:
+    skipping = (Pool("sum", (1, 1), (2, 2)),)
+    entry = chain([conv(4, 16, padding=(0, 0))], (2, 40, 40), input_path=skipping)
+    assert "M110" in {unmet.code for unmet in report_of(entry).unmet}
+    base = chain([conv(4), conv(4, 16, padding=(0, 0))], (2, 40, 40))
+    layer = base.layers[1]
+    target = type(layer)(layer.name, layer.input_shape._replace(height=20, width=20), layer.operation)
+    edges = (base.edges[0], Edge("conv0", "conv1", skipping))
+    inner = base.replacing(layers=(base.layers[0], target), edges=edges)
+    assert "M108" in {unmet.code for unmet in report_of(inner).unmet}

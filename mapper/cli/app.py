@@ -32,7 +32,11 @@ app.add_typer(chips, name="chips")
 
 NetworkArgument = Annotated[
     str,
-    typer.Argument(metavar="NETWORK", help='"digits", a NIR file (.nir) or a shape file (.yaml/.json/.toml)'),
+    typer.Argument(
+        metavar="NETWORK",
+        help='"digits", a NIR file (.nir), a shape file (.yaml/.json/.toml), or package.module:factory, '
+        "a callable that gives a torch or sinabs module or a NIR graph (this imports and runs your code)",
+    ),
 ]
 ChipOption = Annotated[str, typer.Option("--chip", help="chip or device name, or a chip file (.toml)")]
 SetOption = Annotated[
@@ -70,6 +74,9 @@ NeuronOption = Annotated[
         "--add-output-neuron", metavar="THRESHOLD", help="append neurons to output layers without any"
     ),
 ]
+ReluOption = Annotated[
+    bool, typer.Option("--relu-as-if", help="torch: take ReLUs as spiking neurons of threshold 1")
+]
 ResetOption = Annotated[str | None, typer.Option(metavar="subtract|zero", help="NIR: reset of IF neurons")]
 MinimumOption = Annotated[
     str | None, typer.Option("--v-min", metavar="threshold|NUMBER", help="NIR: lower bound of potentials")
@@ -93,6 +100,7 @@ def solve(
     workers: WorkersOption = 1,
     repairs: RepairsOption = 3,
     add_output_neuron: NeuronOption = None,
+    relu_as_if: ReluOption = False,
     reset: ResetOption = None,
     v_min: MinimumOption = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="write placement.json there")] = None,
@@ -116,6 +124,7 @@ def check(
     readout: ReadoutOption = None,
     repairs: RepairsOption = 3,
     add_output_neuron: NeuronOption = None,
+    relu_as_if: ReluOption = False,
     reset: ResetOption = None,
     v_min: MinimumOption = None,
     as_json: JsonOption = False,
@@ -249,7 +258,7 @@ def _load_chip(name: str, overrides: list[str]) -> ChipSpec:
 
 def _solve(network: str, chip: str, overrides: list[str], **words: Any) -> Result:
     from mapper.api import solve as solve_network  # noqa: PLC0415
-    from mapper.frontends import NirOptions  # noqa: PLC0415
+    from mapper.frontends import NirOptions, TorchOptions  # noqa: PLC0415
     from mapper.options import SolveOptions  # noqa: PLC0415
 
     findings: list[Finding] = []
@@ -267,6 +276,7 @@ def _solve(network: str, chip: str, overrides: list[str], **words: Any) -> Resul
     if findings:
         raise OptionsError(*findings)
     monitors = words.pop("monitor", [])
+    relu_threshold = 1.0 if words.pop("relu_as_if") else None
     options = SolveOptions(
         pins=pins,
         forbidden_cores=forbidden,
@@ -282,6 +292,7 @@ def _solve(network: str, chip: str, overrides: list[str], **words: Any) -> Resul
         options=options,
         input_shape=shape or None,  # type: ignore[arg-type]  # three numbers, checked above
         nir=NirOptions(reset=reset, v_min=minimum),
+        torch=TorchOptions(relu_as_if=relu_threshold),
         add_output_neuron=threshold,
     )
 

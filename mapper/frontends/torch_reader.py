@@ -87,7 +87,11 @@ class Reader:
 
     def _refuse(self, node: fx.Node, error: RefusalError, arguments: Any) -> None:
         finding = Finding(
-            self._where(node), error.problem, error.value, error.limit, next_step=error.next_step
+            self._where(node, error.problem),
+            error.problem,
+            error.value,
+            error.limit,
+            next_step=error.next_step,
         )
         if not isinstance(error, MisfitError):
             self.unsupported.append(finding)
@@ -95,10 +99,11 @@ class Reader:
             # Behind something refused the shapes are guesses, and no reason to complain.
             self.misfits.append(finding)
 
-    def _where(self, node: fx.Node) -> str:
+    def _where(self, node: fx.Node, problem: str) -> str:
         if node.op == "call_module":
             module = self._module_at(str(node.target))
-            return f"layer {node.target} ({(known_class(module) or type(module)).__name__})"
+            kind = (known_class(module) or type(module)).__name__
+            return f"layer {node.target}" if problem.startswith(kind) else f"layer {node.target} ({kind})"
         stack = list((node.meta.get("nn_module_stack") or {}).values())
         inside = stack[-1][0] if stack and stack[-1][0] else type(self.trace.root).__name__
         return f"{node.name} in {inside}"
@@ -200,7 +205,9 @@ class Reader:
             neuron, refused = spiking_neuron(module, value.shape, value.dims)
             for error in refused:
                 self._refuse(node, error, ())
-            self._note_state(path, module)
+            state = getattr(module, "v_mem", None)
+            if state is not None and bool((state != 0).any()):
+                self.notes.append("potentials that neurons hold are left out: the network starts from 0")
             return self._neurons(value, neuron)
         if kind in ("ReLU", "NeuromorphicReLU"):
             return self._rectified(value)
@@ -216,11 +223,6 @@ class Reader:
         spikes = hasattr(module, "spike_fn") and isinstance(value, Current)
         error.instead = self._neurons(value, Neuron()) if spikes else None
         raise error
-
-    def _note_state(self, path: str, module: Any) -> None:
-        state = getattr(module, "v_mem", None)
-        if state is not None and bool((state != 0).any()):
-            self.notes.append(f"{path}: its membrane potentials are left out; the network starts from 0")
 
     def _weights(self, path: str, module: Any, value: Value, node: fx.Node) -> Current:
         operation: Convolution | Linear

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mapper.errors import Finding, NetworkError
+from mapper.errors import Finding, MissingNeuronError
 from mapper.network import Network
 from mapper.operations import Neuron
 
@@ -16,7 +16,7 @@ def add_output_neuron(network: Network, threshold: float | None) -> Network:
 
     Raises
     ------
-    NetworkError
+    MissingNeuronError
         A weight layer without neurons that is no output, or none was asked for.
     """
     outputs = {output.source for output in network.outputs}
@@ -35,5 +35,7 @@ def add_output_neuron(network: Network, threshold: float | None) -> Network:
                 )
             )
     if findings:
-        raise NetworkError(*findings)
+        appendable = {name for name in outputs if not network.outgoing[name]}
+        bare = {layer.name for layer in network.layers if layer.neuron is None}
+        raise MissingNeuronError(*findings, only_outputs=bare <= appendable)
     return network.replacing(layers=tuple(layers))

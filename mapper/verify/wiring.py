@@ -42,7 +42,9 @@ def check_input_pooling(case: Case) -> Iterator[Violation]:
     for network in case.networks:
         host = {entry.name for entry in network.inputs if entry.dvs is None}
         for edge in network.edges:
-            if edge.source in host and any(isinstance(s, Pool) and s.size != (1, 1) for s in edge.path):
+            if edge.source in host and any(
+                isinstance(s, Pool) and (s.size, s.stride) != ((1, 1), (1, 1)) for s in edge.path
+            ):
                 yield Violation(
                     Rule.INPUT_POOLING, f"{edge.source} -> {edge.target}", "host events are unpooled"
                 )

@@ -284,15 +284,15 @@ def test_a_stride_that_does_not_matter_becomes_legal() -> None:
     network = weighted(
         chain([conv(3, 6, padding=(0, 0), stride=(6, 6))], (2, 6, 6)), np.random.default_rng(0)
     )
-    limits = [tiny_chip((64, 64, 64)).cores[0].limits]
-    ready = legalize(network, limits)
+    chip = tiny_chip((64, 64, 64))
+    ready = legalize(network, chip)
     assert isinstance(ready.layers[0].operation, Convolution)
     assert ready.layers[0].operation.stride == (1, 1)
     x = np.random.default_rng(1).integers(0, 3, (3, 2, 6, 6))
     assert np.array_equal(
         simulate(network, {"input": x}).outputs["out"], simulate(ready, {"input": x}).outputs["out"]
     )
-    assert legalize(chain([conv(3, stride=(3, 3))]), limits).layers[0].operation.stride == (3, 3)  # type: ignore[union-attr]
+    assert legalize(chain([conv(3, stride=(3, 3))]), chip).layers[0].operation.stride == (3, 3)  # type: ignore[union-attr]
 
 
 @settings(max_examples=25, deadline=None)
