@@ -78,11 +78,11 @@ _REASONS: dict[str, tuple[str, str]] = {
 }
 
 
-def unknown_module(kind: str) -> RefusalError:
-    """Why a module of this class cannot be used."""
+def unknown_module(kind: str, name: str = "") -> RefusalError:
+    """Why a module of this class, or a function of this name that does the same, cannot be used."""
     reason, step = _REASONS.get(kind, ("this program does not know it", ""))
     known = "Use Conv2d, Linear, BatchNorm2d, AvgPool2d, Flatten and IAFSqueeze or ReLU"
-    return RefusalError(f"{kind}: {reason}", step or known)
+    return RefusalError(f"{name or kind}: {reason}", step or known)
 
 
 def _array(tensor: Any, name: str, dimensions: int | None = None) -> Any:

@@ -54,7 +54,7 @@ def from_module(
             # Layers that tell batch and time apart see one dimension more.
             timed = Reader(traced, shape, relu_as_if, (BATCH, TIME))
             timed.run()
-            reader = reader if timed.findings else timed
+            reader = min(reader, timed, key=lambda entry: len(entry.findings))
     if training:
         taken = "batch normalisation by its running statistics, dropout without effect"
         reader.notes.append(f"the module is in training mode and was taken as in eval mode: {taken}")

@@ -284,9 +284,9 @@ def _adaptive(value: Value, output_size: Any) -> Value:
     return _pooled(value, adaptive_pool(output_size, value.shape))
 
 
-def _max(value: Value, *arguments: Any, **keywords: Any) -> Value:
+def _max(value: Value, *arguments: Any, kind: str = "max_pool2d", **keywords: Any) -> Value:
     given = _taken("kernel_size stride padding dilation ceil_mode return_indices", arguments, keywords)
-    error = unknown_module("MaxPool2d")
+    error = unknown_module("MaxPool2d", kind)
     try:
         guess = plain_pool("sum", value.shape, given.get("kernel_size"), given.get("stride"))
         shape = shape_after(value.shape, (guess,) if guess else ())
@@ -342,7 +342,7 @@ def function_step(name: str) -> Step:
     if plain in _FOR_THE_HOST:
         raise RefusalError(f"{plain}: cores only integrate and fire", _FOR_THE_HOST[plain])
     if plain in _ACTIVATIONS:
-        raise unknown_module(_ACTIVATIONS[plain])
+        raise unknown_module(_ACTIVATIONS[plain], plain)
     if plain in _MODULES_FOR_WEIGHTS:
         step = f"Make it a module: {_MODULES_FOR_WEIGHTS[plain]}"
         raise RefusalError(f"{plain}: weights are read from modules only", step)
@@ -361,9 +361,11 @@ MODULE_STEPS: dict[str, Callable[[Any, Value], Any]] = {
     "SumPool2d": lambda m, v: _power_average(v, m.norm_type, m.kernel_size, m.stride, m.ceil_mode),
     "AdaptiveAvgPool2d": lambda m, v: _adaptive(v, m.output_size),
     "MaxPool2d": lambda m, v: _max(
-        v, m.kernel_size, m.stride, padding=m.padding, dilation=m.dilation, ceil_mode=m.ceil_mode
+        v, m.kernel_size, m.stride, padding=m.padding, ceil_mode=m.ceil_mode, kind="MaxPool2d"
     ),
-    "SpikingMaxPooling2dLayer": lambda m, v: _max(v, m.pool_size, m.strides, padding=m.pad),
+    "SpikingMaxPooling2dLayer": lambda m, v: _max(
+        v, m.pool_size, m.strides, padding=m.pad, kind="SpikingMaxPooling2dLayer"
+    ),
     "Flatten": lambda m, v: merged(v, m.start_dim, m.end_dim),
     "FlattenTime": lambda m, v: merged(v, 0, 1),
     "Unflatten": lambda m, v: _unflatten(v, m.dim, m.unflattened_size),

@@ -160,7 +160,7 @@ def _input_sizes(search: Search) -> Iterator[Repair]:
         best = largest(1, max(height, width) - 1, works)
         if best is not None:
             size = _smaller(height, width, best)
-            aside = _rounding(search, search.suspects)
+            aside = _rounding(search, search.named)
             yield _repair(
                 search,
                 "input_size",
@@ -209,7 +209,7 @@ def combined_repairs(search: Search, kind: str) -> Iterator[Repair]:
         yield from _legal_values(search)
         return
     everything = tuple(layer.name for layer in search.network.layers)
-    layers = _hidden(search, everything if kind == "width" else search.suspects)
+    layers = _hidden(search, everything if kind == "width" else search.named)
     if not layers or (kind == "several" and len(layers) < 2):
         return
     best = largest(1, _WIDTH_STEPS - 1, lambda steps: search.fits_with(*_scaled(search, layers, steps)))

@@ -122,14 +122,22 @@ class Search:
         self.network = shapes_only(self.network)
 
     @property
-    def suspects(self) -> tuple[str, ...]:
+    def named(self) -> tuple[str, ...]:
         """Layers that the report names, in canonical order."""
         conflict = self.report.conflict.requirements if self.report.conflict else ()
-        named = {layer for entry in self.report.unmet for layer in entry.layers}
-        named |= {layer for entry in self.report.certificate for layer in entry.layers}
-        named |= {layer for entry in conflict for layer in entry.layers}
-        order = [self.problem.demands[index].layer for index in self.problem.by_name]
-        return tuple(name for name in order if name in named)[:_SUSPECTS_MAX]
+        names = {layer for entry in self.report.unmet for layer in entry.layers}
+        names |= {layer for entry in self.report.certificate for layer in entry.layers}
+        names |= {layer for entry in conflict for layer in entry.layers}
+        order = (self.problem.demands[index].layer for index in self.problem.by_name)
+        return tuple(name for name in order if name in names)[:_SUSPECTS_MAX]
+
+    @property
+    def suspects(self) -> tuple[str, ...]:
+        """Layers that the report names, then those that feed them."""
+        named = self.named
+        feeding = (edge.source for name in named for edge in self.network.incoming[name])
+        layers = dict.fromkeys((*named, *(name for name in feeding if name in self.network.by_name)))
+        return tuple(layers)[:_SUSPECTS_MAX]
 
     @property
     def too_many_layers(self) -> bool:
