@@ -136,7 +136,7 @@ def _print_repairs(console: Console, report: FeasibilityReport) -> None:
         console.print(f" {number}. {escape(repair.sentence)}", highlight=False)
         if repair.overrides:
             options = " ".join(f'--set "{override}"' for override in repair.overrides)
-            console.print(f"    {escape(options)}", highlight=False)
+            console.print(f"    {escape(options)}", highlight=False, soft_wrap=True)
     if not report.repairs and report.repairs_missing:
         kinds = ", ".join(kind.replace("_", " ") for kind in report.repairs_missing)
         console.print(f"no single repair of these kinds exists: {kinds}", highlight=False)
