@@ -88,7 +88,7 @@ def unknown_module(kind: str, name: str = "") -> RefusalError:
 def _array(tensor: Any, name: str, dimensions: int | None = None) -> Any:
     """A float32 copy of a tensor."""
     if not isinstance(tensor, torch.Tensor):
-        raise RefusalError(f"its {name} is no tensor", value=type(tensor).__name__)
+        raise RefusalError(f"its {name} is no tensor", f"Check {name}", type(tensor).__name__)
     if tensor.is_complex():
         raise RefusalError(f"its {name} is complex", "Use real weights", tensor.dtype)
     if tensor.is_meta:
@@ -114,7 +114,7 @@ def pair_of(value: Any, name: str) -> Pair:
         numbers *= 2
     whole = all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n < _POOL_SIZE_MAX for n in numbers)
     if len(numbers) != 2 or not whole:
-        raise RefusalError(f"{name} must be one or two whole numbers", value=value, limit=">= 0")
+        raise RefusalError(f"{name} must be one or two whole numbers", f"Check {name}", value, ">= 0")
     return numbers
 
 
@@ -151,6 +151,8 @@ def _padding(value: Any, kernel: Pair, stride: Pair, dilation: Pair) -> Pair:
         return pair_of(value, "padding")
     if value == "valid":
         return 0, 0
+    if value != "same":
+        raise RefusalError('padding must be numbers, "same" or "valid"', "Give it in numbers", value)
     if stride != (1, 1):
         raise RefusalError('padding "same" is defined for stride 1 only', "Give it in numbers", stride)
     spans = tuple((k - 1) * d for k, d in zip(kernel, dilation, strict=True))
@@ -212,7 +214,8 @@ def plain_pool(
         problem = "pools with padding, and a core's pools have none"
         raise RefusalError(problem, "Use padding=0", pair_of(padding, "padding"), 0)
     if min(*size, *step) < 1:
-        raise RefusalError("size and stride of a pool must be positive", value=(size, step), limit=">= 1")
+        problem = "size and stride of a pool must be positive"
+        raise RefusalError(problem, "Check kernel_size and stride", (size, step), ">= 1")
     rest = tuple((n - k) % s for n, k, s in zip(shape[1:], size, step, strict=True))
     if ceil_mode and any(rest):
         problem = (
@@ -220,7 +223,7 @@ def plain_pool(
         )
         raise RefusalError(problem, "Use ceil_mode=False, or a map that is a multiple of the pool", size)
     if divisor is not None and not (isinstance(divisor, int | float) and divisor != 0):
-        raise RefusalError("divisor_override must be a number other than 0", value=divisor)
+        raise RefusalError("divides by no number, or by 0", "Check divisor_override", divisor)
     if size == step == (1, 1) and divisor in (None, 1):
         return None
     return Pool(kind, size, step, None if divisor is None else float(divisor))
@@ -236,7 +239,7 @@ def adaptive_pool(output_size: Any, shape: Shape) -> Pool | None:
     """
     given = tuple(output_size) if isinstance(output_size, tuple | list) else (output_size, output_size)
     if len(given) != 2:
-        raise RefusalError("output_size must be one or two numbers", value=output_size)
+        raise RefusalError("output_size must be one or two numbers", "Check output_size", output_size)
     height, width = pair_of(
         tuple(n if wanted is None else wanted for wanted, n in zip(given, shape[1:], strict=True)),
         "output_size",
@@ -307,7 +310,7 @@ def _numbers(value: Any, name: str) -> Any:
 def _threshold(value: Any, shape: Shape, dims: tuple[int, ...]) -> Any:
     array = _numbers(value, "spike_threshold")
     if array.size == 0 or not np.all(array > 0):
-        raise RefusalError("spike_threshold must be positive", value=_plain(value), limit="> 0")
+        raise RefusalError("spike_threshold must be positive", "Use a number above 0", _plain(value), "> 0")
     if np.all(array == array.ravel()[0]):
         return float(array.ravel()[0])
     # Broadcasting aligns at the end: (features, 1, 1) before a map, (features,) before a flat current.

@@ -48,6 +48,8 @@ def from_module(
     training = any(_differs_in_training(entry) for entry in root.modules())
     with unchanged(root):
         traced = trace(root)
+    # Anew, since forward may have left traces of its own in the fields that are read now.
+    with unchanged(root):
         reader = Reader(traced, shape, relu_as_if)
         reader.run()
         if reader.findings:

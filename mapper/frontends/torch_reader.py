@@ -32,6 +32,7 @@ from mapper.frontends.torch_values import (
     Value,
     flattened,
     followed,
+    one_axis,
 )
 from mapper.network import Edge, Input, Layer, Output
 from mapper.operations import Convolution, Flatten, Linear, Neuron, Shape
@@ -199,6 +200,8 @@ class Reader:
             value = replace(value, sure=False)
             raise RefusalError(problem, step, instead=self._neurons(value, Neuron()) if spiking else value)
         self.called.add(path)
+        if kind in ("Conv2d", "BatchNorm2d", "IAFSqueeze") and value.sure:
+            one_axis(value)
         if kind in ("Conv2d", "Linear"):
             return self._weights(path, module, value, node)
         if spiking:

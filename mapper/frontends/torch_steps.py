@@ -23,6 +23,7 @@ from mapper.frontends.torch_values import (
     full_shape,
     merged,
     reshaped,
+    timed,
 )
 from mapper.operations import Pool, Scale, shape_after
 
@@ -130,9 +131,8 @@ def _unflatten(value: Value, dim: int, sizes: Any, *more: Any) -> Value:
     wanted, shape = _numbers((sizes, *more) if more else (sizes,)), full_shape(value)
     dim = dim + len(shape) if dim < 0 else dim
     if dim == 0:
-        # Batch and time out of one axis: how long each is has no say in what the layers compute.
-        fits = math.prod(wanted) == shape[0]
-        return replace(value, leads=(*wanted, *value.leads[1:])) if fits else value
+        fits = math.prod(wanted) == math.prod(value.leads)
+        return replace(value, leads=wanted) if fits else timed(value)
     return reshaped(value, (*shape[:dim], *wanted, *shape[dim + 1 :]))
 
 
@@ -190,7 +190,9 @@ def _scale(value: Any, factor: Any) -> Value:
     if not isinstance(value, Signal | Current) or not isinstance(factor, int | float):
         raise RefusalError("multiplies two signals", "Only one number can be folded into weights")
     if not math.isfinite(factor) or factor == 0:
-        raise RefusalError("multiplies by a number that cannot be folded into weights", "", factor)
+        raise RefusalError(
+            "multiplies by a number that cannot be folded", "Use a number other than 0", factor
+        )
     if factor == 1:
         return value
     step = Scale(float(factor))
@@ -205,7 +207,7 @@ def _divide(value: Any, divisor: Any, rounding_mode: Any = None) -> Value:
             "divides by something else than a number, or rounds", "Only one number can be folded"
         )
     if divisor == 0:
-        raise RefusalError("divides by zero", "", divisor)
+        raise RefusalError("divides by zero", "Use a number other than 0", divisor)
     return _scale(value, 1 / divisor)
 
 
@@ -369,5 +371,5 @@ MODULE_STEPS: dict[str, Callable[[Any, Value], Any]] = {
     "Flatten": lambda m, v: merged(v, m.start_dim, m.end_dim),
     "FlattenTime": lambda m, v: merged(v, 0, 1),
     "Unflatten": lambda m, v: _unflatten(v, m.dim, m.unflattened_size),
-    "UnflattenTime": lambda m, v: v,
+    "UnflattenTime": lambda m, v: timed(v),
 }

@@ -27,7 +27,9 @@ __all__ = [
     "followed",
     "full_shape",
     "merged",
+    "one_axis",
     "reshaped",
+    "timed",
 ]
 
 # Primes that no layer has for a size: a view that keeps the batch can be told from one that does not.
@@ -174,6 +176,26 @@ def merged(value: Value, start: int, end: int) -> Value:
     return replace(value, leads=wanted[:leads], dims=wanted[leads:])
 
 
+def one_axis(value: Value) -> None:
+    """Check that batch and time are one axis, as layers on maps want them.
+
+    Raises
+    ------
+    MisfitError
+        They are two.
+    """
+    if len(value.leads) != 1:
+        raise MisfitError(
+            "reads batch and time as two dimensions", "Put FlattenTime or flatten(0, 1) before it"
+        )
+
+
+def timed(value: Value) -> Value:
+    """Batch and time out of one axis: how long each is has no say in what the layers compute."""
+    total = prod(value.leads)
+    return replace(value, leads=(BATCH, TIME) if total == BATCH * TIME else (1, total))
+
+
 def flattened(signal: Signal) -> Signal:
     """The signal with a flattening on its paths, so that offsets count single values."""
     if signal.shape[1:] == (1, 1):
@@ -196,6 +218,7 @@ def followed(signal: Signal, step: PathOperation) -> Signal:
         return replace(signal, parts=parts)
     if signal.dims != tuple(signal.shape):
         raise MisfitError("pools a flattened signal", "Pool first, flatten then", signal.dims)
+    one_axis(signal)
     try:
         shape = shape_after(signal.shape, (step,))
     except ValueError as error:

@@ -1,0 +1,332 @@
+"""torch modules: what is refused, by name and with a way out, all of it at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import nn
+
+from mapper.errors import MapperError, NetworkError, OptionsError, ShapeError, UnsupportedLayerError
+from mapper.frontends import TorchOptions, load_network
+from tests.frontends import sinabs_stand_in as sinabs
+from tests.frontends.sinabs_stand_in import IAFSqueeze
+from tests.frontends.test_torch import SHAPE, Made, behind, conv, read
+
+SUM = "Chips add spikes, not currents: put neurons before the sum"
+HOST = "Leave it to the host"
+UNKNOWN = "this program does not know it"
+
+
+def refused(module: nn.Module, shape: Any = SHAPE, relu: float | None = 1.0) -> str:
+    with pytest.raises(UnsupportedLayerError) as caught:
+        read(module, shape, relu)
+    assert all(finding.where and finding.next_step for finding in caught.value.findings), caught.value
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("layer", "text", "step"),
+    [
+        (nn.MaxPool2d(2), "MaxPool2d: max pooling", "AvgPool2d"),
+        (nn.AdaptiveMaxPool2d(2), "AdaptiveMaxPool2d: max pooling", "AvgPool2d"),
+        (sinabs.SpikingMaxPooling2dLayer(pool_size=2, strides=2, pad=None), "SpikingMaxPooling2dLayer: max", "SumPool2d"),
+        (nn.AvgPool2d(2, padding=1), "pools with padding", "padding=0"),
+        (nn.AvgPool2d(4, ceil_mode=True), "ceil_mode on a map of 6x6", "ceil_mode=False"),
+        (nn.LPPool2d(2, 2), "power average", "norm_type=1"),
+        (nn.AdaptiveAvgPool2d(4), "does not divide evenly", "AvgPool2d"),
+        (nn.BatchNorm2d(4), "batch normalisation of spikes", "between weights and neurons"),
+        (IAFSqueeze(), "neurons without weights", "Put a Conv2d or Linear before"),
+        (nn.ReLU(), "neurons without weights", "Put a Conv2d or Linear before"),
+        (nn.Softmax(1), "Softmax: cores only integrate and fire", HOST),
+        (nn.LogSoftmax(1), "LogSoftmax", HOST),
+        (nn.Sigmoid(), "Sigmoid", HOST),
+        (nn.LeakyReLU(), "LeakyReLU", "--relu-as-if"),
+        (nn.Conv1d(4, 4, 1), "Conv1d: cores convolve in two dimensions", "nn.Conv2d"),
+        (nn.Conv3d(4, 4, 1), "Conv3d", "nn.Conv2d"),
+        (nn.ConvTranspose2d(4, 4, 1), "ConvTranspose2d", "nn.Conv2d"),
+        (nn.LayerNorm(6), f"LayerNorm: {UNKNOWN}", "BatchNorm2d"),
+        (nn.GroupNorm(2, 4), f"GroupNorm: {UNKNOWN}", "BatchNorm2d"),
+        (nn.InstanceNorm2d(4), f"InstanceNorm2d: {UNKNOWN}", "BatchNorm2d"),
+        (nn.Embedding(4, 4), f"Embedding: {UNKNOWN}", "Conv2d"),
+        (nn.LSTM(6, 6), "LSTM: recurrent", "feed-forward"),
+        (nn.ZeroPad2d(1), "ZeroPad2d", "into the convolution"),
+        (sinabs.ChannelShift(), f"ChannelShift: {UNKNOWN}", "Conv2d"),
+        (sinabs.DVSLayer(), "sensor stage comes first", "only reader"),
+        (nn.Flatten(0, -1), "flattens the batch", "torch.flatten(x, 1)"),
+    ],
+)  # fmt: skip
+def test_layers_on_spikes_that_no_core_has(layer: nn.Module, text: str, step: str) -> None:
+    module = nn.Sequential(
+        conv(), IAFSqueeze(), layer, nn.Flatten(), nn.LazyLinear(2) if False else nn.Identity()
+    )
+    message = refused(module)
+    assert "layer 2" in message
+    assert text in message
+    assert step in message
+
+
+@pytest.mark.parametrize(
+    ("layer", "text", "step"),
+    [
+        (nn.ReLU(), "chips have spiking neurons only", "--relu-as-if"),
+        (sinabs.NeuromorphicReLU(), "chips have spiking neurons only", "--relu-as-if"),
+        (sinabs.LIF(), "LIF: its neurons leak", "IAFSqueeze"),
+        (sinabs.LIFSqueeze(), "LIFSqueeze: its neurons leak", "IAFSqueeze"),
+        (sinabs.ALIF(), "ALIF: its neurons leak", "IAFSqueeze"),
+        (sinabs.ExpLeak(), "ExpLeak: its neurons leak", "IAFSqueeze"),
+        (sinabs.IAFRecurrent(), "IAFRecurrent: recurrent layers", "feed-forward"),
+        (IAFSqueeze(tau_syn=3.0), "tau_syn: its synapses filter", "tau_syn=None"),
+        (IAFSqueeze(spike_fn=sinabs.MaxSpike()), "spike function MaxSpike", "MultiSpike or SingleSpike"),
+        (IAFSqueeze(spike_fn=None), "spike function NoneType", "MultiSpike or SingleSpike"),
+        (IAFSqueeze(reset_fn=sinabs.MembraneSubtract(0.5)), "subtract_value", "MembraneSubtract()"),
+        (IAFSqueeze(reset_fn=sinabs.MembraneReset(0.5)), "reset_value", "MembraneReset()"),
+        (IAFSqueeze(reset_fn=sinabs.Exponential()), "reset function Exponential", "MembraneSubtract or"),
+        (IAFSqueeze(torch.rand(4, 6, 6) + 1), "spike_threshold differs", "one a feature"),
+        (IAFSqueeze(torch.rand(6) + 1), "spike_threshold differs", "one a feature"),
+        (IAFSqueeze(0.0), "spike_threshold must be positive", "Use a number above 0"),
+        (IAFSqueeze(min_v_mem=torch.rand(4, 1, 1)), "min_v_mem differs", "Use one number"),
+        (nn.AvgPool2d(2), "pools the currents of layer 0", "pool behind the neurons"),
+        (sinabs.SumPool2d(2), "pools the currents of layer 0", "pool behind the neurons"),
+        (
+            nn.BatchNorm2d(4, track_running_stats=False),
+            "statistics of each batch",
+            "track_running_stats=True",
+        ),
+        (conv(4), "reads the currents of layer 0", "Put neurons behind layer 0"),
+    ],
+)
+def test_layers_on_currents_that_no_core_has(layer: nn.Module, text: str, step: str) -> None:
+    message = refused(nn.Sequential(conv(), layer), relu=None)
+    assert "layer 1" in message
+    assert text in message
+    assert step in message
+
+
+@pytest.mark.parametrize(
+    ("layer", "text", "step"),
+    [
+        (conv(padding=1, padding_mode="circular"), "circular", "padding_mode='zeros'"),
+        (conv(kernel=4, padding="same"), "one-sided", "odd kernel"),
+        (nn.Conv2d(2, 4, 3, device="meta"), "no values", "Load the weights"),
+        (nn.Conv2d(2, 4, 3, dtype=torch.complex64), "complex", "real weights"),
+    ],
+)
+def test_weights_that_no_core_has(layer: nn.Module, text: str, step: str) -> None:
+    message = refused(nn.Sequential(layer, IAFSqueeze()))
+    assert "layer 0 (Conv2d)" in message
+    assert text in message
+    assert step in message
+
+
+@pytest.mark.parametrize(
+    ("step", "text", "way"),
+    [
+        (lambda x: F.max_pool2d(x, 2), "max_pool2d in Made: max_pool2d: max pooling", "AvgPool2d"),
+        (lambda x: torch.max_pool2d(x, 2, 2), "max_pool2d", "AvgPool2d"),
+        (lambda x: F.softmax(x, 1), "softmax", HOST),
+        (lambda x: x.log_softmax(1), "log_softmax", HOST),
+        (torch.sigmoid, "sigmoid", HOST),
+        (lambda x: x.argmax(1), "argmax", HOST),
+        (lambda x: x.sum(0), "sum", HOST),
+        (lambda x: x.mean((2, 3)), "mean", "AdaptiveAvgPool2d(1)"),
+        (lambda x: x.max(1)[0], "max", HOST),
+        (F.relu, "neurons without weights", "before them"),
+        (F.leaky_relu, "leaky_relu", "--relu-as-if"),
+        (lambda x: F.conv2d(x, torch.ones(4, 4, 1, 1)), "conv2d: weights are read from modules", "nn.Conv2d"),
+        (lambda x: x @ torch.ones(6, 6), "matmul", "nn.Linear"),
+        (lambda x: x + 1, "adds a constant", "bias"),
+        (lambda x: x + torch.ones(4, 1, 1), "add with the tensor constant 0", "weights and biases"),
+        (lambda x: x * x, "multiplies two signals", "one number"),
+        (lambda x: x * 0, "cannot be folded", "Use a number other than 0"),
+        (lambda x: x / 0, "divides by zero", "Use a number other than 0"),
+        (lambda x: torch.add(x, x, alpha=2), "adds with a factor", "Scale before"),
+        (lambda x: x - x, "subtracts", "sign into the weights"),
+        (lambda x: -x, "subtracts", "sign into the weights"),
+        (lambda x: x[:, :2], "takes a part", "layer of its own"),
+        (lambda x: torch.cat([x, x], 2), "another dimension than the features", "dimension 1"),
+        (torch.special.erf, f"special_erf: {UNKNOWN}", "Use modules"),
+        (lambda x: x.frobnicate(3), f"frobnicate: {UNKNOWN}", "Use modules"),
+        (lambda x: x.T, f"attribute T: {UNKNOWN}", "Leave it out"),
+        (lambda x: torch.flatten(x), "flattens the batch", "torch.flatten(x, 1)"),
+        (lambda x: x.view(x.shape[0] / 2, -1), "a shape that is not known", "whole numbers"),
+        (lambda x: F.avg_pool2d(x, 0), "must be positive", "kernel_size"),
+        (lambda x: x.view(), "reshape", "batch"),
+        (lambda x: x.size(9), "cannot be read: IndexError", "Check its arguments"),
+        (lambda x: x.flatten(1, 2, 3, 4), "cannot be read: TypeError", "Check its arguments"),
+    ],
+)
+def test_functions_that_no_core_has(step: Any, text: str, way: str) -> None:
+    with pytest.raises(NetworkError) as caught:
+        behind(step, last=nn.Identity())
+    message = str(caught.value)
+    assert "Made" in message or "last" in message
+    assert text in message
+    assert way in message
+
+
+def test_structures_that_no_core_has() -> None:
+    a, b = conv(), conv()
+    message = refused(Made(lambda self, x: torch.relu(self.a(x) + self.b(x)), a=a, b=b))
+    assert "adds the currents of layer a" in message
+    assert SUM in message
+    message = refused(Made(lambda self, x: torch.relu(torch.cat([self.a(x), self.b(x)], 1)), a=a, b=b))
+    assert "concatenates the currents of layer a" in message
+    message = refused(Made(lambda self, x: self.a(x) + torch.relu(self.b(x)), a=a, b=b))
+    assert SUM in message
+    message = refused(Made(lambda self, x: torch.relu(self.a(x)) + self.s(self.a(x)), a=a, s=IAFSqueeze()))
+    assert "layer a (Conv2d): is called twice" in message
+    assert "a module of its own" in message
+    message = refused(Made(lambda self, x: self.s(self.b(self.s(self.a(x)))), a=a, b=conv(4), s=IAFSqueeze()))
+    assert "layer s (IAFSqueeze): is called twice" in message
+
+    def twice(self: Any, x: Any) -> Any:
+        current = self.a(x)
+        return torch.relu(current) + self.s(current)
+
+    assert "currents of layer a are used twice" in refused(Made(twice, a=a, s=IAFSqueeze()))
+
+    def in_place(self: Any, x: Any) -> Any:
+        current = self.a(x)
+        current.relu_()
+        return current
+
+    assert "holds the currents of layer a" in refused(Made(in_place, a=a))
+    assert "holds the input x itself" in refused(
+        Made(lambda self, x: (self.s(self.a(x)), x), a=a, s=IAFSqueeze())
+    )
+    assert "does not come from the input" in refused(Made(lambda self, x: (self.a(x), torch.ones(3)), a=a))
+
+
+def test_everything_is_told_at_once() -> None:
+    module = nn.Sequential(
+        conv(padding="same", kernel=2), nn.ReLU(), nn.MaxPool2d(2), conv(), sinabs.LIF(tau_syn=1.0),
+        nn.LayerNorm(2), nn.Flatten(), nn.Linear(7, 2), nn.Softmax(1),
+    )  # fmt: skip
+    with pytest.raises(UnsupportedLayerError) as caught:
+        read(module, relu=None)
+    places = [finding.where.split()[1] for finding in caught.value.findings]
+    assert places == ["0", "1", "2", "4", "5", "8"]
+    assert "6 problems" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("module", "text"),
+    [
+        (nn.Sequential(conv(3), IAFSqueeze()), r"layer 0 .* read 3 features \(the input shape is 2x8x8\) \(got 2x8x8"),
+        (nn.Sequential(conv(), IAFSqueeze(), conv(5), IAFSqueeze()), "layer 2 .*read 5 features"),
+        (nn.Sequential(conv(), IAFSqueeze(), nn.Flatten(), nn.Linear(7, 2)), "layer 3 .*read 7 values"),
+        (nn.Sequential(conv(), IAFSqueeze(), nn.Linear(6, 2)), "Flatten before it"),
+        (nn.Sequential(nn.Flatten(), conv()), "layer 1 .*read 2 features"),
+        (nn.Sequential(conv(kernel=9), IAFSqueeze()), "leaves nothing of a map of 8x8"),
+        (nn.Sequential(conv(), IAFSqueeze(), nn.AvgPool2d(7)), "leaves nothing of a map of 6x6"),
+        (nn.Sequential(conv(), nn.BatchNorm2d(5), IAFSqueeze()), "5 features does not fit"),
+        (nn.Sequential(conv(), nn.BatchNorm1d(4), IAFSqueeze()), "does not fit"),
+        (nn.Sequential(nn.Flatten(), nn.AvgPool2d(2), conv()), "pools a flattened signal"),
+        (Made(lambda self, x: self.a(x.view(1, -1)), a=nn.Linear(128, 2)), r"Keep the batch: x.flatten\(1\)"),
+        (Made(lambda self, x: self.a(x.view(-1, 64)), a=nn.Linear(64, 2)), r"batch, then 128 values"),
+        (Made(lambda self, x: self.s(self.a(x)) + self.t(self.b(x)), a=conv(), b=conv(2, 3), s=IAFSqueeze(), t=IAFSqueeze()), "different shapes"),
+        (Made(lambda self, x: torch.cat([self.s(self.a(x)), self.t(self.b(x))], 1), a=conv(), b=conv(kernel=1), s=IAFSqueeze(), t=IAFSqueeze()), "different size"),
+    ],
+)  # fmt: skip
+def test_shapes_that_do_not_follow(module: nn.Module, text: str) -> None:
+    with pytest.raises(ShapeError, match=text):
+        read(module)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(2, 8), (2, 8, 8, 8), (0, 8, 8), (2, -8, 8), (2, 8, 1 << 30), "ab", (2.5, 8, 8), 7, (2, None, 8)],
+)
+def test_impossible_input_shapes(shape: Any) -> None:
+    with pytest.raises(NetworkError, match="--input-shape"):
+        read(nn.Sequential(conv(), IAFSqueeze()), shape)
+
+
+def test_sensor_stages_that_do_not_follow() -> None:
+    def message(layer: nn.Module, shape: Any = None) -> str:
+        with pytest.raises(NetworkError) as caught:
+            read(nn.Sequential(layer, conv(), IAFSqueeze()), shape)
+        return str(caught.value)
+
+    assert "states another input shape" in message(sinabs.dvs((16, 16)), (2, 8, 8))
+    assert "crop does not lie" in message(sinabs.dvs((16, 16), (2, 2), ((0, 16), (0, 16))))
+    assert "not square" in message(sinabs.dvs((16, 16), (2, 4), swap_xy=True))
+    assert "cannot be read: AttributeError" in message(sinabs.DVSLayer(input_shape=SHAPE))
+    both = Made(lambda self, x: (self.a(self.d(x)), self.b(x)), a=conv(), b=conv(), d=sinabs.dvs((8, 8)))
+    assert "only reader" in refused(both, None)
+
+
+class _Branching(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Made(lambda self, x: x if x.sum() > 0 else -x)
+
+    def forward(self, x: Any) -> Any:
+        return self.inner(x)
+
+
+class _Raising(nn.Module):
+    def forward(self, x: Any) -> Any:
+        raise RuntimeError("not today")
+
+
+class _Growing(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return nn.Conv2d(2, 2, 1)(x)
+
+
+class _Starred(nn.Module):
+    def forward(self, *values: Any) -> Any:
+        return values[0]
+
+
+class _Odd(nn.Module):
+    forward: Any = 3
+
+
+MALFORMED: list[Any] = [
+    _Branching(), _Raising(), _Growing(), _Starred(), _Odd(), nn.Module(), nn.Sequential(), nn.ModuleList([conv()]),
+    nn.Identity(), sinabs.Network(None), sinabs.Network(nn.Sequential(), (1, 2)), sinabs.DynapcnnNetwork(), nn.LSTM(8, 8),
+    nn.Sequential(conv(groups=2), sinabs.Merge()), Made(lambda self, x: None), Made(lambda self, x: 3),
+    Made(lambda self, x: self.a(3), a=conv()), Made(lambda self, x: self.a(self.p), a=conv()),
+    Made(lambda self, x: self.a(), a=conv()), Made(lambda self, x: [x] * 2), Made(lambda self, x: torch.cat([])),
+    Made(lambda self, x: self.a(x=x, y=2), a=IAFSqueeze()), Made(lambda self, x: torch.cat([x, torch.ones(1)], 1)),
+    Made(lambda self, x: self.m(x, x, x), m=sinabs.Merge()), torch.jit.trace, 3, None, [conv()], nn.Conv2d,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("module", MALFORMED, ids=lambda module: type(module).__name__)
+def test_malformed_modules_end_in_one_error(module: Any) -> None:
+    with pytest.raises(MapperError) as caught:
+        load_network(module, SHAPE, torch=TorchOptions(1.0))
+    assert isinstance(caught.value, NetworkError)
+    assert str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "field", ["weight", "stride", "padding", "padding_mode", "groups", "dilation", "bias"]
+)
+@pytest.mark.parametrize("value", ["x", -1, (1, 2, 3), 2.5, torch.ones(2)])
+def test_broken_fields_end_in_one_error(field: str, value: Any) -> None:
+    layer = conv()
+    if field in ("weight", "bias"):
+        del layer._parameters[field]
+    vars(layer)[field] = value
+    with pytest.raises(NetworkError, match="0"):
+        read(nn.Sequential(layer, IAFSqueeze()))
+
+
+def test_a_trace_that_fails_names_the_place_and_the_way_out() -> None:
+    with pytest.raises(
+        NetworkError, match=r"_Branching, layer inner: .*control flow.*export the network to NIR"
+    ):
+        read(_Branching())
+
+
+@pytest.mark.parametrize("threshold", [0.0, -1.0, float("nan"), float("inf"), "one"])
+def test_thresholds_of_rectifiers(threshold: Any) -> None:
+    with pytest.raises(OptionsError, match="positive"):
+        TorchOptions(threshold)
