@@ -18,6 +18,7 @@ __all__ = [
     "AssumedFact",
     "ChipSpec",
     "CoreClass",
+    "CoreExtra",
     "CoreGroup",
     "CoreSpec",
     "EmissionSpec",
@@ -36,6 +37,8 @@ Count = Annotated[int, Field(strict=True, ge=0, le=2**40)]
 Positive = Annotated[int, Field(strict=True, ge=1, le=2**40)]
 Flag = Annotated[bool, Field(strict=True)]
 Sizes = Annotated[tuple[Positive, ...], Field(min_length=1)]
+
+CoreExtra = Literal["kill_bits", "decimator", "congestion_balancer", "internal_slow_clock"]
 
 KERNEL_WORD_BITS, NEURON_WORD_BITS, BIAS_WORD_BITS = 8, 16, 16
 
@@ -137,6 +140,9 @@ class EmissionSpec(_Spec):
     configuration_class: str
     device_types: tuple[str, ...]
     destination_id_max: Count
+    core_extras: tuple[CoreExtra, ...] = Field(
+        default=(), description="attributes of a core that only some chips of the family have"
+    )
 
 
 class Erratum(_Spec):

@@ -1,0 +1,182 @@
+"""The stages around the cores: sensor, noise filter, readout, and the one slow clock they share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from mapper.emit.config import DvsDestination, DvsFilter, DvsLayer, Readout, Vector
+from mapper.emit.options import EmitOptions
+from mapper.errors import Finding
+from mapper.result import Result
+from mapper.solution import DVS, READOUT
+
+__all__ = ["dvs_filter", "dvs_layer", "option_findings", "readout", "slow_clock_hz"]
+
+# Speck Dev Kit Datasheet V1.0, 3.2.4: the slow clock runs from 10 Hz to 10 kHz.
+_SLOW_CLOCK_MIN_HZ, _SLOW_CLOCK_MAX_HZ = 10.0, 10_000.0
+# The readout's addressing mode 3: 1x1x16.
+_READOUT_MODE = 3
+
+
+def dvs_layer(result: Result, wishes: EmitOptions) -> DvsLayer | None:
+    """The sensor stage; switched off explicitly where no network reads it."""
+    stage, solution = result.chip.input, result.require()
+    if stage is None:
+        return None
+    entries = [DvsDestination()] * stage.fan_out
+    for route in solution.routes:
+        if route.source == DVS:
+            entries[route.slot] = DvsDestination(layer=int(route.target), enable=True)
+    setting = solution.dvs_stage
+    if setting is None:
+        return DvsLayer(
+            destinations=tuple(entries),
+            pass_sensor_events=bool(wishes.sensor),
+            pooling=Vector(x=1, y=1),
+            origin=Vector(x=0, y=0),
+            cut=Vector(x=stage.width - 1, y=stage.height - 1),
+            mirror=Vector(x=0, y=0),
+            monitor_enable=wishes.monitor_sensor,
+        )
+    (oy, ox), (cy, cx), (py, px) = setting.origin, setting.cut, setting.pooling
+    return DvsLayer(
+        destinations=tuple(entries),
+        pass_sensor_events=wishes.sensor is not False,
+        merge=setting.merge,
+        on_channel=setting.gates[0],
+        off_channel=setting.gates[1],
+        pooling=Vector(x=px, y=py),
+        origin=Vector(x=ox, y=oy),
+        cut=Vector(x=cx, y=cy),
+        mirror=Vector(x=int(setting.mirror[1]), y=int(setting.mirror[0])),
+        mirror_diagonal=setting.swap,
+        monitor_enable=wishes.monitor_sensor,
+    )
+
+
+def dvs_filter(result: Result, wishes: EmitOptions) -> DvsFilter | None:
+    """The noise filter, off unless asked for."""
+    if result.chip.input is None:
+        return None
+    clock = _internal_clock(result)
+    wanted = wishes.noise_filter
+    if wanted is None:
+        return DvsFilter(internal_slow_clk=clock)
+    low_pass = wanted.mode == "low-pass"
+    height, width = (0, 0) if low_pass else wanted.size
+    return DvsFilter(
+        enable=True,
+        filter_size=Vector(x=width, y=height),
+        threshold=wanted.threshold,
+        hot_pixel_filter_enable=wanted.mode == "noise-and-hot-pixels",
+        low_pass_mode_enable=low_pass,
+        internal_slow_clk=clock,
+    )
+
+
+def readout(result: Result, wishes: EmitOptions) -> Readout | None:
+    """The readout stage, off unless a layer feeds it."""
+    if result.chip.readout is None:
+        return None
+    if not any(route.target == READOUT for route in result.require().routes):
+        return Readout(internal_slow_clk=_internal_clock(result))
+    return Readout(
+        enable=True,
+        readout_configuration_sel=_READOUT_MODE,
+        threshold=wishes.readout_threshold,
+        low_pass_filter_disable=wishes.readout_window_ticks == 1,
+        low_pass_filter32_not16=wishes.readout_window_ticks == max(result.chip.readout.windows_ticks),
+        monitor_enable=result.options.readout_monitor,
+        internal_slow_clk=_internal_clock(result),
+    )
+
+
+def _internal_clock(result: Result) -> bool | None:
+    emission = result.chip.emission
+    return False if emission and "internal_slow_clock" in emission.core_extras else None
+
+
+def _clock_wishes(result: Result, wishes: EmitOptions) -> dict[str, float]:
+    """Rates of the slow clock by who asks for them."""
+    found = {}
+    if wishes.dt_us is not None and wishes.dt_us > 0 and _has_biases(result):
+        found["biases, once per time step"] = 1e6 / wishes.dt_us
+    if wishes.noise_filter is not None and wishes.noise_filter.rate_hz is not None:
+        found["noise filter"] = wishes.noise_filter.rate_hz
+    if wishes.readout_rate_hz is not None:
+        found["readout"] = wishes.readout_rate_hz
+    return found
+
+
+def _has_biases(result: Result) -> bool:
+    biases: list[Any] = [layer.operation.bias for net in result.networks for layer in net.layers]
+    return any(bias is not None and np.any(bias) for bias in biases)
+
+
+def slow_clock_hz(result: Result, wishes: EmitOptions) -> float | None:
+    """The rate that biases, filter or readout ask for; None where nothing does."""
+    return next(iter(_clock_wishes(result, wishes).values()), None)
+
+
+def option_findings(result: Result, wishes: EmitOptions) -> Iterator[Finding]:
+    """Everything the chip cannot do, or that contradicts itself."""
+    rates = _clock_wishes(result, wishes)
+    if len(set(rates.values())) > 1:
+        told = ", ".join(f"{who}: {rate:g} Hz" for who, rate in rates.items())
+        yield Finding("slow clock", "there is one clock, and the wishes differ", told, next_step="Choose one")
+    for who, rate in rates.items():
+        if not _SLOW_CLOCK_MIN_HZ <= rate <= _SLOW_CLOCK_MAX_HZ:
+            limit = f"{_SLOW_CLOCK_MIN_HZ:g}..{_SLOW_CLOCK_MAX_HZ:g}"
+            yield Finding(f"slow clock ({who})", "the rate is out of range", f"{rate:g}", limit, "Hz")
+    if wishes.dt_us is not None and not 0 < wishes.dt_us < float("inf"):
+        yield Finding("dt", "a time step must be positive", wishes.dt_us, "> 0", "microseconds")
+    yield from _sensor_findings(result, wishes)
+    yield from _readout_findings(result, wishes)
+    yield from _core_findings(result, wishes)
+
+
+def _sensor_findings(result: Result, wishes: EmitOptions) -> Iterator[Finding]:
+    wanted = wishes.noise_filter
+    asked = wishes.sensor or wishes.monitor_sensor or wanted is not None
+    if asked and result.chip.input is None:
+        yield Finding("sensor", f"{result.chip.name} has no sensor stage")
+    if wanted is None:
+        return
+    if wanted.mode != "low-pass" and not all(1 <= side <= 15 for side in wanted.size):
+        yield Finding("noise filter", "the neighbourhood is out of range", wanted.size, "1..15 per axis")
+    if not 0 <= wanted.threshold < 1 << 15:
+        yield Finding("noise filter", "the threshold is out of range", wanted.threshold, "0..32767")
+
+
+def _readout_findings(result: Result, wishes: EmitOptions) -> Iterator[Finding]:
+    spec = result.chip.readout
+    fed = any(route.target == READOUT for route in result.require().routes)
+    if not fed or spec is None:
+        return
+    if wishes.readout_window_ticks not in spec.windows_ticks:
+        allowed = ", ".join(map(str, spec.windows_ticks))
+        yield Finding("readout", "no such window", wishes.readout_window_ticks, allowed, "ticks")
+    if wishes.readout_threshold < 0:
+        yield Finding("readout", "a threshold must not be negative", wishes.readout_threshold, ">= 0")
+
+
+def _core_findings(result: Result, wishes: EmitOptions) -> Iterator[Finding]:
+    extras = result.chip.emission.core_extras if result.chip.emission else ()
+    layers = {layer.name for network in result.networks for layer in network.layers}
+    for name, interval in wishes.decimators.items():
+        if "decimator" not in extras:
+            yield Finding(f"decimator of {name}", f"{result.chip.name} has no decimators")
+        if name not in layers:
+            yield Finding(f"decimator of {name}", "no layer has this name", limit=", ".join(sorted(layers)))
+        if not 0 <= interval <= 7:
+            yield Finding(f"decimator of {name}", "no such interval", interval, "0..7")
+    for name in wishes.balancers:
+        if "congestion_balancer" not in extras:
+            yield Finding(f"congestion balancer of {name}", f"{result.chip.name} has no balancers")
+        if name not in layers:
+            yield Finding(
+                f"congestion balancer of {name}", "no layer has this name", limit=", ".join(sorted(layers))
+            )
