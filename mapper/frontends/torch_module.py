@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
+from torch import fx, nn
 
 from mapper.errors import Finding, NetworkError, ShapeError, UnsupportedLayerError
 from mapper.frontends import TorchOptions
 from mapper.frontends.inference import build_network
 from mapper.frontends.torch_reader import Reader
-from mapper.frontends.torch_trace import known_class, trace, unchanged, unwrapped
+from mapper.frontends.torch_trace import Trace, known_class, trace, unchanged, unwrapped
 from mapper.frontends.torch_values import BATCH, TIME
 from mapper.network import Edge, Network
 from mapper.operations import Shape
@@ -44,19 +44,8 @@ def from_module(
     """
     root, stated = unwrapped(module)
     shape = _input_shape(root, input_shape, stated)
-    relu_as_if = None if options is None else options.relu_as_if
     training = any(_differs_in_training(entry) for entry in root.modules())
-    with unchanged(root):
-        traced = trace(root)
-    # Anew, since forward may have left traces of its own in the fields that are read now.
-    with unchanged(root):
-        reader = Reader(traced, shape, relu_as_if)
-        reader.run()
-        if reader.findings:
-            # Layers that tell batch and time apart see one dimension more.
-            timed = Reader(traced, shape, relu_as_if, (BATCH, TIME))
-            timed.run()
-            reader = min(reader, timed, key=lambda entry: len(entry.findings))
+    reader = _read(root, shape, None if options is None else options.relu_as_if)
     if training:
         taken = "batch normalisation by its running statistics, dropout without effect"
         reader.notes.append(f"the module is in training mode and was taken as in eval mode: {taken}")
@@ -65,6 +54,43 @@ def from_module(
     if reader.misfits:
         raise ShapeError(*reader.findings)
     return _network(type(root).__name__, reader)
+
+
+def _read(root: nn.Module, shape: Shape, relu_as_if: float | None) -> Reader:
+    """Follow the module with batch and time as one axis, and where that does not go, with two."""
+    best: Reader | None = None
+    failure: NetworkError | None = None
+    for leads in ((BATCH,), (BATCH, TIME)):
+        try:
+            reader = _followed(root, shape, relu_as_if, leads)
+        except NetworkError as error:
+            failure = failure or error
+            continue
+        if best is None or len(reader.findings) < len(best.findings):
+            best = reader
+        if not best.findings:
+            break
+    if best is None or (failure is not None and best.findings):
+        raise failure or NetworkError()
+    return best
+
+
+def _followed(root: nn.Module, shape: Shape, relu_as_if: float | None, leads: tuple[int, ...]) -> Reader:
+    def decide(begun: Trace, node: fx.Node) -> bool | None:
+        answers = set()
+        # A batch of one as well: what holds for every batch depends on shapes alone.
+        for size in (leads, (1, *leads[1:])):
+            reader = Reader(begun, shape, relu_as_if, size)
+            with unchanged(root):
+                reader.run()
+            value = reader.results.get(node)
+            answers.add(bool(value) if isinstance(value, bool | int | float | str | tuple) else None)
+        return answers.pop() if len(answers) == 1 else None
+
+    reader = Reader(trace(root, decide), shape, relu_as_if, leads)
+    with unchanged(root):
+        reader.run()
+    return reader
 
 
 def _differs_in_training(module: nn.Module) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +18,7 @@ from mapper.frontends.torch_leaves import (
     spiking_neuron,
     unknown_module,
 )
-from mapper.frontends.torch_steps import MODULE_STEPS, add, attribute, function_step, values_in
+from mapper.frontends.torch_steps import MODULE_STEPS, add, attribute, function_step
 from mapper.frontends.torch_trace import Trace, known_class
 from mapper.frontends.torch_values import (
     BATCH,
@@ -30,9 +29,12 @@ from mapper.frontends.torch_values import (
     RefusalError,
     Signal,
     Value,
+    entries,
     flattened,
     followed,
+    guess,
     one_axis,
+    values_in,
 )
 from mapper.network import Edge, Input, Layer, Output
 from mapper.operations import Convolution, Flatten, Linear, Neuron, Shape
@@ -79,12 +81,12 @@ class Reader:
                 self.results[node] = self._step(node, args, kwargs)
             except RefusalError as error:
                 self._refuse(node, error, (args, kwargs))
-                self.results[node] = error.instead or _guess((args, kwargs))
+                self.results[node] = error.instead or guess((args, kwargs))
             except Exception as error:  # the user's objects may hold anything
                 text = " ".join(str(error).split())[:200]
                 problem = f"cannot be read: {type(error).__name__}: {text}"
                 self._refuse(node, RefusalError(problem, "Check its arguments and attributes"), ())
-                self.results[node] = _guess((args, kwargs))
+                self.results[node] = guess((args, kwargs))
 
     def _refuse(self, node: fx.Node, error: RefusalError, arguments: Any) -> None:
         finding = Finding(
@@ -159,13 +161,18 @@ class Reader:
             raise RefusalError(f"{name}: this program does not know it", "Write it with torch's own modules")
         if name == "getitem" and isinstance(args[0], Signal | Current) and not args[0].sure:
             return args[0]
+        read_later = [user for user in node.all_input_nodes[0].users if user not in self.results]
+        if name.endswith("_") and len(read_later) > 1:
+            raise RefusalError(
+                f"{name} works in place on what is read again", f"Use {name[:-1]} and its result"
+            )
         if name in ("relu", "relu_"):
             return self._rectified(args[0] if args else kwargs["input"])
         step = function_step(name)
         if any(isinstance(value, Opaque) for value in values):
             names = ", ".join(value.name for value in values if isinstance(value, Opaque))
             if all(value.reported for value in values if isinstance(value, Opaque)):
-                return _guess((args, kwargs))
+                return guess((args, kwargs))
             problem = f"{name} with the tensor {names}: only numbers can be folded into weights"
             raise RefusalError(problem, "Put it into the weights and biases of a layer")
         if "input" in kwargs:
@@ -341,7 +348,7 @@ class Reader:
 
     def _outputs(self, result: Any) -> None:
         used: set[str] = set()
-        for key, entry in _entries(result, ""):
+        for key, entry in entries(result, ""):
             if isinstance(entry, Opaque) and not entry.reported:
                 self._output_refused(key, f"the tensor {entry.name} does not come from the input")
             if not isinstance(entry, Signal | Current):
@@ -374,23 +381,3 @@ class Reader:
         elif current.layer not in self.fired:
             self.drafts[current.layer] = replace(draft, between=current.between)
         return Signal((Part(current.layer),), current.shape, current.dims, current.leads, current.sure)
-
-
-def _guess(arguments: Any) -> Any:
-    """The first signal or current among the arguments, to go on with behind a refusal."""
-    for value in values_in(arguments):
-        if isinstance(value, Signal | Current):
-            return replace(value, sure=False)
-    return Opaque("", reported=True)
-
-
-def _entries(result: Any, key: str) -> Iterator[tuple[str, Any]]:
-    """What forward returns, one by one; keys of dictionaries are names."""
-    if isinstance(result, Mapping):
-        for name, entry in result.items():
-            yield from _entries(entry, f"{key}.{name}" if key else str(name))
-    elif isinstance(result, tuple | list):
-        for entry in result:
-            yield from _entries(entry, key)
-    else:
-        yield key, result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -13,7 +13,6 @@ from mapper.frontends.torch_leaves import adaptive_pool, plain_pool, unknown_mod
 from mapper.frontends.torch_values import (
     Current,
     MisfitError,
-    Opaque,
     Part,
     RefusalError,
     Signal,
@@ -27,7 +26,7 @@ from mapper.frontends.torch_values import (
 )
 from mapper.operations import Pool, Scale, shape_after
 
-__all__ = ["MODULE_STEPS", "add", "attribute", "function_step", "values_in"]
+__all__ = ["MODULE_STEPS", "add", "attribute", "function_step"]
 
 _HOST = "Leave it to the host"
 _MODULES_FOR_WEIGHTS = {
@@ -56,20 +55,6 @@ _ACTIVATIONS = {"relu6": "ReLU6", "leaky_relu": "LeakyReLU", "elu": "ELU", "gelu
     "mish": "Mish",
     "selu": "SELU",
 }
-
-
-def values_in(arguments: Any) -> Iterator[Signal | Current | Opaque]:
-    """Signals, currents and opaque tensors among arguments, nested ones included."""
-    if isinstance(arguments, Signal | Current | Opaque):
-        yield arguments
-    elif isinstance(arguments, tuple | list):
-        for entry in arguments:
-            yield from values_in(entry)
-    elif isinstance(arguments, Mapping):
-        for entry in arguments.values():
-            yield from values_in(entry)
-    elif isinstance(arguments, slice):
-        yield from values_in((arguments.start, arguments.stop, arguments.step))
 
 
 def attribute(value: Value, name: str) -> Any:

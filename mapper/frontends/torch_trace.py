@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,8 @@ from mapper.errors import Finding, NetworkError
 
 __all__ = ["Trace", "known_class", "trace", "unchanged", "unwrapped"]
 
+# Every condition costs a trace.
+_CONDITIONS_MAX = 200
 _CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
 # Wrappers by class name: the attribute that holds the module they wrap.
 _WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module", "OptimizedModule": "_orig_mod"}
@@ -118,9 +120,10 @@ def unchanged(root: nn.Module) -> Iterator[None]:
 class _Tracer(fx.Tracer):
     proxy_buffer_attributes = True
 
-    def __init__(self) -> None:
+    def __init__(self, decided: Sequence[bool]) -> None:
         super().__init__()
-        self.trace_asserts = True
+        self.decided, self.asked = decided, 0
+        self.open: fx.Node | None = None
         self.constants: dict[str, torch.Tensor] = {}
         self.failed_in = ""
 
@@ -137,6 +140,13 @@ class _Tracer(fx.Tracer):
             self.failed_in = self.failed_in or self.path_of_module(m)
             raise
 
+    def to_bool(self, obj: fx.Proxy) -> bool:
+        if self.asked < len(self.decided):
+            self.asked += 1
+            return self.decided[self.asked - 1]
+        self.open = obj.node
+        return super().to_bool(obj)
+
     def create_arg(self, a: Any) -> Any:
         # The base class would store constants as attributes of the user's module.
         if isinstance(a, torch.Tensor) and not isinstance(a, nn.Parameter):
@@ -148,35 +158,55 @@ class _Tracer(fx.Tracer):
         return super().create_arg(a)
 
 
-def trace(root: nn.Module) -> Trace:
-    """The module's operations in the order they are called; to be used inside `unchanged`.
+def trace(root: nn.Module, decide: Callable[[Trace, fx.Node], bool | None]) -> Trace:
+    """The module's operations in the order they are called.
 
     Parameters of forward that have a default take it.
+
+    Parameters
+    ----------
+    decide
+        Says whether a condition in forward holds, from the trace up to it; None where that depends on data.
 
     Raises
     ------
     NetworkError
         The module's forward cannot be followed: it depends on values, or fails.
     """
-    tracer = _Tracer()
-    try:
-        parameters = inspect.signature(type(root).forward).parameters
-        defaults = {
-            name: entry.default
-            for name, entry in parameters.items()
-            if entry.default is not inspect.Parameter.empty
-        }
-        with warnings.catch_warnings():
-            # fx says that it cannot guard every default: nobody calls the trace with other values.
-            warnings.simplefilter("ignore")
-            graph = tracer.trace(root, concrete_args=defaults or None)
-    except Exception as error:
-        where = type(root).__name__ + (f", layer {tracer.failed_in}" if tracer.failed_in else "")
-        text = " ".join(str(error).split())[:300]
-        step = (
-            "Write forward without branches or loops that depend on values or shapes, "
-            "for one time step, or export the network to NIR"
-        )
-        problem = f"its forward cannot be traced: {type(error).__name__}: {text}"
-        raise NetworkError(Finding(where, problem, next_step=step)) from None
-    return Trace(root, graph, tracer.constants)
+    decided: list[bool] = []
+    while True:
+        tracer = _Tracer(decided)
+        try:
+            with unchanged(root), warnings.catch_warnings():
+                # fx says that it cannot guard every default: nobody calls the trace with other values.
+                warnings.simplefilter("ignore")
+                graph = tracer.trace(root, concrete_args=_defaults(root))
+        except Exception as error:
+            # Modules can be read only when the tracer is gone: the trace starts anew, wiser by one answer.
+            answer = None
+            if tracer.open is not None and len(decided) < _CONDITIONS_MAX:
+                answer = decide(Trace(root, tracer.graph, tracer.constants), tracer.open)
+            if answer is None:
+                raise _failure(root, tracer, error) from None
+            decided.append(answer)
+        else:
+            return Trace(root, graph, tracer.constants)
+
+
+def _defaults(root: nn.Module) -> dict[str, Any] | None:
+    parameters = inspect.signature(type(root).forward).parameters.values()
+    found = {
+        entry.name: entry.default for entry in parameters if entry.default is not inspect.Parameter.empty
+    }
+    return found or None
+
+
+def _failure(root: nn.Module, tracer: _Tracer, error: Exception) -> NetworkError:
+    where = type(root).__name__ + (f", layer {tracer.failed_in}" if tracer.failed_in else "")
+    text = " ".join(str(error).split())[:300]
+    step = (
+        "Write forward without branches or loops that depend on values or on the batch, "
+        "for one time step, or export the network to NIR"
+    )
+    problem = f"its forward cannot be traced: {type(error).__name__}: {text}"
+    return NetworkError(Finding(where, problem, next_step=step))

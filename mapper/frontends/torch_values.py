@@ -7,9 +7,10 @@ and a flattening enters a path only where a reader needs it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import prod
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from mapper.operations import BatchNorm, Flatten, PathOperation, Scale, Shape, shape_after
 
@@ -23,13 +24,16 @@ __all__ = [
     "RefusalError",
     "Signal",
     "Value",
+    "entries",
     "flattened",
     "followed",
     "full_shape",
+    "guess",
     "merged",
     "one_axis",
     "reshaped",
     "timed",
+    "values_in",
 ]
 
 # Primes that no layer has for a size: a view that keeps the batch can be told from one that does not.
@@ -224,3 +228,37 @@ def followed(signal: Signal, step: PathOperation) -> Signal:
     except ValueError as error:
         raise MisfitError(str(error), "Check the input shape and the pools before it") from None
     return replace(signal, parts=parts, shape=shape, dims=tuple(shape))
+
+
+def values_in(arguments: Any) -> Iterator[Signal | Current | Opaque]:
+    """Signals, currents and opaque tensors among arguments, nested ones included."""
+    if isinstance(arguments, Signal | Current | Opaque):
+        yield arguments
+    elif isinstance(arguments, tuple | list):
+        for entry in arguments:
+            yield from values_in(entry)
+    elif isinstance(arguments, Mapping):
+        for entry in arguments.values():
+            yield from values_in(entry)
+    elif isinstance(arguments, slice):
+        yield from values_in((arguments.start, arguments.stop, arguments.step))
+
+
+def guess(arguments: Any) -> Any:
+    """The first signal or current among the arguments, to go on with behind a refusal."""
+    for value in values_in(arguments):
+        if isinstance(value, Signal | Current):
+            return replace(value, sure=False)
+    return Opaque("", reported=True)
+
+
+def entries(result: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """What forward returns, one by one; keys of dictionaries are names."""
+    if isinstance(result, Mapping):
+        for name, entry in result.items():
+            yield from entries(entry, f"{key}.{name}" if key else str(name))
+    elif isinstance(result, tuple | list):
+        for entry in result:
+            yield from entries(entry, key)
+    else:
+        yield key, result

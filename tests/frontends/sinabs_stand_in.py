@@ -164,7 +164,12 @@ class Network(nn.Module):
 
 
 def dvs(
-    size: tuple[int, int], pool: Any = (1, 1), crop: Any = None, merge: bool = False, **flips: bool
+    size: tuple[int, int],
+    pool: Any = (1, 1),
+    crop: Any = None,
+    merge: bool = False,
+    off: bool = False,
+    **flips: bool,
 ) -> DVSLayer:
     """A DVSLayer with the attributes that the real one builds."""
     full = ((0, size[0] // pool[0]), (0, size[1] // pool[1]))
@@ -175,7 +180,7 @@ def dvs(
         pool_layer=SumPool2d(pool),
         crop_layer=Crop2d(top_crop=top, bottom_crop=bottom, left_crop=left, right_crop=right),
         flip_layer=FlipDims(**({"flip_x": False, "flip_y": False, "swap_xy": False} | flips)),
-        disable_pixel_array=flips.pop("off", False),
+        disable_pixel_array=off,
     )
 
 

@@ -278,6 +278,13 @@ def test_the_sensor_stage(layer: nn.Module, shape: Shape, settings: DvsSettings,
     network = read(nn.Sequential(layer, conv(shape.features), IAFSqueeze()), None)
     assert network.inputs == (Input("input", shape, settings),)
     assert path(network, "1") == ([pool] if pool else [])
+    assert network.notes == ()
+
+
+def test_a_sensor_stage_without_its_pixels_is_noted() -> None:
+    network = read(nn.Sequential(sinabs.dvs((8, 8), off=True), conv(), IAFSqueeze()), None)
+    assert network.inputs[0].dvs == DvsSettings()
+    assert "pixels are switched off" in network.notes[0]
 
 
 def test_several_inputs_outputs_and_defaults() -> None:
@@ -302,6 +309,19 @@ def test_several_inputs_outputs_and_defaults() -> None:
     ]
     assert any("left to the host" in note for note in network.notes)
     assert any("unused" in note for note in network.notes)
+
+
+def test_conditions_on_shapes_are_decided() -> None:
+    def forward(self: Any, x: Any) -> Any:
+        assert x.ndim == 4
+        assert x.shape[1:] == SHAPE, "another shape"
+        x = torch.relu(self.a(x) if x.shape[-1] > 4 else self.b(x))
+        return x if x.size(2) == x.size(3) else x.undefined()
+
+    network = read(Made(forward, a=conv(), b=conv()))
+    assert [layer.name for layer in network.layers] == ["a"]
+    with pytest.raises(NetworkError, match="AssertionError: another shape"):
+        read(Made(forward, a=conv(), b=conv()), (2, 9, 9))
 
 
 def test_the_module_is_never_changed_nor_run() -> None:

@@ -193,7 +193,13 @@ def test_structures_that_no_core_has() -> None:
         current.relu_()
         return current
 
-    assert "holds the currents of layer a" in refused(Made(in_place, a=a))
+    assert "works in place on what is read again. Use relu" in refused(Made(in_place, a=a))
+
+    def both(self: Any, x: Any) -> Any:
+        current = self.a(x)
+        return torch.relu(current), current
+
+    assert "holds the currents of layer a" in refused(Made(both, a=a))
     assert "holds the input x itself" in refused(
         Made(lambda self, x: (self.s(self.a(x)), x), a=a, s=IAFSqueeze())
     )
@@ -268,6 +274,11 @@ class _Branching(nn.Module):
         return self.inner(x)
 
 
+class _OfTheBatch(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return x if x.shape[0] == 1 else x * 2
+
+
 class _Raising(nn.Module):
     def forward(self, x: Any) -> Any:
         raise RuntimeError("not today")
@@ -288,7 +299,7 @@ class _Odd(nn.Module):
 
 
 MALFORMED: list[Any] = [
-    _Branching(), _Raising(), _Growing(), _Starred(), _Odd(), nn.Module(), nn.Sequential(), nn.ModuleList([conv()]),
+    _Branching(), _OfTheBatch(), _Raising(), _Growing(), _Starred(), _Odd(), nn.Module(), nn.Sequential(), nn.ModuleList([conv()]),
     nn.Identity(), sinabs.Network(None), sinabs.Network(nn.Sequential(), (1, 2)), sinabs.DynapcnnNetwork(), nn.LSTM(8, 8),
     nn.Sequential(conv(groups=2), sinabs.Merge()), Made(lambda self, x: None), Made(lambda self, x: 3),
     Made(lambda self, x: self.a(3), a=conv()), Made(lambda self, x: self.a(self.p), a=conv()),
