@@ -12,8 +12,8 @@ from hwspec.schema import ChipSpec
 from mapper.errors import MissingNeuronError, VerificationError
 from mapper.frontends import load_network
 from mapper.network import Network
-from mapper.options import LayerReference, SolveOptions, resolve
-from mapper.passes import PrepareOptions, prepare
+from mapper.options import LayerReference, SolveOptions, resolve, resolve_layer
+from mapper.passes import PrepareOptions, ReadoutSpacing, prepare
 from mapper.passes.legalize import legalize
 from mapper.problem import Problem
 from mapper.result import Result, Status
@@ -71,17 +71,22 @@ def solve(
     """
     spec = chip if isinstance(chip, ChipSpec) else load_chip(chip)
     read = network if isinstance(network, Network) else load_network(network, input_shape, nir, torch)
-    ready = _prepared(read, spec, add_output_neuron)
     wanted = replace(options or SolveOptions(), **changes)
     if pins:
         wanted = replace(wanted, pins=(*wanted.pins, *pins.items()))
+    ready = _prepared(read, spec, wanted, add_output_neuron)
     return _placed(ready, spec, wanted)
 
 
-def _prepared(network: Network, chip: ChipSpec, add_output_neuron: float | None) -> Network:
+def _prepared(
+    network: Network, chip: ChipSpec, wanted: SolveOptions, add_output_neuron: float | None
+) -> Network:
     """All chip-free passes; where only output neurons are missing, the error says what they would change."""
+    spacing = None
+    if wanted.readout is not None and chip.readout is not None:
+        spacing = ReadoutSpacing(resolve_layer(network, wanted.readout), chip.readout.feature_spacing)
     try:
-        return prepare(network, PrepareOptions(add_output_neuron=add_output_neuron))
+        return prepare(network, PrepareOptions(add_output_neuron=add_output_neuron, readout=spacing))
     except MissingNeuronError as error:
         if not error.only_outputs:
             raise

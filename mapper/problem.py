@@ -236,6 +236,15 @@ def _readout_faults(problem: Problem) -> Iterator[ChipFault]:
         yield ChipFault(Rule.READOUT, layers, 1, 0, f"{problem.chip.name} has no readout stage")
     elif problem.options.readout_monitor and readout is None:
         yield ChipFault(Rule.READOUT, (), 0, 1, "a readout monitor needs a layer that feeds the readout")
+    elif problem.chip.readout is not None and readout is not None:
+        stage, shape = problem.chip.readout, problem.networks[0].by_name[str(readout)].output_shape
+        classes = (shape.features - 1) // stage.feature_spacing + 1
+        if classes > stage.classes_max:
+            terms = f"{shape.features} features, a class every {stage.feature_spacing}"
+            yield ChipFault(Rule.READOUT, layers, classes, stage.classes_max, terms)
+        if shape[1:] != (1, 1):
+            size = f"{shape.height}x{shape.width}"
+            yield ChipFault(Rule.READOUT, layers, size, "1x1", "the map of the layer that feeds the readout")
 
 
 def _monitor_faults(problem: Problem) -> Iterator[ChipFault]:

@@ -12,7 +12,7 @@ import pytest
 import mapper
 from mapper.demand import require_normal_form
 from mapper.errors import InfeasibleError, NetworkError, OptionsError, UndecidedError
-from mapper.operations import Linear, Shape
+from mapper.operations import Convolution, Linear, Shape
 from mapper.options import SolveOptions, natural_key
 from mapper.passes import prepare
 from mapper.rules import Rule, by_code
@@ -72,7 +72,7 @@ def test_two_inputs_and_a_cycle_are_placed() -> None:
 
 
 def test_readout_monitor_silences_spike_monitors() -> None:
-    network = chain([conv(4)])
+    network = chain([Convolution(4, (16, 16))])
     quiet = mapper.solve(network, readout="conv0", readout_monitor=True).require()
     assert quiet.monitors == ()
     assert (

@@ -19,10 +19,11 @@ from mapper.passes.minimum import mend_minimum
 from mapper.passes.output_neuron import add_output_neuron
 from mapper.passes.pools import merge_pools
 from mapper.passes.quantize import quantize
+from mapper.passes.readout import ReadoutSpacing, space_readout
 from mapper.passes.scale import fold_scale
 from mapper.passes.thresholds import fold_thresholds
 
-__all__ = ["PASSES", "PrepareOptions", "prepare"]
+__all__ = ["PASSES", "PrepareOptions", "ReadoutSpacing", "prepare"]
 
 # Batch norm and scales come before the average pools: these rescale weights, never biases, and the
 # order of float operations decides the last bit. Flattening goes before pools are merged.
@@ -46,12 +47,15 @@ class PrepareOptions:
     ----------
     add_output_neuron
         Threshold, > 0, of the neurons appended to output layers that have none.
+    readout
+        Spread the classes of the layer that feeds the readout stage.
     quantize
         Make weights, biases and thresholds integers, where there are weights.
     """
 
     add_output_neuron: float | None = None
     quantize: bool = True
+    readout: ReadoutSpacing | None = None
 
 
 def prepare(network: Network, options: PrepareOptions | None = None) -> Network:
@@ -71,6 +75,7 @@ def prepare(network: Network, options: PrepareOptions | None = None) -> Network:
     ready = add_output_neuron(network, wanted.add_output_neuron)
     for step in PASSES:
         ready = step(ready)
+    ready = space_readout(ready, wanted.readout)
     if wanted.quantize and ready.has_weights and not ready.is_integer:
         ready = mend_minimum(quantize(ready))
     return ready

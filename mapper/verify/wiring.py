@@ -202,6 +202,13 @@ def check_readout(case: Case) -> Iterator[Violation]:
         yield Violation(Rule.READOUT, "readout", f"fed by cores {feeding}, asked for cores {wanted}")
     if case.options.readout_monitor and not feeding:
         yield Violation(Rule.READOUT, "readout", "its monitor is asked for and nothing feeds it")
+    for placement, layer, _ in case.parts:
+        if placement.core not in feeding or case.chip.readout is None:
+            continue
+        features, height, width = layer.output_shape
+        last_class = (features - 1) // case.chip.readout.feature_spacing
+        if height * width > 1 or last_class >= case.chip.readout.classes_max:
+            yield Violation(Rule.READOUT, layer.name, f"{features}x{height}x{width} cannot be read out")
 
 
 def check_monitor(case: Case) -> Iterator[Violation]:

@@ -27,7 +27,7 @@ from mapper.operations import (
     same,
     shape_after,
 )
-from mapper.passes import PASSES, PrepareOptions, prepare
+from mapper.passes import PASSES, PrepareOptions, ReadoutSpacing, prepare
 from mapper.passes.legalize import legalize
 from mapper.passes.minimum import mend_minimum
 from mapper.passes.quantize import quantize, tensor_scale
@@ -307,3 +307,20 @@ def test_the_integer_network_is_the_rounded_one(seed: int) -> None:
         assert after.neuron is not None
         ratio = float(np.asarray(after.neuron.threshold))
         assert np.allclose(weights / ratio, np.asarray(before.operation.weight), atol=1.01 / ratio)
+
+
+def test_classes_are_spread_for_the_readout() -> None:
+    network = weighted(
+        chain([conv(4), Convolution(5, (8, 8), has_bias=True)], (2, 8, 8)), np.random.default_rng(3)
+    )
+    plain = prepare(network)
+    spread = prepare(network, PrepareOptions(readout=ReadoutSpacing("conv1", 4)))
+    assert spread.layers[1].output_shape == (17, 1, 1)
+    x = np.random.default_rng(4).integers(0, 4, (6, 2, 8, 8))
+    before, after = (simulate(n, {"input": x}).spikes["conv1"] for n in (plain, spread))
+    assert np.array_equal(after[:, ::4], before)
+    assert before.any()
+    assert after.sum() == before.sum()
+    assert any("class n is feature 4 n" in note for note in spread.notes)
+    with pytest.raises(NetworkError, match="feeds the readout stage"):
+        prepare(network, PrepareOptions(readout=ReadoutSpacing("conv0", 4)))

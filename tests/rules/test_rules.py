@@ -42,6 +42,8 @@ class Pair:
 
 
 PLAIN = chain([conv(4), conv(8)], pools=(2,))
+FLAT = chain([conv(4), Convolution(8, (16, 16))])
+WIDE = chain([conv(4), Convolution(61, (16, 16))])
 DVS = chain([conv(4), conv(8)], (2, 32, 32), dvs=True)
 TWO = chain([conv(4), conv(8)])
 
@@ -100,7 +102,9 @@ PAIRS = [
     Pair(Rule.ONE_LAYER_PER_CORE, chain([conv(4)] * 9), chain([conv(4)] * 10)),
     Pair(Rule.FAN_OUT, three_targets(2), three_targets(3)),
     Pair(Rule.DVS_FAN_OUT, sensor_targets(2), sensor_targets(3)),
-    Pair(Rule.READOUT, PLAIN, PLAIN, ("readout=none",), SolveOptions(readout="conv1"), SolveOptions(readout="conv1")),
+    Pair(Rule.READOUT, FLAT, FLAT, ("readout=none",), SolveOptions(readout="conv1"), SolveOptions(readout="conv1")),
+    Pair(Rule.READOUT, FLAT, PLAIN, (), SolveOptions(readout="conv1"), SolveOptions(readout="conv1")),
+    Pair(Rule.READOUT, FLAT, WIDE, (), SolveOptions(readout="conv1"), SolveOptions(readout="conv1")),
     Pair(Rule.MONITOR, PLAIN, PLAIN, ("monitor.cores_max=1",), SolveOptions(monitors=("conv0", "conv1")),
          SolveOptions(monitors=("conv0", "conv1"))),
     Pair(Rule.PIN, PLAIN, chain([conv(16)], (2, 64, 64)), (), SolveOptions(pins=(("conv0", 3),)),
@@ -185,7 +189,7 @@ FAULTS: dict[Rule, tuple[Network, SolveOptions, Break]] = {
     Rule.DVS_FAN_OUT: (DVS, SolveOptions(), lambda s: routes_with(s, Route("dvs", 2, 0))),
     Rule.CONNECTION: (PLAIN, SolveOptions(), lambda s: replace(s, routes=(replace(s.routes[0], pooling=4),))),
     Rule.READOUT: (
-        PLAIN, SolveOptions(readout="conv1"), lambda s: replace(s, routes=tuple(r for r in s.routes if r.target != "readout"))),
+        FLAT, SolveOptions(readout="conv1"), lambda s: replace(s, routes=tuple(r for r in s.routes if r.target != "readout"))),
     Rule.MONITOR: (PLAIN, SolveOptions(), lambda s: replace(s, monitors=())),
     Rule.PIN: (PLAIN, SolveOptions(pins=(("conv0", 3),)), lambda s: swap(s, "conv0", 6)),
     Rule.FORBIDDEN_CORE: (PLAIN, SolveOptions(forbidden_cores=(6,)), lambda s: swap(s, "conv0", 6)),
