@@ -303,7 +303,7 @@ class Reader:
     def _rectified(self, value: Any) -> Signal:
         signal = self._neurons(value, relu_neuron(self.relu_as_if or 1.0))
         if self.relu_as_if is None:
-            step = "--relu-as-if (in Python: TorchOptions(relu_as_if=1.0)) takes it as integrate-and-fire neurons"
+            step = "--relu-as-if (in Python: TorchOptions(relu_as_if=1.0)) makes it spiking neurons"
             raise RefusalError("ReLU: chips have spiking neurons only", step, instead=signal)
         threshold = f"threshold {self.relu_as_if:g}, lower bound {-self.relu_as_if:g}"
         self.notes.append(f"ReLU taken as IF neuron with {threshold}, multi-spike, subtract")
