@@ -84,7 +84,8 @@ def _prepared(
     """All chip-free passes; where only output neurons are missing, the error says what they would change."""
     spacing = None
     if wanted.readout is not None and chip.readout is not None:
-        spacing = ReadoutSpacing(resolve_layer(network, wanted.readout), chip.readout.feature_spacing)
+        name = resolve_layer(network, wanted.readout, "--readout")
+        spacing = ReadoutSpacing(name, chip.readout.feature_spacing)
     try:
         return prepare(network, PrepareOptions(add_output_neuron=add_output_neuron, readout=spacing))
     except MissingNeuronError as error:

@@ -73,8 +73,13 @@ def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
     return (*parts, (2, 0, name))
 
 
-def resolve_layer(network: Network, reference: LayerReference) -> str:
+def resolve_layer(network: Network, reference: LayerReference, option: str = "") -> str:
     """Name of the layer a user means: a name, or an index (negative from the end).
+
+    Parameters
+    ----------
+    option
+        What the reference stands in, for the message.
 
     Raises
     ------
@@ -82,6 +87,7 @@ def resolve_layer(network: Network, reference: LayerReference) -> str:
         There is no such layer; the message lists close names or the range of indexes.
     """
     text = str(reference)
+    where = f"{option}: layer {text}" if option else f"layer {text}"
     if not isinstance(reference, int) and text in network.index:
         return text
     count = len(network.layers)
@@ -89,12 +95,12 @@ def resolve_layer(network: Network, reference: LayerReference) -> str:
         number = int(text)
         if -count <= number < count:
             return network.layers[number].name
-        raise OptionsError(Finding(f"layer {text}", "index out of range", number, f"{-count}..{count - 1}"))
+        raise OptionsError(Finding(where, "index out of range", number, f"{-count}..{count - 1}"))
     close = get_close_matches(text, network.index, n=3)
     hint = (
         f"Did you mean {' or '.join(close)}?" if close else f"Layers: {', '.join(list(network.index)[:20])}"
     )
-    raise OptionsError(Finding(f"layer {text}", f"{network.name} has no layer of that name", next_step=hint))
+    raise OptionsError(Finding(where, f"{network.name} has no layer of that name", next_step=hint))
 
 
 def resolve(options: SolveOptions, network: Network, chip: ChipSpec) -> SolveOptions:
@@ -109,9 +115,9 @@ def resolve(options: SolveOptions, network: Network, chip: ChipSpec) -> SolveOpt
 
     def name_of(option: str, reference: LayerReference) -> str:
         try:
-            return resolve_layer(network, reference)
+            return resolve_layer(network, reference, option)
         except OptionsError as error:
-            findings.extend(replace(f, where=f"{option}: {f.where}") for f in error.findings)
+            findings.extend(error.findings)
             return str(reference)
 
     pins = tuple(dict.fromkeys((name_of("--pin", layer), core) for layer, core in options.pins))

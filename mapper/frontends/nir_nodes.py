@@ -50,6 +50,8 @@ def operation_of(kind: str, fields: Fields) -> tuple[Convolution | Linear, int]:
     """
     if kind == "Conv2d":
         return _convolution(fields)
+    if kind == "Linear" and fields.get("bias") is not None:
+        raise ValueError("a Linear node has no bias; with one it is an Affine node")
     weight = _array(fields, "weight", 2).astype(np.float32)
     bias = _array(fields, "bias").astype(np.float32).reshape(-1) if kind == "Affine" else None
     return Linear(weight.shape[0], bias is not None and bool(np.any(bias)), weight, bias), weight.shape[1]
@@ -61,7 +63,11 @@ def _convolution(fields: Fields) -> tuple[Convolution, int]:
     stride, dilation = _whole(fields, "stride", 1), _whole(fields, "dilation", 1)
     groups = _whole(fields, "groups", 1)[0]
     bias = None if fields.get("bias") is None else _array(fields, "bias").astype(np.float32).reshape(-1)
+    if min(*stride, *dilation, groups) < 1:
+        raise ValueError(f"stride {stride}, dilation {dilation} and groups {groups} must be positive")
     padding = _padding(fields, kernel, stride, dilation)
+    if min(padding) < 0:
+        raise ValueError(f"padding must not be negative, got {padding}")
     operation = Convolution(
         out_features=weight.shape[0],
         kernel=kernel,
@@ -73,7 +79,7 @@ def _convolution(fields: Fields) -> tuple[Convolution, int]:
         weight=weight,
         bias=bias,
     )
-    return operation, weight.shape[1] * max(groups, 1)
+    return operation, weight.shape[1] * groups
 
 
 def _padding(fields: Fields, kernel: Pair, stride: Pair, dilation: Pair) -> Pair:
