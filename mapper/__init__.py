@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         SpecError,
         UndecidedError,
     )
-    from mapper.frontends import NirOptions, load_network
+    from mapper.frontends import NirOptions, TorchOptions, load_network
     from mapper.network import DvsSettings, Edge, Input, Layer, Network, Output
     from mapper.operations import BatchNorm, Convolution, Linear, Neuron, Pool, Shape
     from mapper.options import SolveOptions
@@ -39,7 +39,7 @@ _HOME = {
         "SpecError",
         "UndecidedError",
     ),
-    "mapper.frontends": ("NirOptions", "load_network"),
+    "mapper.frontends": ("NirOptions", "TorchOptions", "load_network"),
     "mapper.network": ("DvsSettings", "Edge", "Input", "Layer", "Network", "Output"),
     "mapper.operations": ("BatchNorm", "Convolution", "Linear", "Neuron", "Pool", "Shape"),
     "mapper.options": ("SolveOptions",),
@@ -70,6 +70,7 @@ __all__ = [
     "SolveOptions",
     "SpecError",
     "Status",
+    "TorchOptions",
     "UndecidedError",
     "check",
     "load_chip",
