@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BackendMissingError",
+    "ConfigError",
     "EmitError",
     "Finding",
     "InfeasibleError",
@@ -71,6 +72,10 @@ class MissingNeuronError(NetworkError):
     def __init__(self, *findings: Finding, only_outputs: bool) -> None:
         self.only_outputs = only_outputs
         super().__init__(*findings)
+
+
+class ConfigError(_InputError):
+    """A configuration that contradicts itself or what it is run on."""
 
 
 class OptionsError(_InputError):

@@ -54,7 +54,7 @@ FOREIGN = {
 }
 KEPT_APART = {
     "verify": {"demand", "problem", "solver"},
-    "sim": {"passes", "frontends", "solver", "problem", "demand"},
+    "sim": {"passes", "frontends", "solver", "problem", "demand", "api"},
 }
 
 

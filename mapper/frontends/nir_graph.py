@@ -160,7 +160,7 @@ class _Reader:
 
     def _shape(self, name: str) -> Shape | None:
         stated = self.graph.nodes[name].fields.get("shape")
-        sizes = [] if stated is None else [int(n) for n in np.atleast_1d(stated).ravel() if n is not None]
+        sizes = self._sizes(name, stated)
         if len(sizes) == 4 and sizes[0] == 1:
             sizes = sizes[1:]
         if len(sizes) == 1:
@@ -178,6 +178,16 @@ class _Reader:
             self.findings.append(Finding(f"node {name}", "has an impossible shape", shape))
             return None
         return shape
+
+    def _sizes(self, name: str, stated: Any) -> list[int]:
+        """The sizes a shape states; none if they are no whole numbers."""
+        known = [] if stated is None else [n for n in np.atleast_1d(stated).ravel() if n is not None]
+        array = np.asarray(known)
+        if array.dtype.kind in "iuf" and np.all(np.isfinite(array)) and np.all(array == np.floor(array)):
+            return [int(n) for n in array]
+        if known:
+            self.findings.append(Finding(f"node {name}", "its shape must be whole numbers", str(known)[:60]))
+        return []
 
     def order(self) -> list[str]:
         """Weight nodes in a depth-first walk from the inputs, names in natural order."""

@@ -1,0 +1,207 @@
+"""What a configuration connects: cores, destinations, delays, and an order to compute them in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+
+from mapper.emit.config import ChipConfig, CnnLayer, InputEntry
+from mapper.errors import ConfigError, Finding
+
+__all__ = ["ConfigGraph", "Link", "graph_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Spikes of a core on their way to another.
+
+    Attributes
+    ----------
+    pooling
+        Size of the square sum pool, >= 1.
+    feature_shift
+        Added to the feature index on arrival.
+    delay_steps
+        Time steps on the way, 0 within the same step.
+    """
+
+    source: int
+    target: int
+    pooling: int
+    feature_shift: int
+    delay_steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigGraph:
+    """The cores in use, in an order in which undelayed spikes arrive before they are needed.
+
+    Attributes
+    ----------
+    entries
+        By input name, the cores that take its events, and the (height, width) pool on the way.
+    single_spike
+        Cores whose neurons spike at most once a step.
+    """
+
+    order: tuple[int, ...]
+    cores: Mapping[int, CnnLayer]
+    links: tuple[Link, ...]
+    entries: Mapping[str, tuple[tuple[InputEntry, ...], tuple[int, int]]]
+    single_spike: frozenset[int]
+
+    def arriving(self, core: int) -> tuple[Link, ...]:
+        """Links that end at a core."""
+        return tuple(link for link in self.links if link.target == core)
+
+
+def graph_of(config: ChipConfig, input_cores: Mapping[str, int] | None = None) -> ConfigGraph:
+    """Read the graph of a configuration.
+
+    Parameters
+    ----------
+    input_cores
+        By input name the core its events enter, for a configuration without interface.
+
+    Raises
+    ------
+    ConfigError
+        Destinations that lead nowhere, features or maps that do not follow, a cycle without delay.
+    """
+    cores = {n: core for n, core in enumerate(config.hardware.cnn_layers) if core.dimensions is not None}
+    findings = list(_core_findings(cores))
+    if findings:
+        raise ConfigError(*findings)
+    links = _delayed(config, tuple(_links(config, cores)))
+    findings += _link_findings(config, cores, links)
+    if findings:
+        raise ConfigError(*findings)
+    order = _order(cores, links)
+    layers = config.interface.layers if config.interface else ()
+    single = {
+        place.core
+        for layer in layers
+        if layer.spike_mode == "single"
+        for place in layer.places
+        if place.role != "relay"
+    }
+    return ConfigGraph(order, cores, links, _entries(config, input_cores or {}), frozenset(single))
+
+
+def _core_findings(cores: Mapping[int, CnnLayer]) -> Iterator[Finding]:
+    for number, core in cores.items():
+        where, shape = f"core {number}", core.dimensions
+        if core.weights is None or core.biases is None or core.neurons_initial_value is None:
+            yield Finding(where, "has dimensions, but not all of its tensors")
+        elif core.threshold_high is None or core.threshold_low is None or core.threshold_high < 1:
+            yield Finding(where, "has no usable thresholds", core.threshold_high, ">= 1")
+        elif shape is not None:
+            out, size = shape.output_shape.feature_count, shape.output_shape.size
+            wanted = (out, shape.input_shape.feature_count, shape.kernel_size, shape.kernel_size)
+            if core.weights.shape != wanted:
+                yield Finding(where, "its weights have another shape", core.weights.shape, wanted)
+            if core.neurons_initial_value.shape != (out, size.x, size.y) or core.biases.shape != (out,):
+                yield Finding(where, "its biases or initial potentials have another shape")
+            for axis in ("x", "y"):
+                seen = getattr(shape.input_shape.size, axis) + 2 * getattr(shape.padding, axis)
+                made = (seen - shape.kernel_size) // max(1, getattr(shape.stride, axis)) + 1
+                if made != getattr(size, axis) or getattr(shape.stride, axis) < 1:
+                    yield Finding(
+                        where, f"its output size along {axis} does not follow", getattr(size, axis), made
+                    )
+
+
+def _links(config: ChipConfig, cores: Mapping[int, CnnLayer]) -> Iterator[tuple[int, Link]]:
+    """(slot, link) of every enabled destination that is a core."""
+    for number, core in cores.items():
+        for slot, entry in enumerate(core.destinations):
+            # Higher ids are stages around the cores, which a simulation of the cores ends at.
+            if entry.enable and entry.layer < len(config.hardware.cnn_layers):
+                yield slot, Link(number, entry.layer, entry.pooling, entry.feature_shift, 0)
+
+
+def _delayed(config: ChipConfig, links: Iterable[tuple[int, Link]]) -> tuple[Link, ...]:
+    """Links with the delays of the interface; without one every link inside a cycle is delayed."""
+    entries = tuple(links)
+    if config.interface is None:
+        reach = _reachable([link for _, link in entries])
+        return tuple(
+            Link(*_fields(link), int(link.source in reach.get(link.target, ()) or link.source == link.target))
+            for _, link in entries
+        )
+    steps = {(core, slot): n for layer in config.interface.layers for core, slot, n in layer.delays}
+    return tuple(Link(*_fields(link), steps.get((link.source, slot), 0)) for slot, link in entries)
+
+
+def _fields(link: Link) -> tuple[int, int, int, int]:
+    return link.source, link.target, link.pooling, link.feature_shift
+
+
+def _reachable(links: Iterable[Link]) -> dict[int, set[int]]:
+    """By core, every core its spikes can come to."""
+    after: dict[int, set[int]] = {}
+    for link in links:
+        after.setdefault(link.source, set()).add(link.target)
+    reach = {core: set(targets) for core, targets in after.items()}
+    changed = True
+    while changed:
+        changed = False
+        for targets in reach.values():
+            more = {far for near in targets for far in reach.get(near, ())} - targets
+            targets.update(more)
+            changed = changed or bool(more)
+    return reach
+
+
+def _link_findings(
+    config: ChipConfig, cores: Mapping[int, CnnLayer], links: Iterable[Link]
+) -> Iterator[Finding]:
+    for link in links:
+        where = f"destination of core {link.source}"
+        if link.target not in cores:
+            yield Finding(where, "leads to a core that is not configured", link.target)
+            continue
+        source, target = cores[link.source].dimensions, cores[link.target].dimensions
+        if source is None or target is None:
+            continue
+        width = link.feature_shift + source.output_shape.feature_count
+        if link.feature_shift < 0 or width > target.input_shape.feature_count:
+            yield Finding(
+                where, "features beyond the target's input", width, target.input_shape.feature_count
+            )
+        got = (source.output_shape.size.y // link.pooling, source.output_shape.size.x // link.pooling)
+        wanted = (target.input_shape.size.y, target.input_shape.size.x)
+        if got != wanted:
+            yield Finding(where, f"its map is not that of core {link.target}", got, wanted)
+
+
+def _order(cores: Mapping[int, CnnLayer], links: Iterable[Link]) -> tuple[int, ...]:
+    before: dict[int, set[int]] = {core: set() for core in cores}
+    for link in links:
+        if not link.delay_steps:
+            before[link.target].add(link.source)
+    try:
+        return tuple(TopologicalSorter(before).static_order())
+    except CycleError as error:
+        ring = " -> ".join(map(str, error.args[1]))
+        raise ConfigError(Finding(f"cores {ring}", "form a cycle without a delay")) from None
+
+
+def _entries(
+    config: ChipConfig, input_cores: Mapping[str, int]
+) -> dict[str, tuple[tuple[InputEntry, ...], tuple[int, int]]]:
+    stage, interface = config.hardware.dvs_layer, config.interface
+    sensor = tuple(InputEntry(core=e.layer) for e in stage.destinations if e.enable) if stage else ()
+    pooling = (stage.pooling.y, stage.pooling.x) if stage else (1, 1)
+    if interface is None:
+        found: dict[str, tuple[tuple[InputEntry, ...], tuple[int, int]]] = {}
+        for name, core in input_cores.items():
+            found[name] = ((InputEntry(core=core),), (1, 1))
+        if sensor:
+            found["dvs"] = (sensor, pooling)
+        return found
+    return {
+        entry.name: (sensor, pooling) if entry.source == "dvs" else (entry.entries, (1, 1))
+        for entry in interface.inputs
+    }

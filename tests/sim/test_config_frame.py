@@ -1,0 +1,259 @@
+"""The configuration that is emitted runs like the network it came from, in every layer and step."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mapper
+from mapper.emit.build import build_config
+from mapper.emit.config import ChipConfig
+from mapper.errors import ConfigError
+from mapper.network import Edge, Layer, Network, Output
+from mapper.operations import Convolution, Neuron, Pool, Shape
+from mapper.passes.quantize import quantize
+from mapper.sim.config_frame import simulate_config
+from mapper.sim.network import simulate
+from tests.builders import chain, conv, pool, weighted
+
+CASES = int(os.environ.get("MAPPER_INSTANCES", "60"))
+
+
+def random_network(seed: int) -> Network:
+    """A chain with pools and strides, sometimes with a residual, a concatenation or a way back."""
+    draw = np.random.default_rng(seed)
+    count, size = int(draw.integers(2, 6)), int(draw.integers(8, 15))
+    kinds = [
+        conv(int(draw.integers(1, 6)), int(draw.choice([1, 3])), has_bias=bool(draw.integers(2)))
+        for _ in range(count)
+    ]
+    network = chain(
+        kinds,
+        (2, size, size + 1),
+        [int(draw.choice([1, 1, 2])) for _ in range(count)],
+        dvs=bool(draw.integers(2)),
+    )
+    shape = int(draw.integers(0, 4))
+    first, last = network.layers[0], network.layers[-1]
+    if shape == 1:  # a residual connection
+        network = with_edge(network, Edge(first.name, last.name))
+    elif shape == 2:  # a way back
+        network = with_edge(network, Edge(last.name, first.name, delay_steps=1))
+    elif shape == 3:
+        network = concatenated(network)
+    return neurons(weighted(network, draw, integer=True), draw)
+
+
+def with_edge(network: Network, edge: Edge) -> Network:
+    try:
+        return network.replacing(edges=(*network.edges, edge))
+    except mapper.NetworkError:
+        return network
+
+
+def concatenated(network: Network) -> Network:
+    """The last layer reads its source twice, one behind the other."""
+    *rest, last = network.layers
+    (edge,) = network.incoming[last.name]
+    features = last.input_shape.features
+    wide = replace(last, input_shape=last.input_shape._replace(features=2 * features))
+    return network.replacing(
+        layers=(*rest, wide), edges=(*network.edges, replace(edge, feature_offset=features))
+    )
+
+
+def neurons(network: Network, draw: np.random.Generator) -> Network:
+    layers = []
+    for layer in network.layers:
+        state = draw.integers(-5, 6, layer.output_shape) if draw.integers(2) else None
+        neuron = Neuron(
+            int(draw.integers(3, 20)),
+            int(draw.choice([-1, -9, -32768])),
+            "zero" if draw.integers(2) else "subtract",
+            "single" if draw.integers(4) == 0 else "multi",
+            state,
+        )
+        layers.append(replace(layer, neuron=neuron))
+    return network.replacing(layers=tuple(layers))
+
+
+def random_input(network: Network, draw: np.random.Generator, *head: int) -> dict[str, Any]:
+    entry = network.inputs[0]
+    return {entry.name: draw.integers(0, 3, (*head, *entry.shape))}
+
+
+def placed(network: Network) -> tuple[Network, ChipConfig]:
+    result = mapper.solve(network)
+    return result.networks[0], build_config(result)
+
+
+@pytest.mark.parametrize("block", range(6))
+def test_configuration_and_network_spike_alike(block: int) -> None:
+    spikes, kinds = 0, set()
+    for seed in range(block * CASES // 6, (block + 1) * CASES // 6):
+        network, config = placed(random_network(seed))
+        x = random_input(network, np.random.default_rng(seed), 7)
+        expected, found = simulate(network, x), simulate_config(config, x)
+        for layer in network.layers:
+            assert np.array_equal(found.layers[layer.name], expected.spikes[layer.name]), (seed, layer.name)
+            core = (
+                next(p.places[0].core for p in config.interface.layers if p.name == layer.name)
+                if config.interface
+                else -1
+            )
+            assert np.array_equal(found.state.potentials[core][0], expected.state.potentials[layer.name]), (
+                seed
+            )
+        spikes += sum(int(array.sum()) for array in expected.spikes.values())
+        kinds.add(len(network.edges) - len(network.layers))
+    assert spikes > 1000
+    assert kinds == {0, 1}
+
+
+@pytest.mark.parametrize("seed", [2, 5, 11, 23])
+def test_state_goes_on_and_batches_are_apart(seed: int) -> None:
+    network, config = placed(random_network(seed))
+    x = random_input(network, np.random.default_rng(seed), 3, 8)
+    name = network.inputs[0].name
+    whole = simulate_config(config, x)
+    first = simulate_config(config, {name: x[name][:, :3]})
+    second = simulate_config(config, {name: x[name][:, 3:]}, first.state)
+    for core, trace in whole.spikes.items():
+        assert np.array_equal(trace, np.concatenate([first.spikes[core], second.spikes[core]], axis=1))
+        alone = simulate_config(config, {name: x[name][1]}).spikes[core]
+        assert np.array_equal(trace[1], alone)
+    with pytest.raises(ConfigError, match="batch size"):
+        simulate_config(config, {name: x[name][:2]}, first.state)
+
+
+def test_the_trained_network() -> None:
+    result = mapper.solve("digits")
+    x = {"input": np.random.default_rng(0).integers(0, 3, (20, 1, 8, 8))}
+    expected, found = simulate(result.networks[0], x), simulate_config(build_config(result), x)
+    assert np.array_equal(found.outputs["fc"], expected.outputs[next(iter(expected.outputs))])
+    assert found.layers["fc"].any()
+    # 3x3 taps and 8 features reached from inside, fewer at the border.
+    inside = np.zeros((1, 1, 8, 8), int)
+    inside[0, 0, 4, 4] = 1
+    core = result.find_chip_layer("conv1")
+    assert simulate_config(build_config(result), {"input": inside}).synops[core] == 9 * 8
+    corner = np.zeros((1, 1, 8, 8), int)
+    corner[0, 0, 0, 0] = 1
+    assert simulate_config(build_config(result), {"input": corner}).synops[core] == 4 * 8
+
+
+def test_pooled_outputs_are_pooled_on_the_host() -> None:
+    base = weighted(chain([conv(3)], (1, 7, 7)), np.random.default_rng(1))
+    average = Pool("average", (2, 2), (2, 2))
+    network, config = placed(base.replacing(outputs=(Output("seen", "conv0", (average,)),)))
+    x = random_input(network, np.random.default_rng(2), 5)
+    assert np.array_equal(simulate_config(config, x).outputs["seen"], simulate(network, x).outputs["seen"])
+    assert config.interface is not None
+    assert any("unpooled" in note for note in config.interface.notes)
+
+
+def test_without_interface_inputs_name_cores() -> None:
+    network, config = placed(random_network(3))
+    bare = config.model_copy(update={"interface": None})
+    core = next(n for n, c in enumerate(config.hardware.cnn_layers) if c.dimensions)
+    with pytest.raises(ConfigError, match="no such input"):
+        simulate_config(bare.model_copy(), {"events": np.zeros((1, 1, 2, 2))})
+    assert core >= 0
+    assert network.layers
+
+
+def test_potentials_beyond_16_bits_are_counted() -> None:
+    layer = Layer(
+        "a",
+        Shape(1, 1, 1),
+        Convolution(1, (1, 1), weight=np.array([[[[127]]]]), bias=None),
+        (),
+        Neuron(32767, -32768, "subtract", "single"),
+    )
+    base = chain([Convolution(1, (1, 1))], (1, 1, 1))
+    network, config = placed(base.replacing(layers=(replace(layer, name="conv0"),)))
+    found = simulate_config(config, {"input": np.full((3, 1, 1, 1), 1000)})
+    assert sum(found.beyond_16_bits.values()) == 3
+    assert network.is_integer
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"output_decimator_enable": True, "output_decimator_interval": 2}, "decimator"),
+        ({"input_congestion_balancer_enable": True}, "balancer"),
+        ({"weights": None}, "not all of its tensors"),
+        ({"threshold_high": 0}, "thresholds"),
+    ],
+)
+def test_what_cannot_be_simulated_is_named(change: dict[str, Any], text: str) -> None:
+    _, config = placed(weighted(chain([conv(2), conv(2)], (1, 6, 6)), np.random.default_rng(0)))
+    cores = list(config.hardware.cnn_layers)
+    number = next(n for n, core in enumerate(cores) if core.dimensions)
+    cores[number] = cores[number].model_copy(update=change)
+    broken = config.model_copy(
+        update={"hardware": config.hardware.model_copy(update={"cnn_layers": tuple(cores)})}
+    )
+    x = {"input": np.ones((2, 1, 6, 6), int)}
+    with pytest.raises(ConfigError, match=text):
+        simulate_config(broken, x)
+    if "enable" in next(iter(change)):
+        assert simulate_config(broken, x, ignore_lossy=True).layers
+
+
+@pytest.mark.parametrize(
+    ("inputs", "text"),
+    [
+        ({}, "is missing"),
+        ({"other": np.zeros((1, 1, 6, 6))}, "no such input"),
+        ({"input": np.zeros((1, 1, 6, 7))}, "not the map"),
+        ({"input": np.zeros((1, 2, 6, 6))}, "more features"),
+        ({"input": np.full((1, 1, 6, 6), -1)}, "whole numbers"),
+        ({"input": np.full((1, 1, 6, 6), 0.5)}, "whole numbers"),
+        ({"input": np.zeros((6, 6))}, "must be"),
+    ],
+)
+def test_inputs_that_do_not_fit(inputs: dict[str, Any], text: str) -> None:
+    _, config = placed(weighted(chain([conv(2)], (1, 6, 6)), np.random.default_rng(0)))
+    with pytest.raises(ConfigError, match=text):
+        simulate_config(config, inputs)
+
+
+def test_destinations_that_lead_nowhere_and_cycles_without_delay() -> None:
+    network = weighted(chain([conv(2), conv(2)], (1, 6, 6)), np.random.default_rng(0), integer=True)
+    looped = network.replacing(edges=(*network.edges, Edge("conv1", "conv1", delay_steps=1)))
+    _, config = placed(quantize(looped) if not looped.is_integer else looped)
+    assert config.interface is not None
+    layers = tuple(layer.model_copy(update={"delays": ()}) for layer in config.interface.layers)
+    undelayed = config.model_copy(
+        update={"interface": config.interface.model_copy(update={"layers": layers})}
+    )
+    x = {"input": np.ones((2, 1, 6, 6), int)}
+    with pytest.raises(ConfigError, match="cycle without a delay"):
+        simulate_config(undelayed, x)
+    cores = list(config.hardware.cnn_layers)
+    number = next(n for n, core in enumerate(cores) if any(d.enable for d in core.destinations))
+    free = next(n for n, core in enumerate(cores) if core.dimensions is None)
+    moved = tuple(d.model_copy(update={"layer": free}) if d.enable else d for d in cores[number].destinations)
+    cores[number] = cores[number].model_copy(update={"destinations": moved})
+    astray = config.model_copy(
+        update={"hardware": config.hardware.model_copy(update={"cnn_layers": tuple(cores)})}
+    )
+    with pytest.raises(ConfigError, match="not configured"):
+        simulate_config(astray, x)
+
+
+def test_pools_and_sums_follow_by_hand() -> None:
+    """Two steps of a 1x1 layer behind a pool of 2, by hand."""
+    ones = np.ones((1, 1, 1, 1), np.int64)
+    base = chain([Convolution(1, (1, 1), weight=ones), Convolution(1, (1, 1), weight=ones)], (1, 3, 3), (2,))
+    layers = tuple(replace(layer, neuron=Neuron(1, -1)) for layer in base.layers)
+    _, config = placed(base.replacing(layers=layers))
+    x = np.arange(9).reshape(1, 1, 3, 3)
+    found = simulate_config(config, {"input": x}).layers
+    assert found["conv1"].tolist() == [[[[0 + 1 + 3 + 4]]]]
+    assert pool(2)[0] == base.edges[1].path[0]
