@@ -31,12 +31,9 @@ def random_network(seed: int) -> Network:
         conv(int(draw.integers(1, 6)), int(draw.choice([1, 3])), has_bias=bool(draw.integers(2)))
         for _ in range(count)
     ]
-    network = chain(
-        kinds,
-        (2, size, size + 1),
-        [int(draw.choice([1, 1, 2])) for _ in range(count)],
-        dvs=bool(draw.integers(2)),
-    )
+    # Pools only while the map is large enough for all of them.
+    pools = [int(draw.choice([1, 1, 2])) if n < 3 else 1 for n in range(count)]
+    network = chain(kinds, (2, size, size + 1), pools, dvs=bool(draw.integers(2)))
     shape = int(draw.integers(0, 4))
     first, last = network.layers[0], network.layers[-1]
     if shape == 1:  # a residual connection

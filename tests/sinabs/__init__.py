@@ -1,0 +1,1 @@
+"""Comparisons with sinabs itself; they run in an environment of their own that has it."""
