@@ -12,6 +12,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from hwspec.catalog import load as load_chip
     from mapper.api import check, solve
+    from mapper.emit.build import build_config
+    from mapper.emit.config import ChipConfig
+    from mapper.emit.diff import diff
+    from mapper.emit.extract import extract
+    from mapper.emit.file import read_config, write_config
+    from mapper.emit.options import EmitOptions, NoiseFilter
     from mapper.errors import (
         InfeasibleError,
         MapperError,
@@ -31,6 +37,12 @@ __version__ = "0.1.0"
 _HOME = {
     "hwspec.catalog": ("load_chip",),
     "mapper.api": ("check", "solve"),
+    "mapper.emit.build": ("build_config",),
+    "mapper.emit.config": ("ChipConfig",),
+    "mapper.emit.diff": ("diff",),
+    "mapper.emit.extract": ("extract",),
+    "mapper.emit.file": ("read_config", "write_config"),
+    "mapper.emit.options": ("EmitOptions", "NoiseFilter"),
     "mapper.errors": (
         "InfeasibleError",
         "MapperError",
@@ -49,9 +61,11 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "BatchNorm",
+    "ChipConfig",
     "Convolution",
     "DvsSettings",
     "Edge",
+    "EmitOptions",
     "FeasibilityReport",
     "InfeasibleError",
     "Input",
@@ -62,6 +76,7 @@ __all__ = [
     "NetworkError",
     "Neuron",
     "NirOptions",
+    "NoiseFilter",
     "OptionsError",
     "Output",
     "Pool",
@@ -72,10 +87,15 @@ __all__ = [
     "Status",
     "TorchOptions",
     "UndecidedError",
+    "build_config",
     "check",
+    "diff",
+    "extract",
     "load_chip",
     "load_network",
+    "read_config",
     "solve",
+    "write_config",
 ]
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hwspec.schema import ChipSpec
     from mapper.result import Result
 
-__all__ = ["app"]
+__all__ = ["app", "finish", "solved", "write_placement"]
 
 app = typer.Typer(
     name="mapper",
@@ -107,10 +107,10 @@ def solve(
     as_json: JsonOption = False,
 ) -> int:
     """Place a network on a chip. Exit: 0 placed, 1 proven not to fit, 2 bad input, 3 undecided."""
-    result = _solve(**{key: value for key, value in locals().items() if key not in ("out", "as_json")})
+    result = solved(**{key: value for key, value in locals().items() if key not in ("out", "as_json")})
     if out is not None and result.solution is not None:
-        _write_placement(result, out)
-    return _finish(result, as_json)
+        write_placement(result, out)
+    return finish(result, as_json)
 
 
 @app.command()
@@ -130,9 +130,9 @@ def check(
     as_json: JsonOption = False,
 ) -> int:
     """Say whether a network fits, and why not; writes no file."""
-    result = _solve(**{key: value for key, value in locals().items() if key != "as_json"})
+    result = solved(**{key: value for key, value in locals().items() if key != "as_json"})
     if as_json or result.solution is None:
-        return _finish(result, as_json)
+        return finish(result, as_json)
     count = len(result.solution.placements)
     names = f"{result.networks[0].name} fits {result.chip.name}"
     _console().print(
@@ -256,7 +256,8 @@ def _load_chip(name: str, overrides: list[str]) -> ChipSpec:
     return load(name, overrides)
 
 
-def _solve(network: str, chip: str, overrides: list[str], **words: Any) -> Result:
+def solved(network: str, chip: str, overrides: list[str], **words: Any) -> Result:
+    """Read what the options say and solve."""
     from mapper.api import solve as solve_network  # noqa: PLC0415
     from mapper.frontends import NirOptions, TorchOptions  # noqa: PLC0415
     from mapper.options import SolveOptions  # noqa: PLC0415
@@ -328,14 +329,16 @@ def _minimum(text: str | None, findings: list[Finding]) -> float | Literal["thre
         return None
 
 
-def _write_placement(result: Result, folder: Path) -> None:
+def write_placement(result: Result, folder: Path) -> None:
+    """Write placement.json into a folder."""
     from mapper.files import write_text  # noqa: PLC0415
     from mapper.record import placement_record  # noqa: PLC0415
 
     write_text(folder / "placement.json", placement_record(result).model_dump_json(indent=2) + "\n")
 
 
-def _finish(result: Result, as_json: bool) -> int:
+def finish(result: Result, as_json: bool) -> int:
+    """Print a result; its exit status."""
     if as_json:
         typer.echo(json.dumps(_json(result), indent=2))
     else:

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from mapper.emit.config import ChipConfig, CnnLayer, InterfaceOutput
+from mapper.emit.graph import ConfigGraph, graph_of
 from mapper.errors import ConfigError, Finding
-from mapper.sim.config_graph import ConfigGraph, graph_of
 from mapper.sim.kernels import fire_steps
 
 __all__ = ["FrameResult", "FrameState", "simulate_config"]

@@ -1,0 +1,188 @@
+"""Differences between two networks or configurations, down to the first number that differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel
+
+from mapper.emit.config import ChipConfig
+from mapper.emit.extract import extract
+from mapper.emit.tensor import Tensor
+from mapper.network import Edge, Layer, Network
+
+__all__ = ["Difference", "diff"]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that is not the same on both sides.
+
+    Attributes
+    ----------
+    where
+        Layer, edge, core or stage.
+    what
+        The field; for arrays with the index of the first difference, in the order (feature, input
+        feature, row, column) for networks and as in the file for configurations.
+    left, right
+        The values there, as text; "-" where a side has none.
+    count
+        How many entries differ, for arrays.
+    """
+
+    where: str
+    what: str
+    left: str
+    right: str
+    count: int = 1
+
+    def __str__(self) -> str:
+        more = f" ({self.count} entries differ)" if self.count > 1 else ""
+        return f"{self.where}: {self.what}: {self.left} | {self.right}{more}"
+
+
+def diff(left: ChipConfig | Network, right: ChipConfig | Network) -> tuple[Difference, ...]:
+    """All differences, layer by layer; empty if both are the same.
+
+    Two configurations are compared field by field, a configuration with a network by what is extracted
+    from it. The order of edges does not count, nor whether no bias is written as zeros.
+
+    Raises
+    ------
+    ConfigError, NetworkError
+        A configuration that is compared with a network contradicts itself.
+    """
+    if isinstance(left, ChipConfig) and isinstance(right, ChipConfig):
+        return tuple(_records("", left, right))
+    sides = [extract(side) if isinstance(side, ChipConfig) else side for side in (left, right)]
+    return tuple(_networks(sides[0], sides[1]))
+
+
+def _records(where: str, left: Any, right: Any) -> Iterator[Difference]:
+    if isinstance(left, Tensor) and isinstance(right, Tensor):
+        head, _, field = where.rpartition(".")
+        yield from _arrays(head, field, left.array, right.array)
+    elif isinstance(left, BaseModel) and type(left) is type(right):
+        for name in type(left).model_fields:
+            place = f"{where}.{name}" if where else name
+            yield from _records(place, getattr(left, name), getattr(right, name))
+    elif isinstance(left, tuple) and isinstance(right, tuple) and len(left) == len(right):
+        for n, (one, two) in enumerate(zip(left, right, strict=True)):
+            yield from _records(f"{where}[{n}]", one, two)
+    elif left != right:
+        head, _, field = where.rpartition(".")
+        yield Difference(head or "configuration", field, _short(left), _short(right))
+
+
+def _short(value: object) -> str:
+    text = "-" if value is None else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _arrays(where: str, what: str, left: Any, right: Any) -> Iterator[Difference]:
+    if left.shape != right.shape:
+        yield Difference(where, f"shape of {what}", str(left.shape), str(right.shape))
+        return
+    places = np.argwhere(left != right)
+    if len(places):
+        first = tuple(int(n) for n in places[0])
+        index = ", ".join(map(str, first))
+        yield Difference(where, f"{what}[{index}]", str(left[first]), str(right[first]), len(places))
+
+
+def _networks(left: Network, right: Network) -> Iterator[Difference]:
+    yield from _named("input", left.inputs, right.inputs)
+    yield from _order(left, right)
+    for name in [layer.name for layer in left.layers if layer.name in right.by_name]:
+        yield from _layers(name, left.by_name[name], right.by_name[name])
+    ours, theirs = ({_edge_key(edge): edge for edge in side.edges} for side in (left, right))
+    for key in sorted({*ours, *theirs}):
+        if key not in theirs:
+            yield Difference(f"edge {key[0]} -> {key[1]}", "exists", _edge_text(ours[key]), "-")
+        elif key not in ours:
+            yield Difference(f"edge {key[0]} -> {key[1]}", "exists", "-", _edge_text(theirs[key]))
+    yield from _named("output", left.outputs, right.outputs)
+
+
+def _edge_key(edge: Edge) -> tuple[str, str, str]:
+    return edge.source, edge.target, _edge_text(edge)
+
+
+def _edge_text(edge: Edge) -> str:
+    pool = "" if edge.pool is None else f"pool {edge.pool.size[0]}x{edge.pool.size[1]}, "
+    return f"{pool}shift {edge.feature_offset}, delay {edge.delay_steps}"
+
+
+def _order(left: Network, right: Network) -> Iterator[Difference]:
+    names = [[layer.name for layer in side.layers] for side in (left, right)]
+    for name in names[0]:
+        if name not in names[1]:
+            yield Difference(f"layer {name}", "exists", "yes", "-")
+    for name in names[1]:
+        if name not in names[0]:
+            yield Difference(f"layer {name}", "exists", "-", "yes")
+    if sorted(names[0]) == sorted(names[1]) and names[0] != names[1]:
+        yield Difference("layers", "order", ", ".join(names[0]), ", ".join(names[1]))
+
+
+def _named(kind: str, left: Sequence[Any], right: Sequence[Any]) -> Iterator[Difference]:
+    sides = [{entry.name: entry for entry in side} for side in (left, right)]
+    for name in dict.fromkeys((*sides[0], *sides[1])):
+        one, two = sides[0].get(name), sides[1].get(name)
+        if one is None or two is None:
+            yield Difference(f"{kind} {name}", "exists", "yes" if one else "-", "yes" if two else "-")
+        else:
+            yield from _fields(f"{kind} {name}", one, two)
+
+
+def _fields(where: str, left: Any, right: Any, prefix: str = "") -> Iterator[Difference]:
+    for entry in fields(left):
+        one, two = getattr(left, entry.name), getattr(right, entry.name)
+        if is_dataclass(one) and type(one) is type(two):
+            yield from _fields(where, one, two, f"{prefix}{entry.name}.")
+        elif one != two:
+            yield Difference(where, f"{prefix}{entry.name}", _short(one), _short(two))
+
+
+def _layers(name: str, left: Layer, right: Layer) -> Iterator[Difference]:
+    where = f"layer {name}"
+    if left.input_shape != right.input_shape:
+        yield Difference(where, "input shape", str(left.input_shape), str(right.input_shape))
+    for field in ("out_features", "kernel", "stride", "padding"):
+        one, two = getattr(left.operation, field, None), getattr(right.operation, field, None)
+        if one != two:
+            yield Difference(where, field, _short(one), _short(two))
+    yield from _arrays(where, "weight", *(_array(side.operation.weight) for side in (left, right)))
+    if left.operation.out_features == right.operation.out_features:
+        zeros = np.zeros(left.operation.out_features, np.int64)
+        biases = [zeros if s.operation.bias is None else _array(s.operation.bias) for s in (left, right)]
+        yield from _arrays(where, "bias", *biases)
+    yield from _neurons(where, left, right)
+
+
+def _array(value: object) -> Any:
+    return np.asarray([] if value is None else value)
+
+
+def _neurons(where: str, left: Layer, right: Layer) -> Iterator[Difference]:
+    one, two = left.neuron, right.neuron
+    if one is None or two is None:
+        if one is not two:
+            yield Difference(where, "neurons", "no" if one is None else "yes", "no" if two is None else "yes")
+        return
+    for field in ("threshold", "minimum", "reset", "spike_mode"):
+        a, b = getattr(one, field), getattr(two, field)
+        if np.any(np.asarray(a) != np.asarray(b)):
+            yield Difference(where, field, _short(a), _short(b))
+    if left.output_shape == right.output_shape:
+        states = [
+            np.zeros(left.output_shape, np.int64)
+            if n.initial_potential is None
+            else _array(n.initial_potential)
+            for n in (one, two)
+        ]
+        yield from _arrays(where, "initial potential", *states)
