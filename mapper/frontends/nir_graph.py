@@ -231,11 +231,12 @@ class _Reader:
         neuron_node = self.graph.nodes[neurons[0]]
         try:
             neuron, scale, notes = neuron_of(neuron_node.fields, neuron_node.metadata, self.options)
+            operation = scale(operation)
         except ValueError as error:
             self.unsupported.append(Finding(f"node {neurons[0]} (IF)", str(error)))
             return None
         self.notes += [f"{neurons[0]}: {note}" for note in notes]
-        return LayerDraft(name, scale(operation), tuple(between), neuron, in_features)
+        return LayerDraft(name, operation, tuple(between), neuron, in_features)
 
     def _factor(self, name: str) -> float | None:
         try:

@@ -177,6 +177,8 @@ def _times(operation: _Operation, resistance: Any) -> _Operation:
     weight: Any = operation.weight
     bias: Any = operation.bias
     factor = np.asarray(resistance, np.float32)
+    if factor.ndim and factor.shape[0] != weight.shape[0]:
+        raise ValueError(f"r has {factor.shape[0]} features, the weights before it make {weight.shape[0]}")
     shaped = factor.reshape(-1, *[1] * (weight.ndim - 1)) if factor.ndim else factor
     return replace(operation, weight=weight * shaped, bias=None if bias is None else bias * factor)
 

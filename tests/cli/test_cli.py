@@ -186,7 +186,7 @@ def test_our_own_faults_leave_a_report_and_exit_4(capsys: Capture, monkeypatch: 
     def fail(*_: Any, **__: Any) -> Result:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr(app_module, "_solve", fail)
+    monkeypatch.setattr(app_module, "solved", fail)
     assert run(["solve", "digits"]) == 4
     told = capsys.readouterr().err
     report = Path(told.rsplit(" ", 1)[1].strip())
@@ -196,13 +196,13 @@ def test_our_own_faults_leave_a_report_and_exit_4(capsys: Capture, monkeypatch: 
     def rejected(*_: Any, **__: Any) -> Result:
         raise VerificationError(("M201 core 3: too small",))
 
-    monkeypatch.setattr(app_module, "_solve", rejected)
+    monkeypatch.setattr(app_module, "solved", rejected)
     assert run(["solve", "digits"]) == 4
 
     def stopped(*_: Any, **__: Any) -> Result:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(app_module, "_solve", stopped)
+    monkeypatch.setattr(app_module, "solved", stopped)
     assert run(["solve", "digits"]) == 3
 
 

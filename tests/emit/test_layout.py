@@ -1,0 +1,396 @@
+"""Emit, read back, compare: the same network; and every injected fault is found."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mapper
+from mapper.cli.entry import run
+from mapper.emit.config import ChipConfig, DvsDestination
+from mapper.emit.diff import diff
+from mapper.emit.extract import extract
+from mapper.emit.file import config_text, read_config, write_config
+from mapper.emit.options import EmitOptions, NoiseFilter
+from mapper.emit.tensor import Tensor
+from mapper.errors import ConfigError, NetworkError, OptionsError
+from mapper.frontends import load_network
+from mapper.network import DvsSettings, Layer, Network
+from mapper.operations import Convolution, Neuron
+from mapper.passes import prepare
+from tests.builders import chain, conv, tiny_chip, weighted
+from tests.sim.test_config_frame import random_network
+
+ZOO = Path(__file__).resolve().parent.parent / "data" / "zoo"
+CASES = int(os.environ.get("MAPPER_INSTANCES", "80"))
+
+
+def emitted(
+    network: Network, chip: object = "speck2f", wishes: EmitOptions | None = None, **more: Any
+) -> tuple[Network, ChipConfig]:
+    result = mapper.solve(network, chip, **more)  # type: ignore[arg-type]  # a chip
+    return result.networks[0], mapper.build_config(result, wishes)
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_random_networks_come_back(block: int) -> None:
+    for seed in range(block * CASES // 4, (block + 1) * CASES // 4):
+        network, config = emitted(random_network(seed))
+        assert diff(network, config) == (), seed
+        assert read_back(config) == config
+
+
+def read_back(config: ChipConfig) -> ChipConfig:
+    return ChipConfig.model_validate_json(config_text(config))
+
+
+@pytest.mark.parametrize("path", sorted(ZOO.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_zoo_comes_back(path: Path) -> None:
+    """With random integer weights; what no chip of nine cores holds has no configuration."""
+    expected = json.loads((ZOO / "expected.json").read_text(encoding="utf-8"))[path.stem]
+    try:
+        network = prepare(load_network(path), mapper_options())
+    except NetworkError:
+        assert path.stem in ("retina_snn_128", "sinabs_lenet5_tutorial")
+        return
+    result = mapper.solve(weighted(network, np.random.default_rng(1), integer=True))
+    if result.solution is None:
+        assert expected.get("fits") is not True
+        assert path.stem in (
+            "silicon_ceiling_9bn",
+            "sinabs_complex_dummy4_old",
+            "sinabs_too_large",
+            "thesis_rnn2c_cyberzoo",
+        )
+        return
+    config = mapper.build_config(result)
+    assert diff(result.networks[0], config) == ()
+    assert len(config_text(config)) < 2_000_000
+
+
+def mapper_options() -> Any:
+    from mapper.passes import PrepareOptions  # noqa: PLC0415
+
+    return PrepareOptions(add_output_neuron=1.0)
+
+
+def test_a_full_chip_fits_two_megabytes(tmp_path: Path) -> None:
+    """Nine cores whose kernel and neuron memories are full of random weights."""
+    kinds = [Convolution(16, (3, 3), padding=(1, 1))] + [
+        Convolution(64, (4, 4), stride=(2, 2), padding=(1, 1))
+    ] * 3
+    network = weighted(chain(kinds, (2, 64, 64)), np.random.default_rng(0), integer=True)
+    layers = [
+        replace(
+            layer,
+            operation=replace(
+                layer.operation,
+                weight=np.random.default_rng(n).integers(-128, 128, np.asarray(layer.operation.weight).shape),
+            ),
+        )
+        for n, layer in enumerate(network.layers)
+    ]
+    _, config = emitted(network.replacing(layers=tuple(layers)))
+    words = sum(np.prod(core.weights.shape) for core in config.hardware.cnn_layers if core.weights)
+    write_config(config, tmp_path / "config.json")
+    bytes_per_word = (tmp_path / "config.json").stat().st_size / words
+    # All kernel memories of a chip of nine cores hold 278,528 words.
+    assert bytes_per_word * 278_528 < 2_000_000
+    assert read_config(tmp_path / "config.json") == config
+
+
+def sample() -> ChipConfig:
+    """A configuration with a sensor, biases, initial potentials, a pool and a way back on speck2b's relatives."""
+    draw = np.random.default_rng(5)
+    base = chain([conv(3, has_bias=True), conv(4), conv(5)], (2, 12, 14), (2, 1), dvs=True)
+    layers = []
+    for layer in weighted(base, draw, integer=True).layers:
+        state = draw.integers(1, 9, layer.output_shape)
+        layers.append(replace(layer, neuron=Neuron(9, -20, "subtract", "multi", state)))
+    entry = replace(base.inputs[0], dvs=DvsSettings(origin=(1, 2), mirror=(True, False)))
+    network = base.replacing(layers=tuple(layers), inputs=(entry,))
+    return emitted(network, tiny_kill_chip())[1]
+
+
+def tiny_kill_chip() -> Any:
+    return mapper.load_chip("speck2b")
+
+
+def core_number(config: ChipConfig, name: str) -> int:
+    assert config.interface is not None
+    return next(layer.places[0].core for layer in config.interface.layers if layer.name == name)
+
+
+def with_core(config: ChipConfig, name: str, **changes: Any) -> ChipConfig:
+    cores = list(config.hardware.cnn_layers)
+    number = core_number(config, name)
+    cores[number] = cores[number].model_copy(update=changes)
+    return config.model_copy(
+        update={"hardware": config.hardware.model_copy(update={"cnn_layers": tuple(cores)})}
+    )
+
+
+def with_stage(config: ChipConfig, **changes: Any) -> ChipConfig:
+    stage = config.hardware.dvs_layer
+    assert stage is not None
+    return config.model_copy(
+        update={
+            "hardware": config.hardware.model_copy(update={"dvs_layer": stage.model_copy(update=changes)})
+        }
+    )
+
+
+def one_more(tensor: Tensor | None, place: int = 7) -> Tensor:
+    assert tensor is not None
+    array = tensor.array.copy()
+    array.ravel()[place] += 1
+    return Tensor.of(array)
+
+
+Mutation = Callable[[ChipConfig], ChipConfig]
+
+
+def core_field(name: str, field: str) -> Any:
+    return lambda config: getattr(config.hardware.cnn_layers[core_number(config, name)], field)
+
+
+def change(name: str, field: str, how: Callable[[Any], Any]) -> Mutation:
+    return lambda config: with_core(config, name, **{field: how(core_field(name, field)(config))})
+
+
+def destination(**changes: Any) -> Callable[[Any], Any]:
+    return lambda entries: (entries[0].model_copy(update=changes), *entries[1:])
+
+
+def dimension(path: str, value: Any) -> Callable[[Any], Any]:
+    head, _, tail = path.partition(".")
+
+    def how(shape: Any) -> Any:
+        inner = value if not tail else getattr(shape, head).model_copy(update={tail: value})
+        return shape.model_copy(update={head: inner})
+
+    return how
+
+
+def swapped(tensor: Any) -> Tensor:
+    return Tensor.of(tensor.array.swapaxes(-1, -2))
+
+
+# By name: how the fault is injected, and the word by which the comparison with the network must name it.
+IN_NETWORK: dict[str, tuple[Mutation, str]] = {
+    "one weight": (change("conv1", "weights", one_more), "layer conv1: weight["),
+    "axes of weights": (change("conv1", "weights", swapped), "layer conv1: weight["),
+    "one bias": (change("conv0", "biases", lambda t: one_more(t, 1)), "layer conv0: bias[1]"),
+    "leak off": (change("conv0", "leak_enable", lambda _: False), "layer conv0: bias"),
+    "one initial value": (change("conv2", "neurons_initial_value", one_more), "layer conv2: initial potential["),
+    "threshold high": (change("conv1", "threshold_high", lambda n: n + 1), "layer conv1: threshold"),
+    "threshold low": (change("conv1", "threshold_low", lambda n: n - 1), "layer conv1: minimum"),
+    "reset mode": (change("conv1", "return_to_zero", lambda _: True), "layer conv1: reset"),
+    "destination off": (change("conv0", "destinations", destination(enable=False)), "edge conv0 -> conv1"),
+    "destination": (change("conv1", "destinations", destination(layer=-1)), "conv1"),
+    "pooling": (change("conv0", "destinations", destination(pooling=1)), "conv"),
+    "shift": (change("conv0", "destinations", destination(feature_shift=1)), "conv"),
+    "kernel size": (change("conv1", "dimensions", dimension("kernel_size", 1)), "conv"),
+    "killed weight": (change("conv1", "weights_kill_bit", lambda t: Tensor.of(np.ones(t.shape, int))), "layer conv1: weight["),
+    "killed state": (change("conv1", "neurons_value_kill_bit", lambda t: Tensor.of(np.ones(t.shape, int))), "layer conv1: initial"),
+    "mirror": (lambda c: with_stage(c, mirror=type(c.hardware.dvs_layer.mirror)(x=1, y=1)), "input input: dvs.mirror"),  # type: ignore[union-attr]
+    "swap": (lambda c: with_stage(c, mirror_diagonal=True), "input"),
+    "gate": (lambda c: with_stage(c, on_channel=False), "input input: dvs.on_channel"),
+    "merge": (lambda c: with_stage(c, merge=True), "input"),
+    "origin": (lambda c: with_stage(c, origin=type(c.hardware.dvs_layer.origin)(x=0, y=0)), "input"),  # type: ignore[union-attr]
+    "stage destination": (lambda c: with_stage(c, destinations=(DvsDestination(), DvsDestination())), "input"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("mutation", "word"), IN_NETWORK.values(), ids=IN_NETWORK)
+def test_faults_are_found_against_the_network(mutation: Mutation, word: str) -> None:
+    config = sample()
+    network = extract(config)
+    assert diff(config, network) == ()
+    faulty = mutation(config)
+    assert faulty != config
+    try:
+        told = "; ".join(map(str, diff(faulty, network)))
+    except (ConfigError, NetworkError) as error:
+        told = str(error)
+        assert "core" in told or "edge" in told or "layer" in told or "input" in told
+        return
+    assert word in told
+    assert diff(faulty, config)
+
+
+ONLY_IN_CONFIG: dict[str, tuple[Mutation, str]] = {
+    "monitor": (change("conv2", "monitor_enable", lambda on: not on), "monitor_enable"),
+    "a kill bit": (change("conv1", "biases_kill_bit", lambda t: Tensor.of(1 - t.array)), "biases_kill_bit"),
+    "stride": (change("conv1", "dimensions", dimension("stride.x", 2)), "stride"),
+    "padding": (change("conv1", "dimensions", dimension("padding.y", 2)), "padding"),
+    "input features": (change("conv1", "dimensions", dimension("input_shape.feature_count", 9)), "feature_count"),
+    "output features": (change("conv1", "dimensions", dimension("output_shape.feature_count", 9)), "feature_count"),
+    "sensor": (lambda c: with_stage(c, pass_sensor_events=False), "pass_sensor_events"),
+    "sensor monitor": (lambda c: with_stage(c, monitor_enable=True), "monitor_enable"),
+    "cut": (lambda c: with_stage(c, cut=type(c.hardware.dvs_layer.cut)(x=3, y=3)), "cut"),  # type: ignore[union-attr]
+    "stage pooling": (lambda c: with_stage(c, pooling=type(c.hardware.dvs_layer.pooling)(x=2, y=2)), "pooling"),  # type: ignore[union-attr]
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("mutation", "word"), ONLY_IN_CONFIG.values(), ids=ONLY_IN_CONFIG)
+def test_faults_are_found_between_configurations(mutation: Mutation, word: str) -> None:
+    config = sample()
+    told = [str(entry) for entry in diff(mutation(config), config)]
+    assert told
+    assert all(word in line for line in told)
+
+
+def test_readout_filter_decimator_and_clock() -> None:
+    network = weighted(
+        chain([conv(4), Convolution(3, (8, 8), has_bias=True)], (2, 8, 8)), np.random.default_rng(0)
+    )
+    wishes = EmitOptions(
+        dt_us=1000.0,
+        readout_threshold=5,
+        readout_window_ticks=32,
+        decimators={"conv0": 2},
+        balancers=("conv1",),
+    )
+    _, config = emitted(network, wishes=wishes, readout="conv1")
+    stage, interface = config.hardware.readout, config.interface
+    assert stage is not None
+    assert interface is not None
+    assert (stage.enable, stage.threshold, stage.low_pass_filter32_not16, stage.low_pass_filter_disable) == (
+        True,
+        5,
+        True,
+        False,
+    )
+    assert interface.slow_clock_hz == 1000.0
+    core = config.hardware.cnn_layers[core_number(config, "conv1")]
+    assert core.destinations[0].layer == 12
+    assert core.dimensions is not None
+    assert core.dimensions.output_shape.feature_count == 9
+    assert core.input_congestion_balancer_enable
+    assert config.hardware.cnn_layers[core_number(config, "conv0")].output_decimator_interval == 2
+    assert any("positive biases" in note for note in interface.notes)
+    bare = emitted(network, wishes=EmitOptions(noise_filter=NoiseFilter("low-pass", rate_hz=50.0)))[
+        1
+    ].hardware
+    assert bare.dvs_filter is not None
+    assert (bare.dvs_filter.low_pass_mode_enable, bare.dvs_filter.filter_size.x) == (True, 0)
+    assert bare.readout is not None
+    assert not bare.readout.enable
+
+
+@pytest.mark.parametrize(
+    ("chip", "wishes", "text"),
+    [
+        ("speck2f", EmitOptions(dt_us=1.0), "10..10000"),
+        ("speck2f", EmitOptions(dt_us=-1.0), "positive"),
+        ("speck2f", EmitOptions(dt_us=1000.0, noise_filter=NoiseFilter(rate_hz=50.0)), "one clock"),
+        ("speck2f", EmitOptions(noise_filter=NoiseFilter(size=(16, 1))), "1..15"),
+        ("speck2f", EmitOptions(decimators={"nobody": 9}), "0..7"),
+        ("speck2b", EmitOptions(decimators={"conv0": 1}, balancers=("conv0",)), "no decimators"),
+        ("speck2f", EmitOptions(balancers=("nobody",)), "no layer"),
+    ],
+)
+def test_wishes_a_chip_cannot_meet(chip: str, wishes: EmitOptions, text: str) -> None:
+    network = weighted(chain([conv(4, has_bias=True)], (2, 8, 8)), np.random.default_rng(0))
+    with pytest.raises(OptionsError, match=text):
+        emitted(network, chip, wishes)
+
+
+def test_shapes_alone_have_no_configuration() -> None:
+    with pytest.raises(NetworkError, match="no integer weights"):
+        emitted(chain([conv(4)]))
+
+
+def test_read_back_without_interface() -> None:
+    network, config = emitted(
+        weighted(chain([conv(3), conv(4)], (2, 8, 8), (2,)), np.random.default_rng(2), integer=True)
+    )
+    bare = config.model_copy(update={"interface": None})
+    entry = core_number(config, "conv0")
+    found = extract(bare, {"input": entry})
+    assert {layer.name for layer in found.layers} == {f"core{entry}", f"core{core_number(config, 'conv1')}"}
+    assert found.notes
+    same = {layer.name: layer for layer in found.layers}[f"core{entry}"]
+    assert np.array_equal(np.asarray(same.operation.weight), np.asarray(network.layers[0].operation.weight))
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("", "not JSON"), ("[]", "no configuration"), ('{"hardware": {}}', "schema version"), ('{"hardware": {}, "schema_version": 7}', "7"),
+        ('{"hardware": {}, "schema_version": 1}', "cnn_layers"), ('{"hardware": {"cnn_layers": 3}, "schema_version": 1, "chip": 4}', "chip"),
+        ("[" * 5000, "not JSON"),
+    ],
+)  # fmt: skip
+def test_malformed_files(content: str, text: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(ConfigError, match=text):
+        read_config(path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_config(tmp_path / "nothing.json")
+
+
+@pytest.mark.parametrize("values", ["1 2", "1 2 3 4 5", "a b c d", "1*5", "1*-1 2 3 4 5", "4*99999999999999"])
+def test_malformed_tensors(values: str) -> None:
+    with pytest.raises(ValueError, match=r"values|whole number|shape"):
+        Tensor(shape=(2, 2), values=values)
+    with pytest.raises(ValueError, match="impossible shape"):
+        Tensor(shape=(1 << 20, 1 << 20), values="0")
+    with pytest.raises(ValueError, match="only integers"):
+        Tensor.of(np.array([0.5]))
+
+
+def test_tensors_are_short_and_exact() -> None:
+    array = np.array([[0, 0, 0, -5], [1, 1, 2, 2]])
+    assert Tensor.of(array).values == "0*3 -5 1 1 2 2"
+    assert np.array_equal(Tensor(shape=(2, 4), values="0*3 -5 1 1 2 2").array, array)
+    assert Tensor.of(np.zeros((0, 3), int)).values == ""
+    assert Tensor.of(array) == Tensor.of(array.copy())
+    assert hash(Tensor.of(array)) == hash(Tensor.of(array.copy()))
+
+
+def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["emit", "digits", "--out", str(tmp_path), "--dt", "1000"]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "placement.json"]
+    config = str(tmp_path / "config.json")
+    assert run(["diff", config, "digits"]) == 0
+    content = read_config(config)
+    number = core_number(content, "conv1")
+    cores = list(content.hardware.cnn_layers)
+    cores[number] = cores[number].model_copy(update={"weights": one_more(cores[number].weights)})
+    faulty = content.model_copy(
+        update={"hardware": content.hardware.model_copy(update={"cnn_layers": tuple(cores)})}
+    )
+    write_config(faulty, tmp_path / "other.json")
+    capsys.readouterr()
+    assert run(["diff", config, str(tmp_path / "other.json")]) == 1
+    assert "weights[" in capsys.readouterr().out
+    assert run(["diff", str(tmp_path / "other.json"), "digits", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["differences"][0]["where"] == "layer conv1"
+    assert run(["emit", str(ZOO / "gesture_small.yaml"), "--out", str(tmp_path / "no")]) == 2
+    assert not (tmp_path / "no").exists()
+    assert run(["emit", "digits", "--forbid", "0,1,2,3,4,5", "--out", str(tmp_path / "no")]) == 1
+
+
+def test_differences_of_structure() -> None:
+    base = weighted(chain([conv(3), conv(4)], (2, 8, 8)), np.random.default_rng(2), integer=True)
+    other = weighted(chain([conv(3)], (2, 8, 8)), np.random.default_rng(2), integer=True)
+    told = [str(entry) for entry in diff(base, other)]
+    assert any("layer conv1: exists" in line for line in told)
+    assert any("edge conv0 -> conv1" in line for line in told)
+    turned = base.replacing(layers=tuple(reversed(base.layers)))
+    assert [entry.what for entry in diff(base, turned)] == ["order"]
+    bare = base.replacing(
+        layers=tuple(Layer(x.name, x.input_shape, x.operation, (), None) for x in base.layers)
+    )
+    assert {entry.what for entry in diff(base, bare)} == {"neurons"}
+    assert tiny_chip((64, 64, 4)).core_count == 1
