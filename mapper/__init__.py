@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from hwspec.catalog import load as load_chip
     from mapper.api import check, solve
+    from mapper.compat.dynapcnn import DynapcnnCompatibleNetwork, DynapcnnNetwork
     from mapper.emit.build import build_config
     from mapper.emit.config import ChipConfig
     from mapper.emit.diff import diff
@@ -37,6 +38,7 @@ __version__ = "0.1.0"
 _HOME = {
     "hwspec.catalog": ("load_chip",),
     "mapper.api": ("check", "solve"),
+    "mapper.compat.dynapcnn": ("DynapcnnCompatibleNetwork", "DynapcnnNetwork"),
     "mapper.emit.build": ("build_config",),
     "mapper.emit.config": ("ChipConfig",),
     "mapper.emit.diff": ("diff",),
@@ -64,6 +66,8 @@ __all__ = [
     "ChipConfig",
     "Convolution",
     "DvsSettings",
+    "DynapcnnCompatibleNetwork",
+    "DynapcnnNetwork",
     "Edge",
     "EmitOptions",
     "FeasibilityReport",

@@ -17,6 +17,7 @@ __all__ = [
     "BackendMissingError",
     "ConfigError",
     "EmitError",
+    "EventError",
     "Finding",
     "InfeasibleError",
     "MapperError",
@@ -80,6 +81,10 @@ class ConfigError(_InputError):
 
 class OptionsError(_InputError):
     """Options that contradict one another, the network or the chip."""
+
+
+class EventError(_InputError):
+    """Events, rasters or spikes that cannot be read or converted without losing or changing some."""
 
 
 class BackendMissingError(MapperError):

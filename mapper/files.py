@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mapper.errors import Finding, OptionsError
 
-__all__ = ["write_text"]
+__all__ = ["write_bytes", "write_text"]
 
 
 def write_text(path: Path, text: str) -> None:
@@ -19,12 +19,23 @@ def write_text(path: Path, text: str) -> None:
     OptionsError
         The folder cannot be made or written to.
     """
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Do what `write_text` does, for anything that is not text.
+
+    Raises
+    ------
+    OptionsError
+        The folder cannot be made or written to.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-                stream.write(text)
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content)
             os.chmod(name, 0o644)
             os.replace(name, path)
         except BaseException:

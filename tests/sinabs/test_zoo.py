@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+import mapper
 from mapper.errors import NetworkError
 from mapper.frontends import load_network
 from mapper.network import Network
@@ -134,3 +135,35 @@ def test_averages_of_different_size_are_where_sinabs_guesses() -> None:
 
 def test_most_of_the_zoo_is_compared() -> None:
     assert len(NAMES) == 27
+
+
+# Large maps would take minutes in sinabs.
+SMALL = [name for name in NAMES if np.prod(built(name)[1]) <= 2 * 64 * 64]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_same_spikes_and_memory(name: str) -> None:
+    """The whole converted network, step by step, as sinabs runs it."""
+    module, shape = built(name)
+    mine = mapper.DynapcnnNetwork(module, shape)
+    peer = theirs(name, True)
+    peer.reset_states()
+    draw = np.random.default_rng(0)
+    x = torch.tensor(draw.integers(0, 6, (5, *shape)), dtype=torch.float32)
+    with torch.no_grad():
+        expected, found = peer(x), mine(x)
+    if isinstance(expected, dict):
+        assert isinstance(found, dict)
+        spikes = [tensor for entry in expected.values() for tensor in entry.values()]
+        ours_too = [tensor for entry in found.values() for tensor in entry.values()]
+        for one in spikes:
+            assert any(one.shape == two.shape and torch.equal(one, two) for two in ours_too)
+    else:
+        assert torch.equal(expected.flatten(1), found.flatten(1))
+    summary, own = peer.memory_summary(), mine.memory_summary()
+    for kind in ("kernel", "neuron"):
+        assert sorted(summary[kind].values()) == sorted(own[kind])
+
+
+def test_enough_networks_run_in_both() -> None:
+    assert len(SMALL) >= 15

@@ -1,0 +1,1 @@
+"""Familiar classes over this package."""

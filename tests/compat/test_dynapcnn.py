@@ -1,0 +1,211 @@
+"""The familiar class: forward passes, placement, configuration, and what differs from sinabs on purpose."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import mapper
+from mapper.compat.forward import ForwardNetwork
+from mapper.errors import NetworkError, OptionsError, SpecError
+from mapper.sim.network import simulate
+from tests.frontends.sinabs_stand_in import IAFSqueeze, SumPool2d
+from tests.sim.test_config_frame import random_network
+
+
+def snn(*, classes: int = 5, bias: bool = False) -> nn.Sequential:
+    torch.manual_seed(3)
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1, bias=bias), IAFSqueeze(min_v_mem=-1.0), SumPool2d(2),
+        nn.Conv2d(4, 6, 3, bias=bias), IAFSqueeze(min_v_mem=-1.0), nn.Flatten(),
+        nn.Linear(6 * 4, classes, bias=bias), IAFSqueeze(min_v_mem=-1.0),
+    )  # fmt: skip
+
+
+SHAPE = (2, 8, 8)
+
+
+def events(steps: int = 6, seed: int = 0) -> torch.Tensor:
+    return torch.tensor(np.random.default_rng(seed).integers(0, 12, (steps, *SHAPE)), dtype=torch.float32)
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_forward_is_the_reference_simulation(seed: int) -> None:
+    network = random_network(seed)
+    x = np.random.default_rng(seed).integers(0, 3, (9, *network.inputs[0].shape))
+    expected = simulate(network, {network.inputs[0].name: x}).spikes
+    module = ForwardNetwork(network)
+    frames = torch.tensor(x, dtype=torch.float32)[None]
+    first = module.spikes({network.inputs[0].name: frames[:, :4]})
+    second = module.spikes({network.inputs[0].name: frames[:, 4:]})
+    for name, spikes in expected.items():
+        found = torch.cat([first[name], second[name]], 1)[0]
+        assert np.array_equal(found.detach().numpy(), spikes), name
+
+
+def test_forward_keeps_states_and_batches_apart() -> None:
+    network = mapper.DynapcnnNetwork(snn(), SHAPE, batch_size=1)
+    x = events()
+    whole = network(x)
+    network.reset_states()
+    parts = torch.cat([network(x[:2]), network(x[2:])])
+    assert torch.equal(whole, parts)
+    assert whole.abs().sum() > 0
+    pair = mapper.DynapcnnNetwork(snn(), SHAPE, batch_size=2)
+    both = pair(torch.cat([x, x]))
+    assert torch.equal(both, torch.cat([whole, whole]))
+    with pytest.raises(NetworkError, match="batch size"):
+        pair(x[:3])
+    network.reset_states(randomize=True)
+    assert network(x).shape == whole.shape
+    reference = simulate(network.network, {network.network.inputs[0].name: x.numpy().astype(int)})
+    assert np.array_equal(next(iter(reference.outputs.values())), whole.detach().numpy())
+
+
+def test_gradients_flow_through_the_users_surrogate() -> None:
+    module = snn()
+    calls = []
+
+    def surrogate(potential: torch.Tensor, threshold: torch.Tensor) -> torch.Tensor:
+        calls.append(threshold)
+        return torch.ones_like(potential)
+
+    for layer in module.modules():
+        if isinstance(layer, IAFSqueeze):
+            layer.surrogate_grad_fn = surrogate  # type: ignore[assignment]
+    network = mapper.DynapcnnNetwork(module, SHAPE, discretize=False)
+    network(events()).sum().backward()
+    assert calls
+    gradients = [parameter.grad for parameter in network.parameters()]
+    assert len(gradients) == 3
+    assert all(gradient is not None and gradient.abs().sum() > 0 for gradient in gradients)
+    network.zero_grad()
+    assert all(p.grad is not None and not p.grad.any() for p in network.parameters())
+    network.zero_grad(set_to_none=True)
+    assert all(p.grad is None for p in network.parameters())
+    plain = mapper.DynapcnnNetwork(snn(), SHAPE, discretize=False)
+    plain(events()).sum().backward()
+    assert all(p.grad is not None for p in plain.parameters())
+
+
+def test_placement_and_look_up() -> None:
+    network = mapper.DynapcnnNetwork(snn(), SHAPE)
+    with pytest.raises(ValueError, match="not placed yet"):
+        network.find_chip_layer(0)
+    assert network.layer2core_map is None
+    assert network.chip_layers_ordering is None
+    config = network.plain_config(
+        "speck2fmodule:0", chip_layers_ordering=["dvs", 2, 5, 1], monitor_layers=[0, -1, "dvs"]
+    )
+    assert network.chip_layers_ordering == [2, 5, 1]
+    assert network.layer2core_map == {0: 2, 1: 5, 2: 1}
+    assert [network.find_chip_layer(n) for n in (0, 1, 2, -1)] == [2, 5, 1, 1]
+    assert network.find_chip_layers(-1) == [1]
+    monitored = [n for n, core in enumerate(config.hardware.cnn_layers) if core.monitor_enable]
+    assert monitored == [1, 2]
+    assert config.hardware.dvs_layer is not None
+    assert config.hardware.dvs_layer.monitor_enable
+    with pytest.raises(OptionsError, match=r"-3\.\.2"):
+        network.find_chip_layer(3)
+    every = network.plain_config("speck2f", {0: 2}, "all")
+    assert sum(core.monitor_enable for core in every.hardware.cnn_layers) == 3
+    assert network.find_chip_layer(0) == 2
+
+
+@pytest.mark.parametrize(
+    ("ordering", "text"), [([1, 2], "monitor_layers="), ("best", '"auto"'), ([0, 0, 1], "also taken")]
+)
+def test_orderings_that_do_not_suit(ordering: Any, text: str) -> None:
+    with pytest.raises((ValueError, OptionsError), match=text):
+        mapper.DynapcnnNetwork(snn(), SHAPE).place("speck2f", ordering)
+
+
+def test_compatibility_needs_no_samna() -> None:
+    network = mapper.DynapcnnNetwork(snn(), SHAPE)
+    assert network.is_compatible_with("speck2fmodule")
+    assert network.why_incompatible_with("speck2f") is None
+    wide = mapper.DynapcnnNetwork(
+        nn.Sequential(nn.Conv2d(2, 64, 3, padding=1, bias=False), IAFSqueeze(min_v_mem=-1.0)), (2, 64, 64)
+    )
+    assert not wide.is_compatible_with("speck2fmodule:0")
+    report = wide.why_incompatible_with("speck2f")
+    assert report is not None
+    assert report.repairs
+    with pytest.raises(ValueError, match="neuron words"):
+        wide.plain_config("speck2f")
+    with pytest.raises(SpecError, match="speck9"):
+        network.is_compatible_with("speck9")
+
+
+def test_memory_summary_and_states_in_files() -> None:
+    network = mapper.DynapcnnNetwork(snn(bias=True), SHAPE)
+    assert network.memory_summary() == {
+        "kernel": [128, 512, 6 * 4 * 8],
+        "neuron": [256, 24, 5],
+        "bias": [4, 6, 5],
+    }
+    other = mapper.DynapcnnNetwork(snn(bias=True), SHAPE)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.zero_()
+    other.load_state_dict(network.state_dict())
+    assert torch.equal(other(events()), network(events()))
+    network.reset_states()
+    twin = copy.deepcopy(network)
+    assert torch.equal(twin(events()), network(events()))
+
+
+def test_forward_leaks_nothing_into_a_configuration() -> None:
+    network = mapper.DynapcnnNetwork(snn(), SHAPE)
+    before = network.plain_config("speck2f")
+    network(events())
+    assert network.plain_config("speck2f") == before
+    assert all(
+        not core.neurons_initial_value.array.any()
+        for core in before.hardware.cnn_layers
+        if core.neurons_initial_value
+    )
+
+
+def test_what_sinabs_gets_wrong() -> None:
+    bare = nn.Sequential(nn.Conv2d(2, 4, 3, bias=False), IAFSqueeze())
+    config = mapper.DynapcnnNetwork(bare, SHAPE).plain_config("speck2f")
+    (core,) = [core for core in config.hardware.cnn_layers if core.weights]
+    assert core.threshold_low == -32768
+    assert core.weights is not None
+    assert core.weights.array.any()
+    with pytest.raises(ValueError, match="discretize is False"):
+        mapper.DynapcnnNetwork(bare, SHAPE, discretize=False).plain_config("speck2f")
+    with pytest.raises(OptionsError, match="batch_size="):
+        mapper.DynapcnnNetwork(bare, SHAPE, 4)  # type: ignore[arg-type]  # a sinabs script
+    with pytest.raises(NetworkError, match="input-shape"):
+        mapper.DynapcnnNetwork(bare)
+
+
+def test_sensor_input_and_the_old_name() -> None:
+    fed = mapper.DynapcnnNetwork(snn(), SHAPE, True)
+    assert fed.network.inputs[0].dvs is not None
+    config = fed.plain_config("speck2f")
+    assert config.hardware.dvs_layer is not None
+    assert config.hardware.dvs_layer.pass_sensor_events
+    host = mapper.DynapcnnNetwork(snn(), SHAPE, None).plain_config("speck2f")
+    assert host.hardware.dvs_layer is not None
+    assert not host.hardware.dvs_layer.pass_sensor_events
+    with pytest.warns(DeprecationWarning, match="DynapcnnNetwork"):
+        mapper.DynapcnnCompatibleNetwork(snn(), SHAPE)
+
+
+def test_all_layers_and_wrong_inputs() -> None:
+    network = mapper.DynapcnnNetwork(snn(), SHAPE)
+    complete = network(events(), return_complete=True)
+    assert sorted(complete) == [0, 1, 2]
+    assert complete[0][-1].shape == (6, 4, 8, 8)
+    with pytest.raises(NetworkError, match="another shape"):
+        network(torch.zeros(3, 1, 8, 8))
+    ann = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU())
+    assert mapper.DynapcnnNetwork(ann, SHAPE, relu_as_if=1.0)(events()).shape == (6, 4, 6, 6)
