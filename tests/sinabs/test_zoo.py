@@ -147,7 +147,10 @@ def test_same_spikes_and_memory(name: str) -> None:
     module, shape = built(name)
     mine = mapper.DynapcnnNetwork(module, shape)
     peer = theirs(name, True)
-    peer.reset_states()
+    # `reset_states` of sinabs 3.1.3 fails on a network that is on no board.
+    with pytest.raises(AttributeError):
+        peer.reset_states()
+    mine.reset_states()
     draw = np.random.default_rng(0)
     x = torch.tensor(draw.integers(0, 6, (5, *shape)), dtype=torch.float32)
     with torch.no_grad():
