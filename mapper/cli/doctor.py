@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
-from pathlib import Path
 
 from hwspec.catalog import load, names
+from mapper.emit.samna import find_samna
 
 __all__ = ["diagnose", "samna_state"]
 
@@ -33,11 +32,9 @@ def samna_state() -> str:
     The distribution of that name on the package index is an installer stub that would download the
     library when imported: it has no compiled extension beside its ``__init__``.
     """
-    spec = find_spec("samna")
-    if spec is None or spec.origin is None:
+    state = find_samna()
+    if state is None:
         return "not installed: configurations can be made, but not sent to a board"
-    folder = Path(spec.origin).parent
-    compiled = [*folder.glob("*.so"), *folder.glob("*.pyd"), *folder.glob("*.dylib")]
-    if not compiled or (folder / "PYPI_SAMNA").exists():
+    if state == "stub":
         return "installer stub, not the library: install samna as its vendor describes"
     return f"{version('samna')} (found, not loaded)"

@@ -16,7 +16,14 @@ from mapper.demand import layer_demands
 from mapper.emit.build import build_config
 from mapper.emit.config import ChipConfig
 from mapper.emit.options import EmitOptions
-from mapper.errors import Finding, InfeasibleError, NetworkError, OptionsError, UndecidedError
+from mapper.errors import (
+    BackendMissingError,
+    Finding,
+    InfeasibleError,
+    NetworkError,
+    OptionsError,
+    UndecidedError,
+)
 from mapper.frontends import load_network
 from mapper.network import DvsSettings, Network
 from mapper.options import LayerReference, resolve_layer
@@ -202,6 +209,66 @@ class DynapcnnNetwork(nn.Module):
         self.config = build_config(result, wishes)
         return self.config
 
+    def make_config(
+        self,
+        chip_layers_ordering: Ordering = "auto",
+        device: str = "dynapcnndevkit:0",
+        monitor_layers: Sequence[LayerReference] | str | None = None,
+        config_modifier: Callable[[Any], Any] | None = None,
+    ) -> Any:
+        """The configuration as samna's object, checked by samna.
+
+        Parameters
+        ----------
+        chip_layers_ordering
+            "auto", cores in the order of the layers (a leading "dvs" does not count), or layer -> core.
+        monitor_layers
+            None: the outputs. Else indices, names, -1, "dvs", or "all".
+        config_modifier
+            Called with samna's object; what it returns is checked and returned. A change made by hand
+            survives a later `to` only if it is given here.
+
+        Raises
+        ------
+        ImportError
+            samna is not there.
+        ValueError
+            `discretize` is False, the network does not fit, or samna calls the configuration invalid.
+        """
+        samna = _samna("make_config")
+        config = self.plain_config(device, chip_layers_ordering, monitor_layers)
+        chip = load_chip(device)
+        made = samna.to_samna(config, chip)
+        if config_modifier is not None:
+            made = config_modifier(made)
+        valid, reason = samna.validate(made, chip)
+        if not valid:
+            raise ValueError(f"samna refuses the configuration for {chip.name}: {reason}")
+        self.samna_config = made
+        return made
+
+    def to(self, device: Any = "cpu", *arguments: Any, **keywords: Any) -> Any:  # type: ignore[override]  # as sinabs
+        """Move the simulation to a torch device, or make the configuration for a chip.
+
+        Boards are not opened here: for a chip the configuration is made, then this raises.
+
+        Raises
+        ------
+        ImportError
+            samna is not there.
+        ValueError
+            As `make_config`; or a list of layers to monitor stands where the ordering is expected.
+        RuntimeError
+            This version opens no boards; the configuration is in `samna_config`.
+        """
+        if not isinstance(device, str) or device.split(":")[0] in ("cpu", "cuda", "mps", "meta", "xpu"):
+            return super().to(device, *arguments, **keywords)
+        ordering = arguments[0] if arguments else keywords.get("chip_layers_ordering", "auto")
+        _pins(self.network, ordering)
+        monitors, modifier = keywords.get("monitor_layers"), keywords.get("config_modifier")
+        self.make_config(ordering, device, monitors, modifier)
+        raise RuntimeError("this version opens no boards: apply samna_config with samna itself")
+
     def find_chip_layer(self, layer_idx: LayerReference) -> int:
         """The core where a layer lives; the index does not count the sensor stage, and may be negative.
 
@@ -242,6 +309,17 @@ class DynapcnnNetwork(nn.Module):
         return None if cores is None else list(cores.values())
 
 
+def _samna(needed_for: str) -> Any:
+    """The bridge to samna, once samna is known to be there."""
+    from mapper.emit import samna  # noqa: PLC0415
+
+    try:
+        samna.require_samna(needed_for)
+    except BackendMissingError as error:
+        raise ImportError(str(error)) from error
+    return samna
+
+
 def _fed(network: Network, dvs_input: bool | None) -> Network:
     """The network with its input from the sensor or the host, as `dvs_input` says."""
     if dvs_input is None:
@@ -273,9 +351,9 @@ def _pins(network: Network, ordering: Ordering) -> dict[LayerReference, int]:
     if isinstance(ordering, Mapping):
         return dict(ordering)
     cores = [core for core in ordering if core != "dvs"]
-    if len(cores) != len(network.layers):
+    if len(cores) != len(network.layers) or not all(isinstance(core, int) for core in cores):
         raise ValueError(
-            f"chip_layers_ordering names {len(cores)} cores for {len(network.layers)} layers; "
+            f"chip_layers_ordering: {list(ordering)} are not core ids for {len(network.layers)} layers; "
             "to name the layers to monitor, write monitor_layers=..."
         )
     return {layer.name: int(core) for layer, core in zip(network.layers, cores, strict=True)}

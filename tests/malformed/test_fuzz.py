@@ -117,6 +117,8 @@ def test_contents_of_nir_files(changes: list[tuple[int, int]]) -> None:
             for place, kind in changes:
                 names: list[str] = []
                 file.visit(names.append)
+                if not names:
+                    break
                 name = names[place % len(names)]
                 if kind == len(VALUES) + 1 and name in file:
                     file.move(name, f"{name}x")

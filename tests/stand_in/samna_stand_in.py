@@ -1,0 +1,222 @@
+"""A strict stand-in for samna: names, types and ranges as its documentation states them, and nothing else.
+
+An attribute that does not exist, a wrong type or a value out of range is an error, as in the real library.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+__all__ = ["install"]
+
+FAMILIES = {
+    "dynapcnn": ("DynapcnnConfiguration", 9, {"kill_bits"}),
+    "speck2": ("SpeckConfiguration", 9, {"kill_bits"}),
+    "speck2b": ("SpeckConfiguration", 9, {"kill_bits"}),
+    "speck2cMini": ("SpeckConfiguration", 5, {"clock"}),
+    "speck2dMini": ("SpeckConfiguration", 5, {"clock"}),
+    "speck2e": ("SpeckConfiguration", 9, {"clock", "decimator", "readout"}),
+    "speck2f": ("SpeckConfiguration", 9, {"clock", "decimator", "readout"}),
+}
+
+
+class Strict:
+    """An object with fixed attributes, each with its own check."""
+
+    def __init__(self, **checks: tuple[Any, Any]) -> None:
+        object.__setattr__(self, "_checks", {name: check for name, (check, _) in checks.items()})
+        for name, (_, start) in checks.items():
+            object.__setattr__(self, name, start)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        checks: dict[str, Any] = object.__getattribute__(self, "_checks")
+        if name not in checks:
+            raise AttributeError(f"no attribute {name}")
+        if checks[name] is None:
+            raise TypeError(f"{name} is a nested object: write its fields")
+        checks[name](name, value)
+        object.__setattr__(self, name, value)
+
+
+def whole(low: int, high: int) -> Any:
+    def check(name: str, value: object) -> None:
+        if type(value) is not int:
+            raise TypeError(f"{name}: an int, not {type(value).__name__}")
+        if not low <= value <= high:
+            raise ValueError(f"{name}: {value} is outside {low}..{high}")
+
+    return check
+
+
+def flag(name: str, value: object) -> None:
+    if type(value) not in (bool, int) or value not in (0, 1):
+        raise TypeError(f"{name}: a bool, not {value!r}")
+
+
+def tensor(dimensions: int, low: int, high: int) -> Any:
+    def check(name: str, value: object) -> None:
+        array = np.asarray(value)
+        if array.dtype.kind not in "iub" or array.ndim != dimensions:
+            raise TypeError(f"{name}: {dimensions} dimensions of integers, not {array.dtype} {array.shape}")
+        if array.size and (array.min() < low or array.max() > high):
+            raise ValueError(f"{name}: outside {low}..{high}")
+
+    return check
+
+
+def vector(x: int = 0, y: int = 0) -> Strict:
+    return Strict(x=(whole(0, 255), x), y=(whole(0, 255), y))
+
+
+def layer_shape() -> Strict:
+    return Strict(feature_count=(whole(1, 1024), 1), size=(None, vector(1, 1)))
+
+
+def core(extras: set[str]) -> Strict:
+    entries = [
+        Strict(
+            layer=(whole(0, 13), 0),
+            enable=(flag, False),
+            pooling=(_pooling, 1),
+            feature_shift=(whole(0, 1023), 0),
+        )
+        for _ in range(2)
+    ]
+    dimensions = Strict(
+        padding=(None, vector()), stride=(None, vector(1, 1)), kernel_size=(whole(1, 16), 1),
+        input_shape=(None, layer_shape()), output_shape=(None, layer_shape()),
+    )  # fmt: skip
+    state, bit = (-32768, 32767), (0, 1)
+    fields: dict[str, Any] = {
+        "dimensions": (None, dimensions), "destinations": (None, entries), "weights": (tensor(4, -128, 127), []),
+        "biases": (tensor(1, *state), []), "neurons_initial_value": (tensor(3, *state), []),
+        "threshold_high": (whole(*state), 1), "threshold_low": (_low, -1), "return_to_zero": (flag, False),
+        "leak_enable": (flag, False), "monitor_enable": (flag, False),
+    }  # fmt: skip
+    if "kill_bits" in extras:
+        fields |= {
+            "weights_kill_bit": (tensor(4, *bit), []), "biases_kill_bit": (tensor(1, *bit), []),
+            "neurons_value_kill_bit": (tensor(3, *bit), []),
+        }  # fmt: skip
+    if "clock" in extras:
+        fields["leak_internal_slow_clk_enable"] = (flag, False)
+    if "decimator" in extras:
+        fields |= {
+            "input_congestion_balancer_enable": (flag, False), "output_decimator_enable": (flag, False),
+            "output_decimator_interval": (whole(0, 7), 0),
+        }  # fmt: skip
+    return Strict(**fields)
+
+
+def _pooling(name: str, value: object) -> None:
+    if value not in (1, 2, 4):
+        raise ValueError(f"{name}: {value} is none of 1, 2, 4")
+
+
+def _low(name: str, value: object) -> None:
+    whole(-32768, 32767)(name, value)
+    if value == 0:
+        raise ValueError(f"{name}: 0 misbehaves")
+
+
+def stage() -> Strict:
+    entries = [Strict(layer=(whole(0, 13), 0), enable=(flag, False)) for _ in range(2)]
+    names = (
+        "pass_sensor_events",
+        "merge",
+        "on_channel",
+        "off_channel",
+        "mirror_diagonal",
+        "monitor_enable",
+        "raw_monitor_enable",
+    )
+    return Strict(
+        destinations=(None, entries), pooling=(None, vector(1, 1)), origin=(None, vector()), cut=(None, vector(127, 127)),
+        mirror=(None, vector()), **{name: (flag, name.endswith("channel")) for name in names},
+    )  # fmt: skip
+
+
+def noise_filter(extras: set[str]) -> Strict:
+    fields = dict.fromkeys(("enable", "hot_pixel_filter_enable", "low_pass_mode_enable"), (flag, False))
+    if "clock" in extras:
+        fields["internal_slow_clk"] = (flag, False)
+    return Strict(filter_size=(None, vector(1, 1)), threshold=(whole(0, 32767), 0), **fields)
+
+
+def readout() -> Strict:
+    flags = (
+        "enable",
+        "low_pass_filter_disable",
+        "low_pass_filter32_not16",
+        "monitor_enable",
+        "readout_pin_monitor_enable",
+        "internal_slow_clk",
+    )
+    return Strict(
+        readout_configuration_sel=(whole(0, 3), 0), output_mode_sel=(whole(0, 3), 0), threshold=(whole(0, 65535), 0),
+        **dict.fromkeys(flags, (flag, False)),
+    )  # fmt: skip
+
+
+def configuration(family: str) -> Strict:
+    _, cores, extras = FAMILIES[family]
+    fields: dict[str, Any] = {
+        "cnn_layers": (None, [core(extras) for _ in range(cores)]), "dvs_layer": (None, stage()), "dvs_filter": (None, noise_filter(extras)),
+    }  # fmt: skip
+    if "readout" in extras:
+        fields["readout"] = (None, readout())
+    return Strict(**fields)
+
+
+def validate(config: Any) -> tuple[bool, str]:
+    """The rules that are public: shapes that follow, the sensor's size, features of destinations."""
+    for number, entry in enumerate(config.cnn_layers):
+        if not len(entry.weights):
+            continue
+        shape = entry.dimensions
+        expected = (
+            shape.output_shape.feature_count,
+            shape.input_shape.feature_count,
+            shape.kernel_size,
+            shape.kernel_size,
+        )
+        if np.asarray(entry.weights).shape != expected:
+            return False, f"layer {number}: weights {np.asarray(entry.weights).shape}, expected {expected}"
+        for target in entry.destinations:
+            if target.enable and target.layer < len(config.cnn_layers):
+                other = config.cnn_layers[target.layer].dimensions.input_shape
+                if target.feature_shift + shape.output_shape.feature_count > other.feature_count:
+                    return False, f"layer {number}: too many features for layer {target.layer}"
+    seen = config.dvs_layer
+    for target in seen.destinations:
+        size = config.cnn_layers[target.layer].dimensions.input_shape.size
+        if target.enable and (seen.cut.x - seen.origin.x + 1, seen.cut.y - seen.origin.y + 1) != (
+            size.x,
+            size.y,
+        ):
+            return False, "DVS layer output size does not equal the input size of its target"
+    return True, ""
+
+
+def install(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Put the stand-in where samna would be; `folder` plays the installed package."""
+    package = folder / "samna"
+    package.mkdir()
+    (package / "__init__.py").write_text("", encoding="utf-8")
+    (package / "samna.so").touch()
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setitem(sys.modules, "samna", types.ModuleType("samna"))
+    sys.modules["samna"].__spec__ = None
+    del sys.modules["samna"]
+    for family, (name, _, _) in FAMILIES.items():
+        module = types.ModuleType(f"samna.{family}")
+        holder = types.SimpleNamespace(**{name: lambda family=family: configuration(family)})
+        module.__dict__.update(configuration=holder, validate_configuration=validate)
+        module.__dict__["configuration_to_flash_binary"] = lambda config: [len(config.cnn_layers), 1, 2]
+        monkeypatch.setitem(sys.modules, f"samna.{family}", module)
