@@ -1,0 +1,276 @@
+"""Event arrays: the one dtype of this package, and the way into it for arrays of other layouts.
+
+An event is (t, p, y, x): microseconds, feature, row, column. For a sensor's events the feature is the
+polarity. Fields are taken by name, so their order is free; `SYNONYMS` lists the names that are understood.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapper.errors import EventError, Finding
+
+__all__ = [
+    "EVENT_DTYPE",
+    "FIELDS",
+    "SYNONYMS",
+    "Column",
+    "Events",
+    "Order",
+    "Shape3",
+    "build_events",
+    "column_findings",
+    "events_from",
+    "fields_by_name",
+    "order_findings",
+    "shape_findings",
+    "whole",
+]
+
+Events: TypeAlias = NDArray[np.void]
+Column: TypeAlias = NDArray[Any]
+Order: TypeAlias = Literal["ascending", "sort", "any"]
+Shape3: TypeAlias = tuple[int, int, int]
+
+EVENT_DTYPE = np.dtype([("t", np.int64), ("p", np.uint16), ("y", np.uint16), ("x", np.uint16)])
+"""t in microseconds, 0..2^63−1; p (the feature), y and x 0..65535."""
+
+FIELDS = ("t", "p", "y", "x")
+
+SYNONYMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "t": ("t", "ts", "time", "times", "timestamp", "timestamps", "t_us", "timestamp_us"),
+        "p": ("p", "feature", "features", "f", "polarity", "polarities", "pol", "channel", "c", "on"),
+        "y": ("y", "ys", "row"),
+        "x": ("x", "xs", "col", "column"),
+    }
+)
+"""Names of a field that are understood, in any case of letters."""
+
+_FIELD_OF = {name: field for field, names in SYNONYMS.items() for name in names}
+_LARGEST = {"t": 2**63 - 1, "p": 65535, "y": 65535, "x": 65535}
+_SIDES = ("features", "height", "width")
+
+
+def events_from(
+    array: NDArray[Any] | Mapping[str, Any],
+    *,
+    shape: Shape3 | None = None,
+    order: Order = "ascending",
+    ignore: Collection[str] = (),
+    source: str = "events",
+) -> Events:
+    """Events of any layout as a new array of `EVENT_DTYPE`.
+
+    Parameters
+    ----------
+    array
+        A one-dimensional structured array, or one column per name. Fields are integers of any width and
+        byte order; p may be boolean. Floats are refused even where they are whole: whoever made them
+        knows their unit.
+    shape
+        (features, height, width): coordinates must lie inside; None for the dtype's limits.
+    order
+        "ascending": time that goes back is an error; "sort": sorted by time, events of equal time keep
+        their order; "any": taken as it is.
+    ignore
+        Names of fields that are left out. Any other field that is not understood is an error.
+    source
+        What the events are called in messages.
+
+    Returns
+    -------
+    Events
+        One-dimensional; never shares memory with `array`.
+
+    Raises
+    ------
+    EventError
+        With everything that is wrong. Nothing is clipped, rounded or wrapped.
+    """
+    columns, findings = _columns(array, ignore, source)
+    return build_events(columns, findings, shape=shape, order=order, source=source)
+
+
+def build_events(
+    columns: Mapping[str, Column],
+    findings: list[Finding],
+    *,
+    shape: Shape3 | None = None,
+    order: Order = "ascending",
+    source: str = "events",
+    labels: Mapping[str, str] | None = None,
+) -> Events:
+    """Events of columns named as in `FIELDS`; `findings` is what is known to be wrong already."""
+    if order not in ("ascending", "sort", "any"):
+        findings.append(Finding("order", "is unknown", order, "ascending, sort, any"))
+    limits = dict(_LARGEST)
+    shape_problems = shape_findings(shape) if shape is not None else []
+    findings.extend(shape_problems)
+    if shape is not None and not shape_problems:
+        limits |= {field: side - 1 for field, side in zip(("p", "y", "x"), shape, strict=True)}
+    for field, column in columns.items():
+        label = (labels or {}).get(field, f"{source}, field {field}")
+        problems = column_findings(label, column, limits[field], boolean=field == "p")
+        if field == "t" and not problems and order == "ascending":
+            problems = order_findings(label, column)
+        findings.extend(problems)
+    lengths = {field: len(column) for field, column in columns.items() if column.ndim == 1}
+    if len(set(lengths.values())) > 1:
+        findings.append(Finding(source, "fields differ in length", lengths))
+    if findings:
+        raise EventError(*findings)
+    events: Events = np.empty(len(columns["t"]), dtype=EVENT_DTYPE)
+    for field in FIELDS:
+        events[field] = columns[field]
+    if order == "sort" and order_findings(source, events["t"]):
+        events = events[np.argsort(events["t"], kind="stable")]
+    return events
+
+
+def fields_by_name(
+    names: Collection[str], ignore: Collection[str], source: str
+) -> tuple[dict[str, str], list[Finding]]:
+    """Which name holds which field, and what is wrong with the names."""
+    found: dict[str, str] = {}
+    findings = []
+    for name in names:
+        field = _FIELD_OF.get(name.strip().lower())
+        if name in ignore:
+            continue
+        if field is None:
+            step = f"Leave it out with ignore=({name!r},)"
+            findings.append(Finding(f"{source}, field {name!r}", "is not part of an event", next_step=step))
+        elif field in found:
+            both = f"{found[field]!r} and {name!r} both mean {field}"
+            findings.append(Finding(source, both, next_step="Name the one to leave out in ignore"))
+        else:
+            found[field] = name
+    findings.extend(
+        Finding(
+            f"{source}, field {field}", "is missing", f"fields {list(names)}", f"{', '.join(SYNONYMS[field])}"
+        )
+        for field in FIELDS
+        if field not in found
+    )
+    return found, findings
+
+
+def _columns(
+    array: NDArray[Any] | Mapping[str, Any], ignore: Collection[str], source: str
+) -> tuple[dict[str, Column], list[Finding]]:
+    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+        step = "Leave masked events out first, with array.compressed()"
+        return {}, [Finding(source, "are a masked array; the mask would be lost", next_step=step)]
+    if isinstance(array, Mapping):
+        names = [str(name) for name in array]
+    else:
+        array = np.asarray(array)
+        if array.dtype.names is None:
+            step = "Give a structured array, or a mapping of names to columns"
+            return {}, [Finding(source, "have no named fields", f"dtype {array.dtype}", next_step=step)]
+        names = list(array.dtype.names)
+        if array.ndim != 1:
+            return {}, [
+                Finding(source, "must be one-dimensional", f"shape {array.shape}", next_step="Use .ravel()")
+            ]
+    found, findings = fields_by_name(names, ignore, source)
+    columns = {}
+    for field in FIELDS:
+        if field not in found:
+            continue
+        given = array[found[field]]
+        try:
+            columns[field] = np.asarray(given)
+        except ValueError as error:
+            findings.append(Finding(f"{source}, field {field}", f"is not a column: {error}"))
+    return columns, findings
+
+
+def column_findings(label: str, column: Column, largest: int, *, boolean: bool = False) -> list[Finding]:
+    """What keeps a column from being whole numbers 0..`largest`; `boolean` allows truth values."""
+    allowed = f"0..{largest}"
+    if column.ndim != 1:
+        return [Finding(label, "needs one number per event", f"shape {column.shape}")]
+    if column.size == 0 or (boolean and column.dtype.kind == "b"):
+        return []
+    if column.dtype.kind == "f":
+        return [_float_finding(label, column)]
+    if column.dtype.kind not in "iu":
+        return [Finding(label, "does not hold integers", f"dtype {column.dtype}", allowed)]
+    findings = []
+    for problem, is_wrong in (("negative", operator.lt), ("too large", operator.gt)):
+        limit = 0 if problem == "negative" else largest
+        extreme = column.min() if problem == "negative" else column.max()
+        if not is_wrong(int(extreme), limit):
+            continue
+        where = np.flatnonzero(is_wrong(column, limit))
+        count = f"{len(where)} values are" if len(where) > 1 else "1 value is"
+        text = f"{count} {problem}, the first at event {where[0]}"
+        step = ""
+        if boolean and int(extreme) == -1:
+            step = "A polarity is 0 or 1 here, not −1 or 1"
+        findings.append(Finding(label, text, int(column[where[0]]), allowed, next_step=step))
+    return findings
+
+
+def _float_finding(label: str, column: Column) -> Finding:
+    bad = ~np.isfinite(column)
+    kinds = {
+        "NaN": int(np.isnan(column).sum()),
+        "infinite": int(np.isinf(column).sum()),
+        "not whole": int((column[~bad] != np.floor(column[~bad])).sum()),
+    }
+    counted = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count) or "all of them whole"
+    worst = np.flatnonzero(bad) if bad.any() else np.flatnonzero(column != np.floor(column))
+    first = int(worst[0]) if len(worst) else 0
+    return Finding(
+        label,
+        f"holds floats ({column.dtype}; {counted}), for example at event {first}",
+        float(column[first]),
+        "integers",
+        next_step="Convert them where their unit is known: numpy.rint(seconds * 1e6).astype(numpy.int64)",
+    )
+
+
+def order_findings(label: str, times: Column) -> list[Finding]:
+    """Whether time goes back anywhere."""
+    back = np.flatnonzero(times[1:] < times[:-1])
+    if not len(back):
+        return []
+    first = int(back[0]) + 1
+    places = f"{len(back)} places" if len(back) > 1 else "1 place"
+    text = f"time goes back in {places}, the first at event {first}"
+    least = f"{int(times[first - 1])} or more"
+    return [Finding(label, text, int(times[first]), least, "µs", 'Sort them by time with order="sort"')]
+
+
+def shape_findings(shape: object) -> list[Finding]:
+    """What is wrong with (features, height, width), each 1..65536."""
+    if not isinstance(shape, tuple | list) or len(shape) != len(_SIDES):
+        return [Finding("shape", "must be (features, height, width)", shape)]
+    findings = []
+    for side, value in zip(_SIDES, shape, strict=True):
+        findings.extend(whole(f"shape, {side}", value, 1, 65536)[1])
+    return findings
+
+
+def whole(label: str, value: object, least: int, largest: int, unit: str = "") -> tuple[int, list[Finding]]:
+    """`value` as an integer `least`..`largest`, or what is wrong with it; 1000.0 is 1000."""
+    number = None
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        number = int(value)
+    elif not isinstance(value, bool | np.bool_):
+        try:
+            number = operator.index(value)  # type: ignore[arg-type]
+        except TypeError:
+            number = None
+    if number is None or not least <= number <= largest:
+        return least, [Finding(label, "must be a whole number", value, f"{least}..{largest}", unit)]
+    return number, []
