@@ -138,7 +138,9 @@ class EmissionSpec(_Spec):
 
     samna_module: str
     configuration_class: str
-    device_types: tuple[str, ...]
+    device_types: dict[str, str] = Field(description="by device name users write, the vendor's type name")
+    source_node: str = Field(description="class of the node that sends events to a board")
+    sink_node: str = Field(description="class of the node that takes events from a board")
     destination_id_max: Count
     core_extras: tuple[CoreExtra, ...] = Field(
         default=(), description="attributes of a core that only some chips of the family have"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BackendMissingError",
+    "BoardError",
     "ConfigError",
     "EmitError",
     "EventError",
@@ -101,6 +102,22 @@ class BackendMissingError(MapperError):
     def __init__(self, package: str, needed_for: str, next_step: str) -> None:
         self.package = package
         super().__init__(f"{needed_for} needs {package}, which is not installed. {next_step}")
+
+
+class BoardError(MapperError):
+    """A board that is not there, is busy, or failed at a step.
+
+    Attributes
+    ----------
+    device
+        Name of the board.
+    """
+
+    exit_code = 2
+
+    def __init__(self, device: str, problem: str, next_step: str) -> None:
+        self.device = device
+        super().__init__(f"{device}: {problem}. {next_step}")
 
 
 class InfeasibleError(MapperError):

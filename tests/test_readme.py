@@ -40,7 +40,7 @@ def test_sessions(session: str) -> None:
 PRINTED = [["optimal 5 8", "True None"], ["(5, 10, 1, 1) True True", "()"]]
 
 
-@pytest.mark.parametrize(("program", "printed"), zip(PROGRAMS, PRINTED, strict=True))
+@pytest.mark.parametrize(("program", "printed"), list(zip(PROGRAMS, PRINTED, strict=True)))
 def test_programs(program: str, printed: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True

@@ -32,6 +32,7 @@ ORDER = [
     "solver",
     "emit",
     "events",
+    "boards",
     "sim",
     "equivalence",
     "api",

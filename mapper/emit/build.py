@@ -67,6 +67,7 @@ def build_config(result: Result, options: EmitOptions | None = None) -> ChipConf
         dvs_layer=dvs_layer(result, wishes),
         dvs_filter=dvs_filter(result, wishes),
         readout=readout(result, wishes),
+        factory_config=dict(wishes.factory) or None,
     )
     return ChipConfig(
         chip=chip.name,

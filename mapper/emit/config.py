@@ -167,12 +167,15 @@ class Hardware(_Record):
         By core id.
     dvs_layer, dvs_filter, readout
         None where the chip has no such stage.
+    factory_config
+        Factory settings that are passed through as they are, by samna's names; None for none.
     """
 
     cnn_layers: tuple[CnnLayer, ...]
     dvs_layer: DvsLayer | None = None
     dvs_filter: DvsFilter | None = None
     readout: Readout | None = None
+    factory_config: dict[str, int] | None = None
 
 
 class InputEntry(_Record):

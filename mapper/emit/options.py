@@ -55,6 +55,8 @@ class EmitOptions:
         By layer, an interval 0..7: one spike in 2, 4, 8, 16, 32, 128, 256 or 512 passes.
     balancers
         Layers whose core drops input spikes when it is congested.
+    factory
+        Factory settings by samna's names, passed through unchecked: only for those who know them.
     """
 
     sensor: bool | None = None
@@ -66,3 +68,4 @@ class EmitOptions:
     readout_rate_hz: float | None = None
     decimators: Mapping[str, int] = field(default_factory=dict)
     balancers: tuple[str, ...] = ()
+    factory: Mapping[str, int] = field(default_factory=dict)

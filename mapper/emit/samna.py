@@ -32,7 +32,17 @@ from mapper.emit.config import (
 from mapper.emit.tensor import Tensor
 from mapper.errors import BackendMissingError, ConfigError, EmitError, Finding
 
-__all__ = ["find_samna", "flash_binary", "from_samna", "require_samna", "to_samna", "validate"]
+__all__ = [
+    "chip_library",
+    "find_samna",
+    "flash_binary",
+    "from_samna",
+    "quiet",
+    "require_samna",
+    "samna_library",
+    "to_samna",
+    "validate",
+]
 
 # Attributes every version of samna has; all others are written where they exist.
 _REQUIRED = frozenset(
@@ -110,7 +120,28 @@ def require_samna(needed_for: str) -> None:
         raise BackendMissingError(what, needed_for, step)
 
 
-def _library(chip: ChipSpec, needed_for: str) -> Any:
+def samna_library(needed_for: str) -> Any:
+    """The vendor's library itself.
+
+    Raises
+    ------
+    BackendMissingError
+        It is not there.
+    """
+    require_samna(needed_for)
+    return import_module("samna")
+
+
+def chip_library(chip: ChipSpec, needed_for: str) -> Any:
+    """The part of the vendor's library that is about one chip.
+
+    Raises
+    ------
+    BackendMissingError
+        The library is not there.
+    ConfigError
+        It does not know the chip.
+    """
     if chip.emission is None:
         step = "Use a chip of the family as it is, or write config.json"
         raise ConfigError(Finding(f"chip {chip.name}", "is not known to samna", next_step=step))
@@ -130,7 +161,7 @@ def to_samna(config: ChipConfig, chip: ChipSpec) -> Any:
     EmitError
         This version of samna has no place for a value that matters.
     """
-    library = _library(chip, "a configuration for a board")
+    library = chip_library(chip, "a configuration for a board")
     if config.chip_hash != chip.content_hash():
         problem = "was made for another chip, or for other facts about it"
         raise ConfigError(Finding("configuration", problem, config.chip, chip.name))
@@ -146,6 +177,31 @@ def to_samna(config: ChipConfig, chip: ChipSpec) -> Any:
                     raise EmitError(f"this samna has no {name}, and the configuration uses it")
                 continue
             _write(getattr(target, name), part, name)
+    for name, value in (config.hardware.factory_config or {}).items():
+        if not hasattr(target, "factory_config") or not hasattr(target.factory_config, name):
+            raise EmitError(f"this samna has no factory_config.{name}, and the configuration sets it")
+        setattr(target.factory_config, name, value)
+    return target
+
+
+def quiet(chip: ChipSpec) -> Any:
+    """Samna's object for a chip that does nothing: no sensor, no destination, no monitor, no bias.
+
+    Raises
+    ------
+    BackendMissingError, ConfigError
+        As `to_samna`.
+    """
+    library = chip_library(chip, "a configuration for a board")
+    target: Any = getattr(library.configuration, chip.emission.configuration_class if chip.emission else "")()
+    target.dvs_layer.pass_sensor_events = False
+    target.dvs_layer.monitor_enable = False
+    for part in (*target.cnn_layers, target.dvs_layer):
+        part.monitor_enable = False
+        for entry in part.destinations:
+            entry.enable = False
+    for core in target.cnn_layers:
+        core.leak_enable = False
     return target
 
 
@@ -201,7 +257,9 @@ def validate(samna_config: Any, chip: ChipSpec) -> tuple[bool, str]:
     BackendMissingError, ConfigError
         As `to_samna`.
     """
-    valid, message = _library(chip, "samna's check of a configuration").validate_configuration(samna_config)
+    valid, message = chip_library(chip, "samna's check of a configuration").validate_configuration(
+        samna_config
+    )
     return bool(valid), str(message)
 
 
@@ -213,7 +271,7 @@ def flash_binary(samna_config: Any, chip: ChipSpec) -> bytes:
     BackendMissingError, ConfigError, EmitError
         As `to_samna`; or this chip has no flash.
     """
-    library = _library(chip, "a flash image")
+    library = chip_library(chip, "a flash image")
     if not hasattr(library, "configuration_to_flash_binary"):
         raise EmitError(f"samna makes no flash image for {chip.name}")
     return bytes(library.configuration_to_flash_binary(samna_config))
