@@ -138,7 +138,9 @@ class EmissionSpec(_Spec):
 
     samna_module: str
     configuration_class: str
-    device_types: dict[str, str] = Field(description="by device name users write, the vendor's type name")
+    device_types: tuple[tuple[str, str], ...] = Field(
+        description="pairs: the device name users write, the vendor's name of its type"
+    )
     source_node: str = Field(description="class of the node that sends events to a board")
     sink_node: str = Field(description="class of the node that takes events from a board")
     destination_id_max: Count

@@ -1,4 +1,4 @@
-"""An open board: configured, with clocks running and buffers for events, and quiet again when it is closed."""
+"""An open board: configured, clocks running, buffers for events; quiet again when it is closed."""
 
 from __future__ import annotations
 
@@ -258,7 +258,7 @@ class Board:
         return event
 
     def read(self) -> MonitorEvents:
-        """Spikes of the monitored layers since the last call, by layer; other kinds of events are left out."""
+        """Spikes of the monitored layers since the last call, by layer; other events are left out."""
         spike = type(self._library.event.Spike())
         spikes = [event for event in self.receive() if type(event) is spike]
         return events_from_spikes(spikes, monitored_layers(self.config), unwrap=True, order="sort")

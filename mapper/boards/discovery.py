@@ -52,7 +52,7 @@ def list_boards() -> tuple[BoardInfo, ...]:
         device_type: (device, name)
         for name in names()
         if (emission := load(name).emission)
-        for device, device_type in emission.device_types.items()
+        for device, device_type in emission.device_types
     }
     free = {_identity(entry) for entry in library.device.get_unopened_devices()}
     counts: dict[str, int] = {}

@@ -32,12 +32,14 @@ from mapper.cli.app import (
 )
 
 if TYPE_CHECKING:
+    from hwspec.schema import ChipSpec
     from mapper.emit.config import ChipConfig
     from mapper.network import Network
 
 __all__ = ["diff_command", "emit"]
 
 _EXIT_DIFFERENT = 1
+_READOUT_WORDS = ("readout_threshold", "readout_window")
 
 
 @app.command()
@@ -63,11 +65,14 @@ def emit(
     monitor_sensor: Annotated[bool, typer.Option(help="read the sensor stage")] = False,
     readout_threshold: Annotated[int, typer.Option(help="spikes the readout's average must exceed")] = 0,
     readout_window: Annotated[int, typer.Option(help="ticks of the readout's moving window")] = 1,
+    flash: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="write the board's flash image too; needs samna")
+    ] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Place a network and write the chip's configuration. Exit: 0 written, 1 does not fit, 2 bad input."""
     words = dict(locals())
-    for name in ("out", "dt", "sensor", "monitor_sensor", "readout_threshold", "readout_window", "as_json"):
+    for name in (*("out", "flash", "dt", "sensor", "monitor_sensor"), *_READOUT_WORDS, "as_json"):
         words.pop(name)
     result = solved(**words)
     if result.solution is None:
@@ -86,12 +91,21 @@ def emit(
     config = build_config(result, wishes)
     write_config(config, out / "config.json")
     write_placement(result, out)
+    if flash is not None:
+        _write_flash(config, result.chip, flash)
     status = finish(result, as_json)
     if not as_json:
         typer.echo(f"written: {out / 'config.json'}, {out / 'placement.json'}")
         for note in config.interface.notes if config.interface else ():
             typer.echo(f"note: {note}")
     return status
+
+
+def _write_flash(config: ChipConfig, chip: ChipSpec, path: Path) -> None:
+    from mapper.emit.samna import flash_binary, to_samna  # noqa: PLC0415
+    from mapper.files import write_bytes  # noqa: PLC0415
+
+    write_bytes(path, flash_binary(to_samna(config, chip), chip))
 
 
 @app.command("diff")

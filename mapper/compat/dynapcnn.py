@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,13 +11,26 @@ from torch import nn
 
 from hwspec.catalog import load as load_chip
 from mapper.api import solve
-from mapper.compat.forward import ForwardNetwork, Surrogate, along, default_surrogate
+from mapper.boards import Board
+from mapper.compat.arguments import (
+    Ordering,
+    fed,
+    is_board,
+    monitors,
+    on_board,
+    one_ordering,
+    pins,
+    surrogates,
+)
+from mapper.compat.arguments import batch_size as stated_batch_size
+from mapper.compat.forward import ForwardNetwork, along
 from mapper.demand import layer_demands
 from mapper.emit.build import build_config
 from mapper.emit.config import ChipConfig
 from mapper.emit.options import EmitOptions
 from mapper.errors import (
     BackendMissingError,
+    ConfigError,
     Finding,
     InfeasibleError,
     NetworkError,
@@ -25,7 +38,7 @@ from mapper.errors import (
     UndecidedError,
 )
 from mapper.frontends import load_network
-from mapper.network import DvsSettings, Network
+from mapper.network import Network
 from mapper.options import LayerReference, resolve_layer
 from mapper.passes import PrepareOptions, prepare
 from mapper.result import FeasibilityReport, Result
@@ -33,7 +46,6 @@ from mapper.solution import LayerPart
 
 __all__ = ["DynapcnnCompatibleNetwork", "DynapcnnNetwork"]
 
-Ordering = str | Sequence[int | str] | Mapping[LayerReference, int]
 Shape3 = tuple[int, int, int]
 
 
@@ -55,15 +67,15 @@ class DynapcnnNetwork(nn.Module):
         Number of samples along the first axis of `forward`'s input; None takes what the IAFSqueeze layers
         say, else 1.
     weight_rescaling_fn
-        Accepted for scripts of sinabs; average pools of one size are rescaled exactly without it, others
-        are refused by name.
+        From the factors of average pools of different size that add up, the one that is taken for all: an
+        approximation, which `network.notes` tells. None refuses such sums; all others are exact without.
     relu_as_if
         Threshold of the neurons that ReLUs become; None refuses ReLUs.
 
     Raises
     ------
     NetworkError
-        The network cannot be read, or holds what no chip of the family can run.
+        It cannot be read, or holds what no chip of the family can run.
     """
 
     def __init__(
@@ -74,7 +86,7 @@ class DynapcnnNetwork(nn.Module):
         discretize: bool = True,
         *,
         batch_size: int | None = None,
-        weight_rescaling_fn: Callable[..., object] | None = None,
+        weight_rescaling_fn: Callable[[Sequence[float]], float] | None = None,
         relu_as_if: float | None = None,
     ) -> None:
         super().__init__()
@@ -87,32 +99,38 @@ class DynapcnnNetwork(nn.Module):
         read = load_network(snn, input_shape, None, TorchOptions(relu_as_if=relu_as_if))
         self.dvs_input = dvs_input
         self.discretize = discretize
-        self.network: Network = prepare(_fed(read, dvs_input), PrepareOptions(quantize=discretize))
+        self.network: Network = prepare(
+            fed(read, dvs_input), PrepareOptions(quantize=discretize, rescale=weight_rescaling_fn)
+        )
         features, height, width = self.network.inputs[0].shape
         self.input_shape: Shape3 = (features, height, width)
-        self.batch_size = batch_size or _batch_size(snn)
-        self.forward_network = ForwardNetwork(self.network, _surrogates(snn, len(self.network.layers)))
-        self.weight_rescaling_fn = weight_rescaling_fn
+        self.batch_size = batch_size or stated_batch_size(snn)
+        self.forward_network = ForwardNetwork(self.network, surrogates(snn, len(self.network.layers)))
         self.result: Result | None = None
         self.config: ChipConfig | None = None
         self.samna_config: object | None = None
         self.samna_device: object | None = None
+        self.board: Board | None = None
 
-    def forward(self, x: torch.Tensor, return_complete: bool = False) -> Any:
-        """Run the network in time steps.
+    def forward(self, x: Any, return_complete: bool = False) -> Any:
+        """Run the network, in time steps or on the open board.
 
         Parameters
         ----------
         x
-            (batch * time, features, height, width), one sample's steps after the other's.
+            (batch * time, features, height, width), one sample's steps after the other's. On a board an
+            array of events, or a list of samna's objects.
         return_complete
             Give every layer's output instead of the outputs alone.
 
         Returns
         -------
         Tensor or dict
-            One output: a tensor (batch * time, ...). Several: by layer index, then by -1, a tensor.
+            One output: a tensor (batch * time, ...). Several: by layer index, then by -1, a tensor. On a
+            board events by the same rule, of all monitored layers, or the list of samna's objects.
         """
+        if self.board is not None:
+            return on_board(self.board, x, self.network)
         if x.ndim != 4 or tuple(x.shape[1:]) != tuple(self.input_shape):
             raise NetworkError(
                 Finding("input", "has another shape", tuple(x.shape), f"(time, {self.input_shape})")
@@ -125,8 +143,7 @@ class DynapcnnNetwork(nn.Module):
         name = self.network.inputs[0].name
         spikes = self.forward_network.spikes({name: frames})
         if return_complete:
-            index = self.network.index
-            return {index[layer]: {-1: value.flatten(0, 1)} for layer, value in spikes.items()}
+            return {self.network.index[layer]: {-1: value.flatten(0, 1)} for layer, value in spikes.items()}
         outputs = [(o.source, along(o.path, spikes[o.source]).flatten(0, 1)) for o in self.network.outputs]
         if len(outputs) == 1:
             return outputs[0][1]
@@ -135,6 +152,14 @@ class DynapcnnNetwork(nn.Module):
     def reset_states(self, randomize: bool = False) -> None:
         """Set all potentials to their initial values, or to random ones."""
         self.forward_network.reset(randomize)
+
+    def detach_neuron_states(self) -> None:
+        """Cut the potentials from the graph of gradients; here they never are part of it between calls."""
+        self.forward_network.detach()
+
+    def init_weights(self, init_fn: Callable[[torch.Tensor], object] = nn.init.xavier_normal_) -> None:
+        """Draw the weights of the simulation anew; the placed network keeps the ones it was made from."""
+        self.forward_network.draw_weights(init_fn)
 
     def zero_grad(self, set_to_none: bool = False) -> None:
         """Set gradients to zero, or drop them."""
@@ -177,9 +202,9 @@ class DynapcnnNetwork(nn.Module):
             It does not fit, or the ordering does not suit the network; with the reason.
         """
         chip = load_chip(device)
-        pins = _pins(self.network, chip_layers_ordering)
-        monitors, _ = _monitors(self.network, monitor_layers)
-        result = solve(self.network, chip, pins=pins, monitors=monitors)
+        wanted = pins(self.network, chip_layers_ordering)
+        shown, _ = monitors(self.network, monitor_layers)
+        result = solve(self.network, chip, pins=wanted, monitors=shown)
         try:
             result.require()
         except (InfeasibleError, UndecidedError) as error:
@@ -204,8 +229,8 @@ class DynapcnnNetwork(nn.Module):
         if not self.discretize:
             raise ValueError("discretize is False: a chip holds integers, so there is no configuration")
         result = self.place(device, chip_layers_ordering, monitor_layers)
-        _, sensor = _monitors(self.network, monitor_layers)
-        wishes = options or EmitOptions(monitor_sensor=sensor)
+        _, shown = monitors(self.network, monitor_layers)
+        wishes = options or EmitOptions(sensor=self.dvs_input, monitor_sensor=shown)
         self.config = build_config(result, wishes)
         return self.config
 
@@ -215,6 +240,8 @@ class DynapcnnNetwork(nn.Module):
         device: str = "dynapcnndevkit:0",
         monitor_layers: Sequence[LayerReference] | str | None = None,
         config_modifier: Callable[[Any], Any] | None = None,
+        *,
+        layer2core_map: Ordering | None = None,
     ) -> Any:
         """The configuration as samna's object, checked by samna.
 
@@ -227,6 +254,8 @@ class DynapcnnNetwork(nn.Module):
         config_modifier
             Called with samna's object; what it returns is checked and returned. A change made by hand
             survives a later `to` only if it is given here.
+        layer2core_map
+            Newer name of `chip_layers_ordering`.
 
         Raises
         ------
@@ -236,7 +265,7 @@ class DynapcnnNetwork(nn.Module):
             `discretize` is False, the network does not fit, or samna calls the configuration invalid.
         """
         samna = _samna("make_config")
-        config = self.plain_config(device, chip_layers_ordering, monitor_layers)
+        config = self.plain_config(device, one_ordering(chip_layers_ordering, layer2core_map), monitor_layers)
         chip = load_chip(device)
         made = samna.to_samna(config, chip)
         if config_modifier is not None:
@@ -247,27 +276,66 @@ class DynapcnnNetwork(nn.Module):
         self.samna_config = made
         return made
 
-    def to(self, device: Any = "cpu", *arguments: Any, **keywords: Any) -> Any:  # type: ignore[override]  # as sinabs
-        """Move the simulation to a torch device, or make the configuration for a chip.
+    def to(  # type: ignore[override]  # as sinabs
+        self,
+        device: Any = "cpu",
+        chip_layers_ordering: Any = "auto",
+        monitor_layers: Sequence[LayerReference] | str | None = None,
+        config_modifier: Callable[[Any], Any] | None = None,
+        slow_clk_frequency: float | None = None,
+        *,
+        layer2core_map: Ordering | None = None,
+        **keywords: Any,
+    ) -> Any:
+        """Move the simulation to a torch device, or the network onto a board.
 
-        Boards are not opened here: for a chip the configuration is made, then this raises.
+        A board is opened, configured and made ready; `forward` then takes events and gives events. It is
+        closed by the next call of `to`, or by `close`. A change made to `samna_config` by hand is lost at
+        the next `to`, unless it is made by `config_modifier`.
+
+        Parameters
+        ----------
+        device
+            Torch's name of a device, a dtype or tensor as torch takes them, or "speck2fmodule:0".
+        slow_clk_frequency
+            Rate of the slow clock in Hz: 1e6 / microseconds of a time step, for networks with biases.
+        keywords
+            Of torch's `to`.
 
         Raises
         ------
         ImportError
             samna is not there.
         ValueError
-            As `make_config`; or a list of layers to monitor stands where the ordering is expected.
-        RuntimeError
-            This version opens no boards; the configuration is in `samna_config`.
+            As `make_config`; or there are biases and no slow clock; or a list of layers to monitor stands
+            where the ordering is expected.
+        BoardError
+            There is no such board, it is in use, or it failed; it is left quiet and closed.
         """
-        if not isinstance(device, str) or device.split(":")[0] in ("cpu", "cuda", "mps", "meta", "xpu"):
-            return super().to(device, *arguments, **keywords)
-        ordering = arguments[0] if arguments else keywords.get("chip_layers_ordering", "auto")
-        _pins(self.network, ordering)
-        monitors, modifier = keywords.get("monitor_layers"), keywords.get("config_modifier")
-        self.make_config(ordering, device, monitors, modifier)
-        raise RuntimeError("this version opens no boards: apply samna_config with samna itself")
+        self.close()
+        if not is_board(device):
+            more = [] if chip_layers_ordering == "auto" else [chip_layers_ordering]
+            return super().to(device, *more, **keywords)
+        ordering = one_ordering(chip_layers_ordering, layer2core_map)
+        pins(self.network, ordering)
+        _samna("to")
+        from mapper.boards import open_board  # noqa: PLC0415  # only where there is a board
+
+        config = self.plain_config(device, ordering, monitor_layers)
+        try:
+            self.board = open_board(
+                device, config, config_modifier=config_modifier, slow_clock_hz=slow_clk_frequency
+            )
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+        self.samna_config, self.samna_device = self.board.samna_config, self.board.kit
+        return self
+
+    def close(self) -> None:
+        """Make the board quiet and hand it back, if one is open."""
+        if self.board is not None:
+            self.board.close()
+        self.board = self.samna_device = None
 
     def find_chip_layer(self, layer_idx: LayerReference) -> int:
         """The core where a layer lives; the index does not count the sensor stage, and may be negative.
@@ -288,6 +356,11 @@ class DynapcnnNetwork(nn.Module):
         placements = result.require().placements
         return [p.core for p in placements if isinstance(p.body, LayerPart) and p.body.layer == name]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles hold the network, not the board and samna's objects."""
+        left_out: dict[str, Any] = {"board": None, "samna_device": None, "samna_config": None}
+        return {**self.__dict__, **left_out}
+
     def _placed(self) -> Result:
         if self.result is None:
             raise ValueError(
@@ -305,8 +378,7 @@ class DynapcnnNetwork(nn.Module):
     @property
     def chip_layers_ordering(self) -> list[int] | None:
         """Cores in the order of the layers; None before a placement exists."""
-        cores = self.layer2core_map
-        return None if cores is None else list(cores.values())
+        return None if self.layer2core_map is None else list(self.layer2core_map.values())
 
 
 def _samna(needed_for: str) -> Any:
@@ -318,58 +390,6 @@ def _samna(needed_for: str) -> Any:
     except BackendMissingError as error:
         raise ImportError(str(error)) from error
     return samna
-
-
-def _fed(network: Network, dvs_input: bool | None) -> Network:
-    """The network with its input from the sensor or the host, as `dvs_input` says."""
-    if dvs_input is None:
-        return network
-    inputs = tuple(
-        type(entry)(entry.name, entry.shape, (entry.dvs or DvsSettings()) if dvs_input else entry.dvs)
-        for entry in network.inputs
-    )
-    return network.replacing(inputs=inputs)
-
-
-def _batch_size(snn: nn.Module) -> int:
-    stated = [getattr(module, "batch_size", None) for module in snn.modules()]
-    sizes = {size for size in stated if isinstance(size, int) and size > 0}
-    return sizes.pop() if len(sizes) == 1 else 1
-
-
-def _surrogates(snn: nn.Module, count: int) -> list[Surrogate]:
-    """The surrogate gradients of the user's spiking layers, in order, where every layer has one."""
-    found: list[Any] = [m.surrogate_grad_fn for m in snn.modules() if hasattr(m, "surrogate_grad_fn")]
-    return found if len(found) == count else [default_surrogate] * count
-
-
-def _pins(network: Network, ordering: Ordering) -> dict[LayerReference, int]:
-    if isinstance(ordering, str):
-        if ordering != "auto":
-            raise ValueError(f'chip_layers_ordering: "auto", a list or a dict, got {ordering!r}')
-        return {}
-    if isinstance(ordering, Mapping):
-        return dict(ordering)
-    cores = [core for core in ordering if core != "dvs"]
-    if len(cores) != len(network.layers) or not all(isinstance(core, int) for core in cores):
-        raise ValueError(
-            f"chip_layers_ordering: {list(ordering)} are not core ids for {len(network.layers)} layers; "
-            "to name the layers to monitor, write monitor_layers=..."
-        )
-    return {layer.name: int(core) for layer, core in zip(network.layers, cores, strict=True)}
-
-
-def _monitors(
-    network: Network, wanted: Sequence[LayerReference] | str | None
-) -> tuple[tuple[LayerReference, ...] | None, bool]:
-    """Layers to monitor, None for the outputs, and whether the sensor stage is among them."""
-    if wanted is None:
-        return None, False
-    if isinstance(wanted, str) and wanted == "all":
-        return tuple(layer.name for layer in network.layers), False
-    entries: Iterable[LayerReference] = [wanted] if isinstance(wanted, str) else wanted
-    layers = tuple(entry for entry in entries if entry != "dvs")
-    return layers, len(layers) < len(list(entries))
 
 
 class DynapcnnCompatibleNetwork(DynapcnnNetwork):

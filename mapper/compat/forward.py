@@ -130,6 +130,19 @@ class ForwardNetwork(nn.Module):
                 high = float(torch.as_tensor(layer.threshold))
                 layer.potential = torch.rand(1, *layer.initial.shape) * (high - low) + low
 
+    def detach(self) -> None:
+        """Cut potentials and delayed spikes from the graph of gradients."""
+        for layer in self.layers:
+            if isinstance(layer, ForwardLayer) and layer.potential is not None:
+                layer.potential = layer.potential.detach()
+        self.history = {name: trace.detach() for name, trace in self.history.items()}
+
+    def draw_weights(self, draw: Callable[[torch.Tensor], object]) -> None:
+        """Fill every layer's weights by an initialiser of torch."""
+        for layer in self.layers:
+            if isinstance(layer, ForwardLayer):
+                draw(layer.weight.data)
+
     def spikes(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Spikes of all layers.
 

@@ -23,6 +23,7 @@ from mapper.emit.config import (
     LayerShape,
     OutputPart,
     Vector,
+    vendor_names,
 )
 from mapper.emit.options import EmitOptions
 from mapper.emit.stages import dvs_filter, dvs_layer, option_findings, readout, slow_clock_hz
@@ -72,6 +73,7 @@ def build_config(result: Result, options: EmitOptions | None = None) -> ChipConf
     return ChipConfig(
         chip=chip.name,
         chip_hash=chip.content_hash(),
+        vendor=vendor_names(chip),
         hardware=hardware,
         interface=_interface(result, wishes),
     )

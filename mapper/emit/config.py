@@ -12,6 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from hwspec.schema import ChipSpec
 from mapper.emit.tensor import Tensor
 
 __all__ = [
@@ -33,6 +34,8 @@ __all__ = [
     "OutputPart",
     "Readout",
     "Vector",
+    "VendorNames",
+    "vendor_names",
 ]
 
 
@@ -276,6 +279,22 @@ class Interface(_Record):
     notes: tuple[str, ...] = ()
 
 
+class VendorNames(_Record):
+    """What samna calls things of this chip, so that the file is all that a board's machine needs.
+
+    Attributes
+    ----------
+    device_types
+        Pairs: the device name users write, samna's name of its type.
+    """
+
+    samna_module: str
+    configuration_class: str
+    source_node: str
+    sink_node: str
+    device_types: tuple[tuple[str, str], ...]
+
+
 class ChipConfig(_Record):
     """A configuration: for which chip, what is written to it, and what that means.
 
@@ -283,10 +302,20 @@ class ChipConfig(_Record):
     ----------
     chip, chip_hash
         Name and hash of the specification it was made for.
+    vendor
+        None for a chip that samna does not know.
     """
 
     schema_version: Literal[1] = 1
     chip: str
     chip_hash: str
+    vendor: VendorNames | None = None
     hardware: Hardware
     interface: Interface | None = None
+
+
+def vendor_names(chip: ChipSpec) -> VendorNames | None:
+    """The names of a chip's specification, or None for a chip that samna does not know."""
+    if chip.emission is None:
+        return None
+    return VendorNames(**{name: getattr(chip.emission, name) for name in VendorNames.model_fields})

@@ -28,6 +28,7 @@ from mapper.emit.config import (
     LayerShape,
     Readout,
     Vector,
+    vendor_names,
 )
 from mapper.emit.tensor import Tensor
 from mapper.errors import BackendMissingError, ConfigError, EmitError, Finding
@@ -293,7 +294,9 @@ def from_samna(samna_config: Any, chip: ChipSpec) -> ChipConfig:
         if hasattr(samna_config, "readout") and chip.readout
         else None,
     )
-    return ChipConfig(chip=chip.name, chip_hash=chip.content_hash(), hardware=hardware, interface=None)
+    return ChipConfig(
+        chip=chip.name, chip_hash=chip.content_hash(), vendor=vendor_names(chip), hardware=hardware
+    )
 
 
 def _core(source: Any, slots: int, extras: Sequence[str]) -> CnnLayer:

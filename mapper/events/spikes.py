@@ -60,6 +60,26 @@ def spikes_of(
     EventError
         With everything that is wrong.
     """
+    events, pairs = _checked(events, entries, shape, timestamp_bits)
+    # Plain integers first: reading them one by one out of numpy is what would take the time.
+    rows = zip(*(events[name].tolist() for name in ("t", "p", "y", "x")), strict=True)
+    spikes = []
+    for t, p, y, x in rows:
+        for core, shift in pairs:
+            spike: Any = make_spike()
+            spike.layer = core
+            spike.feature = p + shift
+            spike.y = y
+            spike.x = x
+            spike.timestamp = t
+            spikes.append(spike)
+    return spikes
+
+
+def _checked(
+    events: Events, entries: Sequence[Entry], shape: Shape3 | None, timestamp_bits: int
+) -> tuple[Events, list[tuple[int, int]]]:
+    """The events, and (core, feature shift) of every entry."""
     pairs, findings = _pairs(entries)
     bits, problems = whole("timestamp_bits", timestamp_bits, 1, 63)
     findings += problems
@@ -79,19 +99,7 @@ def spikes_of(
             findings.append(Finding(f"entries, core {core}", text, largest + shift, "0..65535"))
     if findings:
         raise EventError(*findings)
-    # Plain integers first: reading them one by one out of numpy is what would take the time.
-    rows = zip(*(events[name].tolist() for name in ("t", "p", "y", "x")), strict=True)
-    spikes = []
-    for t, p, y, x in rows:
-        for core, shift in pairs:
-            spike: Any = make_spike()
-            spike.layer = core
-            spike.feature = p + shift
-            spike.y = y
-            spike.x = x
-            spike.timestamp = t
-            spikes.append(spike)
-    return spikes
+    return events, pairs
 
 
 def _pairs(entries: Sequence[Entry]) -> tuple[list[tuple[int, int]], list[Finding]]:

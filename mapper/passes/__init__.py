@@ -20,7 +20,7 @@ from mapper.passes.output_neuron import add_output_neuron
 from mapper.passes.pools import merge_pools
 from mapper.passes.quantize import quantize
 from mapper.passes.readout import ReadoutSpacing, space_readout
-from mapper.passes.scale import fold_scale
+from mapper.passes.scale import Rescale, fold_scale
 from mapper.passes.thresholds import fold_thresholds
 
 __all__ = ["PASSES", "PrepareOptions", "ReadoutSpacing", "prepare"]
@@ -51,11 +51,14 @@ class PrepareOptions:
         Spread the classes of the layer that feeds the readout stage.
     quantize
         Make weights, biases and thresholds integers, where there are weights.
+    rescale
+        Chooses one factor where average pools of different size add up, an approximation; None refuses.
     """
 
     add_output_neuron: float | None = None
     quantize: bool = True
     readout: ReadoutSpacing | None = None
+    rescale: Rescale | None = None
 
 
 def prepare(network: Network, options: PrepareOptions | None = None) -> Network:
@@ -74,7 +77,7 @@ def prepare(network: Network, options: PrepareOptions | None = None) -> Network:
         )
     ready = add_output_neuron(network, wanted.add_output_neuron)
     for step in PASSES:
-        ready = step(ready)
+        ready = fold_scale(ready, wanted.rescale) if step is fold_scale else step(ready)
     ready = space_readout(ready, wanted.readout)
     if wanted.quantize and ready.has_weights and not ready.is_integer:
         ready = mend_minimum(quantize(ready))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
 from typing import Any
@@ -12,13 +13,22 @@ from mapper.errors import Finding, UnsupportedLayerError
 from mapper.network import Edge, Layer, Network
 from mapper.operations import Scale, shape_after
 
-__all__ = ["fold_scale"]
+__all__ = ["Rescale", "fold_scale"]
+
+# From the factors that meet in one sum, the one that is taken for all.
+Rescale = Callable[[Sequence[float]], float]
 
 
-def fold_scale(network: Network) -> Network:
+def fold_scale(network: Network, rescale: Rescale | None = None) -> Network:
     """Every input feature's weights times the factor of the edges that feed it, rounded to float32 once.
 
     Biases stay: the factor stands before the weights. Edges side by side (concatenation) may differ.
+
+    Parameters
+    ----------
+    rescale
+        Chooses one factor where different ones add up. That is an approximation, and the network's notes
+        say so; None refuses such sums.
 
     Raises
     ------
@@ -26,7 +36,17 @@ def fold_scale(network: Network) -> Network:
         Edges of different factors add up in the same input features.
     """
     findings: list[Finding] = []
-    layers = tuple(_scaled(network, layer, findings) for layer in network.layers)
+    approximations: list[str] = []
+
+    def choose(layer: Layer, factors: Sequence[float]) -> float | None:
+        if rescale is None:
+            return None
+        chosen = float(rescale(list(factors)))
+        told = ", ".join(f"{factor:g}" for factor in factors)
+        approximations.append(f"{layer.name}: an approximation: factors {told} became {chosen:g}")
+        return chosen
+
+    layers = tuple(_scaled(network, layer, findings, choose) for layer in network.layers)
     if findings and network.has_weights:
         raise UnsupportedLayerError(*findings)
     edges = tuple(
@@ -35,14 +55,19 @@ def fold_scale(network: Network) -> Network:
     )
     # Without weights there is nothing to rescale: the network is placed, and the note says what awaits it.
     notes = tuple(f"{finding.where}: {finding.problem}; with weights this is refused" for finding in findings)
-    return network.replacing(layers=layers, edges=edges, notes=(*network.notes, *notes))
+    return network.replacing(layers=layers, edges=edges, notes=(*network.notes, *notes, *approximations))
 
 
 def _factor(edge: Edge) -> float:
     return prod(step.factor for step in edge.path if isinstance(step, Scale))
 
 
-def _scaled(network: Network, layer: Layer, findings: list[Finding]) -> Layer:
+def _scaled(
+    network: Network,
+    layer: Layer,
+    findings: list[Finding],
+    choose: Callable[[Layer, Sequence[float]], float | None],
+) -> Layer:
     incoming = network.incoming[layer.name]
     factors = [_factor(edge) for edge in incoming]
     if all(factor == 1.0 for factor in factors):
@@ -53,6 +78,10 @@ def _scaled(network: Network, layer: Layer, findings: list[Finding]) -> Layer:
         width = shape_after(network.signal_shapes[edge.source], edge.path).features
         span = slice(edge.feature_offset, edge.feature_offset + width)
         if np.any(known[span] & (per_feature[span] != factor)):
+            chosen = choose(layer, factors)
+            if chosen is not None:
+                per_feature[:] = chosen
+                break
             told = ", ".join(f"{e.source} by {f:g}" for e, f in zip(incoming, factors, strict=True))
             problem = f"signals that add up here are scaled differently: {told}"
             step = "Use pools of one size, or sum pools"

@@ -187,6 +187,128 @@ def test_what_sinabs_gets_wrong() -> None:
         mapper.DynapcnnNetwork(bare)
 
 
+def spiking() -> IAFSqueeze:
+    return IAFSqueeze(min_v_mem=-1.0)
+
+
+class Branches(nn.Module):
+    """A stem with branches that meet again, by sum or by concatenation."""
+
+    def __init__(self, count: int, *, add: bool) -> None:
+        super().__init__()
+        self.stem, self.stem_spike = nn.Conv2d(2, 4, 3, padding=1, bias=False), spiking()
+        self.branches = nn.ModuleList(nn.Conv2d(4, 4, 3, padding=1, bias=False) for _ in range(count))
+        self.spikes = nn.ModuleList(spiking() for _ in range(count))
+        self.head, self.head_spike = nn.Conv2d(4 if add else 4 * count, 2, 1, bias=False), spiking()
+        self.add = add
+
+    def forward(self, x: torch.Tensor) -> Any:
+        x = self.stem_spike(self.stem(x))
+        made = [spike(conv(x)) for conv, spike in zip(self.branches, self.spikes, strict=True)]
+        joined = torch.cat(made, 1)
+        if self.add:
+            joined = made[0]
+            for one in made[1:]:
+                joined = joined + one
+        return self.head_spike(self.head(joined))
+
+
+@pytest.mark.parametrize("add", [True, False], ids=["+", "cat"])
+def test_branches_meet_by_plus_and_by_cat(add: bool) -> None:
+    network = mapper.DynapcnnNetwork(Branches(2, add=add), SHAPE)
+    config = network.plain_config("speck2f")
+    assert network.is_compatible_with("speck2f")
+    assert mapper.diff(config, network.network) == ()
+    shifts = [d.feature_shift for core in config.hardware.cnn_layers for d in core.destinations if d.enable]
+    assert sorted(shifts) == [0, 0, 0, 0 if add else 4]
+
+
+def test_three_destinations_are_refused_by_name() -> None:
+    network = mapper.DynapcnnNetwork(Branches(3, add=False), SHAPE)
+    report = network.why_incompatible_with("speck2f")
+    assert report is not None
+    assert not network.is_compatible_with("speck2f")
+    assert "stem" in str(report)
+    assert "destination" in str(report)
+    with pytest.raises(ValueError, match="stem"):
+        network.plain_config("speck2f")
+
+
+def test_pooling_8_groups_and_dilation() -> None:
+    deep = nn.Sequential(
+        nn.Conv2d(2, 4, 1, bias=False), spiking(), SumPool2d(8), nn.Conv2d(4, 2, 1, bias=False), spiking()
+    )
+    report = mapper.DynapcnnNetwork(deep, (2, 32, 32)).why_incompatible_with("speck2f")
+    # A pool of 8 fits no destination; it is folded into the kernel behind it.
+    assert report is None
+    module = nn.Sequential(
+        nn.Conv2d(2, 4, 3, groups=2, bias=False), spiking(),
+        nn.Conv2d(4, 4, 3, dilation=2, bias=False), spiking(),
+    )  # fmt: skip
+    network = mapper.DynapcnnNetwork(module, (2, 12, 12))
+    float_network = mapper.DynapcnnNetwork(module, (2, 12, 12), discretize=False)
+    x = torch.tensor(np.random.default_rng(1).integers(0, 3, (4, 2, 12, 12)), dtype=torch.float32)
+    expected = module[3](module[2](module[1](module[0](x))))
+    assert torch.allclose(float_network(x), expected)
+    assert mapper.diff(network.plain_config("speck2f"), network.network) == ()
+
+
+def test_orderings_and_monitors_name_the_sensor_stage() -> None:
+    network = mapper.DynapcnnNetwork(snn(), SHAPE, True)
+    with_stage = network.plain_config("speck2f", ["dvs", 3, 5, 6])
+    without = network.plain_config("speck2f", [3, 5, 6])
+    assert with_stage == without
+    shown = network.plain_config("speck2f", monitor_layers=["dvs", -1]).hardware
+    assert shown.dvs_layer is not None
+    assert shown.dvs_layer.monitor_enable
+    assert sum(core.monitor_enable for core in shown.cnn_layers) == 1
+
+
+def test_states_reset_on_a_network_without_a_board() -> None:
+    network = mapper.DynapcnnNetwork(snn(), SHAPE)
+    first = network(events())
+    network.reset_states()
+    assert torch.equal(network(events()), first)
+    network.detach_neuron_states()
+    network.reset_states(randomize=True)
+    network(events())
+    network.init_weights(nn.init.zeros_)
+    network.reset_states()
+    assert not network(events()).any()
+
+
+class TwoPools(nn.Module):
+    """Average pools of different size that add up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = (nn.Conv2d(2, 4, 1, bias=False), nn.Conv2d(2, 4, 1, stride=2, bias=False),
+                                  nn.Conv2d(4, 2, 1, bias=False))  # fmt: skip
+        self.sa, self.sb, self.sc = spiking(), spiking(), spiking()
+
+    def forward(self, x: torch.Tensor) -> Any:
+        left = nn.functional.avg_pool2d(self.sa(self.a(x)), 4)
+        right = nn.functional.avg_pool2d(self.sb(self.b(x)), 2)
+        return self.sc(self.c(left + right))
+
+
+def test_a_rescaling_function_is_applied_and_told() -> None:
+    with pytest.raises(NetworkError, match="scaled differently"):
+        mapper.DynapcnnNetwork(TwoPools(), SHAPE)
+    module = TwoPools()
+    asked: list[list[float]] = []
+
+    def mean(factors: Any) -> float:
+        asked.append(sorted(factors))
+        return float(np.mean(factors))
+
+    network = mapper.DynapcnnNetwork(module, SHAPE, weight_rescaling_fn=mean, discretize=False)
+    assert asked == [[0.0625, 0.25]]
+    assert any("approximation" in note for note in network.network.notes)
+    weight: Any = network.network.layers[-1].operation.weight
+    assert np.allclose(weight, module.c.weight.detach().numpy() * 0.15625)
+
+
 def test_sensor_input_and_the_old_name() -> None:
     fed = mapper.DynapcnnNetwork(snn(), SHAPE, True)
     assert fed.network.inputs[0].dvs is not None

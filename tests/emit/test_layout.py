@@ -14,7 +14,7 @@ import pytest
 
 import mapper
 from mapper.cli.entry import run
-from mapper.emit.config import ChipConfig, DvsDestination
+from mapper.emit.config import ChipConfig, CnnLayer, DvsDestination, Hardware
 from mapper.emit.diff import diff
 from mapper.emit.extract import extract
 from mapper.emit.file import config_text, read_config, write_config
@@ -394,3 +394,36 @@ def test_differences_of_structure() -> None:
     )
     assert {entry.what for entry in diff(base, bare)} == {"neurons"}
     assert tiny_chip((64, 64, 4)).core_count == 1
+
+
+def test_nine_full_cores_stay_one_file_of_2_mb(tmp_path: Path) -> None:
+    """Random weights and random initial potentials in every word of nine cores."""
+    chip, draw = mapper.load_chip("speck2f"), np.random.default_rng(0)
+    cores = []
+    for spec in chip.cores:
+        features = 16
+        inputs, side = spec.kernel_words // (features * 16), int((spec.neuron_words // features) ** 0.5)
+        values: dict[str, Any] = {
+            "weights": Tensor.of(draw.integers(-128, 128, (features, inputs, 4, 4))),
+            "biases": Tensor.of(draw.integers(-32768, 32768, features)),
+            "neurons_initial_value": Tensor.of(draw.integers(-32768, 32768, (features, side, side))),
+        }
+        cores.append(CnnLayer(destinations=(), **values))
+    config = ChipConfig(chip="speck2f", chip_hash="", hardware=Hardware(cnn_layers=tuple(cores)))
+    mapper.write_config(config, tmp_path / "config.json")
+    assert (tmp_path / "config.json").stat().st_size < 2e6
+    assert mapper.read_config(tmp_path / "config.json") == config
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [("base64 f4 AAAA", "none of i1"), ("base64 i1 ???", "base64"), ("base64 i2 AAAA", "bytes")],
+)
+def test_packed_tensors_that_are_none(values: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Tensor(shape=(3,), values=values)
+
+
+def test_packed_and_written_out_are_equal() -> None:
+    assert Tensor(shape=(3,), values="base64 i1 AQID") == Tensor.of(np.array([1, 2, 3]))
+    assert Tensor(shape=(3,), values="base64 i1 AQID") != Tensor.of(np.array([1, 2, 4]))

@@ -15,6 +15,15 @@ import pytest
 
 __all__ = ["install"]
 
+# Attributes of event objects, with the largest value each takes.
+EVENTS = {
+    "Spike": {"layer": 13, "feature": 1023, "y": 127, "x": 127, "timestamp": 2**32 - 1},
+    "DvsEvent": {"p": 1, "y": 127, "x": 127, "timestamp": 2**32 - 1},
+    "ReadNeuronValue": {"layer": 8, "address": 65535},
+    "WriteNeuronValue": {"layer": 8, "address": 65535, "neuron_state": 32767},
+    "NeuronValue": {"layer": 8, "address": 65535, "neuron_state": 32767},
+}
+
 FAMILIES = {
     "dynapcnn": ("DynapcnnConfiguration", 9, {"kill_bits"}),
     "speck2": ("SpeckConfiguration", 9, {"kill_bits"}),
@@ -171,6 +180,8 @@ def configuration(family: str) -> Strict:
     }  # fmt: skip
     if "readout" in extras:
         fields["readout"] = (None, readout())
+        factory = Strict(io_sel=(whole(0, 31), 0), internal_slow_clk_divider=(whole(14, 17), 14))
+        fields["factory_config"] = (None, factory)
     return Strict(**fields)
 
 
@@ -204,6 +215,22 @@ def validate(config: Any) -> tuple[bool, str]:
     return True, ""
 
 
+def event_classes() -> dict[str, type]:
+    """Classes of event objects: plain attributes, each an integer in its range."""
+
+    def check(self: Any, name: str, value: Any) -> None:
+        if name not in type(self).limits:
+            raise AttributeError(f"{type(self).__name__} has no {name}")
+        if type(value) not in (int, bool) or not -32768 <= value <= type(self).limits[name]:
+            raise TypeError(f"{name}: {value!r}")
+        object.__setattr__(self, name, value)
+
+    return {
+        name: type(name, (), {"limits": limits, "__setattr__": check, **dict.fromkeys(limits, 0)})
+        for name, limits in EVENTS.items()
+    }
+
+
 def install(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """Put the stand-in where samna would be; `folder` plays the installed package."""
     package = folder / "samna"
@@ -212,11 +239,13 @@ def install(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     (package / "samna.so").touch()
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.setitem(sys.modules, "samna", types.ModuleType("samna"))
-    sys.modules["samna"].__spec__ = None
+    root = sys.modules["samna"]
     del sys.modules["samna"]
     for family, (name, _, _) in FAMILIES.items():
         module = types.ModuleType(f"samna.{family}")
         holder = types.SimpleNamespace(**{name: lambda family=family: configuration(family)})
         module.__dict__.update(configuration=holder, validate_configuration=validate)
         module.__dict__["configuration_to_flash_binary"] = lambda config: [len(config.cnn_layers), 1, 2]
+        module.__dict__["event"] = types.SimpleNamespace(**event_classes())
+        setattr(root, family, module)
         monkeypatch.setitem(sys.modules, f"samna.{family}", module)

@@ -1,0 +1,126 @@
+"""What scripts of sinabs write in arguments, in this package's terms."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from mapper.boards import Board
+from mapper.compat.forward import Surrogate, default_surrogate
+from mapper.errors import EventError, Finding
+from mapper.network import DvsSettings, Network
+from mapper.options import LayerReference
+
+__all__ = [
+    "Ordering",
+    "batch_size",
+    "fed",
+    "is_board",
+    "monitors",
+    "on_board",
+    "one_ordering",
+    "pins",
+    "surrogates",
+]
+
+# The chip's last spikes are on their way this long, at most.
+WAIT_SECONDS = 1.0
+
+Ordering = str | Sequence[int | str] | Mapping[LayerReference, int]
+
+
+def fed(network: Network, dvs_input: bool | None) -> Network:
+    """The network with its input from the sensor or the host, as `dvs_input` says."""
+    if dvs_input is None:
+        return network
+    inputs = tuple(
+        type(entry)(entry.name, entry.shape, (entry.dvs or DvsSettings()) if dvs_input else entry.dvs)
+        for entry in network.inputs
+    )
+    return network.replacing(inputs=inputs)
+
+
+def batch_size(snn: nn.Module) -> int:
+    """The batch size the spiking layers agree on, else 1."""
+    stated = [getattr(module, "batch_size", None) for module in snn.modules()]
+    sizes = {size for size in stated if isinstance(size, int) and size > 0}
+    return sizes.pop() if len(sizes) == 1 else 1
+
+
+def surrogates(snn: nn.Module, count: int) -> list[Surrogate]:
+    """The surrogate gradients of the user's spiking layers, in order, where every layer has one."""
+    found: list[Any] = [m.surrogate_grad_fn for m in snn.modules() if hasattr(m, "surrogate_grad_fn")]
+    return found if len(found) == count else [default_surrogate] * count
+
+
+def pins(network: Network, ordering: Ordering) -> dict[LayerReference, int]:
+    """Layer -> core, of any way to write an ordering.
+
+    Raises
+    ------
+    ValueError
+        It is none, or not one of this network.
+    """
+    if isinstance(ordering, str):
+        if ordering != "auto":
+            raise ValueError(f'chip_layers_ordering: "auto", a list or a dict, got {ordering!r}')
+        return {}
+    if isinstance(ordering, Mapping):
+        return dict(ordering)
+    cores = [core for core in ordering if core != "dvs"]
+    if len(cores) != len(network.layers) or not all(isinstance(core, int) for core in cores):
+        raise ValueError(
+            f"chip_layers_ordering: {list(ordering)} are not core ids for {len(network.layers)} layers; "
+            "to name the layers to monitor, write monitor_layers=..."
+        )
+    return {layer.name: int(core) for layer, core in zip(network.layers, cores, strict=True)}
+
+
+def monitors(
+    network: Network, wanted: Sequence[LayerReference] | str | None
+) -> tuple[tuple[LayerReference, ...] | None, bool]:
+    """Layers to monitor, None for the outputs, and whether the sensor stage is among them."""
+    if wanted is None:
+        return None, False
+    if isinstance(wanted, str) and wanted == "all":
+        return tuple(layer.name for layer in network.layers), False
+    entries: Iterable[LayerReference] = [wanted] if isinstance(wanted, str) else wanted
+    layers = tuple(entry for entry in entries if entry != "dvs")
+    return layers, len(layers) < len(list(entries))
+
+
+def one_ordering(ordering: Ordering, newer: Ordering | None) -> Ordering:
+    """The ordering, whichever of its two names was used.
+
+    Raises
+    ------
+    ValueError
+        Both were.
+    """
+    if newer is not None and ordering != "auto":
+        raise ValueError("chip_layers_ordering and layer2core_map are one thing: give one of them")
+    return ordering if newer is None else newer
+
+
+def is_board(device: object) -> bool:
+    """Whether `device` is the name of a board rather than anything torch's `to` takes."""
+    return isinstance(device, str) and device.split(":")[0] not in ("cpu", "cuda", "mps", "meta", "xpu")
+
+
+def on_board(board: Board, events: Any, network: Network) -> Any:
+    """What the board answers to events: arrays for an array, samna's objects for a list of them."""
+    if isinstance(events, list):
+        board.send(events)
+        time.sleep(WAIT_SECONDS)
+        return board.receive()
+    if getattr(getattr(events, "dtype", None), "names", None) is None:
+        step = "mapper.events.events_from_raster turns spike counts into events"
+        raise EventError(Finding("input", "a board takes events, not frames", next_step=step))
+    span = float(events["t"][-1] - events["t"][0]) * 1e-6 if len(events) else 0.0
+    read = board.run(events, span + WAIT_SECONDS).events
+    if len(read) == 1:
+        return next(iter(read.values()))
+    return {network.index[layer]: {-1: spikes} for layer, spikes in read.items()}

@@ -1,0 +1,184 @@
+"""Put a config.json on a board: this file, samna and numpy are all that the board's machine needs.
+
+    python deploy.py config.json --device speck2fmodule:0 [--events events.npy] [--slow-clock HZ]
+
+Without --events the configuration is applied, and the board runs until Enter is pressed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import importlib
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+NUMBERS = {"weights": np.int8, "neurons_initial_value": np.int16, "biases": np.int16}
+STAGES = ("dvs_layer", "dvs_filter", "readout", "factory_config")
+
+
+def tensor(entry: dict[str, Any]) -> Any:
+    """An array of the file's text: numbers, or value*count for a run; or packed as base64."""
+    if entry["values"].startswith("base64 "):
+        _, kind, letters = entry["values"].split(" ")
+        return np.frombuffer(base64.b64decode(letters), f"<{kind}").reshape(entry["shape"])
+    pairs = [token.partition("*")[::2] for token in entry["values"].split()]
+    values = np.array([int(value) for value, _ in pairs], np.int64)
+    counts = [int(count or 1) for _, count in pairs]
+    return np.repeat(values, counts).reshape(entry["shape"])
+
+
+def write(target: Any, fields: dict[str, Any], where: str) -> None:
+    """Assign fields to samna's object; nested objects are references and are written in place."""
+    for name, value in fields.items():
+        if not hasattr(target, name):
+            if value not in (0, False, None):
+                raise SystemExit(f"this samna has no {where}.{name}, and the value {value} matters")
+        elif isinstance(value, dict) and "values" in value:
+            array = tensor(value)
+            setattr(target, name, array.astype(NUMBERS.get(name, bool)).tolist())
+        elif isinstance(value, dict):
+            write(getattr(target, name), value, f"{where}.{name}")
+        elif isinstance(value, list):
+            for n, entry in enumerate(value):
+                write(getattr(target, name)[n], entry, f"{where}.{name}[{n}]")
+        else:
+            setattr(target, name, value)
+
+
+def build(content: dict[str, Any], library: Any) -> Any:
+    """Samna's object of the file's hardware."""
+    made = getattr(library.configuration, content["vendor"]["configuration_class"])()
+    for n, core in enumerate(content["hardware"]["cnn_layers"]):
+        write(made.cnn_layers[n], core, f"cnn_layers[{n}]")
+    for name in STAGES:
+        if content["hardware"].get(name):
+            write(getattr(made, name), content["hardware"][name], name)
+    return made
+
+
+def quiet(content: dict[str, Any], library: Any) -> Any:
+    """Samna's object that switches everything off."""
+    made = getattr(library.configuration, content["vendor"]["configuration_class"])()
+    made.dvs_layer.pass_sensor_events = False
+    for part in (*made.cnn_layers, made.dvs_layer):
+        part.monitor_enable = False
+        for entry in part.destinations:
+            entry.enable = False
+    return made
+
+
+def find(samna: Any, content: dict[str, Any], device: str) -> Any:
+    """Samna's description of the board "name:index"."""
+    name, _, index = device.lower().partition(":")
+    types = dict(content["vendor"]["device_types"])
+    present = [(entry.device_type_name, entry.serial_number) for entry in samna.device.get_all_devices()]
+    if name not in types:
+        raise SystemExit(f"{device}: this configuration is for {', '.join(types) or 'no known board'}")
+    boards = [entry for entry in samna.device.get_unopened_devices() if entry.device_type_name == types[name]]
+    if (not index.isdecimal() and index) or int(index or 0) >= len(boards):
+        raise SystemExit(f"{device}: not found, or in use. Present: {present}")
+    return boards[int(index or 0)]
+
+
+def spikes(content: dict[str, Any], library: Any, events: Any) -> list[Any]:
+    """Samna's objects for the events of the first input: one per core that takes it."""
+    entry = content["interface"]["inputs"][0]
+    made = []
+    for event in events:
+        if entry["source"] == "dvs":
+            seen = library.event.DvsEvent()
+            seen.p, seen.y, seen.x = bool(event["p"]), int(event["y"]), int(event["x"])
+            seen.timestamp = int(event["t"])
+            made.append(seen)
+            continue
+        for core in entry["entries"]:
+            spike = library.event.Spike()
+            spike.layer, spike.feature = core["core"], int(event["p"]) + core["feature_shift"]
+            spike.y, spike.x, spike.timestamp = int(event["y"]), int(event["x"]), int(event["t"])
+            made.append(spike)
+    return made
+
+
+def start_clock(kit: Any) -> None:
+    """Timestamps from 0."""
+    watch = kit.get_stop_watch()
+    for name in ("start", "stop", "reset", "start") if hasattr(watch, "start") else ():
+        getattr(watch, name)()
+    if not hasattr(watch, "start"):
+        watch.set_enable_value(True)
+
+
+def run(kit: Any, samna: Any, content: dict[str, Any], events: Any, wait: float) -> Counter[int]:
+    """Spikes by core that the events cause."""
+    library = importlib.import_module(content["vendor"]["samna_module"])
+    source, sink = (getattr(samna, content["vendor"][key])() for key in ("source_node", "sink_node"))
+    graphs = [samna.graph.EventFilterGraph() for _ in range(2)]
+    graphs[0].sequential([source, kit.get_model_sink_node()])
+    graphs[1].sequential([kit.get_model_source_node(), sink])
+    for graph in graphs:
+        graph.start()
+    try:
+        source.write(spikes(content, library, events))
+        time.sleep(wait + (float(events["t"][-1] - events["t"][0]) * 1e-6 if len(events) else 0.0))
+        kind = type(library.event.Spike())
+        return Counter(event.layer for event in sink.get_events() if type(event) is kind)
+    finally:
+        for graph in graphs:
+            graph.stop()
+
+
+def main(arguments: list[str] | None = None, wait_for_user: Callable[[str], object] = input) -> int:
+    """Check, open, apply, run; the board is quiet afterwards."""
+    parser = argparse.ArgumentParser(description="Put a config.json on a board.")
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--device", required=True, help="name or name:index, such as speck2fmodule:0")
+    parser.add_argument("--events", type=Path, help=".npy: a structured array of t, p, y, x")
+    parser.add_argument("--slow-clock", type=float, help="Hz; default: what the configuration says")
+    parser.add_argument("--wait", type=float, default=1.0, help="seconds to settle, and behind the events")
+    options = parser.parse_args(arguments)
+    content = json.loads(options.config.read_text(encoding="utf-8"))
+    if content.get("schema_version") != 1 or not content.get("vendor"):
+        raise SystemExit(f"{options.config}: not a configuration of version 1 for a chip of samna")
+    events = np.load(options.events, allow_pickle=False) if options.events else None
+    samna = importlib.import_module("samna")
+    library = importlib.import_module(content["vendor"]["samna_module"])
+    made = build(content, library)
+    valid, reason = library.validate_configuration(made)
+    if not valid:
+        raise SystemExit(f"samna refuses the configuration: {reason}")
+    interface = content.get("interface") or {}
+    rate = options.slow_clock or interface.get("slow_clock_hz")
+    if rate is None and any(core.leak_enable for core in made.cnn_layers):
+        raise SystemExit("the configuration has biases: give --slow-clock HZ, once per time step")
+    kit = samna.device.open_device(find(samna, content, options.device))
+    try:
+        kit.get_model().apply_configuration(made)
+        time.sleep(options.wait)
+        start_clock(kit)
+        if rate is not None:
+            kit.get_io_module().set_slow_clk_rate(rate)
+            kit.get_io_module().set_slow_clk(True)
+        if events is None:
+            wait_for_user("The network runs. Press Enter to stop. ")
+            return 0
+        counts = run(kit, samna, content, events, options.wait)
+        layers = {place["core"]: layer["name"] for layer in interface["layers"] for place in layer["places"]}
+        for core, count in sorted(counts.items()):
+            print(f"core {core} ({layers.get(core, 'unused')}): {count} spikes")
+        print(f"{len(events)} events written")
+        return 0
+    finally:
+        kit.get_model().apply_configuration(quiet(content, library))
+        samna.device.close_device(kit)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

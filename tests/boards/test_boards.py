@@ -1,0 +1,311 @@
+"""Boards that are fakes: the whole flow, and every failure in it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from typer.testing import CliRunner
+
+import mapper
+from mapper.boards import Board, find_board, list_boards, open_board
+from mapper.cli.app import app
+from mapper.emit.options import EmitOptions
+from mapper.emit.samna import from_samna
+from mapper.errors import BoardError, ConfigError, EmitError, EventError
+from mapper.events import EVENT_DTYPE, write_events
+from mapper.operations import Convolution
+from tests.builders import chain, conv, weighted
+from tests.frontends.sinabs_stand_in import IAFSqueeze
+from tests.stand_in.fake_boards import FakeBoards, install_boards
+
+EVENTS = np.array([(1000, 1, 2, 3), (2000, 0, 5, 4)], EVENT_DTYPE)
+
+
+@pytest.fixture
+def boards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeBoards:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    return install_boards(
+        monkeypatch, folder, "Speck2fModuleDevKit", "Speck2eDevKit", "Speck2fModuleDevKit", "OddBoard"
+    )
+
+
+def configured(*, dvs: bool = False, bias: bool = False, chip: str = "speck2f", **options: Any) -> Any:
+    network = chain([conv(4, has_bias=bias), Convolution(3, (8, 8))], (2, 8, 8), dvs=dvs)
+    ready = weighted(network, np.random.default_rng(1), integer=True)
+    result = mapper.solve(ready, mapper.load_chip(chip), monitors=("conv0",))
+    return mapper.build_config(result, EmitOptions(**options))
+
+
+def opened(config: Any, device: str = "speck2fmodule:0", **words: Any) -> Board:
+    return open_board(device, config, settle_seconds=0.0, **words)
+
+
+def test_discovery(boards: FakeBoards) -> None:
+    found = {board.device: (board.chip, board.is_busy) for board in list_boards()}
+    assert found == {
+        "speck2fmodule:0": ("speck2f", False), "speck2edevkit:0": ("speck2e", False),
+        "speck2fmodule:1": ("speck2f", False), "OddBoard:0": ("", False),
+    }  # fmt: skip
+    assert find_board("Speck2fModule:1").serial_number == "serial2"
+    with pytest.raises(BoardError, match=r"Did you mean speck2fmodule:[01]"):
+        find_board("speck2fmodule:7")
+    boards.busy.add("serial0")
+    with pytest.raises(BoardError, match="in use"):
+        find_board("speck2fmodule")
+    boards.plugged.clear()
+    with pytest.raises(BoardError, match="No board is plugged in"):
+        find_board("speck2fmodule")
+
+
+def test_the_whole_flow(boards: FakeBoards) -> None:
+    config = configured(bias=True, dt_us=1000.0)
+    with opened(config) as board:
+        steps = [entry[0] for entry in boards.log]
+        assert steps == [
+            "open", "apply", "clock", "reset", "clock", "graph start", "graph start", "slow clock", "slow",
+        ]  # fmt: skip
+        assert ("slow clock", 1000.0) in boards.log
+        spikes = board.run(EVENTS, 0.0).events["conv0"]
+        # The fake sends spikes back from where they arrived: the input's core, which is monitored.
+        assert spikes.tolist() == EVENTS.tolist()
+        assert board.read().events["conv0"].tolist() == []
+    assert boards.kits[0].config.cnn_layers[0].monitor_enable is False
+    assert boards.log[-1] == ("close",)
+    assert ("slow", False) in boards.log
+    with pytest.raises(BoardError, match="closed"):
+        board.read()
+    assert board.close() == "The board is closed"
+
+
+def test_sensor_events_go_through_the_stage(boards: FakeBoards) -> None:
+    config = configured(dvs=True, monitor_sensor=True)
+    with opened(config) as board:
+        assert board.write(EVENTS) == 2
+        seen = board.receive()
+        assert [(e.timestamp, e.p, e.y, e.x) for e in seen] == [tuple(e) for e in EVENTS.tolist()]
+
+
+def test_potentials_and_power(boards: FakeBoards) -> None:
+    config = configured(chip="speck2e")
+    with opened(config, "speck2edevkit") as board:
+        core = next(n for n, entry in enumerate(config.hardware.cnn_layers) if entry.dimensions)
+        assert set(board.read_potentials(core, 0.0).values()) == {7}
+        board.reset_potentials()
+        told = board.read_potentials(core, 0.0)
+        assert set(told.values()) == {0}
+        assert len(told) == board.chip.cores[core].neuron_words
+        with pytest.raises(ConfigError, match="power"):
+            board.start_power(1000.0)
+        assert len(board.read_power()) == 0
+        board.start_power(50.0)
+        assert board.read_power().tolist() == [(5, 1, 0.25)]
+
+
+def test_clocks_of_older_versions(boards: FakeBoards) -> None:
+    boards.old_clock = True
+    with opened(configured()):
+        assert ("clock", True) in boards.log
+
+
+@pytest.mark.parametrize("step", ["open", "apply", "clock", "reset", "graph start", "slow clock", "slow"])
+def test_a_step_that_fails_leaves_the_board_quiet(boards: FakeBoards, step: str) -> None:
+    boards.failing.add(step)
+    with pytest.raises(BoardError, match=f"{step} is broken") as caught:
+        opened(configured(bias=True, dt_us=1000.0))
+    if step != "open":
+        assert boards.log[-1] == ("close",)
+    state = {"open": "The board is closed", "apply": "Unplug", "slow": "Unplug"}
+    assert state.get(step, "made quiet and closed") in str(caught.value)
+
+
+def test_a_board_that_goes_away_in_the_middle(boards: FakeBoards) -> None:
+    board = opened(configured())
+    boards.failing |= {"write", "close"}
+    with pytest.raises(BoardError, match=r"writing events failed: write is broken. Unplug the board"):
+        board.write(EVENTS)
+    with pytest.raises(BoardError, match="closed"):
+        board.write(EVENTS)
+
+
+def test_an_interrupt_closes_the_board_too(boards: FakeBoards, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tests.stand_in.fake_boards.Kit.get_stop_watch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        opened(configured())
+    assert boards.log[-1] == ("close",)
+
+
+def test_nothing_is_opened_for_a_configuration_that_is_wrong(boards: FakeBoards) -> None:
+    with pytest.raises(ConfigError, match="no rate of the slow clock"):
+        opened(configured(bias=True))
+    with pytest.raises(ConfigError, match="out of range"):
+        opened(configured(bias=True), slow_clock_hz=5.0)
+
+    def broken(config: Any) -> Any:
+        next(core for core in config.cnn_layers if len(core.weights)).dimensions.kernel_size = 7
+        return config
+
+    with pytest.raises(ConfigError, match="samna refuses"):
+        opened(configured(), config_modifier=broken)
+    with pytest.raises(ConfigError, match="another chip"):
+        opened(configured(), "speck2edevkit")
+    assert boards.log == []
+
+
+def test_inputs_are_named_and_checked(boards: FakeBoards) -> None:
+    config = configured()
+    with opened(config) as board:
+        with pytest.raises(ConfigError, match="no such input"):
+            board.write(EVENTS, "other")
+        with pytest.raises(EventError):
+            board.write(np.array([(0, 5, 0, 0)], EVENT_DTYPE))
+    with opened(config.model_copy(update={"interface": None})) as board:
+        with pytest.raises(ConfigError, match="no interface"):
+            board.write(EVENTS)
+        assert board.read().events == {}
+
+
+def test_factory_settings_pass_through(boards: FakeBoards) -> None:
+    with opened(configured(factory={"io_sel": 24})) as board:
+        assert board.samna_config.factory_config.io_sel == 24
+    with pytest.raises(EmitError, match="wrong"):
+        opened(configured(factory={"wrong": 1}))
+
+
+def test_the_class_on_a_board(boards: FakeBoards, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mapper.compat.arguments.WAIT_SECONDS", 0.0)
+    monkeypatch.setattr("mapper.boards.board.time.sleep", lambda seconds: None)
+    module = nn.Sequential(nn.Conv2d(2, 2, 3, padding=1, bias=False), IAFSqueeze(min_v_mem=-1.0))
+    network = mapper.DynapcnnNetwork(module, (2, 8, 8))
+    assert network.to("speck2fmodule:0", [3]) is network
+    assert network.samna_device is boards.kits[0]
+    spikes = network(EVENTS)
+    assert spikes.tolist() == EVENTS.tolist()
+    assert [event.layer for event in network(boards_spikes(boards))] == [3]
+    with pytest.raises(EventError, match="events_from_raster"):
+        network(torch.zeros(2, 2, 8, 8))
+
+    def louder(config: Any) -> Any:
+        config.cnn_layers[3].threshold_high = 99
+        return config
+
+    network.to("speck2fmodule:1", layer2core_map=[3], config_modifier=louder)
+    assert boards.kits[1].config.cnn_layers[3].threshold_high == 99
+    assert boards.log.count(("close",)) == 1
+    network.to("cpu")
+    assert network.samna_device is None
+    assert boards.log[-1] == ("close",)
+    assert network(torch.zeros(2, 2, 8, 8)).shape == (2, 2, 8, 8)
+    with pytest.raises(ValueError, match="one of them"):
+        network.to("speck2fmodule", [3], layer2core_map=[3])
+
+
+def boards_spikes(boards: FakeBoards) -> list[Any]:
+    import samna.speck2f as library  # noqa: PLC0415  # the stand-in
+
+    spike = library.event.Spike()
+    spike.layer = 3
+    return [spike]
+
+
+def test_biases_need_a_slow_clock_in_the_class(boards: FakeBoards, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mapper.boards.board.time.sleep", lambda seconds: None)
+    module = nn.Sequential(nn.Conv2d(2, 2, 3), IAFSqueeze(min_v_mem=-1.0))
+    network = mapper.DynapcnnNetwork(module, (2, 8, 8))
+    with pytest.raises(ValueError, match="slow clock"):
+        network.to("speck2fmodule:0")
+    network.to("speck2fmodule:0", slow_clk_frequency=200.0)
+    assert ("slow clock", 200.0) in boards.log
+
+
+def test_commands(boards: FakeBoards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mapper.boards.board.time.sleep", lambda seconds: None)
+    run = CliRunner().invoke
+    assert json.loads(run(app, ["devices", "--json"]).stdout)["boards"][1]["device"] == "speck2edevkit:0"
+    assert "free" in run(app, ["devices"]).stdout
+    mapper.write_config(configured(), tmp_path / "config.json")
+    write_events(tmp_path / "e.npy", EVENTS)
+    words = [
+        "run",
+        str(tmp_path / "config.json"),
+        "--device",
+        "speck2fmodule",
+        "--events",
+        str(tmp_path / "e.npy"),
+    ]
+    done = run(app, [*words, "--out", str(tmp_path / "out")])
+    assert (done.exit_code, "2 spikes" in done.stdout) == (0, True)
+    assert np.load(tmp_path / "out" / "conv0.npy").tolist() == EVENTS.tolist()
+    assert json.loads(run(app, [*words, "--json"]).stdout)["spikes"] == {"conv0": 2}
+    assert isinstance(run(app, [*words, "--wait", "-1"]).exception, mapper.OptionsError)
+    boards.plugged.clear()
+    assert "no board" in run(app, ["devices"]).stdout
+
+
+def deploy(*words: str) -> int:
+    """`scripts/deploy.py`, as a file of its own, with boards that are fakes."""
+    path = Path(__file__).parents[2] / "scripts" / "deploy.py"
+    spec = importlib.util.spec_from_file_location("deploy", path)
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return int(module.main(["--wait", "0", *words], lambda _: None))
+
+
+def test_the_deploy_script(
+    boards: FakeBoards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, events = str(tmp_path / "config.json"), str(tmp_path / "e.npy")
+    config = configured(bias=True, dt_us=1000.0, factory={"io_sel": 24})
+    mapper.write_config(config, path)
+    write_events(events, EVENTS)
+    assert deploy(path, "--device", "speck2fmodule:1") == 0
+    applied = boards.kits[0]
+    assert [entry[0] for entry in boards.log if entry[0] == "apply"] == ["apply", "apply"]
+    assert (boards.log[-1], applied.config.cnn_layers[0].monitor_enable) == (("close",), False)
+    kept: list[Any] = []
+    original = type(applied)._apply
+
+    def keep(kit: Any, made: Any) -> None:
+        kept.append(made)
+        original(kit, made)
+
+    monkeypatch.setattr(type(applied), "_apply", keep)
+    assert deploy(path, "--device", "speck2fmodule", "--events", events) == 0
+    assert "conv0): 2 spikes" in capsys.readouterr().out
+    chip = mapper.load_chip("speck2f")
+    bare = configured(bias=True, dt_us=1000.0).model_copy(update={"interface": None})
+    assert mapper.diff(bare, from_samna(kept[0], chip)) == ()
+    assert kept[0].factory_config.io_sel == 24
+
+
+def test_the_deploy_script_refuses(boards: FakeBoards, tmp_path: Path) -> None:
+    path = str(tmp_path / "config.json")
+    mapper.write_config(configured(bias=True), path)
+    for device, message in (("speck2fmodule", "slow-clock"), ("speck2edevkit", "is for speck2fmodule")):
+        with pytest.raises(SystemExit, match=message):
+            deploy(path, "--device", device, *(["--slow-clock", "100"] if device == "speck2edevkit" else []))
+    with pytest.raises(SystemExit, match="not found"):
+        deploy(path, "--device", "speck2fmodule:5", "--slow-clock", "100")
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(SystemExit, match="not a configuration"):
+        deploy(str(tmp_path / "other.json"), "--device", "speck2fmodule")
+    assert boards.log == []
+
+
+def test_a_flash_image(boards: FakeBoards, tmp_path: Path) -> None:
+    words = ["emit", "digits", "--out", str(tmp_path), "--flash", str(tmp_path / "out.bin")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "out.bin").read_bytes() == bytes([9, 1, 2])
