@@ -43,6 +43,7 @@ def measure(side: str) -> dict[str, float]:
     inert.install()
     import samna.speck2f  # noqa: PLC0415
     from sinabs.backend.dynapcnn import DynapcnnNetwork as Peer  # noqa: PLC0415
+    from sinabs.backend.dynapcnn.chips import speck2f  # noqa: PLC0415
 
     import mapper  # noqa: PLC0415
     from mapper.emit import samna as bridge  # noqa: PLC0415
@@ -57,6 +58,8 @@ def measure(side: str) -> dict[str, float]:
     target = plain(warm.plain_config("speck2f").hardware)
     for core in target.cnn_layers:
         core.dimensions = core.dimensions or next(c.dimensions for c in target.cnn_layers if c.dimensions)
+    # sinabs takes the class when it is imported.
+    speck2f.SpeckConfiguration = lambda: target
     samna.speck2f.configuration = types.SimpleNamespace(SpeckConfiguration=lambda: target)
     samna.speck2f.validate_configuration = lambda config: (True, "")
     bridge.find_samna = lambda: "real"

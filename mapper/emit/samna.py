@@ -90,7 +90,6 @@ _FLAGS = (
 _TENSOR_TYPES: Mapping[str, Any] = {
     "weights": np.int8,
     "neurons_initial_value": np.int16,
-    "biases": np.int16,
 }
 
 
@@ -227,7 +226,8 @@ def _write(target: Any, record: BaseModel, where: str) -> None:
         if isinstance(value, Tensor):
             kind = _TENSOR_TYPES.get(name)
             array = value.array
-            setattr(target, name, array.tolist() if kind is None else _narrow(array, kind, place).tolist())
+            # Arrays where samna takes them: a hundred thousand small lists cost more than all the rest.
+            setattr(target, name, array.tolist() if kind is None else _narrow(array, kind, place))
         elif isinstance(value, BaseModel):
             _write(getattr(target, name), value, place)
         elif isinstance(value, tuple):

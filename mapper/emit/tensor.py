@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import starmap
 from math import prod
@@ -11,7 +12,7 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic_core import core_schema
 
 __all__ = ["Tensor"]
 
@@ -25,17 +26,17 @@ _PACKED = "base64 "
 _ENTRIES_MAX = 1 << 27
 
 
-class Tensor(BaseModel):
-    """Integers of a shape, row by row; runs of equal values are written as ``value*count``.
+class Tensor:
+    """Integers of a shape; in a file row by row, runs of equal values as ``value*count``.
 
     Text of more than 64 Ki letters is packed: ``base64 i1 ...``, or i2, i4, i8: little-endian integers.
 
-    Attributes
+    Parameters
     ----------
     shape
         Sizes, outermost first.
     values
-        The entries in order, separated by blanks. The text that `of` makes of equal tensors is equal.
+        The entries in order, separated by blanks, or packed.
 
     Raises
     ------
@@ -43,64 +44,95 @@ class Tensor(BaseModel):
         The text holds something else than whole numbers, or not as many as the shape says.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    shape: tuple[int, ...]
-    values: str
+    def __init__(self, shape: Sequence[int], values: str) -> None:
+        wanted = prod(shape)
+        if any(size < 0 for size in shape) or wanted > _ENTRIES_MAX:
+            raise ValueError(f"impossible shape {tuple(shape)}: at most {_ENTRIES_MAX} entries")
+        flat = _unpacked(values, wanted) if values.startswith(_PACKED) else _written_out(values, wanted)
+        self.array = _read_only(flat.reshape(tuple(shape)))
 
     @classmethod
     def of(cls, array: npt.ArrayLike) -> Self:
-        """The text form of an array of integers."""
+        """A tensor of an array of integers, which is copied.
+
+        Raises
+        ------
+        ValueError
+            It holds something else.
+        """
         data = np.asarray(array)
         if data.dtype.kind not in "iub":
             raise ValueError(f"only integers can be written, not {data.dtype}")
-        flat = data.astype(np.int64).ravel()
+        made = cls.__new__(cls)
+        made.array = _read_only(data.astype(np.int64, order="C", copy=True))
+        return made
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes, outermost first."""
+        return self.array.shape
+
+    @cached_property
+    def values(self) -> str:
+        """The text of the entries: the same for equal tensors."""
+        flat = self.array.ravel()
         if not flat.size:
-            return cls(shape=data.shape, values="")
+            return ""
         starts = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]]))
         counts = np.diff(np.append(starts, flat.size))
         tokens = starmap(_token, zip(flat[starts].tolist(), counts.tolist(), strict=True))
-        made = cls.model_construct(shape=tuple(data.shape), values=_text(flat, " ".join(tokens)))
-        made.__dict__["array"] = _read_only(flat.reshape(data.shape))
-        return made
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if any(size < 0 for size in self.shape) or prod(self.shape) > _ENTRIES_MAX:
-            raise ValueError(f"impossible shape {self.shape}: at most {_ENTRIES_MAX} entries")
-        _ = self.array
-        return self
-
-    @cached_property
-    def array(self) -> npt.NDArray[np.int64]:
-        """The entries, read-only."""
-        wanted, found = prod(self.shape), 0
-        if self.values.startswith(_PACKED):
-            packed = _unpacked(self.values, wanted)
-            return _read_only(packed.reshape(self.shape))
-        values, counts = [], []
-        for token in self.values.split():
-            value, _, count = token.partition("*")
-            try:
-                values.append(int(value))
-                counts.append(int(count) if count else 1)
-            except ValueError:
-                raise ValueError(f"{token[:40]!r} is not a whole number or a run value*count") from None
-            found += counts[-1]
-            if counts[-1] < 1 or found > wanted:
-                break
-        if found != wanted or min(counts, default=1) < 1:
-            raise ValueError(f"the values are {found}, the shape {self.shape} wants {wanted}")
-        flat = np.repeat(np.asarray(values, np.int64), counts)
-        return _read_only(flat.reshape(self.shape))
+        return _text(flat, " ".join(tokens))
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Tensor) or self.shape != other.shape:
-            return False
-        return self.values == other.values or bool(np.array_equal(self.array, other.array))
+        return isinstance(other, Tensor) and np.array_equal(self.array, other.array)
 
     def __hash__(self) -> int:
         return hash((self.shape, int(self.array.sum())))
+
+    def __repr__(self) -> str:
+        return f"Tensor(shape={self.shape}, values={self.values!r})"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> core_schema.CoreSchema:
+        """In files a tensor is {"shape": [...], "values": "..."}."""
+        written = core_schema.plain_serializer_function_ser_schema(
+            lambda tensor: {"shape": list(tensor.shape), "values": tensor.values}
+        )
+        return core_schema.no_info_plain_validator_function(cls._validated, serialization=written)
+
+    @classmethod
+    def _validated(cls, given: object) -> Self:
+        if isinstance(given, cls):
+            return given
+        if not isinstance(given, dict) or set(given) != {"shape", "values"}:
+            raise ValueError("a tensor has shape and values")
+        shape, values = given["shape"], given["values"]
+        if not isinstance(shape, list | tuple) or any(type(size) is not int for size in shape):
+            raise ValueError("the shape of a tensor is a list of whole numbers")
+        if not isinstance(values, str):
+            raise ValueError("the values of a tensor are text")
+        return cls(shape, values)
+
+
+def _written_out(text: str, wanted: int) -> npt.NDArray[np.int64]:
+    """The numbers of a text that is not packed."""
+    found, values, counts = 0, [], []
+    for token in text.split():
+        value, _, count = token.partition("*")
+        try:
+            values.append(int(value))
+            counts.append(int(count) if count else 1)
+        except ValueError:
+            raise ValueError(f"{token[:40]!r} is not a whole number or a run value*count") from None
+        found += counts[-1]
+        if counts[-1] < 1 or found > wanted:
+            break
+    if found != wanted or min(counts, default=1) < 1:
+        raise ValueError(f"the values are {found}, the shape wants {wanted}")
+    try:
+        return np.repeat(np.asarray(values, np.int64), counts)
+    except OverflowError:
+        raise ValueError("a value has more than 64 bits") from None
 
 
 def _text(flat: npt.NDArray[np.int64], text: str) -> str:
