@@ -24,6 +24,7 @@ from mapper.compat.arguments import (
 )
 from mapper.compat.arguments import batch_size as stated_batch_size
 from mapper.compat.forward import ForwardNetwork, along
+from mapper.compat.sensor import sensor_view
 from mapper.demand import layer_demands
 from mapper.emit.build import build_config
 from mapper.emit.config import ChipConfig
@@ -102,10 +103,11 @@ class DynapcnnNetwork(nn.Module):
         self.network: Network = prepare(
             fed(read, dvs_input), PrepareOptions(quantize=discretize, rescale=weight_rescaling_fn)
         )
-        features, height, width = self.network.inputs[0].shape
-        self.input_shape: Shape3 = (features, height, width)
+        shape = self.network.inputs[0].shape
+        self.input_shape: Shape3 = (shape.features, shape.height, shape.width)
         self.batch_size = batch_size or stated_batch_size(snn)
         self.forward_network = ForwardNetwork(self.network, surrogates(snn, len(self.network.layers)))
+        self.sensor_view = sensor_view(snn)
         self.result: Result | None = None
         self.config: ChipConfig | None = None
         self.samna_config: object | None = None
@@ -118,8 +120,8 @@ class DynapcnnNetwork(nn.Module):
         Parameters
         ----------
         x
-            (batch * time, features, height, width), one sample's steps after the other's. On a board an
-            array of events, or a list of samna's objects.
+            (batch * time, features, height, width), one sample's steps after the other's; of the
+            whole sensor if the network has a DVS layer. On a board events, or a list of samna's objects.
         return_complete
             Give every layer's output instead of the outputs alone.
 
@@ -131,14 +133,13 @@ class DynapcnnNetwork(nn.Module):
         """
         if self.board is not None:
             return on_board(self.board, x, self.network)
+        x = x if self.sensor_view is None else self.sensor_view(x)
         if x.ndim != 4 or tuple(x.shape[1:]) != tuple(self.input_shape):
-            raise NetworkError(
-                Finding("input", "has another shape", tuple(x.shape), f"(time, {self.input_shape})")
-            )
+            wanted = f"(time, {self.input_shape})"
+            raise NetworkError(Finding("input", "has another shape", tuple(x.shape), wanted))
         if x.shape[0] % self.batch_size:
-            raise NetworkError(
-                Finding("input", "is no multiple of the batch size", x.shape[0], self.batch_size)
-            )
+            problem = "is no multiple of the batch size"
+            raise NetworkError(Finding("input", problem, x.shape[0], self.batch_size))
         frames = x.reshape(self.batch_size, -1, *x.shape[1:])
         name = self.network.inputs[0].name
         spikes = self.forward_network.spikes({name: frames})
@@ -363,9 +364,7 @@ class DynapcnnNetwork(nn.Module):
 
     def _placed(self) -> Result:
         if self.result is None:
-            raise ValueError(
-                "the network is not placed yet: call place(device), make_config or to(device) first"
-            )
+            raise ValueError("the network is not placed yet: call place, make_config or to first")
         return self.result
 
     @property

@@ -14,6 +14,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 import mapper
+import mapper.cli.entry  # registers the commands
 from mapper.boards import Board, find_board, list_boards, open_board
 from mapper.cli.app import app
 from mapper.emit.options import EmitOptions

@@ -23,6 +23,8 @@ from tests.sinabs.modules import as_module, without_sensor
 
 inert.install()
 from sinabs.backend.dynapcnn import DynapcnnNetwork  # noqa: E402  # after the inert samna
+from sinabs.backend.dynapcnn.dvs_layer import DVSLayer  # noqa: E402
+from sinabs.layers import IAFSqueeze  # noqa: E402
 
 ZOO = Path(__file__).resolve().parent.parent / "data" / "zoo"
 
@@ -170,3 +172,41 @@ def test_same_spikes_and_memory(name: str) -> None:
 
 def test_enough_networks_run_in_both() -> None:
     assert len(SMALL) >= 15
+
+
+SENSORS: list[dict[str, Any]] = [
+    {},
+    {"pool": (2, 2), "merge_polarities": True},
+    {"pool": (2, 4), "crop": ((1, 13), (2, 7)), "flip_y": True},
+    {"crop": ((0, 24), (4, 30)), "flip_x": True, "swap_xy": True, "disable_pixel_array": False},
+]
+
+
+@pytest.mark.parametrize("setting", SENSORS, ids=range(len(SENSORS)))
+def test_same_sensor_stage_and_spikes(setting: dict[str, Any]) -> None:
+    """A DVS layer in front: its fields of the configuration, and spikes of frames of the whole sensor."""
+    torch.manual_seed(1)
+    features = 1 if setting.get("merge_polarities") else 2
+    module = nn.Sequential(
+        DVSLayer((32, 32), **setting),
+        nn.Conv2d(features, 4, 3, padding=1, bias=False),
+        IAFSqueeze(batch_size=1, min_v_mem=-1.0),
+        nn.Conv2d(4, 2, 2, bias=False),
+        IAFSqueeze(batch_size=1, min_v_mem=-1.0),
+    )
+    on = not setting.get("disable_pixel_array", True)
+    mine = mapper.DynapcnnNetwork(module, dvs_input=on)
+    peer = DynapcnnNetwork(module, dvs_input=on)
+    x = torch.tensor(np.random.default_rng(2).integers(0, 4, (6, 2, 32, 32)), dtype=torch.float32)
+    with torch.no_grad():
+        spikes = peer(x)
+        assert spikes.any()
+        assert torch.equal(mine(x), spikes)
+    stage = mine.plain_config("speck2f").hardware.dvs_layer
+    assert stage is not None
+    sensor: Any = module[0]
+    wanted: dict[str, Any] = sensor.get_config_dict()
+    for name, value in stage.model_dump().items():
+        if name in wanted:
+            assert value == wanted[name], name
+    assert set(wanted) <= set(stage.model_dump())

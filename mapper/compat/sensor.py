@@ -1,0 +1,79 @@
+"""What a sinabs `DVSLayer` does to frames before its pool: merge, crop, mirror, swap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from mapper.errors import Finding, NetworkError
+
+__all__ = ["SensorView", "sensor_view"]
+
+
+@dataclass(frozen=True, slots=True)
+class SensorView:
+    """Frames of the whole sensor as the network reads them.
+
+    Attributes
+    ----------
+    size
+        (height, width) of the sensor.
+    rows, columns
+        The cut-out [start, stop), in pixels.
+    mirror
+        (vertical, horizontal).
+    swap_axes
+        Rows become columns.
+    is_merged
+        Both polarities count as one.
+    """
+
+    size: tuple[int, int]
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+    mirror: tuple[bool, bool]
+    swap_axes: bool
+    is_merged: bool
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """(time, features, height, width) of the sensor -> the same of the network's input.
+
+        Raises
+        ------
+        NetworkError
+            The frames are not the sensor's.
+        """
+        if x.ndim != 4 or tuple(x.shape[2:]) != self.size or x.shape[1] not in (1, 2):
+            wanted = f"(time, 2, {self.size[0]}, {self.size[1]})"
+            raise NetworkError(Finding("input", "has another shape than the sensor", tuple(x.shape), wanted))
+        x = x.sum(1, keepdim=True) if self.is_merged else x
+        # Cut and mirrored before the pool instead of behind it: the same, since the cut is a multiple of it.
+        x = x[:, :, slice(*self.rows), slice(*self.columns)]
+        x = x.flip([axis for axis, flipped in zip((2, 3), self.mirror, strict=True) if flipped])
+        return x.transpose(2, 3) if self.swap_axes else x
+
+
+def sensor_view(snn: nn.Module) -> SensorView | None:
+    """The view of a module's `DVSLayer`, or None if it has none."""
+    found = [module for module in snn.modules() if type(module).__name__ == "DVSLayer"]
+    if not found:
+        return None
+    layer: Any = found[0]
+    height, width = tuple(layer.input_shape)[-2:]
+    size = layer.pool_layer.kernel_size
+    ky, kx = size if isinstance(size, tuple) else (size, size)
+    crop, flip = layer.crop_layer, layer.flip_layer
+    rows, columns = (0, height // ky), (0, width // kx)
+    if crop is not None:
+        rows, columns = (crop.top_crop, crop.bottom_crop), (crop.left_crop, crop.right_crop)
+    return SensorView(
+        (height, width),
+        (rows[0] * ky, rows[1] * ky),
+        (columns[0] * kx, columns[1] * kx),
+        (bool(getattr(flip, "flip_y", False)), bool(getattr(flip, "flip_x", False))),
+        bool(getattr(flip, "swap_xy", False)),
+        bool(layer.merge_polarities),
+    )
