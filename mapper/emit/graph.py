@@ -24,6 +24,8 @@ class Link:
         Added to the feature index on arrival.
     delay_steps
         Time steps on the way, 0 within the same step.
+    slot
+        Which of the source's destinations this is.
     """
 
     source: int
@@ -31,6 +33,7 @@ class Link:
     pooling: int
     feature_shift: int
     delay_steps: int
+    slot: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,10 @@ class ConfigGraph:
         By input name, the cores that take its events, and the (height, width) pool on the way.
     single_spike
         Cores whose neurons spike at most once a step.
+    sensor_inputs
+        Names of the inputs that enter through the sensor stage.
+    readout
+        Cores that feed the readout stage.
     """
 
     order: tuple[int, ...]
@@ -50,19 +57,25 @@ class ConfigGraph:
     links: tuple[Link, ...]
     entries: Mapping[str, tuple[tuple[InputEntry, ...], tuple[int, int]]]
     single_spike: frozenset[int]
+    sensor_inputs: frozenset[str] = frozenset()
+    readout: tuple[int, ...] = ()
 
     def arriving(self, core: int) -> tuple[Link, ...]:
         """Links that end at a core."""
         return tuple(link for link in self.links if link.target == core)
 
 
-def graph_of(config: ChipConfig, input_cores: Mapping[str, int] | None = None) -> ConfigGraph:
+def graph_of(
+    config: ChipConfig, input_cores: Mapping[str, int] | None = None, *, delays: bool = True
+) -> ConfigGraph:
     """Read the graph of a configuration.
 
     Parameters
     ----------
     input_cores
         By input name the core its events enter, for a configuration without interface.
+    delays
+        Whether cores must have an order in which undelayed spikes arrive; spike by spike they need none.
 
     Raises
     ------
@@ -77,7 +90,7 @@ def graph_of(config: ChipConfig, input_cores: Mapping[str, int] | None = None) -
     findings += _link_findings(config, cores, links)
     if findings:
         raise ConfigError(*findings)
-    order = _order(cores, links)
+    order = _order(cores, links) if delays else tuple(sorted(cores))
     layers = config.interface.layers if config.interface else ()
     single = {
         place.core
@@ -86,7 +99,26 @@ def graph_of(config: ChipConfig, input_cores: Mapping[str, int] | None = None) -
         for place in layer.places
         if place.role != "relay"
     }
-    return ConfigGraph(order, cores, links, _entries(config, input_cores or {}), frozenset(single))
+    entries = _entries(config, input_cores or {})
+    stage, interface = config.hardware.dvs_layer, config.interface
+    from_sensor = {"dvs"} if interface is None else {e.name for e in interface.inputs if e.source == "dvs"}
+    return ConfigGraph(
+        order,
+        cores,
+        links,
+        entries,
+        frozenset(single),
+        frozenset(from_sensor & set(entries)) if stage else frozenset(),
+        tuple(_readout_cores(config, cores)),
+    )
+
+
+def _readout_cores(config: ChipConfig, cores: Mapping[int, CnnLayer]) -> Iterator[int]:
+    """Cores with a destination that is none of the cores: the readout stage, if there is one."""
+    for number, core in cores.items():
+        ids = {entry.layer for entry in core.destinations if entry.enable}
+        if config.hardware.readout is not None and any(n >= len(config.hardware.cnn_layers) for n in ids):
+            yield number
 
 
 def _core_findings(cores: Mapping[int, CnnLayer]) -> Iterator[Finding]:
@@ -118,7 +150,7 @@ def _links(config: ChipConfig, cores: Mapping[int, CnnLayer]) -> Iterator[tuple[
         for slot, entry in enumerate(core.destinations):
             # Higher ids are stages around the cores, which a simulation of the cores ends at.
             if entry.enable and entry.layer < len(config.hardware.cnn_layers):
-                yield slot, Link(number, entry.layer, entry.pooling, entry.feature_shift, 0)
+                yield slot, Link(number, entry.layer, entry.pooling, entry.feature_shift, 0, slot)
 
 
 def _delayed(config: ChipConfig, links: Iterable[tuple[int, Link]]) -> tuple[Link, ...]:
@@ -127,11 +159,15 @@ def _delayed(config: ChipConfig, links: Iterable[tuple[int, Link]]) -> tuple[Lin
     if config.interface is None:
         reach = _reachable([link for _, link in entries])
         return tuple(
-            Link(*_fields(link), int(link.source in reach.get(link.target, ()) or link.source == link.target))
+            Link(
+                *_fields(link),
+                int(link.source in reach.get(link.target, ()) or link.source == link.target),
+                link.slot,
+            )
             for _, link in entries
         )
     steps = {(core, slot): n for layer in config.interface.layers for core, slot, n in layer.delays}
-    return tuple(Link(*_fields(link), steps.get((link.source, slot), 0)) for slot, link in entries)
+    return tuple(Link(*_fields(link), steps.get((link.source, slot), 0), slot) for slot, link in entries)
 
 
 def _fields(link: Link) -> tuple[int, int, int, int]:

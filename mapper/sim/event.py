@@ -1,0 +1,361 @@
+"""Event simulation of a configuration: spike by spike, as far as the chip's behaviour is known.
+
+An arriving spike adds its weights to the neurons it reaches; touched neurons at or above the threshold
+spike once, subtract or return to 0, and are clamped. Pools divide coordinates on the way. What no source
+states is an option with the assumed value as default.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapper.emit.config import ChipConfig
+from mapper.emit.graph import ConfigGraph, graph_of
+from mapper.errors import ConfigError, Finding
+from mapper.events import EVENT_DTYPE, Events, events_from
+from mapper.sim.event_kernel import COUNT, ORDERS, run_events
+from mapper.sim.event_tables import Tables, tables_of
+from mapper.sim.stages import readout_classes, through_stage
+
+__all__ = ["EventOptions", "EventResult", "EventSimulator", "simulate_events"]
+
+_TIME_MAX = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class EventOptions:
+    """How the chip is taken to behave where that is not known, and what is recorded.
+
+    Attributes
+    ----------
+    order
+        "depth": all consequences of a spike before the next one, features ascending, then rows and
+        columns, destinations by slot. "breadth": in the order of emission. "random": any pending spike.
+    seed
+        Of the random order.
+    pooled_border
+        What becomes of a pooled coordinate outside the target's map.
+    overflow
+        What becomes of a potential beyond 16 bits.
+    fires_on_tick
+        Compare with the threshold at a tick too, not only at the next arriving spike.
+    tick_us
+        Between ticks of the slow clock; None takes the configuration's rate, if it states one.
+    spike_limit
+        Most spikes that one event may cause: cycles need not end.
+    sensor_view
+        Whether events of a sensor input are the sensor's own ("raw"), or as the network's input counts
+        them, behind crop, mirror and swap ("input").
+    ignore_lossy
+        Run although a congestion balancer would drop spikes.
+    record
+        Layers (cores without interface: "core3") whose spikes are kept; None for all.
+    """
+
+    order: Literal["depth", "breadth", "random"] = "depth"
+    seed: int = 0
+    pooled_border: Literal["dropped", "delivered"] = "dropped"
+    overflow: Literal["saturate", "wrap"] = "saturate"
+    fires_on_tick: bool = False
+    tick_us: float | None = None
+    spike_limit: int = 10_000_000
+    sensor_view: Literal["raw", "input"] = "input"
+    ignore_lossy: bool = False
+    record: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class EventResult:
+    """What a run gives, by core unless said otherwise.
+
+    Attributes
+    ----------
+    layers
+        By layer, its spikes, pieces joined: arrays of `EVENT_DTYPE`.
+    outputs
+        By output, pooled on the host as the interface says; events outside a whole pool left out.
+    spikes, synops, saturated, clamped, decimated
+        Spikes emitted; synaptic operations; potentials beyond 16 bits; potentials raised to the lower
+        bound; spikes a decimator dropped.
+    border
+        By (core, slot), spikes whose pooled coordinate lies outside the target's map.
+    outside
+        Input events outside every shape that takes them: never indexed, but counted.
+    sensor
+        Events that left the sensor stage.
+    classes
+        By tick (time in µs, class), the readout's class, 0 for none; None without readout.
+    """
+
+    layers: Mapping[str, Events]
+    outputs: Mapping[str, Events]
+    spikes: Mapping[int, int]
+    synops: Mapping[int, int]
+    saturated: Mapping[int, int]
+    clamped: Mapping[int, int]
+    decimated: Mapping[int, int]
+    border: Mapping[tuple[int, int], int]
+    outside: int
+    sensor: Events
+    classes: NDArray[np.int64] | None = None
+
+
+def simulate_events(
+    config: ChipConfig,
+    inputs: Mapping[str, Events],
+    options: EventOptions | None = None,
+    *,
+    input_cores: Mapping[str, int] | None = None,
+    end_us: float | None = None,
+) -> EventResult:
+    """Run a configuration on events, once, from its initial potentials.
+
+    Parameters
+    ----------
+    inputs
+        By input name, events in ascending time.
+    input_cores
+        By input name the core it enters, for a configuration without interface.
+    end_us
+        Ticks of the slow clock run up to this time; None stops at the last event.
+
+    Raises
+    ------
+    ConfigError
+        The configuration or the options are inconsistent, or the spike limit was reached.
+    EventError
+        These are no events.
+    """
+    return EventSimulator(config, options, input_cores=input_cores).run(inputs, end_us=end_us)
+
+
+class EventSimulator:
+    """A configuration with its state: potentials, clocks, counters. `run` goes on where it stopped."""
+
+    def __init__(
+        self,
+        config: ChipConfig,
+        options: EventOptions | None = None,
+        *,
+        input_cores: Mapping[str, int] | None = None,
+    ) -> None:
+        self.config, self.options = config, options or EventOptions()
+        self.graph: ConfigGraph = graph_of(config, input_cores, delays=False)
+        findings = [*_option_findings(self.options), *_core_findings(self.graph, self.options)]
+        if findings:
+            raise ConfigError(*findings)
+        self.places = _places(config, self.graph)
+        wanted = self.options.record
+        unknown = [name for name in wanted or () if name not in self.places]
+        if unknown:
+            known = ", ".join(self.places)
+            raise ConfigError(
+                *(Finding(f"record {name}", "there is no such layer", None, known) for name in unknown)
+            )
+        recorded = {p[0] for name, ps in self.places.items() if wanted is None or name in wanted for p in ps}
+        recorded |= set(self.graph.readout)
+        self.tables: Tables = tables_of(self.graph, recorded)
+        self.period = self._period()
+        self._clock = np.array([0.0 if math.isfinite(self.period) else math.inf])
+        self._random = np.array([self.options.seed * 2 + 0x9E3779B97F4A7C15], np.uint64)
+        self._classes: list[NDArray[np.int64]] = []
+
+    def _period(self) -> float:
+        if self.options.tick_us is not None:
+            return self.options.tick_us
+        rate = self.config.interface.slow_clock_hz if self.config.interface else None
+        leaks = any(core.leak_enable for core in self.graph.cores.values())
+        if rate is None and leaks:
+            step = "Give tick_us, or emit with --dt"
+            raise ConfigError(Finding("biases", "the configuration states no slow clock", next_step=step))
+        return math.inf if rate is None else 1e6 / rate
+
+    def run(self, inputs: Mapping[str, Events], *, end_us: float | None = None) -> EventResult:
+        """Run events; times must not lie before those of an earlier call."""
+        arrivals, sensor, outside = self._arrivals(inputs)
+        tables, options = self.tables, self.options
+        before = tables.counts.copy(), tables.border.copy()
+        start = self._clock[0]
+        record, broken = run_events(
+            arrivals, tables.cores, tables.links, tables.weights, tables.kills, tables.biases,
+            tables.potentials, tables.counts, tables.border, tables.phase, self._random, self._clock,
+            self.period, ORDERS[options.order], options.pooled_border == "delivered",
+            options.overflow == "wrap", options.fires_on_tick, options.spike_limit,
+            -math.inf if end_us is None else float(end_us),
+        )  # fmt: skip
+        if broken >= 0:
+            step = "A cycle may never end: raise spike_limit, or change the network"
+            where = f"input event {broken}"
+            raise ConfigError(
+                Finding(where, "causes too many spikes", None, options.spike_limit, next_step=step)
+            )
+        spikes = _unpacked(record, tables.numbers)
+        layers = dict(self._layers(spikes))
+        outputs = self.config.interface.outputs if self.config.interface else ()
+        counts, border = tables.counts - before[0], tables.border - before[1]
+        told = {
+            name: dict(zip(tables.numbers, counts[:, n].tolist(), strict=True)) for name, n in COUNT.items()
+        }
+        return EventResult(
+            layers=layers,
+            outputs={
+                o.name: _pooled(layers[o.layer], o.host_pool, self._map(o.layer))
+                for o in outputs
+                if o.layer in layers
+            },
+            spikes=told["spikes"],
+            synops=told["synops"],
+            saturated=told["saturated"],
+            clamped=told["clamped"],
+            decimated=told["decimated"],
+            border={
+                (core, slot): int(border[n, slot])
+                for n, core in enumerate(tables.numbers)
+                for slot in range(border.shape[1])
+                if border[n, slot]
+            },
+            outside=outside + sum(told["outside"].values()),
+            sensor=sensor,
+            classes=self._readout(spikes, start),
+        )
+
+    def stream(self, chunks: Iterable[Mapping[str, Events]]) -> Iterator[EventResult]:
+        """Run a recording in pieces, with memory for one of them."""
+        for chunk in chunks:
+            yield self.run(chunk)
+
+    def _arrivals(self, inputs: Mapping[str, Events]) -> tuple[NDArray[np.int64], Events, int]:
+        """(time, core, feature, row, column) of all inputs in order; the sensor's events; those outside."""
+        known = ", ".join(self.graph.entries) or "none: name them by input_cores"
+        wrong = [
+            Finding(f"input {n}", "there is no such input", None, known)
+            for n in inputs
+            if n not in self.graph.entries
+        ]
+        if wrong:
+            raise ConfigError(*wrong)
+        parts, outside = [], 0
+        sensor = np.empty(0, EVENT_DTYPE)
+        for name, given in inputs.items():
+            events = events_from(given, source=f"input {name}")
+            entries, _ = self.graph.entries[name]
+            if name in self.graph.sensor_inputs and self.config.hardware.dvs_layer is not None:
+                raw = self.options.sensor_view == "raw"
+                events, lost = through_stage(events, self.config.hardware.dvs_layer, raw)
+                sensor, outside = events, outside + lost
+            rows, lost = _fanned_out(events, entries, self.graph, self.tables.index)
+            parts.append(rows)
+            outside += lost
+        made = np.concatenate(parts) if parts else np.empty((0, 5), np.int64)
+        if len(parts) > 1:
+            made = made[np.argsort(made[:, 0], kind="stable")]
+        return made, sensor, outside
+
+    def _map(self, layer: str) -> tuple[int, int]:
+        shape = self.graph.cores[self.places[layer][0][0]].dimensions
+        size = shape.output_shape.size if shape else None
+        return (size.y, size.x) if size else (0, 0)
+
+    def _layers(self, spikes: Mapping[int, Events]) -> Iterator[tuple[str, Events]]:
+        for name, places in self.places.items():
+            if self.options.record is not None and name not in self.options.record:
+                continue
+            parts = []
+            for core, start in places:
+                part = spikes[core].copy()
+                part["p"] += start
+                parts.append(part)
+            joined = np.concatenate(parts)
+            yield name, joined if len(parts) == 1 else joined[np.argsort(joined["t"], kind="stable")]
+
+    def _readout(self, spikes: Mapping[int, Events], start: float) -> NDArray[np.int64] | None:
+        stage = self.config.hardware.readout
+        if stage is None or not stage.enable or not math.isfinite(self.period):
+            return None
+        ticks = np.arange(start, self._clock[0], self.period)
+        arrived = [spikes[core] for core in self.graph.readout]
+        return readout_classes(np.concatenate(arrived), ticks, stage)
+
+
+def _option_findings(options: EventOptions) -> Iterator[Finding]:
+    if options.order not in ORDERS:
+        yield Finding("order", "is unknown", options.order, ", ".join(ORDERS))
+    if options.tick_us is not None and not 0 < options.tick_us < math.inf:
+        yield Finding("tick_us", "must be positive", options.tick_us, "> 0", "µs")
+    if not 1 <= options.spike_limit < _TIME_MAX:
+        yield Finding("spike_limit", "must be positive", options.spike_limit, ">= 1")
+
+
+def _core_findings(graph: ConfigGraph, options: EventOptions) -> Iterator[Finding]:
+    for number, core in graph.cores.items():
+        if core.input_congestion_balancer_enable and not options.ignore_lossy:
+            step = "Run it with ignore_lossy to leave that out"
+            yield Finding(f"core {number}", "its congestion balancer drops spikes", next_step=step)
+
+
+def _places(config: ChipConfig, graph: ConfigGraph) -> dict[str, list[tuple[int, int]]]:
+    """By layer, (core, first feature) of its parts; of several copies the first."""
+    if config.interface is None:
+        return {f"core{core}": [(core, 0)] for core in graph.order}
+    found = {}
+    for layer in config.interface.layers:
+        parts: dict[int, int] = {}
+        for place in layer.places:
+            if place.role != "relay":
+                parts.setdefault(place.start, place.core)
+        found[layer.name] = [(core, start) for start, core in sorted(parts.items())]
+    return found
+
+
+def _fanned_out(
+    events: Events, entries: Iterable[Any], graph: ConfigGraph, index: Mapping[int, int]
+) -> tuple[NDArray[np.int64], int]:
+    """Every event once per entry, those outside the entry's map left out and counted."""
+    made = []
+    lost = 0
+    for n, entry in enumerate(entries):
+        shape = graph.cores[entry.core].dimensions
+        if shape is None:
+            continue
+        size, features = shape.input_shape.size, shape.input_shape.feature_count
+        p = events["p"].astype(np.int64) + entry.feature_shift
+        inside = (p < features) & (events["y"] < size.y) & (events["x"] < size.x)
+        lost += int(len(events) - np.count_nonzero(inside))
+        rows = np.empty((int(np.count_nonzero(inside)), 6), np.int64)
+        rows[:, 0], rows[:, 1] = events["t"][inside], index[entry.core]
+        rows[:, 2], rows[:, 3], rows[:, 4] = p[inside], events["y"][inside], events["x"][inside]
+        # The order of events, then of entries.
+        rows[:, 5] = np.flatnonzero(inside) * 256 + n
+        made.append(rows)
+    if not made:
+        return np.empty((0, 5), np.int64), lost
+    joined = np.concatenate(made)
+    if len(made) > 1:
+        joined = joined[np.argsort(joined[:, 5], kind="stable")]
+    return np.ascontiguousarray(joined[:, :5]), lost
+
+
+def _unpacked(record: NDArray[np.int64], numbers: Iterable[int]) -> dict[int, Events]:
+    """By core, the spikes of a record in order."""
+    found = {}
+    for n, core in enumerate(numbers):
+        rows = record[record[:, 1] == n]
+        spikes = np.empty(len(rows), EVENT_DTYPE)
+        spikes["t"], spikes["p"] = rows[:, 0], rows[:, 2] >> 32
+        spikes["y"], spikes["x"] = (rows[:, 2] >> 16) & 0xFFFF, rows[:, 2] & 0xFFFF
+        found[core] = spikes
+    return found
+
+
+def _pooled(spikes: Events, pool: tuple[int, int], size: tuple[int, int]) -> Events:
+    y, x = spikes["y"] // pool[0], spikes["x"] // pool[1]
+    kept = (y < size[0] // pool[0]) & (x < size[1] // pool[1])
+    made = spikes[kept].copy()
+    made["y"], made["x"] = y[kept], x[kept]
+    return made

@@ -1,0 +1,78 @@
+"""The stages around the cores, for events: the sensor's preprocessing and the readout."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapper.emit.config import DvsLayer, Readout
+from mapper.events import Events
+
+__all__ = ["readout_classes", "sensor_events", "through_stage"]
+
+# HARDWARE.md, errata 2: in mode 3 feature n of the last core is class n // 4 + 1, of 15.
+_SPACING, _CLASSES = 4, 15
+
+
+def through_stage(events: Events, stage: DvsLayer, raw: bool) -> tuple[Events, int]:
+    """Events behind the sensor stage, and how many its gates and its crop kept out.
+
+    In order: polarity gates, merge, pool, crop, mirror, swap of the axes.
+
+    Parameters
+    ----------
+    raw
+        The events are the sensor's own; else they are counted behind crop, mirror and swap, and only
+        pooled here.
+    """
+    made = events.copy()
+    passes = np.where(made["p"] > 0, stage.on_channel, stage.off_channel)
+    made = made[passes]
+    if stage.merge:
+        made["p"] = 0
+    made["y"] //= stage.pooling.x if stage.mirror_diagonal and not raw else stage.pooling.y
+    made["x"] //= stage.pooling.y if stage.mirror_diagonal and not raw else stage.pooling.x
+    if raw:
+        y, x = made["y"].astype(np.int64) - stage.origin.y, made["x"].astype(np.int64) - stage.origin.x
+        height, width = stage.cut.y - stage.origin.y + 1, stage.cut.x - stage.origin.x + 1
+        inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+        made, y, x = made[inside], y[inside], x[inside]
+        y = height - 1 - y if stage.mirror.y else y
+        x = width - 1 - x if stage.mirror.x else x
+        made["y"], made["x"] = (x, y) if stage.mirror_diagonal else (y, x)
+    return made, len(events) - len(made)
+
+
+def sensor_events(events: Events, stage: DvsLayer) -> Events:
+    """The sensor's own events for events that are counted behind crop, mirror and swap: the way back."""
+    made = events.copy()
+    y, x = made["y"].astype(np.int64), made["x"].astype(np.int64)
+    if stage.mirror_diagonal:
+        y, x = x, y
+    height = (stage.cut.y - stage.origin.y + 1) * stage.pooling.y
+    width = (stage.cut.x - stage.origin.x + 1) * stage.pooling.x
+    y = height - 1 - y if stage.mirror.y else y
+    x = width - 1 - x if stage.mirror.x else x
+    made["y"], made["x"] = y + stage.origin.y * stage.pooling.y, x + stage.origin.x * stage.pooling.x
+    return made
+
+
+def readout_classes(spikes: Events, ticks: NDArray[np.float64], stage: Readout) -> NDArray[np.int64]:
+    """(time, class) at every tick: the class whose moving average is highest and above the threshold.
+
+    A tick sees the spikes since the tick before. The average over the window must be strictly above the
+    threshold (datasheet, 3.2.5); of equal averages the lowest class wins, which is assumed. 0 is no class.
+    """
+    window = 1 if stage.low_pass_filter_disable else (32 if stage.low_pass_filter32_not16 else 16)
+    classes = spikes["p"] // _SPACING
+    known = (classes < _CLASSES) & (spikes["p"] % _SPACING == 0)
+    slot = np.searchsorted(ticks, spikes["t"], side="left")
+    known &= slot < len(ticks)
+    counts = np.zeros((len(ticks), _CLASSES), np.int64)
+    np.add.at(counts, (slot[known], classes[known]), 1)
+    total = np.cumsum(counts, axis=0)
+    moving = total.copy()
+    moving[window:] -= total[:-window]
+    best = moving.argmax(axis=1)
+    above = moving[np.arange(len(ticks)), best] > stage.threshold * window
+    return np.stack([ticks.astype(np.int64), np.where(above, best + 1, 0)], axis=1)
