@@ -1,14 +1,14 @@
 """Frame simulation of a configuration: time steps on the configured cores, exact in integers.
 
 It knows nothing of the network: what was emitted is what runs. Convolutions are torch's, rounded to
-whole numbers, in single precision only where every sum is exact in it; neurons are a compiled kernel.
+whole numbers, in single precision only where every sum is exact in it; all else is compiled.
 The input of the sensor stage is taken behind cropping, mirroring and swapping, as the network sees it,
 and pooled by the stage.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,8 @@ import torch
 from mapper.emit.config import ChipConfig, CnnLayer, InterfaceOutput
 from mapper.emit.graph import ConfigGraph, graph_of
 from mapper.errors import ConfigError, Finding
-from mapper.sim.kernels import fire_steps
+from mapper.sim.core_arrays import initial, input_shape, taps, weights_of
+from mapper.sim.kernels import add_pooled, fire_steps, fire_steps_in_single, measure_arrivals
 
 __all__ = ["FrameResult", "FrameState", "simulate_config"]
 
@@ -78,6 +79,7 @@ def simulate_config(
     *,
     input_cores: Mapping[str, int] | None = None,
     ignore_lossy: bool = False,
+    record: Collection[str] | None = None,
     device: str = "cpu",
 ) -> FrameResult:
     """Run a configuration on spike counts.
@@ -93,6 +95,8 @@ def simulate_config(
         By input name the core it enters, for a configuration without interface.
     ignore_lossy
         Run although a decimator or congestion balancer would drop spikes on the chip.
+    record
+        Layers whose spikes are given back ("core3" without interface); None for all. Outputs always are.
     device
         Where torch convolves: "cpu", "cuda:0".
 
@@ -110,16 +114,16 @@ def simulate_config(
     ready = {name: array if array.ndim == 5 else array[None] for name, array in arrays.items()}
     run = _Run(graph, ready, state or FrameState(), torch.device(device))
     run.all_steps()
-    spikes = {core: trace[:, run.depth :] for core, trace in run.traces.items()}
-    if not batched:
-        spikes = {core: trace[0] for core, trace in spikes.items()}
+    # Only what is asked for becomes integers: for large maps that takes longer than the neurons.
+    wanted = config.interface.outputs if config.interface else ()
+    seen = None if record is None else {*record, *(output.layer for output in wanted)}
+    cores = [core for core, layer in _owners(config, graph) if seen is None or layer in seen]
+    spikes = {core: run.counts(core, batched) for core in dict.fromkeys(cores)}
     layers = _layers(config, spikes)
     first = run.steps  # the last `depth` steps of a trace of `depth + steps`
-    history = {core: trace[:, first:] for core, trace in run.traces.items()}
-    kept = FrameState(run.potentials, history)
-    wanted = config.interface.outputs if config.interface else ()
+    history = {core: trace[:, first:] for core, trace in run.traces.items()} if run.depth else {}
     outputs = {output.name: _output(output, layers[output.layer]) for output in wanted}
-    return FrameResult(spikes, layers, outputs, run.synops, run.beyond, kept)
+    return FrameResult(spikes, layers, outputs, run.synops, run.beyond, FrameState(run.potentials, history))
 
 
 def _input_findings(graph: ConfigGraph, arrays: Mapping[str, Any]) -> Iterator[Finding]:
@@ -185,22 +189,33 @@ class _Run:
         self.depth = max((link.delay_steps for link in graph.links), default=0)
         self.synops = dict.fromkeys(graph.order, 0)
         self.beyond = dict.fromkeys(graph.order, 0)
-        self.weights = {core: _weights(graph.cores[core]) for core in graph.order}
+        self.largest = dict.fromkeys(graph.order, 0)
+        self.input_largest = {name: int(array.max(initial=0)) for name, array in inputs.items()}
+        self.history_largest = max((int(a.max(initial=0)) for a in state.history.values()), default=0)
+        self.weights = {core: weights_of(graph.cores[core]) for core in graph.order}
         self.traces: dict[int, Any] = {}
         self.potentials: dict[int, Any] = {}
         for core in graph.order:
-            initial = _initial(graph.cores[core])
+            start_of = initial(graph.cores[core])
             given = state.potentials.get(core)
             if given is not None and given.shape[0] != self.batch:
                 step = "Start without a state, or keep the batch size"
                 raise ConfigError(
                     Finding("state", "has another batch size", given.shape[0], self.batch, next_step=step)
                 )
-            start = np.repeat(initial[None], self.batch, axis=0) if given is None else np.array(given)
+            start = np.repeat(start_of[None], self.batch, axis=0) if given is None else np.array(given)
             self.potentials[core] = start
-            self.traces[core] = np.zeros((self.batch, self.depth + self.steps, *initial.shape), np.int64)
-            if self.depth and core in state.history:
-                self.traces[core][:, : self.depth] = state.history[core]
+            if self.depth:
+                # Feedback is computed step by step, into traces that are there from the start.
+                trace = np.zeros((self.batch, self.depth + self.steps, *start_of.shape), np.float64)
+                if core in state.history:
+                    trace[:, : self.depth] = state.history[core]
+                self.traces[core] = trace
+
+    def counts(self, core: int, batched: bool) -> Any:
+        """Spikes of a core as integers, without what came before the first step."""
+        counts = self.traces[core][:, self.depth :].astype(np.int64)
+        return counts if batched else counts[0]
 
     def all_steps(self) -> None:
         """All steps of a core at once where nothing is fed back, else step by step."""
@@ -213,79 +228,116 @@ class _Run:
                 self._compute(core, slice(step, step + 1))
 
     def _compute(self, number: int, window: slice) -> None:
+        current, bound = self._convolved(number, self._arriving(number, window))
+        before = self.potentials[number]
+        for kind in (np.float32, np.float64):
+            potential = before.copy()
+            spikes = np.empty(current.shape, kind)
+            beyond, largest = self._fired(number, current, bound, potential, spikes)
+            if largest < (_SINGLE_MAX if kind is np.float32 else _DOUBLE_MAX):
+                break
+        else:
+            raise ConfigError(
+                Finding(f"core {number}", "its counts exceed exact arithmetic", largest, _DOUBLE_MAX)
+            )
+        self.potentials[number] = potential
+        self.beyond[number] += beyond
+        self.largest[number] = max(self.largest[number], largest)
+        if self.depth:
+            self.traces[number][:, self.depth + window.start : self.depth + window.stop] = spikes
+        else:
+            self.traces[number] = spikes
+
+    def _fired(self, number: int, current: Any, bound: int, potential: Any, spikes: Any) -> tuple[int, int]:
+        """Run the neurons of every sample; potentials beyond 16 bits, and the largest count."""
         core = self.graph.cores[number]
-        arriving = self._arriving(number, window)
-        current = self._convolved(number, arriving)
+        steps, features = current.shape[1:3]
+        bias = np.zeros(features, np.int64)
         if core.leak_enable and core.biases is not None:
-            current += core.biases.array[:, None, None]
-        steps = current.shape[1]
-        high, low = core.threshold_high or 1, core.threshold_low or 0
-        single = number in self.graph.single_spike
+            bias = core.biases.array
+        beyond, largest = 0, 0
+        single_spike = number in self.graph.single_spike
+        bound += int(np.abs(bias).max(initial=0)) + (1 << 16)
+        fits = max(int(np.abs(potential).max(initial=0)), core.threshold_high or 1) < 1 << 15
+        if fits and bound < _SINGLE_MAX and current.dtype == spikes.dtype == np.float32 and not single_spike:
+            return 0, self._fired_fast(core, current, bias, potential, spikes)
         for sample in range(self.batch):
-            potential = self.potentials[number][sample]
-            flat, state = current[sample].reshape(steps, -1), potential.reshape(-1)
-            spikes, beyond = fire_steps(flat, state, high, low, core.return_to_zero, single)
-            potential[...] = state.reshape(potential.shape)
-            now = slice(self.depth + window.start, self.depth + window.stop)
-            self.traces[number][sample, now] = spikes.reshape(current[sample].shape)
-            self.beyond[number] += int(beyond)
+            flat, state = current[sample].reshape(steps, -1), potential[sample].reshape(-1)
+            found = fire_steps(
+                flat, bias, state.size // features, state, core.threshold_high or 1, core.threshold_low or 0,
+                core.return_to_zero, single_spike, spikes[sample].reshape(steps, -1),
+            )  # fmt: skip
+            beyond, largest = beyond + int(found[0]), max(largest, int(found[1]))
+        return beyond, largest
+
+    def _fired_fast(self, core: CnnLayer, current: Any, bias: Any, potential: Any, spikes: Any) -> int:
+        steps, features = current.shape[1:3]
+        high, low = np.float32(core.threshold_high or 1), np.float32(core.threshold_low or 0)
+        largest = 0
+        for sample in range(self.batch):
+            state = potential[sample].reshape(-1).astype(np.float32)
+            found = fire_steps_in_single(
+                current[sample].reshape(steps, -1), bias.astype(np.float32), state.size // features, state,
+                high, low, core.return_to_zero, spikes[sample].reshape(steps, -1),
+            )  # fmt: skip
+            potential[sample] = state.reshape(potential.shape[1:])
+            largest = max(largest, int(found))
+        return largest
 
     def _arriving(self, number: int, window: slice) -> Any:
-        shape = _input_shape(self.graph.cores[number])
-        total = np.zeros((self.batch, window.stop - window.start, *shape), np.int64)
+        """Counts that arrive at a core, (batch, time, features, height, width)."""
+        parts, bound = [], 0
         for name, (entries, pooling) in self.graph.entries.items():
             for entry in entries:
                 if entry.core == number:
-                    _add(total, self.inputs[name][:, window].astype(np.int64), pooling, entry.feature_shift)
+                    parts.append((self.inputs[name][:, window], pooling, entry.feature_shift))
+                    bound += self.input_largest[name] * pooling[0] * pooling[1]
         for link in self.graph.arriving(number):
             start = self.depth + window.start - link.delay_steps
             frames = self.traces[link.source][:, start : start + window.stop - window.start]
-            _add(total, frames, (link.pooling, link.pooling), link.feature_shift)
+            parts.append((frames, (link.pooling, link.pooling), link.feature_shift))
+            bound += max(self.largest[link.source], self.history_largest) * link.pooling**2
+        kind = np.float32 if bound < _SINGLE_MAX else np.float64
+        shape = input_shape(self.graph.cores[number])
+        if len(parts) == 1 and parts[0][1:] == ((1, 1), 0) and parts[0][0].shape[2:] == shape:
+            return np.ascontiguousarray(parts[0][0], kind)
+        total = np.zeros((self.batch, window.stop - window.start, *shape), kind)
+        for frames, (py, px), shift in parts:
+            for sample in range(self.batch):
+                add_pooled(total[sample], frames[sample], py, px, shift)
         return total
 
-    def _convolved(self, number: int, arriving: Any) -> Any:
+    def _convolved(self, number: int, arriving: Any) -> tuple[Any, int]:
+        """Currents of a core, not rounded yet, and what none of them exceeds."""
         core, weights = self.graph.cores[number], self.weights[number]
         shape = core.dimensions
         if shape is None:
             raise ConfigError(Finding(f"core {number}", "is not configured"))
-        bound = int(np.abs(weights).sum(axis=(1, 2, 3)).max(initial=0)) * int(arriving.max(initial=0))
+        flat = arriving.reshape(-1, *arriving.shape[2:])
+        largest, reached = measure_arrivals(flat.reshape(-1, *flat.shape[2:]), taps(core))
+        self.synops[number] += round(reached) * weights.shape[0]
+        bound = int(np.abs(weights).sum(axis=(1, 2, 3)).max(initial=0)) * int(largest)
         if bound >= _DOUBLE_MAX:
             raise ConfigError(
                 Finding(f"core {number}", "its sums exceed exact arithmetic", bound, _DOUBLE_MAX)
             )
         kind = torch.float32 if bound < _SINGLE_MAX else torch.float64
         stride, padding = (shape.stride.y, shape.stride.x), (shape.padding.y, shape.padding.x)
-        frames = torch.from_numpy(arriving.reshape(-1, *arriving.shape[2:])).to(self.device, kind)
+        frames = torch.from_numpy(flat).to(self.device, kind)
         kernel = torch.from_numpy(weights).to(self.device, kind)
         with torch.no_grad(), torch.backends.cudnn.flags(allow_tf32=False):
-            made = torch.nn.functional.conv2d(frames, kernel, None, stride, padding).round()
-            counts, ones = frames.sum(1, keepdim=True).double(), torch.ones_like(kernel[:1, :1]).double()
-            reached = torch.nn.functional.conv2d(counts, ones, None, stride, padding)
-        self.synops[number] += round(float(reached.sum())) * weights.shape[0]
-        current = made.to("cpu", torch.int64).numpy()
-        return current.reshape(*arriving.shape[:2], *current.shape[1:])
+            made = torch.nn.functional.conv2d(frames, kernel, None, stride, padding)
+        current = made.cpu().numpy()
+        return current.reshape(*arriving.shape[:2], *current.shape[1:]), bound
 
 
-def _weights(core: CnnLayer) -> Any:
-    """(out, in, y, x) again: the configuration's last two axes are x, y."""
-    return core.weights.array.transpose(0, 1, 3, 2).copy() if core.weights else None
-
-
-def _initial(core: CnnLayer) -> Any:
-    tensor = core.neurons_initial_value
-    return tensor.array.transpose(0, 2, 1).copy() if tensor else None
-
-
-def _input_shape(core: CnnLayer) -> tuple[int, int, int]:
-    if core.dimensions is None:
-        raise ConfigError(Finding("core", "is not configured"))
-    shape = core.dimensions.input_shape
-    return shape.feature_count, shape.size.y, shape.size.x
-
-
-def _add(total: Any, frames: Any, pooling: tuple[int, int], shift: int) -> None:
-    pooled = _pooled(frames, pooling)
-    total[:, :, shift : shift + pooled.shape[2]] += pooled
+def _owners(config: ChipConfig, graph: ConfigGraph) -> Iterator[tuple[int, str]]:
+    """(core, layer) of everything that is shown as a layer."""
+    if config.interface is None:
+        yield from ((core, f"core{core}") for core in graph.order)
+        return
+    for layer in config.interface.layers:
+        yield from ((place.core, layer.name) for place in layer.places if place.role != "relay")
 
 
 def _pooled(frames: Any, pooling: tuple[int, int]) -> Any:
@@ -306,9 +358,10 @@ def _layers(config: ChipConfig, spikes: Mapping[int, Any]) -> dict[str, Any]:
     for layer in config.interface.layers:
         parts: dict[tuple[int, int], Any] = {}
         for place in layer.places:
-            if place.role in ("layer", "piece", "copy"):
+            if place.role != "relay" and place.core in spikes:
                 parts.setdefault((place.start, place.stop), spikes[place.core])
-        found[layer.name] = np.concatenate([parts[key] for key in sorted(parts)], axis=-3)
+        if parts:
+            found[layer.name] = np.concatenate([parts[key] for key in sorted(parts)], axis=-3)
     return found
 
 

@@ -47,6 +47,18 @@ def _added(potentials: Any, p0: int, weights: Any, w0: int, count: int) -> Any:
     return top, bottom
 
 
+@numba.njit(cache=True, inline="always")
+def _added_and_held(potentials: Any, p0: int, weights: Any, w0: int, count: int, low: int) -> Any:
+    """`_added`, with potentials held at the lower bound; the largest one, and how many were held."""
+    top, held, bound = np.int32(-(1 << 30)), np.int32(0), np.int32(low)
+    for n in range(count):
+        value = potentials[p0 + n] + weights[w0 + n]
+        held += np.int32(value < bound)
+        top = max(top, value)
+        potentials[p0 + n] = max(value, bound)
+    return top, held
+
+
 @numba.njit(cache=True)
 def _in_16_bits(value: int, wraps: bool) -> int:
     if wraps:
@@ -77,35 +89,48 @@ def _arrive(
     f: int, y: int, x: int, wraps: bool, fired: Any,
 ) -> int:  # fmt: skip
     """One spike arrives at a core; how many entries of `fired` (packed feature, row, column) it filled."""
-    count = 0
-    features, kernel = core[_F], core[_K]
-    counts[_ARRIVED] += 1
+    count, rows = 0, 0
+    features, kernel, height, width = core[_F], core[_K], core[_H], core[_W]
+    stride_y, stride_x, high, low = core[_SY], core[_SX], core[_HIGH], core[_LOW]
+    # Nothing leaves 16 bits downwards where the bound lies above them by more than a weight.
+    is_held = low > _MIN + 256
+    first = core[_W0] + f * kernel * kernel * features
     for ky in range(kernel):
         oy = y + core[_PY] - ky
-        if oy < 0 or oy % core[_SY]:
+        if oy < 0 or (stride_y > 1 and oy % stride_y):
             continue
-        oy //= core[_SY]
-        if oy >= core[_H]:
+        oy = oy if stride_y == 1 else oy // stride_y
+        if oy >= height:
             continue
         for kx in range(kernel):
             ox = x + core[_PX] - kx
-            if ox < 0 or ox % core[_SX]:
+            if ox < 0 or (stride_x > 1 and ox % stride_x):
                 continue
-            ox //= core[_SX]
-            if ox >= core[_W]:
+            ox = ox if stride_x == 1 else ox // stride_x
+            if ox >= width:
                 continue
-            p0 = core[_P0] + (oy * core[_W] + ox) * features
-            w0 = ((f * kernel + ky) * kernel + kx) * features
-            top, bottom = _added(potentials, p0, weights, core[_W0] + w0, features)
-            counts[_SYNOPS] += features
-            if top < core[_HIGH] and top <= _MAX and bottom >= core[_LOW]:
-                continue
+            p0 = core[_P0] + (oy * width + ox) * features
+            w0 = first + (ky * kernel + kx) * features
+            rows += 1
+            if is_held:
+                top, held = _added_and_held(potentials, p0, weights, w0, features, low)
+                counts[_CLAMPED] += held
+                if top < high and top <= _MAX:
+                    continue
+            else:
+                top, bottom = _added(potentials, p0, weights, w0, features)
+                if top < high and top <= _MAX and bottom >= low:
+                    continue
             for n in range(features):
+                value = potentials[p0 + n]
+                if low <= value < high and value <= _MAX:
+                    continue
                 # A weight that is switched off does not touch its neuron.
-                touched = core[_KILLS] < 0 or not kills[core[_KILLS] + w0 + n]
+                touched = core[_KILLS] < 0 or not kills[core[_KILLS] + w0 - core[_W0] + n]
                 if _settle(core, counts, potentials, p0 + n, touched, wraps):
                     fired[count] = (n << 32) | (oy << 16) | ox
                     count += 1
+    counts[_SYNOPS] += rows * features
     if count > 1:
         fired[:count].sort()
     return count

@@ -1,0 +1,46 @@
+"""Arrays of a configured core, in the order of axes that this package uses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mapper.emit.config import CnnLayer
+from mapper.errors import ConfigError, Finding
+
+__all__ = ["initial", "input_shape", "taps", "weights_of"]
+
+
+def weights_of(core: CnnLayer) -> Any:
+    """(out, in, y, x) again: the configuration's last two axes are x, y."""
+    return core.weights.array.transpose(0, 1, 3, 2).copy() if core.weights else None
+
+
+def initial(core: CnnLayer) -> Any:
+    """Initial potentials, (features, y, x)."""
+    tensor = core.neurons_initial_value
+    return tensor.array.transpose(0, 2, 1).copy() if tensor else None
+
+
+def input_shape(core: CnnLayer) -> tuple[int, int, int]:
+    """(features, height, width) of what arrives."""
+    if core.dimensions is None:
+        raise ConfigError(Finding("core", "is not configured"))
+    shape = core.dimensions.input_shape
+    return shape.feature_count, shape.size.y, shape.size.x
+
+
+def taps(core: CnnLayer) -> Any:
+    """(height, width) of the input: how many neurons of one feature a spike at each place reaches."""
+    shape = core.dimensions
+    if shape is None:
+        raise ConfigError(Finding("core", "is not configured"))
+    along = []
+    for axis in ("y", "x"):
+        size = getattr(shape.input_shape.size, axis)
+        pad, stride = getattr(shape.padding, axis), getattr(shape.stride, axis)
+        first = np.arange(getattr(shape.output_shape.size, axis))[:, None] * stride - pad
+        place = np.arange(size)[None]
+        along.append(((place >= first) & (place < first + shape.kernel_size)).sum(0))
+    return np.outer(along[0], along[1]).astype(np.float64)
