@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hwspec.catalog import load as load_chip
-    from mapper.api import check, solve
+    from mapper.api import check, solve, verify_equivalence
     from mapper.compat.dynapcnn import DynapcnnCompatibleNetwork, DynapcnnNetwork
     from mapper.emit.build import build_config
     from mapper.emit.config import ChipConfig
@@ -37,7 +37,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "hwspec.catalog": ("load_chip",),
-    "mapper.api": ("check", "solve"),
+    "mapper.api": ("check", "solve", "verify_equivalence"),
     "mapper.compat.dynapcnn": ("DynapcnnCompatibleNetwork", "DynapcnnNetwork"),
     "mapper.emit.build": ("build_config",),
     "mapper.emit.config": ("ChipConfig",),
@@ -99,6 +99,7 @@ __all__ = [
     "load_network",
     "read_config",
     "solve",
+    "verify_equivalence",
     "write_config",
 ]
 

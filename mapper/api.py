@@ -20,9 +20,13 @@ from mapper.result import Result, Status
 from mapper.verify import verify
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mapper.equivalence import EquivalenceReport
+    from mapper.events import Events
     from mapper.frontends import NirOptions, TorchOptions
 
-__all__ = ["check", "solve"]
+__all__ = ["check", "solve", "verify_equivalence"]
 
 
 def solve(
@@ -131,3 +135,68 @@ def check(
         As `solve`.
     """
     return solve(network, chip, **keywords)
+
+
+def verify_equivalence(
+    network: Network | str | Path | object,
+    chip: ChipSpec | str | Path = "speck2f",
+    *,
+    events: Events | None = None,
+    rate: float = 0.05,
+    steps: int = 50,
+    seed: int = 0,
+    dt_us: int = 1000,
+    data: str | None = None,
+    input_shape: tuple[int, int, int] | None = None,
+    nir: NirOptions | None = None,
+    torch: TorchOptions | None = None,
+    add_output_neuron: float | None = None,
+    progress: Callable[[int], None] | None = None,
+    **options: Any,
+) -> EquivalenceReport:
+    """Place a network, emit its configuration, simulate both, and say how alike they are.
+
+    Parameters
+    ----------
+    events
+        A recording for the network's one input; None for random spikes.
+    rate, steps, seed
+        Of the random spikes: probability per pixel and step, number of steps.
+    dt_us
+        Microseconds of a time step.
+    data
+        Labelled data: "digits", or a .npz file with `rasters` and `labels`.
+    progress
+        Called with the number of labelled samples done.
+    options
+        As in `solve`.
+
+    Returns
+    -------
+    EquivalenceReport
+        `is_equivalent` is False only through a fault of this package.
+
+    Raises
+    ------
+    InfeasibleError, UndecidedError
+        There is no placement.
+    NetworkError, SpecError, OptionsError, EventError
+        Input that cannot be used.
+    """
+    from mapper.equivalence.labelled import read_labelled  # noqa: PLC0415  # simulators load slowly
+    from mapper.equivalence.run import check_equivalence, random_recording, recording_of  # noqa: PLC0415
+
+    spec = chip if isinstance(chip, ChipSpec) else load_chip(chip)
+    read = network if isinstance(network, Network) else load_network(network, input_shape, nir, torch)
+    labelled = None if data is None else read_labelled(data)
+    result = solve(read, spec, add_output_neuron=add_output_neuron, **options)
+    result.require()
+    wanted = PrepareOptions(add_output_neuron=add_output_neuron, quantize=False)
+    floating = legalize(prepare(read, wanted), spec)
+    integer = result.networks[0]
+    recording = (
+        random_recording(integer, rate, steps, dt_us, seed)
+        if events is None
+        else recording_of(integer, events, dt_us)
+    )
+    return check_equivalence(result, floating, recording, data=labelled, progress=progress)

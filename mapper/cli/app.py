@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hwspec.schema import ChipSpec
     from mapper.result import Result
 
-__all__ = ["app", "finish", "solved", "write_placement"]
+__all__ = ["app", "finish", "reading", "solved", "write_placement"]
 
 app = typer.Typer(
     name="mapper",
@@ -259,12 +259,24 @@ def _load_chip(name: str, overrides: list[str]) -> ChipSpec:
 def solved(network: str, chip: str, overrides: list[str], **words: Any) -> Result:
     """Read what the options say and solve."""
     from mapper.api import solve as solve_network  # noqa: PLC0415
+
+    return solve_network(network, **reading(chip, overrides, **words))
+
+
+def reading(chip: str, overrides: list[str], **words: Any) -> dict[str, Any]:
+    """What the options say, as keywords of `mapper.solve`.
+
+    Raises
+    ------
+    OptionsError, SpecError
+        With everything that is wrong.
+    """
     from mapper.frontends import NirOptions, TorchOptions  # noqa: PLC0415
     from mapper.options import SolveOptions  # noqa: PLC0415
 
     findings: list[Finding] = []
     pins = tuple(filter(None, (_pin(text, findings) for text in words.pop("pin"))))
-    forbidden = _numbers("--forbid", words.pop("forbid"), findings)
+    forbidden = _numbers("--forbid", words.pop("forbid", None), findings)
     shape = _numbers("--input-shape", words.pop("input_shape"), findings)
     if shape and (len(shape) != 3 or min(shape) < 1):
         findings.append(Finding("--input-shape", "wants three positive numbers", shape, "C,H,W"))
@@ -283,19 +295,18 @@ def solved(network: str, chip: str, overrides: list[str], **words: Any) -> Resul
         forbidden_cores=forbidden,
         objective=words.pop("objective", "capacity"),
         monitors=tuple(monitors) or None,
-        readout=words.pop("readout"),
+        readout=words.pop("readout", None),
         time_limit_s=words.pop("time_limit", None),
         **words,
     )
-    return solve_network(
-        network,
-        _load_chip(chip, overrides),
-        options=options,
-        input_shape=shape or None,  # type: ignore[arg-type]  # three numbers, checked above
-        nir=NirOptions(reset=reset, v_min=minimum),
-        torch=TorchOptions(relu_as_if=relu_threshold),
-        add_output_neuron=threshold,
-    )
+    return {
+        "chip": _load_chip(chip, overrides),
+        "options": options,
+        "input_shape": shape or None,
+        "nir": NirOptions(reset=reset, v_min=minimum),
+        "torch": TorchOptions(relu_as_if=relu_threshold),
+        "add_output_neuron": threshold,
+    }
 
 
 def _pin(text: str, findings: list[Finding]) -> tuple[str, int] | None:

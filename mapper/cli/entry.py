@@ -15,6 +15,7 @@ import typer
 from hwspec.errors import SpecError
 from mapper.cli import board as _board_commands  # noqa: F401  # registers its commands
 from mapper.cli import config as _config_commands  # noqa: F401  # registers its commands
+from mapper.cli import verify as _verify_command  # noqa: F401
 from mapper.cli.app import app
 from mapper.errors import MapperError
 

@@ -1,0 +1,65 @@
+"""The configuration's frame simulation against the network's: identical, or the first difference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = ["FrameDifference", "first_difference"]
+
+
+@dataclass(frozen=True, slots=True)
+class FrameDifference:
+    """The first spike count that differs: the earliest step, there the first layer.
+
+    Attributes
+    ----------
+    network, chip
+        Spikes of the neuron in that step, in the network and on the configured chip; −1 where the layer
+        or its shape is missing.
+    count
+        Neurons and steps that differ, in all layers.
+    """
+
+    layer: str
+    feature: int
+    y: int
+    x: int
+    step: int
+    network: int
+    chip: int
+    count: int
+
+    def __str__(self) -> str:
+        where = f"layer {self.layer}, feature {self.feature}, row {self.y}, column {self.x}, step {self.step}"
+        return f"{where}: {self.network} spikes in the network, {self.chip} on the chip ({self.count} differ)"
+
+
+def first_difference(network: Mapping[str, Any], chip: Mapping[str, Any]) -> FrameDifference | None:
+    """Compare spikes by layer, (time, features, height, width) each.
+
+    Parameters
+    ----------
+    network, chip
+        By layer, in the network's order.
+    """
+    found: FrameDifference | None = None
+    total = 0
+    for name, expected in network.items():
+        other = chip.get(name)
+        if other is None or other.shape != expected.shape:
+            return FrameDifference(name, 0, 0, 0, 0, -1, -1, expected.size)
+        places = np.argwhere(expected != other)
+        total += len(places)
+        if len(places) and (found is None or places[0][0] < found.step):
+            step, feature, y, x = (int(value) for value in places[0])
+            values = int(expected[step, feature, y, x]), int(other[step, feature, y, x])
+            found = FrameDifference(name, feature, y, x, step, *values, 0)
+    if found is None:
+        return None
+    return FrameDifference(
+        found.layer, found.feature, found.y, found.x, found.step, found.network, found.chip, total
+    )

@@ -1,0 +1,200 @@
+"""Time steps against spikes one by one: where they part, and what of the configuration invites it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hwspec.schema import ChipSpec
+from mapper.emit.config import ChipConfig
+from mapper.equivalence.sensitivity import Sensitivity, count_ranges, sensitivity
+from mapper.events import Events
+from mapper.sim.event import EventOptions, EventResult, EventSimulator
+
+__all__ = ["CoreLoad", "EventComparison", "LayerComparison", "compare_events"]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerComparison:
+    """A layer's spikes in time steps and one by one.
+
+    Attributes
+    ----------
+    differing
+        Neurons whose counts differ.
+    correlation
+        Of the neurons' counts; None where one of them does not vary.
+    """
+
+    layer: str
+    frame_spikes: int
+    event_spikes: int
+    differing: int
+    correlation: float | None
+    clamped: int
+    saturated: int
+
+
+@dataclass(frozen=True, slots=True)
+class CoreLoad:
+    """Synaptic operations per second of a core, at the recording's rate.
+
+    Attributes
+    ----------
+    bandwidth
+        What the chip's specification states, or None.
+    """
+
+    core: int
+    layer: str
+    synops_per_second: float
+    bandwidth: int | None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the core is asked for more than it can do."""
+        return self.bandwidth is not None and self.synops_per_second > self.bandwidth
+
+
+@dataclass(frozen=True, slots=True)
+class EventComparison:
+    """Frame against event semantics.
+
+    Attributes
+    ----------
+    border
+        Spikes outside a pooled map, by "core 3 to core 5".
+    odd_maps
+        Edges that pool a map that is no multiple of the pool.
+    heavy_layers
+        Layers whose largest weight exceeds the threshold: there one arriving spike cannot give all the
+        spikes that a time step gives.
+    notes
+        What follows from it all, in sentences.
+    outputs
+        By output, its spikes.
+    """
+
+    layers: tuple[LayerComparison, ...]
+    sensitivity: tuple[Sensitivity, ...]
+    loads: tuple[CoreLoad, ...]
+    border: Mapping[str, int]
+    odd_maps: tuple[str, ...]
+    heavy_layers: tuple[str, ...]
+    notes: tuple[str, ...]
+    outputs: Mapping[str, Events]
+
+
+def compare_events(
+    config: ChipConfig,
+    frames: Mapping[str, Any],
+    inputs: Mapping[str, Events],
+    chip: ChipSpec,
+    *,
+    duration_us: float,
+    options: EventOptions | None = None,
+) -> EventComparison:
+    """Run events and hold them against the spikes of time steps.
+
+    Parameters
+    ----------
+    frames
+        By layer, spikes of the frame simulation, (time, features, height, width).
+    inputs
+        By input, the events of the same recording.
+    duration_us
+        Length of the recording.
+    """
+    simulator = EventSimulator(config, options)
+    result = simulator.run(inputs, end_us=duration_us)
+    layers = tuple(_layers(simulator, result, frames))
+    shapes = {name: tuple(spikes.shape[1:]) for name, spikes in frames.items()}
+    counts = count_ranges(config, inputs, shapes, options, end_us=duration_us)
+    loads = tuple(_loads(simulator, result, chip, duration_us))
+    border = {_link_name(simulator, *key): count for key, count in result.border.items()}
+    odd, heavy = tuple(_odd_maps(simulator)), tuple(_heavy(simulator))
+    depends = sensitivity(counts)
+    notes = tuple(_notes(layers, depends, loads, odd, heavy))
+    return EventComparison(layers, depends, loads, border, odd, heavy, notes, result.outputs)
+
+
+def _layers(
+    simulator: EventSimulator, result: EventResult, frames: Mapping[str, Any]
+) -> Iterator[LayerComparison]:
+    for name, spikes in frames.items():
+        counts = spikes.sum(0)
+        seen = np.zeros_like(counts)
+        events = result.layers[name]
+        np.add.at(seen, (events["p"], events["y"], events["x"]), 1)
+        varied = counts.std() > 0 and seen.std() > 0
+        correlation = float(np.corrcoef(counts.ravel(), seen.ravel())[0, 1]) if varied else None
+        cores = [core for core, _ in simulator.places[name]]
+        yield LayerComparison(
+            name, int(counts.sum()), len(events), int((counts != seen).sum()), correlation,
+            sum(result.clamped[core] for core in cores), sum(result.saturated[core] for core in cores),
+        )  # fmt: skip
+
+
+def _owner(simulator: EventSimulator, core: int) -> str:
+    names = (name for name, places in simulator.places.items() if core in [place[0] for place in places])
+    return next(names, f"core {core}")
+
+
+def _link_name(simulator: EventSimulator, core: int, slot: int) -> str:
+    target = next(n.target for n in simulator.graph.links if (n.source, n.slot) == (core, slot))
+    return f"{_owner(simulator, core)} to {_owner(simulator, target)}"
+
+
+def _loads(
+    simulator: EventSimulator, result: EventResult, chip: ChipSpec, duration_us: float
+) -> Iterator[CoreLoad]:
+    seconds = max(duration_us, 1.0) * 1e-6
+    for core, synops in result.synops.items():
+        bandwidth = chip.cores[core].synops_per_second
+        yield CoreLoad(core, _owner(simulator, core), synops / seconds, bandwidth)
+
+
+def _odd_maps(simulator: EventSimulator) -> Iterator[str]:
+    for link in simulator.graph.links:
+        shape = simulator.graph.cores[link.source].dimensions
+        if shape is not None:
+            size = shape.output_shape.size
+            if size.y % link.pooling or size.x % link.pooling:
+                name = _link_name(simulator, link.source, link.slot)
+                yield f"{name}: a map of {size.y}x{size.x} pooled by {link.pooling}"
+
+
+def _heavy(simulator: EventSimulator) -> Iterator[str]:
+    for number, core in simulator.graph.cores.items():
+        if core.weights is not None and core.threshold_high is not None:
+            largest = int(core.weights.array.max(initial=0))
+            if largest > core.threshold_high:
+                yield f"{_owner(simulator, number)}: weight {largest}, threshold {core.threshold_high}"
+
+
+def _notes(
+    layers: tuple[LayerComparison, ...],
+    depends: tuple[Sensitivity, ...],
+    loads: tuple[CoreLoad, ...],
+    odd: tuple[str, ...],
+    heavy: tuple[str, ...],
+) -> Iterator[str]:
+    unstable = [entry.layer for entry in depends if entry.neurons]
+    if unstable:
+        yield f"the order of spikes decides counts in {', '.join(unstable)}; the chip's order is not known"
+    for entry in layers:
+        if entry.saturated:
+            yield f"{entry.layer}: {entry.saturated} potentials left 16 bits"
+    for text in odd:
+        yield f"{text}; whether the last row and column arrive is not documented: make it a multiple"
+    for text in heavy:
+        yield f"{text}: one arriving spike gives at most one spike"
+    for load in loads:
+        if load.is_over:
+            share = load.synops_per_second / (load.bandwidth or 1)
+            yield f"core {load.core} is asked for {share:.1f} times its bandwidth: shrink layer {load.layer}"
+    if loads and all(load.bandwidth is None for load in loads):
+        yield "the chip's bandwidth is not published: SynOps/s are shown without a limit"

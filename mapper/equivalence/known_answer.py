@@ -1,0 +1,154 @@
+"""A small test that a board can be asked: events in, counts expected, whatever the order of spikes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from hwspec.schema import ChipSpec
+from mapper.emit.config import ChipConfig, CnnLayer
+from mapper.emit.tensor import Tensor
+from mapper.equivalence.sensitivity import count_ranges
+from mapper.events import EVENT_DTYPE, Events
+from mapper.sim.event import EventOptions
+from mapper.sim.stages import sensor_events
+
+__all__ = ["KnownAnswer", "derived", "known_answer"]
+
+# Tried from the longest on: the first whose counts no order changes is taken.
+_LENGTHS = (512, 256, 128, 64, 32, 16, 8, 4)
+_SPACING_US = 1000
+# Some boards start the timestamps' clock before all events are written (HARDWARE.md, errata 9).
+_START_US = 100_000
+
+
+class KnownAnswer(BaseModel):
+    """Events, and the spikes that follow on the configuration that `derived` gives.
+
+    Attributes
+    ----------
+    config_hash
+        SHA-256 of the configuration's hardware, as JSON.
+    is_exact
+        Whether every order that was tried gave the same counts.
+    source
+        "host": events go to `entries` (core, feature shift); "dvs": to the sensor stage.
+    events
+        (time in µs, feature, row, column).
+    counts
+        By core, (feature, row, column, least, most) of neurons that spike.
+    parallel_cores
+        Cores that compute side by side: only their totals are compared.
+    answer_hash
+        SHA-256 of `counts`, as JSON.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    chip: str
+    config_hash: str
+    is_exact: bool
+    source: Literal["host", "dvs"]
+    entries: tuple[tuple[int, int], ...]
+    events: tuple[tuple[int, int, int, int], ...]
+    counts: dict[int, tuple[tuple[int, int, int, int, int], ...]]
+    parallel_cores: tuple[int, ...]
+    answer_hash: str
+
+
+def derived(config: ChipConfig) -> ChipConfig:
+    """The configuration under test: sensor, biases and decimators off, potentials 0, every core monitored."""
+    hardware = config.hardware
+    cores = tuple(_under_test(core) for core in hardware.cnn_layers)
+    changes: dict[str, Any] = {"cnn_layers": cores}
+    if hardware.dvs_layer is not None:
+        changes["dvs_layer"] = hardware.dvs_layer.model_copy(update={"pass_sensor_events": False})
+    if hardware.dvs_filter is not None:
+        changes["dvs_filter"] = hardware.dvs_filter.model_copy(update={"enable": False})
+    return config.model_copy(update={"hardware": hardware.model_copy(update=changes)})
+
+
+def _under_test(core: CnnLayer) -> CnnLayer:
+    if core.neurons_initial_value is None:
+        return core
+    zeros = Tensor.of(np.zeros(core.neurons_initial_value.shape, np.int64))
+    changes: dict[str, Any] = {"leak_enable": False, "monitor_enable": True, "neurons_initial_value": zeros}
+    for name in ("output_decimator_enable", "input_congestion_balancer_enable"):
+        if getattr(core, name) is not None:
+            changes[name] = False
+    return core.model_copy(update=changes)
+
+
+def known_answer(config: ChipConfig, chip: ChipSpec, seed: int = 0) -> KnownAnswer | None:
+    """A known-answer test for a configuration with interface; None without one input.
+
+    The longest random recording of spaced events is taken whose counts are the same depth first, breadth
+    first and in three random orders; if there is none, the shortest one with an interval per neuron.
+    """
+    interface = config.interface
+    if interface is None or len(interface.inputs) != 1:
+        return None
+    tested = derived(config)
+    entry = interface.inputs[0]
+    shapes = dict(_shapes(tested))
+    counts: dict[str, Any] = {}
+    events: Events = np.empty(0, EVENT_DTYPE)
+    for length in _LENGTHS:
+        events = _random_events(entry.shape, length, seed)
+        counts = count_ranges(tested, {entry.name: events}, shapes, EventOptions(record=None))
+        if all((made == made[0]).all() for made in counts.values()):
+            break
+    told = {core: _rows(counts[layer]) for layer, core in _cores(tested)}
+    stage = config.hardware.dvs_layer
+    sent = sensor_events(events, stage) if entry.source == "dvs" and stage is not None else events
+    text = json.dumps({str(core): rows for core, rows in sorted(told.items())})
+    return KnownAnswer(
+        chip=config.chip,
+        config_hash=hashlib.sha256(config.hardware.model_dump_json(exclude_none=True).encode()).hexdigest(),
+        is_exact=all(row[3] == row[4] for rows in told.values() for row in rows),
+        source=entry.source,
+        entries=tuple((one.core, one.feature_shift) for one in entry.entries),
+        events=tuple((int(t), int(p), int(y), int(x)) for t, p, y, x in sent.tolist()),
+        counts=told,
+        parallel_cores=tuple(n for n, core in enumerate(chip.cores) if core.parallel and n in told),
+        answer_hash=hashlib.sha256(text.encode()).hexdigest(),
+    )
+
+
+def _cores(config: ChipConfig) -> Iterator[tuple[str, int]]:
+    for layer in config.interface.layers if config.interface else ():
+        if len(layer.places) == 1:
+            yield layer.name, layer.places[0].core
+
+
+def _shapes(config: ChipConfig) -> Iterator[tuple[str, tuple[int, int, int]]]:
+    for name, core in _cores(config):
+        shape = config.hardware.cnn_layers[core].dimensions
+        if shape is not None:
+            size = shape.output_shape.size
+            yield name, (shape.output_shape.feature_count, size.y, size.x)
+
+
+def _random_events(shape: tuple[int, int, int], length: int, seed: int) -> Events:
+    """Spaced events, half of them around one place, so that they add up and reach deep layers."""
+    draw = np.random.default_rng(seed)
+    events: Events = np.zeros(length, EVENT_DTYPE)
+    events["t"] = _START_US + _SPACING_US * np.arange(length)
+    for name, side in zip(("p", "y", "x"), shape, strict=True):
+        anywhere = draw.integers(0, side, length)
+        near = draw.integers(0, max(1, min(side, 4)), length) + (side - min(side, 4)) // 2
+        events[name] = np.where(draw.integers(0, 2, length) > 0, anywhere, near)
+    return events
+
+
+def _rows(counts: Any) -> tuple[tuple[int, int, int, int, int], ...]:
+    least, most = counts.min(0), counts.max(0)
+    return tuple(
+        (int(f), int(y), int(x), int(least[f, y, x]), int(most[f, y, x])) for f, y, x in np.argwhere(most > 0)
+    )

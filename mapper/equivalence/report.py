@@ -1,0 +1,73 @@
+"""Everything the equivalence check found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mapper.equivalence.compare import FrameDifference
+from mapper.equivalence.events import EventComparison
+from mapper.equivalence.labelled import Accuracy
+from mapper.equivalence.rates import LayerRates
+
+__all__ = ["EquivalenceReport", "OutputTrace"]
+
+
+@dataclass(frozen=True)
+class OutputTrace:
+    """An output's spikes.
+
+    Attributes
+    ----------
+    float_counts, chip_counts
+        By neuron, in order of feature, row, column: of the float network, and spike by spike.
+    times_us, neurons
+        Of every spike, spike by spike.
+    """
+
+    name: str
+    float_counts: tuple[float, ...]
+    chip_counts: tuple[int, ...]
+    times_us: tuple[int, ...]
+    neurons: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class EquivalenceReport:
+    """A placed network, its configuration, and how alike they are.
+
+    Attributes
+    ----------
+    steps, dt_us
+        Length of the recording in time steps, and of a step.
+    input_events
+        Events that were put in.
+    difference
+        Of the configuration in time steps from the integer network: None when they are identical.
+    rates
+        Integer against float network.
+    events
+        Spike by spike against time steps.
+    accuracies
+        On labelled data; empty without.
+    notes
+        What a reader should know; assumptions too.
+    output
+        The first output, for plots.
+    """
+
+    network: str
+    chip: str
+    steps: int
+    dt_us: int
+    input_events: int
+    difference: FrameDifference | None
+    rates: tuple[LayerRates, ...]
+    events: EventComparison
+    accuracies: tuple[Accuracy, ...]
+    notes: tuple[str, ...]
+    output: OutputTrace
+
+    @property
+    def is_equivalent(self) -> bool:
+        """Whether the configuration is the integer network, in every layer and step that was run."""
+        return self.difference is None

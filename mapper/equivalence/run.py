@@ -1,0 +1,166 @@
+"""The whole check of a placed network, on one recording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapper.emit.build import build_config
+from mapper.emit.options import EmitOptions
+from mapper.equivalence.compare import first_difference
+from mapper.equivalence.events import compare_events
+from mapper.equivalence.labelled import Accuracy, LabelledData, accuracies
+from mapper.equivalence.rates import layer_rates
+from mapper.equivalence.report import EquivalenceReport, OutputTrace
+from mapper.errors import EventError, Finding
+from mapper.events import Events, events_from_raster, raster_from_events
+from mapper.network import Network
+from mapper.result import Result
+from mapper.sim.config_frame import simulate_config
+from mapper.sim.event import EventOptions
+from mapper.sim.network import simulate
+
+__all__ = ["Recording", "check_equivalence", "random_recording", "recording_of"]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What goes in: by input, counts per step and the same as events.
+
+    Attributes
+    ----------
+    rasters
+        (time, features, height, width).
+    dt_us
+        Microseconds of a step.
+    """
+
+    rasters: Mapping[str, NDArray[Any]]
+    events: Mapping[str, Events]
+    dt_us: int
+
+    @property
+    def steps(self) -> int:
+        """Number of time steps."""
+        return int(next(iter(self.rasters.values())).shape[0])
+
+
+def random_recording(network: Network, rate: float, steps: int, dt_us: int, seed: int = 0) -> Recording:
+    """Independent random spikes.
+
+    Parameters
+    ----------
+    rate
+        Probability of a spike per pixel and step, 0..1.
+
+    Raises
+    ------
+    EventError
+        A rate or a number of steps that is none.
+    """
+    findings = []
+    if not 0 <= rate <= 1:
+        findings.append(Finding("rate", "must be a probability", rate, "0..1"))
+    if steps < 1:
+        findings.append(Finding("steps", "must be positive", steps, ">= 1"))
+    if findings:
+        raise EventError(*findings)
+    draw = np.random.default_rng(seed)
+    rasters = {
+        entry.name: (draw.random((steps, *entry.shape)) < rate).astype(np.uint8) for entry in network.inputs
+    }
+    events = {name: events_from_raster(raster, dt_us) for name, raster in rasters.items()}
+    return Recording(rasters, events, dt_us)
+
+
+def recording_of(network: Network, events: Events, dt_us: int) -> Recording:
+    """A recorded input, cut into steps from its first event on.
+
+    Raises
+    ------
+    EventError
+        The network has several inputs, or the events do not fit it.
+    """
+    if len(network.inputs) != 1:
+        names = ", ".join(entry.name for entry in network.inputs)
+        raise EventError(Finding("events", "the network has several inputs; a recording feeds one", names))
+    if not len(events):
+        raise EventError(Finding("events", "there are none"))
+    (entry,) = network.inputs
+    shifted = events.copy()
+    shifted["t"] -= events["t"][0]
+    features, height, width = entry.shape
+    raster = raster_from_events(shifted, (features, height, width), dt_us).counts
+    return Recording({entry.name: raster}, {entry.name: shifted}, dt_us)
+
+
+def check_equivalence(
+    result: Result,
+    floating: Network,
+    recording: Recording,
+    *,
+    data: LabelledData | None = None,
+    options: EventOptions | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> EquivalenceReport:
+    """Compare a placed network with its configuration, and with what it was before rounding.
+
+    Parameters
+    ----------
+    result
+        With a solution.
+    floating
+        The network after the passes, not made integer.
+
+    Raises
+    ------
+    InfeasibleError, UndecidedError
+        There is no placement.
+    """
+    integer, dt_us = result.networks[0], recording.dt_us
+    config = build_config(result, EmitOptions(dt_us=float(dt_us)))
+    expected = simulate(integer, recording.rasters)
+    frames = simulate_config(config, recording.rasters)
+    before = simulate(floating, recording.rasters)
+    events = compare_events(
+        config,
+        {layer.name: frames.layers[layer.name] for layer in integer.layers},
+        recording.events,
+        result.chip,
+        duration_us=float(recording.steps * dt_us),
+        options=options,
+    )
+    scored: tuple[Accuracy, ...] = ()
+    if data is not None:
+        scored = accuracies(data, floating, integer, config, dt_us=dt_us, options=options, progress=progress)
+    name = integer.outputs[0].name
+    return EquivalenceReport(
+        network=integer.name,
+        chip=result.chip.name,
+        steps=recording.steps,
+        dt_us=dt_us,
+        input_events=sum(map(len, recording.events.values())),
+        difference=first_difference(expected.spikes, frames.layers),
+        rates=layer_rates(before.spikes, expected.spikes),
+        events=events,
+        accuracies=scored,
+        notes=(*events.notes, *(config.interface.notes if config.interface else ())),
+        output=_trace(name, before.outputs[name], events.outputs[name]),
+    )
+
+
+def _trace(name: str, floats: Any, events: Events) -> OutputTrace:
+    shape = floats.shape[1:]
+    neurons = np.ravel_multi_index((events["p"], events["y"], events["x"]), shape)
+    counts = np.bincount(neurons, minlength=int(np.prod(shape)))
+    return OutputTrace(
+        name,
+        tuple(floats.sum(0).ravel().tolist()),
+        tuple(counts.tolist()),
+        tuple(events["t"].tolist()),
+        tuple(neurons.tolist()),
+    )

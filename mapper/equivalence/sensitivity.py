@@ -1,0 +1,82 @@
+"""How much outputs depend on the order of spikes, which nobody knows of the chip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapper.emit.config import ChipConfig
+from mapper.events import Events
+from mapper.sim.event import EventOptions, simulate_events
+
+__all__ = ["Sensitivity", "count_ranges", "sensitivity"]
+
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Sensitivity:
+    """A layer under several orders.
+
+    Attributes
+    ----------
+    neurons
+        Neurons whose spike count depends on the order.
+    largest
+        Largest difference of a neuron's counts.
+    total_min, total_max
+        Spikes of the whole layer, over the orders.
+    same_argmax
+        Whether the neuron with most spikes was always the same.
+    """
+
+    layer: str
+    neurons: int
+    largest: int
+    total_min: int
+    total_max: int
+    same_argmax: bool
+
+
+def count_ranges(
+    config: ChipConfig,
+    inputs: Mapping[str, Events],
+    shapes: Mapping[str, tuple[int, int, int]],
+    options: EventOptions | None = None,
+    *,
+    random_orders: int = 3,
+    end_us: float | None = None,
+) -> dict[str, NDArray[np.int64]]:
+    """By layer, counts of its neurons under each order: (orders, features, height, width).
+
+    Depth first, breadth first, and `random_orders` random ones.
+    """
+    base = options or EventOptions()
+    orders = [replace(base, order="depth"), replace(base, order="breadth")]
+    orders += [replace(base, order="random", seed=n) for n in range(random_orders)]
+    counts = {name: np.zeros((len(orders), *shape), np.int64) for name, shape in shapes.items()}
+    for n, entry in enumerate(orders):
+        result = simulate_events(config, inputs, entry, end_us=end_us)
+        for name, made in counts.items():
+            spikes = result.layers[name]
+            np.add.at(made[n], (spikes["p"], spikes["y"], spikes["x"]), 1)
+    return counts
+
+
+def sensitivity(counts: Mapping[str, Counts]) -> tuple[Sensitivity, ...]:
+    """What `count_ranges` shows, layer by layer."""
+    made = []
+    for name, by_order in counts.items():
+        spread = by_order.max(0) - by_order.min(0)
+        totals = by_order.reshape(len(by_order), -1).sum(1)
+        best = {int(counts.argmax()) for counts in by_order}
+        made.append(
+            Sensitivity(
+                name, int((spread > 0).sum()), int(spread.max(initial=0)), int(totals.min()),
+                int(totals.max()), len(best) == 1,
+            )
+        )  # fmt: skip
+    return tuple(made)

@@ -1,0 +1,119 @@
+"""The equivalence check as terminal text and as a picture."""
+
+from __future__ import annotations
+
+import io
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from mapper.equivalence.report import EquivalenceReport
+from mapper.errors import BackendMissingError, Finding, OptionsError
+from mapper.files import write_bytes
+
+__all__ = ["plot_equivalence", "print_equivalence"]
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for n, name in enumerate(columns):
+        table.add_column(name, justify="right" if n else "left", overflow="fold")
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def print_equivalence(console: Console, report: EquivalenceReport) -> None:
+    """What is identical, what is not, and what that rests on."""
+    size = f"{report.steps} steps of {report.dt_us} µs, {report.input_events} input events"
+    console.print(f"{report.network} on {report.chip}: {size}", highlight=False, markup=False)
+    if report.difference is None:
+        text = "configuration = integer network: identical in every layer and step"
+    else:
+        text = f"DIFFERENT, a fault of this program: {report.difference}"
+    console.print(text, highlight=False, markup=False)
+    rates = _table("integer against float", "layer", "float rate", "integer rate", "correlation", "argmax")
+    for entry in report.rates:
+        same = "same" if entry.same_argmax else "other"
+        numbers = (entry.float_rate, entry.integer_rate, entry.correlation)
+        rates.add_row(escape(entry.layer), *map(_number, numbers), same)
+    console.print(rates)
+    columns = ("layer", "in steps", "by spikes", "differing", "correlation", "order decides")
+    events = _table("spike by spike against time steps (spikes; neurons)", *columns)
+    depends = {entry.layer: entry.neurons for entry in report.events.sensitivity}
+    for layer in report.events.layers:
+        numbers_shown = (layer.frame_spikes, layer.event_spikes, layer.differing)
+        shown = (*map(str, numbers_shown), _number(layer.correlation), str(depends.get(layer.layer, 0)))
+        events.add_row(escape(layer.layer), *shown)
+    console.print(events)
+    loads = _table("load at this rate", "core", "layer", "SynOps/s", "bandwidth")
+    for load in report.events.loads:
+        limit = "-" if load.bandwidth is None else f"{load.bandwidth:.3g}"
+        loads.add_row(str(load.core), escape(load.layer), f"{load.synops_per_second:.3g}", limit)
+    console.print(loads)
+    for accuracy in report.accuracies:
+        low, high = accuracy.interval
+        share = f"{100 * accuracy.share:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+        console.print(f"accuracy, {accuracy.kind}: {share}, {accuracy.samples} samples", highlight=False)
+    for note in report.notes:
+        console.print(f"note: {note}", highlight=False, markup=False)
+
+
+def plot_equivalence(report: EquivalenceReport, path: Path) -> None:
+    """Spike rates by layer, outputs of the float network against the chip's, and the outputs over time.
+
+    Raises
+    ------
+    BackendMissingError
+        matplotlib is not installed.
+    OptionsError
+        The file ends in neither .png nor .svg, or cannot be written.
+    """
+    if path.suffix not in (".png", ".svg"):
+        raise OptionsError(Finding(str(path), "cannot be drawn", path.suffix or "no suffix", ".png, .svg"))
+    if find_spec("matplotlib") is None:
+        raise BackendMissingError("matplotlib", "a plot", 'Install it: pip install "dynapcnn-mapper[plot]"')
+    from matplotlib.figure import Figure  # noqa: PLC0415  # an optional extra
+
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    bars, scatter, raster = figure.subplots(1, 3)
+    _draw_rates(bars, report)
+    output = report.output
+    scatter.scatter(output.float_counts, output.chip_counts, s=12)
+    top = max(*output.float_counts, *output.chip_counts, 1)
+    scatter.plot([0, top], [0, top], color="grey", linewidth=1)
+    scatter.set(xlabel="spikes, float network", ylabel="spikes, chip", title=f"output {output.name}")
+    milliseconds = [time / 1000 for time in output.times_us]
+    raster.scatter(milliseconds, output.neurons, s=4, marker="|")
+    raster.set(xlabel="time, ms", ylabel="neuron", title="output, spike by spike")
+    stream = io.BytesIO()
+    # No date: the same report gives the same file.
+    about: dict[str, Any] = {"Date": None} if path.suffix == ".svg" else {}
+    figure.savefig(stream, format=path.suffix[1:], metadata=about)
+    write_bytes(path, stream.getvalue())
+
+
+def _draw_rates(axes: Any, report: EquivalenceReport) -> None:
+    names = [entry.layer for entry in report.rates]
+    chip = {entry.layer: entry for entry in report.events.layers}
+    neurons = {entry.layer: entry for entry in report.rates}
+    kinds = {
+        "float": [entry.float_rate for entry in report.rates],
+        "integer": [entry.integer_rate for entry in report.rates],
+        "spike by spike": [
+            neurons[name].integer_rate * chip[name].event_spikes / max(chip[name].frame_spikes, 1)
+            for name in names
+        ],
+    }
+    for n, (kind, rates) in enumerate(kinds.items()):
+        axes.bar([place + 0.27 * (n - 1) for place in range(len(names))], rates, 0.25, label=kind)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    axes.set(ylabel="spikes per neuron and step", title="rates by layer")
+    axes.legend()
