@@ -156,6 +156,8 @@ def verify_equivalence(
 ) -> EquivalenceReport:
     """Place a network, emit its configuration, simulate both, and say how alike they are.
 
+    `is_equivalent` of the report is False only through a fault of this package.
+
     Parameters
     ----------
     events
@@ -171,11 +173,6 @@ def verify_equivalence(
     options
         As in `solve`.
 
-    Returns
-    -------
-    EquivalenceReport
-        `is_equivalent` is False only through a fault of this package.
-
     Raises
     ------
     InfeasibleError, UndecidedError
@@ -183,8 +180,7 @@ def verify_equivalence(
     NetworkError, SpecError, OptionsError, EventError
         Input that cannot be used.
     """
-    from mapper.equivalence.labelled import read_labelled  # noqa: PLC0415  # simulators load slowly
-    from mapper.equivalence.run import check_equivalence, random_recording, recording_of  # noqa: PLC0415
+    from mapper.equivalence import read_labelled, run  # noqa: PLC0415  # simulators load slowly
 
     spec = chip if isinstance(chip, ChipSpec) else load_chip(chip)
     read = network if isinstance(network, Network) else load_network(network, input_shape, nir, torch)
@@ -194,9 +190,8 @@ def verify_equivalence(
     wanted = PrepareOptions(add_output_neuron=add_output_neuron, quantize=False)
     floating = legalize(prepare(read, wanted), spec)
     integer = result.networks[0]
-    recording = (
-        random_recording(integer, rate, steps, dt_us, seed)
-        if events is None
-        else recording_of(integer, events, dt_us)
-    )
-    return check_equivalence(result, floating, recording, data=labelled, progress=progress)
+    if events is None:
+        recording = run.random_recording(integer, rate, steps, dt_us, seed)
+    else:
+        recording = run.recording_of(integer, events, dt_us)
+    return run.check_equivalence(result, floating, recording, data=labelled, progress=progress)

@@ -1,6 +1,10 @@
 """Put a config.json on a board: this file, samna and numpy are all that the board's machine needs.
 
     python deploy.py config.json --device speck2fmodule:0 [--events events.npy] [--slow-clock HZ]
+                     [--self-test known_answer.json]
+
+The self-test runs known events with the sensor off, potentials at 0 and every core monitored, says where
+the board's spikes differ from the expected ones, and then the real configuration is applied.
 
 Without --events the configuration is applied, and the board runs until Enter is pressed.
 """
@@ -9,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import hashlib
 import importlib
 import json
 import sys
@@ -107,6 +112,77 @@ def spikes(content: dict[str, Any], library: Any, events: Any) -> list[Any]:
     return made
 
 
+def under_test(content: dict[str, Any]) -> dict[str, Any]:
+    """The configuration for the self-test: sensor, filter, biases, decimators off; all monitors on."""
+    made: dict[str, Any] = json.loads(json.dumps(content))
+    for core in made["hardware"]["cnn_layers"]:
+        if "weights" in core:
+            count = int(np.prod(core["neurons_initial_value"]["shape"]))
+            core["neurons_initial_value"]["values"] = f"0*{count}"
+            core.update(leak_enable=False, monitor_enable=True)
+            for name in ("output_decimator_enable", "input_congestion_balancer_enable"):
+                if name in core:
+                    core[name] = False
+    for name, field in (("dvs_layer", "pass_sensor_events"), ("dvs_filter", "enable")):
+        if name in made["hardware"]:
+            made["hardware"][name][field] = False
+    return made
+
+
+def zero_potentials(kit: Any, source: Any, content: dict[str, Any], library: Any) -> None:
+    """Set the potentials of all neurons in use to 0."""
+    made = []
+    for number, core in enumerate(content["hardware"]["cnn_layers"]):
+        if "dimensions" in core:
+            shape = core["dimensions"]["output_shape"]
+            sides = [1 << (shape["size"][axis] - 1).bit_length() for axis in ("y", "x")]
+            for address in range(shape["feature_count"] * sides[0] * sides[1]):
+                event = library.event.WriteNeuronValue()
+                event.layer, event.address, event.neuron_state = number, address, 0
+                made.append(event)
+    source.write(made)
+
+
+def differences(answer: dict[str, Any], seen: Counter[tuple[int, int, int, int]]) -> list[str]:
+    """Where the board's counts are outside the expected ones; of parallel cores only totals are compared."""
+    told = []
+    for name, rows in sorted(answer["counts"].items(), key=lambda entry: int(entry[0])):
+        core = int(name)
+        found = {key[1:]: count for key, count in seen.items() if key[0] == core}
+        if core in answer["parallel_cores"]:
+            low, high = sum(row[3] for row in rows), sum(row[4] for row in rows)
+            if not low <= sum(found.values()) <= high:
+                told.append(f"core {core}: {sum(found.values())} spikes in all, expected {low}..{high}")
+            continue
+        expected = {tuple(row[:3]): (row[3], row[4]) for row in rows}
+        for place in sorted(expected.keys() | found.keys()):
+            low, high = expected.get(place, (0, 0))
+            if not low <= found.get(place, 0) <= high:
+                where = f"core {core}, feature {place[0]}, row {place[1]}, column {place[2]}"
+                told.append(f"{where}: {found.get(place, 0)} spikes, expected {low}..{high}")
+    return told
+
+
+def self_test(kit: Any, samna: Any, content: dict[str, Any], answer: dict[str, Any], wait: float) -> bool:
+    """Ask the board the known question; whether its answer is right."""
+    library = importlib.import_module(content["vendor"]["samna_module"])
+    text = json.dumps(content["hardware"], separators=(",", ":"), ensure_ascii=False)
+    if hashlib.sha256(text.encode()).hexdigest() != answer["config_hash"]:
+        raise SystemExit("the self-test was made for another configuration")
+    kit.get_model().apply_configuration(build(under_test(content), library))
+    time.sleep(wait)
+    events = np.array([tuple(e) for e in answer["events"]], [(n, np.int64) for n in ("t", "p", "y", "x")])
+    seen = Counter(
+        (e.layer, e.feature, e.y, e.x) for e in run(kit, samna, content, events, wait, is_test=True)
+    )
+    told = differences(answer, seen)
+    exact = "exactly" if answer["is_exact"] else "within what orders of spikes allow"
+    print(f"self-test: differs in {len(told)} places" if told else f"self-test: the board answers {exact}")
+    for line in told[:20]:
+        print(f"  {line}")
+    return not told
+
+
 def start_clock(kit: Any) -> None:
     """Timestamps from 0."""
     watch = kit.get_stop_watch()
@@ -116,8 +192,10 @@ def start_clock(kit: Any) -> None:
         watch.set_enable_value(True)
 
 
-def run(kit: Any, samna: Any, content: dict[str, Any], events: Any, wait: float) -> Counter[int]:
-    """Spikes by core that the events cause."""
+def run(
+    kit: Any, samna: Any, content: dict[str, Any], events: Any, wait: float, *, is_test: bool = False
+) -> list[Any]:
+    """Spikes that the events cause."""
     library = importlib.import_module(content["vendor"]["samna_module"])
     source, sink = (getattr(samna, content["vendor"][key])() for key in ("source_node", "sink_node"))
     graphs = [samna.graph.EventFilterGraph() for _ in range(2)]
@@ -126,10 +204,15 @@ def run(kit: Any, samna: Any, content: dict[str, Any], events: Any, wait: float)
     for graph in graphs:
         graph.start()
     try:
+        if is_test:
+            zero_potentials(kit, source, content, library)
+            time.sleep(wait)
+            sink.get_events()
+        start_clock(kit)
         source.write(spikes(content, library, events))
-        time.sleep(wait + (float(events["t"][-1] - events["t"][0]) * 1e-6 if len(events) else 0.0))
+        time.sleep(wait + (float(events["t"][-1]) * 1e-6 if len(events) else 0.0))
         kind = type(library.event.Spike())
-        return Counter(event.layer for event in sink.get_events() if type(event) is kind)
+        return [event for event in sink.get_events() if type(event) is kind]
     finally:
         for graph in graphs:
             graph.stop()
@@ -143,11 +226,13 @@ def main(arguments: list[str] | None = None, wait_for_user: Callable[[str], obje
     parser.add_argument("--events", type=Path, help=".npy: a structured array of t, p, y, x")
     parser.add_argument("--slow-clock", type=float, help="Hz; default: what the configuration says")
     parser.add_argument("--wait", type=float, default=1.0, help="seconds to settle, and behind the events")
+    parser.add_argument("--self-test", type=Path, help="known_answer.json, written beside config.json")
     options = parser.parse_args(arguments)
     content = json.loads(options.config.read_text(encoding="utf-8"))
     if content.get("schema_version") != 1 or not content.get("vendor"):
         raise SystemExit(f"{options.config}: not a configuration of version 1 for a chip of samna")
     events = np.load(options.events, allow_pickle=False) if options.events else None
+    answer = json.loads(options.self_test.read_text(encoding="utf-8")) if options.self_test else None
     samna = importlib.import_module("samna")
     library = importlib.import_module(content["vendor"]["samna_module"])
     made = build(content, library)
@@ -159,7 +244,10 @@ def main(arguments: list[str] | None = None, wait_for_user: Callable[[str], obje
     if rate is None and any(core.leak_enable for core in made.cnn_layers):
         raise SystemExit("the configuration has biases: give --slow-clock HZ, once per time step")
     kit = samna.device.open_device(find(samna, content, options.device))
+    is_right = True
     try:
+        if answer is not None:
+            is_right = self_test(kit, samna, content, answer, options.wait)
         kit.get_model().apply_configuration(made)
         time.sleep(options.wait)
         start_clock(kit)
@@ -168,13 +256,13 @@ def main(arguments: list[str] | None = None, wait_for_user: Callable[[str], obje
             kit.get_io_module().set_slow_clk(True)
         if events is None:
             wait_for_user("The network runs. Press Enter to stop. ")
-            return 0
-        counts = run(kit, samna, content, events, options.wait)
+            return 0 if is_right else 1
+        counts = Counter(event.layer for event in run(kit, samna, content, events, options.wait))
         layers = {place["core"]: layer["name"] for layer in interface["layers"] for place in layer["places"]}
         for core, count in sorted(counts.items()):
             print(f"core {core} ({layers.get(core, 'unused')}): {count} spikes")
         print(f"{len(events)} events written")
-        return 0
+        return 0 if is_right else 1
     finally:
         kit.get_model().apply_configuration(quiet(content, library))
         samna.device.close_device(kit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -35,11 +35,19 @@ if TYPE_CHECKING:
     from hwspec.schema import ChipSpec
     from mapper.emit.config import ChipConfig
     from mapper.network import Network
+    from mapper.result import Result
 
 __all__ = ["diff_command", "emit"]
 
 _EXIT_DIFFERENT = 1
-_READOUT_WORDS = ("readout_threshold", "readout_window")
+# Options of the command that are wishes of the emitter, by the emitter's names.
+_EMIT_WORDS = {
+    "dt": "dt_us",
+    "sensor": "sensor",
+    "monitor_sensor": "monitor_sensor",
+    "readout_threshold": "readout_threshold",
+    "readout_window": "readout_window_ticks",
+}
 
 
 @app.command()
@@ -68,37 +76,59 @@ def emit(
     flash: Annotated[
         Path | None, typer.Option(metavar="FILE", help="write the board's flash image too; needs samna")
     ] = None,
+    self_test: Annotated[
+        bool, typer.Option(help="write known_answer.json, for deploy.py --self-test")
+    ] = True,
     as_json: JsonOption = False,
 ) -> int:
     """Place a network and write the chip's configuration. Exit: 0 written, 1 does not fit, 2 bad input."""
     words = dict(locals())
-    for name in (*("out", "flash", "dt", "sensor", "monitor_sensor"), *_READOUT_WORDS, "as_json"):
-        words.pop(name)
+    kept = {name: words.pop(name) for name in (*_EMIT_WORDS, "out", "flash", "self_test", "as_json")}
     result = solved(**words)
     if result.solution is None:
         return finish(result, as_json)
+    return _emitted(result, **kept)
+
+
+def _emitted(
+    result: Result, *, out: Path, flash: Path | None, self_test: bool, as_json: bool, **words: Any
+) -> int:
+    """Write what belongs to a placement, and tell."""
     from mapper.emit.build import build_config  # noqa: PLC0415
     from mapper.emit.file import write_config  # noqa: PLC0415
     from mapper.emit.options import EmitOptions  # noqa: PLC0415
 
-    wishes = EmitOptions(
-        sensor=sensor,
-        monitor_sensor=monitor_sensor,
-        dt_us=dt,
-        readout_threshold=readout_threshold,
-        readout_window_ticks=readout_window,
-    )
+    wishes = EmitOptions(**{_EMIT_WORDS[name]: value for name, value in words.items()})
     config = build_config(result, wishes)
     write_config(config, out / "config.json")
     write_placement(result, out)
+    written = [out / "config.json", out / "placement.json"]
+    if self_test and _write_known_answer(config, result.chip, out / "known_answer.json"):
+        written.append(out / "known_answer.json")
     if flash is not None:
         _write_flash(config, result.chip, flash)
+        written.append(flash)
     status = finish(result, as_json)
     if not as_json:
-        typer.echo(f"written: {out / 'config.json'}, {out / 'placement.json'}")
-        for note in config.interface.notes if config.interface else ():
-            typer.echo(f"note: {note}")
+        _tell(config, written)
     return status
+
+
+def _tell(config: ChipConfig, written: list[Path]) -> None:
+    typer.echo(f"written: {', '.join(map(str, written))}")
+    for note in config.interface.notes if config.interface else ():
+        typer.echo(f"note: {note}")
+
+
+def _write_known_answer(config: ChipConfig, chip: ChipSpec, path: Path) -> bool:
+    """Write the self-test, if there is one for this configuration."""
+    from mapper.equivalence.known_answer import known_answer  # noqa: PLC0415
+    from mapper.files import write_text  # noqa: PLC0415
+
+    made = known_answer(config, chip)
+    if made is not None:
+        write_text(path, made.model_dump_json() + "\n")
+    return made is not None
 
 
 def _write_flash(config: ChipConfig, chip: ChipSpec, path: Path) -> None:

@@ -22,6 +22,7 @@ from mapper.emit.samna import from_samna
 from mapper.errors import BoardError, ConfigError, EmitError, EventError
 from mapper.events import EVENT_DTYPE, write_events
 from mapper.operations import Convolution
+from mapper.sim.event import simulate_events
 from tests.builders import chain, conv, weighted
 from tests.frontends.sinabs_stand_in import IAFSqueeze
 from tests.stand_in.fake_boards import FakeBoards, install_boards
@@ -289,6 +290,54 @@ def test_the_deploy_script(
     bare = configured(bias=True, dt_us=1000.0).model_copy(update={"interface": None})
     assert mapper.diff(bare, from_samna(kept[0], chip)) == ()
     assert kept[0].factory_config.io_sel == 24
+
+
+def simulated(kit: Any, sent: list[Any]) -> list[Any]:
+    """Spikes of the chip that samna's object describes, by the event simulator."""
+    import samna.speck2f as library  # noqa: PLC0415  # the stand-in
+
+    kinds = library.event
+    arrived = [event for event in sent if type(event) is kinds.Spike]
+    if not arrived:
+        return []
+    read = from_samna(kit.config, mapper.load_chip("speck2f"))
+    events = np.array([(e.timestamp, e.feature, e.y, e.x) for e in arrived], EVENT_DTYPE)
+    result = simulate_events(read, {"in": events}, input_cores={"in": arrived[0].layer})
+    made = []
+    for name, spikes in result.layers.items():
+        for t, p, y, x in spikes.tolist():
+            spike = kinds.Spike()
+            spike.layer, spike.feature, spike.y, spike.x, spike.timestamp = int(name[4:]), p, y, x, t
+            made.append(spike)
+    return made
+
+
+def test_the_self_test(
+    boards: FakeBoards, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    done = CliRunner().invoke(app, ["emit", "digits", "--out", str(tmp_path)])
+    assert "known_answer.json" in done.output
+    words = [str(tmp_path / "config.json"), "--device", "speck2fmodule"]
+    words += ["--self-test", str(tmp_path / "known_answer.json")]
+    boards.answers = simulated
+    assert deploy(*words) == 0
+    assert "the board answers" in capsys.readouterr().out
+    # The real configuration is on the board afterwards, then the quiet one.
+    assert [entry[0] for entry in boards.log].count("apply") == 3
+
+    def broken(kit: Any, sent: list[Any]) -> list[Any]:
+        return [event for event in simulated(kit, sent) if event.layer != 8 and event.feature != 3]
+
+    boards.answers = broken
+    assert deploy(*words) == 1
+    told = capsys.readouterr().out
+    assert "differs in" in told
+    assert "feature 3" in told
+    text = (tmp_path / "config.json").read_text().replace('"threshold_high": ', '"threshold_high": 1')
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(SystemExit, match="another configuration"):
+        deploy(*words)
 
 
 def test_the_deploy_script_refuses(boards: FakeBoards, tmp_path: Path) -> None:
