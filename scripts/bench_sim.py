@@ -111,6 +111,7 @@ def of_sinabs(network: Network, x: Any) -> Callable[[], object] | None:
         neuron: Any = layer.neuron
         low, high = float(neuron.minimum), float(neuron.threshold)
         modules += [made, IAFSqueeze(batch_size=1, spike_threshold=high, min_v_mem=low)]
+    whole: Any
     whole, frames = torch.nn.Sequential(*modules), torch.tensor(x, dtype=torch.float32)
 
     def run() -> Any:
@@ -136,7 +137,8 @@ def rows_of(config: ChipConfig, events: Any, name: str, limit: int) -> Any:
     """The rows of weights that the first spikes of a run add, for `only_adding`."""
     simulator = EventSimulator(config)
     result = simulator.run({name: events})
-    tables, made = simulator.tables, []
+    tables = simulator.tables
+    made: list[tuple[int, int, int]] = []
     arriving = [(0, tuple(e)) for e in events.tolist()]
     for link in simulator.graph.links:
         layer = next(n for n, p in simulator.places.items() if p[0][0] == link.source)
@@ -183,9 +185,9 @@ def frame(network: Network, config: ChipConfig, runs: int) -> None:
 def events(network: Network, config: ChipConfig, runs: int) -> None:
     """Print the event simulator's synaptic operations per second."""
     name = network.inputs[0].name
+    options = EventOptions(record=())
     for density in (0.001, 0.01, 0.05):
         given = events_from_raster(spikes(network, 50, density), 1000)
-        options = EventOptions(record=())
         done = sum(simulate_events(config, {name: given}, options).synops.values())
         rows, tables = rows_of(config, given, name, 200_000)
         potentials, adds = tables.potentials.copy(), int(rows[:, 2].sum())
@@ -196,7 +198,8 @@ def events(network: Network, config: ChipConfig, runs: int) -> None:
         taken = medians(works, runs)
         ours, peer = done / taken["event"], adds / taken["adding"]
         print(
-            f"event simulator, {100 * density:g} %: {len(given)} events, {done:.3g} SynOps, {ours:.3g} per second;"
+            f"event simulator, {100 * density:g} %: {len(given)} events, {done:.3g} SynOps,",
+            f"{ours:.3g} per second;",
         )
         print(f"  {ours / peer:.2f} of a loop that only adds ({peer:.3g} per second)")
 

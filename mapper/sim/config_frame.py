@@ -23,6 +23,8 @@ from mapper.sim.kernels import add_pooled, fire_steps, fire_steps_in_single, mea
 
 __all__ = ["FrameResult", "FrameState", "simulate_config"]
 
+# Steps are computed in windows whose largest map has about so many entries: they stay in the cache.
+_WINDOW_ENTRIES = 1 << 20
 # Sums of integers are exact below these in single and double precision.
 _SINGLE_MAX, _DOUBLE_MAX = 1 << 24, 1 << 53
 
@@ -112,13 +114,12 @@ def simulate_config(
         raise ConfigError(*findings)
     batched = all(array.ndim == 5 for array in arrays.values())
     ready = {name: array if array.ndim == 5 else array[None] for name, array in arrays.items()}
-    run = _Run(graph, ready, state or FrameState(), torch.device(device))
-    run.all_steps()
-    # Only what is asked for becomes integers: for large maps that takes longer than the neurons.
     wanted = config.interface.outputs if config.interface else ()
     seen = None if record is None else {*record, *(output.layer for output in wanted)}
-    cores = [core for core, layer in _owners(config, graph) if seen is None or layer in seen]
-    spikes = {core: run.counts(core, batched) for core in dict.fromkeys(cores)}
+    cores = dict.fromkeys(core for core, layer in _owners(config, graph) if seen is None or layer in seen)
+    run = _Run(graph, ready, state or FrameState(), torch.device(device), tuple(cores))
+    run.all_steps()
+    spikes = {core: run.counts(core, batched) for core in cores}
     layers = _layers(config, spikes)
     first = run.steps  # the last `depth` steps of a trace of `depth + steps`
     history = {core: trace[:, first:] for core, trace in run.traces.items()} if run.depth else {}
@@ -181,8 +182,15 @@ class _Run:
     """One run: traces of all cores over time, with room for delayed spikes before the first step."""
 
     def __init__(
-        self, graph: ConfigGraph, inputs: Mapping[str, Any], state: FrameState, device: torch.device
+        self,
+        graph: ConfigGraph,
+        inputs: Mapping[str, Any],
+        state: FrameState,
+        device: torch.device,
+        recorded: Collection[int],
     ) -> None:
+        # Only what is asked for becomes integers: for large maps that takes longer than the neurons.
+        self.kept: dict[int, list[Any]] = {core: [] for core in recorded}
         self.graph, self.inputs, self.device = graph, inputs, device
         self.batch: int = next(iter(inputs.values())).shape[0] if inputs else 1
         self.steps: int = next(iter(inputs.values())).shape[1] if inputs else 0
@@ -214,14 +222,24 @@ class _Run:
 
     def counts(self, core: int, batched: bool) -> Any:
         """Spikes of a core as integers, without what came before the first step."""
-        counts = self.traces[core][:, self.depth :].astype(np.int64)
+        if self.depth:
+            counts = self.traces[core][:, self.depth :].astype(np.int64)
+        else:
+            shape = (self.batch, 0, *self.potentials[core].shape[1:])
+            counts = np.concatenate([np.zeros(shape, np.int64), *self.kept[core]], axis=1)
         return counts if batched else counts[0]
 
     def all_steps(self) -> None:
-        """All steps of a core at once where nothing is fed back, else step by step."""
+        """A window of steps at a time, core by core; where something is fed back a step at a time."""
         if not self.depth:
-            for core in self.graph.order:
-                self._compute(core, slice(0, self.steps))
+            largest = max((array[0].size for array in self.potentials.values()), default=1)
+            length = max(1, _WINDOW_ENTRIES // max(1, largest * self.batch))
+            for start in range(0, self.steps, length):
+                window = slice(start, min(start + length, self.steps))
+                for core in self.graph.order:
+                    self._compute(core, window)
+                for core, windows in self.kept.items():
+                    windows.append(self.traces[core].astype(np.int64))
             return
         for step in range(self.steps):
             for core in self.graph.order:
@@ -293,8 +311,10 @@ class _Run:
                     parts.append((self.inputs[name][:, window], pooling, entry.feature_shift))
                     bound += self.input_largest[name] * pooling[0] * pooling[1]
         for link in self.graph.arriving(number):
-            start = self.depth + window.start - link.delay_steps
-            frames = self.traces[link.source][:, start : start + window.stop - window.start]
+            frames = self.traces[link.source]
+            if self.depth:
+                start = self.depth + window.start - link.delay_steps
+                frames = frames[:, start : start + window.stop - window.start]
             parts.append((frames, (link.pooling, link.pooling), link.feature_shift))
             bound += max(self.largest[link.source], self.history_largest) * link.pooling**2
         kind = np.float32 if bound < _SINGLE_MAX else np.float64

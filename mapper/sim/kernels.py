@@ -84,9 +84,10 @@ def fire_steps_in_single(
     """
     steps, neurons = current.shape
     zero, one, largest = np.float32(0), np.float32(1), np.float32(0)
-    for step in range(steps):
-        for feature in range(neurons // area):
-            offset = bias[feature]
+    # Features outside, steps inside: the potentials of a feature stay in the cache.
+    for feature in range(neurons // area):
+        offset = bias[feature]
+        for step in range(steps):
             for n in range(feature * area, (feature + 1) * area):
                 value = potential[n] + np.rint(current[step, n]) + offset
                 count = np.floor(value / threshold) if value >= threshold else zero
