@@ -24,7 +24,7 @@ from mapper.sim.kernels import add_pooled, fire_steps, fire_steps_in_single, mea
 __all__ = ["FrameResult", "FrameState", "simulate_config"]
 
 # Steps are computed in windows whose largest map has about so many entries: they stay in the cache.
-_WINDOW_ENTRIES = 1 << 20
+_WINDOW_ENTRIES = 1 << 21
 # Sums of integers are exact below these in single and double precision.
 _SINGLE_MAX, _DOUBLE_MAX = 1 << 24, 1 << 53
 
@@ -201,6 +201,12 @@ class _Run:
         self.input_largest = {name: int(array.max(initial=0)) for name, array in inputs.items()}
         self.history_largest = max((int(a.max(initial=0)) for a in state.history.values()), default=0)
         self.weights = {core: weights_of(graph.cores[core]) for core in graph.order}
+        self.taps = {core: taps(graph.cores[core]).ravel() for core in graph.order}
+        self.weight_sums = {
+            core: int(np.abs(weights).sum(axis=(1, 2, 3)).max(initial=0))
+            for core, weights in self.weights.items()
+        }
+        self.kernels: dict[tuple[int, torch.dtype], torch.Tensor] = {}
         self.traces: dict[int, Any] = {}
         self.potentials: dict[int, Any] = {}
         for core in graph.order:
@@ -291,12 +297,12 @@ class _Run:
     def _fired_fast(self, core: CnnLayer, current: Any, bias: Any, potential: Any, spikes: Any) -> int:
         steps, features = current.shape[1:3]
         high, low = np.float32(core.threshold_high or 1), np.float32(core.threshold_low or 0)
-        largest = 0
+        offset, largest = np.repeat(bias.astype(np.float32), potential[0].size // features), 0
         for sample in range(self.batch):
             state = potential[sample].reshape(-1).astype(np.float32)
             found = fire_steps_in_single(
-                current[sample].reshape(steps, -1), bias.astype(np.float32), state.size // features, state,
-                high, low, core.return_to_zero, spikes[sample].reshape(steps, -1),
+                current[sample].reshape(steps, -1), offset, state, high, low, core.return_to_zero,
+                spikes[sample].reshape(steps, -1),
             )  # fmt: skip
             potential[sample] = state.reshape(potential.shape[1:])
             largest = max(largest, int(found))
@@ -334,9 +340,10 @@ class _Run:
         if shape is None:
             raise ConfigError(Finding(f"core {number}", "is not configured"))
         flat = arriving.reshape(-1, *arriving.shape[2:])
-        largest, reached = measure_arrivals(flat.reshape(-1, *flat.shape[2:]), taps(core))
+        positions = shape.input_shape.size.x * shape.input_shape.size.y
+        largest, reached = measure_arrivals(flat.reshape(-1, positions), self.taps[number])
         self.synops[number] += round(reached) * weights.shape[0]
-        bound = int(np.abs(weights).sum(axis=(1, 2, 3)).max(initial=0)) * int(largest)
+        bound = self.weight_sums[number] * int(largest)
         if bound >= _DOUBLE_MAX:
             raise ConfigError(
                 Finding(f"core {number}", "its sums exceed exact arithmetic", bound, _DOUBLE_MAX)
@@ -344,7 +351,9 @@ class _Run:
         kind = torch.float32 if bound < _SINGLE_MAX else torch.float64
         stride, padding = (shape.stride.y, shape.stride.x), (shape.padding.y, shape.padding.x)
         frames = torch.from_numpy(flat).to(self.device, kind)
-        kernel = torch.from_numpy(weights).to(self.device, kind)
+        kernel = self.kernels.get((number, kind))
+        if kernel is None:
+            kernel = self.kernels[number, kind] = torch.from_numpy(weights).to(self.device, kind)
         with torch.no_grad(), torch.backends.cudnn.flags(allow_tf32=False):
             made = torch.nn.functional.conv2d(frames, kernel, None, stride, padding)
         current = made.cpu().numpy()

@@ -10,6 +10,9 @@ import numpy as np
 __all__ = ["add_pooled", "fire_steps", "fire_steps_in_single", "measure_arrivals"]
 
 _STATE_MIN, _STATE_MAX = -(1 << 15), (1 << 15) - 1
+# Neurons whose potentials, currents and counts fit the first cache together.
+_BLOCK = 2048
+_WITHOUT_SPECIAL_VALUES = {"nnan", "ninf", "nsz"}
 
 
 @numba.njit(cache=True, nogil=True)
@@ -61,21 +64,19 @@ def fire_steps(
     return beyond, largest
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"nnan", "ninf", "nsz"})
+@numba.njit(cache=True, nogil=True)
 def fire_steps_in_single(
-    current: Any,
-    bias: Any,
-    area: int,
-    potential: Any,
-    threshold: Any,
-    minimum: Any,
-    to_zero: bool,
-    spikes: Any,
+    current: Any, bias: Any, potential: Any, threshold: Any, minimum: Any, to_zero: bool, spikes: Any
 ) -> Any:
-    """`fire_steps` for many spikes per step, in single precision and without branches.
+    """`fire_steps` for many spikes per step, in single precision, many neurons at a time.
 
     Every sum must be exact in it: |current| + |bias| + 2^16 < 2^24. Potentials then stay within 16 bits,
     since what remains of one is below its threshold.
+
+    Parameters
+    ----------
+    bias
+        (neurons,).
 
     Returns
     -------
@@ -83,22 +84,40 @@ def fire_steps_in_single(
         The largest count of spikes.
     """
     steps, neurons = current.shape
-    zero, one, largest = np.float32(0), np.float32(1), np.float32(0)
-    # Features outside, steps inside: the potentials of a feature stay in the cache.
-    for feature in range(neurons // area):
-        offset = bias[feature]
+    largest, kept = np.float32(0), np.float32(0 if to_zero else 1)
+    # Neurons outside, steps inside: the potentials of a block stay in the cache.
+    for start in range(0, neurons, _BLOCK):
+        stop = min(start + _BLOCK, neurons)
+        state, offset = potential[start:stop], bias[start:stop]
         for step in range(steps):
-            for n in range(feature * area, (feature + 1) * area):
-                value = potential[n] + np.rint(current[step, n]) + offset
-                count = np.floor(value / threshold) if value >= threshold else zero
-                rest = value - count * threshold
-                # The quotient may have been rounded up to the next whole number.
-                count = count - one if rest < zero and count > zero else count
-                rest = value - count * threshold
-                spikes[step, n] = count
-                rest = zero if to_zero and count > zero else rest
-                potential[n] = max(rest, minimum)
-                largest = max(largest, count)
+            counts = spikes[step, start:stop]
+            _fire_block(current[step, start:stop], offset, state, threshold, minimum, kept, counts)
+            largest = max(largest, _largest(counts))
+    return largest
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=_WITHOUT_SPECIAL_VALUES)
+def _fire_block(
+    current: Any, bias: Any, potential: Any, threshold: Any, minimum: Any, kept: Any, counts: Any
+) -> None:
+    # No branch, no index from outside: what the compiler needs to use vector instructions.
+    zero, one = np.float32(0), np.float32(1)
+    for n in range(len(potential)):
+        value = potential[n] + np.rint(current[n]) + bias[n]
+        count = np.floor(max(value, zero) / threshold)
+        # The quotient may have been rounded up to the next whole number.
+        count -= min(count, one if value - count * threshold < zero else zero)
+        counts[n] = count
+        rest = value - count * threshold
+        fired = min(count, one)
+        potential[n] = max(rest - rest * fired * (one - kept), minimum)
+
+
+@numba.njit(cache=True, nogil=True, fastmath=_WITHOUT_SPECIAL_VALUES | {"reassoc"})
+def _largest(counts: Any) -> Any:
+    largest = np.float32(0)
+    for n in range(len(counts)):
+        largest = max(largest, counts[n])
     return largest
 
 
@@ -127,14 +146,17 @@ def add_pooled(total: Any, frames: Any, pool_y: int, pool_x: int, shift: int) ->
                             total[step, f + shift, y, x] += count
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, fastmath=_WITHOUT_SPECIAL_VALUES | {"reassoc"})
 def measure_arrivals(frames: Any, reached: Any) -> Any:
-    """The largest count of (frames, height, width), and the sum of counts times (height, width) `reached`."""
-    largest, total = 0.0, 0.0
+    """The largest count of (frames, positions), and the sum of counts times (positions,) `reached`.
+
+    Whole numbers below 2^53 in double precision: any order of summing gives the same.
+    """
+    largest, total = frames.dtype.type(0), 0.0
     for n in range(frames.shape[0]):
-        for y in range(frames.shape[1]):
-            for x in range(frames.shape[2]):
-                count = float(frames[n, y, x])
-                largest = max(largest, count)
-                total += count * reached[y, x]
+        frame = frames[n]
+        for position in range(len(reached)):
+            count = frame[position]
+            largest = max(largest, count)
+            total += np.float64(count) * reached[position]
     return largest, total

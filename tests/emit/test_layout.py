@@ -360,7 +360,11 @@ def test_tensors_are_short_and_exact() -> None:
 
 def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["emit", "digits", "--out", str(tmp_path), "--dt", "1000"]) == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "placement.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "config.json",
+        "known_answer.json",
+        "placement.json",
+    ]
     config = str(tmp_path / "config.json")
     assert run(["diff", config, "digits"]) == 0
     content = read_config(config)
