@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from mapper.boards import Board
-from mapper.compat.forward import Surrogate, default_surrogate
-from mapper.errors import EventError, Finding
+from mapper.compat.forward import ForwardNetwork, Surrogate, default_surrogate
+from mapper.errors import BackendMissingError, EventError, Finding
 from mapper.network import DvsSettings, Network
+from mapper.operations import Neuron
 from mapper.options import LayerReference
 
 __all__ = [
@@ -23,9 +26,12 @@ __all__ = [
     "on_board",
     "one_ordering",
     "pins",
+    "samna_bridge",
     "surrogates",
+    "with_states",
 ]
 
+_POTENTIAL_MAX = 32767
 # The chip's last spikes are on their way this long, at most.
 WAIT_SECONDS = 1.0
 
@@ -108,6 +114,54 @@ def one_ordering(ordering: Ordering, newer: Ordering | None) -> Ordering:
 def is_board(device: object) -> bool:
     """Whether `device` is the name of a board rather than anything torch's `to` takes."""
     return isinstance(device, str) and device.split(":")[0] not in ("cpu", "cuda", "mps", "meta", "xpu")
+
+
+def with_states(network: Network, forward: ForwardNetwork, initial_state: str) -> Network:
+    """The network with the potentials it starts from on the chip.
+
+    Parameters
+    ----------
+    initial_state
+        "built": those it was made with. "current": those that `forward` has left.
+
+    Raises
+    ------
+    ValueError
+        Another word; or potentials of several samples, of which a chip can hold one.
+    """
+    if initial_state == "built":
+        return network
+    if initial_state != "current":
+        raise ValueError(f'initial_state: "built" or "current", got {initial_state!r}')
+    layers = []
+    for layer, state in zip(network.layers, forward.potentials(), strict=True):
+        if len(state) != 1:
+            raise ValueError(f"initial_state: there are potentials of {len(state)} samples; a chip holds one")
+        potentials = np.rint(state[0].cpu().numpy()).astype(np.int64)
+        if np.abs(potentials).max(initial=0) > _POTENTIAL_MAX:
+            raise ValueError(
+                f"initial_state: {layer.name} has potentials beyond 16 bits; reset_states() first"
+            )
+        neuron = replace(layer.neuron or Neuron(), initial_potential=potentials)
+        layers.append(replace(layer, neuron=neuron))
+    return network.replacing(layers=tuple(layers))
+
+
+def samna_bridge(needed_for: str) -> Any:
+    """The bridge to samna, once samna is known to be there.
+
+    Raises
+    ------
+    ImportError
+        It is not.
+    """
+    from mapper.emit import samna  # noqa: PLC0415
+
+    try:
+        samna.require_samna(needed_for)
+    except BackendMissingError as error:
+        raise ImportError(str(error)) from error
+    return samna
 
 
 def on_board(board: Board, events: Any, network: Network) -> Any:

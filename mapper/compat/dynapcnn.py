@@ -20,7 +20,9 @@ from mapper.compat.arguments import (
     on_board,
     one_ordering,
     pins,
+    samna_bridge,
     surrogates,
+    with_states,
 )
 from mapper.compat.arguments import batch_size as stated_batch_size
 from mapper.compat.forward import ForwardNetwork, along
@@ -30,7 +32,6 @@ from mapper.emit.build import build_config
 from mapper.emit.config import ChipConfig
 from mapper.emit.options import EmitOptions
 from mapper.errors import (
-    BackendMissingError,
     ConfigError,
     Finding,
     InfeasibleError,
@@ -194,8 +195,12 @@ class DynapcnnNetwork(nn.Module):
         device: str = "speck2fmodule:0",
         chip_layers_ordering: Ordering = "auto",
         monitor_layers: Sequence[LayerReference] | str | None = None,
+        *,
+        initial_state: str = "built",
     ) -> Result:
         """Choose cores for a device; what `find_chip_layer` then answers for.
+
+        `initial_state` as in `make_config`.
 
         Raises
         ------
@@ -205,7 +210,8 @@ class DynapcnnNetwork(nn.Module):
         chip = load_chip(device)
         wanted = pins(self.network, chip_layers_ordering)
         shown, _ = monitors(self.network, monitor_layers)
-        result = solve(self.network, chip, pins=wanted, monitors=shown)
+        network = with_states(self.network, self.forward_network, initial_state)
+        result = solve(network, chip, pins=wanted, monitors=shown)
         try:
             result.require()
         except (InfeasibleError, UndecidedError) as error:
@@ -219,6 +225,8 @@ class DynapcnnNetwork(nn.Module):
         chip_layers_ordering: Ordering = "auto",
         monitor_layers: Sequence[LayerReference] | str | None = None,
         options: EmitOptions | None = None,
+        *,
+        initial_state: str = "built",
     ) -> ChipConfig:
         """The configuration as plain data, without samna; `make_config` gives samna's object.
 
@@ -229,7 +237,7 @@ class DynapcnnNetwork(nn.Module):
         """
         if not self.discretize:
             raise ValueError("discretize is False: a chip holds integers, so there is no configuration")
-        result = self.place(device, chip_layers_ordering, monitor_layers)
+        result = self.place(device, chip_layers_ordering, monitor_layers, initial_state=initial_state)
         _, shown = monitors(self.network, monitor_layers)
         wishes = options or EmitOptions(sensor=self.dvs_input, monitor_sensor=shown)
         self.config = build_config(result, wishes)
@@ -243,6 +251,7 @@ class DynapcnnNetwork(nn.Module):
         config_modifier: Callable[[Any], Any] | None = None,
         *,
         layer2core_map: Ordering | None = None,
+        initial_state: str = "built",
     ) -> Any:
         """The configuration as samna's object, checked by samna.
 
@@ -257,6 +266,9 @@ class DynapcnnNetwork(nn.Module):
             survives a later `to` only if it is given here.
         layer2core_map
             Newer name of `chip_layers_ordering`.
+        initial_state
+            Potentials that the chip starts from: "built", those of the network as it was made, or
+            "current", those that `forward` has left in the simulation.
 
         Raises
         ------
@@ -265,8 +277,9 @@ class DynapcnnNetwork(nn.Module):
         ValueError
             `discretize` is False, the network does not fit, or samna calls the configuration invalid.
         """
-        samna = _samna("make_config")
-        config = self.plain_config(device, one_ordering(chip_layers_ordering, layer2core_map), monitor_layers)
+        samna = samna_bridge("make_config")
+        ordering = one_ordering(chip_layers_ordering, layer2core_map)
+        config = self.plain_config(device, ordering, monitor_layers, initial_state=initial_state)
         chip = load_chip(device)
         made = samna.to_samna(config, chip)
         if config_modifier is not None:
@@ -286,6 +299,7 @@ class DynapcnnNetwork(nn.Module):
         slow_clk_frequency: float | None = None,
         *,
         layer2core_map: Ordering | None = None,
+        initial_state: str = "built",
         **keywords: Any,
     ) -> Any:
         """Move the simulation to a torch device, or the network onto a board.
@@ -299,7 +313,7 @@ class DynapcnnNetwork(nn.Module):
         device
             Torch's name of a device, a dtype or tensor as torch takes them, or "speck2fmodule:0".
         slow_clk_frequency
-            Rate of the slow clock in Hz: 1e6 / microseconds of a time step, for networks with biases.
+            Of the slow clock, Hz: 1e6 / microseconds of a time step, for networks with biases.
         keywords
             Of torch's `to`.
 
@@ -308,10 +322,9 @@ class DynapcnnNetwork(nn.Module):
         ImportError
             samna is not there.
         ValueError
-            As `make_config`; or there are biases and no slow clock; or a list of layers to monitor stands
-            where the ordering is expected.
+            As `make_config`; biases without a slow clock; layers to monitor in the ordering's place.
         BoardError
-            There is no such board, it is in use, or it failed; it is left quiet and closed.
+            No such board, in use, or it failed; it is left quiet and closed.
         """
         self.close()
         if not is_board(device):
@@ -319,10 +332,10 @@ class DynapcnnNetwork(nn.Module):
             return super().to(device, *more, **keywords)
         ordering = one_ordering(chip_layers_ordering, layer2core_map)
         pins(self.network, ordering)
-        _samna("to")
+        samna_bridge("to")
         from mapper.boards import open_board  # noqa: PLC0415  # only where there is a board
 
-        config = self.plain_config(device, ordering, monitor_layers)
+        config = self.plain_config(device, ordering, monitor_layers, initial_state=initial_state)
         try:
             self.board = open_board(
                 device, config, config_modifier=config_modifier, slow_clock_hz=slow_clk_frequency
@@ -378,17 +391,6 @@ class DynapcnnNetwork(nn.Module):
     def chip_layers_ordering(self) -> list[int] | None:
         """Cores in the order of the layers; None before a placement exists."""
         return None if self.layer2core_map is None else list(self.layer2core_map.values())
-
-
-def _samna(needed_for: str) -> Any:
-    """The bridge to samna, once samna is known to be there."""
-    from mapper.emit import samna  # noqa: PLC0415
-
-    try:
-        samna.require_samna(needed_for)
-    except BackendMissingError as error:
-        raise ImportError(str(error)) from error
-    return samna
 
 
 class DynapcnnCompatibleNetwork(DynapcnnNetwork):

@@ -130,6 +130,11 @@ class ForwardNetwork(nn.Module):
                 high = float(torch.as_tensor(layer.threshold))
                 layer.potential = torch.rand(1, *layer.initial.shape) * (high - low) + low
 
+    def potentials(self) -> list[torch.Tensor]:
+        """By layer, (batch, features, height, width): what the next step starts from."""
+        layers = (layer for layer in self.layers if isinstance(layer, ForwardLayer))
+        return [layer.initial[None] if layer.potential is None else layer.potential for layer in layers]
+
     def detach(self) -> None:
         """Cut potentials and delayed spikes from the graph of gradients."""
         for layer in self.layers:

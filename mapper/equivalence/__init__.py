@@ -8,7 +8,7 @@ from mapper.equivalence.known_answer import KnownAnswer, known_answer
 from mapper.equivalence.labelled import Accuracy, LabelledData, accuracies, read_labelled
 from mapper.equivalence.rates import LayerRates, layer_rates
 from mapper.equivalence.report import EquivalenceReport, OutputTrace
-from mapper.equivalence.sensitivity import Sensitivity, sensitivity
+from mapper.equivalence.sensitivity import Sensitivity, count_ranges, layer_shapes, sensitivity
 
 __all__ = [
     "Accuracy",
@@ -22,9 +22,11 @@ __all__ = [
     "Sensitivity",
     "accuracies",
     "compare_events",
+    "count_ranges",
     "first_difference",
     "known_answer",
     "layer_rates",
+    "layer_shapes",
     "read_labelled",
     "sensitivity",
 ]

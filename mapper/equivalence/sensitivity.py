@@ -12,7 +12,7 @@ from mapper.emit.config import ChipConfig
 from mapper.events import Events
 from mapper.sim.event import EventOptions, simulate_events
 
-__all__ = ["Sensitivity", "count_ranges", "sensitivity"]
+__all__ = ["Sensitivity", "count_ranges", "layer_shapes", "sensitivity"]
 
 Counts = NDArray[np.int64]
 
@@ -39,6 +39,29 @@ class Sensitivity:
     total_min: int
     total_max: int
     same_argmax: bool
+
+
+def layer_shapes(config: ChipConfig) -> dict[str, tuple[int, int, int]]:
+    """(features, height, width) of every layer, its pieces together; of every core without interface."""
+    cores = config.hardware.cnn_layers
+    places: dict[str, tuple[int, int | None]]
+    if config.interface is None:
+        places = {f"core{n}": (n, None) for n, core in enumerate(cores) if core.dimensions is not None}
+    else:
+        places = {
+            layer.name: (
+                layer.places[0].core,
+                max(place.stop for place in layer.places if place.role != "relay"),
+            )
+            for layer in config.interface.layers
+        }
+    shapes = {}
+    for name, (core, features) in places.items():
+        dimensions = cores[core].dimensions
+        if dimensions is not None:
+            shape = dimensions.output_shape
+            shapes[name] = (features or shape.feature_count, shape.size.y, shape.size.x)
+    return shapes
 
 
 def count_ranges(

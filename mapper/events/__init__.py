@@ -13,11 +13,13 @@ from mapper.events.monitors import (
 )
 from mapper.events.rasters import EventRaster, Raster, events_from_raster, raster_from_events
 from mapper.events.spikes import spikes_of
+from mapper.events.stream import EventWriter, hot_pixels, without_pixels
 
 __all__ = [
     "EVENT_DTYPE",
     "SYNONYMS",
     "EventRaster",
+    "EventWriter",
     "Events",
     "MonitorEvents",
     "MonitoredLayer",
@@ -26,12 +28,14 @@ __all__ = [
     "events_from_dvs",
     "events_from_raster",
     "events_from_spikes",
+    "hot_pixels",
     "is_raster",
     "raster_from_events",
     "read_events",
     "read_raster",
     "spikes_of",
     "unwrap_timestamps",
+    "without_pixels",
     "write_events",
     "write_raster",
 ]

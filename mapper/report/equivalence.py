@@ -12,11 +12,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mapper.emit.config import ChipConfig
 from mapper.equivalence.report import EquivalenceReport
+from mapper.equivalence.sensitivity import Sensitivity
 from mapper.errors import BackendMissingError, Finding, OptionsError
 from mapper.files import write_bytes
+from mapper.sim.recording import RecordingSummary
 
-__all__ = ["plot_equivalence", "print_equivalence"]
+__all__ = ["plot_equivalence", "print_equivalence", "print_simulation"]
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -64,6 +67,41 @@ def print_equivalence(console: Console, report: EquivalenceReport) -> None:
         console.print(f"accuracy, {accuracy.kind}: {share}, {accuracy.samples} samples", highlight=False)
     for note in report.notes:
         console.print(f"note: {note}", highlight=False, markup=False)
+
+
+def print_simulation(
+    console: Console, config: ChipConfig, summary: RecordingSummary, depends: tuple[Sensitivity, ...]
+) -> None:
+    """Totals of a recording that ran through a configuration, core by core."""
+    seconds = max(summary.duration_us, 1) * 1e-6
+    head = f"{summary.events} events in {seconds:.3g} s"
+    console.print(f"{config.chip}: {head}", highlight=False, markup=False)
+    owners: dict[int, str] = {}
+    for layer in config.interface.layers if config.interface else ():
+        owners |= {place.core: layer.name for place in layer.places}
+    columns = ("core", "layer", "spikes", "SynOps", "SynOps/s", "at the bound", "beyond 16 bits", "decimated")
+    table = _table("spike by spike", *columns)
+    for core, synops in summary.synops.items():
+        counts = (summary.clamped[core], summary.saturated[core], summary.decimated[core])
+        rate = f"{synops / seconds:.3g}"
+        shown = (str(summary.spikes[core]), str(synops), rate, *map(str, counts))
+        table.add_row(str(core), escape(owners.get(core, "")), *shown)
+    console.print(table)
+    for name, spikes in summary.outputs.items():
+        console.print(f"output {name}: {spikes} spikes", highlight=False, markup=False)
+    for number, ticks in summary.classes.items():
+        what = f"class {number}" if number else "no class"
+        console.print(f"readout: {what} at {ticks} ticks", highlight=False, markup=False)
+    if summary.outside:
+        text = f"note: {summary.outside} events lay outside the input's map, gates or crop and were left out"
+        console.print(text, highlight=False, markup=False)
+    for (core, slot), spikes in summary.border.items():
+        text = f"core {core}, destination {slot}: {spikes} spikes outside the pooled map"
+        console.print(f"note: {text}", highlight=False, markup=False)
+    for entry in depends:
+        span = f"{entry.total_min} to {entry.total_max} spikes, at most {entry.largest} apart in a neuron"
+        told = f"{entry.neurons} neurons depend on the order ({span})" if entry.neurons else "no dependence"
+        console.print(f"order, {entry.layer}: {told}", highlight=False, markup=False)
 
 
 def plot_equivalence(report: EquivalenceReport, path: Path) -> None:

@@ -172,6 +172,32 @@ def test_forward_leaks_nothing_into_a_configuration() -> None:
     )
 
 
+def test_the_current_state_on_request() -> None:
+    network = mapper.DynapcnnNetwork(snn(), SHAPE)
+    network(events())
+    config = network.plain_config("speck2f", initial_state="current")
+    potentials = [state[0].numpy() for state in network.forward_network.potentials()]
+    assert any(state.any() for state in potentials)
+    for n, state in enumerate(potentials):
+        found = config.hardware.cnn_layers[network.find_chip_layer(n)].neurons_initial_value
+        assert found is not None
+        assert np.array_equal(found.array.transpose(0, 2, 1), state)
+    with pytest.raises(ValueError, match="built"):
+        network.plain_config("speck2f", initial_state="now")
+    twice = mapper.DynapcnnNetwork(snn(), SHAPE, batch_size=2)
+    twice(events())
+    with pytest.raises(ValueError, match="2 samples"):
+        twice.plain_config("speck2f", initial_state="current")
+    network.forward_network.layers[0].potential = torch.full_like(potentials_of(network), 4e4)
+    with pytest.raises(ValueError, match="16 bits"):
+        network.plain_config("speck2f", initial_state="current")
+
+
+def potentials_of(network: Any) -> torch.Tensor:
+    made: torch.Tensor = network.forward_network.potentials()[0]
+    return made
+
+
 def test_what_sinabs_gets_wrong() -> None:
     bare = nn.Sequential(nn.Conv2d(2, 4, 3, bias=False), IAFSqueeze())
     config = mapper.DynapcnnNetwork(bare, SHAPE).plain_config("speck2f")

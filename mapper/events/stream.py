@@ -1,0 +1,136 @@
+"""Events written as they come, and pixels that never rest."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from mapper.errors import EventError, Finding, OptionsError
+from mapper.events.arrays import EVENT_DTYPE, Events
+
+__all__ = ["EventWriter", "hot_pixels", "without_pixels"]
+
+_PIXEL = np.dtype([("p", "<u2"), ("y", "<u2"), ("x", "<u2")])
+
+
+class EventWriter:
+    """A .npy file of events that grows by pieces, for recordings larger than memory.
+
+    Use it in a ``with`` block: the file appears under its name when the block ends well, and not at all
+    otherwise.
+
+    Raises
+    ------
+    EventError
+        The name does not end in .npy.
+    OptionsError
+        The file cannot be written.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path, self.count = Path(path), 0
+        if self.path.suffix != ".npy":
+            found = self.path.suffix or "no suffix"
+            raise EventError(Finding(str(path), "events cannot be written in pieces so", found, ".npy"))
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
+        except OSError as error:
+            raise self._failed(error) from None
+        self._beside = Path(name)
+        self._stream: BinaryIO = os.fdopen(handle, "wb")
+        self._write_header()
+
+    def _failed(self, error: OSError) -> OptionsError:
+        return OptionsError(Finding(str(self.path), f"cannot be written: {error.strerror or error}"))
+
+    def _write_header(self) -> None:
+        # NumPy leaves room in a header for the first axis to grow, so that the last one fits the first.
+        told = {"descr": npy.dtype_to_descr(EVENT_DTYPE), "fortran_order": False, "shape": (self.count,)}
+        npy.write_array_header_1_0(self._stream, told)
+
+    def append(self, events: Events) -> None:
+        """Write events behind those that are there."""
+        try:
+            self._stream.write(np.ascontiguousarray(events, EVENT_DTYPE).tobytes())
+        except OSError as error:
+            raise self._failed(error) from None
+        self.count += len(events)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._stream.seek(0)
+                self._write_header()
+                self._stream.close()
+                self._beside.chmod(0o644)
+                self._beside.replace(self.path)
+        except OSError as failure:
+            raise self._failed(failure) from None
+        finally:
+            self._stream.close()
+            self._beside.unlink(missing_ok=True)
+
+
+def hot_pixels(events: Events, *, factor: float = 20.0, rate_hz_min: float = 10.0) -> NDArray[np.void]:
+    """Pixels (p, y, x) that spike far more often than the others: defects of a sensor, as a list.
+
+    Parameters
+    ----------
+    events
+        Of the sensor, best with nothing in front of it.
+    factor
+        How many times the median rate of all pixels that spiked a pixel must exceed, > 1.
+    rate_hz_min
+        Spikes per second below which no pixel is hot, >= 0.
+
+    Returns
+    -------
+    array
+        Structured, fields p, y, x; the busiest first.
+
+    Raises
+    ------
+    EventError
+        A factor or a rate out of range.
+    """
+    findings = []
+    if not 1 < factor < np.inf:
+        findings.append(Finding("factor", "must exceed 1", factor, "> 1"))
+    if not 0 <= rate_hz_min < np.inf:
+        findings.append(Finding("rate_hz_min", "must not be negative", rate_hz_min, ">= 0", "Hz"))
+    if findings:
+        raise EventError(*findings)
+    if not len(events):
+        return np.empty(0, _PIXEL)
+    places, counts = np.unique(_places(events), return_counts=True)
+    seconds = max(float(events["t"].max() - events["t"].min()), 1.0) * 1e-6
+    hot = (counts > factor * np.median(counts)) & (counts / seconds >= rate_hz_min)
+    order = np.argsort(-counts[hot], kind="stable")
+    made: NDArray[np.void] = places[hot][order]
+    return made
+
+
+def without_pixels(events: Events, pixels: NDArray[np.void]) -> Events:
+    """Events of all pixels but these; `pixels` as `hot_pixels` gives them."""
+    kept: Events = events[~np.isin(_places(events), np.asarray(pixels, _PIXEL))]
+    return kept
+
+
+def _places(events: Events) -> NDArray[np.void]:
+    places = np.empty(len(events), _PIXEL)
+    for name in ("p", "y", "x"):
+        places[name] = events[name]
+    return places

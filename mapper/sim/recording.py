@@ -1,0 +1,154 @@
+"""A recording through the event simulator, a piece at a time, and what comes of it in numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from mapper.emit.config import ChipConfig
+from mapper.errors import Finding, OptionsError
+from mapper.events import Events
+from mapper.sim.event import EventOptions, EventResult, EventSimulator
+
+__all__ = ["RecordingSummary", "default_layers", "run_recording"]
+
+
+@dataclass(frozen=True)
+class RecordingSummary:
+    """Totals of a run.
+
+    Attributes
+    ----------
+    events, outside
+        Events put in, and those of them outside every map.
+    duration_us
+        From the first event to the last.
+    spikes
+        By core.
+    synops, saturated, clamped, decimated
+        By core: synaptic operations; potentials beyond 16 bits; raised to the lower bound; spikes dropped.
+    border
+        By (core, slot), spikes outside the target's map.
+    outputs
+        By output, its spikes, pooled on the host as the interface says.
+    classes
+        By class of the readout, ticks at which it was the answer; empty without readout.
+    """
+
+    events: int
+    outside: int
+    duration_us: int
+    spikes: Mapping[int, int]
+    synops: Mapping[int, int]
+    saturated: Mapping[int, int]
+    clamped: Mapping[int, int]
+    decimated: Mapping[int, int]
+    border: Mapping[tuple[int, int], int]
+    outputs: Mapping[str, int]
+    classes: Mapping[int, int]
+
+
+def default_layers(config: ChipConfig) -> tuple[str, ...]:
+    """Layers whose spikes a board would show: those monitored, and the outputs; all without interface."""
+    if config.interface is None:
+        cores = enumerate(config.hardware.cnn_layers)
+        return tuple(f"core{n}" for n, core in cores if core.dimensions is not None)
+    outputs = (output.layer for output in config.interface.outputs)
+    return tuple(dict.fromkeys((*config.interface.monitored, *outputs)))
+
+
+def run_recording(
+    config: ChipConfig,
+    inputs: Mapping[str, Events],
+    options: EventOptions | None = None,
+    *,
+    input_cores: Mapping[str, int] | None = None,
+    piece_events: int = 100_000,
+    sink: Callable[[Mapping[str, Events]], None] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> RecordingSummary:
+    """Run a recording in pieces, with memory for the spikes of one of them.
+
+    Parameters
+    ----------
+    inputs
+        By input, events in ascending time.
+    piece_events
+        Events that go in at once, >= 1.
+    sink
+        Called with the recorded layers' spikes of every piece; `options.record` names the layers, None
+        those that a board would show.
+    progress
+        Called with the number of events done.
+
+    Raises
+    ------
+    OptionsError
+        `piece_events` is not positive.
+    ConfigError, EventError
+        As `simulate_events`.
+    """
+    if piece_events < 1:
+        raise OptionsError(Finding("piece_events", "must be positive", piece_events, ">= 1"))
+    wanted = options or EventOptions()
+    if wanted.record is None:
+        wanted = replace(wanted, record=default_layers(config))
+    simulator = EventSimulator(config, wanted, input_cores=input_cores)
+    totals: dict[str, Counter[object]] = {name: Counter() for name in _COUNTED}
+    outputs: Counter[str] = Counter()
+    classes: Counter[int] = Counter()
+    done = outside = 0
+    for piece in _pieces(inputs, piece_events):
+        result = simulator.run(piece)
+        for name, total in totals.items():
+            total.update(getattr(result, name))
+        outputs.update({name: len(spikes) for name, spikes in result.outputs.items()})
+        classes.update(_classes(result))
+        outside += result.outside
+        done += sum(map(len, piece.values()))
+        if sink is not None:
+            sink(result.layers)
+        if progress is not None:
+            progress(done)
+    times = [events["t"] for events in inputs.values() if len(events)]
+    duration = int(max(t[-1] for t in times) - min(t[0] for t in times)) if times else 0
+    counted: dict[str, Any] = {name: dict(total) for name, total in totals.items()}
+    return RecordingSummary(
+        done,
+        outside,
+        duration,
+        outputs=dict(outputs),
+        classes=dict(classes),
+        **counted,
+    )
+
+
+_COUNTED = ("spikes", "synops", "saturated", "clamped", "decimated", "border")
+
+
+def _classes(result: EventResult) -> dict[int, int]:
+    if result.classes is None:
+        return {}
+    values, counts = np.unique(result.classes[:, 1], return_counts=True)
+    return dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+
+def _pieces(inputs: Mapping[str, Events], size: int) -> Iterator[Mapping[str, Events]]:
+    """Cut all inputs at the same times, so that no piece goes back behind another."""
+    if len(inputs) == 1:
+        ((name, events),) = inputs.items()
+        for start in range(0, max(len(events), 1), size):
+            yield {name: events[start : start + size]}
+        return
+    times = np.sort(np.concatenate([events["t"] for events in inputs.values()]))
+    cuts = [times[start] for start in range(size, len(times), size)]
+    places = {
+        name: [0, *np.searchsorted(events["t"], cuts).tolist(), len(events)]
+        for name, events in inputs.items()
+    }
+    for n in range(len(cuts) + 1):
+        yield {name: events[places[name][n] : places[name][n + 1]] for name, events in inputs.items()}
