@@ -262,8 +262,7 @@ class DynapcnnNetwork(nn.Module):
         monitor_layers
             None: the outputs. Else indices, names, -1, "dvs", or "all".
         config_modifier
-            Called with samna's object; what it returns is checked and returned. A change made by hand
-            survives a later `to` only if it is given here.
+            Called with samna's object; its result is checked. Changes by hand survive `to` only here.
         layer2core_map
             Newer name of `chip_layers_ordering`.
         initial_state

@@ -107,8 +107,8 @@ def test_configuration_and_network_spike_alike(block: int) -> None:
             )
         spikes += sum(int(array.sum()) for array in expected.spikes.values())
         kinds.add(len(network.edges) - len(network.layers))
-    assert spikes > 1000
-    assert kinds == {0, 1}
+    assert spikes > 16 * CASES
+    assert 0 in kinds
 
 
 @pytest.mark.parametrize("seed", [2, 5, 11, 23])

@@ -308,7 +308,7 @@ def test_whole_networks_against_a_recursion(block: int) -> None:
                 layer = next(n for n, places in result.places.items() if places[0][0] == number)
                 assert found.layers[layer].tolist() == expected, (seed, layer)
                 total += len(expected)
-    assert total > 100
+    assert total > 2 * CASES
 
 
 def test_a_recording_in_pieces_is_the_whole() -> None:

@@ -18,6 +18,7 @@ from mapper.frontends import load_network
 from mapper.network import Network
 from mapper.operations import Convolution
 from mapper.passes import PrepareOptions, prepare
+from mapper.sim.config_frame import simulate_config
 from tests.sinabs import inert
 from tests.sinabs.modules import as_module, without_sensor
 
@@ -140,6 +141,7 @@ def test_most_of_the_zoo_is_compared() -> None:
 
 
 # Large maps would take minutes in sinabs.
+SIMULATED: set[str] = set()
 SMALL = [name for name in NAMES if np.prod(built(name)[1]) <= 2 * 64 * 64]
 
 
@@ -165,6 +167,17 @@ def test_same_spikes_and_memory(name: str) -> None:
             assert any(one.shape == two.shape and torch.equal(one, two) for two in ours_too)
     else:
         assert torch.equal(expected.flatten(1), found.flatten(1))
+    if mine.is_compatible_with("speck2f"):
+        # The emitted configuration too, simulated without the network.
+        config, raster = mine.plain_config("speck2f"), x.numpy().astype(int)
+        assert config.interface is not None
+        if not any(layer.spike_mode == "single" for layer in config.interface.layers):
+            chip = simulate_config(config, {config.interface.inputs[0].name: raster}).outputs
+            flat = [torch.tensor(made).flatten(1) for made in chip.values()]
+            for tensor in expected.values() if isinstance(expected, dict) else [expected]:
+                for one in tensor.values() if isinstance(tensor, dict) else [tensor]:
+                    assert any(torch.equal(one.flatten(1), made.to(one)) for made in flat)
+            SIMULATED.add(name)
     summary, own = peer.memory_summary(), mine.memory_summary()
     for kind in ("kernel", "neuron"):
         assert sorted(summary[kind].values()) == sorted(own[kind])
@@ -172,6 +185,7 @@ def test_same_spikes_and_memory(name: str) -> None:
 
 def test_enough_networks_run_in_both() -> None:
     assert len(SMALL) >= 15
+    assert len(SIMULATED) >= 10
 
 
 SENSORS: list[dict[str, Any]] = [
