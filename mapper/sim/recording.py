@@ -98,33 +98,46 @@ def run_recording(
     if wanted.record is None:
         wanted = replace(wanted, record=default_layers(config))
     simulator = EventSimulator(config, wanted, input_cores=input_cores)
-    totals: dict[str, Counter[object]] = {name: Counter() for name in _COUNTED}
-    outputs: Counter[str] = Counter()
-    classes: Counter[int] = Counter()
-    done = outside = 0
+    totals, done = _Totals(), 0
     for piece in _pieces(inputs, piece_events):
         result = simulator.run(piece)
-        for name, total in totals.items():
-            total.update(getattr(result, name))
-        outputs.update({name: len(spikes) for name, spikes in result.outputs.items()})
-        classes.update(_classes(result))
-        outside += result.outside
+        totals.add(result)
         done += sum(map(len, piece.values()))
         if sink is not None:
             sink(result.layers)
         if progress is not None:
             progress(done)
-    times = [events["t"] for events in inputs.values() if len(events)]
-    duration = int(max(t[-1] for t in times) - min(t[0] for t in times)) if times else 0
-    counted: dict[str, Any] = {name: dict(total) for name, total in totals.items()}
-    return RecordingSummary(
-        done,
-        outside,
-        duration,
-        outputs=dict(outputs),
-        classes=dict(classes),
-        **counted,
-    )
+    return totals.summary(inputs)
+
+
+class _Totals:
+    """Sums over pieces."""
+
+    def __init__(self) -> None:
+        self.by_field: dict[str, Counter[Any]] = {name: Counter() for name in _COUNTED}
+        self.outputs: Counter[str] = Counter()
+        self.classes: Counter[int] = Counter()
+        self.outside = 0
+
+    def add(self, result: EventResult) -> None:
+        for name, total in self.by_field.items():
+            total.update(getattr(result, name))
+        self.outputs.update({name: len(spikes) for name, spikes in result.outputs.items()})
+        self.classes.update(_classes(result))
+        self.outside += result.outside
+
+    def summary(self, inputs: Mapping[str, Events]) -> RecordingSummary:
+        times = [events["t"] for events in inputs.values() if len(events)]
+        duration = int(max(t[-1] for t in times) - min(t[0] for t in times)) if times else 0
+        counted: dict[str, Any] = {name: dict(total) for name, total in self.by_field.items()}
+        return RecordingSummary(
+            sum(map(len, inputs.values())),
+            self.outside,
+            duration,
+            outputs=dict(self.outputs),
+            classes=dict(self.classes),
+            **counted,
+        )
 
 
 _COUNTED = ("spikes", "synops", "saturated", "clamped", "decimated", "border")
