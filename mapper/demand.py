@@ -39,6 +39,8 @@ class CoreDemand:
         Whether any of its destinations or entries adds an offset.
     host_pools
         (size, stride) of pools between a host input and this layer: a core cannot have them.
+    spikes_per_second
+        Arriving, at the traffic given; 0 where none is.
     """
 
     input_shape: Shape
@@ -53,6 +55,13 @@ class CoreDemand:
     pools: tuple[tuple[Pair, Pair], ...]
     shifts_features: bool
     host_pools: tuple[tuple[Pair, Pair], ...]
+    spikes_per_second: int = 0
+
+    @property
+    def synops_per_second(self) -> int:
+        """Neurons reached a second: ``spikes * features * kx * ky / (sx * sy)``, rounded up (datasheet, 2.4)."""
+        (ky, kx), (sy, sx) = self.kernel, self.stride
+        return -(-self.spikes_per_second * self.output_shape.features * ky * kx // (sy * sx))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +138,17 @@ def _edge_form(network: Network) -> Iterator[Finding]:
             yield Finding(where, f"more than one sum pool: {steps}", next_step="Run the passes")
 
 
-def layer_demands(network: Network, network_index: int, readout: str | None) -> tuple[LayerDemand, ...]:
+def layer_demands(
+    network: Network, network_index: int, readout: str | None, traffic: Mapping[str, int] | None = None
+) -> tuple[LayerDemand, ...]:
     """Demand of every layer of a network in normal form, in the network's order.
+
+    Parameters
+    ----------
+    readout
+        The layer that feeds the readout stage, if one does.
+    traffic
+        By signal, spikes that leave it per second.
 
     Raises
     ------
@@ -142,12 +160,14 @@ def layer_demands(network: Network, network_index: int, readout: str | None) -> 
     cache: dict[CoreDemand, CoreDemand] = {}
     demands = []
     for index, layer in enumerate(network.layers):
-        demand = _core_demand(network, layer, host, readout == layer.name)
+        demand = _core_demand(network, layer, host, readout == layer.name, traffic or {})
         demands.append(LayerDemand(network_index, layer.name, index, cache.setdefault(demand, demand)))
     return tuple(demands)
 
 
-def _core_demand(network: Network, layer: Layer, host: set[str], readout: bool) -> CoreDemand:
+def _core_demand(
+    network: Network, layer: Layer, host: set[str], readout: bool, traffic: Mapping[str, int]
+) -> CoreDemand:
     operation = layer.operation
     if not isinstance(operation, Convolution):
         raise NetworkError(Finding(f"layer {layer.name}", "a linear layer must become a convolution first"))
@@ -166,6 +186,7 @@ def _core_demand(network: Network, layer: Layer, host: set[str], readout: bool) 
         pools=_pools(out_edges),
         shifts_features=any(edge.feature_offset for edge in out_edges),
         host_pools=_pools(edge for edge in in_edges if edge.source in host),
+        spikes_per_second=sum(traffic.get(edge.source, 0) for edge in in_edges),
     )
 
 
@@ -284,6 +305,14 @@ def _bias_memory(demand: CoreDemand, core: CoreSpec, _: ChipSpec) -> Shortfall |
     return _above(Rule.BIAS_MEMORY, demand.bias_words, core.bias_words, "one per output feature")
 
 
+def _bandwidth(demand: CoreDemand, core: CoreSpec, _: ChipSpec) -> Shortfall | None:
+    if core.synops_per_second is None:
+        return None
+    spikes, f = demand.spikes_per_second, demand.output_shape.features
+    terms = f"{spikes} spikes/s x {f} features x {_pair(demand.kernel)} / {_pair(demand.stride)}"
+    return _above(Rule.BANDWIDTH, demand.synops_per_second, core.synops_per_second, terms)
+
+
 def _fan_out(demand: CoreDemand, core: CoreSpec, _: ChipSpec) -> Shortfall | None:
     bound = core.fan_out
     return _above(Rule.FAN_OUT, demand.destinations, bound, "edges that leave the layer, readout included")
@@ -303,6 +332,7 @@ SHORTFALLS: Mapping[Rule, Check] = {
     Rule.KERNEL_MEMORY: _kernel_memory,
     Rule.NEURON_MEMORY: _neuron_memory,
     Rule.BIAS_MEMORY: _bias_memory,
+    Rule.BANDWIDTH: _bandwidth,
     Rule.FAN_OUT: _fan_out,
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from hwspec.schema import ChipSpec
     from mapper.network import Network
 
-__all__ = ["LayerReference", "SolveOptions", "natural_key", "resolve", "resolve_layer"]
+__all__ = [
+    "LayerReference",
+    "SolveOptions",
+    "layer_key",
+    "natural_key",
+    "resolve",
+    "resolve_layer",
+    "resolve_reference",
+]
 
 LayerReference: TypeAlias = str | int
 
@@ -33,6 +41,8 @@ class SolveOptions:
     objective
         "capacity": fewest cores, then least `capacity_bits` taken. "headroom": fewest cores, then
         the largest least free share over used cores and their memories, then least capacity.
+        "balance": fewest cores, then the least largest load (synaptic operations per second, as a share
+        of the bandwidth where the chip states one), then least capacity; it needs `traffic`.
     monitors
         Layers whose spikes are read; None for the network's outputs.
     readout
@@ -49,11 +59,24 @@ class SolveOptions:
         Seed of the solver, >= 0; the placement does not depend on it.
     repairs
         How many repairs to find, at most, for a network that does not fit; 0..100.
+    max_pieces
+        Most cores that one layer may be cut over, >= 1; 1 cuts none, None sets no bound.
+    relays
+        Whether identity cores may pass a signal on.
+    max_copies
+        How often a layer may stand on the chip, 1 or 2.
+    pooled_outputs
+        "host": a pooled output is read unpooled and pooled by the host. "relay": a relay shows it pooled.
+    traffic
+        (signal, spikes per second) pairs of layers and inputs: what leaves each of them; they bound the
+        load of cores whose bandwidth the chip states. Signals without one count as silent.
+    keep
+        (layer, core) pairs of an earlier placement: as few layers as possible leave their cores.
     """
 
     pins: tuple[tuple[LayerReference, int], ...] = ()
     forbidden_cores: tuple[int, ...] = ()
-    objective: Literal["capacity", "headroom"] = "capacity"
+    objective: Literal["capacity", "headroom", "balance"] = "capacity"
     monitors: tuple[LayerReference, ...] | None = None
     readout: LayerReference | None = None
     readout_monitor: bool = False
@@ -62,6 +85,22 @@ class SolveOptions:
     workers: int = 1
     seed: int = 0
     repairs: int = 3
+    max_pieces: int | None = None
+    relays: bool = True
+    max_copies: int = 2
+    pooled_outputs: Literal["host", "relay"] = "host"
+    traffic: tuple[tuple[str, int], ...] = ()
+    keep: tuple[tuple[LayerReference, int], ...] = ()
+
+    @property
+    def divides(self) -> bool:
+        """Whether anything but one whole layer per core is allowed."""
+        return self.max_pieces != 1 or self.relays or self.max_copies > 1
+
+
+def layer_key(networks: Sequence[Network], number: int, name: str) -> str:
+    """A layer or input in resolved options: its name, behind its network's if there are several."""
+    return name if len(networks) == 1 else f"{networks[number].name}:{name}"
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
@@ -103,19 +142,44 @@ def resolve_layer(network: Network, reference: LayerReference, option: str = "")
     raise OptionsError(Finding(where, f"{network.name} has no layer of that name", next_step=hint))
 
 
-def resolve(options: SolveOptions, network: Network, chip: ChipSpec) -> SolveOptions:
-    """Options with every layer reference turned into a name, checked against network and chip.
+def resolve_reference(networks: Sequence[Network], reference: LayerReference, option: str = "") -> str:
+    """`layer_key` of the layer a user means, in one of several networks: "network:layer", or a unique name.
+
+    Raises
+    ------
+    OptionsError
+        There is no such layer, or several networks have it.
+    """
+    if len(networks) == 1:
+        return resolve_layer(networks[0], reference, option)
+    text = str(reference)
+    for number, network in enumerate(networks):
+        if text.startswith(f"{network.name}:"):
+            rest = text[len(network.name) + 1 :]
+            return layer_key(networks, number, resolve_layer(network, rest, option))
+    having = [n for n, network in enumerate(networks) if text in network.index]
+    if len(having) == 1:
+        return layer_key(networks, having[0], text)
+    where = f"{option}: layer {text}" if option else f"layer {text}"
+    problem = "several networks have it" if having else "no network has it"
+    names = ", ".join(network.name for network in networks)
+    raise OptionsError(Finding(where, problem, limit=names, next_step="Write NETWORK:LAYER"))
+
+
+def resolve(options: SolveOptions, networks: Network | Sequence[Network], chip: ChipSpec) -> SolveOptions:
+    """Options with every layer reference turned into its `layer_key`, checked against networks and chip.
 
     Raises
     ------
     OptionsError
         Unknown layers or cores, contradicting pins, limits out of range: everything at once.
     """
+    several = networks if isinstance(networks, Sequence) else (networks,)
     findings: list[Finding] = []
 
     def name_of(option: str, reference: LayerReference) -> str:
         try:
-            return resolve_layer(network, reference, option)
+            return resolve_reference(several, reference, option)
         except OptionsError as error:
             findings.extend(error.findings)
             return str(reference)
@@ -130,11 +194,45 @@ def resolve(options: SolveOptions, network: Network, chip: ChipSpec) -> SolveOpt
         readout = name_of("--readout", readout)
     findings.extend(_core_findings(pins, forbidden, chip))
     findings.extend(_limit_findings(options))
+    findings.extend(_traffic_findings(options, several))
     if findings:
         raise OptionsError(*findings)
     return replace(
-        options, pins=tuple(sorted(pins)), forbidden_cores=forbidden, monitors=monitors, readout=readout
+        options,
+        pins=tuple(sorted(pins)),
+        forbidden_cores=forbidden,
+        monitors=monitors,
+        readout=readout,
+        traffic=tuple(sorted(options.traffic)),
+        keep=_kept(options, several, chip),
     )
+
+
+def _kept(
+    options: SolveOptions,
+    networks: Sequence[Network],
+    chip: ChipSpec,
+) -> tuple[tuple[LayerReference, int], ...]:
+    """What of an earlier placement still exists: layers may have gone, and cores with a smaller chip."""
+    known = {layer_key(networks, n, name) for n, network in enumerate(networks) for name in network.index}
+    kept = ((str(layer), core) for layer, core in options.keep)
+    return tuple(sorted((name, core) for name, core in kept if name in known and core < chip.core_count))
+
+
+def _traffic_findings(options: SolveOptions, networks: Sequence[Network]) -> Iterable[Finding]:
+    known = {
+        layer_key(networks, n, name) for n, network in enumerate(networks) for name in network.signal_shapes
+    }
+    for name, rate in options.traffic:
+        if name not in known:
+            close = get_close_matches(name, known, n=3)
+            hint = f"Did you mean {' or '.join(close)}?" if close else "Name layers and inputs"
+            yield Finding(f"--traffic: signal {name}", "there is no such layer or input", next_step=hint)
+        elif rate < 0:
+            yield Finding(f"--traffic: signal {name}", "a rate must not be negative", rate, ">= 0")
+    if options.objective == "balance" and not options.traffic:
+        step = "mapper simulate CONFIG --events FILE --traffic rates.json measures it"
+        yield Finding("--objective balance", "needs the traffic of the layers", next_step=step)
 
 
 def _core_findings(
@@ -168,5 +266,12 @@ def _limit_findings(options: SolveOptions) -> Iterable[Finding]:
         yield Finding("--seed", "seed of the solver", options.seed, f"0..{2**31 - 1}")
     if not 0 <= options.repairs <= 100:
         yield Finding("--repairs", "number of repairs to find", options.repairs, "0..100")
-    if options.objective not in ("capacity", "headroom"):
-        yield Finding("--objective", "unknown objective", options.objective, "capacity or headroom")
+    if options.objective not in ("capacity", "headroom", "balance"):
+        allowed = "capacity, headroom or balance"
+        yield Finding("--objective", "unknown objective", options.objective, allowed)
+    if options.max_pieces is not None and options.max_pieces < 1:
+        yield Finding("--max-pieces", "a layer has at least one piece", options.max_pieces, ">= 1")
+    if options.max_copies not in (1, 2):
+        yield Finding("max_copies", "a layer stands once or twice", options.max_copies, "1, 2")
+    if options.pooled_outputs not in ("host", "relay"):
+        yield Finding("--pooled-outputs", "unknown way", options.pooled_outputs, "host or relay")

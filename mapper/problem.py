@@ -9,8 +9,8 @@ from functools import cached_property
 from hwspec.schema import ChipSpec, CoreSpec
 from mapper.demand import CoreDemand, LayerDemand, Shortfall, layer_demands, shortfalls
 from mapper.network import DvsSettings, Edge, Input, Network
-from mapper.operations import Pair, Shape, shape_after
-from mapper.options import SolveOptions, natural_key
+from mapper.operations import Pair, Pool, Shape, shape_after
+from mapper.options import SolveOptions, layer_key, natural_key
 from mapper.rules import Rule
 from mapper.solution import DvsStage
 
@@ -72,12 +72,37 @@ class Problem:
     chip: ChipSpec
     options: SolveOptions
 
+    def key(self, network: int, name: str) -> str:
+        """What a layer or input is called in the options."""
+        return layer_key(self.networks, network, name)
+
+    @cached_property
+    def identity(self) -> dict[str, tuple[int, str]]:
+        """(network, name) of every layer, by what it is called in the options."""
+        return {self.key(n, name): (n, name) for n, net in enumerate(self.networks) for name in net.index}
+
+    @cached_property
+    def readout(self) -> tuple[int, str] | None:
+        """(network, layer) that feeds the readout stage."""
+        return None if self.options.readout is None else self.identity[str(self.options.readout)]
+
+    @cached_property
+    def traffic(self) -> tuple[dict[str, int], ...]:
+        """Per network, spikes per second by the signal that they leave."""
+        rates = dict(self.options.traffic)
+        return tuple(
+            {name: rates[key] for name in net.signal_shapes if (key := self.key(n, name)) in rates}
+            for n, net in enumerate(self.networks)
+        )
+
     @cached_property
     def demands(self) -> tuple[LayerDemand, ...]:
         """Demand of every layer, network by network, in the networks' orders."""
-        readout = self.options.readout
-        name = None if readout is None else str(readout)
-        return tuple(d for n, net in enumerate(self.networks) for d in layer_demands(net, n, name))
+        found: list[LayerDemand] = []
+        for n, network in enumerate(self.networks):
+            readout = self.readout[1] if self.readout and self.readout[0] == n else None
+            found += layer_demands(network, n, readout, self.traffic[n])
+        return tuple(found)
 
     @cached_property
     def by_name(self) -> tuple[int, ...]:
@@ -89,13 +114,13 @@ class Problem:
     def classes(self) -> tuple[CoreClass, ...]:
         """Core classes by smallest core id; forbidden cores left out, pinned ones on their own."""
         forbidden = set(self.options.forbidden_cores)
-        pinned = {core: str(layer) for layer, core in self.options.pins}
+        pinned = {core: self.identity[str(layer)] for layer, core in self.options.pins}
         found = []
         for entry in self.chip.core_classes:
             free = tuple(core for core in entry.core_ids if core not in forbidden and core not in pinned)
             if free:
                 found.append(CoreClass(entry.core, free))
-            found += [CoreClass(entry.core, (c,), (0, pinned[c])) for c in entry.core_ids if c in pinned]
+            found += [CoreClass(entry.core, (c,), pinned[c]) for c in entry.core_ids if c in pinned]
         return tuple(sorted(found, key=lambda entry: entry.core_ids))
 
     @cached_property
@@ -166,15 +191,26 @@ class Problem:
         if self.options.readout_monitor and self.options.monitors is None:
             return ()
         if self.options.monitors is not None:
-            return tuple((0, str(layer)) for layer in self.options.monitors)
-        return tuple(
-            dict.fromkeys(
-                (n, output.source)
-                for n, network in enumerate(self.networks)
-                for output in network.outputs
-                if output.source in network.by_name
-            )
-        )
+            return tuple(self.identity[str(layer)] for layer in self.options.monitors)
+        return tuple(dict.fromkeys((n, name) for n, name, pooling in self._outputs_seen if pooling == 1))
+
+    @cached_property
+    def monitored_pooled(self) -> tuple[tuple[int, str, int], ...]:
+        """(network, layer, pooling) of outputs that relays must show pooled."""
+        if self.options.monitors is not None or self.options.readout_monitor:
+            return ()
+        return tuple(dict.fromkeys(entry for entry in self._outputs_seen if entry[2] > 1))
+
+    @property
+    def _outputs_seen(self) -> Iterator[tuple[int, str, int]]:
+        """(network, layer, pooling that the monitor shows) of every output."""
+        for n, network in enumerate(self.networks):
+            for output in network.outputs:
+                pool = next((step for step in output.path if isinstance(step, Pool)), None)
+                square = pool is not None and len({*pool.size, *pool.stride}) == 1
+                relayed = self.options.pooled_outputs == "relay"
+                if output.source in network.by_name:
+                    yield n, output.source, pool.size[0] if pool and square and relayed else 1
 
     @cached_property
     def faults(self) -> tuple[ChipFault, ...]:
@@ -229,15 +265,15 @@ def _dvs_faults(problem: Problem) -> Iterator[ChipFault]:
 
 
 def _readout_faults(problem: Problem) -> Iterator[ChipFault]:
-    readout = problem.options.readout
+    readout = problem.readout
     wanted = readout is not None or problem.options.readout_monitor
-    layers = () if readout is None else (str(readout),)
+    layers = () if readout is None else (readout[1],)
     if wanted and problem.chip.readout is None:
         yield ChipFault(Rule.READOUT, layers, 1, 0, f"{problem.chip.name} has no readout stage")
     elif problem.options.readout_monitor and readout is None:
         yield ChipFault(Rule.READOUT, (), 0, 1, "a readout monitor needs a layer that feeds the readout")
     elif problem.chip.readout is not None and readout is not None:
-        stage, shape = problem.chip.readout, problem.networks[0].by_name[str(readout)].output_shape
+        stage, shape = problem.chip.readout, problem.networks[readout[0]].by_name[readout[1]].output_shape
         classes = (shape.features - 1) // stage.feature_spacing + 1
         if classes > stage.classes_max:
             terms = f"{shape.features} features, a class every {stage.feature_spacing}"

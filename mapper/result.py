@@ -19,6 +19,7 @@ from mapper.solution import LayerPart, Solution
 __all__ = [
     "Conflict",
     "Correction",
+    "DividedConflict",
     "FeasibilityReport",
     "HallSet",
     "Repair",
@@ -125,6 +126,22 @@ class Conflict(_Told):
     irreducible: bool
 
 
+class DividedConflict(_Told):
+    """Requirements that cannot hold together although layers may be cut, copied or relayed.
+
+    Attributes
+    ----------
+    moves
+        What was allowed: "pieces", "relays", "copies". The verdict holds within these moves.
+    irreducible
+        Whether any one left out makes the others possible; False where a limit came first.
+    """
+
+    moves: tuple[str, ...]
+    requirements: tuple[Requirement, ...]
+    irreducible: bool
+
+
 class Correction(_Told):
     """The fewest requirements without which everything else is possible."""
 
@@ -184,6 +201,9 @@ class FeasibilityReport(_Record):
         One irreducible set of requirements that cannot hold together; None while undecided.
     correction
         The fewest requirements to give up.
+    divided
+        Why cutting, copying and relaying does not help, where that was tried; the entries above are about
+        whole layers.
     repairs
         Changes that were solved and checked, least change first; empty unless asked for.
     repairs_missing
@@ -203,6 +223,7 @@ class FeasibilityReport(_Record):
     certificate: tuple[HallSet, ...] = ()
     conflict: Conflict | None = None
     correction: Correction | None = None
+    divided: DividedConflict | None = None
     repairs: tuple[Repair, ...] = ()
     repairs_missing: tuple[str, ...] = ()
     assumed_facts: tuple[AssumedFact, ...] = ()
@@ -211,6 +232,8 @@ class FeasibilityReport(_Record):
     def sentences(self) -> tuple[str, ...]:
         """One sentence for each thing that stands in the way."""
         told = tuple(entry.sentence for entry in [*self.unmet, *self.certificate])
+        if self.divided is not None:
+            told = (*told, self.divided.sentence)
         if not told and self.limit:
             return (f"Undecided: {self.limit} was reached.",)
         return told

@@ -154,6 +154,14 @@ class Rule(Enum):
         "One bias word per output feature fits the core, if any bias is not zero.",
         "Train without biases, or use fewer features; cores without bias memory hold layers without biases.",
     )
+    BANDWIDTH = RuleText(
+        "M204",
+        "capacity",
+        "bandwidth",
+        "SynOps/s",
+        "Synaptic operations per second, at the traffic given, stay within what the core's facts state.",
+        "Fewer features or a larger stride, less traffic into the layer, or cut it over several cores.",
+    )
     PLACED = RuleText(
         "M301",
         "count",
@@ -202,6 +210,14 @@ class Rule(Enum):
         "One layer at most feeds the readout stage, on a chip that has one.",
         "Choose one layer for the readout, or a chip that has a readout stage.",
     )
+    WHOLE = RuleText(
+        "M406",
+        "routing",
+        "whole layers",
+        "cores",
+        "A layer that feeds the readout stage stays whole on one core, and so does a pinned one.",
+        "Leave the readout or the pin out, or make the layer small enough for one core.",
+    )
     MONITOR = RuleText(
         "M405",
         "routing",
@@ -225,6 +241,15 @@ class Rule(Enum):
         "cores",
         "A forbidden core stays empty.",
         "Allow the core, or use a chip with more cores.",
+    )
+
+    MOVES = RuleText(
+        "M503",
+        "request",
+        "pieces, relays and copies",
+        "cores",
+        "A layer is cut into as many pieces, relays and copies stand on the chip, as the request allows.",
+        "Allow more pieces, relays or copies.",
     )
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from hwspec.catalog import load
 from hwspec.schema import ChipSpec
 from mapper.network import DvsSettings, Edge, Input, Layer, Network, Output
 from mapper.operations import Convolution, Neuron, PathOperation, Pool, Shape, shape_after
+
+# Whole layers, one per core: what pieces, copies and relays are compared with.
+UNDIVIDED: dict[str, Any] = {"max_pieces": 1, "relays": False, "max_copies": 1}
 
 
 def pool(size: int) -> tuple[PathOperation, ...]:

@@ -16,7 +16,7 @@ from mapper.report.rules import rules_page
 from mapper.result import FeasibilityReport
 from mapper.rules import Rule
 from mapper.solver.repair import KINDS
-from tests.builders import chain, conv, gesture, pool
+from tests.builders import UNDIVIDED, chain, conv, gesture, pool
 
 ROOT = Path(__file__).resolve().parent
 ZOO = ROOT / "data" / "zoo"
@@ -87,7 +87,7 @@ def test_requests_are_withdrawn() -> None:
 
 def test_a_map_above_a_power_of_two_is_named() -> None:
     network = chain([conv(64, 3, padding=(1, 1)), conv(4)], (2, 33, 33))
-    report = report_of(network, repairs=9)
+    report = report_of(network, repairs=9, **UNDIVIDED)
     told = {repair.kind: repair.sentence for repair in report.repairs}
     assert told["input_size"].startswith("input: 32x32 pixels instead of 33x33")
     assert "conv0's map of 33x33 costs as much as 64x64" in told["input_size"]
@@ -101,10 +101,10 @@ def test_kernels_pools_fan_out_and_the_sensor() -> None:
     assert "conv0: kernel 16x16 instead of 17x17" in " ".join(r.sentence for r in large.repairs)
     base = chain([conv(4)] * 4, (2, 16, 16))
     more = Edge("conv0", "conv2"), Edge("conv0", "conv3")
-    wide = report_of(base.replacing(edges=(*base.edges, *more)), repairs=9)
+    wide = report_of(base.replacing(edges=(*base.edges, *more)), repairs=9, **UNDIVIDED)
     assert {r.sentence for r in wide.repairs} == {"Cores with 3 destinations instead of 2."}
     sensor = chain([conv(4)] * 3, (2, 16, 16), dvs=True)
-    stage = report_of(all_from_the_input(sensor), repairs=9)
+    stage = report_of(all_from_the_input(sensor), repairs=9, **UNDIVIDED)
     assert "A sensor stage with 3 destinations instead of 2." in {r.sentence for r in stage.repairs}
 
 

@@ -62,6 +62,8 @@ POSTS: Mapping[Rule, Post] = {
     Rule.READOUT: _no_fault(Rule.READOUT),
     Rule.MONITOR: _no_fault(Rule.MONITOR),
     Rule.FEATURE_SHIFT: _no_fault(Rule.FEATURE_SHIFT),
+    Rule.WHOLE: _by_decoding,
+    Rule.MOVES: _by_decoding,
     Rule.PLACED: _every_layer_placed,
     Rule.ONE_LAYER_PER_CORE: _one_layer_per_core,
     Rule.CONNECTION: _by_decoding,

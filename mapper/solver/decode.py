@@ -79,15 +79,25 @@ def decode(
 def _core_routes(
     problem: Problem, number: int, network: Network, core_of: Mapping[tuple[int, str], int]
 ) -> list[Route]:
-    """Destinations of every core, canonically ordered: by target core, pooling and shift."""
+    """Destinations of every core, canonically ordered: by name of the target, pooling and offset."""
     routes = []
+    demands = problem.demands
+    place = {(demands[n].network, demands[n].layer): at for at, n in enumerate(problem.by_name)}
     for layer in network.layers:
         source = core_of[number, layer.name]
         wanted = sorted(
-            (core_of[number, edge.target], edge.pool.size[0] if edge.pool else 1, edge.feature_offset)
+            (
+                place[number, edge.target],
+                edge.pool.size[0] if edge.pool else 1,
+                edge.feature_offset,
+                edge.target,
+            )
             for edge in network.outgoing[layer.name]
         )
-        routes += [Route(source, slot, *entry) for slot, entry in enumerate(wanted)]
-        if problem.options.readout == layer.name:
+        routes += [
+            Route(source, slot, core_of[number, target], pooling, offset)
+            for slot, (_, pooling, offset, target) in enumerate(wanted)
+        ]
+        if problem.readout == (number, layer.name):
             routes.append(Route(source, len(wanted), READOUT))
     return routes

@@ -121,7 +121,8 @@ def _may_use(problem: Problem, layer: int, k: int) -> bool:
     """Whether pins leave this class to this layer."""
     demand, pinned = problem.demands[layer], problem.classes[k].pinned_layer
     if pinned is None:
-        return all(str(name) != demand.layer for name, _ in problem.options.pins)
+        key = problem.key(demand.network, demand.layer)
+        return all(str(name) != key for name, _ in problem.options.pins)
     return pinned == (demand.network, demand.layer)
 
 

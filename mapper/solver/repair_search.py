@@ -18,6 +18,7 @@ from mapper.passes.legalize import legalize
 from mapper.problem import Problem
 from mapper.result import FeasibilityReport, Repair, SizeChange
 from mapper.solver.constraints import post_all
+from mapper.solver.divided.explain import placeable_divided
 from mapper.solver.requirements import new_solver
 from mapper.solver.variables import group_layers, make_variables
 
@@ -29,11 +30,12 @@ _SUSPECTS_MAX = 12
 
 def placeable(problem: Problem) -> bool:
     """Whether a placement exists; False as well where a work limit came before an answer."""
-    if problem.faults or not all(problem.candidates):
-        return False
-    model = cp_model.CpModel()
-    post_all(model, problem, make_variables(model, problem, group_layers(problem, problem.candidates)))
-    return new_solver().solve(model) in (cp_model.OPTIMAL, cp_model.FEASIBLE)
+    if not problem.faults and not problem.monitored_pooled and all(problem.candidates):
+        model = cp_model.CpModel()
+        post_all(model, problem, make_variables(model, problem, group_layers(problem, problem.candidates)))
+        if new_solver().solve(model) in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+            return True
+    return placeable_divided(problem)
 
 
 def largest(low: int, high: int, works: Callable[[int], bool | None]) -> int | None:

@@ -16,7 +16,7 @@ from mapper.options import SolveOptions
 from mapper.rules import Rule
 from mapper.solution import DVS, READOUT, LayerPart, Route, Solution
 from mapper.verify import layers, wiring
-from mapper.verify.case import Case, Violation
+from mapper.verify.case import Case, Violation, body_of
 
 __all__ = ["CHECKS", "Violation", "verify"]
 
@@ -38,15 +38,11 @@ def verify(
     unknown = list(_unknown(networks, chip, solution))
     if unknown:
         return tuple(unknown)
-    parts = []
-    for placement in solution.placements:
-        if isinstance(placement.body, LayerPart):
-            layer = networks[placement.body.network].by_name[placement.body.layer]
-            parts.append((placement, layer, chip.cores[placement.core]))
+    bodies = [body_of(entry, networks, chip, solution.dvs_stage) for entry in solution.placements]
     routes_of: dict[int | str, list[Route]] = defaultdict(list)
     for route in solution.routes:
         routes_of[route.source].append(route)
-    case = Case(networks, chip, options, solution, parts, routes_of)
+    case = Case(networks, chip, options, solution, bodies, routes_of)
     return tuple(violation for check in CHECKS.values() for violation in check(case))
 
 
@@ -57,10 +53,20 @@ def _unknown(networks: tuple[Network, ...], chip: ChipSpec, solution: Solution) 
         body, where = placement.body, f"core {placement.core}"
         if placement.core not in cores:
             yield Violation(Rule.PLACED, where, f"{chip.name} has no such core")
-        if not isinstance(body, LayerPart):
-            yield Violation(Rule.PLACED, where, "relays are not placed by this version")
-        elif body.network not in range(len(networks)) or body.layer not in networks[body.network].by_name:
-            yield Violation(Rule.PLACED, where, f"no network has a layer {body.layer}")
+        if body.network not in range(len(networks)):
+            yield Violation(Rule.PLACED, where, f"there is no network {body.network}")
+            continue
+        signals = networks[body.network].signal_shapes
+        if isinstance(body, LayerPart):
+            if body.layer not in networks[body.network].by_name:
+                yield Violation(Rule.PLACED, where, f"no network has a layer {body.layer}")
+            continue
+        if body.signal not in signals or body.pooling < 1 or min(signals[body.signal][1:]) < body.pooling:
+            yield Violation(
+                Rule.PLACED, where, f"no signal {body.signal} to be relayed, pooled {body.pooling}"
+            )
+        elif not 0 <= placement.features[0] < placement.features[1] <= signals[body.signal].features:
+            yield Violation(Rule.PLACED, where, f"relays features {placement.features} of {body.signal}")
     for route in solution.routes:
         if route.source != DVS and route.source not in cores:
             yield Violation(Rule.CONNECTION, f"route from {route.source}", f"{chip.name} has no such core")
@@ -89,13 +95,16 @@ CHECKS: Mapping[Rule, Check] = {
     Rule.KERNEL_MEMORY: layers.check_kernel_memory,
     Rule.NEURON_MEMORY: layers.check_neuron_memory,
     Rule.BIAS_MEMORY: layers.check_bias_memory,
+    Rule.BANDWIDTH: layers.check_bandwidth,
     Rule.PLACED: layers.check_placed,
     Rule.ONE_LAYER_PER_CORE: layers.check_one_layer_per_core,
     Rule.FAN_OUT: wiring.check_fan_out,
     Rule.DVS_FAN_OUT: wiring.check_dvs_fan_out,
     Rule.CONNECTION: wiring.check_connection,
     Rule.READOUT: wiring.check_readout,
+    Rule.WHOLE: layers.check_whole,
     Rule.MONITOR: wiring.check_monitor,
     Rule.PIN: layers.check_pin,
     Rule.FORBIDDEN_CORE: layers.check_forbidden_core,
+    Rule.MOVES: layers.check_moves,
 }

@@ -9,18 +9,18 @@ from typing import TypeAlias
 from mapper.network import Edge, Input
 from mapper.operations import Pool
 from mapper.rules import Rule
-from mapper.solution import DVS, READOUT, LayerPart, Route
-from mapper.verify.case import Case, Violation, tiles
+from mapper.solution import DVS, READOUT, Relay, Route
+from mapper.verify.case import Body, Case, Violation, covers, edge_pooling
 
 
 def check_pooling(case: Case) -> Iterator[Violation]:
     """The network's own pools must be expressible, and every entry must hold a size the chip has."""
-    for placement, layer, _ in case.parts:
-        for edge in case.edges_out(placement):
+    for body in case.bodies:
+        for edge in case.edges_out(body):
             for step in edge.path:
                 if isinstance(step, Pool) and len({*step.size, *step.stride}) != 1:
-                    problem = f"{layer.name} -> {edge.target}: pool {step.size}, stride {step.stride}"
-                    yield Violation(Rule.POOLING, f"core {placement.core}", problem)
+                    problem = f"{body.name} -> {edge.target}: pool {step.size}, stride {step.stride}"
+                    yield Violation(Rule.POOLING, body.where, problem)
     for route in case.solution.routes:
         allowed = (1,) if route.source == DVS else case.chip.routing.poolings
         if route.pooling not in allowed:
@@ -38,16 +38,17 @@ def check_feature_shift(case: Case) -> Iterator[Violation]:
 
 
 def check_input_pooling(case: Case) -> Iterator[Violation]:
-    """Check `Rule.INPUT_POOLING`."""
-    for network in case.networks:
-        host = {entry.name for entry in network.inputs if entry.dvs is None}
-        for edge in network.edges:
-            if edge.source in host and any(
-                isinstance(s, Pool) and (s.size, s.stride) != ((1, 1), (1, 1)) for s in edge.path
-            ):
-                yield Violation(
-                    Rule.INPUT_POOLING, f"{edge.source} -> {edge.target}", "host events are unpooled"
-                )
+    """Check `Rule.INPUT_POOLING`: host events that enter a layer's core enter it as its edge wants them."""
+    bodies = {body.placement.core: body for body in case.bodies}
+    for entry in case.solution.host_entries:
+        body = bodies.get(entry.core)
+        if body is None or body.layer is None:
+            continue
+        network = case.networks[entry.network]
+        edges = [edge for edge in network.incoming[body.layer.name] if edge.source == entry.input]
+        pools = [step for edge in edges for step in edge.path if isinstance(step, Pool)]
+        if len(edges) == len(pools) and any((p.size, p.stride) != ((1, 1), (1, 1)) for p in pools):
+            yield Violation(Rule.INPUT_POOLING, body.where, f"{body.name}: host events arrive unpooled")
 
 
 def _dvs_edges(case: Case) -> Iterator[tuple[int, Input, Edge]]:
@@ -119,91 +120,110 @@ def _slots(rule: Rule, source: int | str, routes: Sequence[Route], bound: int) -
         yield Violation(rule, f"core {source}", f"slots {slots}, and there are {bound}")
 
 
-_Arrival: TypeAlias = tuple[str, int, int]
+# Network, signal, pooling so far, feature offset.
+_Arrival: TypeAlias = tuple[int, str, int, int]
+_Spans: TypeAlias = dict[_Arrival, list[tuple[int, int]]]
 
 
 def check_connection(case: Case) -> Iterator[Violation]:
-    """Trace every channel: what arrives at each core against what the network's edges ask for."""
+    """Trace every feature: what arrives at each core against what the network's edges ask for."""
     arrivals = _arrivals(case)
-    occupied = {placement.core for placement, _, _ in case.parts}
-    for placement, layer, _ in case.parts:
-        body = placement.body
-        if not isinstance(body, LayerPart):
-            continue
-        network = case.networks[body.network]
-        wanted: dict[_Arrival, int] = defaultdict(int)
-        dvs = {entry.name for entry in network.inputs if entry.dvs is not None}
-        for edge in network.incoming[layer.name]:
-            pooling = 1 if edge.source in dvs else _pooling_of(edge)
-            wanted[f"{body.network}:{edge.source}", pooling, edge.feature_offset] += 1
-        got = arrivals.get(placement.core, {})
+    occupied = {body.placement.core for body in case.bodies}
+    for body in case.bodies:
+        wanted, got = _wanted(case, body), arrivals.get(body.placement.core, {})
         for key in sorted({*wanted, *got}):
-            signal, times = key[0].split(":", 1)[1], wanted.get(key, 0)
-            features = network.signal_shapes[signal].features if times else 0
-            if not _tiles_times(got.get(key, ()), features, times):
-                problem = f"{signal} pooled by {key[1]} at offset {key[2]} arrives as {got.get(key, [])}"
-                yield Violation(Rule.CONNECTION, f"core {placement.core} ({layer.name})", problem)
+            number, signal, pooling, offset = key
+            start, stop, times = wanted.get(key, (0, 0, 0))
+            if not covers(got.get(key, ()), start, stop, times):
+                told = f"{signal} pooled by {pooling} at offset {offset} arrives as {got.get(key, [])}"
+                whose = "" if number == body.network else f" of network {number}"
+                yield Violation(Rule.CONNECTION, f"{body.where} ({body.name})", f"{told}{whose}")
     for core in sorted(set(arrivals) - occupied):
-        yield Violation(Rule.CONNECTION, f"core {core}", "spikes arrive at a core without a layer")
+        yield Violation(Rule.CONNECTION, f"core {core}", "spikes arrive at a core that does nothing")
+    for core in sorted(_rootless(case)):
+        yield Violation(Rule.CONNECTION, f"core {core}", "is a relay that only relays feed, in a circle")
 
 
-def _pooling_of(edge: Edge) -> int:
-    return next((step.size[0] for step in edge.path if isinstance(step, Pool)), 1)
+def _rootless(case: Case) -> set[int]:
+    """Relays that no layer and no input reaches: they could feed one another for ever."""
+    relays = {body.placement.core for body in case.bodies if body.layer is None}
+    feeding: dict[int, set[int | str]] = {core: set() for core in relays}
+    for route in case.solution.routes:
+        if route.target in relays and isinstance(route.target, int):
+            feeding[route.target].add(route.source)
+    left = set(relays)
+    while grounded := {core for core in left if not feeding[core] & left}:
+        left -= grounded
+    return left
 
 
-def _tiles_times(spans: Sequence[tuple[int, int]], features: int, times: int) -> bool:
-    if times <= 1:
-        return tiles(spans, 0, features) if times else not spans
-    return sorted(spans) == sorted([(0, features)] * times)
+def _wanted(case: Case, body: Body) -> dict[_Arrival, tuple[int, int, int]]:
+    """By arrival, the features from start to stop, and how many times each."""
+    placement, network = body.placement, case.networks[body.network]
+    if isinstance(placement.body, Relay):
+        start, stop = placement.features
+        relay = placement.body
+        # A relay's features count from 0: what it reads is shifted down by where it begins.
+        return {(body.network, relay.signal, relay.pooling, -start): (start, stop, 1)}
+    wanted: dict[_Arrival, tuple[int, int, int]] = {}
+    sensors = {entry.name for entry in network.inputs if entry.dvs is not None}
+    for edge in network.incoming[placement.body.layer]:
+        pooling = 1 if edge.source in sensors else edge_pooling(edge)
+        key = (body.network, edge.source, pooling, edge.feature_offset)
+        features = network.signal_shapes[edge.source].features
+        wanted[key] = (0, features, wanted.get(key, (0, 0, 0))[2] + 1)
+    return wanted
 
 
-def _arrivals(case: Case) -> dict[int, dict[_Arrival, list[tuple[int, int]]]]:
-    """Per core, the feature spans of each signal that reach it, keyed by pooling and offset."""
-    bodies = {placement.core: placement for placement, _, _ in case.parts}
-    found: dict[int, dict[_Arrival, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
+def _arrivals(case: Case) -> dict[int, _Spans]:
+    """Per core, the features of each signal that reach it."""
+    bodies = {body.placement.core: body for body in case.bodies}
+    found: dict[int, _Spans] = defaultdict(lambda: defaultdict(list))
     for route in case.solution.routes:
         if not isinstance(route.target, int) or not isinstance(route.source, int):
             continue
         source = bodies.get(route.source)
-        if source is None or not isinstance(source.body, LayerPart):
-            found[route.target][":nothing", route.pooling, route.feature_shift].append((0, 1))
+        if source is None:
+            found[route.target][-1, "nothing", route.pooling, route.feature_shift].append((0, 1))
             continue
-        # A piece numbers its features from 0; its shift contains the piece's own start.
-        offset = route.feature_shift - source.features[0]
-        key = (f"{source.body.network}:{source.body.layer}", route.pooling, offset)
-        found[route.target][key].append(source.features)
+        part = source.placement.body
+        signal, before = (part.signal, part.pooling) if isinstance(part, Relay) else (part.layer, 1)
+        # A part numbers its features from 0; its shift contains the part's own start.
+        start = source.placement.features[0]
+        key = (part.network, signal, before * route.pooling, route.feature_shift - start)
+        found[route.target][key].append(source.placement.features)
     for entry in case.solution.host_entries:
-        signal = next(i for i in case.networks[entry.network].inputs if i.name == entry.input)
-        key = (f"{entry.network}:{entry.input}", 1, entry.feature_shift)
-        found[entry.core][key].append((0, signal.shape.features if signal.dvs is None else 0))
-    sensors = {
-        f"{n}:{entry.name}": entry.shape.features
-        for n, network in enumerate(case.networks)
-        for entry in network.inputs
-        if entry.dvs is not None
-    }
+        host = next(i for i in case.networks[entry.network].inputs if i.name == entry.input)
+        arrival = (entry.network, entry.input, 1, entry.feature_shift)
+        found[entry.core][arrival].append((0, host.shape.features if host.dvs is None else 0))
     for route in case.routes_of.get(DVS, ()):
-        if not isinstance(route.target, int):
-            continue
-        placement = bodies.get(route.target)
-        number = placement.body.network if placement and isinstance(placement.body, LayerPart) else 0
-        names = [name for name in sensors if name.startswith(f"{number}:")] or [":nothing"]
-        found[route.target][names[0], 1, route.feature_shift].append((0, sensors.get(names[0], 1)))
+        if isinstance(route.target, int):
+            number, name, features = _sensor_of(case, bodies.get(route.target))
+            found[route.target][number, name, 1, route.feature_shift].append((0, features))
     return found
+
+
+def _sensor_of(case: Case, body: Body | None) -> tuple[int, str, int]:
+    """The sensor input of the network that a core belongs to: the stage sends all the same events."""
+    if body is not None:
+        for entry in case.networks[body.network].inputs:
+            if entry.dvs is not None:
+                return body.network, entry.name, entry.shape.features
+    return -1, "nothing", 1
 
 
 def check_readout(case: Case) -> Iterator[Violation]:
     """Check `Rule.READOUT`."""
     feeding = [route.source for route in case.solution.routes if route.target == READOUT]
-    wanted = [p.core for p, layer, _ in case.parts if layer.name == case.options.readout]
+    wanted = [body.placement.core for body, _ in case.layers if body.key == case.options.readout]
     if feeding and case.chip.readout is None:
         yield Violation(Rule.READOUT, "readout", f"{case.chip.name} has no readout stage")
     if sorted(map(str, feeding)) != sorted(map(str, wanted)) or len(feeding) > 1:
         yield Violation(Rule.READOUT, "readout", f"fed by cores {feeding}, asked for cores {wanted}")
     if case.options.readout_monitor and not feeding:
         yield Violation(Rule.READOUT, "readout", "its monitor is asked for and nothing feeds it")
-    for placement, layer, _ in case.parts:
-        if placement.core not in feeding or case.chip.readout is None:
+    for body, layer in case.layers:
+        if body.placement.core not in feeding or case.chip.readout is None:
             continue
         features, height, width = layer.output_shape
         last_class = (features - 1) // case.chip.readout.feature_spacing
@@ -212,21 +232,55 @@ def check_readout(case: Case) -> Iterator[Violation]:
 
 
 def check_monitor(case: Case) -> Iterator[Violation]:
-    """Check `Rule.MONITOR`."""
-    rule, seen = case.chip.monitor, {(m.source, m.network, m.signal) for m in case.solution.monitors}
-    cores = {source for source, _, _ in seen}
+    """Check `Rule.MONITOR`: what is watched is what was asked for, every feature once."""
+    rule, monitors = case.chip.monitor, case.solution.monitors
+    cores = {monitor.source for monitor in monitors}
     if rule.cores_max is not None and len(cores) > rule.cores_max:
         yield Violation(Rule.MONITOR, "monitors", f"{len(cores)} cores of {rule.cores_max}")
     if case.options.readout_monitor and cores and rule.excludes_readout_monitor:
         yield Violation(Rule.MONITOR, "monitors", "silenced by the readout monitor")
-    wanted: list[tuple[int, str]] = [(0, str(name)) for name in case.options.monitors or ()]
-    if case.options.monitors is None and not case.options.readout_monitor:
-        for number, network in enumerate(case.networks):
-            wanted += [(number, o.source) for o in network.outputs if o.source in network.by_name]
-    expected = set()
-    for placement, layer, _ in case.parts:
-        body = placement.body
-        if isinstance(body, LayerPart) and (body.network, layer.name) in wanted:
-            expected.add((placement.core, body.network, layer.name))
-    for core, _, name in sorted(expected ^ seen, key=str):
-        yield Violation(Rule.MONITOR, f"core {core}", f"monitor of {name} is missing or not asked for")
+    bodies = {body.placement.core: body for body in case.bodies}
+    seen: dict[tuple[int, str, int], list[tuple[int, int]]] = defaultdict(list)
+    for monitor in monitors:
+        body = bodies.get(monitor.source) if isinstance(monitor.source, int) else None
+        part = None if body is None else body.placement.body
+        shows = None
+        if isinstance(part, Relay):
+            shows = (part.network, part.signal, part.pooling)
+        elif part is not None:
+            shows = (part.network, part.layer, 1)
+        claimed = (monitor.network, monitor.signal, monitor.pooling_seen)
+        if body is None or shows != claimed or body.placement.features != monitor.features:
+            problem = f"shows {monitor.signal} {monitor.features} pooled by {monitor.pooling_seen}?"
+            yield Violation(Rule.MONITOR, f"core {monitor.source}", problem)
+        seen[claimed].append(monitor.features)
+    wanted = _monitors_wanted(case)
+    for key in sorted({*wanted, *seen}):
+        number, signal, pooling = key
+        shape = (
+            case.networks[number].signal_shapes.get(signal) if number in range(len(case.networks)) else None
+        )
+        stop = shape.features if shape is not None and key in wanted else 0
+        if not covers(seen.get(key, ()), 0, stop, 1 if key in wanted else 0):
+            problem = (
+                f"pooled by {pooling}: {seen.get(key, [])} watched, and asked for are features 0..{stop}"
+            )
+            yield Violation(Rule.MONITOR, f"monitor of {signal}", problem)
+
+
+def _monitors_wanted(case: Case) -> set[tuple[int, str, int]]:
+    """(network, signal, pooling) of everything that must be visible."""
+    if case.options.monitors is not None:
+        names = {str(name) for name in case.options.monitors}
+        return {(body.network, layer.name, 1) for body, layer in case.layers if body.key in names}
+    if case.options.readout_monitor:
+        return set()
+    wanted = set()
+    for number, network in enumerate(case.networks):
+        for output in network.outputs:
+            if output.source in network.by_name:
+                pools = [step for step in output.path if isinstance(step, Pool)]
+                square = bool(pools) and len({*pools[0].size, *pools[0].stride}) == 1
+                shown = pools[0].size[0] if square and case.options.pooled_outputs == "relay" else 1
+                wanted.add((number, output.source, shown))
+    return wanted

@@ -14,6 +14,7 @@ import mapper
 from mapper.compat.forward import ForwardNetwork
 from mapper.errors import NetworkError, OptionsError, SpecError
 from mapper.sim.network import simulate
+from tests.builders import UNDIVIDED
 from tests.frontends.sinabs_stand_in import IAFSqueeze, SumPool2d
 from tests.sim.test_config_frame import random_network
 
@@ -130,7 +131,7 @@ def test_compatibility_needs_no_samna() -> None:
     assert network.is_compatible_with("speck2fmodule")
     assert network.why_incompatible_with("speck2f") is None
     wide = mapper.DynapcnnNetwork(
-        nn.Sequential(nn.Conv2d(2, 64, 3, padding=1, bias=False), IAFSqueeze(min_v_mem=-1.0)), (2, 64, 64)
+        nn.Sequential(nn.Conv2d(2, 256, 3, padding=1, bias=False), IAFSqueeze(min_v_mem=-1.0)), (2, 64, 64)
     )
     assert not wide.is_compatible_with("speck2fmodule:0")
     report = wide.why_incompatible_with("speck2f")
@@ -249,15 +250,18 @@ def test_branches_meet_by_plus_and_by_cat(add: bool) -> None:
     assert sorted(shifts) == [0, 0, 0, 0 if add else 4]
 
 
-def test_three_destinations_are_refused_by_name() -> None:
+def test_three_destinations_take_a_relay_or_are_refused_by_name() -> None:
     network = mapper.DynapcnnNetwork(Branches(3, add=False), SHAPE)
-    report = network.why_incompatible_with("speck2f")
+    assert network.is_compatible_with("speck2f")
+    config = network.plain_config("speck2f")
+    assert mapper.diff(config, network.network) == ()
+    assert (
+        len([core for core in config.hardware.cnn_layers if core.weights]) == len(network.network.layers) + 1
+    )
+    report = mapper.check(network.network, "speck2f", **UNDIVIDED).report
     assert report is not None
-    assert not network.is_compatible_with("speck2f")
     assert "stem" in str(report)
     assert "destination" in str(report)
-    with pytest.raises(ValueError, match="stem"):
-        network.plain_config("speck2f")
 
 
 def test_pooling_8_groups_and_dilation() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -18,10 +18,10 @@ from mapper.options import SolveOptions, resolve
 from mapper.problem import Problem
 from mapper.result import Result, Status
 from mapper.solution import LayerPart, Objective, Placement, Solution
-from mapper.solver import run as run_module
+from mapper.solver.budget import Budget
 from mapper.solver.run import solve
 from mapper.verify import verify
-from tests.builders import chain, conv, tiny_chip
+from tests.builders import UNDIVIDED, chain, conv, tiny_chip
 
 INSTANCES = int(os.environ.get("MAPPER_INSTANCES", "150"))
 
@@ -102,6 +102,8 @@ def enumerate_best(network: Network, chip: ChipSpec, options: SolveOptions) -> B
 
 
 def run(network: Network, chip: ChipSpec, options: SolveOptions) -> Result:
+    """Whole layers alone, which is what is enumerated here."""
+    options = replace(options, **UNDIVIDED)
     return solve(Problem((network,), chip, resolve(options, network, chip)))
 
 
@@ -167,7 +169,7 @@ def test_a_limit_is_never_called_infeasible() -> None:
 
 def test_an_interruption_keeps_what_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
     network, chip = chain([conv(4)] * 7, (2, 32, 32)), load("speck2f")
-    original, calls = run_module._Budget.run, []
+    original, calls = Budget.run, []
 
     def interrupted(budget: Any, model: Any) -> Any:
         calls.append(model)
@@ -175,7 +177,7 @@ def test_an_interruption_keeps_what_was_found(monkeypatch: pytest.MonkeyPatch) -
             raise KeyboardInterrupt
         return original(budget, model)
 
-    monkeypatch.setattr(run_module._Budget, "run", interrupted)
+    monkeypatch.setattr(Budget, "run", interrupted)
     result = run(network, chip, SolveOptions())
     assert len(calls) == 2
     assert result.status is Status.FEASIBLE

@@ -16,7 +16,7 @@ from mapper.operations import Convolution
 from mapper.options import SolveOptions
 from mapper.result import FeasibilityReport, Requirement, Status
 from mapper.solver.repair_search import applied
-from tests.builders import chain, conv, pool, tiny_chip
+from tests.builders import UNDIVIDED, chain, conv, pool, tiny_chip
 
 # Infeasible instances to judge; the full number is in the README.
 INSTANCES = int(os.environ.get("MAPPER_INSTANCES", "120"))
@@ -54,6 +54,7 @@ def random_case(seed: int) -> tuple[Network, ChipSpec, SolveOptions]:
     if choice == 3:
         forbidden = tuple(core for core in forbidden if core != pins[0][1])
     options = SolveOptions(
+        **UNDIVIDED,
         pins=pins if choice in (1, 3) else (),
         forbidden_cores=forbidden if choice in (2, 3) else (),
         repairs=20,
@@ -226,7 +227,7 @@ def test_conflicts_corrections_and_repairs(block: int) -> None:
 
 def test_the_oracle_tells_requirements_apart() -> None:
     network, chip = chain([conv(4), conv(4)]), tiny_chip((1024, 4096, 4), (1024, 4096, 4))
-    options = SolveOptions()
+    options = SolveOptions(**UNDIVIDED)
     parts = everything(network, chip, options)
     assert possible(network, chip, parts)
     banned = everything(network, chip, replace(options, forbidden_cores=(0,)))

@@ -14,11 +14,11 @@ from mapper.options import SolveOptions, resolve
 from mapper.problem import Problem
 from mapper.result import Result
 from mapper.rules import Rule
-from mapper.solution import LayerPart, Monitor, Route, Solution
+from mapper.solution import LayerPart, Monitor, Placement, Route, Solution
 from mapper.solver.constraints import POSTS
 from mapper.solver.run import solve
 from mapper.verify import CHECKS, verify
-from tests.builders import chain, conv, pool
+from tests.builders import UNDIVIDED, chain, conv, pool
 
 Break = Callable[[Solution], Solution]
 
@@ -39,6 +39,12 @@ class Pair:
     good_options: SolveOptions = SolveOptions()
     bad_options: SolveOptions = SolveOptions()
     fault: Break | None = None
+    divides: bool = False
+
+    @property
+    def refused_options(self) -> SolveOptions:
+        """Of the bad instance: whole layers alone, unless the rule is about more."""
+        return self.bad_options if self.divides else replace(self.bad_options, **UNDIVIDED)
 
 
 PLAIN = chain([conv(4), conv(8)], pools=(2,))
@@ -46,6 +52,8 @@ FLAT = chain([conv(4), Convolution(8, (16, 16))])
 WIDE = chain([conv(4), Convolution(61, (16, 16))])
 DVS = chain([conv(4), conv(8)], (2, 32, 32), dvs=True)
 TWO = chain([conv(4), conv(8)])
+TALL = chain([conv(17)], (2, 64, 64))
+BUSY = (("input", 100),)
 
 
 def three_targets(count: int) -> Network:
@@ -98,6 +106,11 @@ PAIRS = [
     Pair(Rule.NEURON_MEMORY, chain([conv(16)], (2, 64, 64)), chain([conv(17)], (2, 64, 64))),
     Pair(Rule.BIAS_MEMORY, chain([conv(16, has_bias=True)]), chain([conv(16, has_bias=True)]),
          ("core[0..8].bias_words=15",)),
+    Pair(Rule.BANDWIDTH, PLAIN, PLAIN, ("core[0..8].synops_per_second=10",), SolveOptions(traffic=BUSY),
+         SolveOptions(traffic=BUSY)),
+    Pair(Rule.WHOLE, FLAT, FLAT, ("core[0..8].kernel_words=4096",), SolveOptions(readout="conv1"),
+         SolveOptions(readout="conv1"), divides=True),
+    Pair(Rule.MOVES, TALL, TALL, (), SolveOptions(max_pieces=2), SolveOptions(max_pieces=1), divides=True),
     Pair(Rule.PLACED, chain([conv(4)] * 9), chain([conv(4)] * 10)),
     Pair(Rule.ONE_LAYER_PER_CORE, chain([conv(4)] * 9), chain([conv(4)] * 10)),
     Pair(Rule.FAN_OUT, three_targets(2), three_targets(3)),
@@ -119,7 +132,7 @@ def test_good_instance_is_placed_and_bad_one_is_not(pair: Pair) -> None:
     good = solved(pair.good, (), pair.good_options)
     assert good.solution is not None
     assert verify(good.networks, good.chip, good.options, good.solution) == ()
-    bad = solved(pair.bad, pair.bad_overrides, pair.bad_options)
+    bad = solved(pair.bad, pair.bad_overrides, pair.refused_options)
     assert bad.solution is None
     assert bad.report is not None
     assert bad.report.sentences()
@@ -130,7 +143,7 @@ COUNTED = {Rule.PLACED, Rule.ONE_LAYER_PER_CORE, Rule.FORBIDDEN_CORE, Rule.PIN}
 
 @pytest.mark.parametrize("pair", [p for p in PAIRS if p.rule not in COUNTED], ids=lambda pair: pair.rule.name)
 def test_the_report_names_the_rule(pair: Pair) -> None:
-    report = solved(pair.bad, pair.bad_overrides, pair.bad_options).report
+    report = solved(pair.bad, pair.bad_overrides, pair.refused_options).report
     assert report is not None
     assert pair.rule.code in {entry.code for entry in report.unmet}
 
@@ -172,7 +185,8 @@ def test_checker_rejects_a_layer_beyond_a_limit(pair: Pair) -> None:
         solution = replace(base, placements=parts)
     else:
         solution = solved(network, wide, SolveOptions()).require()
-    assert pair.rule in violated(network, solution, pair.bad_overrides)
+    options = pair.bad_options if pair.rule is Rule.BANDWIDTH else SolveOptions()
+    assert pair.rule in violated(network, solution, pair.bad_overrides, options)
 
 
 def routes_with(solution: Solution, route: Route) -> Solution:
@@ -193,7 +207,14 @@ FAULTS: dict[Rule, tuple[Network, SolveOptions, Break]] = {
     Rule.MONITOR: (PLAIN, SolveOptions(), lambda s: replace(s, monitors=())),
     Rule.PIN: (PLAIN, SolveOptions(pins=(("conv0", 3),)), lambda s: swap(s, "conv0", 6)),
     Rule.FORBIDDEN_CORE: (PLAIN, SolveOptions(forbidden_cores=(6,)), lambda s: swap(s, "conv0", 6)),
+    Rule.WHOLE: (PLAIN, SolveOptions(pins=(("conv0", 3),)), lambda s: copied(s, "conv0", 3)),
+    Rule.MOVES: (PLAIN, SolveOptions(max_copies=1), lambda s: copied(s, "conv0", 8)),
 }  # fmt: skip
+
+
+def copied(solution: Solution, layer: str, core: int) -> Solution:
+    extra = Placement(core, LayerPart(0, layer, 1), (0, 4))
+    return replace(solution, placements=(*solution.placements, extra))
 
 
 def swap(solution: Solution, layer: str, core: int) -> Solution:

@@ -1,0 +1,71 @@
+"""What the solver decided, as plain numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from ortools.sat.python import cp_model
+
+from mapper.solver.divided.model import DividedModel, Flow
+
+__all__ = ["Counts", "counts_of"]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Values of a `DividedModel`'s variables, zeros left out.
+
+    Attributes
+    ----------
+    fmax
+        Per layer and class, the most features of a piece.
+    """
+
+    fmax: tuple[tuple[int, ...], ...]
+    pieces: Mapping[tuple[int, int, int], int]
+    relays: Mapping[tuple[int, int, int], int]
+    flows: Mapping[Flow, int]
+
+    def copies_of(self, layer: int) -> list[int]:
+        """Copies of a layer that exist."""
+        return sorted({copy for owner, copy, _ in self.pieces if owner == layer})
+
+    def classes_of(self, layer: int, copy: int) -> list[int]:
+        """The class of every piece of a copy, ascending."""
+        found = sorted(
+            (k, n) for (owner, other, k), n in self.pieces.items() if (owner, other) == (layer, copy)
+        )
+        return [k for k, n in found for _ in range(n)]
+
+    def relays_of(self, signal: int) -> Iterator[tuple[int, list[int]]]:
+        """By level, the class of every relay of a signal."""
+        for level in sorted({level for owner, level, _ in self.relays if owner == signal}):
+            found = sorted(
+                (k, n) for (o, other, k), n in self.relays.items() if (o, other) == (signal, level)
+            )
+            yield level, [k for k, n in found for _ in range(n)]
+
+    def feeding(self, signal: int, pooling: int, *, to_relays: bool) -> list[tuple[int, int]]:
+        """(provider's level, destinations) that takers of one kind get, from the origin upwards."""
+        return sorted(
+            (flow.provider, n)
+            for flow, n in self.flows.items()
+            if (flow.signal, flow.pooling, flow.to_relays) == (signal, pooling, to_relays)
+        )
+
+    @property
+    def cores(self) -> int:
+        """Cores in use."""
+        return sum(self.pieces.values()) + sum(self.relays.values())
+
+
+def counts_of(made: DividedModel, solver: cp_model.CpSolver) -> Counts:
+    """The values of a solved model."""
+    value = solver.value
+    return Counts(
+        made.fmax,
+        {key: n for key, variable in made.pieces.items() if (n := value(variable))},
+        {key: n for key, variable in made.relays.items() if (n := value(variable))},
+        {key: n for key, variable in made.flows.items() if (n := value(variable))},
+    )

@@ -1,0 +1,196 @@
+"""From counts to cores and destinations, in one canonical way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TypeAlias
+
+from mapper.options import natural_key
+from mapper.solution import (
+    DVS,
+    READOUT,
+    HostEntry,
+    LayerPart,
+    Monitor,
+    Objective,
+    Placement,
+    Relay,
+    Route,
+    Solution,
+)
+from mapper.solver.divided.counts import Counts
+from mapper.solver.divided.tables import ORIGIN, Consumer, Signal, Tables
+
+__all__ = ["decode_counts"]
+
+# Where a consumer stands among the consumers of a signal; relays stand where their first consumer does.
+Rank: TypeAlias = tuple[int, int, int]
+_LAST: Rank = (1 << 30, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    core: int
+    start: int
+    stop: int
+
+
+@dataclass
+class _Provider:
+    """A copy, a relay or an input: the cores that send alike, and who reads them."""
+
+    pieces: list[_Piece]
+    pooling: int
+    free: int
+    consumers: list[tuple[Rank, Consumer, int]] = field(default_factory=list)
+    relays: list[_Provider] = field(default_factory=list)
+
+    @property
+    def rank(self) -> Rank:
+        """Of the first consumer that is reached through here."""
+        ranks = [rank for rank, _, _ in self.consumers] + [relay.rank for relay in self.relays]
+        return min(ranks, default=_LAST)
+
+
+def decode_counts(tables: Tables, counts: Counts, objectives: tuple[Objective, ...]) -> Solution:
+    """Give every piece and relay a core and write the destinations.
+
+    Layers in natural order of names, copies and pieces ascending, then relays, each from the lowest core
+    of its class; destinations in the order of their targets, so that the counts determine everything.
+    """
+    return _Decoder(tables, counts).solution(objectives)
+
+
+class _Decoder:
+    def __init__(self, tables: Tables, counts: Counts) -> None:
+        self.tables, self.counts, self.problem = tables, counts, tables.problem
+        self.free = [iter(entry.core_ids) for entry in self.problem.classes]
+        self.placements: list[Placement] = []
+        self.routes: list[Route] = []
+        self.entries: list[HostEntry] = []
+        self.monitors: list[Monitor] = []
+        self.sensor_slots = count()
+        self.copies: dict[int, list[list[_Piece]]] = {}
+
+    def solution(self, objectives: tuple[Objective, ...]) -> Solution:
+        for layer in self.problem.by_name:
+            self.copies[layer] = list(self._copies(layer))
+        order = sorted(
+            range(len(self.tables.signals)),
+            key=lambda n: (natural_key(self.tables.signals[n].name), self.tables.signals[n].network),
+        )
+        providers = {number: self._providers(number) for number in order}
+        for number in order:
+            signal = self.tables.signals[number]
+            self._attach(number, signal, providers[number])
+            for provider in providers[number][ORIGIN]:
+                self._write(signal, provider, is_origin=True)
+            self._watch(signal, providers[number])
+        for n, name in self.problem.monitored:
+            for piece in self.copies[self.tables.layer_of[n, name]][0]:
+                self.monitors.append(Monitor(piece.core, n, name, (piece.start, piece.stop)))
+        return Solution(
+            placements=tuple(sorted(self.placements, key=lambda placement: placement.core)),
+            routes=tuple(sorted(self.routes, key=lambda route: (str(route.source).zfill(9), route.slot))),
+            host_entries=tuple(
+                sorted(self.entries, key=lambda e: (e.network, e.input, e.core, e.feature_shift))
+            ),
+            monitors=tuple(sorted(self.monitors, key=lambda m: (m.network, str(m.source).zfill(9)))),
+            dvs_stage=self.problem.dvs_stage,
+            objectives=objectives,
+        )
+
+    def _copies(self, layer: int) -> Iterator[list[_Piece]]:
+        """Pieces of every copy: in order of classes, each as large as it can be, one feature at least."""
+        demand, fmax = self.problem.demands[layer], self.counts.fmax[layer]
+        features = demand.core.output_shape.features
+        for copy in self.counts.copies_of(layer):
+            classes = self.counts.classes_of(layer, copy)
+            pieces, start = [], 0
+            for n, k in enumerate(classes):
+                later = len(classes) - n - 1
+                stop = start + min(fmax[k], features - start - later)
+                core = next(self.free[k])
+                pieces.append(_Piece(core, start, stop))
+                body = LayerPart(demand.network, demand.layer, copy)
+                self.placements.append(Placement(core, body, (start, stop)))
+                start = stop
+            yield pieces
+
+    def _providers(self, number: int) -> dict[int, list[_Provider]]:
+        """By level, what can be read: the origin, and the relays, those with most destinations first."""
+        signal, cores = self.tables.signals[number], self.problem.chip.cores
+        if signal.layer is None:
+            whole = _Piece(-1, 0, signal.shape.features)
+            found = {ORIGIN: [_Provider([whole], 1, 1 << 30)]}
+        else:
+            found = {
+                ORIGIN: [
+                    _Provider(pieces, 1, min(cores[p.core].fan_out for p in pieces) - int(signal.readout))
+                    for pieces in self.copies[signal.layer]
+                ]
+            }
+        for level, classes in self.counts.relays_of(number):
+            made = []
+            for k in classes:
+                core = next(self.free[k])
+                body = Relay(signal.network, signal.name, level)
+                self.placements.append(Placement(core, body, (0, signal.shape.features)))
+                made.append(_Provider([_Piece(core, 0, signal.shape.features)], level, cores[core].fan_out))
+            found[level] = sorted(made, key=lambda provider: -provider.free)
+        return found
+
+    def _attach(self, number: int, signal: Signal, providers: dict[int, list[_Provider]]) -> None:
+        """Relays first, each to a provider that is fed itself; then consumers in order."""
+        for level in sorted(level for level in providers if level != ORIGIN):
+            waiting = list(providers[level])
+            fed: list[_Provider] = []
+            for source, flow in self.counts.feeding(number, level, to_relays=True):
+                for _ in range(flow):
+                    among = fed if source == level else providers[source]
+                    provider = next(entry for entry in among if entry.free > 0)
+                    provider.free -= 1
+                    relay = waiting.pop(0)
+                    provider.relays.append(relay)
+                    fed.append(relay)
+            providers[level] = fed
+        by_pooling: dict[int, list[tuple[Rank, Consumer, int]]] = {}
+        for n, consumer in enumerate(signal.consumers):
+            for c, pieces in enumerate(self.copies[consumer.layer]):
+                for p, piece in enumerate(pieces):
+                    entry = ((n, c, p), consumer, piece.core)
+                    by_pooling.setdefault(consumer.pooling, []).append(entry)
+        for pooling, takers in sorted(by_pooling.items()):
+            for source, flow in self.counts.feeding(number, pooling, to_relays=False):
+                for _ in range(flow):
+                    provider = next(entry for entry in providers[source] if entry.free > 0)
+                    provider.free -= 1
+                    provider.consumers.append(takers.pop(0))
+
+    def _write(self, signal: Signal, provider: _Provider, *, is_origin: bool = False) -> None:
+        """Destinations of a provider and of all that is fed by it, in the order of the first consumers."""
+        targets: list[tuple[Rank, int, int, int]] = []
+        for rank, consumer, core in provider.consumers:
+            targets.append((rank, core, consumer.pooling // provider.pooling, consumer.offset))
+        for relay in provider.relays:
+            targets.append((relay.rank, relay.pieces[0].core, relay.pooling // provider.pooling, 0))
+        for slot, (_, core, pooling, offset) in enumerate(sorted(targets)):
+            if signal.kind == "host" and is_origin:
+                self.entries.append(HostEntry(signal.network, signal.name, core, offset))
+            elif signal.kind == "sensor" and is_origin:
+                self.routes.append(Route(DVS, next(self.sensor_slots), core, 1, offset))
+            else:
+                for piece in provider.pieces:
+                    self.routes.append(Route(piece.core, slot, core, pooling, offset + piece.start))
+        if signal.readout and is_origin:
+            self.routes.append(Route(provider.pieces[0].core, len(targets), READOUT))
+        for relay in provider.relays:
+            self._write(signal, relay)
+
+    def _watch(self, signal: Signal, providers: dict[int, list[_Provider]]) -> None:
+        for pooling in signal.shown:
+            core = providers[pooling][0].pieces[0].core
+            span = (0, signal.shape.features)
+            self.monitors.append(Monitor(core, signal.network, signal.name, span, pooling))

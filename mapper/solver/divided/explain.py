@@ -1,0 +1,225 @@
+"""Why not even pieces, copies and relays make a problem fit: requirements that exclude one another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from ortools.sat.python import cp_model
+
+from mapper.problem import Problem
+from mapper.result import DividedConflict, Requirement, Unmet, unmet
+from mapper.rules import Rule
+from mapper.solver.divided.model import Slack, build_model
+from mapper.solver.divided.run import divisible, piece_table
+from mapper.solver.divided.tables import Tables
+from mapper.solver.requirements import new_solver
+from mapper.wording import join_names, join_numbers
+
+__all__ = ["divided_conflict", "divided_unmet", "placeable_divided"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Part:
+    """One requirement: a limit of a layer, the destinations of a signal, the number of a class's cores."""
+
+    kind: Literal["limit", "slots", "cores", "monitors"]
+    index: int = -1
+    rule: str = ""
+
+
+def placeable_divided(problem: Problem) -> bool:
+    """Whether a placement with the allowed moves exists; False as well where a work limit came first."""
+    if not problem.options.divides or not divisible(problem):
+        return False
+    tables = Tables(problem)
+    made = build_model(tables, piece_table(tables))
+    return made is not None and new_solver().solve(made.model) in (cp_model.OPTIMAL, cp_model.FEASIBLE)
+
+
+def divided_unmet(problem: Problem) -> Iterator[Unmet]:
+    """Layers that have to be cut further than they may be."""
+    tables = Tables(problem)
+    for layer, row in enumerate(piece_table(tables)):
+        demand, most = problem.demands[layer], max(row, default=0)
+        features = demand.core.output_shape.features
+        if most == 0 or most >= features:
+            continue
+        least, terms = -(-features // most), f"{features} features, at most {most} on a core"
+        if layer in tables.whole:
+            why = "is pinned" if layer in tables.pinned else "feeds the readout stage"
+            sentence = (
+                f"{demand.layer} {why} and must stay whole, but needs at least {least} pieces ({terms})."
+            )
+            yield unmet(Rule.WHOLE, (demand.layer,), (), least, 1, terms, sentence)
+        elif problem.options.max_pieces is not None and least > problem.options.max_pieces:
+            bound = problem.options.max_pieces
+            sentence = f"{demand.layer} needs at least {least} pieces ({terms}), and {bound} are allowed."
+            yield unmet(Rule.MOVES, (demand.layer,), (), least, bound, terms, sentence)
+
+
+def divided_conflict(problem: Problem) -> DividedConflict | None:
+    """An irreducible conflict with all allowed moves; None where a limit came before the proof.
+
+    First layers are left out, then single requirements of those that remain; whatever can go while the
+    rest still excludes itself stays out.
+    """
+    probe = _Probe(problem)
+    everything = probe.parts(range(len(problem.demands)))
+    layers, sure = _reduced(list(problem.by_name)[::-1], lambda kept: probe.possible(kept, everything))
+    layers = sorted(layers, key=problem.by_name.index)
+    parts, also_sure = _reduced(probe.parts(layers), lambda kept: probe.possible(layers, kept))
+    if probe.possible(layers, parts) is not False:
+        return None
+    parts.sort()
+    return DividedConflict(
+        sentence=_sentence(probe, layers, parts),
+        moves=_moves(problem),
+        requirements=(
+            *(_layer_requirement(problem, layer) for layer in layers),
+            *(_requirement(probe, part) for part in parts),
+        ),
+        irreducible=sure and also_sure,
+    )
+
+
+def _reduced(items: list[T], possible: Callable[[list[T]], bool | None]) -> tuple[list[T], bool]:
+    """Leave out what is not needed for impossibility, large shares first; and whether all was decided."""
+    kept, size, sure = list(items), max(1, len(items) // 2), True
+    while True:
+        start = 0
+        while start < len(kept):
+            rest = kept[:start] + kept[start + size :]
+            verdict = possible(rest)
+            if verdict is False:
+                kept = rest
+            else:
+                sure = sure and (verdict is not None or size > 1)
+                start += size
+        if size == 1:
+            return kept, sure
+        size //= 2
+
+
+class _Probe:
+    """A problem some of whose requirements are left out."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem, self.tables = problem, Tables(problem)
+        self.table = piece_table(self.tables)
+
+    def parts(self, layers: Sequence[int] | range) -> list[_Part]:
+        """Requirements that matter to some layers."""
+        problem, kept = self.problem, set(layers)
+        found = []
+        for layer in layers:
+            features = problem.demands[layer].core.output_shape.features
+            for rule in Rule:
+                bounds = [limits[rule] for limits in self.tables.piece_limits[layer] if rule in limits]
+                if any(bound < features for bound in bounds):
+                    found.append(_Part("limit", layer, rule.name))
+        for number, signal in enumerate(self.tables.signals):
+            reads = any(consumer.layer in kept for consumer in signal.consumers) or signal.shown
+            if reads and (signal.layer is None or signal.layer in kept):
+                found.append(_Part("slots", number))
+        found += [_Part("cores", k) for k in range(len(problem.classes))]
+        if problem.chip.monitor.cores_max is not None:
+            found.append(_Part("monitors"))
+        return found
+
+    def possible(self, layers: Sequence[int], parts: Sequence[_Part]) -> bool | None:
+        """Whether these layers fit under these requirements; None if the work limit came first."""
+        problem, kept = self.problem, set(parts)
+        everything = self.parts(range(len(problem.demands)))
+        dropped = [part for part in everything if part not in kept]
+        limits = frozenset((Rule[p.rule], p.index) for p in dropped if p.kind == "limit")
+        slack = Slack(
+            limits=limits,
+            slots=frozenset(part.index for part in dropped if part.kind == "slots"),
+            cores=frozenset(part.index for part in dropped if part.kind == "cores"),
+            layers=frozenset(range(len(problem.demands))) - set(layers),
+            monitors=any(part.kind == "monitors" for part in dropped),
+        )
+        made = build_model(self.tables, piece_table(self.tables, limits) if limits else self.table, slack)
+        if made is None:
+            return False
+        status = new_solver().solve(made.model)
+        return None if status == cp_model.UNKNOWN else status in (cp_model.OPTIMAL, cp_model.FEASIBLE)
+
+
+def _moves(problem: Problem) -> tuple[str, ...]:
+    options = problem.options
+    allowed = (
+        ("pieces", options.max_pieces != 1),
+        ("relays", options.relays),
+        ("copies", options.max_copies > 1),
+    )
+    return tuple(name for name, is_allowed in allowed if is_allowed)
+
+
+def _layer_requirement(problem: Problem, layer: int) -> Requirement:
+    name = problem.demands[layer].layer
+    return Requirement(
+        sentence=f"{name} is placed", kind="layer", code=Rule.PLACED.code, layers=(name,), cores=()
+    )
+
+
+def _requirement(probe: _Probe, part: _Part) -> Requirement:
+    problem, told = probe.problem, _told(probe, part)
+    if part.kind == "limit":
+        names: tuple[str, ...] = (problem.demands[part.index].layer,)
+        return Requirement(sentence=told, kind="rule", code=Rule[part.rule].code, layers=names, cores=())
+    if part.kind == "slots":
+        signal = probe.tables.signals[part.index]
+        code = (Rule.DVS_FAN_OUT if signal.kind == "sensor" else Rule.FAN_OUT).code
+        return Requirement(sentence=told, kind="rule", code=code, layers=(signal.name,), cores=())
+    if part.kind == "cores":
+        cores = problem.classes[part.index].core_ids
+        code = Rule.ONE_LAYER_PER_CORE.code
+        return Requirement(sentence=told, kind="cores", code=code, layers=(), cores=cores)
+    return Requirement(sentence=told, kind="chip", code=Rule.MONITOR.code, layers=(), cores=())
+
+
+def _told(probe: _Probe, part: _Part) -> str:
+    problem = probe.problem
+    if part.kind == "limit":
+        demand, rule = problem.demands[part.index], Rule[part.rule]
+        features = demand.core.output_shape.features
+        bounds = [row.get(rule, features) for row in probe.tables.piece_limits[part.index]]
+        most, why = max(bounds), f"({rule.value.title}, {rule.code})"
+        if most >= features:
+            short = [k for k, bound in enumerate(bounds) if bound < features]
+            cores = sorted(core for k in short for core in problem.classes[k].core_ids)
+            return f"{demand.layer} not whole on core{'s' * (len(cores) > 1)} {join_numbers(cores)} {why}"
+        share = f"at most {most} of {features} features on a core" if most else "on no core"
+        return f"{demand.layer} {share} {why}"
+    if part.kind == "slots":
+        signal = probe.tables.signals[part.index]
+        if signal.kind == "host":
+            return f"events of {signal.name} reach a core unpooled ({Rule.INPUT_POOLING.code})"
+        stage = problem.chip.input
+        fan_out = max(core.fan_out for core in problem.chip.cores)
+        count = (stage.fan_out if stage else 0) if signal.kind == "sensor" else fan_out
+        code = (Rule.DVS_FAN_OUT if signal.kind == "sensor" else Rule.FAN_OUT).code
+        return f"{signal.name} has {count} destinations a core ({code})"
+    if part.kind == "cores":
+        cores = problem.classes[part.index].core_ids
+        many = "cores" if len(cores) > 1 else "core"
+        verb = "hold one layer, piece or relay each" if len(cores) > 1 else "holds one layer, piece or relay"
+        return f"{many} {join_numbers(cores)} {verb}"
+    return f"{problem.chip.monitor.cores_max} cores are watched at most ({Rule.MONITOR.code})"
+
+
+def _sentence(probe: _Probe, layers: Sequence[int], parts: Sequence[_Part]) -> str:
+    problem = probe.problem
+    names = join_names([problem.demands[layer].layer for layer in layers])
+    told = [_told(probe, part) for part in parts if part.kind != "cores"]
+    cores = sorted(c for part in parts if part.kind == "cores" for c in problem.classes[part.index].core_ids)
+    if cores:
+        many = "hold one layer, piece or relay each" if len(cores) > 1 else "holds one layer, piece or relay"
+        told.append(f"core{'s' * (len(cores) > 1)} {join_numbers(cores)} {many}")
+    verb = "cannot all be placed" if len(layers) > 1 else "cannot be placed"
+    return f"With {join_names(_moves(problem))}, {names} {verb} either: {'; '.join(told)}."

@@ -1,0 +1,283 @@
+"""The CP-SAT model of pieces, copies and relays, per core class, and what a probe may leave out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from ortools.sat.python import cp_model
+
+from mapper.rules import Rule
+from mapper.solver.divided.tables import ORIGIN, UNREACHABLE, Signal, Tables
+
+__all__ = ["NO_SLACK", "DividedModel", "Flow", "Slack", "build_model"]
+
+Terms: TypeAlias = list[cp_model.IntVar]
+# More relays than these of one signal at one pooling are of no use on chips of this family.
+_RELAYS_MAX = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Slack:
+    """What a model leaves out, so that requirements can be told apart.
+
+    Attributes
+    ----------
+    limits
+        (rule, layer): this limit of the layer's pieces does not count.
+    slots
+        Indexes of signals whose destinations do not count.
+    cores
+        Classes with any number of cores.
+    layers
+        Layers that need not be placed.
+    """
+
+    limits: frozenset[tuple[Rule, int]] = frozenset()
+    slots: frozenset[int] = frozenset()
+    cores: frozenset[int] = frozenset()
+    layers: frozenset[int] = frozenset()
+    monitors: bool = False
+
+
+NO_SLACK = Slack()
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Destinations that providers at one level give: to consumers of a pooling, or to relays at a level.
+
+    Attributes
+    ----------
+    signal
+        Index of `Tables.signals`.
+    provider
+        `ORIGIN`, or the level of relays.
+    to_relays
+        Whether relays take them.
+    pooling
+        What the takers want: the consumers' pooling, or the relays' level.
+    """
+
+    signal: int
+    provider: int
+    to_relays: bool
+    pooling: int
+
+
+@dataclass
+class DividedModel:
+    """Variables by what they mean.
+
+    Attributes
+    ----------
+    pieces
+        (layer, copy, class): cores of the class that hold a piece of that copy.
+    copies
+        (layer, copy): whether the copy exists; copy 0 always does, without variable.
+    relays
+        (signal, level, class): relays.
+    flows
+        Destinations by `Flow`.
+    """
+
+    tables: Tables
+    fmax: tuple[tuple[int, ...], ...]
+    model: cp_model.CpModel = field(default_factory=cp_model.CpModel)
+    pieces: dict[tuple[int, int, int], cp_model.IntVar] = field(default_factory=dict)
+    copies: dict[tuple[int, int], cp_model.IntVar] = field(default_factory=dict)
+    relays: dict[tuple[int, int, int], cp_model.IntVar] = field(default_factory=dict)
+    flows: dict[Flow, cp_model.IntVar] = field(default_factory=dict)
+    slots: dict[tuple[int, int], cp_model.IntVar] = field(default_factory=dict)
+
+    def cores_and_bits(self, per_core: int) -> cp_model.LinearExpr:
+        """`per_core` for every core in use, and the bits of its memories."""
+        classes = self.tables.problem.classes
+        keys = [*self.pieces.items(), *self.relays.items()]
+        weights = [per_core + classes[key[2]].core.capacity_bits for key, _ in keys]
+        return cp_model.LinearExpr.weighted_sum([variable for _, variable in keys], weights)
+
+
+def build_model(
+    tables: Tables, fmax: tuple[tuple[int, ...], ...], slack: Slack = NO_SLACK
+) -> DividedModel | None:
+    """The model; None where a layer fits nowhere, however it is cut.
+
+    Parameters
+    ----------
+    fmax
+        Per layer and class, the most features of a piece; 0 for a class the layer may not use.
+    """
+    made = DividedModel(tables, fmax)
+    for layer in range(len(tables.problem.demands)):
+        if layer not in slack.layers and not _add_layer(made, layer, slack):
+            return None
+    for number, signal in enumerate(tables.signals):
+        _add_relays(made, number, signal)
+    for number, signal in enumerate(tables.signals):
+        if number not in slack.slots and not _add_slots(made, number, signal, slack):
+            return None
+    _add_sensor(made, slack)
+    _add_capacity(made, slack)
+    if not slack.monitors:
+        _add_monitors(made, slack)
+    return made
+
+
+def _add_layer(made: DividedModel, layer: int, slack: Slack) -> bool:
+    problem, model, fmax = made.tables.problem, made.model, made.fmax[layer]
+    features = problem.demands[layer].core.output_shape.features
+    whole = layer in made.tables.whole
+    usable = [k for k, most in enumerate(fmax) if most >= (features if whole else 1)]
+    if not usable:
+        return False
+    bound = 1 if whole else min(problem.options.max_pieces or features, features)
+    least = -(-features // max(fmax[k] for k in usable))
+    if least > bound:
+        return False
+    copies = 1 if whole else problem.options.max_copies
+    if all(not signal.consumers for signal in made.tables.signals if signal.layer == layer):
+        copies = 1
+    for copy in range(copies):
+        room = [len(problem.classes[k].core_ids) for k in usable]
+        most = [bound if k in slack.cores else min(bound, n) for k, n in zip(usable, room, strict=True)]
+        here = [model.new_int_var(0, n, "") for n in most]
+        made.pieces |= {(layer, copy, k): variable for k, variable in zip(usable, here, strict=True)}
+        weights = [min(fmax[k], features) for k in usable]
+        covered, count = cp_model.LinearExpr.weighted_sum(here, weights), cp_model.LinearExpr.sum(here)
+        if copy == 0:
+            model.add(covered >= features)
+            model.add_linear_constraint(count, least, bound)
+            continue
+        exists = made.copies[layer, copy] = model.new_bool_var("")
+        model.add(covered >= features * exists)
+        model.add(count >= least * exists)
+        model.add(count <= bound * exists)
+    return True
+
+
+def _add_relays(made: DividedModel, number: int, signal: Signal) -> None:
+    for level in made.tables.levels(signal):
+        for k in made.tables.relay_classes(signal, level):
+            room = min(_RELAYS_MAX, len(made.tables.problem.classes[k].core_ids))
+            made.relays[number, level, k] = made.model.new_int_var(0, room, "")
+
+
+def _pieces_of(made: DividedModel, layer: int) -> Terms:
+    return [variable for key, variable in made.pieces.items() if key[0] == layer]
+
+
+def _add_slots(made: DividedModel, number: int, signal: Signal, slack: Slack) -> bool:
+    """Every consumer's core and every relay takes one slot of a provider whose pooling suits it."""
+    model, poolings = made.model, made.tables.poolings
+    relays: dict[int, dict[int, cp_model.IntVar]] = {}
+    for (owner, level, k), variable in made.relays.items():
+        if owner == number:
+            relays.setdefault(level, {})[k] = variable
+    read = {consumer.pooling for consumer in signal.consumers if consumer.layer not in slack.layers}
+    if UNREACHABLE in read or any(pooling not in relays for pooling in signal.shown):
+        return False
+    consumers: dict[int, Terms] = {}
+    for consumer in signal.consumers:
+        if consumer.layer not in slack.layers:
+            consumers.setdefault(consumer.pooling, []).extend(_pieces_of(made, consumer.layer))
+    takers: list[tuple[bool, int, Terms]] = [(False, p, terms) for p, terms in sorted(consumers.items())]
+    takers += [(True, level, list(z.values())) for level, z in sorted(relays.items())]
+    given: dict[int, Terms] = {}
+    for to_relays, pooling, terms in takers:
+        flows = []
+        for provider in (ORIGIN, *sorted(relays)):
+            direct = signal.kind == "layer" or pooling == 1
+            left, rest = divmod(pooling, provider) if provider else (pooling, 0)
+            if rest or left not in poolings or (provider == ORIGIN and not direct):
+                continue
+            flow = model.new_int_var(0, sum(_upper(term) for term in terms), "")
+            made.flows[Flow(number, provider, to_relays, pooling)] = flow
+            given.setdefault(provider, []).append(flow)
+            flows.append(flow)
+        model.add(cp_model.LinearExpr.sum(terms) == cp_model.LinearExpr.sum(flows))
+        if to_relays:
+            _root(made, number, pooling, terms)
+    classes = made.tables.problem.classes
+    for level, z in relays.items():
+        offered = cp_model.LinearExpr.weighted_sum(list(z.values()), [classes[k].core.fan_out for k in z])
+        model.add(cp_model.LinearExpr.sum(given.get(level, [])) <= offered)
+        if level in signal.shown:
+            model.add(cp_model.LinearExpr.sum(list(z.values())) >= 1)
+    if signal.layer is not None and signal.layer not in slack.layers:
+        taken = cp_model.LinearExpr.sum(given.get(ORIGIN, [])) + int(signal.readout)
+        model.add(taken <= _offered(made, signal.layer))
+    return True
+
+
+def _upper(variable: cp_model.IntVar) -> int:
+    return int(list(variable.proto.domain)[-1])
+
+
+def _root(made: DividedModel, number: int, level: int, terms: Terms) -> None:
+    """Relays at a level are fed from below it at least once: they cannot feed one another alone."""
+    below = [
+        flow
+        for key, flow in made.flows.items()
+        if key.signal == number and key.to_relays and key.pooling == level and key.provider != level
+    ]
+    most = sum(_upper(term) for term in terms)
+    made.model.add(
+        cp_model.LinearExpr.sum(terms) <= most * cp_model.LinearExpr.sum(below)
+        if below
+        else cp_model.LinearExpr.sum(terms) == 0
+    )
+
+
+def _offered(made: DividedModel, layer: int) -> cp_model.LinearExpr | int:
+    """Slots of a layer: every copy offers as many as its least core has."""
+    classes = made.tables.problem.classes
+    fan_outs = {classes[k].core.fan_out for (owner, _, k) in made.pieces if owner == layer}
+    copies = [0, *(copy for owner, copy in made.copies if owner == layer)]
+    if len(fan_outs) == 1:
+        (fan_out,) = fan_outs
+        exists = [made.copies[layer, copy] for copy in copies[1:]]
+        return fan_out + fan_out * cp_model.LinearExpr.sum(exists)
+    offered = []
+    for copy in copies:
+        slots = made.model.new_int_var(0, max(fan_outs), "")
+        made.slots[layer, copy] = slots
+        for (owner, other, k), count in made.pieces.items():
+            if (owner, other) == (layer, copy) and classes[k].core.fan_out < max(fan_outs):
+                used = made.model.new_bool_var("")
+                made.model.add(count <= _upper(count) * used)
+                made.model.add(slots <= classes[k].core.fan_out).only_enforce_if(used)
+        if copy:
+            made.model.add(slots <= max(fan_outs) * made.copies[layer, copy])
+        offered.append(slots)
+    return cp_model.LinearExpr.sum(offered)
+
+
+def _add_sensor(made: DividedModel, slack: Slack) -> None:
+    """The sensor stage's destinations, shared by all networks."""
+    sensors = {n for n, signal in enumerate(made.tables.signals) if signal.kind == "sensor"} - slack.slots
+    taken = [flow for key, flow in made.flows.items() if key.signal in sensors and key.provider == ORIGIN]
+    stage = made.tables.problem.chip.input
+    if taken:
+        made.model.add(cp_model.LinearExpr.sum(taken) <= (stage.fan_out if stage else 0))
+
+
+def _add_capacity(made: DividedModel, slack: Slack) -> None:
+    users: dict[int, Terms] = {}
+    for (_, _, k), variable in (*made.pieces.items(), *made.relays.items()):
+        users.setdefault(k, []).append(variable)
+    for k, variables in users.items():
+        if k not in slack.cores:
+            room = len(made.tables.problem.classes[k].core_ids)
+            made.model.add(cp_model.LinearExpr.sum(variables) <= room)
+
+
+def _add_monitors(made: DividedModel, slack: Slack) -> None:
+    """All pieces of the first copy are watched; the chip may bound how many cores are."""
+    problem = made.tables.problem
+    bound = problem.chip.monitor.cores_max
+    if bound is None:
+        return
+    watched = {made.tables.layer_of[entry] for entry in problem.monitored} - slack.layers
+    pieces = [v for (layer, copy, _), v in made.pieces.items() if layer in watched and copy == 0]
+    made.model.add(cp_model.LinearExpr.sum(pieces) + len(problem.monitored_pooled) <= bound)

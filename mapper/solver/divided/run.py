@@ -1,0 +1,115 @@
+"""The stages of a divided placement, each to a proven optimum: cores, capacity, and what makes it unique."""
+
+from __future__ import annotations
+
+import hashlib
+
+from ortools.sat.python import cp_model
+
+from mapper.problem import Problem
+from mapper.result import Status
+from mapper.rules import Rule
+from mapper.solution import Objective, Solution
+from mapper.solver.budget import INTERRUPTION, Budget
+from mapper.solver.divided.counts import Counts, counts_of
+from mapper.solver.divided.decode import decode_counts
+from mapper.solver.divided.model import DividedModel, build_model
+from mapper.solver.divided.tables import Tables
+
+__all__ = ["divisible", "piece_table", "solve_divided"]
+
+# Rules that the chip as a whole can break and that a relay can mend.
+_MENDED = frozenset({Rule.DVS_FAN_OUT})
+_TIE_BITS = 40
+
+
+def piece_table(
+    tables: Tables, left_out: frozenset[tuple[Rule, int]] = frozenset()
+) -> tuple[tuple[int, ...], ...]:
+    """Per layer and class, the most features of a piece; 0 where pins keep the layer off the class.
+
+    Parameters
+    ----------
+    left_out
+        (rule, layer): limits that do not count.
+    """
+    rows = []
+    for layer, demand in enumerate(tables.problem.demands):
+        features = demand.core.output_shape.features
+        row = []
+        for k, limits in enumerate(tables.piece_limits[layer]):
+            bounds = [bound for rule, bound in limits.items() if (rule, layer) not in left_out]
+            row.append(min([features, *bounds]) if tables.may_use(layer, k) else 0)
+        rows.append(tuple(row))
+    return tuple(rows)
+
+
+def divisible(problem: Problem) -> bool:
+    """Whether nothing that pieces, copies and relays cannot change stands in the way."""
+    return all(fault.rule in _MENDED for fault in problem.faults)
+
+
+def solve_divided(problem: Problem, budget: Budget) -> tuple[Status, Solution | None]:
+    """The best placement with pieces, copies and relays; INFEASIBLE is proven within these moves."""
+    if not divisible(problem):
+        return Status.INFEASIBLE, None
+    tables = Tables(problem)
+    made = build_model(tables, piece_table(tables))
+    if made is None:
+        return Status.INFEASIBLE, None
+    per_core = 1 + sum(core.capacity_bits for core in problem.chip.cores)
+    expression = made.cores_and_bits(per_core)
+    made.model.minimize(expression)
+    solver, status = budget.run(made.model)
+    if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+        return (Status.INFEASIBLE if budget.stopped_by is None else Status.UNDECIDED), None
+    counts, best = counts_of(made, solver), round(solver.objective_value)
+    bound = best if status == cp_model.OPTIMAL else max(0, int(solver.best_objective_bound))
+    objectives = _objectives(best, bound, per_core)
+    if status == cp_model.OPTIMAL:
+        made.model.add(expression <= best)
+        counts = _unique(made, budget, counts)
+    proven = status == cp_model.OPTIMAL and budget.stopped_by is None
+    return (Status.OPTIMAL if proven else Status.FEASIBLE), decode_counts(tables, counts, objectives)
+
+
+def _objectives(best: int, bound: int, per_core: int) -> tuple[Objective, ...]:
+    """Cores and capacity out of the one number; the capacity's bound holds for that many cores alone."""
+    cores, bits = divmod(best, per_core)
+    least, rest = divmod(bound, per_core)
+    told = bits if best == bound else (rest if least == cores else 0)
+    return Objective("cores", cores, least), Objective("capacity_bits", bits, told)
+
+
+def _unique(made: DividedModel, budget: Budget, counts: Counts) -> Counts:
+    """Of all placements that are as good, one that depends on names alone."""
+    problem, signals = made.tables.problem, made.tables.signals
+    keys: list[tuple[str, cp_model.IntVar]] = []
+
+    def cores(k: int) -> str:
+        return str(problem.classes[k].core_ids[0])
+
+    def layer(n: int) -> str:
+        return problem.key(problem.demands[n].network, problem.demands[n].layer)
+
+    def signal(n: int) -> str:
+        return problem.key(signals[n].network, signals[n].name)
+
+    for (n, copy, k), variable in made.pieces.items():
+        keys.append((f"piece/{layer(n)}/{copy}/{cores(k)}", variable))
+    for (n, level, k), variable in made.relays.items():
+        keys.append((f"relay/{signal(n)}/{level}/{cores(k)}", variable))
+    for flow, variable in made.flows.items():
+        what = f"{flow.provider}/{flow.to_relays}/{flow.pooling}"
+        keys.append((f"flow/{signal(flow.signal)}/{what}", variable))
+    weights = [
+        int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) >> (64 - _TIE_BITS) for key, _ in keys
+    ]
+    made.model.minimize(cp_model.LinearExpr.weighted_sum([variable for _, variable in keys], weights))
+    try:
+        solver, status = budget.run(made.model)
+    except KeyboardInterrupt:
+        # Ctrl-C inside the solver ends a stage; between two stages it arrives here. What is found stays.
+        budget.stopped_by = INTERRUPTION
+        return counts
+    return counts_of(made, solver) if status in (cp_model.OPTIMAL, cp_model.FEASIBLE) else counts

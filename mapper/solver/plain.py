@@ -1,0 +1,121 @@
+"""One whole layer per core: the stages one after the other, each proven, then the counts decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from ortools.sat.python import cp_model
+
+from mapper.problem import Problem
+from mapper.result import Status
+from mapper.solution import Objective, Solution
+from mapper.solver.budget import INTERRUPTION, Budget
+from mapper.solver.constraints import post_all
+from mapper.solver.decode import decode
+from mapper.solver.objective import canonical_stages, capacity_bits_taken, headroom_table
+from mapper.solver.variables import Variables, group_layers, make_variables
+
+__all__ = ["solve_plain"]
+
+Candidates = Sequence[tuple[int, ...]]
+Counts = dict[tuple[int, int], int]
+
+
+def solve_plain(problem: Problem, budget: Budget) -> tuple[Status, Solution | None]:
+    """The best placement with one whole layer per core.
+
+    INFEASIBLE is proven; UNDECIDED where a limit came before any placement.
+    """
+    candidates: Candidates = problem.candidates
+    if problem.faults or problem.monitored_pooled or not all(candidates):
+        return Status.INFEASIBLE, None
+    headroom_stage: Objective | None = None
+    if problem.options.objective == "headroom":
+        found = _best_headroom(problem, budget)
+        if found is None:
+            return _none(budget), None
+        candidates, headroom_stage = found
+    model = cp_model.CpModel()
+    variables = make_variables(model, problem, group_layers(problem, candidates))
+    post_all(model, problem, variables)
+    counts, objectives = _stages(problem, budget, model, variables)
+    if counts is None:
+        return _none(budget), None
+    cores = Objective("cores", len(problem.demands), len(problem.demands))
+    stages = (cores, *([headroom_stage] if headroom_stage else []), *objectives)
+    solution = decode(problem, variables.groups, counts, stages)
+    proven = all(stage.proven for stage in stages) and budget.stopped_by is None
+    return (Status.OPTIMAL if proven else Status.FEASIBLE), solution
+
+
+def _none(budget: Budget) -> Status:
+    return Status.INFEASIBLE if budget.stopped_by is None else Status.UNDECIDED
+
+
+def _stages(
+    problem: Problem, budget: Budget, model: cp_model.CpModel, variables: Variables
+) -> tuple[Counts | None, list[Objective]]:
+    """Least capacity, then the canonical counts; what is known when a limit stops it."""
+    expression = capacity_bits_taken(problem, variables)
+    model.minimize(expression)
+    solver, status = budget.run(model)
+    if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+        return None, []
+    counts = _values(solver, variables)
+    value, bound = round(solver.objective_value), round(solver.best_objective_bound)
+    objectives = [Objective("capacity_bits", value, value if status == cp_model.OPTIMAL else bound)]
+    if status != cp_model.OPTIMAL:
+        return counts, objectives
+    model.add(expression <= value)
+    try:
+        for stage in canonical_stages(problem, variables):
+            model.maximize(stage)
+            solver, status = budget.run(model)
+            if status != cp_model.OPTIMAL:
+                break
+            counts = _values(solver, variables)
+            model.add(stage >= round(solver.objective_value))
+    except KeyboardInterrupt:
+        # Ctrl-C inside the solver ends a stage; between two stages it arrives here. What is found stays.
+        budget.stopped_by = INTERRUPTION
+    return counts, objectives
+
+
+def _values(solver: cp_model.CpSolver, variables: Variables) -> Counts:
+    return {key: solver.value(variable) for key, variable in variables.count.items()}
+
+
+def _best_headroom(problem: Problem, budget: Budget) -> tuple[Candidates, Objective] | None:
+    """Candidates that leave the largest possible least free share, by bisection over exact shares.
+
+    A share is reachable if the layers can be placed on cores that each leave at least that much; every
+    probe is one solve, and the smallest share that fails is the proof.
+    """
+    table = headroom_table(problem)
+    shares = sorted({share for row in table for share in row.values()})
+    low, high, best = 0, len(shares) - 1, None
+    while low <= high:
+        middle = (low + high) // 2
+        candidates = tuple(tuple(k for k, share in row.items() if share >= shares[middle]) for row in table)
+        fits = _placeable(problem, budget, candidates)
+        if fits is None:
+            break
+        if fits:
+            best, low = (middle, candidates), middle + 1
+        else:
+            high = middle - 1
+    if best is None:
+        return None
+    bound = shares[high] if shares else Fraction(1)
+    return best[1], Objective("headroom", str(shares[best[0]]), str(bound))
+
+
+def _placeable(problem: Problem, budget: Budget, candidates: Candidates) -> bool | None:
+    """Whether these candidates admit a placement; None if a limit came first."""
+    if not all(candidates):
+        return False
+    model = cp_model.CpModel()
+    post_all(model, problem, make_variables(model, problem, group_layers(problem, candidates)))
+    _, status = budget.run(model)
+    return status in (cp_model.OPTIMAL, cp_model.FEASIBLE) if status != cp_model.UNKNOWN else None

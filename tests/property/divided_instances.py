@@ -1,0 +1,160 @@
+"""Random small networks, chips and options on which pieces, copies and relays matter."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+
+from hwspec.schema import ChipSpec
+from mapper.network import Network
+from mapper.operations import Convolution
+from mapper.options import SolveOptions
+from tests.builders import conv, tiny_chip
+from tests.graphs import Link, graph
+
+__all__ = ["random_divided_instance"]
+
+T = TypeVar("T")
+
+
+def _pick(generator: np.random.Generator, *choices: T) -> T:
+    return choices[int(generator.integers(len(choices)))]
+
+
+def _chance(generator: np.random.Generator, share: float) -> bool:
+    return bool(generator.random() < share)
+
+
+def random_divided_instance(seed: int) -> tuple[tuple[Network], ChipSpec, SolveOptions]:
+    """One network, a chip of 4 to 6 cores sized after it, and options.
+
+    About a third can be placed plainly, a third only in parts, and a third not at all.
+    """
+    generator = np.random.default_rng(seed)
+    network = _network(generator)
+    chip = _chip(generator, network)
+    return (network,), chip, _options(generator, network, chip)
+
+
+def _network(generator: np.random.Generator) -> Network:
+    """A chain or a graph with sums, concatenations and, at times, a cycle."""
+    count = _pick(generator, 2, 3, 3, 4, 4)
+    dvs, is_graph, is_fan = _chance(generator, 0.25), _chance(generator, 0.6), _chance(generator, 0.25)
+    size, features = _pick(generator, 8, 16, 16, 20, 32), int(generator.integers(1, 3 if dvs else 9))
+    # The sensor pools once for all its readers, and host events cannot be pooled but by a relay.
+    entry_pool = _pick(generator, 1, 2) if dvs else _pick(generator, *[1] * 15, 2, 4)
+    sizes, widths = [size], [features]
+    convolutions: list[Convolution] = []
+    links: list[Link] = []
+    for n in range(count):
+        source = n - 1 if not is_graph or _chance(generator, 0.5) else int(generator.integers(-1, n))
+        source = min(n - 1, 0) if is_fan else source
+        pools = [p for p in (1, 1, 1, 2, 2, 4, 8) if p <= sizes[source + 1]]
+        pooling = entry_pool if source < 0 else _pick(generator, *pools)
+        here, reach = sizes[source + 1] // pooling, widths[source + 1]
+        links.append(Link(source, n, pooling))
+        for other in range(-1, n if is_graph else -1):
+            ratio = sizes[other + 1] // here
+            allowed = entry_pool == ratio if other < 0 else ratio in (1, 2, 4, 8)
+            if other != source and allowed and sizes[other + 1] // ratio == here and _chance(generator, 0.5):
+                offset = reach if _chance(generator, 0.3) else 0
+                links.append(Link(other, n, ratio, offset))
+                reach = max(reach, offset + widths[other + 1])
+        convolutions.append(_convolution(generator, here, last=n == count - 1))
+        sizes.append(1 if convolutions[-1].padding == (0, 0) and here > 1 else here)
+        widths.append(convolutions[-1].out_features)
+    if _chance(generator, 0.15):
+        target = int(generator.integers(count))
+        first = next(link for link in links if link.target == target)
+        if sizes[count] == sizes[first.source + 1] // first.pooling:
+            links.append(Link(count - 1, target))
+    return graph(convolutions, links, (features, size, size), _outputs(generator, links, sizes), dvs=dvs)
+
+
+def _convolution(generator: np.random.Generator, size: int, *, last: bool) -> Convolution:
+    features = _pick(generator, 1, 3, 4, 7, 8, 12, 16, 24, 33, 48)
+    has_bias = _chance(generator, 0.3)
+    if last and size <= 16 and _chance(generator, 0.3):
+        return conv(features, size, padding=(0, 0), has_bias=has_bias)
+    return Convolution(features, (3, 3), padding=(1, 1), has_bias=has_bias)
+
+
+def _outputs(generator: np.random.Generator, links: list[Link], sizes: list[int]) -> list[tuple[int, int]]:
+    """Layers that nobody reads, at times pooled; at times one more."""
+    count = len(sizes) - 1
+    unread = [n for n in range(count) if not any(link.source == n for link in links)] or [count - 1]
+    if _chance(generator, 0.15):
+        unread.append(int(generator.integers(count)))
+    return [(n, _pick(generator, 1, 1, *(p for p in (2, 4, 8) if p <= sizes[n + 1]))) for n in unread]
+
+
+def _chip(generator: np.random.Generator, network: Network) -> ChipSpec:
+    """Kinds of cores around what single layers need, some too small and some with other fan-out."""
+    needs = []
+    for layer in network.layers:
+        features, height, width = layer.output_shape
+        operation = layer.operation
+        assert isinstance(operation, Convolution)
+        taps = operation.kernel[0] * operation.kernel[1]
+        kernel = layer.input_shape.features * _power(taps) * _power(features)
+        needs.append((kernel, features * _power(height) * _power(width), features))
+    largest = np.max(needs, axis=0)
+    # Many readers are a matter of slots: there, cores are less often too small as well.
+    factors = (
+        (1, 2)
+        if _spread(network) and _chance(generator, 0.5)
+        else _pick(generator, (1, 2, 2), (0.5, 1, 1), (0.5, 1, 1))
+    )
+    kinds = []
+    for kind in range(2 + _chance(generator, 0.5)):
+        base = np.where(
+            generator.random(3) < (0.7 if kind else 1.0), largest, needs[int(generator.integers(len(needs)))]
+        )
+        scaled = [float(b) * _pick(generator, *factors) for b in base]
+        kinds.append((max(1, int(scaled[0])), max(1, int(scaled[1])), max(1, int(scaled[2] * 2))))
+    count = _pick(generator, 4, 5, *[6] * 6)
+    cores = sorted(_pick(generator, *kinds) for _ in range(count))
+    usual = _pick(generator, 1, 1, 1, *[2] * 7, 3, 3)
+    overrides = [f"routing.fan_out={usual}"]
+    if _chance(generator, 0.35):
+        overrides += [f"core[{n}].fan_out={generator.integers(1, 4)}" for n in range(count)]
+    if _chance(generator, 0.2):
+        overrides.append("routing.poolings=[1, 2]")
+    if _chance(generator, 0.2):
+        overrides.append(f"limits.output_features_max={_pick(generator, 16, 24, 32)}")
+    if _chance(generator, 0.15):
+        overrides.append(f"monitor.cores_max={generator.integers(1, 3)}")
+    if _chance(generator, 0.2):
+        overrides.append(f"input.fan_out={generator.integers(1, 4)}")
+    if _chance(generator, 0.05):
+        overrides.append(f"core[{generator.integers(count)}].synops_per_second={generator.integers(1, 400)}")
+    return tiny_chip(*cores, overrides=overrides)
+
+
+def _spread(network: Network) -> bool:
+    """Whether some layer has more readers than most cores have slots."""
+    return any(len(network.outgoing[layer.name]) > 2 for layer in network.layers)
+
+
+def _power(number: int) -> int:
+    return 1 << (number - 1).bit_length()
+
+
+def _options(generator: np.random.Generator, network: Network, chip: ChipSpec) -> SolveOptions:
+    count, cores = len(network.layers), chip.core_count
+    layer, core = f"conv{generator.integers(count)}", int(generator.integers(cores))
+    last = network.layers[-1]
+    readable = last.output_shape[1:] == (1, 1)
+    watched = tuple(sorted({f"conv{generator.integers(count)}" for _ in range(2)}))
+    return SolveOptions(
+        pins=((layer, core),) if _chance(generator, 0.06) else (),
+        forbidden_cores=((core + 1) % cores,) if _chance(generator, 0.1) else (),
+        monitors=watched if _chance(generator, 0.2) else None,
+        readout=last.name if readable and _chance(generator, 0.5) else None,
+        max_pieces=_pick(generator, 1, 2, 2, 3) if _chance(generator, 0.2) else None,
+        relays=not _chance(generator, 0.45 if _spread(network) else 0.1),
+        max_copies=1 if _chance(generator, 0.15) else 2,
+        pooled_outputs="relay" if _chance(generator, 0.3) else "host",
+        traffic=tuple((entry, 10) for entry in network.signal_shapes),
+    )

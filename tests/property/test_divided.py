@@ -1,0 +1,264 @@
+"""Pieces, copies and relays: CP-SAT against enumeration, and the enumeration against cases by hand."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from hwspec.schema import ChipSpec
+from mapper.network import Network
+from mapper.operations import Convolution
+from mapper.options import SolveOptions, resolve
+from mapper.problem import Problem
+from mapper.result import Status
+from mapper.solution import LayerPart, Relay
+from mapper.solver.run import solve
+from mapper.verify import verify
+from tests.builders import chain, conv, pool, tiny_chip
+from tests.graphs import Link, graph
+from tests.property.divided_instances import random_divided_instance
+from tests.property.divided_oracle import Answer, best_division
+
+INSTANCES = int(os.environ.get("MAPPER_INSTANCES", "150"))
+BLOCKS = 10
+LARGE = (16384, 65536, 1024)
+
+
+@pytest.mark.parametrize("block", range(BLOCKS))
+def test_same_verdict_and_optimum(block: int) -> None:
+    for seed in range(block * INSTANCES // BLOCKS, (block + 1) * INSTANCES // BLOCKS):
+        networks, chip, options = random_divided_instance(seed)
+        resolved = resolve(options, networks, chip)
+        expected = best_division(networks[0], chip, resolved)
+        result = solve(Problem(networks, chip, resolved))
+        if expected is None:
+            assert result.status is Status.INFEASIBLE, seed
+            continue
+        assert result.status is Status.OPTIMAL, seed
+        assert result.solution is not None, seed
+        assert verify(networks, chip, resolved, result.solution) == (), seed
+        used = [placement.core for placement in result.solution.placements]
+        assert len(used) == len(set(used)) == expected.cores, seed
+        assert sum(chip.cores[core].capacity_bits for core in used) == expected.capacity_bits, seed
+        values = {stage.name: stage.value for stage in result.solution.objectives}
+        assert values["cores"] == expected.cores, seed
+        assert values["capacity_bits"] == expected.capacity_bits, seed
+
+
+def test_the_oracle_keeps_the_rules_and_the_instances_are_mixed() -> None:
+    mix: Counter[str] = Counter()
+    count = max(INSTANCES, 150)
+    for seed in range(count):
+        networks, chip, options = random_divided_instance(seed)
+        resolved = resolve(options, networks, chip)
+        answer = best_division(networks[0], chip, resolved)
+        if answer is None:
+            mix["infeasible"] += 1
+            continue
+        assert verify(networks, chip, resolved, answer.solution) == (), seed
+        used = [placement.core for placement in answer.solution.placements]
+        assert len(used) == answer.cores, seed
+        assert sum(chip.cores[core].capacity_bits for core in used) == answer.capacity_bits, seed
+        plain = best_division(networks[0], chip, replace(resolved, max_pieces=1, relays=False, max_copies=1))
+        # As many cores as layers leave no room for anything but the plain placement.
+        assert (plain is not None) == (answer.cores == len(networks[0].layers)), seed
+        assert plain is None or plain.capacity_bits == answer.capacity_bits, seed
+        mix["divided" if plain is None else "plain"] += 1
+    assert min(mix[kind] for kind in ("infeasible", "divided", "plain")) > count // 6
+
+
+def best(network: Network, chip: ChipSpec, **options: object) -> Answer | None:
+    """The oracle's answer, its solution checked."""
+    resolved = resolve(SolveOptions(**options), network, chip)  # type: ignore[arg-type]  # test helper
+    answer = best_division(network, chip, resolved)
+    if answer is not None:
+        assert verify((network,), chip, resolved, answer.solution) == ()
+    return answer
+
+
+def pieces_of(answer: Answer | None, layer: str) -> list[tuple[int, int]]:
+    """(copy, features) of each piece of a layer, ascending."""
+    assert answer is not None
+    return sorted(
+        (placement.body.copy_index, placement.features[1] - placement.features[0])
+        for placement in answer.solution.placements
+        if isinstance(placement.body, LayerPart) and placement.body.layer == layer
+    )
+
+
+def relays_of(answer: Answer | None) -> list[tuple[str, int]]:
+    """(signal, pooling) of every relay, ascending."""
+    assert answer is not None
+    bodies = (placement.body for placement in answer.solution.placements)
+    return sorted((body.signal, body.pooling) for body in bodies if isinstance(body, Relay))
+
+
+def star(readers: int, features: int = 4) -> Network:
+    """One layer that so many others read."""
+    links = [Link(-1, 0), *(Link(0, n) for n in range(1, readers + 1))]
+    ends = [(n, 1) for n in range(1, readers + 1)]
+    return graph([conv(features), *[conv(4)] * readers], links, (1, 16, 16), ends)
+
+
+def with_fan_out(cores: Sequence[tuple[int, int, int]], fan_out: int, *overrides: str) -> ChipSpec:
+    return tiny_chip(*cores, overrides=[f"routing.fan_out={fan_out}", *overrides])
+
+
+def test_unequal_pieces_where_halves_do_not_fit() -> None:
+    # 96 features of 2 x 16 words: 64 take 2048 words, 32 take 1024, and halves of 48 take 2048 each.
+    network = chain([conv(96)], (2, 8, 8))
+    chip = tiny_chip((2048, 65536, 96), (1024, 65536, 96))
+    assert pieces_of(best(network, chip), "conv0") == [(0, 32), (0, 64)]
+    assert best(network, chip, max_pieces=1) is None
+    assert best(network, tiny_chip((1024, 65536, 96), (1024, 65536, 96))) is None
+
+
+def test_a_third_piece_and_its_bound() -> None:
+    network = chain([conv(96)], (2, 8, 8))
+    chip = tiny_chip(*[(1024, 65536, 96)] * 4)
+    assert pieces_of(best(network, chip), "conv0") == [(0, 32)] * 3
+    assert best(network, chip, max_pieces=2) is None
+
+
+def test_each_memory_and_limit_bounds_a_piece() -> None:
+    network = chain([conv(12, has_bias=True)], (2, 16, 16))
+    for core, cores in (((2048, 65536, 6), 2), ((2048, 5 * 256, 1024), 3), ((2 * 16 * 4, 65536, 1024), 3)):
+        answer = best(network, tiny_chip(*[core] * 4))
+        assert answer is not None
+        assert answer.cores == cores
+    narrow = best(network, tiny_chip(*[LARGE] * 4, overrides=["limits.output_features_max=3"]))
+    assert narrow is not None
+    assert narrow.cores == 4
+
+
+def test_every_piece_takes_a_slot_of_its_source() -> None:
+    # conv1 needs three cores, and conv0 feeds two.
+    network = chain([conv(4), conv(12)], (2, 16, 16))
+    chip = with_fan_out([(16 * 4 * 4, 65536, 1024)] * 4, 2)
+    assert best(network, chip) is None
+    assert best(network, with_fan_out([(16 * 4 * 4, 65536, 1024)] * 4, 3)) is not None
+    answer = best(network, with_fan_out([(16 * 4 * 4, 65536, 1024)] * 5, 2))
+    assert answer is not None
+    assert answer.cores == 5
+
+
+def test_three_readers_need_a_relay_or_a_copy() -> None:
+    chip = with_fan_out([LARGE] * 5, 2)
+    relayed = best(star(3), chip, max_copies=1)
+    assert relays_of(relayed) == [("conv0", 1)]
+    copied = best(star(3), chip, relays=False)
+    assert pieces_of(copied, "conv0") == [(0, 4), (1, 4)]
+    assert relays_of(copied) == []
+    either = best(star(3), chip)
+    assert relayed is not None
+    assert copied is not None
+    assert either is not None
+    assert either.cores == relayed.cores == copied.cores == 5
+    assert best(star(3), chip, relays=False, max_copies=1) is None
+
+
+def test_four_readers_need_two_relays_or_one_copy() -> None:
+    chip = with_fan_out([LARGE] * 7, 2)
+    relayed, copied = best(star(4), chip, max_copies=1), best(star(4), chip)
+    assert relays_of(relayed) == [("conv0", 1), ("conv0", 1)]
+    assert pieces_of(copied, "conv0") == [(0, 4), (1, 4)]
+    assert copied is not None
+    assert copied.cores == 6
+
+
+def test_a_relay_gains_nothing_where_cores_have_one_slot() -> None:
+    chip = with_fan_out([LARGE] * 6, 1)
+    assert best(star(2), chip, max_copies=1) is None
+    assert pieces_of(best(star(2), chip), "conv0") == [(0, 4), (1, 4)]
+    # The copies share conv0's one source, which has one slot.
+    longer = graph(
+        [conv(4)] * 4, [Link(-1, 0), Link(0, 1), Link(1, 2), Link(1, 3)], (1, 16, 16), [(2, 1), (3, 1)]
+    )
+    answer = best(longer, chip)
+    assert pieces_of(answer, "conv0") == pieces_of(answer, "conv1") == [(0, 4), (1, 4)]
+
+
+def test_the_weakest_piece_bounds_the_readers_of_a_copy() -> None:
+    # conv0 is cut over the small cores, conv1 reads it twice, and eight features fit no relay.
+    network = chain([conv(8), conv(4), conv(4)], (1, 16, 16))
+    network = network.replacing(edges=(*network.edges, network.edges[1]))
+    small = (16 * 4, 65536, 1024)
+    limit = "limits.output_features_max=4"
+    assert best(network, with_fan_out([small, small, LARGE, LARGE], 2, limit)) is not None
+    assert best(network, with_fan_out([small, small, LARGE, LARGE], 2, limit, "core[1].fan_out=1")) is None
+
+
+def test_a_pool_of_eight_passes_a_relay() -> None:
+    network = chain([conv(4), conv(4)], (2, 32, 32), (8,))
+    answer = best(network, tiny_chip(*[LARGE] * 3))
+    assert relays_of(answer) in ([("conv0", 2)], [("conv0", 4)])
+    assert best(network, tiny_chip(*[LARGE] * 2)) is None
+    assert best(network, tiny_chip(*[LARGE] * 3), relays=False) is None
+    # Half the core: only a relay behind the pool of 4 fits, 4 x 8 x 8 words.
+    small = tiny_chip(LARGE, LARGE, (64, 256, 0))
+    assert relays_of(best(network, small)) == [("conv0", 4)]
+    # With pools of 1 and 2, one relay reads from another.
+    twos = tiny_chip(*[LARGE] * 4, overrides=["routing.poolings=[1, 2]"])
+    assert relays_of(best(network, twos)) == [("conv0", 2), ("conv0", 4)]
+
+
+def test_a_pooled_output_is_shown_by_a_relay() -> None:
+    plain = chain([conv(4)], (2, 16, 16))
+    network = plain.replacing(outputs=(replace(plain.outputs[0], path=pool(2)),))
+    chip = tiny_chip(LARGE, LARGE)
+    hosted, relayed = best(network, chip), best(network, chip, pooled_outputs="relay")
+    assert relays_of(hosted) == []
+    assert relays_of(relayed) == [("conv0", 2)]
+    assert relayed is not None
+    assert [monitor.pooling_seen for monitor in relayed.solution.monitors] == [2]
+    assert best(network, tiny_chip(LARGE), pooled_outputs="relay") is None
+    assert best(network, chip, pooled_outputs="relay", relays=False) is None
+
+
+def test_a_wide_layer_cannot_be_relayed() -> None:
+    # 96 features fit no core, so no relay holds the signal, and slots run out.
+    chip = with_fan_out([LARGE] * 7, 2, "limits.output_features_max=64")
+    assert pieces_of(best(star(2, 96), chip), "conv0") == [(0, 32), (0, 64)]
+    assert best(star(3, 96), chip, max_copies=1) is None
+    assert [copy for copy, _ in pieces_of(best(star(3, 96), chip), "conv0")] == [0, 0, 1, 1]
+
+
+def test_inputs_are_relayed() -> None:
+    links = [Link(-1, n) for n in range(3)]
+    sensor = graph([conv(4)] * 3, links, (2, 16, 16), [(0, 1), (1, 1), (2, 1)], dvs=True)
+    assert relays_of(best(sensor, tiny_chip(*[LARGE] * 4))) == [("input", 1)]
+    assert best(sensor, tiny_chip(*[LARGE] * 3)) is None
+    host = graph([conv(4)] * 3, links, (2, 16, 16), [(0, 1), (1, 1), (2, 1)])
+    assert relays_of(best(host, tiny_chip(*[LARGE] * 3))) == []
+    pooled = chain([conv(4)], (2, 16, 16), input_path=pool(2))
+    assert relays_of(best(pooled, tiny_chip(*[LARGE] * 2))) == [("input", 1)]
+    assert best(pooled, tiny_chip(LARGE)) is None
+
+
+def test_pins_readout_monitors_and_forbidden_cores() -> None:
+    network = chain([conv(96)], (2, 8, 8))
+    chip = tiny_chip((2048, 65536, 96), (1024, 65536, 96), (4096, 65536, 96))
+    assert pieces_of(best(network, chip), "conv0") == [(0, 96)]
+    assert pieces_of(best(network, chip, forbidden_cores=(2,)), "conv0") == [(0, 32), (0, 64)]
+    assert best(network, chip, pins=((0, 0),)) is None
+    assert pieces_of(best(network, chip, pins=((0, 2),)), "conv0") == [(0, 96)]
+    few = tiny_chip((2048, 65536, 96), (1024, 65536, 96), overrides=["monitor.cores_max=1"])
+    assert best(network, few) is None
+    classes = chain([Convolution(40, (8, 8))], (2, 8, 8))
+    halves = tiny_chip(*[(2 * 64 * 32, 1024, 1024)] * 2)
+    assert pieces_of(best(classes, halves), "conv0") == [(0, 8), (0, 32)]
+    assert best(classes, halves, readout=0) is None
+
+
+def test_a_cycle_takes_slots_from_every_piece() -> None:
+    links = [Link(-1, 0), Link(0, 0), Link(0, 1)]
+    network = graph([conv(8), conv(4)], links, (8, 16, 16))
+    half = (8 * 16 * 4, 65536, 1024)
+    # Each half of conv0 feeds both halves and conv1.
+    assert best(network, with_fan_out([half] * 3, 2)) is None
+    answer = best(network, with_fan_out([half] * 3, 3))
+    assert pieces_of(answer, "conv0") == [(0, 4), (0, 4)]
