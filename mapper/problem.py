@@ -31,12 +31,15 @@ class CoreClass:
         (network, layer) that must take the one core of this class, or None.
     forbidden
         Whether its one core must stay empty; such classes take no part in a placement.
+    kept
+        Whether its one core held a layer in the placement that is to be kept.
     """
 
     core: CoreSpec
     core_ids: tuple[int, ...]
     pinned_layer: tuple[int, str] | None = None
     forbidden: bool = False
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +115,39 @@ class Problem:
 
     @cached_property
     def classes(self) -> tuple[CoreClass, ...]:
-        """Core classes by smallest core id; forbidden cores left out, pinned ones on their own."""
+        """Core classes by smallest core id; forbidden cores left out, pinned and kept ones on their own."""
         forbidden = set(self.options.forbidden_cores)
         pinned = {core: self.identity[str(layer)] for layer, core in self.options.pins}
+        kept = {core for _, core in self.options.keep} - forbidden - set(pinned)
         found = []
         for entry in self.chip.core_classes:
-            free = tuple(core for core in entry.core_ids if core not in forbidden and core not in pinned)
+            free = tuple(
+                core for core in entry.core_ids if core not in forbidden | kept and core not in pinned
+            )
             if free:
                 found.append(CoreClass(entry.core, free))
+            found += [CoreClass(entry.core, (c,), kept=True) for c in entry.core_ids if c in kept]
             found += [CoreClass(entry.core, (c,), pinned[c]) for c in entry.core_ids if c in pinned]
         return tuple(sorted(found, key=lambda entry: entry.core_ids))
+
+    @cached_property
+    def kept(self) -> tuple[tuple[int, int], ...]:
+        """(layer, class) where a layer would stay on the core it had; indexes of `demands` and `classes`."""
+        layers = {(demand.network, demand.layer): n for n, demand in enumerate(self.demands)}
+        classes = {entry.core_ids[0]: k for k, entry in enumerate(self.classes) if entry.kept}
+        pairs = ((layers[self.identity[str(name)]], core) for name, core in self.options.keep)
+        return tuple((layer, classes[core]) for layer, core in pairs if core in classes)
+
+    @cached_property
+    def busy(self) -> dict[int, int]:
+        """Spikes per second into layers that an input feeds, at the traffic given: best on parallel cores."""
+        inputs = [{entry.name for entry in network.inputs} for network in self.networks]
+        found = {}
+        for n, demand in enumerate(self.demands):
+            edges = self.networks[demand.network].incoming[demand.layer]
+            if demand.core.spikes_per_second and any(e.source in inputs[demand.network] for e in edges):
+                found[n] = demand.core.spikes_per_second
+        return found if any(entry.core.parallel for entry in self.classes) else {}
 
     @cached_property
     def forbidden_classes(self) -> tuple[CoreClass, ...]:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from math import prod
 
 from ortools.sat.python import cp_model
 
+from hwspec.schema import CoreSpec
 from mapper.demand import CoreDemand
 from mapper.problem import CoreClass, Problem
+from mapper.solution import Objective
 from mapper.solver.variables import Variables
 
-__all__ = ["canonical_stages", "capacity_bits_taken", "headroom", "headroom_table"]
+__all__ = [
+    "canonical_stages",
+    "capacity_bits_taken",
+    "headroom",
+    "kept_and_busy",
+    "load",
+    "merit_objective",
+    "merit_table",
+    "states_bandwidth",
+]
 
 # A stage's weights stay far below 2**63, so that no partial sum of the solver can overflow.
 _STAGE_WEIGHT_MAX = 2**40
@@ -60,13 +71,59 @@ def headroom(demand: CoreDemand, core_class: CoreClass) -> Fraction:
     return min((Fraction(have - need, have) for need, have in pairs if have), default=Fraction(1))
 
 
-def headroom_table(problem: Problem) -> tuple[dict[int, Fraction], ...]:
-    """Per layer, the headroom on each of its candidate classes."""
+def load(demand: CoreDemand, core: CoreSpec, shared: bool) -> Fraction:
+    """Synaptic operations per second of a layer; `shared` as a share of the core's bandwidth."""
+    bandwidth = core.synops_per_second if shared else None
+    return Fraction(demand.synops_per_second, bandwidth or 1)
+
+
+def states_bandwidth(problem: Problem) -> bool:
+    """Whether every core states a bandwidth, so that loads can be told as shares."""
+    return all(entry.core.synops_per_second is not None for entry in problem.classes)
+
+
+def merit_table(problem: Problem) -> tuple[dict[int, Fraction], ...]:
+    """Per layer, how good each of its candidate classes is: headroom, or the load with a minus sign."""
+    shared = states_bandwidth(problem)
+
+    def merit(demand: CoreDemand, k: int) -> Fraction:
+        if problem.options.objective == "balance":
+            return -load(demand, problem.classes[k].core, shared)
+        return headroom(demand, problem.classes[k])
+
     known: dict[tuple[CoreDemand, int], Fraction] = {}
     table = []
     for demand, classes in zip(problem.demands, problem.candidates, strict=True):
         for k in classes:
             if (demand.core, k) not in known:
-                known[demand.core, k] = headroom(demand.core, problem.classes[k])
+                known[demand.core, k] = merit(demand.core, k)
         table.append({k: known[demand.core, k] for k in classes})
     return tuple(table)
+
+
+def merit_objective(problem: Problem, value: Fraction, bound: Fraction) -> Objective:
+    """The stage of the objective that a least merit stands for."""
+    if problem.options.objective == "headroom":
+        return Objective("headroom", str(value), str(bound))
+    name = "largest_load_share" if states_bandwidth(problem) else "largest_load_synops_per_second"
+    return Objective(name, str(-value), str(-bound))
+
+
+def kept_and_busy(
+    problem: Problem, here: Mapping[tuple[int, int], cp_model.LinearExpr]
+) -> Iterator[tuple[str, cp_model.LinearExpr]]:
+    """Stages before capacity, each to be maximised: layers that stay, input layers on parallel cores.
+
+    Parameters
+    ----------
+    here
+        By (layer, class), a variable that is positive only if the layer stands there.
+    """
+    if problem.kept:
+        stay = [here[key] for key in problem.kept if key in here]
+        yield "layers_kept", cp_model.LinearExpr.sum(stay)
+    parallel = [k for k, entry in enumerate(problem.classes) if entry.core.parallel]
+    busy = [(here[n, k], rate) for n, rate in problem.busy.items() for k in parallel if (n, k) in here]
+    if busy:
+        variables, rates = zip(*busy, strict=True)
+        yield "spikes_on_parallel_cores", cp_model.LinearExpr.weighted_sum(list(variables), list(rates))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
 
 from ortools.sat.python import cp_model
 
@@ -13,7 +12,13 @@ from mapper.solution import Objective, Solution
 from mapper.solver.budget import INTERRUPTION, Budget
 from mapper.solver.constraints import post_all
 from mapper.solver.decode import decode
-from mapper.solver.objective import canonical_stages, capacity_bits_taken, headroom_table
+from mapper.solver.objective import (
+    canonical_stages,
+    capacity_bits_taken,
+    kept_and_busy,
+    merit_objective,
+    merit_table,
+)
 from mapper.solver.variables import Variables, group_layers, make_variables
 
 __all__ = ["solve_plain"]
@@ -30,12 +35,12 @@ def solve_plain(problem: Problem, budget: Budget) -> tuple[Status, Solution | No
     candidates: Candidates = problem.candidates
     if problem.faults or problem.monitored_pooled or not all(candidates):
         return Status.INFEASIBLE, None
-    headroom_stage: Objective | None = None
-    if problem.options.objective == "headroom":
-        found = _best_headroom(problem, budget)
+    merit_stage: Objective | None = None
+    if problem.options.objective != "capacity":
+        found = _best_merit(problem, budget)
         if found is None:
             return _none(budget), None
-        candidates, headroom_stage = found
+        candidates, merit_stage = found
     model = cp_model.CpModel()
     variables = make_variables(model, problem, group_layers(problem, candidates))
     post_all(model, problem, variables)
@@ -43,7 +48,7 @@ def solve_plain(problem: Problem, budget: Budget) -> tuple[Status, Solution | No
     if counts is None:
         return _none(budget), None
     cores = Objective("cores", len(problem.demands), len(problem.demands))
-    stages = (cores, *([headroom_stage] if headroom_stage else []), *objectives)
+    stages = (cores, *([merit_stage] if merit_stage else []), *objectives)
     solution = decode(problem, variables.groups, counts, stages)
     proven = all(stage.proven for stage in stages) and budget.stopped_by is None
     return (Status.OPTIMAL if proven else Status.FEASIBLE), solution
@@ -56,18 +61,28 @@ def _none(budget: Budget) -> Status:
 def _stages(
     problem: Problem, budget: Budget, model: cp_model.CpModel, variables: Variables
 ) -> tuple[Counts | None, list[Objective]]:
-    """Least capacity, then the canonical counts; what is known when a limit stops it."""
-    expression = capacity_bits_taken(problem, variables)
-    model.minimize(expression)
-    solver, status = budget.run(model)
-    if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-        return None, []
-    counts = _values(solver, variables)
-    value, bound = round(solver.objective_value), round(solver.best_objective_bound)
-    objectives = [Objective("capacity_bits", value, value if status == cp_model.OPTIMAL else bound)]
-    if status != cp_model.OPTIMAL:
-        return counts, objectives
-    model.add(expression <= value)
+    """What must be kept, least capacity, then the canonical counts; what is known when a limit stops it."""
+    here = {
+        (g.layers[0], k): variables.count[n, k] for n, g in enumerate(variables.groups) for k in g.classes
+    }
+    wanted = [(name, stage, True) for name, stage in kept_and_busy(problem, here)]
+    wanted.append(("capacity_bits", capacity_bits_taken(problem, variables), False))
+    counts: Counts | None = None
+    objectives: list[Objective] = []
+    for name, expression, upwards in wanted:
+        if upwards:
+            model.maximize(expression)
+        else:
+            model.minimize(expression)
+        solver, status = budget.run(model)
+        if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+            return counts, objectives
+        counts = _values(solver, variables)
+        value, bound = round(solver.objective_value), round(solver.best_objective_bound)
+        objectives.append(Objective(name, value, value if status == cp_model.OPTIMAL else bound))
+        if status != cp_model.OPTIMAL:
+            return counts, objectives
+        model.add(expression >= value if upwards else expression <= value)
     try:
         for stage in canonical_stages(problem, variables):
             model.maximize(stage)
@@ -86,13 +101,13 @@ def _values(solver: cp_model.CpSolver, variables: Variables) -> Counts:
     return {key: solver.value(variable) for key, variable in variables.count.items()}
 
 
-def _best_headroom(problem: Problem, budget: Budget) -> tuple[Candidates, Objective] | None:
-    """Candidates that leave the largest possible least free share, by bisection over exact shares.
+def _best_merit(problem: Problem, budget: Budget) -> tuple[Candidates, Objective] | None:
+    """Candidates with the largest possible least merit, by bisection over exact merits.
 
-    A share is reachable if the layers can be placed on cores that each leave at least that much; every
-    probe is one solve, and the smallest share that fails is the proof.
+    A merit (headroom, or less load) is reachable if the layers can be placed on cores that each have at
+    least it; every probe is one solve, and the smallest merit that fails is the proof.
     """
-    table = headroom_table(problem)
+    table = merit_table(problem)
     shares = sorted({share for row in table for share in row.values()})
     low, high, best = 0, len(shares) - 1, None
     while low <= high:
@@ -107,8 +122,7 @@ def _best_headroom(problem: Problem, budget: Budget) -> tuple[Candidates, Object
             high = middle - 1
     if best is None:
         return None
-    bound = shares[high] if shares else Fraction(1)
-    return best[1], Objective("headroom", str(shares[best[0]]), str(bound))
+    return best[1], merit_objective(problem, shares[best[0]], shares[high])
 
 
 def _placeable(problem: Problem, budget: Budget, candidates: Candidates) -> bool | None:

@@ -20,7 +20,7 @@ __all__ = ["Group", "Variables", "group_layers", "make_variables"]
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Layers with the same candidate classes.
+    """Layers with the same candidate classes; one whose own place matters is a group by itself.
 
     Attributes
     ----------
@@ -50,10 +50,11 @@ def group_layers(problem: Problem, candidates: Sequence[tuple[int, ...]]) -> tup
     candidates
         Per layer, the classes it may use.
     """
-    members: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    single = {layer for layer, _ in problem.kept} | set(problem.busy)
+    members: dict[tuple[int, tuple[int, ...]], list[int]] = defaultdict(list)
     for layer in problem.by_name:
-        members[candidates[layer]].append(layer)
-    return tuple(Group(tuple(layers), classes) for classes, layers in members.items())
+        members[layer if layer in single else -1, candidates[layer]].append(layer)
+    return tuple(Group(tuple(layers), classes) for (_, classes), layers in members.items())
 
 
 def make_variables(model: cp_model.CpModel, problem: Problem, groups: tuple[Group, ...]) -> Variables:

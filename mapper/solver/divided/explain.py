@@ -192,8 +192,8 @@ def _told(probe: _Probe, part: _Part) -> str:
         most, why = max(bounds), f"({rule.value.title}, {rule.code})"
         if most >= features:
             short = [k for k, bound in enumerate(bounds) if bound < features]
-            cores = sorted(core for k in short for core in problem.classes[k].core_ids)
-            return f"{demand.layer} not whole on core{'s' * (len(cores) > 1)} {join_numbers(cores)} {why}"
+            where = sorted(core for k in short for core in problem.classes[k].core_ids)
+            return f"{demand.layer} not whole on core{'s' * (len(where) > 1)} {join_numbers(where)} {why}"
         share = f"at most {most} of {features} features on a core" if most else "on no core"
         return f"{demand.layer} {share} {why}"
     if part.kind == "slots":

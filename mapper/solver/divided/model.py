@@ -90,11 +90,11 @@ class DividedModel:
     flows: dict[Flow, cp_model.IntVar] = field(default_factory=dict)
     slots: dict[tuple[int, int], cp_model.IntVar] = field(default_factory=dict)
 
-    def cores_and_bits(self, per_core: int) -> cp_model.LinearExpr:
+    def cores_and_bits(self, per_core: int, *, bits: bool = True) -> cp_model.LinearExpr:
         """`per_core` for every core in use, and the bits of its memories."""
         classes = self.tables.problem.classes
         keys = [*self.pieces.items(), *self.relays.items()]
-        weights = [per_core + classes[key[2]].core.capacity_bits for key, _ in keys]
+        weights = [per_core + (classes[key[2]].core.capacity_bits if bits else 0) for key, _ in keys]
         return cp_model.LinearExpr.weighted_sum([variable for _, variable in keys], weights)
 
 

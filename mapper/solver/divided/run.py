@@ -13,8 +13,10 @@ from mapper.solution import Objective, Solution
 from mapper.solver.budget import INTERRUPTION, Budget
 from mapper.solver.divided.counts import Counts, counts_of
 from mapper.solver.divided.decode import decode_counts
+from mapper.solver.divided.merit import cores_with, merits_of
 from mapper.solver.divided.model import DividedModel, build_model
 from mapper.solver.divided.tables import Tables
+from mapper.solver.objective import kept_and_busy, merit_objective
 
 __all__ = ["divisible", "piece_table", "solve_divided"]
 
@@ -58,19 +60,100 @@ def solve_divided(problem: Problem, budget: Budget) -> tuple[Status, Solution | 
     if made is None:
         return Status.INFEASIBLE, None
     per_core = 1 + sum(core.capacity_bits for core in problem.chip.cores)
-    expression = made.cores_and_bits(per_core)
-    made.model.minimize(expression)
+    plainly = problem.options.objective == "capacity" and not problem.kept and not problem.busy
+    cost = made.cores_and_bits(per_core) if plainly else made.cores_and_bits(1, bits=False)
+    made.model.minimize(cost)
     solver, status = budget.run(made.model)
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         return (Status.INFEASIBLE if budget.stopped_by is None else Status.UNDECIDED), None
     counts, best = counts_of(made, solver), round(solver.objective_value)
     bound = best if status == cp_model.OPTIMAL else max(0, int(solver.best_objective_bound))
-    objectives = _objectives(best, bound, per_core)
-    if status == cp_model.OPTIMAL:
-        made.model.add(expression <= best)
-        counts = _unique(made, budget, counts)
-    proven = status == cp_model.OPTIMAL and budget.stopped_by is None
-    return (Status.OPTIMAL if proven else Status.FEASIBLE), decode_counts(tables, counts, objectives)
+    objectives = list(_objectives(best, bound, per_core) if plainly else [Objective("cores", best, bound)])
+    try:
+        if status == cp_model.OPTIMAL and not plainly:
+            tables, made, counts = _further(problem, budget, counts, best, objectives)
+        if all(stage.proven for stage in objectives):
+            made.model.add(
+                (made.cores_and_bits(per_core) if plainly else made.cores_and_bits(0))
+                <= _bits(objectives, per_core if plainly else 0)
+            )
+            counts = _unique(made, budget, counts)
+    except KeyboardInterrupt:
+        # Ctrl-C inside the solver ends a stage; between two stages it arrives here. What is found stays.
+        budget.stopped_by = INTERRUPTION
+    proven = all(stage.proven for stage in objectives) and budget.stopped_by is None
+    solution = decode_counts(tables, counts, tuple(objectives))
+    return (Status.OPTIMAL if proven else Status.FEASIBLE), solution
+
+
+def _bits(objectives: list[Objective], per_core: int) -> int:
+    values = {
+        stage.name: int(stage.value) for stage in objectives if stage.name in ("cores", "capacity_bits")
+    }
+    return values["cores"] * per_core + values["capacity_bits"]
+
+
+def _further(
+    problem: Problem, budget: Budget, counts: Counts, cores: int, objectives: list[Objective]
+) -> tuple[Tables, DividedModel, Counts]:
+    """With the fewest cores: the merit asked for, what is to be kept, then least capacity."""
+    tables = Tables(problem)
+    if problem.options.objective != "capacity":
+        tables = _best_merit(problem, budget, cores, objectives)
+    made = _bounded(tables, cores)
+    if made is None:
+        raise RuntimeError("a placement was found and is lost")
+    here: dict[tuple[int, int], cp_model.LinearExpr] = {}
+    for layer, k in {(layer, k) for layer, _, k in made.pieces}:
+        parts = [variable for (n, _, c), variable in made.pieces.items() if (n, c) == (layer, k)]
+        here[layer, k] = cp_model.LinearExpr.sum(parts)
+    stages = [(name, stage, True) for name, stage in kept_and_busy(problem, here)]
+    stages.append(("capacity_bits", made.cores_and_bits(0), False))
+    for name, expression, upwards in stages:
+        if upwards:
+            made.model.maximize(expression)
+        else:
+            made.model.minimize(expression)
+        solver, status = budget.run(made.model)
+        if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+            objectives.append(Objective(name, "unknown", "a limit came first"))
+            break
+        counts = counts_of(made, solver)
+        value, bound = round(solver.objective_value), round(solver.best_objective_bound)
+        objectives.append(Objective(name, value, value if status == cp_model.OPTIMAL else bound))
+        if status != cp_model.OPTIMAL:
+            break
+        made.model.add(expression >= value if upwards else expression <= value)
+    return tables, made, counts
+
+
+def _bounded(tables: Tables, cores: int) -> DividedModel | None:
+    made = build_model(tables, piece_table(tables))
+    if made is not None:
+        made.model.add(made.cores_and_bits(1, bits=False) <= cores)
+    return made
+
+
+def _best_merit(problem: Problem, budget: Budget, cores: int, objectives: list[Objective]) -> Tables:
+    """Tables under the best merit that still fits so many cores, by bisection over all that can occur."""
+    merits = merits_of(problem)
+    low, high, best = 0, len(merits) - 1, None
+    while low <= high:
+        middle = (low + high) // 2
+        tables = Tables(problem, cores_with(problem, merits[middle]))
+        made = _bounded(tables, cores)
+        status = cp_model.INFEASIBLE if made is None else budget.run(made.model)[1]
+        if status == cp_model.UNKNOWN:
+            break
+        if status == cp_model.INFEASIBLE:
+            high = middle - 1
+        else:
+            best, low = (middle, tables), middle + 1
+    if best is None:
+        objectives.append(Objective(problem.options.objective, "unknown", "a limit came first"))
+        return Tables(problem)
+    objectives.append(merit_objective(problem, merits[best[0]], merits[high]))
+    return best[1]
 
 
 def _objectives(best: int, bound: int, per_core: int) -> tuple[Objective, ...]:
@@ -106,10 +189,5 @@ def _unique(made: DividedModel, budget: Budget, counts: Counts) -> Counts:
         int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) >> (64 - _TIE_BITS) for key, _ in keys
     ]
     made.model.minimize(cp_model.LinearExpr.weighted_sum([variable for _, variable in keys], weights))
-    try:
-        solver, status = budget.run(made.model)
-    except KeyboardInterrupt:
-        # Ctrl-C inside the solver ends a stage; between two stages it arrives here. What is found stays.
-        budget.stopped_by = INTERRUPTION
-        return counts
+    solver, status = budget.run(made.model)
     return counts_of(made, solver) if status in (cp_model.OPTIMAL, cp_model.FEASIBLE) else counts

@@ -145,10 +145,18 @@ def _pooling(edge: Edge) -> int:
 
 
 class Tables:
-    """Everything about a problem that the model, its decoding and its explanation look up."""
+    """Everything about a problem that the model, its decoding and its explanation look up.
 
-    def __init__(self, problem: Problem) -> None:
+    Parameters
+    ----------
+    offered
+        Per core class, the core whose memories and bandwidth count; None for the chip's own. Smaller ones
+        leave headroom.
+    """
+
+    def __init__(self, problem: Problem, offered: tuple[CoreSpec, ...] | None = None) -> None:
         self.problem = problem
+        self.offered = offered or tuple(entry.core for entry in problem.classes)
         self.poolings = tuple(sorted(problem.chip.routing.poolings))
 
     @cached_property
@@ -159,10 +167,10 @@ class Tables:
         rows = []
         for demand in problem.demands:
             row = []
-            for entry in problem.classes:
-                key = (demand.core, entry.core)
+            for core in self.offered:
+                key = (demand.core, core)
                 if key not in known:
-                    known[key] = largest_pieces(demand.core, entry.core, problem)
+                    known[key] = largest_pieces(demand.core, core, problem)
                 row.append(known[key])
             rows.append(tuple(row))
         return tuple(rows)
@@ -250,5 +258,5 @@ class Tables:
         return tuple(
             k
             for k, entry in enumerate(self.problem.classes)
-            if entry.pinned_layer is None and not relay_shortfalls(signal.shape, level, entry.core, rate)
+            if entry.pinned_layer is None and not relay_shortfalls(signal.shape, level, self.offered[k], rate)
         )
