@@ -33,8 +33,9 @@ from mapper.network import Network  # noqa: E402
 from mapper.operations import Neuron  # noqa: E402
 from mapper.sim.config_frame import simulate_config  # noqa: E402
 from mapper.sim.event import EventOptions, EventSimulator, simulate_events  # noqa: E402
+from mapper.sim.event_kernel import CORE  # noqa: E402
 from mapper.sim.network import simulate  # noqa: E402
-from tests.builders import gesture, weighted  # noqa: E402
+from tests.builders import chain, conv, gesture, weighted  # noqa: E402
 
 DENSITY = 0.05
 
@@ -125,45 +126,61 @@ def of_sinabs(network: Network, x: Any) -> Callable[[], object] | None:
 
 
 @numba.njit(cache=True)
-def only_adding(rows: Any, potentials: Any, weights: Any) -> None:
-    """Add a row of weights for each (place of potentials, place of weights, length)."""
-    for n in range(len(rows)):
-        p0, w0, count = rows[n, 0], rows[n, 1], rows[n, 2]
+def only_adding(runs: Any, potentials: Any, weights: Any) -> None:
+    """Add a run of weights for each (place of potentials, place of weights, length)."""
+    for n in range(len(runs)):
+        p0, w0, count = runs[n, 0], runs[n, 1], runs[n, 2]
         for k in range(count):
-            potentials[p0 + k] += weights[w0 + k]
+            # Signed indices may count from the end, which keeps numba from vector code.
+            potentials[np.uint64(p0 + k)] += weights[np.uint64(w0 + k)]
 
 
 def rows_of(config: ChipConfig, events: Any, name: str, limit: int) -> Any:
-    """The rows of weights that the first spikes of a run add, for `only_adding`."""
+    """The runs of weights that the first arrivals add, for `only_adding`: events in order, then by core."""
     simulator = EventSimulator(config)
-    result = simulator.run({name: events})
-    tables = simulator.tables
-    made: list[tuple[int, int, int]] = []
-    arriving = [(0, tuple(e)) for e in events.tolist()]
-    for link in simulator.graph.links:
+    graph, tables = simulator.graph, simulator.tables
+    # Events numbered by their times tell which one caused a spike.
+    numbered = events.copy()
+    numbered["t"] = np.arange(len(events))
+    result = simulator.run({name: numbered})
+    arriving = [
+        (tables.index[entry.core], numbered, 1, entry.feature_shift) for entry in graph.entries[name][0]
+    ]
+    for link in graph.links:
         layer = next(n for n, p in simulator.places.items() if p[0][0] == link.source)
-        source = tables.index[link.target]
-        for t, p, y, x in result.layers[layer].tolist():
-            arriving.append((source, (t, p, y // link.pooling, x // link.pooling)))
-    first = tables.index[simulator.graph.entries[name][0][0].core]
-    for number, (_, f, y, x) in arriving[:limit]:
-        row = tables.cores[first if number == 0 and len(made) < len(events) else number]
-        height, width, features, kernel = row[4], row[5], row[3], row[6]
-        for ky in range(kernel):
-            for kx in range(kernel):
-                oy, ox = (y + row[9] - ky) / row[7], (x + row[10] - kx) / row[8]
-                if oy == int(oy) and ox == int(ox) and 0 <= oy < height and 0 <= ox < width:
-                    place = row[15] + (int(oy) * width + int(ox)) * features
-                    made.append((place, row[14] + ((f * kernel + ky) * kernel + kx) * features, features))
+        target = tables.index[link.target]
+        arriving.append((target, result.layers[layer], link.pooling, link.feature_shift))
+    every = [
+        (t, number, p + shift, y // pool, x // pool)
+        for number, spikes, pool, shift in arriving
+        for t, p, y, x in spikes.tolist()
+    ]
+    made: list[tuple[int, int, int]] = []
+    for _, number, f, y, x in sorted(every, key=lambda one: one[:2])[:limit]:
+        core = dict(zip(CORE, tables.cores[number].tolist(), strict=True))
+        features, kernel, width = core["features"], core["kernel"], core["width"]
+        (row, tap_y, rows), (column, tap_x, columns) = (tables.spans[number, n, (y, x)[n]] for n in (0, 1))
+        for step in range(rows):
+            place = core["potentials"] + ((row + step) * width + column) * features
+            tap = ((f * kernel + tap_y + step) * kernel + tap_x) * features
+            made.append((place, core["weights"] + tap, columns * features))
     return np.array(made, np.int64), tables
+
+
+def framed(config: ChipConfig, name: str, x: Any) -> Callable[[], object]:
+    """The frame simulator on an input, ready to run."""
+    return lambda: simulate_config(config, {name: x}, record=())
 
 
 def frame(network: Network, config: ChipConfig, runs: int) -> None:
     """Print the frame simulator's ratios, and how it grows."""
+    # Once the C library has freed an array of this size, it keeps smaller ones for reuse: whether an
+    # allocation meets fresh pages is luck otherwise, and weighs more than the convolutions.
+    np.empty(31 << 20, np.uint8)
     name = network.inputs[0].name
     x = spikes(network, 50, DENSITY)
     works: dict[str, Callable[[], object]] = {
-        "frame": lambda: simulate_config(config, {name: x}, record=()),
+        "frame": framed(config, name, x),
         "bare": bare(network, 50),
     }
     peer = of_sinabs(network, x)
@@ -177,29 +194,39 @@ def frame(network: Network, config: ChipConfig, runs: int) -> None:
     if "sinabs" in taken:
         print(f"  sinabs {taken['sinabs']:.4f} s; {taken['frame'] / taken['sinabs']:.2f} of its time")
     for steps, density in ((25, DENSITY), (50, DENSITY), (100, DENSITY), (50, 0.001), (50, 0.5)):
-        given = spikes(network, steps, density)
-        one = medians({"f": lambda given=given: simulate_config(config, {name: given}, record=())}, 3)["f"]  # type: ignore[misc]  # bound now
+        one = medians({"f": framed(config, name, spikes(network, steps, density))}, 3)["f"]
         print(f"  {steps} steps at {100 * density:g} %: {one:.4f} s")
+    for width in (8, 16, 32, 64):
+        wide = weighted(chain([conv(width)] * 3, (2, 16, 16)), np.random.default_rng(0), integer=True)
+        placed, name = mapper.build_config(mapper.solve(wide, "speck2f")), wide.inputs[0].name
+        works = {"f": framed(placed, name, spikes(wide, 50, DENSITY)), "b": bare(wide, 50)}
+        taken = medians(works, runs)
+        print(
+            f"  3 layers of {width} features: {taken['f']:.4f} s; {taken['f'] / taken['b']:.2f} of bare ones"
+        )
 
 
 def events(network: Network, config: ChipConfig, runs: int) -> None:
-    """Print the event simulator's synaptic operations per second."""
+    """Print the event simulator's synaptic operations per second, at growing rates of events."""
     name = network.inputs[0].name
     options = EventOptions(record=())
-    for density in (0.001, 0.01, 0.05):
+    for density in (0.001, 0.01, DENSITY, 0.2):
         given = events_from_raster(spikes(network, 50, density), 1000)
         done = sum(simulate_events(config, {name: given}, options).synops.values())
         rows, tables = rows_of(config, given, name, 200_000)
         potentials, adds = tables.potentials.copy(), int(rows[:, 2].sum())
+        # A simulator goes on where it stopped: one for each run, built before.
+        ready = iter([EventSimulator(config, options) for _ in range(runs + 1)])
         works: dict[str, Callable[[], object]] = {
-            "event": lambda given=given: simulate_events(config, {name: given}, options),  # type: ignore[misc]
+            "whole": lambda given=given: simulate_events(config, {name: given}, options),  # type: ignore[misc]
+            "event": lambda ready=ready, given=given: next(ready).run({name: given}),  # type: ignore[misc]
             "adding": lambda r=rows, p=potentials, w=tables.weights: only_adding(r, p, w),  # type: ignore[misc]
         }
         taken = medians(works, runs)
         ours, peer = done / taken["event"], adds / taken["adding"]
         print(
             f"event simulator, {100 * density:g} %: {len(given)} events, {done:.3g} SynOps,",
-            f"{ours:.3g} per second;",
+            f"{ours:.3g} per second, {done / taken['whole']:.3g} with the building of its tables;",
         )
         print(f"  {ours / peer:.2f} of a loop that only adds ({peer:.3g} per second)")
 

@@ -1,7 +1,7 @@
 """Put a config.json on a board: this file, samna and numpy are all that the board's machine needs.
 
     python deploy.py config.json --device speck2fmodule:0 [--events events.npy] [--slow-clock HZ]
-                     [--self-test known_answer.json]
+                     [--input NAME] [--self-test known_answer.json]
 
 The self-test runs known events with the sensor off, potentials at 0 and every core monitored, says where
 the board's spikes differ from the expected ones, and then the real configuration is applied.
@@ -93,9 +93,20 @@ def find(samna: Any, content: dict[str, Any], device: str) -> Any:
     return boards[int(index or 0)]
 
 
-def spikes(content: dict[str, Any], library: Any, events: Any) -> list[Any]:
-    """Samna's objects for the events of the first input: one per core that takes it."""
-    entry = content["interface"]["inputs"][0]
+def input_of(content: dict[str, Any], name: str | None) -> dict[str, Any]:
+    """The input that events go to: the named one, or the only one."""
+    inputs: list[dict[str, Any]] = content["interface"]["inputs"]
+    chosen = [entry for entry in inputs if name in (None, entry["name"])]
+    if len(chosen) != 1:
+        known = ", ".join(entry["name"] for entry in inputs)
+        problem = "there are several inputs" if name is None else f"there is no input {name}"
+        raise SystemExit(f"{problem}: give --input, one of {known}")
+    return chosen[0]
+
+
+def spikes(content: dict[str, Any], library: Any, events: Any, name: str | None = None) -> list[Any]:
+    """Samna's objects for the events of an input: one per core that takes it, relays among them."""
+    entry = input_of(content, name)
     made = []
     for event in events:
         if entry["source"] == "dvs":
@@ -183,6 +194,17 @@ def self_test(kit: Any, samna: Any, content: dict[str, Any], answer: dict[str, A
     return not told
 
 
+def owners_of(interface: dict[str, Any]) -> dict[int, str]:
+    """By core, what it holds: a layer or features of it, a copy, or a relay."""
+    places = [(entry["name"], place) for entry in interface["layers"] for place in entry["places"]]
+    places += [(entry["name"], place) for entry in interface["inputs"] for place in entry.get("relays", ())]
+    told = {}
+    for name, place in places:
+        span = f"{name}, features {place['start']}..{place['stop'] - 1}"
+        told[place["core"]] = name if place["role"] == "layer" else f"{place['role']} of {span}"
+    return told
+
+
 def start_clock(kit: Any) -> None:
     """Timestamps from 0."""
     watch = kit.get_stop_watch()
@@ -193,9 +215,16 @@ def start_clock(kit: Any) -> None:
 
 
 def run(
-    kit: Any, samna: Any, content: dict[str, Any], events: Any, wait: float, *, is_test: bool = False
+    kit: Any,
+    samna: Any,
+    content: dict[str, Any],
+    events: Any,
+    wait: float,
+    *,
+    name: str | None = None,
+    is_test: bool = False,
 ) -> list[Any]:
-    """Spikes that the events cause."""
+    """Spikes that the events of an input cause."""
     library = importlib.import_module(content["vendor"]["samna_module"])
     source, sink = (getattr(samna, content["vendor"][key])() for key in ("source_node", "sink_node"))
     graphs = [samna.graph.EventFilterGraph() for _ in range(2)]
@@ -209,7 +238,7 @@ def run(
             time.sleep(wait)
             sink.get_events()
         start_clock(kit)
-        source.write(spikes(content, library, events))
+        source.write(spikes(content, library, events, name))
         time.sleep(wait + (float(events["t"][-1]) * 1e-6 if len(events) else 0.0))
         kind = type(library.event.Spike())
         return [event for event in sink.get_events() if type(event) is kind]
@@ -227,11 +256,14 @@ def main(arguments: list[str] | None = None, wait_for_user: Callable[[str], obje
     parser.add_argument("--slow-clock", type=float, help="Hz; default: what the configuration says")
     parser.add_argument("--wait", type=float, default=1.0, help="seconds to settle, and behind the events")
     parser.add_argument("--self-test", type=Path, help="known_answer.json, written beside config.json")
+    parser.add_argument("--input", help="input that takes the events, where there are several")
     options = parser.parse_args(arguments)
     content = json.loads(options.config.read_text(encoding="utf-8"))
     if content.get("schema_version") != 1 or not content.get("vendor"):
         raise SystemExit(f"{options.config}: not a configuration of version 1 for a chip of samna")
     events = np.load(options.events, allow_pickle=False) if options.events else None
+    if events is not None:
+        input_of(content, options.input)
     answer = json.loads(options.self_test.read_text(encoding="utf-8")) if options.self_test else None
     samna = importlib.import_module("samna")
     library = importlib.import_module(content["vendor"]["samna_module"])
@@ -257,10 +289,10 @@ def main(arguments: list[str] | None = None, wait_for_user: Callable[[str], obje
         if events is None:
             wait_for_user("The network runs. Press Enter to stop. ")
             return 0 if is_right else 1
-        counts = Counter(event.layer for event in run(kit, samna, content, events, options.wait))
-        layers = {place["core"]: layer["name"] for layer in interface["layers"] for place in layer["places"]}
-        for core, count in sorted(counts.items()):
-            print(f"core {core} ({layers.get(core, 'unused')}): {count} spikes")
+        seen = run(kit, samna, content, events, options.wait, name=options.input)
+        owners = owners_of(interface)
+        for core, count in sorted(Counter(event.layer for event in seen).items()):
+            print(f"core {core} ({owners.get(core, 'unused')}): {count} spikes")
         print(f"{len(events)} events written")
         return 0 if is_right else 1
     finally:

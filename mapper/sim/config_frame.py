@@ -1,7 +1,6 @@
 """Frame simulation of a configuration: time steps on the configured cores, exact in integers.
 
-It knows nothing of the network: what was emitted is what runs. Convolutions are torch's, rounded to
-whole numbers, in single precision only where every sum is exact in it; all else is compiled.
+It knows nothing of the network: what was emitted is what runs.
 The input of the sensor stage is taken behind cropping, mirroring and swapping, as the network sees it,
 and pooled by the stage.
 """
@@ -9,41 +8,18 @@ and pooled by the stage.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from mapper.emit.config import ChipConfig, CnnLayer, InterfaceOutput
+from mapper.emit.config import ChipConfig, InterfaceOutput
 from mapper.emit.graph import ConfigGraph, graph_of
 from mapper.errors import ConfigError, Finding
-from mapper.sim.core_arrays import initial, input_shape, taps, weights_of
-from mapper.sim.kernels import add_pooled, fire_steps, fire_steps_in_single, measure_arrivals
+from mapper.sim.frame_run import FrameState, Run
 
 __all__ = ["FrameResult", "FrameState", "simulate_config"]
-
-# Steps are computed in windows whose largest map has about so many entries: they stay in the cache.
-_WINDOW_ENTRIES = 1 << 21
-# Sums of integers are exact below these in single and double precision.
-_SINGLE_MAX, _DOUBLE_MAX = 1 << 24, 1 << 53
-
-
-@dataclass(frozen=True)
-class FrameState:
-    """What persists between calls.
-
-    Attributes
-    ----------
-    potentials
-        By core, (batch, features, height, width).
-    history
-        By core, its spikes of the last steps, (batch, steps, features, height, width): as many steps as
-        the longest delay.
-    """
-
-    potentials: Mapping[int, Any] = field(default_factory=dict)
-    history: Mapping[int, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -117,14 +93,14 @@ def simulate_config(
     wanted = config.interface.outputs if config.interface else ()
     seen = None if record is None else {*record, *(output.layer for output in wanted)}
     cores = dict.fromkeys(core for core, layer in _owners(config, graph) if seen is None or layer in seen)
-    run = _Run(graph, ready, state or FrameState(), torch.device(device), tuple(cores))
+    run = Run(graph, ready, state or FrameState(), torch.device(device), cores)
     run.all_steps()
-    spikes = {core: run.counts(core, batched) for core in cores}
+    spikes = {core: run.counts[core] if batched else run.counts[core][0] for core in cores}
     layers = _layers(config, spikes)
-    first = run.steps  # the last `depth` steps of a trace of `depth + steps`
-    history = {core: trace[:, first:] for core, trace in run.traces.items()} if run.depth else {}
     outputs = {output.name: _output(output, layers[output.layer]) for output in wanted}
-    return FrameResult(spikes, layers, outputs, run.synops, run.beyond, FrameState(run.potentials, history))
+    synops = {number: int(core.synops) for number, core in run.cores.items()}
+    beyond = {number: core.beyond for number, core in run.cores.items()}
+    return FrameResult(spikes, layers, outputs, synops, beyond, run.state())
 
 
 def _input_findings(graph: ConfigGraph, arrays: Mapping[str, Any]) -> Iterator[Finding]:
@@ -146,7 +122,7 @@ def _input_findings(graph: ConfigGraph, arrays: Mapping[str, Any]) -> Iterator[F
                 f"input {name}", "must be (time, features, height, width), batch before it", array.shape
             )
             continue
-        if bool(np.any(array < 0) or np.any(array != np.floor(array))):
+        if not _counts(array):
             yield Finding(f"input {name}", "must hold spike counts: whole numbers from 0")
         features, height, width = array.shape[-3:]
         for entry in entries:
@@ -165,6 +141,13 @@ def _input_findings(graph: ConfigGraph, arrays: Mapping[str, Any]) -> Iterator[F
                 )
 
 
+def _counts(array: Any) -> bool:
+    """Whether all are whole numbers from 0; those without a sign are."""
+    if array.dtype.kind in "bu":
+        return True
+    return not np.any(array < 0) and (array.dtype.kind == "i" or bool(np.all(array == np.floor(array))))
+
+
 def _lossy(graph: ConfigGraph) -> Iterator[Finding]:
     for number, core in graph.cores.items():
         for name, on in (
@@ -176,188 +159,6 @@ def _lossy(graph: ConfigGraph) -> Iterator[Finding]:
                 yield Finding(
                     f"core {number}", f"its {name} drops spikes, which time steps cannot show", next_step=step
                 )
-
-
-class _Run:
-    """One run: traces of all cores over time, with room for delayed spikes before the first step."""
-
-    def __init__(
-        self,
-        graph: ConfigGraph,
-        inputs: Mapping[str, Any],
-        state: FrameState,
-        device: torch.device,
-        recorded: Collection[int],
-    ) -> None:
-        # Only what is asked for becomes integers: for large maps that takes longer than the neurons.
-        self.kept: dict[int, list[Any]] = {core: [] for core in recorded}
-        self.graph, self.inputs, self.device = graph, inputs, device
-        self.batch: int = next(iter(inputs.values())).shape[0] if inputs else 1
-        self.steps: int = next(iter(inputs.values())).shape[1] if inputs else 0
-        self.depth = max((link.delay_steps for link in graph.links), default=0)
-        self.synops = dict.fromkeys(graph.order, 0)
-        self.beyond = dict.fromkeys(graph.order, 0)
-        self.largest = dict.fromkeys(graph.order, 0)
-        self.input_largest = {name: int(array.max(initial=0)) for name, array in inputs.items()}
-        self.history_largest = max((int(a.max(initial=0)) for a in state.history.values()), default=0)
-        self.weights = {core: weights_of(graph.cores[core]) for core in graph.order}
-        self.taps = {core: taps(graph.cores[core]).ravel() for core in graph.order}
-        self.weight_sums = {
-            core: int(np.abs(weights).sum(axis=(1, 2, 3)).max(initial=0))
-            for core, weights in self.weights.items()
-        }
-        self.kernels: dict[tuple[int, torch.dtype], torch.Tensor] = {}
-        self.traces: dict[int, Any] = {}
-        self.potentials: dict[int, Any] = {}
-        for core in graph.order:
-            start_of = initial(graph.cores[core])
-            given = state.potentials.get(core)
-            if given is not None and given.shape[0] != self.batch:
-                step = "Start without a state, or keep the batch size"
-                raise ConfigError(
-                    Finding("state", "has another batch size", given.shape[0], self.batch, next_step=step)
-                )
-            start = np.repeat(start_of[None], self.batch, axis=0) if given is None else np.array(given)
-            self.potentials[core] = start
-            if self.depth:
-                # Feedback is computed step by step, into traces that are there from the start.
-                trace = np.zeros((self.batch, self.depth + self.steps, *start_of.shape), np.float64)
-                if core in state.history:
-                    trace[:, : self.depth] = state.history[core]
-                self.traces[core] = trace
-
-    def counts(self, core: int, batched: bool) -> Any:
-        """Spikes of a core as integers, without what came before the first step."""
-        if self.depth:
-            counts = self.traces[core][:, self.depth :].astype(np.int64)
-        else:
-            shape = (self.batch, 0, *self.potentials[core].shape[1:])
-            counts = np.concatenate([np.zeros(shape, np.int64), *self.kept[core]], axis=1)
-        return counts if batched else counts[0]
-
-    def all_steps(self) -> None:
-        """A window of steps at a time, core by core; where something is fed back a step at a time."""
-        if not self.depth:
-            largest = max((array[0].size for array in self.potentials.values()), default=1)
-            length = max(1, _WINDOW_ENTRIES // max(1, largest * self.batch))
-            for start in range(0, self.steps, length):
-                window = slice(start, min(start + length, self.steps))
-                for core in self.graph.order:
-                    self._compute(core, window)
-                for core, windows in self.kept.items():
-                    windows.append(self.traces[core].astype(np.int64))
-            return
-        for step in range(self.steps):
-            for core in self.graph.order:
-                self._compute(core, slice(step, step + 1))
-
-    def _compute(self, number: int, window: slice) -> None:
-        current, bound = self._convolved(number, self._arriving(number, window))
-        before = self.potentials[number]
-        for kind in (np.float32, np.float64):
-            potential = before.copy()
-            spikes = np.empty(current.shape, kind)
-            beyond, largest = self._fired(number, current, bound, potential, spikes)
-            if largest < (_SINGLE_MAX if kind is np.float32 else _DOUBLE_MAX):
-                break
-        else:
-            raise ConfigError(
-                Finding(f"core {number}", "its counts exceed exact arithmetic", largest, _DOUBLE_MAX)
-            )
-        self.potentials[number] = potential
-        self.beyond[number] += beyond
-        self.largest[number] = max(self.largest[number], largest)
-        if self.depth:
-            self.traces[number][:, self.depth + window.start : self.depth + window.stop] = spikes
-        else:
-            self.traces[number] = spikes
-
-    def _fired(self, number: int, current: Any, bound: int, potential: Any, spikes: Any) -> tuple[int, int]:
-        """Run the neurons of every sample; potentials beyond 16 bits, and the largest count."""
-        core = self.graph.cores[number]
-        steps, features = current.shape[1:3]
-        bias = np.zeros(features, np.int64)
-        if core.leak_enable and core.biases is not None:
-            bias = core.biases.array
-        beyond, largest = 0, 0
-        single_spike = number in self.graph.single_spike
-        bound += int(np.abs(bias).max(initial=0)) + (1 << 16)
-        fits = max(int(np.abs(potential).max(initial=0)), core.threshold_high or 1) < 1 << 15
-        if fits and bound < _SINGLE_MAX and current.dtype == spikes.dtype == np.float32 and not single_spike:
-            return 0, self._fired_fast(core, current, bias, potential, spikes)
-        for sample in range(self.batch):
-            flat, state = current[sample].reshape(steps, -1), potential[sample].reshape(-1)
-            found = fire_steps(
-                flat, bias, state.size // features, state, core.threshold_high or 1, core.threshold_low or 0,
-                core.return_to_zero, single_spike, spikes[sample].reshape(steps, -1),
-            )  # fmt: skip
-            beyond, largest = beyond + int(found[0]), max(largest, int(found[1]))
-        return beyond, largest
-
-    def _fired_fast(self, core: CnnLayer, current: Any, bias: Any, potential: Any, spikes: Any) -> int:
-        steps, features = current.shape[1:3]
-        high, low = np.float32(core.threshold_high or 1), np.float32(core.threshold_low or 0)
-        offset, largest = np.repeat(bias.astype(np.float32), potential[0].size // features), 0
-        for sample in range(self.batch):
-            state = potential[sample].reshape(-1).astype(np.float32)
-            found = fire_steps_in_single(
-                current[sample].reshape(steps, -1), offset, state, high, low, core.return_to_zero,
-                spikes[sample].reshape(steps, -1),
-            )  # fmt: skip
-            potential[sample] = state.reshape(potential.shape[1:])
-            largest = max(largest, int(found))
-        return largest
-
-    def _arriving(self, number: int, window: slice) -> Any:
-        """Counts that arrive at a core, (batch, time, features, height, width)."""
-        parts, bound = [], 0
-        for name, (entries, pooling) in self.graph.entries.items():
-            for entry in entries:
-                if entry.core == number:
-                    parts.append((self.inputs[name][:, window], pooling, entry.feature_shift))
-                    bound += self.input_largest[name] * pooling[0] * pooling[1]
-        for link in self.graph.arriving(number):
-            frames = self.traces[link.source]
-            if self.depth:
-                start = self.depth + window.start - link.delay_steps
-                frames = frames[:, start : start + window.stop - window.start]
-            parts.append((frames, (link.pooling, link.pooling), link.feature_shift))
-            bound += max(self.largest[link.source], self.history_largest) * link.pooling**2
-        kind = np.float32 if bound < _SINGLE_MAX else np.float64
-        shape = input_shape(self.graph.cores[number])
-        if len(parts) == 1 and parts[0][1:] == ((1, 1), 0) and parts[0][0].shape[2:] == shape:
-            return np.ascontiguousarray(parts[0][0], kind)
-        total = np.zeros((self.batch, window.stop - window.start, *shape), kind)
-        for frames, (py, px), shift in parts:
-            for sample in range(self.batch):
-                add_pooled(total[sample], frames[sample], py, px, shift)
-        return total
-
-    def _convolved(self, number: int, arriving: Any) -> tuple[Any, int]:
-        """Currents of a core, not rounded yet, and what none of them exceeds."""
-        core, weights = self.graph.cores[number], self.weights[number]
-        shape = core.dimensions
-        if shape is None:
-            raise ConfigError(Finding(f"core {number}", "is not configured"))
-        flat = arriving.reshape(-1, *arriving.shape[2:])
-        positions = shape.input_shape.size.x * shape.input_shape.size.y
-        largest, reached = measure_arrivals(flat.reshape(-1, positions), self.taps[number])
-        self.synops[number] += round(reached) * weights.shape[0]
-        bound = self.weight_sums[number] * int(largest)
-        if bound >= _DOUBLE_MAX:
-            raise ConfigError(
-                Finding(f"core {number}", "its sums exceed exact arithmetic", bound, _DOUBLE_MAX)
-            )
-        kind = torch.float32 if bound < _SINGLE_MAX else torch.float64
-        stride, padding = (shape.stride.y, shape.stride.x), (shape.padding.y, shape.padding.x)
-        frames = torch.from_numpy(flat).to(self.device, kind)
-        kernel = self.kernels.get((number, kind))
-        if kernel is None:
-            kernel = self.kernels[number, kind] = torch.from_numpy(weights).to(self.device, kind)
-        with torch.no_grad(), torch.backends.cudnn.flags(allow_tf32=False):
-            made = torch.nn.functional.conv2d(frames, kernel, None, stride, padding)
-        current = made.cpu().numpy()
-        return current.reshape(*arriving.shape[:2], *current.shape[1:]), bound
 
 
 def _owners(config: ChipConfig, graph: ConfigGraph) -> Iterator[tuple[int, str]]:

@@ -9,18 +9,12 @@ import numpy as np
 from mapper.emit.config import CnnLayer
 from mapper.errors import ConfigError, Finding
 
-__all__ = ["initial", "input_shape", "taps", "weights_of"]
+__all__ = ["input_shape", "taps", "weights_of"]
 
 
 def weights_of(core: CnnLayer) -> Any:
     """(out, in, y, x) again: the configuration's last two axes are x, y."""
-    return core.weights.array.transpose(0, 1, 3, 2).copy() if core.weights else None
-
-
-def initial(core: CnnLayer) -> Any:
-    """Initial potentials, (features, y, x)."""
-    tensor = core.neurons_initial_value
-    return tensor.array.transpose(0, 2, 1).copy() if tensor else None
+    return core.weights.array.transpose(0, 1, 3, 2) if core.weights else None
 
 
 def input_shape(core: CnnLayer) -> tuple[int, int, int]:
@@ -38,9 +32,9 @@ def taps(core: CnnLayer) -> Any:
         raise ConfigError(Finding("core", "is not configured"))
     along = []
     for axis in ("y", "x"):
-        size = getattr(shape.input_shape.size, axis)
         pad, stride = getattr(shape.padding, axis), getattr(shape.stride, axis)
-        first = np.arange(getattr(shape.output_shape.size, axis))[:, None] * stride - pad
-        place = np.arange(size)[None]
-        along.append(((place >= first) & (place < first + shape.kernel_size)).sum(0))
-    return np.outer(along[0], along[1]).astype(np.float64)
+        place = np.arange(getattr(shape.input_shape.size, axis)) + pad
+        first = np.maximum((place - shape.kernel_size) // stride + 1, 0)
+        last = np.minimum(place // stride, getattr(shape.output_shape.size, axis) - 1)
+        along.append(np.maximum(last - first + 1, 0))
+    return np.outer(along[0], along[1])

@@ -20,7 +20,7 @@ from mapper.emit.graph import ConfigGraph, graph_of
 from mapper.errors import ConfigError, Finding
 from mapper.events import EVENT_DTYPE, Events, events_from
 from mapper.sim.event_kernel import COUNT, ORDERS, run_events
-from mapper.sim.event_tables import Tables, tables_of
+from mapper.sim.event_tables import Chip, Rules, Tables, tables_of
 from mapper.sim.stages import readout_classes, through_stage
 
 __all__ = ["EventOptions", "EventResult", "EventSimulator", "simulate_events"]
@@ -182,13 +182,16 @@ class EventSimulator:
         tables, options = self.tables, self.options
         before = tables.counts.copy(), tables.border.copy()
         start = self._clock[0]
-        record, broken = run_events(
-            arrivals, tables.cores, tables.links, tables.weights, tables.kills, tables.biases,
+        chip = Chip(
+            tables.cores, tables.links, tables.spans, tables.weights, tables.kills, tables.biases,
             tables.potentials, tables.counts, tables.border, tables.phase, self._random, self._clock,
-            self.period, ORDERS[options.order], options.pooled_border == "delivered",
-            options.overflow == "wrap", options.fires_on_tick, options.spike_limit,
+        )  # fmt: skip
+        rules = Rules(
+            ORDERS[options.order], options.pooled_border == "delivered", options.overflow == "wrap",
+            options.fires_on_tick, options.spike_limit, float(self.period),
             -math.inf if end_us is None else float(end_us),
         )  # fmt: skip
+        record, broken = run_events(arrivals, chip, rules)
         if broken >= 0:
             step = "A cycle may never end: raise spike_limit, or change the network"
             where = f"input event {broken}"

@@ -1,16 +1,21 @@
 """The compiled loop of the event simulator: spikes arrive, neurons add, compare and emit.
 
 Everything a core is lies in flat tables, so that one function runs any graph. Potentials are laid out
-(row, column, feature) and weights (input feature, row, column, feature): the features that one tap reaches
-lie side by side, in both. No index is ever formed from an unchecked coordinate.
+(row, column, feature) and weights (input feature, row, column, feature), the taps of a kernel in the order of
+the outputs that they reach: what an arrival adds to one row of a map is one run, in both. No index is ever
+formed from an unchecked coordinate.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numba
 import numpy as np
+
+if TYPE_CHECKING:
+    from mapper.sim.event_tables import Chip, Rules
 
 __all__ = ["CORE", "COUNT", "NO_LINK", "ORDERS", "run_events"]
 
@@ -34,116 +39,155 @@ _HIGH, _LOW, _ZERO, _W0, _P0, _B0, _LEAK, _RECORD, _DECIMATE, _KILLS = range(11,
 _ARRIVED, _SYNOPS, _SPIKES, _SATURATED, _CLAMPED, _DECIMATED, _OUTSIDE = range(7)
 _MAX, _MIN = 32767, -32768
 
+# What a run is in the midst of: the next arrival, the next core of a tick (none: the number of cores), the
+# pending ones' end and begin, rows of the record, spikes of the present cause, its time and its arrival,
+# whether a tick is on.
+_ROW, _CORE, _SIZE, _HEAD, _USED, _CAUSED, _TIME, _CAUSE, _TICKING = range(9)
+_ENDED, _BROKEN, _FULL = range(3)
 
-@numba.njit(cache=True, inline="always")
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_OPTIONS: dict[str, Any] = {"cache": True, "error_model": "numpy", "forceinline": True, "_nrt": False}
+
+
+def _compiled(function: _Function) -> _Function:
+    """Compile into the caller, without counting references to arrays.
+
+    Either one, calls that pass every array in seven words and counts, would cost more than all arithmetic.
+    Only the outermost function allocates.
+    """
+    made: _Function = numba.njit(**_OPTIONS)(function)
+    return made
+
+
+@_compiled
 def _added(potentials: Any, p0: int, weights: Any, w0: int, count: int) -> Any:
-    """Add a row of weights; the largest and least potential it leaves."""
+    """Add a run of weights; the largest and least potential it leaves."""
     top, bottom = np.int32(-(1 << 30)), np.int32(1 << 30)
+    # Signed indices may count from the end, and sums of 32 bits have 64: either one keeps numba from
+    # vector code.
     for n in range(count):
-        value = potentials[p0 + n] + weights[w0 + n]
-        potentials[p0 + n] = value
+        value = np.int32(potentials[np.uint64(p0 + n)] + weights[np.uint64(w0 + n)])
+        potentials[np.uint64(p0 + n)] = value
         top = max(top, value)
         bottom = min(bottom, value)
     return top, bottom
 
 
-@numba.njit(cache=True, inline="always")
-def _added_and_held(potentials: Any, p0: int, weights: Any, w0: int, count: int, low: int) -> Any:
+@_compiled
+def _added_and_held(potentials: Any, p0: int, weights: Any, w0: int, count: int, bound: Any) -> Any:
     """`_added`, with potentials held at the lower bound; the largest one, and how many were held."""
-    top, held, bound = np.int32(-(1 << 30)), np.int32(0), np.int32(low)
+    top, held = np.int32(-(1 << 30)), np.int32(0)
     for n in range(count):
-        value = potentials[p0 + n] + weights[w0 + n]
-        held += np.int32(value < bound)
+        value = np.int32(potentials[np.uint64(p0 + n)] + weights[np.uint64(w0 + n)])
+        held = np.int32(held + np.int32(value < bound))
         top = max(top, value)
-        potentials[p0 + n] = max(value, bound)
+        potentials[np.uint64(p0 + n)] = max(value, bound)
     return top, held
 
 
-@numba.njit(cache=True)
+@_compiled
 def _in_16_bits(value: int, wraps: bool) -> int:
     if wraps:
         return (value - _MIN) % 65536 + _MIN
     return min(max(value, _MIN), _MAX)
 
 
-@numba.njit(cache=True)
-def _settle(core: Any, counts: Any, potentials: Any, at: int, fires: bool, wraps: bool) -> bool:
+@_compiled
+def _settle(number: int, chip: Chip, at: int, fires: bool, wraps: bool) -> bool:
     """Bring one potential into its range, after the comparison; whether the neuron spikes."""
-    value = potentials[at]
+    value = chip.potentials[at]
     if value > _MAX or value < _MIN:
-        counts[_SATURATED] += 1
+        chip.counts[number, _SATURATED] += 1
         value = _in_16_bits(value, wraps)
-    spikes = fires and value >= core[_HIGH]
+    high, low = chip.cores[number, _HIGH], chip.cores[number, _LOW]
+    spikes = fires and value >= high
     if spikes:
-        value = 0 if core[_ZERO] else value - core[_HIGH]
-    if value < core[_LOW]:
-        counts[_CLAMPED] += 1
-        value = core[_LOW]
-    potentials[at] = value
+        value = 0 if chip.cores[number, _ZERO] else value - high
+    if value < low:
+        chip.counts[number, _CLAMPED] += 1
+        value = low
+    chip.potentials[at] = value
     return spikes
 
 
-@numba.njit(cache=True)
-def _arrive(
-    core: Any, counts: Any, weights: Any, kills: Any, potentials: Any,
-    f: int, y: int, x: int, wraps: bool, fired: Any,
+@_compiled
+def _sort(fired: Any, count: int) -> None:
+    """Bring the first entries into ascending order, by insertion at falling distances: they are few."""
+    distance = 1
+    while distance < count // 9:
+        distance = 3 * distance + 1
+    while distance > 0:
+        for n in range(distance, count):
+            one, place = fired[n], n
+            while place >= distance and fired[place - distance] > one:
+                fired[place] = fired[place - distance]
+                place -= distance
+            fired[place] = one
+        distance //= 3
+
+
+@_compiled
+def _compared(
+    number: int, chip: Chip, p0: int, w0: int, row: int, column: int, columns: int, wraps: bool, fired: Any,
+    count: int,
 ) -> int:  # fmt: skip
-    """One spike arrives at a core; how many entries of `fired` (packed feature, row, column) it filled."""
-    count, rows = 0, 0
-    features, kernel, height, width = core[_F], core[_K], core[_H], core[_W]
-    stride_y, stride_x, high, low = core[_SY], core[_SX], core[_HIGH], core[_LOW]
-    # Nothing leaves 16 bits downwards where the bound lies above them by more than a weight.
-    is_held = low > _MIN + 256
-    first = core[_W0] + f * kernel * kernel * features
-    for ky in range(kernel):
-        oy = y + core[_PY] - ky
-        if oy < 0 or (stride_y > 1 and oy % stride_y):
+    """Settle the potentials of a run that have to be; how many entries of `fired` are filled then."""
+    cores, potentials = chip.cores, chip.potentials
+    features, low, ceiling = cores[number, _F], cores[number, _LOW], min(cores[number, _HIGH], _MAX + 1)
+    kill0 = cores[number, _KILLS]
+    for step in range(columns):
+        first = p0 + step * features
+        top, bottom = np.int32(-(1 << 30)), np.int32(1 << 30)
+        for n in range(features):
+            top = max(top, potentials[np.uint64(first + n)])
+            bottom = min(bottom, potentials[np.uint64(first + n)])
+        if top < ceiling and bottom >= low:
             continue
-        oy = oy if stride_y == 1 else oy // stride_y
-        if oy >= height:
-            continue
-        for kx in range(kernel):
-            ox = x + core[_PX] - kx
-            if ox < 0 or (stride_x > 1 and ox % stride_x):
+        for n in range(features):
+            value = potentials[np.uint64(first + n)]
+            if low <= value < ceiling:
                 continue
-            ox = ox if stride_x == 1 else ox // stride_x
-            if ox >= width:
-                continue
-            p0 = core[_P0] + (oy * width + ox) * features
-            w0 = first + (ky * kernel + kx) * features
-            rows += 1
-            if is_held:
-                top, held = _added_and_held(potentials, p0, weights, w0, features, low)
-                counts[_CLAMPED] += held
-                if top < high and top <= _MAX:
-                    continue
-            else:
-                top, bottom = _added(potentials, p0, weights, w0, features)
-                if top < high and top <= _MAX and bottom >= low:
-                    continue
-            for n in range(features):
-                value = potentials[p0 + n]
-                if low <= value < high and value <= _MAX:
-                    continue
-                # A weight that is switched off does not touch its neuron.
-                touched = core[_KILLS] < 0 or not kills[core[_KILLS] + w0 - core[_W0] + n]
-                if _settle(core, counts, potentials, p0 + n, touched, wraps):
-                    fired[count] = (n << 32) | (oy << 16) | ox
-                    count += 1
-    counts[_SYNOPS] += rows * features
-    if count > 1:
-        fired[:count].sort()
+            # A weight that is switched off does not touch its neuron.
+            touched = kill0 < 0 or not chip.kills[kill0 + w0 - cores[number, _W0] + step * features + n]
+            if _settle(number, chip, first + n, touched, wraps):
+                fired[count] = (n << 32) | (row << 16) | (column + step)
+                count += 1
     return count
 
 
-@numba.njit(cache=True)
-def _grown(array: Any) -> Any:
-    larger = np.empty(2 * len(array), array.dtype)
-    larger[: len(array)] = array
-    return larger
+@_compiled
+def _arrive(number: int, f: int, y: int, x: int, chip: Chip, wraps: bool, fired: Any) -> int:
+    """One spike arrives at a core; how many entries of `fired` (packed feature, row, column) it filled."""
+    cores, spans, potentials, weights = chip.cores, chip.spans, chip.potentials, chip.weights
+    row, tap_y, rows = spans[number, 0, y, 0], spans[number, 0, y, 1], spans[number, 0, y, 2]
+    column, tap_x, columns = spans[number, 1, x, 0], spans[number, 1, x, 1], spans[number, 1, x, 2]
+    features, kernel, width = cores[number, _F], cores[number, _K], cores[number, _W]
+    low, ceiling = cores[number, _LOW], min(cores[number, _HIGH], _MAX + 1)
+    # Nothing leaves 16 bits downwards where the bound lies above them by more than a weight.
+    is_held = low > _MIN + 256
+    bound = np.int32(low)
+    p0 = cores[number, _P0] + (row * width + column) * features
+    w0 = cores[number, _W0] + ((f * kernel + tap_y) * kernel + tap_x) * features
+    count = 0
+    for step in range(rows):
+        if is_held:
+            top, held = _added_and_held(potentials, p0, weights, w0, columns * features, bound)
+            chip.counts[number, _CLAMPED] += held
+            crosses = top >= ceiling
+        else:
+            top, bottom = _added(potentials, p0, weights, w0, columns * features)
+            crosses = top >= ceiling or bottom < low
+        if crosses:
+            count = _compared(number, chip, p0, w0, row + step, column, columns, wraps, fired, count)
+        p0 += width * features
+        w0 += kernel * features
+    chip.counts[number, _SYNOPS] += rows * columns * features
+    if count > 1:
+        _sort(fired, count)
+    return count
 
 
-@numba.njit(cache=True)
+@_compiled
 def _draw(state: Any, below: int) -> Any:
     """A number 0..below − 1, by xorshift; the state goes on."""
     value = state[0]
@@ -154,194 +198,180 @@ def _draw(state: Any, below: int) -> Any:
     return np.int64((value >> np.uint64(11)) % np.uint64(below))
 
 
-@numba.njit(cache=True)
-def _passes(core: Any, counts: Any, phase: Any, number: int) -> bool:
-    """Whether a spike gets through the core's decimator: the last of every `decimate` does."""
-    if core[_DECIMATE] == 0:
-        return True
-    phase[number] += 1
-    if phase[number] < core[_DECIMATE]:
-        counts[_DECIMATED] += 1
-        return False
-    phase[number] = 0
-    return True
+@_compiled
+def _kept(number: int, chip: Chip, fired: Any, count: int) -> int:
+    """Drop what the core's decimator drops of its spikes, in order; how many are left.
 
-
-@numba.njit(cache=True)
-def _kept(core: Any, counts: Any, phase: Any, number: int, fired: Any, count: int) -> int:
-    """Drop what the core's decimator drops of its spikes, in order; how many are left."""
+    The last of every `decimate` passes.
+    """
+    every = chip.cores[number, _DECIMATE]
+    if every == 0:
+        return count
     kept = 0
     for n in range(count):
-        if _passes(core, counts, phase, number):
+        chip.phase[number] += 1
+        if chip.phase[number] < every:
+            chip.counts[number, _DECIMATED] += 1
+        else:
+            chip.phase[number] = 0
             fired[kept] = fired[n]
             kept += 1
     return kept
 
 
-@numba.njit(cache=True)
-def _noted(record: Any, used: int, time: Any, owner: int, fired: Any, count: int) -> Any:
-    """Write spikes behind `used` rows of a record, which grows; the record and its new length."""
-    while used + count > len(record):
-        larger = np.empty((2 * len(record), 3), np.int64)
-        larger[: len(record)] = record
-        record = larger
-    for n in range(count):
-        record[used, 0], record[used, 1], record[used, 2] = time, owner, fired[n]
-        used += 1
-    return record, used
-
-
-@numba.njit(cache=True)
-def _sent(
-    number: int, packed: int, cores: Any, links: Any, border: Any, delivered: bool, pending: Any, size: int,
-    backwards: bool,
-) -> Any:  # fmt: skip
-    """Put the arrivals of one spike behind `size` pending ones; the array and its new size."""
+@_compiled
+def _sent(number: int, packed: int, chip: Chip, rules: Rules, pending: Any, size: int) -> int:
+    """Put the arrivals of one spike behind `size` pending ones; their new number."""
     f, y, x = packed >> 32, (packed >> 16) & 0xFFFF, packed & 0xFFFF
-    slots = links.shape[1]
+    slots = chip.links.shape[1]
     for step in range(slots):
-        slot = slots - 1 - step if backwards else step
-        target, pooling = links[number, slot, 0], links[number, slot, 1]
+        # A stack gives back last what it got first.
+        slot = slots - 1 - step if rules.order == 0 else step
+        link = chip.links
+        target, pooling, shift = link[number, slot, 0], link[number, slot, 1], link[number, slot, 2]
         if target < 0:
             continue
-        py, px = y // pooling, x // pooling
-        if py >= cores[target, _IN_H] or px >= cores[target, _IN_W]:
-            border[number, slot] += 1
-            if not delivered:
+        # Division of 32 bits takes half the time.
+        py = np.int64(np.uint32(y) // np.uint32(pooling))
+        px = np.int64(np.uint32(x) // np.uint32(pooling))
+        if py >= chip.cores[target, _IN_H] or px >= chip.cores[target, _IN_W]:
+            chip.border[number, slot] += 1
+            if not rules.delivered:
                 continue
-        if size == len(pending):
-            pending = _grown(pending)
-        pending[size] = (target << 48) | ((f + links[number, slot, 2]) << 32) | (py << 16) | px
+        pending[size] = (target << 48) | ((f + shift) << 32) | (py << 16) | px
         size += 1
-    return pending, size
+    return size
 
 
-@numba.njit(cache=True)
-def _spread(
-    number: int, fired: Any, count: int, cores: Any, links: Any, border: Any, delivered: bool, pending: Any,
-    size: int, backwards: bool,
-) -> Any:  # fmt: skip
-    """Put the arrivals of a core's spikes behind the pending ones; backwards for a stack."""
+@_compiled
+def _emitted(
+    number: int, count: int, chip: Chip, rules: Rules, fired: Any, pending: Any, size: int, record: Any,
+    progress: Any,
+) -> int:  # fmt: skip
+    """Count, record and send a core's spikes; the new number of pending arrivals."""
+    chip.counts[number, _SPIKES] += count
+    if chip.cores[number, _RECORD]:
+        used = progress[_USED]
+        for n in range(count):
+            record[used + n, 0], record[used + n, 1] = progress[_TIME], number
+            record[used + n, 2] = fired[n]
+        progress[_USED] = used + count
+    count = _kept(number, chip, fired, count)
     for n in range(count):
-        one = fired[count - 1 - n] if backwards else fired[n]
-        pending, size = _sent(number, one, cores, links, border, delivered, pending, size, backwards)
-    return pending, size
+        one = fired[count - 1 - n] if rules.order == 0 else fired[n]
+        size = _sent(number, one, chip, rules, pending, size)
+    return size
 
 
-@numba.njit(cache=True)
-def _drained(
-    time: Any, cores: Any, links: Any, weights: Any, kills: Any, potentials: Any, counts: Any, border: Any,
-    phase: Any, random: Any, order: int, delivered: bool, wraps: bool, limit: int, fired: Any, pending: Any,
-    size: int, record: Any, used: int,
-) -> Any:  # fmt: skip
-    """Work off all pending arrivals and what they cause; pending, record, its length, whether that ended."""
-    head, caused = 0, 0
+@_compiled
+def _has_room(chip: Chip, fired: Any, pending: Any, size: int, record: Any, progress: Any) -> bool:
+    """Whether all that one arrival or tick may cause fits."""
+    most = len(fired)
+    return bool(size + most * chip.links.shape[1] <= len(pending) and progress[_USED] + most <= len(record))
+
+
+@_compiled
+def _drained(chip: Chip, rules: Rules, fired: Any, pending: Any, record: Any, progress: Any) -> int:
+    """Work off all pending arrivals and what they cause; whether that ended."""
+    size, head, status = progress[_SIZE], progress[_HEAD], _ENDED
     while size > head:
-        if order == 0:
+        if not _has_room(chip, fired, pending, size, record, progress):
+            status = _FULL
+            break
+        if rules.order == 0:
             size -= 1
             packed = pending[size]
-        elif order == 1:
+        elif rules.order == 1:
             packed = pending[head]
             head += 1
         else:
-            chosen = _draw(random, size)
+            chosen = _draw(chip.random, size)
             packed = pending[chosen]
             size -= 1
             pending[chosen] = pending[size]
         number = packed >> 48
-        core, tally = cores[number], counts[number]
         f, y, x = (packed >> 32) & 0xFFFF, (packed >> 16) & 0xFFFF, packed & 0xFFFF
-        if f >= core[_IN_F]:
-            tally[_OUTSIDE] += 1
+        if f >= chip.cores[number, _IN_F] or max(y, x) >= chip.spans.shape[2]:
+            chip.counts[number, _OUTSIDE] += 1
             continue
-        count = _arrive(core, tally, weights, kills, potentials, f, y, x, wraps, fired)
+        count = _arrive(number, f, y, x, chip, rules.wraps, fired)
         if count == 0:
             continue
-        tally[_SPIKES] += count
-        caused += count
-        if caused > limit:
-            return pending, record, used, False
-        if core[_RECORD]:
-            record, used = _noted(record, used, time, number, fired, count)
-        count = _kept(core, tally, phase, number, fired, count)
-        if head > 0 and size == len(pending):
-            # A queue moves to the front before it grows.
-            pending[: size - head] = pending[head:size].copy()
-            size, head = size - head, 0
-        pending, size = _spread(
-            number, fired, count, cores, links, border, delivered, pending, size, order == 0
-        )
-    return pending, record, used, True
+        progress[_CAUSED] += count
+        if progress[_CAUSED] > rules.limit:
+            chip.counts[number, _SPIKES] += count
+            status = _BROKEN
+            break
+        size = _emitted(number, count, chip, rules, fired, pending, size, record, progress)
+    if status == _ENDED:
+        size, head = 0, 0
+    progress[_SIZE], progress[_HEAD] = size, head
+    return status
 
 
-@numba.njit(cache=True)
-def _ticked(
-    core: Any, counts: Any, biases: Any, potentials: Any, wraps: bool, fires: bool, fired: Any
-) -> int:
-    """Add the biases of a core once; how many entries of `fired` it filled, none unless `fires`."""
-    count = 0
-    if not core[_LEAK]:
+@_compiled
+def _ticked(number: int, chip: Chip, rules: Rules, fired: Any) -> int:
+    """Add the biases of a core once; how many entries of `fired` it filled."""
+    cores, count = chip.cores, 0
+    if not cores[number, _LEAK]:
         return 0
-    features, width = core[_F], core[_W]
-    for place in range(core[_H] * width):
+    features, width = cores[number, _F], cores[number, _W]
+    for place in range(cores[number, _H] * width):
         for n in range(features):
-            at = core[_P0] + place * features + n
-            potentials[at] += biases[core[_B0] + n]
-            if _settle(core, counts, potentials, at, fires, wraps):
+            at = cores[number, _P0] + place * features + n
+            chip.potentials[at] += chip.biases[cores[number, _B0] + n]
+            if _settle(number, chip, at, rules.fires_on_tick, rules.wraps):
                 fired[count] = (n << 32) | ((place // width) << 16) | (place % width)
                 count += 1
     if count > 1:
-        fired[:count].sort()
+        _sort(fired, count)
     return count
 
 
-@numba.njit(cache=True)
-def _all_ticked(
-    now: float, cores: Any, links: Any, weights: Any, kills: Any, biases: Any, potentials: Any, counts: Any,
-    border: Any, phase: Any, random: Any, order: int, delivered: bool, wraps: bool, fires: bool, limit: int,
-    fired: Any, pending: Any, record: Any, used: int,
-) -> Any:  # fmt: skip
-    """One tick of every core, and what its spikes cause; pending, record, its length, whether that ended."""
-    time = np.int64(now)
-    for number in range(len(cores)):
-        core, tally = cores[number], counts[number]
-        count = _ticked(core, tally, biases, potentials, wraps, fires, fired)
-        if count == 0:
-            continue
-        tally[_SPIKES] += count
-        if core[_RECORD]:
-            record, used = _noted(record, used, time, number, fired, count)
-        count = _kept(core, tally, phase, number, fired, count)
-        pending, size = _spread(number, fired, count, cores, links, border, delivered, pending, 0, order == 0)
-        pending, record, used, ended = _drained(
-            time, cores, links, weights, kills, potentials, counts, border, phase, random, order, delivered,
-            wraps, limit, fired, pending, size, record, used,
-        )  # fmt: skip
-        if not ended:
-            return pending, record, used, False
-    return pending, record, used, True
+@_compiled
+def _gone_on(
+    inputs: Any, chip: Chip, rules: Rules, fired: Any, pending: Any, record: Any, progress: Any
+) -> int:
+    """Go on with a run until it has ended, has broken the limit, or has filled an array."""
+    cores, clock = len(chip.cores), chip.clock
+    while True:
+        status = _drained(chip, rules, fired, pending, record, progress)
+        if status != _ENDED:
+            return status
+        row, number = progress[_ROW], progress[_CORE]
+        is_last = row == len(inputs)
+        now = rules.end if is_last else float(inputs[row, 0])
+        if number < cores:
+            if not _has_room(chip, fired, pending, 0, record, progress):
+                return _FULL
+            progress[_CAUSED], progress[_TIME], progress[_CAUSE] = 0, np.int64(clock[0]), row
+            count = _ticked(number, chip, rules, fired)
+            progress[_SIZE] = _emitted(number, count, chip, rules, fired, pending, 0, record, progress)
+            progress[_CORE] = number + 1
+        elif progress[_TICKING]:
+            progress[_TICKING] = 0
+            clock[0] += rules.period
+        elif clock[0] < now or (clock[0] == now and not is_last):
+            progress[_CORE], progress[_TICKING] = 0, 1
+        elif is_last:
+            return _ENDED
+        else:
+            progress[_CAUSED], progress[_TIME], progress[_CAUSE] = 0, inputs[row, 0], row
+            core, f, y, x = inputs[row, 1], inputs[row, 2], inputs[row, 3], inputs[row, 4]
+            pending[0] = (core << 48) | (f << 32) | (y << 16) | x
+            progress[_SIZE], progress[_ROW] = 1, row + 1
 
 
 @numba.njit(cache=True)
-def run_events(
-    inputs: Any, cores: Any, links: Any, weights: Any, kills: Any, biases: Any, potentials: Any,
-    counts: Any, border: Any, phase: Any, random: Any, clock: Any, period: float, order: int,
-    delivered: bool, wraps: bool, fires_on_tick: bool, limit: int, end: float,
-) -> Any:  # fmt: skip
+def run_events(inputs: Any, chip: Chip, rules: Rules) -> Any:
     """Run arrivals in order, each with all its consequences, and the ticks of the slow clock between them.
 
     Parameters
     ----------
     inputs
         (arrivals, 5): time in µs, core, feature, row, column.
-    clock
-        Time of the next tick, which goes on. A tick at the time of an arrival comes before it.
-    period
-        Between ticks, µs; infinite for none.
-    limit
-        Most spikes that one arrival may cause.
-    end
-        Ticks before this time run too, when all arrivals are done.
+    chip
+        Its potentials, counts and clocks go on. A tick at the time of an arrival comes before it.
 
     Returns
     -------
@@ -349,29 +379,22 @@ def run_events(
         Spikes of recorded cores (time, core, packed feature, row, column); the arrival that broke the
         limit, or −1.
     """
-    room = 1
+    cores, slots, room = chip.cores, chip.links.shape[1], 1
     for n in range(len(cores)):
         room = max(room, cores[n, _F] * cores[n, _K] ** 2, cores[n, _F] * cores[n, _H] * cores[n, _W])
-    fired, pending = np.empty(room, np.int64), np.empty(1024, np.int64)
-    record, used = np.empty((1024, 3), np.int64), 0
-    for row in range(len(inputs) + 1):
-        is_last = row == len(inputs)
-        now = end if is_last else float(inputs[row, 0])
-        while clock[0] < now or (clock[0] == now and not is_last):
-            pending, record, used, ended = _all_ticked(
-                clock[0], cores, links, weights, kills, biases, potentials, counts, border, phase, random,
-                order, delivered, wraps, fires_on_tick, limit, fired, pending, record, used,
-            )  # fmt: skip
-            if not ended:
-                return record[:used], row
-            clock[0] += period
-        if is_last:
-            break
-        pending[0] = (inputs[row, 1] << 48) | (inputs[row, 2] << 32) | (inputs[row, 3] << 16) | inputs[row, 4]
-        pending, record, used, ended = _drained(
-            inputs[row, 0], cores, links, weights, kills, potentials, counts, border, phase, random, order,
-            delivered, wraps, limit, fired, pending, 1, record, used,
-        )  # fmt: skip
-        if not ended:
-            return record[:used], row
-    return record[:used], -1
+    fired, pending = np.empty(room, np.int64), np.empty(room * slots + 1024, np.int64)
+    record, progress = np.empty((room + 1024, 3), np.int64), np.zeros(9, np.int64)
+    progress[_CORE] = len(cores)
+    while True:
+        status = _gone_on(inputs, chip, rules, fired, pending, record, progress)
+        used = progress[_USED]
+        if status != _FULL:
+            return record[:used], progress[_CAUSE] if status == _BROKEN else -1
+        # A queue moves to the front; what has to grow at least doubles.
+        waiting = pending[progress[_HEAD] : progress[_SIZE]]
+        pending = np.empty(2 * (len(waiting) + room * slots) + 1024, np.int64)
+        pending[: len(waiting)] = waiting
+        progress[_SIZE], progress[_HEAD] = len(waiting), 0
+        longer = np.empty((2 * (used + room) + 1024, 3), np.int64)
+        longer[:used] = record[:used]
+        record = longer

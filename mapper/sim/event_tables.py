@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from mapper.emit.graph import ConfigGraph
 from mapper.errors import ConfigError, Finding
 from mapper.sim.event_kernel import CORE, COUNT, NO_LINK
 
-__all__ = ["Tables", "tables_of"]
+__all__ = ["Chip", "Rules", "Tables", "tables_of"]
 
 # HARDWARE.md's list: the decimator passes one spike in so many, by interval.
 _DECIMATED = (2, 4, 8, 16, 32, 128, 256, 512)
@@ -32,6 +33,9 @@ class Tables:
         Row by core id.
     cores, links
         One row per core: the columns of `CORE`; per slot target, pooling and shift.
+    spans
+        By core, axis (y, x) and arriving coordinate: the first output it reaches, the place of the tap
+        that does, and how many outputs follow each other.
     weights, kills, biases, potentials
         Of all cores, one behind the other.
     """
@@ -40,6 +44,7 @@ class Tables:
     index: Mapping[int, int]
     cores: NDArray[np.int64]
     links: NDArray[np.int64]
+    spans: NDArray[np.int64]
     weights: NDArray[np.int32]
     kills: NDArray[np.bool_]
     biases: NDArray[np.int32]
@@ -49,12 +54,58 @@ class Tables:
     phase: NDArray[np.int64]
 
 
+class Chip(NamedTuple):
+    """The arrays of `Tables`, the state of the random order and the time of the next tick."""
+
+    cores: Any
+    links: Any
+    spans: Any
+    weights: Any
+    kills: Any
+    biases: Any
+    potentials: Any
+    counts: Any
+    border: Any
+    phase: Any
+    random: Any
+    clock: Any
+
+
+class Rules(NamedTuple):
+    """How a chip behaves.
+
+    Attributes
+    ----------
+    order
+        A value of `ORDERS`.
+    limit
+        Most spikes that one arrival may cause.
+    period
+        Between ticks, µs; infinite for none.
+    end
+        Ticks before this time run too, when all arrivals are done.
+    """
+
+    order: int
+    delivered: bool
+    wraps: bool
+    fires_on_tick: bool
+    limit: int
+    period: float
+    end: float
+
+
 def tables_of(graph: ConfigGraph, recorded: Collection[int]) -> Tables:
     """Tables of the cores in use; spikes of `recorded` cores are kept."""
     numbers = tuple(sorted(graph.order))
     index = {core: n for n, core in enumerate(numbers)}
     slots = max((link.slot for link in graph.links), default=0) + 1
     cores = np.zeros((len(numbers), len(CORE)), np.int64)
+    # Pools only lessen a coordinate: none that arrives lies beyond the largest map.
+    shapes = [d for core in graph.cores.values() if (d := core.dimensions) is not None]
+    sizes = [size for d in shapes for size in (d.input_shape.size, d.output_shape.size)]
+    reach = max((max(size.x, size.y) for size in sizes), default=1)
+    spans = np.zeros((len(numbers), 2, reach, 3), np.int64)
     links = np.full((len(numbers), slots, 3), NO_LINK, np.int64)
     weights: list[NDArray[Any]] = []
     kills: list[NDArray[Any]] = []
@@ -67,16 +118,21 @@ def tables_of(graph: ConfigGraph, recorded: Collection[int]) -> Tables:
         row["biases"], row["record"] = _length(biases), int(number in recorded)
         row["kills"] = _length(kills) if core.weights_kill_bit is not None else -1
         cores[n] = [row[name] for name in CORE]
-        weights.append(_by_tap(core.weights))
+        orders = []
+        for axis, (name, size) in enumerate((("y", "height"), ("x", "width"))):
+            stride, padding = row[f"stride_{name}"], row[f"padding_{name}"]
+            order, spans[n, axis] = _spans(row["kernel"], stride, padding, row[size], reach)
+            orders.append(order)
+        weights.append(_by_tap(core.weights, *orders))
         if core.weights_kill_bit is not None:
-            kills.append(_by_tap(core.weights_kill_bit).astype(np.bool_))
+            kills.append(_by_tap(core.weights_kill_bit, *orders).astype(np.bool_))
         biases.append(_flat(core.biases, (0,)))
         potentials.append(_flat(core.neurons_initial_value, (2, 1, 0)))
     for link in graph.links:
         links[index[link.source], link.slot] = index[link.target], link.pooling, link.feature_shift
     return Tables(
-        numbers, index, cores, links, _joined(weights), _joined(kills).astype(np.bool_), _joined(biases),
-        _joined(potentials), np.zeros((len(numbers), len(COUNT)), np.int64),
+        numbers, index, cores, links, spans, _joined(weights), _joined(kills).astype(np.bool_),
+        _joined(biases), _joined(potentials), np.zeros((len(numbers), len(COUNT)), np.int64),
         np.zeros((len(numbers), slots), np.int64), np.zeros(len(numbers), np.int64),
     )  # fmt: skip
 
@@ -106,9 +162,31 @@ def _row(core: CnnLayer) -> dict[str, int]:
     }
 
 
-def _by_tap(tensor: Any) -> NDArray[np.int32]:
-    """(out, in, x, y) as (in, y, x, out), flat."""
-    return _flat(tensor, (1, 3, 2, 0))
+@lru_cache(maxsize=256)
+def _spans(
+    kernel: int, stride: int, padding: int, outputs: int, reach: int
+) -> tuple[list[int], NDArray[np.int64]]:
+    """Along one axis, the order of taps in the table, and the rows of `Tables.spans`.
+
+    Taps that one arrival uses lie side by side, in the order of the outputs that they reach: they are
+    those of the same remainder by the stride, the last one first.
+    """
+    order = sorted(range(kernel), key=lambda tap: (tap % stride, -tap))
+    remainders = [tap % stride for tap in order]
+    at = np.arange(reach) + padding
+    group, farthest = at % stride, at // stride
+    # Tap group + n * stride reaches output farthest - n.
+    taps = (kernel - 1 - group + stride) // stride
+    last = np.minimum(taps - 1, farthest)
+    count = np.maximum(last - np.maximum(farthest - outputs + 1, 0) + 1, 0)
+    place = np.searchsorted(remainders, group) + taps - 1 - last
+    return order, np.stack([farthest - last, place, count], axis=1) * (count > 0)[:, None]
+
+
+def _by_tap(tensor: Any, order_y: list[int], order_x: list[int]) -> NDArray[np.int32]:
+    """(out, in, x, y) as (in, y, x, out), taps in the order of the table, flat."""
+    shape = tensor.array.transpose(1, 3, 2, 0).shape
+    return _flat(tensor, (1, 3, 2, 0)).reshape(shape)[:, order_y][:, :, order_x].reshape(-1)
 
 
 def _length(parts: list[NDArray[Any]]) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import numba
 import numpy as np
 
-__all__ = ["add_pooled", "fire_steps", "fire_steps_in_single", "measure_arrivals"]
+__all__ = ["add_input", "add_pooled", "fire_steps", "fire_steps_in_single", "reached", "sum_frames"]
 
 _STATE_MIN, _STATE_MAX = -(1 << 15), (1 << 15) - 1
 # Neurons whose potentials, currents and counts fit the first cache together.
@@ -17,28 +17,26 @@ _WITHOUT_SPECIAL_VALUES = {"nnan", "ninf", "nsz"}
 
 @numba.njit(cache=True, nogil=True)
 def fire_steps(
-    current: Any, bias: Any, area: int, potential: Any, threshold: int, minimum: int, to_zero: bool,
-    single: bool, spikes: Any,
+    current: Any, potential: Any, threshold: int, minimum: int, to_zero: bool, single: bool, spikes: Any,
+    totals: Any,
 ) -> Any:  # fmt: skip
-    """Integrate-and-fire over time, in frame semantics; `potential` and `spikes` are written in place.
+    """Integrate-and-fire over time, in frame semantics; the last two and `potential` are written in place.
 
-    Per step: potential += current + bias; spikes = potential // threshold where it is positive, at most
-    one in single-spike mode; subtract ``spikes * threshold`` or set to 0 where it spiked; then the bound.
+    Per step: potential += current; spikes = potential // threshold where it is positive, at most one in
+    single-spike mode; subtract ``spikes * threshold`` or set to 0 where it spiked; then the bound.
 
     Parameters
     ----------
     current
         (time, neurons); rounded to whole numbers first: fast convolutions are not exact.
-    bias
-        (features,), integers.
-    area
-        Neurons of a feature.
     potential
         (neurons,), integers.
     threshold
         >= 1.
     spikes
         (time, neurons), of any type that holds the counts.
+    totals
+        (neurons,), integers: spikes are added to it.
 
     Returns
     -------
@@ -48,81 +46,60 @@ def fire_steps(
     steps, neurons = current.shape
     beyond, largest = 0, 0
     for step in range(steps):
-        for feature in range(neurons // area):
-            offset = bias[feature]
-            for n in range(feature * area, (feature + 1) * area):
-                value = potential[n] + np.int64(np.rint(current[step, n])) + offset
-                count = 0
-                if value >= threshold:
-                    count = 1 if single else value // threshold
-                    value = 0 if to_zero else value - count * threshold
-                    largest = max(largest, count)
-                spikes[step, n] = count
-                value = max(value, minimum)
-                beyond += value < _STATE_MIN or value > _STATE_MAX
-                potential[n] = value
+        for n in range(neurons):
+            value = potential[n] + np.int64(np.rint(current[step, n]))
+            count = 0
+            if value >= threshold:
+                count = 1 if single else value // threshold
+                value = 0 if to_zero else value - count * threshold
+                largest = max(largest, count)
+            spikes[step, n] = count
+            totals[n] += count
+            value = max(value, minimum)
+            beyond += value < _STATE_MIN or value > _STATE_MAX
+            potential[n] = value
     return beyond, largest
 
 
 @numba.njit(cache=True, nogil=True)
 def fire_steps_in_single(
-    current: Any, bias: Any, potential: Any, threshold: Any, minimum: Any, to_zero: bool, spikes: Any
-) -> Any:
+    current: Any, potential: Any, threshold: Any, minimum: Any, to_zero: bool, totals: Any
+) -> None:
     """`fire_steps` for many spikes per step, in single precision, many neurons at a time.
 
-    Every sum must be exact in it: |current| + |bias| + 2^16 < 2^24. Potentials then stay within 16 bits,
-    since what remains of one is below its threshold.
-
-    Parameters
-    ----------
-    bias
-        (neurons,).
-
-    Returns
-    -------
-    float
-        The largest count of spikes.
+    Every sum must be exact in it: |current| + 2^16 < 2^24. Potentials then stay within 16 bits, since what
+    remains of one is below its threshold. Spikes are written over the currents: what is near needs no
+    fetching.
     """
     steps, neurons = current.shape
-    largest, kept = np.float32(0), np.float32(0 if to_zero else 1)
+    kept = np.float32(0 if to_zero else 1)
     # Neurons outside, steps inside: the potentials of a block stay in the cache.
     for start in range(0, neurons, _BLOCK):
         stop = min(start + _BLOCK, neurons)
-        state, offset = potential[start:stop], bias[start:stop]
         for step in range(steps):
-            counts = spikes[step, start:stop]
-            _fire_block(current[step, start:stop], offset, state, threshold, minimum, kept, counts)
-            largest = max(largest, _largest(counts))
-    return largest
+            _fire_block(
+                current[step, start:stop], potential[start:stop], threshold, minimum, kept, totals[start:stop]
+            )
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=_WITHOUT_SPECIAL_VALUES)
-def _fire_block(
-    current: Any, bias: Any, potential: Any, threshold: Any, minimum: Any, kept: Any, counts: Any
-) -> None:
+def _fire_block(current: Any, potential: Any, threshold: Any, minimum: Any, kept: Any, totals: Any) -> None:
     # No branch, no index from outside: what the compiler needs to use vector instructions.
     zero, one = np.float32(0), np.float32(1)
     for n in range(len(potential)):
-        value = potential[n] + np.rint(current[n]) + bias[n]
+        value = potential[n] + np.rint(current[n])
         count = np.floor(max(value, zero) / threshold)
         # The quotient may have been rounded up to the next whole number.
         count -= min(count, one if value - count * threshold < zero else zero)
-        counts[n] = count
+        current[n] = count
+        totals[n] += np.int32(count)
         rest = value - count * threshold
         fired = min(count, one)
         potential[n] = max(rest - rest * fired * (one - kept), minimum)
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_WITHOUT_SPECIAL_VALUES | {"reassoc"})
-def _largest(counts: Any) -> Any:
-    largest = np.float32(0)
-    for n in range(len(counts)):
-        largest = max(largest, counts[n])
-    return largest
-
-
 @numba.njit(cache=True, nogil=True)
-def add_pooled(total: Any, frames: Any, pool_y: int, pool_x: int, shift: int) -> None:
+def add_input(total: Any, frames: Any, pool_y: int, pool_x: int, shift: int) -> None:
     """Add sum-pooled frames to the features from `shift` on.
 
     Rows and columns that do not fill a pool do not exist.
@@ -130,33 +107,57 @@ def add_pooled(total: Any, frames: Any, pool_y: int, pool_x: int, shift: int) ->
     Parameters
     ----------
     total
-        (time, features, height, width).
+        (time, height, width, features).
     frames
         (time, fewer features, height · pool_y or more, width · pool_x or more).
     """
     steps, features = frames.shape[:2]
-    rows, columns = total.shape[2:]
+    rows, columns = total.shape[1:3]
     for step in range(steps):
         for f in range(features):
             for y in range(rows):
                 for dy in range(pool_y):
-                    for x in range(columns):
-                        for dx in range(pool_x):
+                    for dx in range(pool_x):
+                        for x in range(columns):
                             count = frames[step, f, y * pool_y + dy, x * pool_x + dx]
-                            total[step, f + shift, y, x] += count
+                            total[step, y, x, f + shift] += count
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_WITHOUT_SPECIAL_VALUES | {"reassoc"})
-def measure_arrivals(frames: Any, reached: Any) -> Any:
-    """The largest count of (frames, positions), and the sum of counts times (positions,) `reached`.
+@numba.njit(cache=True, nogil=True)
+def add_pooled(total: Any, frames: Any, pool: int, shift: int) -> None:
+    """`add_input` of frames whose features lie innermost, too: (time, height, width, features)."""
+    steps, rows, columns = total.shape[:3]
+    features = frames.shape[3]
+    for step in range(steps):
+        for y in range(rows):
+            for x in range(columns):
+                goal = total[step, y, x, shift : shift + features]
+                for dy in range(pool):
+                    for dx in range(pool):
+                        came = frames[step, y * pool + dy, x * pool + dx]
+                        for f in range(features):
+                            goal[f] += came[f]
 
-    Whole numbers below 2^53 in double precision: any order of summing gives the same.
-    """
-    largest, total = frames.dtype.type(0), 0.0
-    for n in range(frames.shape[0]):
+
+@numba.njit(cache=True, nogil=True)
+def sum_frames(frames: Any, sums: Any) -> None:
+    """Add (frames, positions) to integers (positions,)."""
+    for n in range(len(frames)):
         frame = frames[n]
-        for position in range(len(reached)):
-            count = frame[position]
-            largest = max(largest, count)
-            total += np.float64(count) * reached[position]
-    return largest, total
+        for position in range(len(sums)):
+            sums[position] += np.int64(frame[position])
+
+
+@numba.njit(cache=True, nogil=True)
+def reached(counts: Any, reach: Any, pool_y: int, pool_x: int) -> Any:
+    """Sum of (samples, height, width, features) counts, times what the pool they lie in reaches."""
+    total = np.int64(0)
+    rows, columns = reach.shape
+    for sample in range(len(counts)):
+        for y in range(rows * pool_y):
+            for x in range(columns * pool_x):
+                there = np.int64(0)
+                for f in range(counts.shape[3]):
+                    there += np.int64(counts[sample, y, x, f])
+                total += there * reach[y // pool_y, x // pool_x]
+    return total

@@ -29,6 +29,8 @@ class RecordingSummary:
         From the first event to the last.
     spikes
         By core.
+    signals
+        By layer and input, its spikes; of several copies those of the first.
     synops, saturated, clamped, decimated
         By core: synaptic operations; potentials beyond 16 bits; raised to the lower bound; spikes dropped.
     border
@@ -43,6 +45,7 @@ class RecordingSummary:
     outside: int
     duration_us: int
     spikes: Mapping[int, int]
+    signals: Mapping[str, int]
     synops: Mapping[int, int]
     saturated: Mapping[int, int]
     clamped: Mapping[int, int]
@@ -98,7 +101,7 @@ def run_recording(
     if wanted.record is None:
         wanted = replace(wanted, record=default_layers(config))
     simulator = EventSimulator(config, wanted, input_cores=input_cores)
-    totals, done = _Totals(), 0
+    totals, done = _Totals({n: [core for core, _ in p] for n, p in simulator.places.items()}), 0
     for piece in _pieces(inputs, piece_events):
         result = simulator.run(piece)
         totals.add(result)
@@ -113,7 +116,8 @@ def run_recording(
 class _Totals:
     """Sums over pieces."""
 
-    def __init__(self) -> None:
+    def __init__(self, cores_of: Mapping[str, list[int]]) -> None:
+        self.cores_of = cores_of
         self.by_field: dict[str, Counter[Any]] = {name: Counter() for name in _COUNTED}
         self.outputs: Counter[str] = Counter()
         self.classes: Counter[int] = Counter()
@@ -130,10 +134,14 @@ class _Totals:
         times = [events["t"] for events in inputs.values() if len(events)]
         duration = int(max(t[-1] for t in times) - min(t[0] for t in times)) if times else 0
         counted: dict[str, Any] = {name: dict(total) for name, total in self.by_field.items()}
+        signals = {name: len(events) for name, events in inputs.items()}
+        for name, cores in self.cores_of.items():
+            signals[name] = sum(counted["spikes"][core] for core in cores)
         return RecordingSummary(
             sum(map(len, inputs.values())),
             self.outside,
             duration,
+            signals=signals,
             outputs=dict(self.outputs),
             classes=dict(self.classes),
             **counted,
