@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from hwspec.schema import ChipSpec
 from mapper.errors import MissingNeuronError, VerificationError
 from mapper.frontends import load_network
 from mapper.network import Network
-from mapper.options import LayerReference, SolveOptions, resolve, resolve_layer
+from mapper.options import LayerReference, SolveOptions, layer_key, resolve, resolve_reference
 from mapper.passes import PrepareOptions, ReadoutSpacing, prepare
 from mapper.passes.legalize import legalize
 from mapper.problem import Problem
@@ -30,7 +30,7 @@ __all__ = ["check", "solve", "verify_equivalence"]
 
 
 def solve(
-    network: Network | str | Path | object,
+    network: Network | str | Path | object | Sequence[Any],
     chip: ChipSpec | str | Path = "speck2f",
     *,
     options: SolveOptions | None = None,
@@ -47,7 +47,8 @@ def solve(
     ----------
     network
         A `Network`, "digits", a NIR or shape file, a NIR graph, a torch or sinabs module, or
-        "package.module:factory", which is imported and called.
+        "package.module:factory", which is imported and called. A list or tuple of these shares the chip:
+        their layers are then called "network:layer".
     chip
         A specification, chip or device name, or a chip file.
     options
@@ -74,44 +75,73 @@ def solve(
         The checker rejects the solution: a fault of this package.
     """
     spec = chip if isinstance(chip, ChipSpec) else load_chip(chip)
-    read = network if isinstance(network, Network) else load_network(network, input_shape, nir, torch)
+    several = list(network) if isinstance(network, list | tuple) else [network]
+    read = _named_apart([_read(entry, input_shape, nir, torch) for entry in several])
     wanted = replace(options or SolveOptions(), **changes)
     if pins:
         wanted = replace(wanted, pins=(*wanted.pins, *pins.items()))
-    ready = _prepared(read, spec, wanted, add_output_neuron)
-    return _placed(ready, spec, wanted)
+    return _placed(_prepared(read, spec, wanted, add_output_neuron), spec, wanted)
+
+
+def _read(
+    network: object,
+    input_shape: tuple[int, int, int] | None,
+    nir: NirOptions | None,
+    torch: TorchOptions | None,
+) -> Network:
+    return network if isinstance(network, Network) else load_network(network, input_shape, nir, torch)
+
+
+def _named_apart(networks: list[Network]) -> tuple[Network, ...]:
+    """Networks of the same name get a number behind it: names tell their layers apart."""
+    seen: dict[str, int] = {}
+    made = []
+    for network in networks:
+        seen[network.name] = seen.get(network.name, 0) + 1
+        count = seen[network.name]
+        made.append(network if count == 1 else network.replacing(name=f"{network.name}-{count}"))
+    return tuple(made)
 
 
 def _prepared(
-    network: Network, chip: ChipSpec, wanted: SolveOptions, add_output_neuron: float | None
-) -> Network:
+    networks: tuple[Network, ...], chip: ChipSpec, wanted: SolveOptions, add_output_neuron: float | None
+) -> tuple[Network, ...]:
     """All chip-free passes; where only output neurons are missing, the error says what they would change."""
-    spacing = None
+    spacing: dict[str, ReadoutSpacing] = {}
     if wanted.readout is not None and chip.readout is not None:
-        name = resolve_layer(network, wanted.readout, "--readout")
-        spacing = ReadoutSpacing(name, chip.readout.feature_spacing)
+        key = resolve_reference(networks, wanted.readout, "--readout")
+        for number, network in enumerate(networks):
+            for name in network.index:
+                if layer_key(networks, number, name) == key:
+                    spacing[network.name] = ReadoutSpacing(name, chip.readout.feature_spacing)
+
+    def ready(threshold: float | None) -> tuple[Network, ...]:
+        return tuple(
+            prepare(network, PrepareOptions(add_output_neuron=threshold, readout=spacing.get(network.name)))
+            for network in networks
+        )
+
     try:
-        return prepare(network, PrepareOptions(add_output_neuron=add_output_neuron, readout=spacing))
+        return ready(add_output_neuron)
     except MissingNeuronError as error:
         if not error.only_outputs:
             raise
         # The way out is tried before it is offered; the threshold does not matter to the placement.
-        ready = prepare(network, PrepareOptions(add_output_neuron=1.0))
-        fits = _placed(ready, chip, SolveOptions(repairs=0)).solution is not None
+        fits = _placed(ready(1.0), chip, SolveOptions(repairs=0)).solution is not None
         verdict = f"with them it {'fits' if fits else 'does not fit'} {chip.name} (tried)"
         told = (replace(finding, next_step=f"{finding.next_step}; {verdict}") for finding in error.findings)
         raise MissingNeuronError(*told, only_outputs=True) from None
 
 
-def _placed(ready: Network, chip: ChipSpec, wanted: SolveOptions) -> Result:
+def _placed(ready: tuple[Network, ...], chip: ChipSpec, wanted: SolveOptions) -> Result:
     """Solve what the passes made, look for repairs if it does not fit, check what is found."""
     # The solver is loaded here so that reading and checking input does without OR-Tools.
     from mapper.solver.repair import find_repairs  # noqa: PLC0415
     from mapper.solver.run import solve as run_solver  # noqa: PLC0415
 
-    legal = legalize(ready, chip)
+    legal = tuple(legalize(network, chip) for network in ready)
     resolved = resolve(wanted, legal, chip)
-    problem = Problem((legal,), chip, resolved)
+    problem = Problem(legal, chip, resolved)
     result = run_solver(problem)
     if result.status is Status.INFEASIBLE and result.report is not None:
         repairs, missing = find_repairs(ready, problem, result.report, resolved.repairs)
@@ -125,7 +155,9 @@ def _placed(ready: Network, chip: ChipSpec, wanted: SolveOptions) -> Result:
 
 
 def check(
-    network: Network | str | Path | object, chip: ChipSpec | str | Path = "speck2f", **keywords: Any
+    network: Network | str | Path | object | Sequence[Any],
+    chip: ChipSpec | str | Path = "speck2f",
+    **keywords: Any,
 ) -> Result:
     """The verdict alone: as `solve`; the result's `status` and `report` say whether and why not.
 

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections import Counter
+from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from hwspec.memory import bias_words, kernel_words, neuron_words
 from hwspec.schema import AssumedFact
-from mapper.demand import layer_demands
+from mapper.demand import CoreDemand, layer_demands
+from mapper.errors import Finding, OptionsError
 from mapper.network import Network
 from mapper.operations import Pool
 from mapper.result import Result
-from mapper.solution import LayerPart
+from mapper.solution import LayerPart, Placement, Relay
 
-__all__ = ["CoreUse", "LayerRecord", "PlacementRecord", "core_use", "placement_record"]
+__all__ = [
+    "CoreUse",
+    "LayerRecord",
+    "PartRecord",
+    "PlacementRecord",
+    "RelayRecord",
+    "core_use",
+    "kept_cores",
+    "moved_layers",
+    "placement_record",
+    "read_placement",
+]
 
 Used = tuple[int, int]
 
@@ -23,22 +38,54 @@ class _Record(BaseModel):
 
 
 class CoreUse(_Record):
-    """(taken, offered) words of a core's memories; `layer` is None for an empty core."""
+    """(taken, offered) words of a core's memories; `layer` is None for an empty core.
+
+    Attributes
+    ----------
+    layer
+        Of a relay the signal that it passes on.
+    role
+        "layer" (whole), "piece", "copy", "relay", or "empty".
+    features
+        Half-open range of the layer's or signal's features that live here.
+    """
 
     core: int
     layer: str | None
+    network: int = 0
+    role: Literal["layer", "piece", "copy", "relay", "empty"] = "layer"
+    features: tuple[int, int] = (0, 0)
     kernel_words: Used
     neuron_words: Used
     bias_words: Used
 
 
+class PartRecord(_Record):
+    """Features [start, stop) of a layer on one core; several copies count from 0."""
+
+    core: int
+    copy_index: int
+    features: tuple[int, int]
+
+
+class RelayRecord(_Record):
+    """An identity core that passes a signal on; `pooling` is what its output contains."""
+
+    core: int
+    network: int
+    signal: str
+    pooling: int
+    features: tuple[int, int]
+
+
 class LayerRecord(_Record):
-    """Where a layer lives and what it asks. Shapes are (features, height, width)."""
+    """Where a layer lives and what it asks as a whole. Shapes are (features, height, width)."""
 
     network: int
     name: str
     index: int
     cores: tuple[int, ...]
+    parts: tuple[PartRecord, ...]
     input_shape: tuple[int, int, int]
     output_shape: tuple[int, int, int]
     kernel: tuple[int, int]
@@ -117,6 +164,7 @@ class PlacementRecord(_Record):
     networks: tuple[str, ...]
     layers: tuple[LayerRecord, ...]
     cores: tuple[CoreUse, ...]
+    relays: tuple[RelayRecord, ...] = ()
     routes: tuple[RouteRecord, ...]
     host_entries: tuple[HostEntryRecord, ...]
     dvs_stage: DvsRecord | None
@@ -144,6 +192,17 @@ def placement_record(result: Result) -> PlacementRecord:
         networks=tuple(network.name for network in result.networks),
         layers=_layers(result),
         cores=core_use(result),
+        relays=tuple(
+            RelayRecord(
+                core=place.core,
+                network=place.body.network,
+                signal=place.body.signal,
+                pooling=place.body.pooling,
+                features=place.features,
+            )
+            for place in solution.placements
+            if isinstance(place.body, Relay)
+        ),
         routes=tuple(
             RouteRecord(
                 source=r.source,
@@ -190,17 +249,19 @@ def placement_record(result: Result) -> PlacementRecord:
 
 
 def _layers(result: Result) -> tuple[LayerRecord, ...]:
-    cores: dict[tuple[int, str], list[int]] = {}
-    for placement in result.require().placements:
-        body = placement.body
+    parts: dict[tuple[int, str], list[PartRecord]] = {}
+    for place in result.require().placements:
+        body = place.body
         if isinstance(body, LayerPart):
-            cores.setdefault((body.network, body.layer), []).append(placement.core)
+            part = PartRecord(core=place.core, copy_index=body.copy_index, features=place.features)
+            parts.setdefault((body.network, body.layer), []).append(part)
     return tuple(
         LayerRecord(
             network=n,
             name=demand.layer,
             index=demand.index,
-            cores=tuple(sorted(cores[n, demand.layer])),
+            cores=tuple(sorted(part.core for part in parts[n, demand.layer])),
+            parts=tuple(sorted(parts[n, demand.layer], key=lambda p: (p.copy_index, p.features))),
             input_shape=demand.core.input_shape,
             output_shape=demand.core.output_shape,
             kernel=demand.core.kernel,
@@ -228,31 +289,106 @@ def _outputs(number: int, network: Network) -> list[OutputRecord]:
 
 
 def core_use(result: Result) -> tuple[CoreUse, ...]:
-    """Per core, the layer on it and (taken, offered) words of each memory.
+    """Per core, what lives on it and (taken, offered) words of each memory.
 
     Raises
     ------
     InfeasibleError, UndecidedError
         There is no placement.
     """
-    bodies = {placement.core: placement.body for placement in result.require().placements}
+    solution = result.require()
+    places = {place.core: place for place in solution.placements}
     demands = {
         (n, demand.layer): demand.core
         for n, network in enumerate(result.networks)
         for demand in layer_demands(network, n, None)
     }
+    shares: Counter[object] = Counter(place.body for place in solution.placements)
     uses = []
     for core_id, core in enumerate(result.chip.cores):
-        body = bodies.get(core_id)
-        part = body if isinstance(body, LayerPart) else None
-        demand = demands[part.network, part.layer] if part else None
+        place = places.get(core_id)
+        offered = (core.kernel_words, core.neuron_words, core.bias_words)
+        taken, told = (0, 0, 0), {"layer": None, "role": "empty"}
+        if place is not None and isinstance(place.body, LayerPart):
+            whole = shares[place.body] == 1
+            role = "copy" if place.body.copy_index else ("layer" if whole else "piece")
+            taken = _words(demands[place.body.network, place.body.layer], place)
+            told = _told(place.body.layer, role, place)
+        elif place is not None and isinstance(place.body, Relay):
+            taken = _relay_words(result, place)
+            told = _told(place.body.signal, "relay", place)
+        kernel, neuron, bias = zip(taken, offered, strict=True)
         uses.append(
-            CoreUse(
-                core=core_id,
-                layer=part.layer if part else None,
-                kernel_words=(demand.kernel_words if demand else 0, core.kernel_words),
-                neuron_words=(demand.neuron_words if demand else 0, core.neuron_words),
-                bias_words=(demand.bias_words if demand else 0, core.bias_words),
-            )
+            CoreUse(core=core_id, kernel_words=kernel, neuron_words=neuron, bias_words=bias, **told)  # type: ignore[arg-type]  # by name
         )
     return tuple(uses)
+
+
+def _told(name: str, role: str, place: Placement) -> dict[str, Any]:
+    return {"layer": name, "role": role, "network": place.body.network, "features": place.features}
+
+
+def _words(demand: CoreDemand, place: Placement) -> tuple[int, int, int]:
+    features = place.features[1] - place.features[0]
+    return (
+        kernel_words(demand.input_shape.features, features, *demand.kernel),
+        neuron_words(features, demand.output_shape.height, demand.output_shape.width),
+        bias_words(features, demand.bias_words > 0),
+    )
+
+
+def _relay_words(result: Result, place: Placement) -> tuple[int, int, int]:
+    body = place.body
+    if not isinstance(body, Relay):
+        return 0, 0, 0
+    network, stage = result.networks[body.network], result.require().dvs_stage
+    shape, features = network.signal_shapes[body.signal], place.features[1] - place.features[0]
+    height, width = shape.height, shape.width
+    if stage is not None and any(entry.name == body.signal and entry.dvs for entry in network.inputs):
+        height, width = (stage.cut[axis] - stage.origin[axis] + 1 for axis in (0, 1))
+        height, width = (width, height) if stage.swap else (height, width)
+    words = neuron_words(features, height // body.pooling, width // body.pooling)
+    return kernel_words(features, features, 1, 1), words, 0
+
+
+def kept_cores(record: PlacementRecord) -> tuple[tuple[str, int], ...]:
+    """(layer, core) pairs of a placement, as `SolveOptions.keep` takes them."""
+    several = len(record.networks) > 1
+    return tuple(
+        (f"{record.networks[layer.network]}:{layer.name}" if several else layer.name, core)
+        for layer in record.layers
+        for core in layer.cores
+    )
+
+
+def moved_layers(
+    before: PlacementRecord, result: Result
+) -> tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]:
+    """(layer, cores before, cores now) of every layer that is not where it was; new and gone ones too."""
+    then: dict[str, list[int]] = {}
+    for name, core in kept_cores(before):
+        then.setdefault(name, []).append(core)
+    now: dict[str, list[int]] = {}
+    for name, core in kept_cores(placement_record(result)):
+        now.setdefault(name, []).append(core)
+    names = dict.fromkeys((*now, *then))
+    pairs = ((name, tuple(then.get(name, ())), tuple(now.get(name, ()))) for name in names)
+    return tuple(entry for entry in pairs if entry[1] != entry[2])
+
+
+def read_placement(path: Path) -> PlacementRecord:
+    """A placement.json of this program.
+
+    Raises
+    ------
+    OptionsError
+        It cannot be read, or is something else.
+    """
+    try:
+        return PlacementRecord.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise OptionsError(Finding(str(path), f"cannot be read: {error.strerror}")) from None
+    except ValueError as error:
+        step = "mapper solve --out DIR writes one"
+        problem = f"is no placement: {' '.join(str(error).split())[:150]}"
+        raise OptionsError(Finding(str(path), problem, next_step=step)) from None

@@ -3,21 +3,48 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mapper.cli.options import (
+    ChipOption,
+    CopiesOption,
+    ForbidOption,
+    JsonOption,
+    KeepOption,
+    MinimumOption,
+    MonitorOption,
+    NetworksArgument,
+    NeuronOption,
+    ObjectiveOption,
+    PiecesOption,
+    PinOption,
+    PooledOption,
+    ReadoutMonitorOption,
+    ReadoutOption,
+    RelaysOption,
+    ReluOption,
+    RepairsOption,
+    ResetOption,
+    SetOption,
+    ShapeOption,
+    TimeOption,
+    TrafficOption,
+    WorkersOption,
+    WorkOption,
+    load_chip,
+    solved,
+)
 from mapper.errors import Finding, OptionsError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hwspec.schema import ChipSpec
     from mapper.result import Result
 
-__all__ = ["app", "finish", "reading", "solved", "write_placement"]
+__all__ = ["app", "finish", "write_placement"]
 
 app = typer.Typer(
     name="mapper",
@@ -30,62 +57,10 @@ app = typer.Typer(
 chips = typer.Typer(help="Chips: list, show, check a file, JSON schema.", no_args_is_help=True)
 app.add_typer(chips, name="chips")
 
-NetworkArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="NETWORK",
-        help='"digits", a NIR file (.nir), a shape file (.yaml/.json/.toml), or package.module:factory, '
-        "a callable that gives a torch or sinabs module or a NIR graph (this imports and runs your code)",
-    ),
-]
-ChipOption = Annotated[str, typer.Option("--chip", help="chip or device name, or a chip file (.toml)")]
-SetOption = Annotated[
-    list[str], typer.Option("--set", help='changed fact, e.g. "core[5].kernel_words=128Ki"')
-]
-ShapeOption = Annotated[
-    str | None, typer.Option(metavar="C,H,W", help="input shape where the file does not tell")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
-PinOption = Annotated[
-    list[str], typer.Option("--pin", metavar="LAYER=CORE", help="layer (name or index) on a core")
-]
-ForbidOption = Annotated[str | None, typer.Option("--forbid", metavar="0,1", help="cores that stay empty")]
-ObjectiveOption = Annotated[
-    str, typer.Option(help="capacity (least memory taken) or headroom (most left over)")
-]
-MonitorOption = Annotated[
-    list[str], typer.Option("--monitor", metavar="LAYER", help="read this layer's spikes")
-]
-ReadoutOption = Annotated[
-    str | None, typer.Option(metavar="LAYER", help="layer that feeds the readout stage")
-]
-ReadoutMonitorOption = Annotated[
-    bool, typer.Option("--readout-monitor", help="read the readout stage itself")
-]
-TimeOption = Annotated[float | None, typer.Option("--time-limit", metavar="SECONDS", help="wall-clock limit")]
-WorkOption = Annotated[float | None, typer.Option("--work-limit", help="limit in deterministic solver time")]
-WorkersOption = Annotated[int, typer.Option(help="solver threads")]
-RepairsOption = Annotated[
-    int, typer.Option(metavar="N", help="repairs to look for if the network does not fit")
-]
-NeuronOption = Annotated[
-    float | None,
-    typer.Option(
-        "--add-output-neuron", metavar="THRESHOLD", help="append neurons to output layers without any"
-    ),
-]
-ReluOption = Annotated[
-    bool, typer.Option("--relu-as-if", help="torch: take ReLUs as spiking neurons of threshold 1")
-]
-ResetOption = Annotated[str | None, typer.Option(metavar="subtract|zero", help="NIR: reset of IF neurons")]
-MinimumOption = Annotated[
-    str | None, typer.Option("--v-min", metavar="threshold|NUMBER", help="NIR: lower bound of potentials")
-]
-
 
 @app.command()
 def solve(
-    network: NetworkArgument,
+    network: NetworksArgument,
     chip: ChipOption = "speck2f",
     overrides: SetOption = [],  # noqa: B006  # Typer copies it
     input_shape: ShapeOption = None,
@@ -103,6 +78,12 @@ def solve(
     relu_as_if: ReluOption = False,
     reset: ResetOption = None,
     v_min: MinimumOption = None,
+    max_pieces: PiecesOption = None,
+    relays: RelaysOption = True,
+    copies: CopiesOption = True,
+    pooled_outputs: PooledOption = "host",
+    traffic: TrafficOption = None,
+    keep: KeepOption = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="write placement.json there")] = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -110,12 +91,12 @@ def solve(
     result = solved(**{key: value for key, value in locals().items() if key not in ("out", "as_json")})
     if out is not None and result.solution is not None:
         write_placement(result, out)
-    return finish(result, as_json)
+    return finish(result, as_json, keep)
 
 
 @app.command()
 def check(
-    network: NetworkArgument,
+    network: NetworksArgument,
     chip: ChipOption = "speck2f",
     overrides: SetOption = [],  # noqa: B006
     input_shape: ShapeOption = None,
@@ -127,6 +108,11 @@ def check(
     relu_as_if: ReluOption = False,
     reset: ResetOption = None,
     v_min: MinimumOption = None,
+    max_pieces: PiecesOption = None,
+    relays: RelaysOption = True,
+    copies: CopiesOption = True,
+    pooled_outputs: PooledOption = "host",
+    traffic: TrafficOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Say whether a network fits, and why not; writes no file."""
@@ -134,7 +120,8 @@ def check(
     if as_json or result.solution is None:
         return finish(result, as_json)
     count = len(result.solution.placements)
-    names = f"{result.networks[0].name} fits {result.chip.name}"
+    several = " and ".join(network.name for network in result.networks)
+    names = f"{several} fit{'' if len(result.networks) > 1 else 's'} {result.chip.name}"
     _console().print(
         f"{names}: {count} of {result.chip.core_count} cores, checked.", highlight=False, markup=False
     )
@@ -199,7 +186,7 @@ def chips_list(as_json: JsonOption = False) -> int:
 @chips.command("show")
 def chips_show(name: str, overrides: SetOption = [], as_json: JsonOption = False) -> int:  # noqa: B006
     """Show a chip: memories, limits, errata, what is assumed."""
-    spec = _load_chip(name, overrides)
+    spec = load_chip(name, overrides)
     if as_json:
         typer.echo(spec.model_dump_json(indent=2))
         return 0
@@ -212,7 +199,7 @@ def chips_show(name: str, overrides: SetOption = [], as_json: JsonOption = False
 @chips.command("check")
 def chips_check(file: Path, as_json: JsonOption = False) -> int:
     """Check a chip file; every problem is named with file, field and value."""
-    spec = _load_chip(str(file) if file.suffix == ".toml" else f"./{file}", [])
+    spec = load_chip(str(file) if file.suffix == ".toml" else f"./{file}", [])
     if as_json:
         record = {
             "schema_version": 1,
@@ -250,96 +237,6 @@ def _console() -> Console:
     return Console(soft_wrap=False)
 
 
-def _load_chip(name: str, overrides: list[str]) -> ChipSpec:
-    from hwspec.catalog import load  # noqa: PLC0415
-
-    return load(name, overrides)
-
-
-def solved(network: str, chip: str, overrides: list[str], **words: Any) -> Result:
-    """Read what the options say and solve."""
-    from mapper.api import solve as solve_network  # noqa: PLC0415
-
-    return solve_network(network, **reading(chip, overrides, **words))
-
-
-def reading(chip: str, overrides: list[str], **words: Any) -> dict[str, Any]:
-    """What the options say, as keywords of `mapper.solve`.
-
-    Raises
-    ------
-    OptionsError, SpecError
-        With everything that is wrong.
-    """
-    from mapper.frontends import NirOptions, TorchOptions  # noqa: PLC0415
-    from mapper.options import SolveOptions  # noqa: PLC0415
-
-    findings: list[Finding] = []
-    pins = tuple(filter(None, (_pin(text, findings) for text in words.pop("pin"))))
-    forbidden = _numbers("--forbid", words.pop("forbid", None), findings)
-    shape = _numbers("--input-shape", words.pop("input_shape"), findings)
-    if shape and (len(shape) != 3 or min(shape) < 1):
-        findings.append(Finding("--input-shape", "wants three positive numbers", shape, "C,H,W"))
-    reset, minimum = words.pop("reset"), _minimum(words.pop("v_min"), findings)
-    if reset not in (None, "subtract", "zero"):
-        findings.append(Finding("--reset", "unknown reset", reset, "subtract or zero"))
-    threshold = words.pop("add_output_neuron")
-    if threshold is not None and not 0 < threshold < float("inf"):
-        findings.append(Finding("--add-output-neuron", "a threshold must be positive", threshold, "> 0"))
-    if findings:
-        raise OptionsError(*findings)
-    monitors = words.pop("monitor", [])
-    relu_threshold = 1.0 if words.pop("relu_as_if") else None
-    options = SolveOptions(
-        pins=pins,
-        forbidden_cores=forbidden,
-        objective=words.pop("objective", "capacity"),
-        monitors=tuple(monitors) or None,
-        readout=words.pop("readout", None),
-        time_limit_s=words.pop("time_limit", None),
-        **words,
-    )
-    return {
-        "chip": _load_chip(chip, overrides),
-        "options": options,
-        "input_shape": shape or None,
-        "nir": NirOptions(reset=reset, v_min=minimum),
-        "torch": TorchOptions(relu_as_if=relu_threshold),
-        "add_output_neuron": threshold,
-    }
-
-
-def _pin(text: str, findings: list[Finding]) -> tuple[str, int] | None:
-    layer, separator, core = text.rpartition("=")
-    if separator and layer and re.fullmatch(r"[0-9]{1,9}", core.strip()):
-        return layer.strip(), int(core)
-    findings.append(
-        Finding(f"--pin {text}", "not of the form LAYER=CORE", next_step="Example: --pin conv2=5")
-    )
-    return None
-
-
-def _numbers(option: str, text: str | None, findings: list[Finding]) -> tuple[int, ...]:
-    if text is None:
-        return ()
-    if re.fullmatch(r"\s*[0-9]{1,9}(\s*,\s*[0-9]{1,9})*\s*", text):
-        return tuple(int(part) for part in text.split(","))
-    findings.append(Finding(option, "wants whole numbers separated by commas", text))
-    return ()
-
-
-def _minimum(text: str | None, findings: list[Finding]) -> float | Literal["threshold"] | None:
-    if text is None:
-        return None
-    if text == "threshold":
-        return "threshold"
-    try:
-        return float(text)
-    except ValueError:
-        findings.append(Finding("--v-min", "wants a number or the word threshold", text))
-        return None
-
-
 def write_placement(result: Result, folder: Path) -> None:
     """Write placement.json into a folder."""
     from mapper.files import write_text  # noqa: PLC0415
@@ -348,15 +245,29 @@ def write_placement(result: Result, folder: Path) -> None:
     write_text(folder / "placement.json", placement_record(result).model_dump_json(indent=2) + "\n")
 
 
-def finish(result: Result, as_json: bool) -> int:
-    """Print a result; its exit status."""
+def finish(result: Result, as_json: bool, keep: Path | None = None) -> int:
+    """Print a result, and what left its place in the placement to be kept; its exit status."""
+    moved = _moved(keep, result) if keep is not None and result.solution is not None else None
     if as_json:
-        typer.echo(json.dumps(_json(result), indent=2))
+        record = _json(result) if moved is None else {**_json(result), "moved": moved}
+        typer.echo(json.dumps(record, indent=2))
     else:
         from mapper.report.text import print_result  # noqa: PLC0415
 
         print_result(_console(), result)
+        for entry in moved or ():
+            before, now = (", ".join(map(str, entry[key])) or "nowhere" for key in ("before", "now"))
+            typer.echo(f"moved: {entry['layer']} from {before} to {now}")
+        if moved is not None and not moved:
+            typer.echo("moved: nothing")
     return {"optimal": 0, "feasible": 0, "infeasible": 1, "undecided": 3}[result.status.value]
+
+
+def _moved(keep: Path, result: Result) -> list[dict[str, Any]]:
+    from mapper.record import moved_layers, read_placement  # noqa: PLC0415
+
+    entries = moved_layers(read_placement(keep), result)
+    return [{"layer": layer, "before": before, "now": now} for layer, before, now in entries]
 
 
 def _json(result: Result) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from mapper.cli.app import JsonOption, app
+from mapper.cli.app import app
+from mapper.cli.options import JsonOption
 
 __all__ = ["devices", "run_command"]
 

@@ -8,27 +8,31 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mapper.cli.app import (
+from mapper.cli.app import app, finish, write_placement
+from mapper.cli.options import (
     ChipOption,
+    CopiesOption,
     ForbidOption,
     JsonOption,
+    KeepOption,
     MinimumOption,
     MonitorOption,
-    NetworkArgument,
+    NetworksArgument,
     NeuronOption,
     ObjectiveOption,
+    PiecesOption,
     PinOption,
+    PooledOption,
     ReadoutMonitorOption,
     ReadoutOption,
+    RelaysOption,
     ReluOption,
     RepairsOption,
     ResetOption,
     SetOption,
     ShapeOption,
-    app,
-    finish,
+    TrafficOption,
     solved,
-    write_placement,
 )
 
 if TYPE_CHECKING:
@@ -52,7 +56,7 @@ _EMIT_WORDS = {
 
 @app.command()
 def emit(
-    network: NetworkArgument,
+    network: NetworksArgument,
     out: Annotated[Path, typer.Option(metavar="DIR", help="write config.json and placement.json there")],
     chip: ChipOption = "speck2f",
     overrides: SetOption = [],  # noqa: B006  # Typer copies it
@@ -68,6 +72,12 @@ def emit(
     relu_as_if: ReluOption = False,
     reset: ResetOption = None,
     v_min: MinimumOption = None,
+    max_pieces: PiecesOption = None,
+    relays: RelaysOption = True,
+    copies: CopiesOption = True,
+    pooled_outputs: PooledOption = "host",
+    traffic: TrafficOption = None,
+    keep: KeepOption = None,
     dt: Annotated[float | None, typer.Option(metavar="MICROSECONDS", help="length of a time step")] = None,
     sensor: Annotated[bool | None, typer.Option(help="let the sensor's own events in")] = None,
     monitor_sensor: Annotated[bool, typer.Option(help="read the sensor stage")] = False,
@@ -87,11 +97,18 @@ def emit(
     result = solved(**words)
     if result.solution is None:
         return finish(result, as_json)
-    return _emitted(result, **kept)
+    return _emitted(result, keep=keep, **kept)
 
 
 def _emitted(
-    result: Result, *, out: Path, flash: Path | None, self_test: bool, as_json: bool, **words: Any
+    result: Result,
+    *,
+    out: Path,
+    flash: Path | None,
+    self_test: bool,
+    as_json: bool,
+    keep: Path | None,
+    **words: Any,
 ) -> int:
     """Write what belongs to a placement, and tell."""
     from mapper.emit.build import build_config  # noqa: PLC0415
@@ -108,7 +125,7 @@ def _emitted(
     if flash is not None:
         _write_flash(config, result.chip, flash)
         written.append(flash)
-    status = finish(result, as_json)
+    status = finish(result, as_json, keep)
     if not as_json:
         _tell(config, written)
     return status

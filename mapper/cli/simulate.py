@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from mapper.cli.app import JsonOption, app
+from mapper.cli.app import app
+from mapper.cli.options import JsonOption
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,6 +45,9 @@ def simulate(
     sensitivity: Annotated[
         int, typer.Option(metavar="N", help="compare depth, breadth and N random orders too")
     ] = 0,
+    traffic: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="write spikes per second by signal, for solve")
+    ] = None,
     piece: Annotated[int, typer.Option(metavar="EVENTS", help="events in memory at once")] = 100_000,
     as_json: JsonOption = False,
 ) -> int:
@@ -59,6 +63,8 @@ def simulate(
     )  # fmt: skip
     inputs = {_input(made, input_name): recorded}
     summary = _with_progress(made, inputs, options, piece, out, is_shown=not as_json)
+    if traffic is not None:
+        _write_traffic(summary, traffic)
     depends = _sensitivity(made, inputs, options, sensitivity) if sensitivity > 0 else ()
     if as_json:
         typer.echo(json.dumps(_record(summary, depends), indent=2))
@@ -125,6 +131,17 @@ def _sink(stack: ExitStack, out: Path, layers: tuple[str, ...]) -> Callable[[Map
             writers[layer].append(made)
 
     return write
+
+
+def _write_traffic(summary: RecordingSummary, path: Path) -> None:
+    from mapper.errors import EventError, Finding  # noqa: PLC0415
+    from mapper.files import write_text  # noqa: PLC0415
+
+    if summary.duration_us < 1:
+        raise EventError(Finding("--traffic", "the recording has no length, so there are no rates"))
+    rates = {name: round(count * 1e6 / summary.duration_us, 3) for name, count in summary.signals.items()}
+    content = {"schema_version": 1, "spikes_per_second": rates}
+    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def _sensitivity(

@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mapper.cli.app import (
+from mapper.cli.app import app
+from mapper.cli.options import (
     ChipOption,
+    CopiesOption,
     JsonOption,
     MinimumOption,
     NetworkArgument,
     NeuronOption,
+    PiecesOption,
     PinOption,
+    RelaysOption,
     ReluOption,
     ResetOption,
     SetOption,
     ShapeOption,
-    app,
     reading,
 )
 
@@ -44,6 +47,9 @@ def verify(
     relu_as_if: ReluOption = False,
     reset: ResetOption = None,
     v_min: MinimumOption = None,
+    max_pieces: PiecesOption = None,
+    relays: RelaysOption = True,
+    copies: CopiesOption = True,
     events: Annotated[Path | None, typer.Option(metavar="FILE", help="recording: .npy .csv .aedat4")] = None,
     random: Annotated[float, typer.Option(metavar="RATE", help="spikes per pixel and step, 0..1")] = 0.05,
     steps: Annotated[int, typer.Option(help="steps of the random input")] = 50,
@@ -59,7 +65,7 @@ def verify(
 
     words: dict[str, Any] = reading(
         chip, overrides, pin=pin, input_shape=input_shape, relu_as_if=relu_as_if, reset=reset, v_min=v_min,
-        add_output_neuron=add_output_neuron,
+        add_output_neuron=add_output_neuron, max_pieces=max_pieces, relays=relays, copies=copies,
     )  # fmt: skip
     recorded = None if events is None else read_events(events)
     report = _with_progress(

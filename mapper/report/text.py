@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -10,13 +10,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from hwspec.schema import AssumedFact, ChipSpec
-from mapper.demand import layer_demands
+from mapper.operations import Shape
+from mapper.options import layer_key
 from mapper.record import CoreUse, core_use
 from mapper.result import FeasibilityReport, Result, Status
-from mapper.solution import DVS, LayerPart
-from mapper.wording import join_numbers
+from mapper.solution import DVS, Relay
+from mapper.wording import join_names, join_numbers
 
-__all__ = ["print_chip", "print_report", "print_result"]
+__all__ = ["divisions", "print_chip", "print_report", "print_result"]
 
 
 def _table(title: str, columns: Iterable[tuple[str, str]]) -> Table:
@@ -33,11 +34,11 @@ def _share(used: tuple[int, int]) -> str:
 
 def print_result(console: Console, result: Result) -> None:
     """The placement, its proof, and the facts it rests on; or the report of why there is none."""
+    name = join_names([network.name for network in result.networks])
     if result.report is not None:
-        print_report(console, result.report, result.networks[0].name)
+        print_report(console, result.report, name)
         return
-    solution = result.require()
-    name, chip = result.networks[0].name, result.chip
+    solution, chip = result.require(), result.chip
     what = {Status.OPTIMAL: "placed, proven optimal"}.get(result.status, "placed, optimum not proven")
     console.print(
         f"[bold]{escape(name)}[/] on [bold]{escape(chip.name)}[/]: {what}, checked.", highlight=False
@@ -54,8 +55,7 @@ def print_result(console: Console, result: Result) -> None:
 
 
 def _print_layers(console: Console, result: Result) -> None:
-    solution = result.require()
-    uses: dict[int, CoreUse] = {use.core: use for use in core_use(result)}
+    solution, uses = result.require(), core_use(result)
     columns = (
         ("layer", "l"),
         ("core", "r"),
@@ -66,36 +66,35 @@ def _print_layers(console: Console, result: Result) -> None:
         ("sends to", "l"),
     )
     table = _table("", columns)
-    core_of = {p.body.layer: p.core for p in solution.placements if isinstance(p.body, LayerPart)}
-    names = {core: layer for layer, core in core_of.items()}
+    labels = {use.core: _label(result, use) for use in uses if use.layer is not None}
     monitored = {monitor.source for monitor in solution.monitors}
-    for demand in layer_demands(result.networks[0], 0, None):
-        core = core_of[demand.layer]
+    for use in sorted(uses, key=lambda use: _row_order(result, use)):
+        if use.layer is None:
+            continue
         targets = [
             _target(
-                names.get(r.target, str(r.target)) if isinstance(r.target, int) else r.target,
+                labels.get(r.target, str(r.target)) if isinstance(r.target, int) else r.target,
                 r.pooling,
                 r.feature_shift,
             )
             for r in solution.routes
-            if r.source == core
+            if r.source == use.core
         ]
-        if core in monitored:
+        if use.core in monitored:
             targets.append("monitor")
-        use = uses[core]
         table.add_row(
-            escape(demand.layer),
-            str(core),
-            str(demand.core.output_shape),
+            escape(labels[use.core]),
+            str(use.core),
+            str(_shape(result, use)),
             _share(use.kernel_words),
             _share(use.neuron_words),
             _share(use.bias_words),
             escape(", ".join(targets)),
         )
     console.print(table)
-    entries = [f"{names[e.core]} (core {e.core})" for e in solution.host_entries]
+    entries = [f"{labels[e.core]} (core {e.core})" for e in solution.host_entries]
     sensor = [
-        f"{names[r.target]} (core {r.target})"
+        f"{labels[r.target]} (core {r.target})"
         for r in solution.routes
         if r.source == DVS and isinstance(r.target, int)
     ]
@@ -104,6 +103,56 @@ def _print_layers(console: Console, result: Result) -> None:
     if sensor and solution.dvs_stage:
         pooling = "x".join(map(str, solution.dvs_stage.pooling))
         console.print(f"the sensor, pooled {pooling}, feeds {escape(', '.join(sensor))}", highlight=False)
+    for sentence in divisions(result):
+        console.print(escape(sentence), highlight=False)
+
+
+def _row_order(result: Result, use: CoreUse) -> tuple[int, int, int, tuple[int, int]]:
+    """Layers in their network's order, the copies and pieces of each together, then relays."""
+    network = result.networks[use.network]
+    index = network.index.get(use.layer or "", len(network.layers))
+    return use.network, index + (use.role == "relay") * 10_000, use.role == "copy", use.features
+
+
+def _label(result: Result, use: CoreUse) -> str:
+    """What a core is called in tables; a piece by its features."""
+    name = layer_key(result.networks, use.network, use.layer or "")
+    if use.role == "relay":
+        return f"relay of {name}"
+    stop = result.networks[use.network].signal_shapes[use.layer or ""].features
+    span = "" if use.features == (0, stop) else f"[{use.features[0]}:{use.features[1]}]"
+    return f"{name}{span}{' copy' if use.role == 'copy' else ''}"
+
+
+def _shape(result: Result, use: CoreUse) -> Shape:
+    """Features of a core and its map, pooled for a relay."""
+    shape = result.networks[use.network].signal_shapes[use.layer or ""]
+    pooling = 1
+    for place in result.require().placements:
+        if place.core == use.core and isinstance(place.body, Relay):
+            pooling = place.body.pooling
+    features = use.features[1] - use.features[0]
+    return Shape(features, shape.height // pooling, shape.width // pooling)
+
+
+def divisions(result: Result) -> Iterator[str]:
+    """What was cut, copied or passed on, and why: one sentence each."""
+    parts: dict[tuple[int, str], list[CoreUse]] = {}
+    for use in core_use(result):
+        if use.layer is not None and use.role in ("piece", "copy"):
+            parts.setdefault((use.network, use.layer), []).append(use)
+        elif use.role == "relay":
+            name = layer_key(result.networks, use.network, use.layer or "")
+            yield f"core {use.core} passes {name} on: it has more targets, or pools, than its own core serves"
+    for (number, layer), uses in parts.items():
+        name = layer_key(result.networks, number, layer)
+        cores = [use.core for use in uses if use.role == "piece"]
+        if cores:
+            where = join_numbers(sorted(cores))
+            yield f"{name} is cut over cores {where}: no core that is left holds it whole"
+        if any(use.role == "copy" for use in uses):
+            where = join_numbers(sorted(use.core for use in uses if use.role == "copy"))
+            yield f"{name} stands a second time on core {where}: it has more targets than one core serves"
 
 
 def _target(name: str, pooling: int, shift: int) -> str:

@@ -31,7 +31,8 @@ class FrameResult:
     spikes
         By core, (batch, time, features, height, width).
     layers
-        By layer of the interface, its pieces joined; by "core3" and so on without interface.
+        By layer of the interface, its pieces joined, without its copy; by "core3" and so on without
+        interface.
     outputs
         By output, pooled on the host as the interface says.
     synops
@@ -93,11 +94,12 @@ def simulate_config(
     wanted = config.interface.outputs if config.interface else ()
     seen = None if record is None else {*record, *(output.layer for output in wanted)}
     cores = dict.fromkeys(core for core, layer in _owners(config, graph) if seen is None or layer in seen)
+    cores |= dict.fromkeys(part.core for output in wanted for part in output.parts)
     run = Run(graph, ready, state or FrameState(), torch.device(device), cores)
     run.all_steps()
     spikes = {core: run.counts[core] if batched else run.counts[core][0] for core in cores}
     layers = _layers(config, spikes)
-    outputs = {output.name: _output(output, layers[output.layer]) for output in wanted}
+    outputs = {output.name: _output(output, spikes) for output in wanted}
     synops = {number: int(core.synops) for number, core in run.cores.items()}
     beyond = {number: core.beyond for number, core in run.cores.items()}
     return FrameResult(spikes, layers, outputs, synops, beyond, run.state())
@@ -188,13 +190,14 @@ def _layers(config: ChipConfig, spikes: Mapping[int, Any]) -> dict[str, Any]:
     for layer in config.interface.layers:
         parts: dict[tuple[int, int], Any] = {}
         for place in layer.places:
-            if place.role != "relay" and place.core in spikes:
-                parts.setdefault((place.start, place.stop), spikes[place.core])
+            if place.role in ("layer", "piece") and place.core in spikes:
+                parts[place.start, place.stop] = spikes[place.core]
         if parts:
             found[layer.name] = np.concatenate([parts[key] for key in sorted(parts)], axis=-3)
     return found
 
 
-def _output(output: InterfaceOutput, layer: Any) -> Any:
-    pooled = _pooled(layer, output.host_pool)
+def _output(output: InterfaceOutput, spikes: Mapping[int, Any]) -> Any:
+    parts = sorted(output.parts, key=lambda part: part.start)
+    pooled = _pooled(np.concatenate([spikes[part.core] for part in parts], axis=-3), output.host_pool)
     return pooled if output.divisor == 1.0 else pooled / output.divisor

@@ -21,7 +21,7 @@ from mapper.errors import ConfigError, Finding
 from mapper.events import EVENT_DTYPE, Events, events_from
 from mapper.sim.event_kernel import COUNT, ORDERS, run_events
 from mapper.sim.event_tables import Chip, Rules, Tables, tables_of
-from mapper.sim.stages import readout_classes, through_stage
+from mapper.sim.stages import readout_classes, through_stage, window_ticks
 
 __all__ = ["EventOptions", "EventResult", "EventSimulator", "simulate_events"]
 
@@ -164,7 +164,8 @@ class EventSimulator:
         self.period = self._period()
         self._clock = np.array([0.0 if math.isfinite(self.period) else math.inf])
         self._random = np.array([self.options.seed * 2 + 0x9E3779B97F4A7C15], np.uint64)
-        self._classes: list[NDArray[np.int64]] = []
+        # What the readout's moving window still sees of earlier runs.
+        self._seen: Events = np.empty(0, EVENT_DTYPE)
 
     def _period(self) -> float:
         if self.options.tick_us is not None:
@@ -281,14 +282,24 @@ class EventSimulator:
         stage = self.config.hardware.readout
         if stage is None or not stage.enable or not math.isfinite(self.period):
             return None
-        ticks = np.arange(start, self._clock[0], self.period)
-        arrived = [spikes[core] for core in self.graph.readout]
-        return readout_classes(np.concatenate(arrived), ticks, stage)
+        window = window_ticks(stage)
+        arrived = np.concatenate([self._seen, *(spikes[core] for core in self.graph.readout)])
+        ticks = np.arange(start - window * self.period, self._clock[0], self.period)
+        self._seen = arrived[arrived["t"] > self._clock[0] - (window + 1) * self.period]
+        classes = readout_classes(arrived, ticks, stage)
+        return classes[ticks > start - self.period / 2]
 
 
 def _option_findings(options: EventOptions) -> Iterator[Finding]:
-    if options.order not in ORDERS:
-        yield Finding("order", "is unknown", options.order, ", ".join(ORDERS))
+    for name, allowed in (
+        ("order", tuple(ORDERS)),
+        ("pooled_border", ("dropped", "delivered")),
+        ("overflow", ("saturate", "wrap")),
+        ("sensor_view", ("raw", "input")),
+    ):
+        value = getattr(options, name)
+        if value not in allowed:
+            yield Finding(name, "is unknown", value, ", ".join(allowed))
     if options.tick_us is not None and not 0 < options.tick_us < math.inf:
         yield Finding("tick_us", "must be positive", options.tick_us, "> 0", "µs")
     if not 1 <= options.spike_limit < _TIME_MAX:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mapper.emit.config import CnnLayer
 from mapper.emit.graph import ConfigGraph
 from mapper.errors import ConfigError, Finding
+from mapper.sim.core_arrays import biases_of, initial_of, weights_of
 from mapper.sim.event_kernel import CORE, COUNT, NO_LINK
 
 __all__ = ["Chip", "Rules", "Tables", "tables_of"]
@@ -123,11 +124,12 @@ def tables_of(graph: ConfigGraph, recorded: Collection[int]) -> Tables:
             stride, padding = row[f"stride_{name}"], row[f"padding_{name}"]
             order, spans[n, axis] = _spans(row["kernel"], stride, padding, row[size], reach)
             orders.append(order)
-        weights.append(_by_tap(core.weights, *orders))
+        weights.append(_by_tap(weights_of(core), *orders))
         if core.weights_kill_bit is not None:
-            kills.append(_by_tap(core.weights_kill_bit, *orders).astype(np.bool_))
-        biases.append(_flat(core.biases, (0,)))
-        potentials.append(_flat(core.neurons_initial_value, (2, 1, 0)))
+            killed = core.weights_kill_bit.array.transpose(0, 1, 3, 2)
+            kills.append(_by_tap(killed, *orders).astype(np.bool_))
+        biases.append(_flat(biases_of(core), (0,)))
+        potentials.append(_flat(initial_of(core), (1, 2, 0)))
     for link in graph.links:
         links[index[link.source], link.slot] = index[link.target], link.pooling, link.feature_shift
     return Tables(
@@ -183,18 +185,17 @@ def _spans(
     return order, np.stack([farthest - last, place, count], axis=1) * (count > 0)[:, None]
 
 
-def _by_tap(tensor: Any, order_y: list[int], order_x: list[int]) -> NDArray[np.int32]:
-    """(out, in, x, y) as (in, y, x, out), taps in the order of the table, flat."""
-    shape = tensor.array.transpose(1, 3, 2, 0).shape
-    return _flat(tensor, (1, 3, 2, 0)).reshape(shape)[:, order_y][:, :, order_x].reshape(-1)
+def _by_tap(array: Any, order_y: list[int], order_x: list[int]) -> NDArray[np.int32]:
+    """(out, in, y, x) as (in, y, x, out), taps in the order of the table, flat."""
+    return _flat(array[:, :, order_y][..., order_x], (1, 2, 3, 0))
 
 
 def _length(parts: list[NDArray[Any]]) -> int:
     return sum(part.size for part in parts)
 
 
-def _flat(tensor: Any, axes: tuple[int, ...]) -> NDArray[np.int32]:
-    return np.ascontiguousarray(tensor.array.transpose(axes), np.int32).reshape(-1)
+def _flat(array: Any, axes: tuple[int, ...]) -> NDArray[np.int32]:
+    return np.ascontiguousarray(array.transpose(axes), np.int32).reshape(-1)
 
 
 def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:

@@ -18,7 +18,7 @@ import torch
 from mapper.emit.config import CnnLayer
 from mapper.emit.graph import ConfigGraph, Link
 from mapper.errors import ConfigError, Finding
-from mapper.sim.core_arrays import input_shape, taps, weights_of
+from mapper.sim.core_arrays import biases_of, initial_of, input_shape, taps, weights_of
 from mapper.sim.kernels import add_input, add_pooled, fire_steps, fire_steps_in_single, reached, sum_frames
 
 __all__ = ["FrameState", "Run"]
@@ -96,7 +96,7 @@ class _Core:
 
 def _core(graph: ConfigGraph, number: int, potential: Any) -> _Core:
     layer, weights = graph.cores[number], weights_of(graph.cores[number])
-    bias = layer.biases.array if layer.leak_enable and layer.biases is not None else None
+    bias = biases_of(layer) if layer.leak_enable else None
     bias = bias if bias is not None and bias.any() else None
     features, height, width = input_shape(layer)
     return _Core(
@@ -161,7 +161,7 @@ class Run:
                     core.spikes[:, : self.depth] = np.moveaxis(state.history[number], 2, -1)
 
     def _start(self, graph: ConfigGraph, number: int, state: FrameState) -> Any:
-        given, tensor = state.potentials.get(number), graph.cores[number].neurons_initial_value
+        given, initial = state.potentials.get(number), initial_of(graph.cores[number])
         if given is not None and given.shape[0] != self.batch:
             step = "Start without a state, or keep the batch size"
             raise ConfigError(
@@ -169,8 +169,8 @@ class Run:
             )
         if given is not None:
             start = np.moveaxis(given, 1, -1)
-        elif tensor is not None:  # its order is (features, x, y)
-            start = tensor.array.transpose(2, 1, 0)
+        elif initial is not None:
+            start = np.moveaxis(initial, 0, -1)
         else:
             raise ConfigError(Finding(f"core {number}", "has no initial potentials"))
         most = int(np.abs(start).max(initial=0))

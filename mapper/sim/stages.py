@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from mapper.emit.config import DvsLayer, Readout
 from mapper.events import Events
 
-__all__ = ["readout_classes", "sensor_events", "through_stage"]
+__all__ = ["readout_classes", "sensor_events", "through_stage", "window_ticks"]
 
 # HARDWARE.md, errata 2: in mode 3 feature n of the last core is class n // 4 + 1, of 15.
 _SPACING, _CLASSES = 4, 15
@@ -57,13 +57,18 @@ def sensor_events(events: Events, stage: DvsLayer) -> Events:
     return made
 
 
+def window_ticks(stage: Readout) -> int:
+    """Ticks over which the readout averages."""
+    return 1 if stage.low_pass_filter_disable else (32 if stage.low_pass_filter32_not16 else 16)
+
+
 def readout_classes(spikes: Events, ticks: NDArray[np.float64], stage: Readout) -> NDArray[np.int64]:
     """(time, class) at every tick: the class whose moving average is highest and above the threshold.
 
     A tick sees the spikes since the tick before. The average over the window must be strictly above the
     threshold (datasheet, 3.2.5); of equal averages the lowest class wins, which is assumed. 0 is no class.
     """
-    window = 1 if stage.low_pass_filter_disable else (32 if stage.low_pass_filter32_not16 else 16)
+    window = window_ticks(stage)
     classes = spikes["p"] // _SPACING
     known = (classes < _CLASSES) & (spikes["p"] % _SPACING == 0)
     slot = np.searchsorted(ticks, spikes["t"], side="left")

@@ -31,7 +31,7 @@ KINDS = ("request", *NETWORK_KINDS, *_COMBINED_KINDS, *CHIP_KINDS)
 
 
 def find_repairs(
-    network: Network, problem: Problem, report: FeasibilityReport, count: int
+    networks: tuple[Network, ...], problem: Problem, report: FeasibilityReport, count: int
 ) -> tuple[tuple[Repair, ...], tuple[str, ...]]:
     """The least changes after which the network fits, and the kinds of which none exists.
 
@@ -39,18 +39,19 @@ def find_repairs(
 
     Parameters
     ----------
-    network
-        What the chip-free passes made; `problem` holds its legal form for the chip.
+    networks
+        What the chip-free passes made; `problem` holds their legal form for the chip. The sizes of several
+        networks are not changed: requests and chip are.
     count
         How many repairs to find at most, >= 0.
     """
     if count < 1:
         return (), ()
-    search = Search(network, problem, report)
+    search = Search(networks, problem, report)
     found: dict[str, list[Repair]] = {}
     for kind in KINDS:
         found[kind] = list(_of_kind(search, kind, found))
-    checked = tuple(islice((r for r in _ranked(found) if works(search.network, problem, r)), count))
+    checked = tuple(islice((r for r in _ranked(found) if works(search.networks, problem, r)), count))
     return checked, tuple(kind for kind, repairs in found.items() if not repairs)
 
 
@@ -63,19 +64,19 @@ def _ranked(found: dict[str, list[Repair]]) -> list[Repair]:
     return [repair for *_, repair in sorted(rows, key=lambda row: row[:3])]
 
 
-def works(network: Network, problem: Problem, repair: Repair) -> bool:
-    """Whether the changed network is placed on the changed chip, and the checker agrees.
+def works(networks: tuple[Network, ...], problem: Problem, repair: Repair) -> bool:
+    """Whether the changed networks are placed on the changed chip, and the checker agrees.
 
     Parameters
     ----------
-    network
+    networks
         What the chip-free passes made.
     """
     try:
-        changed, chip, options = applied(network, problem.chip, problem.options, repair)
+        changed, chip, options = applied(networks, problem.chip, problem.options, repair)
     except (MapperError, SpecError):
         return False
-    result = solve(Problem((changed,), chip, options))
+    result = solve(Problem(changed, chip, options))
     if result.status not in (Status.OPTIMAL, Status.FEASIBLE) or result.solution is None:
         return False
     return not verify(result.networks, chip, options, result.solution)
@@ -87,7 +88,7 @@ def _of_kind(search: Search, kind: str, found: dict[str, list[Repair]]) -> Itera
     elif kind in CHIP_KINDS:
         if kind != "memory_and_cores" or not (found["memory"] or found["cores"]):
             yield from chip_repairs(search, kind)
-    elif search.too_many_layers:
+    elif search.too_many_layers or len(search.networks) > 1:
         return  # sizes do not change the number of layers
     elif kind in NETWORK_KINDS:
         yield from single_repairs(search, kind)

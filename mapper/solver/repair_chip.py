@@ -10,7 +10,6 @@ from ortools.sat.python import cp_model
 from hwspec.schema import CoreSpec
 from hwspec.variant import apply_overrides
 from mapper.errors import SpecError
-from mapper.passes.legalize import legalize
 from mapper.problem import Problem
 from mapper.result import Repair
 from mapper.rules import Rule
@@ -157,7 +156,7 @@ def _memory_and_cores(search: Search) -> Iterator[Repair]:
             chip = apply_overrides(search.problem.chip, [override])
         except SpecError:
             continue
-        problem = Problem((legalize(search.network, chip),), chip, search.problem.options)
+        problem = search.problem_on(chip)
         repair = _memory(search, problem, (override,))
         if repair is not None:
             found.append((repair.change + count * spec.capacity_bits / _total_bits(problem), core, repair))

@@ -59,14 +59,14 @@ def largest(low: int, high: int, works: Callable[[int], bool | None]) -> int | N
 
 
 def applied(
-    network: Network, chip: ChipSpec, options: SolveOptions, repair: Repair
-) -> tuple[Network, ChipSpec, SolveOptions]:
-    """Network, chip and options as a repair changes them, the network in legal form for the chip.
+    networks: tuple[Network, ...], chip: ChipSpec, options: SolveOptions, repair: Repair
+) -> tuple[tuple[Network, ...], ChipSpec, SolveOptions]:
+    """Networks, chip and options as a repair changes them, the networks in legal form for the chip.
 
     Parameters
     ----------
-    network
-        After the chip-free passes.
+    networks
+        After the chip-free passes; a repair that changes sizes is one of a single network.
 
     Raises
     ------
@@ -80,7 +80,8 @@ def applied(
         pins=tuple((layer, core) for layer, core in options.pins if layer not in repair.dropped_pins),
         forbidden_cores=tuple(c for c in options.forbidden_cores if c not in repair.allowed_cores),
     )
-    return legalize(apply_edits(network, edits) if edits else network, variant), variant, changed
+    edited = tuple(apply_edits(network, edits) for network in networks) if edits else networks
+    return tuple(legalize(network, variant) for network in edited), variant, changed
 
 
 def size_changes(network: Network, edits: Sequence[Edit]) -> tuple[SizeChange, ...]:
@@ -109,19 +110,28 @@ class Search:
 
     Attributes
     ----------
-    network
-        As the chip-free passes left it: edits are told in these terms. Shapes alone.
+    networks
+        As the chip-free passes left them: edits are told in these terms. Shapes alone.
     problem
         What was solved, in the chip's legal form.
     """
 
-    network: Network
+    networks: tuple[Network, ...]
     problem: Problem
     report: FeasibilityReport
     verdicts: dict[tuple[Edit, ...], bool | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.network = shapes_only(self.network)
+        self.networks = tuple(shapes_only(network) for network in self.networks)
+
+    @property
+    def network(self) -> Network:
+        """The one network; of several, sizes are not changed."""
+        return self.networks[0]
+
+    def problem_on(self, chip: ChipSpec) -> Problem:
+        """The same question about another chip."""
+        return Problem(tuple(legalize(n, chip) for n in self.networks), chip, self.problem.options)
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -178,7 +188,7 @@ class Search:
             chip = apply_overrides(self.problem.chip, overrides)
         except SpecError:
             return False
-        return placeable(Problem((legalize(self.network, chip),), chip, self.problem.options))
+        return placeable(self.problem_on(chip))
 
     def fits_asked(self, options: SolveOptions) -> bool:
         """Whether the network fits with other requests."""

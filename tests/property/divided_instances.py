@@ -32,15 +32,34 @@ def random_divided_instance(seed: int) -> tuple[tuple[Network], ChipSpec, SolveO
     About a third can be placed plainly, a third only in parts, and a third not at all.
     """
     generator = np.random.default_rng(seed)
+    if _chance(generator, 0.1):
+        return _wide_star(generator)
     network = _network(generator)
     chip = _chip(generator, network)
     return (network,), chip, _options(generator, network, chip)
 
 
+def _wide_star(generator: np.random.Generator) -> tuple[tuple[Network], ChipSpec, SolveOptions]:
+    """A wide layer that no core holds whole and no relay passes on: its pieces' fan-outs and copies decide."""
+    wide, bound = int(generator.integers(20, 60)), _pick(generator, 16, 24, 32)
+    readers = int(generator.integers(1, 3))
+    links = [Link(-1, 0), *(Link(0, n + 1) for n in range(readers))]
+    if _chance(generator, 0.4):
+        links.append(Link(0, 1, 1, _pick(generator, 0, wide)))
+    network = graph(
+        [conv(wide), *[conv(4)] * readers], links, (1, 8, 8), [(n + 1, 1) for n in range(readers)]
+    )
+    small = (16 * 16, 1024, 64)
+    cores = [small if _chance(generator, 0.4) else (16384, 65536, 64) for _ in range(6)]
+    slots = [f"core[{n}].fan_out={generator.integers(1, 4)}" for n in range(6)]
+    chip = tiny_chip(*cores, overrides=[f"limits.output_features_max={bound}", *slots])
+    return (network,), chip, SolveOptions(max_copies=_pick(generator, 1, 2, 2))
+
+
 def _network(generator: np.random.Generator) -> Network:
     """A chain or a graph with sums, concatenations and, at times, a cycle."""
-    count = _pick(generator, 2, 3, 3, 4, 4)
-    dvs, is_graph, is_fan = _chance(generator, 0.25), _chance(generator, 0.6), _chance(generator, 0.25)
+    dvs, is_graph, is_fan = _chance(generator, 0.25), _chance(generator, 0.6), _chance(generator, 0.3)
+    count = _pick(generator, 3, 3, 4) if is_fan else _pick(generator, 2, 3, 3, 4, 4)
     size, features = _pick(generator, 8, 16, 16, 20, 32), int(generator.integers(1, 3 if dvs else 9))
     # The sensor pools once for all its readers, and host events cannot be pooled but by a relay.
     entry_pool = _pick(generator, 1, 2) if dvs else _pick(generator, *[1] * 15, 2, 4)
@@ -61,7 +80,7 @@ def _network(generator: np.random.Generator) -> Network:
                 offset = reach if _chance(generator, 0.3) else 0
                 links.append(Link(other, n, ratio, offset))
                 reach = max(reach, offset + widths[other + 1])
-        convolutions.append(_convolution(generator, here, last=n == count - 1))
+        convolutions.append(_convolution(generator, here, late=n >= count - 2))
         sizes.append(1 if convolutions[-1].padding == (0, 0) and here > 1 else here)
         widths.append(convolutions[-1].out_features)
     if _chance(generator, 0.15):
@@ -72,10 +91,10 @@ def _network(generator: np.random.Generator) -> Network:
     return graph(convolutions, links, (features, size, size), _outputs(generator, links, sizes), dvs=dvs)
 
 
-def _convolution(generator: np.random.Generator, size: int, *, last: bool) -> Convolution:
+def _convolution(generator: np.random.Generator, size: int, *, late: bool) -> Convolution:
     features = _pick(generator, 1, 3, 4, 7, 8, 12, 16, 24, 33, 48)
     has_bias = _chance(generator, 0.3)
-    if last and size <= 16 and _chance(generator, 0.3):
+    if late and 1 < size <= 16 and _chance(generator, 0.3):
         return conv(features, size, padding=(0, 0), has_bias=has_bias)
     return Convolution(features, (3, 3), padding=(1, 1), has_bias=has_bias)
 
@@ -117,11 +136,11 @@ def _chip(generator: np.random.Generator, network: Network) -> ChipSpec:
     cores = sorted(_pick(generator, *kinds) for _ in range(count))
     usual = _pick(generator, 1, 1, 1, *[2] * 7, 3, 3)
     overrides = [f"routing.fan_out={usual}"]
-    if _chance(generator, 0.35):
+    if _chance(generator, 0.4):
         overrides += [f"core[{n}].fan_out={generator.integers(1, 4)}" for n in range(count)]
     if _chance(generator, 0.2):
         overrides.append("routing.poolings=[1, 2]")
-    if _chance(generator, 0.2):
+    if _chance(generator, 0.15):
         overrides.append(f"limits.output_features_max={_pick(generator, 16, 24, 32)}")
     if _chance(generator, 0.15):
         overrides.append(f"monitor.cores_max={generator.integers(1, 3)}")
@@ -144,16 +163,15 @@ def _power(number: int) -> int:
 def _options(generator: np.random.Generator, network: Network, chip: ChipSpec) -> SolveOptions:
     count, cores = len(network.layers), chip.core_count
     layer, core = f"conv{generator.integers(count)}", int(generator.integers(cores))
-    last = network.layers[-1]
-    readable = last.output_shape[1:] == (1, 1)
+    readable = [layer.name for layer in network.layers if layer.output_shape[1:] == (1, 1)]
     watched = tuple(sorted({f"conv{generator.integers(count)}" for _ in range(2)}))
     return SolveOptions(
         pins=((layer, core),) if _chance(generator, 0.06) else (),
         forbidden_cores=((core + 1) % cores,) if _chance(generator, 0.1) else (),
         monitors=watched if _chance(generator, 0.2) else None,
-        readout=last.name if readable and _chance(generator, 0.5) else None,
+        readout=_pick(generator, *readable) if readable and _chance(generator, 0.6) else None,
         max_pieces=_pick(generator, 1, 2, 2, 3) if _chance(generator, 0.2) else None,
-        relays=not _chance(generator, 0.45 if _spread(network) else 0.1),
+        relays=not _chance(generator, 0.4 if _spread(network) else 0.1),
         max_copies=1 if _chance(generator, 0.15) else 2,
         pooled_outputs="relay" if _chance(generator, 0.3) else "host",
         traffic=tuple((entry, 10) for entry in network.signal_shapes),

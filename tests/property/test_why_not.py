@@ -209,7 +209,7 @@ def test_conflicts_corrections_and_repairs(block: int) -> None:
         check_conflict(placed, result.chip, report, seed)
         check_correction(placed, result.chip, result.options, report, seed)
         for repair in report.repairs:
-            changed, chip, options = applied(network, result.chip, result.options, repair)
+            (changed,), chip, options = applied((network,), result.chip, result.options, repair)
             assert possible(changed, chip, everything(changed, chip, options)), (seed, repair)
             if repair.kind == "features":
                 (size,) = repair.sizes
@@ -217,10 +217,10 @@ def test_conflicts_corrections_and_repairs(block: int) -> None:
                 assert isinstance(size.before, int)
                 if size.after + 1 < size.before:
                     one_more = size.model_copy(update={"after": size.after + 1})
-                    wider = applied(
-                        network, result.chip, result.options, repair.model_copy(update={"sizes": (one_more,)})
+                    (wide,), *rest = applied(
+                        (network,), result.chip, result.options, repair.model_copy(update={"sizes": (one_more,)})
                     )
-                    assert not possible(wider[0], wider[1], everything(*wider)), (seed, repair)
+                    assert not possible(wide, rest[0], everything(wide, *rest)), (seed, repair)
         repaired += bool(report.repairs)
     assert repaired > 0
 

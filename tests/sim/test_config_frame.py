@@ -14,6 +14,7 @@ import mapper
 from mapper.emit.build import build_config
 from mapper.emit.config import ChipConfig
 from mapper.emit.graph import graph_of
+from mapper.emit.tensor import Tensor
 from mapper.errors import ConfigError
 from mapper.network import Edge, Layer, Network, Output
 from mapper.operations import Convolution, Neuron, Pool, Shape
@@ -252,6 +253,32 @@ def test_destinations_that_lead_nowhere_and_cycles_without_delay() -> None:
     )
     with pytest.raises(ConfigError, match="not configured"):
         simulate_config(astray, x)
+
+
+def test_killed_entries_count_as_zeros() -> None:
+    network = weighted(chain([conv(3, has_bias=True)], (1, 5, 5)), np.random.default_rng(0), integer=True)
+    state = np.full(network.layers[0].output_shape, 6)
+    layer = replace(network.layers[0], neuron=Neuron(7, -20, initial_potential=state))
+    _, config = placed(network.replacing(layers=(layer,)))
+    cores = list(config.hardware.cnn_layers)
+    number = next(n for n, core in enumerate(cores) if core.dimensions)
+    ones = {
+        f"{name}_kill_bit": Tensor.of(np.ones(getattr(cores[number], field).shape, int))
+        for name, field in (
+            ("weights", "weights"),
+            ("biases", "biases"),
+            ("neurons_value", "neurons_initial_value"),
+        )
+    }
+    cores[number] = cores[number].model_copy(update=ones)
+    killed = config.model_copy(
+        update={"hardware": config.hardware.model_copy(update={"cnn_layers": tuple(cores)})}
+    )
+    x = {"input": np.ones((3, 1, 5, 5), int)}
+    assert simulate_config(config, x).layers["conv0"].any()
+    found = simulate_config(killed, x)
+    assert not found.layers["conv0"].any()
+    assert not found.state.potentials[number].any()
 
 
 def test_pools_and_sums_follow_by_hand() -> None:

@@ -374,6 +374,34 @@ def test_the_readout_by_hand() -> None:
     assert readout_classes(seen, ticks, long)[:, 1].tolist() == [0, 2, 2, 2]
 
 
+def test_the_readout_of_a_recording_in_pieces_is_that_of_the_whole() -> None:
+    first = core(np.full((5, 1, 1, 1), 10), size=1)
+    made = config(first, readout=Readout(enable=True, threshold=1, low_pass_filter_disable=False))
+    cores = (first.model_copy(update={"destinations": (Destination(layer=12, enable=True),)}),)
+    made = made.model_copy(update={"hardware": made.hardware.model_copy(update={"cnn_layers": cores})})
+    draw = np.random.default_rng(0)
+    given = events(*[(int(t), 0, 0, 0) for t in np.sort(draw.integers(0, 1000, 300))])
+    options = EventOptions(tick_us=10.0)
+    whole = simulate_events(made, {"in": given}, options).classes
+    simulator = EventSimulator(made, options)
+    parts = [result.classes for result in simulator.stream({"in": part} for part in np.array_split(given, 9))]
+    assert whole is not None
+    assert set(whole[:, 1]) == {0, 1}
+    assert np.concatenate([part for part in parts if part is not None]).tolist() == whole.tolist()
+
+
+def test_killed_entries_count_as_zeros() -> None:
+    # A killed weight adds nothing, a killed initial value starts at 0, a killed bias does not tick.
+    ones = Tensor.of(np.ones((1, 1, 1, 1), int))
+    killed = core(ONE, weights_kill_bit=ones)
+    assert spikes(config(killed), events((0, 0, 0, 0))) == []
+    states = core(ONE, initial=-5, neurons_value_kill_bit=Tensor.of(np.ones((1, 4, 4), int)))
+    assert spikes(config(states), events((0, 0, 0, 0))) == [(0, 0, 0, 0)]
+    biased = {"biases": np.array([10]), "leak_enable": True, "biases_kill_bit": Tensor.of(np.ones(1, int))}
+    silent = config(core(np.zeros((1, 1, 1, 1), int), **biased))
+    assert spikes(silent, events((500, 0, 0, 0)), tick_us=100.0) == []
+
+
 def test_the_readout_of_a_placed_network() -> None:
     network = weighted(
         chain([conv(4), Convolution(3, (8, 8))], (2, 8, 8)), np.random.default_rng(0), integer=True
