@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -15,7 +16,7 @@ from mapper.errors import Finding, OptionsError
 from mapper.network import Network
 from mapper.operations import Pool
 from mapper.result import Result
-from mapper.solution import LayerPart, Placement, Relay
+from mapper.solution import LayerPart, Placement, Relay, Solution
 
 __all__ = [
     "CoreUse",
@@ -184,7 +185,6 @@ def placement_record(result: Result) -> PlacementRecord:
         There is no placement.
     """
     solution, chip = result.require(), result.chip
-    stage = solution.dvs_stage
     return PlacementRecord(
         status=result.status.value,
         chip=chip.name,
@@ -192,42 +192,10 @@ def placement_record(result: Result) -> PlacementRecord:
         networks=tuple(network.name for network in result.networks),
         layers=_layers(result),
         cores=core_use(result),
-        relays=tuple(
-            RelayRecord(
-                core=place.core,
-                network=place.body.network,
-                signal=place.body.signal,
-                pooling=place.body.pooling,
-                features=place.features,
-            )
-            for place in solution.placements
-            if isinstance(place.body, Relay)
-        ),
-        routes=tuple(
-            RouteRecord(
-                source=r.source,
-                slot=r.slot,
-                target=r.target,
-                pooling=r.pooling,
-                feature_shift=r.feature_shift,
-            )
-            for r in solution.routes
-        ),
-        host_entries=tuple(
-            HostEntryRecord(network=e.network, input=e.input, core=e.core, feature_shift=e.feature_shift)
-            for e in solution.host_entries
-        ),
-        dvs_stage=None
-        if stage is None
-        else DvsRecord(
-            merge=stage.merge,
-            pooling=stage.pooling,
-            origin=stage.origin,
-            cut=stage.cut,
-            mirror=stage.mirror,
-            swap=stage.swap,
-            gates=stage.gates,
-        ),
+        relays=tuple(_relays(solution)),
+        routes=tuple(_fields_of(RouteRecord, route) for route in solution.routes),
+        host_entries=tuple(_fields_of(HostEntryRecord, entry) for entry in solution.host_entries),
+        dvs_stage=None if solution.dvs_stage is None else _fields_of(DvsRecord, solution.dvs_stage),
         monitors=tuple(
             MonitorRecord(
                 core=m.source,
@@ -239,13 +207,31 @@ def placement_record(result: Result) -> PlacementRecord:
             for m in solution.monitors
         ),
         outputs=tuple(entry for n, network in enumerate(result.networks) for entry in _outputs(n, network)),
-        objectives=tuple(
-            ObjectiveRecord(name=stage.name, value=stage.value, bound=stage.bound)
-            for stage in solution.objectives
-        ),
+        objectives=tuple(_fields_of(ObjectiveRecord, stage) for stage in solution.objectives),
         notes=tuple(note for network in result.networks for note in network.notes),
         assumed_facts=chip.assumed_facts(),
     )
+
+
+_AnyRecord = TypeVar("_AnyRecord", bound=_Record)
+
+
+def _fields_of(kind: type[_AnyRecord], source: object) -> _AnyRecord:
+    """A record of what an object calls the same."""
+    return kind(**{name: getattr(source, name) for name in kind.model_fields})
+
+
+def _relays(solution: Solution) -> Iterator[RelayRecord]:
+    for place in solution.placements:
+        body = place.body
+        if isinstance(body, Relay):
+            yield RelayRecord(
+                core=place.core,
+                network=body.network,
+                signal=body.signal,
+                pooling=body.pooling,
+                features=place.features,
+            )
 
 
 def _layers(result: Result) -> tuple[LayerRecord, ...]:

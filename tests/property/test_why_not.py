@@ -218,7 +218,10 @@ def test_conflicts_corrections_and_repairs(block: int) -> None:
                 if size.after + 1 < size.before:
                     one_more = size.model_copy(update={"after": size.after + 1})
                     (wide,), *rest = applied(
-                        (network,), result.chip, result.options, repair.model_copy(update={"sizes": (one_more,)})
+                        (network,),
+                        result.chip,
+                        result.options,
+                        repair.model_copy(update={"sizes": (one_more,)}),
                     )
                     assert not possible(wide, rest[0], everything(wide, *rest)), (seed, repair)
         repaired += bool(report.repairs)

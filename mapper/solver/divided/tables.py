@@ -243,7 +243,7 @@ class Tables:
         """Poolings at which relays of a signal can be of use."""
         wanted = {consumer.pooling for consumer in signal.consumers} | set(signal.shown)
         wanted.discard(UNREACHABLE)
-        if not self.problem.options.relays or signal.readout:
+        if not self.problem.options.relays:
             return ()
         reached, found = {1}, {1}
         while reached:
