@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ortools.sat.python import cp_model
 
-from mapper.solver.divided.model import DividedModel, Flow
+from mapper.solver.divided.model import DividedModel
 
 __all__ = ["Counts", "counts_of"]
 
@@ -20,12 +20,14 @@ class Counts:
     ----------
     fmax
         Per layer and class, the most features of a piece.
+    sensor
+        By signal, destinations of the sensor stage, which networks share.
     """
 
     fmax: tuple[tuple[int, ...], ...]
     pieces: Mapping[tuple[int, int, int], int]
     relays: Mapping[tuple[int, int, int], int]
-    flows: Mapping[Flow, int]
+    sensor: Mapping[int, int]
 
     def copies_of(self, layer: int) -> list[int]:
         """Copies of a layer that exist."""
@@ -46,14 +48,6 @@ class Counts:
             )
             yield level, [k for k, n in found for _ in range(n)]
 
-    def feeding(self, signal: int, pooling: int, *, to_relays: bool) -> list[tuple[int, int]]:
-        """(provider's level, destinations) that takers of one kind get, from the origin upwards."""
-        return sorted(
-            (flow.provider, n)
-            for flow, n in self.flows.items()
-            if (flow.signal, flow.pooling, flow.to_relays) == (signal, pooling, to_relays)
-        )
-
     @property
     def cores(self) -> int:
         """Cores in use."""
@@ -67,5 +61,5 @@ def counts_of(made: DividedModel, solver: cp_model.CpSolver) -> Counts:
         made.fmax,
         {key: n for key, variable in made.pieces.items() if (n := value(variable))},
         {key: n for key, variable in made.relays.items() if (n := value(variable))},
-        {key: n for key, variable in made.flows.items() if (n := value(variable))},
+        {n: sum(value(variable) for variable in flows) for n, flows in made.sensor_flows().items()},
     )

@@ -21,6 +21,7 @@ from mapper.solution import (
     Solution,
 )
 from mapper.solver.divided.counts import Counts
+from mapper.solver.divided.flows import Taker, share_slots
 from mapper.solver.divided.tables import ORIGIN, Consumer, Signal, Tables
 
 __all__ = ["decode_counts"]
@@ -144,30 +145,61 @@ class _Decoder:
 
     def _attach(self, number: int, signal: Signal, providers: dict[int, list[_Provider]]) -> None:
         """Relays first, each to a provider that is fed itself; then consumers in order."""
-        for level in sorted(level for level in providers if level != ORIGIN):
-            waiting = list(providers[level])
-            fed: list[_Provider] = []
-            for source, flow in self.counts.feeding(number, level, to_relays=True):
-                for _ in range(flow):
-                    among = fed if source == level else providers[source]
-                    provider = next(entry for entry in among if entry.free > 0)
-                    provider.free -= 1
-                    relay = waiting.pop(0)
-                    provider.relays.append(relay)
-                    fed.append(relay)
-            providers[level] = fed
-        by_pooling: dict[int, list[tuple[Rank, Consumer, int]]] = {}
+        takers: dict[int, list[tuple[Rank, Consumer, int]]] = {}
         for n, consumer in enumerate(signal.consumers):
             for c, pieces in enumerate(self.copies[consumer.layer]):
                 for p, piece in enumerate(pieces):
-                    entry = ((n, c, p), consumer, piece.core)
-                    by_pooling.setdefault(consumer.pooling, []).append(entry)
-        for pooling, takers in sorted(by_pooling.items()):
-            for source, flow in self.counts.feeding(number, pooling, to_relays=False):
-                for _ in range(flow):
+                    takers.setdefault(consumer.pooling, []).append(((n, c, p), consumer, piece.core))
+        levels = sorted(level for level in providers if level != ORIGIN)
+        poolings = sorted(takers)
+        roots, more, reads = self._shares(number, signal, providers, [len(takers[p]) for p in poolings])
+        for level, root, rest in zip(levels, roots, more, strict=True):
+            waiting = list(providers[level])
+            fed: list[_Provider] = []
+            for source, given in (*root.items(), *sorted(rest.items(), key=lambda e: (e[0] == level, e[0]))):
+                for _ in range(given):
+                    among = fed if source == level else providers[source]
+                    provider = next(entry for entry in among if entry.free > 0)
+                    provider.free -= 1
+                    provider.relays.append(waiting[0])
+                    fed.append(waiting.pop(0))
+            providers[level] = fed
+        for pooling, share in zip(poolings, reads, strict=True):
+            waiting_here = iter(takers[pooling])
+            for source, given in sorted(share.items()):
+                for _ in range(given):
                     provider = next(entry for entry in providers[source] if entry.free > 0)
                     provider.free -= 1
-                    provider.consumers.append(takers.pop(0))
+                    provider.consumers.append(next(waiting_here))
+
+    def _shares(
+        self, number: int, signal: Signal, providers: dict[int, list[_Provider]], reading: list[int]
+    ) -> tuple[list[dict[int, int]], list[dict[int, int]], list[dict[int, int]]]:
+        """Slots by provider's level: for a first relay of every level, for the others, for the consumers.
+
+        The first relay of a level is fed from below; consumers are counted by pooling, ascending.
+        """
+        levels = sorted(level for level in providers if level != ORIGIN)
+        poolings = sorted({consumer.pooling for consumer in signal.consumers})
+        if not levels:
+            return [], [], [{ORIGIN: count} for count in reading]
+        slots = {level: sum(entry.free for entry in entries) for level, entries in providers.items()}
+        if signal.kind == "sensor":
+            slots[ORIGIN] = self.counts.sensor.get(number, 0)
+        suits = self.tables.suits
+        takers = [Taker(1, suits(signal, (ORIGIN, *levels), level, below=level)) for level in levels]
+        takers += [
+            Taker(len(providers[level]) - 1, suits(signal, (ORIGIN, *levels), level)) for level in levels
+        ]
+        takers += [
+            Taker(count, suits(signal, (ORIGIN, *levels), pooling))
+            for count, pooling in zip(reading, poolings, strict=True)
+        ]
+        shares = share_slots(slots, takers)
+        if shares is None:
+            raise RuntimeError(f"the destinations of {signal.name} do not suffice after all")
+        count = len(levels)
+        return shares[:count], shares[count : 2 * count], shares[2 * count :]
 
     def _write(self, signal: Signal, provider: _Provider, *, is_origin: bool = False) -> None:
         """Destinations of a provider and of all that is fed by it, in the order of the first consumers."""

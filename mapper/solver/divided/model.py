@@ -79,6 +79,8 @@ class DividedModel:
         (signal, level, class): relays.
     flows
         Destinations by `Flow`.
+    of_layer, of_signal
+        The same pieces by layer, and relays by signal, level and class.
     """
 
     tables: Tables
@@ -88,7 +90,16 @@ class DividedModel:
     copies: dict[tuple[int, int], cp_model.IntVar] = field(default_factory=dict)
     relays: dict[tuple[int, int, int], cp_model.IntVar] = field(default_factory=dict)
     flows: dict[Flow, cp_model.IntVar] = field(default_factory=dict)
-    slots: dict[tuple[int, int], cp_model.IntVar] = field(default_factory=dict)
+    of_layer: dict[int, Terms] = field(default_factory=dict)
+    of_signal: dict[int, dict[int, dict[int, cp_model.IntVar]]] = field(default_factory=dict)
+
+    def sensor_flows(self) -> dict[int, Terms]:
+        """By signal, the destinations that the sensor stage gives."""
+        found: dict[int, Terms] = {}
+        for flow, variable in self.flows.items():
+            if self.tables.signals[flow.signal].kind == "sensor" and flow.provider == ORIGIN:
+                found.setdefault(flow.signal, []).append(variable)
+        return found
 
     def cores_and_bits(self, per_core: int, *, bits: bool = True) -> cp_model.LinearExpr:
         """`per_core` for every core in use, and the bits of its memories."""
@@ -136,13 +147,14 @@ def _add_layer(made: DividedModel, layer: int, slack: Slack) -> bool:
     if least > bound:
         return False
     copies = 1 if whole else problem.options.max_copies
-    if all(not signal.consumers for signal in made.tables.signals if signal.layer == layer):
+    if layer in made.tables.unread:
         copies = 1
     for copy in range(copies):
         room = [len(problem.classes[k].core_ids) for k in usable]
         most = [bound if k in slack.cores else min(bound, n) for k, n in zip(usable, room, strict=True)]
         here = [model.new_int_var(0, n, "") for n in most]
         made.pieces |= {(layer, copy, k): variable for k, variable in zip(usable, here, strict=True)}
+        made.of_layer.setdefault(layer, []).extend(here)
         weights = [min(fmax[k], features) for k in usable]
         covered, count = cp_model.LinearExpr.weighted_sum(here, weights), cp_model.LinearExpr.sum(here)
         if copy == 0:
@@ -160,44 +172,38 @@ def _add_relays(made: DividedModel, number: int, signal: Signal) -> None:
     for level in made.tables.levels(signal):
         for k in made.tables.relay_classes(signal, level):
             room = min(_RELAYS_MAX, len(made.tables.problem.classes[k].core_ids))
-            made.relays[number, level, k] = made.model.new_int_var(0, room, "")
-
-
-def _pieces_of(made: DividedModel, layer: int) -> Terms:
-    return [variable for key, variable in made.pieces.items() if key[0] == layer]
+            relay = made.relays[number, level, k] = made.model.new_int_var(0, room, "")
+            made.of_signal.setdefault(number, {}).setdefault(level, {})[k] = relay
 
 
 def _add_slots(made: DividedModel, number: int, signal: Signal, slack: Slack) -> bool:
     """Every consumer's core and every relay takes one slot of a provider whose pooling suits it."""
-    model, poolings = made.model, made.tables.poolings
-    relays: dict[int, dict[int, cp_model.IntVar]] = {}
-    for (owner, level, k), variable in made.relays.items():
-        if owner == number:
-            relays.setdefault(level, {})[k] = variable
+    model = made.model
+    relays = made.of_signal.get(number, {})
     read = {consumer.pooling for consumer in signal.consumers if consumer.layer not in slack.layers}
     if UNREACHABLE in read or any(pooling not in relays for pooling in signal.shown):
         return False
     consumers: dict[int, Terms] = {}
     for consumer in signal.consumers:
         if consumer.layer not in slack.layers:
-            consumers.setdefault(consumer.pooling, []).extend(_pieces_of(made, consumer.layer))
+            consumers.setdefault(consumer.pooling, []).extend(made.of_layer[consumer.layer])
     takers: list[tuple[bool, int, Terms]] = [(False, p, terms) for p, terms in sorted(consumers.items())]
     takers += [(True, level, list(z.values())) for level, z in sorted(relays.items())]
     given: dict[int, Terms] = {}
     for to_relays, pooling, terms in takers:
-        flows = []
-        for provider in (ORIGIN, *sorted(relays)):
-            direct = signal.kind == "layer" or pooling == 1
-            left, rest = divmod(pooling, provider) if provider else (pooling, 0)
-            if rest or left not in poolings or (provider == ORIGIN and not direct):
-                continue
-            flow = model.new_int_var(0, sum(_upper(term) for term in terms), "")
+        flows: list[tuple[int, cp_model.IntVar]] = []
+        upper = sum(_upper(term) for term in terms)
+        for provider in made.tables.suits(signal, (ORIGIN, *sorted(relays)), pooling):
+            flow = model.new_int_var(0, upper, "")
             made.flows[Flow(number, provider, to_relays, pooling)] = flow
             given.setdefault(provider, []).append(flow)
-            flows.append(flow)
-        model.add(cp_model.LinearExpr.sum(terms) == cp_model.LinearExpr.sum(flows))
+            flows.append((provider, flow))
+        total = cp_model.LinearExpr.sum([flow for _, flow in flows])
+        model.add(cp_model.LinearExpr.sum(terms) == total)
         if to_relays:
-            _root(made, number, pooling, terms)
+            # Relays at a level are fed from below it at least once: they cannot feed one another alone.
+            below = [flow for provider, flow in flows if provider != pooling]
+            model.add(cp_model.LinearExpr.sum(terms) <= upper * cp_model.LinearExpr.sum(below))
     classes = made.tables.problem.classes
     for level, z in relays.items():
         offered = cp_model.LinearExpr.weighted_sum(list(z.values()), [classes[k].core.fan_out for k in z])
@@ -214,26 +220,12 @@ def _upper(variable: cp_model.IntVar) -> int:
     return int(list(variable.proto.domain)[-1])
 
 
-def _root(made: DividedModel, number: int, level: int, terms: Terms) -> None:
-    """Relays at a level are fed from below it at least once: they cannot feed one another alone."""
-    below = [
-        flow
-        for key, flow in made.flows.items()
-        if key.signal == number and key.to_relays and key.pooling == level and key.provider != level
-    ]
-    most = sum(_upper(term) for term in terms)
-    made.model.add(
-        cp_model.LinearExpr.sum(terms) <= most * cp_model.LinearExpr.sum(below)
-        if below
-        else cp_model.LinearExpr.sum(terms) == 0
-    )
-
-
 def _offered(made: DividedModel, layer: int) -> cp_model.LinearExpr | int:
     """Slots of a layer: every copy offers as many as its least core has."""
     classes = made.tables.problem.classes
-    fan_outs = {classes[k].core.fan_out for (owner, _, k) in made.pieces if owner == layer}
-    copies = [0, *(copy for owner, copy in made.copies if owner == layer)]
+    usable = [k for k in range(len(classes)) if (layer, 0, k) in made.pieces]
+    fan_outs = {classes[k].core.fan_out for k in usable}
+    copies = [0, *(copy for copy in (1,) if (layer, copy) in made.copies)]
     if len(fan_outs) == 1:
         (fan_out,) = fan_outs
         exists = [made.copies[layer, copy] for copy in copies[1:]]
@@ -241,9 +233,9 @@ def _offered(made: DividedModel, layer: int) -> cp_model.LinearExpr | int:
     offered = []
     for copy in copies:
         slots = made.model.new_int_var(0, max(fan_outs), "")
-        made.slots[layer, copy] = slots
-        for (owner, other, k), count in made.pieces.items():
-            if (owner, other) == (layer, copy) and classes[k].core.fan_out < max(fan_outs):
+        for k in usable:
+            if classes[k].core.fan_out < max(fan_outs):
+                count = made.pieces[layer, copy, k]
                 used = made.model.new_bool_var("")
                 made.model.add(count <= _upper(count) * used)
                 made.model.add(slots <= classes[k].core.fan_out).only_enforce_if(used)
@@ -255,8 +247,8 @@ def _offered(made: DividedModel, layer: int) -> cp_model.LinearExpr | int:
 
 def _add_sensor(made: DividedModel, slack: Slack) -> None:
     """The sensor stage's destinations, shared by all networks."""
-    sensors = {n for n, signal in enumerate(made.tables.signals) if signal.kind == "sensor"} - slack.slots
-    taken = [flow for key, flow in made.flows.items() if key.signal in sensors and key.provider == ORIGIN]
+    flows = made.sensor_flows().items()
+    taken = [flow for number, given in flows if number not in slack.slots for flow in given]
     stage = made.tables.problem.chip.input
     if taken:
         made.model.add(cp_model.LinearExpr.sum(taken) <= (stage.fan_out if stage else 0))

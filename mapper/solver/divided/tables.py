@@ -196,6 +196,16 @@ class Tables:
         return self.pinned | feeding
 
     @cached_property
+    def unread(self) -> frozenset[int]:
+        """Layers that no other reads: a second copy is of no use."""
+        return frozenset(s.layer for s in self.signals if s.layer is not None and not s.consumers)
+
+    @cached_property
+    def _place(self) -> Mapping[int, int]:
+        """The canonical position of every layer."""
+        return {layer: n for n, layer in enumerate(self.problem.by_name)}
+
+    @cached_property
     def layer_of(self) -> Mapping[tuple[int, str], int]:
         """Index of the problem's demands by (network, name)."""
         return {(demand.network, demand.layer): n for n, demand in enumerate(self.problem.demands)}
@@ -236,7 +246,7 @@ class Tables:
             if edge.feature_offset and not self.problem.chip.routing.feature_shift:
                 pooling = UNREACHABLE
             found.append(Consumer(self.layer_of[number, edge.target], pooling, edge.feature_offset, edge))
-        place = {layer: n for n, layer in enumerate(self.problem.by_name)}
+        place = self._place
         return tuple(sorted(found, key=lambda c: (place[c.layer], c.pooling, c.offset, c.edge.delay_steps)))
 
     def levels(self, signal: Signal) -> tuple[int, ...]:
@@ -251,6 +261,19 @@ class Tables:
             reached = {level for level in reached if any(pooling % level == 0 for pooling in wanted)}
             found |= reached
         return tuple(sorted(level for level in found if any(p % level == 0 for p in wanted)))
+
+    def suits(
+        self, signal: Signal, providers: Iterable[int], pooling: int, below: int | None = None
+    ) -> tuple[int, ...]:
+        """Levels, of those given, that serve a taker of a pooling; with `below` lower ones alone."""
+        found = []
+        for provider in providers:
+            left, rest = divmod(pooling, provider) if provider != ORIGIN else (pooling, 0)
+            direct = signal.kind == "layer" or pooling == 1
+            fits = not rest and left in self.poolings and (provider != ORIGIN or direct)
+            if fits and (below is None or provider < below):
+                found.append(provider)
+        return tuple(found)
 
     def relay_classes(self, signal: Signal, level: int) -> tuple[int, ...]:
         """Core classes that hold a relay of a whole signal."""
