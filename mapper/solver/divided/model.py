@@ -8,6 +8,7 @@ from typing import TypeAlias
 from ortools.sat.python import cp_model
 
 from mapper.rules import Rule
+from mapper.solver.divided.need import Need, need_of
 from mapper.solver.divided.tables import ORIGIN, UNREACHABLE, Signal, Tables
 
 __all__ = ["NO_SLACK", "DividedModel", "Flow", "Slack", "build_model"]
@@ -85,6 +86,7 @@ class DividedModel:
 
     tables: Tables
     fmax: tuple[tuple[int, ...], ...]
+    need: Need
     model: cp_model.CpModel = field(default_factory=cp_model.CpModel)
     pieces: dict[tuple[int, int, int], cp_model.IntVar] = field(default_factory=dict)
     copies: dict[tuple[int, int], cp_model.IntVar] = field(default_factory=dict)
@@ -119,7 +121,7 @@ def build_model(
     fmax
         Per layer and class, the most features of a piece; 0 for a class the layer may not use.
     """
-    made = DividedModel(tables, fmax)
+    made = DividedModel(tables, fmax, need_of(tables, fmax))
     for layer in range(len(tables.problem.demands)):
         if layer not in slack.layers and not _add_layer(made, layer, slack):
             return None
@@ -142,14 +144,11 @@ def _add_layer(made: DividedModel, layer: int, slack: Slack) -> bool:
     usable = [k for k, most in enumerate(fmax) if most >= (features if whole else 1)]
     if not usable:
         return False
-    bound = 1 if whole else min(problem.options.max_pieces or features, features)
+    bound = made.need.pieces[layer]
     least = -(-features // max(fmax[k] for k in usable))
     if least > bound:
         return False
-    copies = 1 if whole else problem.options.max_copies
-    if layer in made.tables.unread:
-        copies = 1
-    for copy in range(copies):
+    for copy in range(2 if layer in made.need.copied else 1):
         room = [len(problem.classes[k].core_ids) for k in usable]
         most = [bound if k in slack.cores else min(bound, n) for k, n in zip(usable, room, strict=True)]
         here = [model.new_int_var(0, n, "") for n in most]
@@ -169,7 +168,7 @@ def _add_layer(made: DividedModel, layer: int, slack: Slack) -> bool:
 
 
 def _add_relays(made: DividedModel, number: int, signal: Signal) -> None:
-    for level in made.tables.levels(signal):
+    for level in made.tables.levels(signal) if number in made.need.relayed else ():
         for k in made.tables.relay_classes(signal, level):
             room = min(_RELAYS_MAX, len(made.tables.problem.classes[k].core_ids))
             relay = made.relays[number, level, k] = made.model.new_int_var(0, room, "")
