@@ -79,6 +79,11 @@ class Problem:
         """What a layer or input is called in the options."""
         return layer_key(self.networks, network, name)
 
+    def title(self, layer: int) -> str:
+        """What a layer, an index of `demands`, is called in messages."""
+        demand = self.demands[layer]
+        return self.key(demand.network, demand.layer)
+
     @cached_property
     def identity(self) -> dict[str, tuple[int, str]]:
         """(network, name) of every layer, by what it is called in the options."""

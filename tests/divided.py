@@ -151,12 +151,15 @@ class _Maker:
         """In canonical order, or in none."""
         network = self.networks[number]
         sensors = {entry.name for entry in network.inputs if entry.dvs is not None}
-        found = []
+        found, seen = [], Counter[tuple[str, int, int, int]]()
         for edge in network.outgoing[signal]:
             pooling = edge.pool.size[0] if edge.pool and signal not in sensors else 1
+            # Of equal edges each reaches all pieces before the next one does.
+            alike = (edge.target, pooling, edge.feature_offset, edge.delay_steps)
+            time, seen[alike] = seen[alike], seen[alike] + 1
             for copy in (0, 1):
                 for piece in parts.get((edge.target, copy), ()):
-                    key = (natural_key(edge.target), pooling, edge.feature_offset, copy, piece.start)
+                    key = (natural_key(edge.target), pooling, edge.feature_offset, time, copy, piece.start)
                     found.append((key, _Consumer(piece.core, pooling, edge.feature_offset)))
         found.sort(key=lambda entry: entry[0])
         made = [consumer for _, consumer in found]

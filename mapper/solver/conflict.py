@@ -160,7 +160,7 @@ def _preference(relaxation: Relaxation, part: Part) -> int:
 
 
 def _names(relaxation: Relaxation, layers: Iterable[int]) -> tuple[str, ...]:
-    return tuple(relaxation.problem.demands[relaxation.order[layer]].layer for layer in layers)
+    return tuple(relaxation.problem.title(relaxation.order[layer]) for layer in layers)
 
 
 def _cores(relaxation: Relaxation, classes: Iterable[int]) -> tuple[int, ...]:

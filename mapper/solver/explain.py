@@ -71,7 +71,7 @@ def _too_many(problem: Problem) -> list[Unmet]:
         return []
     left = "" if cores == problem.chip.core_count else f" free of its {problem.chip.core_count}"
     sentence = f"{layers} layers need as many cores, and {problem.chip.name} has {cores}{left}."
-    names = tuple(problem.demands[layer].layer for layer in problem.by_name)
+    names = tuple(problem.title(layer) for layer in problem.by_name)
     return [unmet(Rule.ONE_LAYER_PER_CORE, names, (), layers, cores, "one core holds one layer", sentence)]
 
 
@@ -86,7 +86,7 @@ def _fault(problem: Problem, fault: ChipFault) -> Unmet:
 
 def _homeless(problem: Problem, layer: int) -> list[Unmet]:
     """Why one layer fits no core: rules that exclude all cores, or the combination that does."""
-    name, chip, rows = problem.demands[layer].layer, problem.chip, problem.shortfalls(layer)
+    name, chip, rows = problem.title(layer), problem.chip, problem.shortfalls(layer)
     usable = [k for k, entry in enumerate(problem.classes) if _may_use(problem, layer, k)]
     pinned = any(problem.classes[k].pinned_layer for k in usable)
     if not usable:
@@ -128,7 +128,7 @@ def _may_use(problem: Problem, layer: int, k: int) -> bool:
 
 def _no_common_core(problem: Problem, layer: int, usable: Sequence[int]) -> Unmet:
     """No single rule excludes all cores, but each core breaks one."""
-    name, rows, terms = problem.demands[layer].layer, problem.shortfalls(layer), []
+    name, rows, terms = problem.title(layer), problem.shortfalls(layer), []
     worst: Counter[Rule] = Counter()
     for k in usable:
         for lack in rows[k]:
@@ -203,7 +203,7 @@ def _tight_classes(problem: Problem, groups: Sequence[Group], taken: set[int]) -
 
 def _hall_set(problem: Problem, groups: Sequence[Group], classes: Sequence[int], taken: set[int]) -> HallSet:
     layers = sorted((layer for group in groups for layer in group.layers), key=problem.by_name.index)
-    names = tuple(problem.demands[layer].layer for layer in layers)
+    names = tuple(problem.title(layer) for layer in layers)
     cores = tuple(sorted(core for k in classes for core in problem.classes[k].core_ids))
     outside = [k for k in range(len(problem.classes)) if k not in classes and k not in taken]
     chip = problem.chip.name

@@ -44,7 +44,7 @@ def divided_unmet(problem: Problem) -> Iterator[Unmet]:
     """Layers that have to be cut further than they may be."""
     tables = Tables(problem)
     for layer, row in enumerate(piece_table(tables)):
-        demand, most = problem.demands[layer], max(row, default=0)
+        demand, most, name = problem.demands[layer], max(row, default=0), problem.title(layer)
         features = demand.core.output_shape.features
         if most == 0 or most >= features:
             continue
@@ -54,11 +54,11 @@ def divided_unmet(problem: Problem) -> Iterator[Unmet]:
             sentence = (
                 f"{demand.layer} {why} and must stay whole, but needs at least {least} pieces ({terms})."
             )
-            yield unmet(Rule.WHOLE, (demand.layer,), (), least, 1, terms, sentence)
+            yield unmet(Rule.WHOLE, (name,), (), least, 1, terms, sentence)
         elif problem.options.max_pieces is not None and least > problem.options.max_pieces:
             bound = problem.options.max_pieces
-            sentence = f"{demand.layer} needs at least {least} pieces ({terms}), and {bound} are allowed."
-            yield unmet(Rule.MOVES, (demand.layer,), (), least, bound, terms, sentence)
+            sentence = f"{name} needs at least {least} pieces ({terms}), and {bound} are allowed."
+            yield unmet(Rule.MOVES, (name,), (), least, bound, terms, sentence)
 
 
 def divided_conflict(problem: Problem) -> DividedConflict | None:
@@ -161,7 +161,7 @@ def _moves(problem: Problem) -> tuple[str, ...]:
 
 
 def _layer_requirement(problem: Problem, layer: int) -> Requirement:
-    name = problem.demands[layer].layer
+    name = problem.title(layer)
     return Requirement(
         sentence=f"{name} is placed", kind="layer", code=Rule.PLACED.code, layers=(name,), cores=()
     )
@@ -170,7 +170,7 @@ def _layer_requirement(problem: Problem, layer: int) -> Requirement:
 def _requirement(probe: _Probe, part: _Part) -> Requirement:
     problem, told = probe.problem, _told(probe, part)
     if part.kind == "limit":
-        names: tuple[str, ...] = (problem.demands[part.index].layer,)
+        names: tuple[str, ...] = (problem.title(part.index),)
         return Requirement(sentence=told, kind="rule", code=Rule[part.rule].code, layers=names, cores=())
     if part.kind == "slots":
         signal = probe.tables.signals[part.index]
@@ -186,25 +186,26 @@ def _requirement(probe: _Probe, part: _Part) -> Requirement:
 def _told(probe: _Probe, part: _Part) -> str:
     problem = probe.problem
     if part.kind == "limit":
-        demand, rule = problem.demands[part.index], Rule[part.rule]
-        features = demand.core.output_shape.features
+        name, rule = problem.title(part.index), Rule[part.rule]
+        features = problem.demands[part.index].core.output_shape.features
         bounds = [row.get(rule, features) for row in probe.tables.piece_limits[part.index]]
         most, why = max(bounds), f"({rule.value.title}, {rule.code})"
         if most >= features:
             short = [k for k, bound in enumerate(bounds) if bound < features]
             where = sorted(core for k in short for core in problem.classes[k].core_ids)
-            return f"{demand.layer} not whole on core{'s' * (len(where) > 1)} {join_numbers(where)} {why}"
+            return f"{name} not whole on core{'s' * (len(where) > 1)} {join_numbers(where)} {why}"
         share = f"at most {most} of {features} features on a core" if most else "on no core"
-        return f"{demand.layer} {share} {why}"
+        return f"{name} {share} {why}"
     if part.kind == "slots":
         signal = probe.tables.signals[part.index]
+        name = problem.key(signal.network, signal.name)
         if signal.kind == "host":
-            return f"events of {signal.name} reach a core unpooled ({Rule.INPUT_POOLING.code})"
+            return f"events of {name} reach a core unpooled ({Rule.INPUT_POOLING.code})"
         stage = problem.chip.input
         fan_out = max(core.fan_out for core in problem.chip.cores)
         count = (stage.fan_out if stage else 0) if signal.kind == "sensor" else fan_out
         code = (Rule.DVS_FAN_OUT if signal.kind == "sensor" else Rule.FAN_OUT).code
-        return f"{signal.name} has {count} destinations a core ({code})"
+        return f"{name} has {count} destinations a core ({code})"
     if part.kind == "cores":
         cores = problem.classes[part.index].core_ids
         many = "cores" if len(cores) > 1 else "core"
@@ -215,7 +216,7 @@ def _told(probe: _Probe, part: _Part) -> str:
 
 def _sentence(probe: _Probe, layers: Sequence[int], parts: Sequence[_Part]) -> str:
     problem = probe.problem
-    names = join_names([problem.demands[layer].layer for layer in layers])
+    names = join_names([problem.title(layer) for layer in layers])
     told = [_told(probe, part) for part in parts if part.kind != "cores"]
     cores = sorted(c for part in parts if part.kind == "cores" for c in problem.classes[part.index].core_ids)
     if cores:

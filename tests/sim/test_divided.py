@@ -1,0 +1,183 @@
+"""Pieces, copies, relays and neighbours on the chip change nothing that the networks do."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mapper.emit.build import build_config
+from mapper.emit.config import ChipConfig
+from mapper.emit.joined import joined
+from mapper.errors import ConfigError
+from mapper.events import Events, events_from_raster
+from mapper.network import Network
+from mapper.result import Result
+from mapper.sim.config_frame import simulate_config
+from mapper.sim.event import EventOptions, EventResult, simulate_events
+from mapper.sim.network import simulate
+from tests.builders import weighted
+from tests.divided import Moves, big_chip, divided, plain
+from tests.property.divided_instances import random_divided_instance
+from tests.sim.test_config_frame import neurons, random_network
+
+CASES = int(os.environ.get("MAPPER_INSTANCES", "60"))
+CHIP = big_chip()
+LIMIT = 2000
+
+
+def some_network(seed: int) -> Network:
+    """Chains with one more edge, and graphs with sums, concatenations, fans, cycles and pools up to 8."""
+    if seed % 2:
+        return random_network(seed)
+    draw = np.random.default_rng(seed)
+    return neurons(weighted(random_divided_instance(seed)[0][0], draw, integer=True), draw)
+
+
+def rasters(network: Network, seed: int, steps: int = 4, most: int = 3) -> dict[str, Any]:
+    draw = np.random.default_rng(seed)
+    return {entry.name: draw.integers(0, most, (steps, *entry.shape)) for entry in network.inputs}
+
+
+def assert_same(result: Result, config: ChipConfig, x: dict[str, Any], case: object) -> int:
+    """In every layer, step and output, and in the potentials; how many spikes there were."""
+    network = joined(result.networks)
+    expected, found = simulate(network, x), simulate_config(config, x)
+    assert config.interface is not None
+    for layer in config.interface.layers:
+        spikes, potential = expected.spikes[layer.name], expected.state.potentials[layer.name]
+        assert np.array_equal(found.layers[layer.name], spikes), (case, layer.name)
+        for place in layer.places:
+            if place.role != "relay":
+                part = found.state.potentials[place.core][0]
+                assert np.array_equal(part, potential[place.start : place.stop]), (case, layer.name)
+    for name, spikes in expected.outputs.items():
+        assert np.array_equal(found.outputs[name], spikes), (case, name)
+    return sum(int(spikes.sum()) for spikes in expected.spikes.values())
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_in_time_steps_nothing_changes(block: int) -> None:
+    spikes = 0
+    for seed in range(block * CASES // 4, (block + 1) * CASES // 4):
+        result = divided([some_network(seed)], CHIP, np.random.default_rng(seed))
+        spikes += assert_same(result, build_config(result), rasters(result.networks[0], seed), seed)
+    assert spikes > 16 * CASES
+
+
+def test_synops_of_pieces_add_up_and_relays_have_their_own() -> None:
+    for seed in range(8):
+        network = random_network(seed)
+        whole = plain([network], CHIP)
+        result = divided([network], CHIP, np.random.default_rng(seed), Moves(copies=False))
+        x = rasters(result.networks[0], seed)
+        seen = [simulate_config(config, x) for config in map(build_config, (whole, result))]
+        sums = [
+            by_layer(config, run)
+            for config, run in zip(map(build_config, (whole, result)), seen, strict=True)
+        ]
+        for name, synops in sums[0].items():
+            assert sums[1][name] == synops
+
+
+def by_layer(config: ChipConfig, run: Any) -> dict[str, int]:
+    assert config.interface is not None
+    return {
+        layer.name: sum(run.synops[place.core] for place in layer.places if place.role != "relay")
+        for layer in config.interface.layers
+    }
+
+
+def feed_forward(seed: int) -> Network | None:
+    network = some_network(seed)
+    return None if any(edge.delay_steps for edge in network.edges) else network
+
+
+def run_events(config: ChipConfig, x: dict[str, Any], limit: int = 1_000_000) -> EventResult:
+    """Spike by spike in the default order; an event may cause `limit` spikes."""
+    events = {name: events_from_raster(raster, 1000) for name, raster in x.items()}
+    options = EventOptions(tick_us=1000.0, spike_limit=limit)
+    return simulate_events(config, events, options, end_us=1000.0 * len(next(iter(x.values()))))
+
+
+def sequence(events: Events) -> list[tuple[int, ...]]:
+    return [tuple(event) for event in events.tolist()]
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_spike_by_spike_pieces_and_relays_change_nothing(block: int) -> None:
+    """In the default order, without cycles: the same spikes of every layer, in the same order."""
+    moves, spikes, compared = Moves(copies=False), 0, 0
+    for seed in range(block * CASES // 4, (block + 1) * CASES // 4):
+        network = feed_forward(seed)
+        if network is None:
+            continue
+        x = rasters(network, seed, 2, 2)
+        try:
+            expected = run_events(build_config(plain([network], CHIP)), x, LIMIT)
+        except ConfigError:
+            continue  # an avalanche, which takes minutes
+        result = divided([network], CHIP, np.random.default_rng(seed), moves)
+        found, compared = run_events(build_config(result), x), compared + 1
+        for name, events in expected.layers.items():
+            assert sequence(found.layers[name]) == sequence(events), (seed, name)
+            spikes += len(events)
+    assert spikes > CASES
+    assert compared > CASES // 16
+
+
+def several(seed: int) -> list[Network]:
+    return [
+        random_network(2 * seed).replacing(name="first"),
+        random_network(2 * seed + 1).replacing(name="second"),
+    ]
+
+
+def with_host_input(network: Network) -> Network:
+    return network.replacing(inputs=tuple(replace(entry, dvs=None) for entry in network.inputs))
+
+
+def test_several_networks_do_not_meet() -> None:
+    heard = 0
+    for seed in range(max(6, CASES // 8)):
+        networks = [with_host_input(network) for network in several(seed)]
+        result = divided(networks, CHIP, np.random.default_rng(seed))
+        config, whole = build_config(result), joined(result.networks)
+        x = rasters(whole, seed)
+        assert_same(result, config, x, seed)
+        alone = {name: raster if name == "first:input" else 0 * raster for name, raster in x.items()}
+        silent = {name: 0 * raster for name, raster in x.items()}
+        # A cycle may never end spike by spike.
+        ends = not any(edge.delay_steps for edge in whole.edges)
+        for run in (in_steps, by_spikes) if ends else (in_steps,):
+            one, none = run(config, alone), run(config, silent)
+            assert all(one[name] == none[name] for name in whole.index if name.startswith("second:"))
+            heard += one != none
+    assert heard > 6
+
+
+def in_steps(config: ChipConfig, x: dict[str, Any]) -> dict[str, Any]:
+    return {name: spikes.tolist() for name, spikes in simulate_config(config, x).layers.items()}
+
+
+def by_spikes(config: ChipConfig, x: dict[str, Any]) -> dict[str, Any]:
+    return {name: sequence(events) for name, events in run_events(config, x).layers.items()}
+
+
+def test_networks_that_share_the_sensor() -> None:
+    found = 0
+    for seed in range(40):
+        networks = several(seed)
+        shapes = {network.inputs[0].shape for network in networks}
+        if any(network.inputs[0].dvs is None for network in networks) or len(shapes) > 1:
+            networks = [networks[0], networks[0].replacing(name="second")]
+        if networks[0].inputs[0].dvs is None:
+            continue
+        found += 1
+        result = divided(networks, CHIP, np.random.default_rng(seed))
+        x = rasters(result.networks[0], seed)["input"]
+        assert_same(result, build_config(result), {"first:input": x, "second:input": x}, seed)
+    assert found > 5
