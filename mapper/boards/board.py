@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from hwspec.catalog import load as load_chip
 from hwspec.schema import ChipSpec
 from mapper.boards.discovery import find_board
+from mapper.boards.monitored import monitored_layers
 from mapper.emit.config import ChipConfig, Interface
 from mapper.emit.samna import chip_library, quiet, samna_library, to_samna, validate
 from mapper.errors import BoardError, ConfigError, Finding
 from mapper.events import (
     Events,
-    MonitoredLayer,
     MonitorEvents,
     events_from,
     events_from_spikes,
@@ -357,25 +357,3 @@ def _one_input(interface: Interface, name: str | None) -> Any:
         return chosen[0]
     problem = "there is no such input" if name else "there are several: name one"
     raise ConfigError(Finding("input", problem, name, known))
-
-
-def monitored_layers(config: ChipConfig) -> dict[str, MonitoredLayer]:
-    """By monitored layer and output, where its spikes are read; empty without interface."""
-    interface = config.interface
-    if interface is None:
-        return {}
-    places = {
-        layer.name: [p for p in layer.places if p.role in ("layer", "piece")] for layer in interface.layers
-    }
-    pools = {output.layer: output.host_pool for output in interface.outputs}
-    found = {}
-    for name in interface.monitored:
-        parts = [(place.core, place.start, place.stop) for place in places.get(name, ())]
-        if not parts:
-            continue
-        shape = config.hardware.cnn_layers[parts[0][0]].dimensions
-        if shape is not None:
-            size = shape.output_shape.size
-            full = (max(stop for _, _, stop in parts), size.y, size.x)
-            found[name] = MonitoredLayer(parts, full, pools.get(name, (1, 1)))
-    return found

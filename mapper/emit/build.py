@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,55 +14,50 @@ from mapper.emit.config import (
     Destination,
     Dimensions,
     Hardware,
-    InputEntry,
-    Interface,
-    InterfaceInput,
-    InterfaceLayer,
-    InterfaceOutput,
-    LayerPlace,
     LayerShape,
-    OutputPart,
     Vector,
     vendor_names,
 )
+from mapper.emit.interface import interface_of
 from mapper.emit.options import EmitOptions
-from mapper.emit.stages import dvs_filter, dvs_layer, option_findings, readout, slow_clock_hz
+from mapper.emit.placed import Part, Placed
+from mapper.emit.relay import relay_fields
+from mapper.emit.stages import dvs_filter, dvs_layer, option_findings, readout
 from mapper.emit.tensor import Tensor
 from mapper.errors import Finding, NetworkError, OptionsError
-from mapper.network import Edge, Layer, Network, Output
-from mapper.operations import Convolution, Pool
+from mapper.network import Layer, Network
+from mapper.operations import Convolution
 from mapper.result import Result
-from mapper.solution import READOUT, LayerPart, Placement, Route, Solution
+from mapper.solution import READOUT, Route
 
 __all__ = ["build_config"]
 
 
 def build_config(result: Result, options: EmitOptions | None = None) -> ChipConfig:
-    """The configuration that puts a placed network on its chip.
+    """The configuration that puts placed networks on their chip.
 
     Parameters
     ----------
     result
-        With a solution, of an integer network with weights.
+        With a solution, of integer networks with weights.
 
     Raises
     ------
     InfeasibleError, UndecidedError
         There is no placement.
     NetworkError
-        The network has shapes alone, or was not made integer.
+        A network has shapes alone, was not made integer, or delays an input.
     OptionsError
         Wishes the chip cannot meet, or that contradict one another; everything at once.
     """
-    solution, wishes, chip = result.require(), options or EmitOptions(), result.chip
-    for network in result.networks:
-        if not network.is_integer:
-            step = "Give a network with weights: a NIR file or a torch module"
-            raise NetworkError(Finding(network.name, "has no integer weights to configure", next_step=step))
+    result.require()
+    wishes, chip = options or EmitOptions(), result.chip
+    if problems := [finding for network in result.networks for finding in _network_findings(network)]:
+        raise NetworkError(*problems)
     if findings := tuple(option_findings(result, wishes)):
         raise OptionsError(*findings)
-    placed = {placement.core: placement for placement in solution.placements}
-    cores = [_core(result, wishes, core, placed.get(core)) for core in range(chip.core_count)]
+    placed = Placed(result)
+    cores = [_core(result, placed, wishes, core) for core in range(chip.core_count)]
     hardware = Hardware(
         cnn_layers=tuple(cores),
         dvs_layer=dvs_layer(result, wishes),
@@ -75,38 +70,73 @@ def build_config(result: Result, options: EmitOptions | None = None) -> ChipConf
         chip_hash=chip.content_hash(),
         vendor=vendor_names(chip),
         hardware=hardware,
-        interface=_interface(result, wishes),
+        interface=interface_of(result, placed, wishes),
     )
 
 
-def _core(result: Result, wishes: EmitOptions, core: int, placement: Placement | None) -> CnnLayer:
-    chip, solution = result.chip, result.require()
+def _network_findings(network: Network) -> Iterator[Finding]:
+    """What a configuration cannot say of a network."""
+    if not network.is_integer:
+        step = "Give a network with weights: a NIR file or a torch module"
+        yield Finding(network.name, "has no integer weights to configure", next_step=step)
+    inputs = {entry.name for entry in network.inputs}
+    for edge in network.edges:
+        if edge.source in inputs and edge.delay_steps:
+            where, step = f"edge {edge.source} -> {edge.target}", "Delay the events themselves"
+            yield Finding(where, "input cannot be delayed on a chip", edge.delay_steps, 0, "steps", step)
+    for output in network.outputs:
+        if output.source in inputs:
+            where, step = f"output {output.name}", "Take a layer's spikes, or leave it out"
+            yield Finding(where, "is an input, which no core shows", output.source, next_step=step)
+
+
+def _core(result: Result, placed: Placed, wishes: EmitOptions, core: int) -> CnnLayer:
+    chip, solution, part = result.chip, placed.solution, placed.parts.get(core)
     extras = chip.emission.core_extras if chip.emission else ()
-    absent: dict[str, object] = {}
-    if "internal_slow_clock" in extras:
-        absent["leak_internal_slow_clk_enable"] = False
-    if "congestion_balancer" in extras:
-        absent["input_congestion_balancer_enable"] = False
-    if "decimator" in extras:
-        absent |= {"output_decimator_enable": False, "output_decimator_interval": 0}
+    fields = _extras(extras)
     slots = chip.cores[core].fan_out
-    if placement is None or not isinstance(placement.body, LayerPart):
-        return CnnLayer(destinations=(Destination(),) * slots, **absent)  # type: ignore[arg-type]  # fields by name
-    layer = result.networks[placement.body.network].by_name[placement.body.layer]
-    if layer.name in wishes.balancers:
-        absent["input_congestion_balancer_enable"] = True
-    if layer.name in wishes.decimators:
-        absent |= {
-            "output_decimator_enable": True,
-            "output_decimator_interval": wishes.decimators[layer.name],
-        }
-    routes = sorted((r for r in solution.routes if r.source == core), key=lambda route: route.slot)
+    if part is None:
+        return CnnLayer(destinations=(Destination(),) * slots, **fields)
+    kill_bits = "kill_bits" in extras
+    if part.role == "relay":
+        fields |= relay_fields(part.stop - part.start, *_relayed_map(placed, part), kill_bits)
+    else:
+        fields |= _layer_fields(placed.network.by_name[part.signal], (part.start, part.stop), kill_bits)
+        if part.signal in wishes.balancers:
+            fields["input_congestion_balancer_enable"] = True
+        if part.signal in wishes.decimators:
+            fields["output_decimator_enable"] = True
+            fields["output_decimator_interval"] = wishes.decimators[part.signal]
     return CnnLayer(
-        destinations=_destinations(chip, routes, slots),
+        destinations=_destinations(chip, placed.routes_of(core), slots),
         monitor_enable=any(monitor.source == core for monitor in solution.monitors),
-        **_layer_fields(layer, placement.features, "kill_bits" in extras),
-        **absent,  # type: ignore[arg-type]  # fields by name
+        **fields,
     )
+
+
+def _extras(extras: Collection[str]) -> dict[str, Any]:
+    """Fields that only some chips have, switched off."""
+    fields: dict[str, Any] = {}
+    if "internal_slow_clock" in extras:
+        fields["leak_internal_slow_clk_enable"] = False
+    if "congestion_balancer" in extras:
+        fields["input_congestion_balancer_enable"] = False
+    if "decimator" in extras:
+        fields |= {"output_decimator_enable": False, "output_decimator_interval": 0}
+    return fields
+
+
+def _relayed_map(placed: Placed, relay: Part) -> tuple[int, int]:
+    """(height, width) of what a relay passes on: the sensor's stage has cut and pooled before."""
+    shape, stage = placed.network.signal_shapes[relay.signal], placed.solution.dvs_stage
+    height, width = shape.height, shape.width
+    sensors = {entry.name for entry in placed.network.inputs if entry.dvs is not None}
+    if stage is not None and relay.signal in sensors:
+        height, width = (stage.cut[axis] - stage.origin[axis] + 1 for axis in (0, 1))
+        if stage.swap:
+            height, width = width, height
+    pooling = relay.relayed or 1
+    return height // pooling, width // pooling
 
 
 def _destinations(chip: ChipSpec, routes: Sequence[Route], slots: int) -> tuple[Destination, ...]:
@@ -151,7 +181,8 @@ def _layer_fields(layer: Layer, features: tuple[int, int], kill_bits: bool) -> d
         "threshold_high": int(np.asarray(neuron.threshold)),
         "threshold_low": int(-32768 if neuron.minimum is None else neuron.minimum),
         "return_to_zero": neuron.reset == "zero",
-        "leak_enable": bool(np.any(biases)),
+        # Of the whole layer: a tick touches a neuron even if it adds nothing.
+        "leak_enable": conv.bias is not None and bool(np.any(conv.bias)),
     }
     if kill_bits:
         fields |= {
@@ -164,110 +195,3 @@ def _layer_fields(layer: Layer, features: tuple[int, int], kill_bits: bool) -> d
 
 def _shape(features: int, height: int, width: int) -> LayerShape:
     return LayerShape(feature_count=features, size=Vector(x=width, y=height))
-
-
-def _interface(result: Result, wishes: EmitOptions) -> Interface:
-    solution = result.require()
-    network = result.networks[0]
-    monitored = tuple(dict.fromkeys(monitor.signal for monitor in solution.monitors))
-    return Interface(
-        network=network.name,
-        inputs=tuple(_inputs(network, solution)),
-        outputs=tuple(_outputs(network, solution)),
-        layers=tuple(_layers(network, solution)),
-        monitored=monitored,
-        dt_us=wishes.dt_us,
-        slow_clock_hz=slow_clock_hz(result, wishes),
-        notes=tuple(_notes(network, monitored)),
-    )
-
-
-def _inputs(network: Network, solution: Solution) -> Iterator[InterfaceInput]:
-    for entry in network.inputs:
-        entries = tuple(
-            InputEntry(core=host.core, feature_shift=host.feature_shift)
-            for host in solution.host_entries
-            if host.input == entry.name
-        )
-        yield InterfaceInput(
-            name=entry.name,
-            shape=(entry.shape.features, entry.shape.height, entry.shape.width),
-            source="host" if entry.dvs is None else "dvs",
-            entries=entries,
-        )
-
-
-def _outputs(network: Network, solution: Solution) -> Iterator[InterfaceOutput]:
-    for output in network.outputs:
-        parts = tuple(
-            OutputPart(core=place.core, start=place.features[0], stop=place.features[1])
-            for place in _places(solution, output.source)
-        )
-        pool = _host_pool(output)
-        divisor = 1.0
-        if pool is not None and pool.kind == "average":
-            divisor = float(pool.divisor or pool.size[0] * pool.size[1])
-        yield InterfaceOutput(
-            name=output.name,
-            layer=output.source,
-            parts=parts,
-            host_pool=pool.size if pool else (1, 1),
-            divisor=divisor,
-        )
-
-
-def _host_pool(output: Output) -> Pool | None:
-    return next((step for step in output.path if isinstance(step, Pool)), None)
-
-
-def _places(solution: Solution, layer: str) -> list[Placement]:
-    return [
-        placement
-        for placement in solution.placements
-        if isinstance(placement.body, LayerPart) and placement.body.layer == layer
-    ]
-
-
-def _layers(network: Network, solution: Solution) -> Iterator[InterfaceLayer]:
-    for layer in network.layers:
-        places = tuple(
-            LayerPlace(core=place.core, start=place.features[0], stop=place.features[1])
-            for place in _places(solution, layer.name)
-        )
-        yield InterfaceLayer(
-            name=layer.name,
-            places=places,
-            spike_mode=layer.neuron.spike_mode if layer.neuron else "multi",
-            delays=tuple(_delays(network, solution, layer)),
-        )
-
-
-def _delays(network: Network, solution: Solution, layer: Layer) -> Iterator[tuple[int, int, int]]:
-    """(core, slot, steps) of the destinations whose edge is delayed."""
-    delayed = [edge for edge in network.outgoing[layer.name] if edge.delay_steps]
-    for place in _places(solution, layer.name):
-        for route in solution.routes:
-            if route.source != place.core or route.target == READOUT:
-                continue
-            for edge in delayed:
-                if _carries(solution, route, edge):
-                    yield place.core, route.slot, edge.delay_steps
-
-
-def _carries(solution: Solution, route: Route, edge: Edge) -> bool:
-    targets = {place.core for place in _places(solution, edge.target)}
-    pooling = edge.pool.size[0] if edge.pool else 1
-    return route.target in targets and (route.pooling, route.feature_shift) == (pooling, edge.feature_offset)
-
-
-def _notes(network: Network, monitored: Sequence[str]) -> Iterator[str]:
-    for layer in network.layers:
-        bias: Any = layer.operation.bias
-        if bias is not None and np.any(bias > 0):
-            count = int(np.count_nonzero(bias > 0))
-            yield f"{layer.name}: {count} positive biases, which the vendor does not document"
-    for output in network.outputs:
-        pool = _host_pool(output)
-        if pool is not None and output.source in monitored:
-            size = "x".join(map(str, pool.size))
-            yield f"{output.name}: the monitor shows {output.source} unpooled; the host pools it by {size}"

@@ -188,6 +188,22 @@ class InputEntry(_Record):
     feature_shift: int = 0
 
 
+class LayerPlace(_Record):
+    """Features [start, stop) of a layer or input on one core.
+
+    Attributes
+    ----------
+    role
+        "layer": the whole layer; "piece": some of its features; "copy": the layer, or some of its features,
+        once more; "relay": a core that only passes the spikes on.
+    """
+
+    core: int
+    start: int
+    stop: int
+    role: Literal["layer", "piece", "copy", "relay"] = "layer"
+
+
 class InterfaceInput(_Record):
     """Where an input enters: host events at `entries`, or the sensor stage.
 
@@ -195,12 +211,18 @@ class InterfaceInput(_Record):
     ----------
     shape
         (features, height, width) of the events.
+    entries
+        Cores that take host events. Of the sensor stage: which of its destinations belong to this input,
+        where several networks read it; empty where all do.
+    relays
+        Cores that pass the events on.
     """
 
     name: str
     shape: tuple[int, int, int]
     source: Literal["host", "dvs"]
     entries: tuple[InputEntry, ...] = ()
+    relays: tuple[LayerPlace, ...] = ()
 
 
 class OutputPart(_Record):
@@ -216,6 +238,8 @@ class InterfaceOutput(_Record):
 
     Attributes
     ----------
+    parts
+        Cores of the layer, or of a relay that shows it pooled.
     host_pool
         (height, width), stride = size; (1, 1) for none.
     divisor
@@ -229,22 +253,16 @@ class InterfaceOutput(_Record):
     divisor: float = 1.0
 
 
-class LayerPlace(_Record):
-    """Features [start, stop) of a layer on one core; `role` says whether it is the layer or a relay."""
-
-    core: int
-    start: int
-    stop: int
-    role: Literal["layer", "piece", "copy", "relay"] = "layer"
-
-
 class InterfaceLayer(_Record):
     """A layer of the network, in the network's order, and where it lives.
 
     Attributes
     ----------
+    places
+        The layer or its pieces, then its copy, then its relays; features ascending.
     delays
-        (core, slot, steps) of destinations that a time-step simulation delays.
+        (core, slot, steps) of destinations that a time-step simulation delays; of a chain of relays the
+        last hop.
     """
 
     name: str
@@ -256,8 +274,12 @@ class InterfaceLayer(_Record):
 class Interface(_Record):
     """What samna's fields cannot say; never sent to a chip.
 
+    Names of inputs, outputs and layers are "network:name" where several networks share the chip.
+
     Attributes
     ----------
+    network
+        Its name, or the names of all joined by "+".
     monitored
         Layers whose spikes are read.
     dt_us
@@ -277,6 +299,16 @@ class Interface(_Record):
     dt_us: float | None = None
     slow_clock_hz: float | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def owners(self) -> dict[int, str]:
+        """By core, what it holds: the name of a layer, or what it is of a layer or input."""
+        places = [(entry.name, place) for entry in self.layers for place in entry.places]
+        places += [(entry.name, place) for entry in self.inputs for place in entry.relays]
+        return {
+            place.core: f"{place.role} of {name}" if place.role in ("copy", "relay") else name
+            for name, place in places
+        }
 
 
 class VendorNames(_Record):

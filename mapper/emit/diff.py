@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from pydantic import BaseModel
 
 from mapper.emit.config import ChipConfig
 from mapper.emit.extract import extract
+from mapper.emit.joined import joined
 from mapper.emit.tensor import Tensor
 from mapper.network import Edge, Layer, Network
 
@@ -45,11 +47,15 @@ class Difference:
         return f"{self.where}: {self.what}: {self.left} | {self.right}{more}"
 
 
-def diff(left: ChipConfig | Network, right: ChipConfig | Network) -> tuple[Difference, ...]:
+Side: TypeAlias = ChipConfig | Network | Sequence[Network]
+
+
+def diff(left: Side, right: Side) -> tuple[Difference, ...]:
     """All differences, layer by layer; empty if both are the same.
 
     Two configurations are compared field by field, a configuration with a network by what is extracted
-    from it. The order of edges does not count, nor whether no bias is written as zeros.
+    from it. Several networks are those that share a chip. The order of edges does not count, nor whether
+    no bias is written as zeros.
 
     Raises
     ------
@@ -58,8 +64,13 @@ def diff(left: ChipConfig | Network, right: ChipConfig | Network) -> tuple[Diffe
     """
     if isinstance(left, ChipConfig) and isinstance(right, ChipConfig):
         return tuple(_records("", left, right))
-    sides = [extract(side) if isinstance(side, ChipConfig) else side for side in (left, right)]
-    return tuple(_networks(sides[0], sides[1]))
+    return tuple(_networks(_network(left), _network(right)))
+
+
+def _network(side: Side) -> Network:
+    if isinstance(side, ChipConfig):
+        return extract(side)
+    return side if isinstance(side, Network) else joined(side)
 
 
 def _records(where: str, left: Any, right: Any) -> Iterator[Difference]:
@@ -99,17 +110,20 @@ def _networks(left: Network, right: Network) -> Iterator[Difference]:
     yield from _order(left, right)
     for name in [layer.name for layer in left.layers if layer.name in right.by_name]:
         yield from _layers(name, left.by_name[name], right.by_name[name])
-    ours, theirs = ({_edge_key(edge): edge for edge in side.edges} for side in (left, right))
+    ours, theirs = (Counter(map(_edge_key, side.edges)) for side in (left, right))
     for key in sorted({*ours, *theirs}):
-        if key not in theirs:
-            yield Difference(f"edge {key[0]} -> {key[1]}", "exists", _edge_text(ours[key]), "-")
-        elif key not in ours:
-            yield Difference(f"edge {key[0]} -> {key[1]}", "exists", "-", _edge_text(theirs[key]))
+        where, (left_times, right_times) = f"edge {key[0]} -> {key[1]}", (ours[key], theirs[key])
+        if left_times != right_times:
+            yield Difference(where, "exists", _times(key[2], left_times), _times(key[2], right_times))
     yield from _named("output", left.outputs, right.outputs)
 
 
 def _edge_key(edge: Edge) -> tuple[str, str, str]:
     return edge.source, edge.target, _edge_text(edge)
+
+
+def _times(text: str, count: int) -> str:
+    return "-" if count == 0 else text if count == 1 else f"{count} times {text}"
 
 
 def _edge_text(edge: Edge) -> str:

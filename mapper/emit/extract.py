@@ -1,55 +1,99 @@
 """Read a configuration back: the integer network it holds ("layout versus schematic").
 
-What comes out is compared with what went in (`mapper.emit.diff`), so that emission proves itself.
+What comes out is compared with what went in (`mapper.emit.diff`), so that emission proves itself. Pieces
+are put together, copies and relays left out once they are known to be what the interface says.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
-import numpy as np
-import numpy.typing as npt
-
-from mapper.emit.config import ChipConfig, CnnLayer, DvsLayer, Interface, InterfaceLayer, LayerPlace
-from mapper.emit.graph import ConfigGraph, Link, graph_of
-from mapper.emit.tensor import Tensor
+from mapper.emit.assemble import assembled
+from mapper.emit.config import ChipConfig, DvsLayer, Interface, InterfaceLayer, InterfaceOutput, LayerPlace
+from mapper.emit.graph import ConfigGraph, graph_of
+from mapper.emit.trace import Arriving, Trace
 from mapper.errors import ConfigError, Finding
-from mapper.network import DvsSettings, Edge, Input, Layer, Network, Output
-from mapper.operations import Convolution, Neuron, PathOperation, Pool, Shape
+from mapper.network import DvsSettings, Edge, Input, Network, Output
+from mapper.operations import PathOperation, Pool, Shape
 
 __all__ = ["extract"]
 
 
-def extract(config: ChipConfig, input_cores: Mapping[str, int] | None = None) -> Network:
+def extract(
+    config: ChipConfig, input_cores: Mapping[str, int] | None = None, *, network: str | None = None
+) -> Network:
     """The integer network of a configuration, in normal form.
+
+    Several networks on one chip come back as one, by the names of `mapper.emit.joined`.
 
     Parameters
     ----------
     input_cores
         By input name the core its events enter, for a configuration without interface: then every core
         is a whole layer by the name "core3", and all cores without destinations are outputs.
+    network
+        The one of several networks to give back, under its own names.
 
     Raises
     ------
     ConfigError
-        The configuration contradicts itself; everything at once.
+        The configuration contradicts itself: pieces that do not fit together, a copy that differs, a relay
+        that changes what it passes on, features that arrive at one core and not at another; everything at
+        once. Or there is no such network.
     NetworkError
         Its shapes do not follow.
     """
     graph = graph_of(config, input_cores)
     interface = config.interface or _bare_interface(graph)
-    core_of = {layer.name: layer.places[0].core for layer in interface.layers}
-    missing = [name for name, core in core_of.items() if core not in graph.cores]
-    if missing:
-        raise ConfigError(*(Finding(f"layer {n}", "its core is not configured", core_of[n]) for n in missing))
-    layers = tuple(_layer(entry, graph.cores[core_of[entry.name]]) for entry in interface.layers)
+    findings: list[Finding] = []
+    found = [(entry, assembled(entry, graph.cores, findings)) for entry in interface.layers]
+    layers = tuple(layer for _, layer in found if layer is not None)
+    if findings:
+        raise ConfigError(*findings)
     inputs = tuple(_inputs(config, graph, interface))
-    edges = tuple(_edges(config, graph, interface, core_of))
-    outputs = tuple(_outputs(interface)) or tuple(
+    features = {entry.name: entry.shape.features for entry in inputs}
+    features |= {layer.name: layer.output_shape.features for layer in layers}
+    trace = Trace(graph, interface, features)
+    edges = tuple(_edges(trace, graph, interface))
+    outputs = tuple(_outputs(trace, interface)) or tuple(
         Output(layer.name, layer.name) for layer in layers if not any(e.source == layer.name for e in edges)
     )
+    if trace.findings:
+        raise ConfigError(*trace.findings)
     notes = () if config.interface else ("read back without interface: one whole layer per core",)
-    return Network(interface.network, inputs, layers, edges, outputs, notes)
+    whole = Network(interface.network, inputs, layers, edges, outputs, notes)
+    return whole if network is None else _picked(whole, network)
+
+
+def _picked(whole: Network, name: str) -> Network:
+    """One of several networks, under its own names."""
+    if name == whole.name:
+        return whole
+    prefix = f"{name}:"
+
+    def own(key: str) -> str:
+        return key.removeprefix(prefix)
+
+    layers = tuple(replace(e, name=own(e.name)) for e in whole.layers if e.name.startswith(prefix))
+    if not layers:
+        raise ConfigError(Finding(f"network {name}", "the configuration holds no such network", whole.name))
+    return Network(
+        name,
+        tuple(replace(e, name=own(e.name)) for e in whole.inputs if e.name.startswith(prefix)),
+        layers,
+        tuple(
+            replace(e, source=own(e.source), target=own(e.target))
+            for e in whole.edges
+            if e.target.startswith(prefix)
+        ),
+        tuple(
+            replace(e, name=own(e.name), source=own(e.source))
+            for e in whole.outputs
+            if e.source.startswith(prefix)
+        ),
+    )
 
 
 def _bare_interface(graph: ConfigGraph) -> Interface:
@@ -59,42 +103,6 @@ def _bare_interface(graph: ConfigGraph) -> Interface:
         place = LayerPlace(core=core, start=0, stop=stop)
         layers.append(InterfaceLayer(name=f"core{core}", places=(place,)))
     return Interface(network="configuration", inputs=(), outputs=(), layers=tuple(layers))
-
-
-def _layer(entry: InterfaceLayer, core: CnnLayer) -> Layer:
-    shape = core.dimensions
-    weights = _alive(core.weights, core.weights_kill_bit)
-    biases = _alive(core.biases, core.biases_kill_bit)
-    initial = _alive(core.neurons_initial_value, core.neurons_value_kill_bit)
-    if shape is None or weights is None or biases is None or initial is None:
-        raise ConfigError(Finding(f"layer {entry.name}", "its core has no tensors"))
-    has_bias = bool(np.any(biases)) and core.leak_enable
-    size = shape.input_shape.size
-    operation = Convolution(
-        out_features=shape.output_shape.feature_count,
-        kernel=(shape.kernel_size, shape.kernel_size),
-        stride=(shape.stride.y, shape.stride.x),
-        padding=(shape.padding.y, shape.padding.x),
-        has_bias=has_bias,
-        weight=weights.transpose(0, 1, 3, 2).copy(),
-        bias=biases.copy() if has_bias else None,
-    )
-    state = initial.transpose(0, 2, 1).copy() if np.any(initial) else None
-    neuron = Neuron(
-        threshold=core.threshold_high or 0,
-        minimum=core.threshold_low,
-        reset="zero" if core.return_to_zero else "subtract",
-        spike_mode=entry.spike_mode,
-        initial_potential=state,
-    )
-    return Layer(entry.name, Shape(shape.input_shape.feature_count, size.y, size.x), operation, (), neuron)
-
-
-def _alive(tensor: Tensor | None, killed: Tensor | None) -> npt.NDArray[np.int64] | None:
-    """Values of a tensor, 0 where a kill bit switches an entry off."""
-    if tensor is None or killed is None:
-        return None if tensor is None else tensor.array
-    return np.where(killed.array != 0, 0, tensor.array)
 
 
 def _inputs(config: ChipConfig, graph: ConfigGraph, interface: Interface) -> Iterator[Input]:
@@ -137,33 +145,55 @@ def _path(pooling: tuple[int, int]) -> tuple[PathOperation, ...]:
     return () if pooling == (1, 1) else (Pool("sum", pooling, pooling),)
 
 
-def _edges(
-    config: ChipConfig, graph: ConfigGraph, interface: Interface, core_of: Mapping[str, int]
-) -> Iterator[Edge]:
-    layer_of = {core: name for name, core in core_of.items()}
-    for name, (entries, pooling) in graph.entries.items():
+def _edges(trace: Trace, graph: ConfigGraph, interface: Interface) -> Iterator[Edge]:
+    """Edges by their ends: all cores of a layer must get the same."""
+    for name, (entries, _) in graph.entries.items():
         for entry in entries:
-            if entry.core not in layer_of:
-                raise ConfigError(Finding(f"input {name}", "enters a core without a layer", entry.core))
-            yield Edge(name, layer_of[entry.core], _path(pooling), entry.feature_shift)
+            if entry.core not in trace.holds:
+                trace.findings.append(Finding(f"input {name}", "enters a core without a layer", entry.core))
     for layer in interface.layers:
-        for link in graph.links:
-            if link.source == core_of[layer.name]:
-                yield _edge(layer.name, layer_of, link)
+        cores = [place.core for place in layer.places if place.role != "relay"]
+        arriving = [trace.edges_into(core) for core in cores]
+        for core, other in zip(cores[1:], arriving[1:], strict=True):
+            if other != arriving[0]:
+                where = f"layer {layer.name}, core {core}"
+                problem = f"does not get what core {cores[0]} of the same layer gets"
+                trace.findings.append(
+                    Finding(where, problem, _only(other, arriving[0]), _only(arriving[0], other))
+                )
+        for one, times in sorted(arriving[0].items()):
+            edge = Edge(one.signal, layer.name, _path(one.pooling), one.offset, one.delay)
+            yield from (edge,) * times
 
 
-def _edge(source: str, layer_of: Mapping[int, str], link: Link) -> Edge:
-    if link.target not in layer_of:
-        raise ConfigError(Finding(f"layer {source}", "sends to a core without a layer", link.target))
-    pooling = (link.pooling, link.pooling)
-    return Edge(source, layer_of[link.target], _path(pooling), link.feature_shift, link.delay_steps)
+def _only(left: Counter[Arriving], right: Counter[Arriving]) -> str:
+    return "; ".join(f"{times} x {one}" for one, times in sorted((left - right).items())) or "nothing else"
 
 
-def _outputs(interface: Interface) -> Iterator[Output]:
+def _outputs(trace: Trace, interface: Interface) -> Iterator[Output]:
     for output in interface.outputs:
-        path: tuple[PathOperation, ...] = _path(output.host_pool)
+        seen = _seen(trace, output)
+        pool = (output.host_pool[0] * seen[0], output.host_pool[1] * seen[1])
+        path: tuple[PathOperation, ...] = _path(pool)
         if output.divisor != 1.0:
-            pixels = output.host_pool[0] * output.host_pool[1]
-            divisor = None if output.divisor == pixels else output.divisor
-            path = (Pool("average", output.host_pool, output.host_pool, divisor),)
+            divisor = None if output.divisor == pool[0] * pool[1] else output.divisor
+            path = (Pool("average", pool, pool, divisor),)
         yield Output(output.name, output.layer, path)
+
+
+def _seen(trace: Trace, output: InterfaceOutput) -> tuple[int, int]:
+    """The pooling that the cores of an output show already."""
+    poolings = set()
+    for part in output.parts:
+        name, place = trace.holds.get(part.core, ("nothing", None))
+        if place is None or name != output.layer or (place.start, place.stop) != (part.start, part.stop):
+            where, told = f"output {output.name}, core {part.core}", f"{part.start}..{part.stop - 1}"
+            trace.findings.append(
+                Finding(where, f"does not hold these features of {output.layer}", told, name)
+            )
+        poolings.add(trace.relayed(part.core))
+    if len(poolings) > 1:
+        trace.findings.append(
+            Finding(f"output {output.name}", "its cores show different pools", sorted(poolings))
+        )
+    return min(poolings, default=(1, 1))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
-from mapper.emit.config import ChipConfig, CnnLayer, InputEntry
+from mapper.emit.config import ChipConfig, CnnLayer, InputEntry, InterfaceInput
 from mapper.errors import ConfigError, Finding
 
 __all__ = ["ConfigGraph", "Link", "graph_of"]
@@ -63,6 +63,10 @@ class ConfigGraph:
     def arriving(self, core: int) -> tuple[Link, ...]:
         """Links that end at a core."""
         return tuple(link for link in self.links if link.target == core)
+
+    def reachable(self) -> Mapping[int, set[int]]:
+        """By core, every core its spikes can come to, itself only through a cycle."""
+        return _reachable(self.links)
 
 
 def graph_of(
@@ -238,6 +242,14 @@ def _entries(
             found["dvs"] = (sensor, pooling)
         return found
     return {
-        entry.name: (sensor, pooling) if entry.source == "dvs" else (entry.entries, (1, 1))
+        entry.name: (_sensor_entries(sensor, entry), pooling)
+        if entry.source == "dvs"
+        else (entry.entries, (1, 1))
         for entry in interface.inputs
     }
+
+
+def _sensor_entries(sensor: tuple[InputEntry, ...], entry: InterfaceInput) -> tuple[InputEntry, ...]:
+    """Destinations of the sensor stage that belong to an input: all, unless it names its own."""
+    own = {one.core for one in entry.entries}
+    return tuple(one for one in sensor if not own or one.core in own)

@@ -52,9 +52,10 @@ class EmitOptions:
     readout_rate_hz
         Rate of the slow clock the readout wants, or None.
     decimators
-        By layer, an interval 0..7: one spike in 2, 4, 8, 16, 32, 128, 256 or 512 passes.
+        By layer ("network:layer" where several share the chip), an interval 0..7: one spike in 2, 4, 8, 16,
+        32, 128, 256 or 512 passes. Such a layer must stand on one core, without relays.
     balancers
-        Layers whose core drops input spikes when it is congested.
+        Layers whose core drops input spikes when it is congested; as with decimators, on one core.
     factory
         Factory settings by samna's names, passed through unchecked: only for those who know them.
     """

@@ -10,8 +10,9 @@ import numpy as np
 from mapper.emit.config import DvsDestination, DvsFilter, DvsLayer, Readout, Vector
 from mapper.emit.options import EmitOptions
 from mapper.errors import Finding
+from mapper.options import layer_key
 from mapper.result import Result
-from mapper.solution import DVS, READOUT
+from mapper.solution import DVS, READOUT, LayerPart, Relay, Solution
 
 __all__ = ["dvs_filter", "dvs_layer", "option_findings", "readout", "slow_clock_hz"]
 
@@ -165,18 +166,39 @@ def _readout_findings(result: Result, wishes: EmitOptions) -> Iterator[Finding]:
 
 def _core_findings(result: Result, wishes: EmitOptions) -> Iterator[Finding]:
     extras = result.chip.emission.core_extras if result.chip.emission else ()
-    layers = {layer.name for network in result.networks for layer in network.layers}
-    for name, interval in wishes.decimators.items():
-        if "decimator" not in extras:
-            yield Finding(f"decimator of {name}", f"{result.chip.name} has no decimators")
+    networks, chip = result.networks, result.chip.name
+    layers = {layer_key(networks, n, name): (n, name) for n, net in enumerate(networks) for name in net.index}
+    wanted = [("decimator", "decimator", "decimators", name) for name in wishes.decimators]
+    wanted += [("congestion_balancer", "congestion balancer", "balancers", name) for name in wishes.balancers]
+    for extra, kind, kinds, name in wanted:
+        where = f"{kind} of {name}"
+        if extra not in extras:
+            yield Finding(where, f"{chip} has no {kinds}")
         if name not in layers:
-            yield Finding(f"decimator of {name}", "no layer has this name", limit=", ".join(sorted(layers)))
+            yield Finding(where, "no layer has this name", limit=", ".join(sorted(layers)))
+        elif cores := _sharing_cores(result.require(), *layers[name]):
+            step = "Place the layer whole, once and without relays, or leave this out"
+            problem = "counts the spikes of one core, and more of them share the layer's"
+            yield Finding(where, problem, f"cores {', '.join(map(str, cores))}", "one core", next_step=step)
+    for name, interval in wishes.decimators.items():
         if not 0 <= interval <= 7:
             yield Finding(f"decimator of {name}", "no such interval", interval, "0..7")
-    for name in wishes.balancers:
-        if "congestion_balancer" not in extras:
-            yield Finding(f"congestion balancer of {name}", f"{result.chip.name} has no balancers")
-        if name not in layers:
-            yield Finding(
-                f"congestion balancer of {name}", "no layer has this name", limit=", ".join(sorted(layers))
-            )
+
+
+def _sharing_cores(solution: Solution, network: int, layer: str) -> tuple[int, ...]:
+    """Pieces and copies of a layer, and relays before and behind it; empty if it is whole, once, without."""
+    bodies = {placement.core: placement.body for placement in solution.placements}
+    relays = {core for core, body in bodies.items() if isinstance(body, Relay)}
+    own = {
+        core
+        for core, body in bodies.items()
+        if isinstance(body, LayerPart) and (body.network, body.layer) == (network, layer)
+    }
+    found = {core for core in relays if _relays(bodies[core], network, layer)}
+    found |= {int(r.source) for r in solution.routes if r.target in own and r.source in relays}
+    found |= own if len(own) > 1 or found else set()
+    return tuple(sorted(found))
+
+
+def _relays(body: LayerPart | Relay, network: int, layer: str) -> bool:
+    return isinstance(body, Relay) and (body.network, body.signal) == (network, layer)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic_core import core_schema
 
-__all__ = ["Tensor"]
+__all__ = ["Tensor", "alive"]
 
 # Shorter runs take more letters as "value*count" than written out.
 _RUN_MIN = 3
@@ -112,6 +112,13 @@ class Tensor:
         if not isinstance(values, str):
             raise ValueError("the values of a tensor are text")
         return cls(shape, values)
+
+
+def alive(tensor: Tensor | None, killed: Tensor | None) -> npt.NDArray[np.int64] | None:
+    """Values of a tensor, 0 where a kill bit switches an entry off."""
+    if tensor is None or killed is None:
+        return None if tensor is None else tensor.array
+    return np.where(killed.array != 0, 0, tensor.array)
 
 
 def _written_out(text: str, wanted: int) -> npt.NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 
 from hwspec.schema import ChipSpec
 from mapper.emit.config import ChipConfig
+from mapper.emit.graph import Link
+from mapper.equivalence.exactness import exactness
 from mapper.equivalence.sensitivity import Sensitivity, count_ranges, sensitivity
 from mapper.events import Events
 from mapper.sim.event import EventOptions, EventResult, EventSimulator
@@ -73,7 +76,7 @@ class EventComparison:
         Layers whose largest weight exceeds the threshold: there one arriving spike cannot give all the
         spikes that a time step gives.
     notes
-        What follows from it all, in sentences.
+        What follows from it all, in sentences; what is exact, and in which semantics.
     outputs
         By output, its spikes.
     """
@@ -113,11 +116,14 @@ def compare_events(
     layers = tuple(_layers(simulator, result, frames))
     shapes = {name: tuple(spikes.shape[1:]) for name, spikes in frames.items()}
     counts = count_ranges(config, inputs, shapes, options, end_us=duration_us)
-    loads = tuple(_loads(simulator, result, chip, duration_us))
-    border = {_link_name(simulator, *key): count for key, count in result.border.items()}
-    odd, heavy = tuple(_odd_maps(simulator)), tuple(_heavy(simulator))
+    owners = config.interface.owners if config.interface else {}
+    loads = tuple(_loads(result, chip, owners, duration_us))
+    border = _border(simulator, result, owners)
+    # Pieces of one layer say the same.
+    odd = tuple(dict.fromkeys(_odd_maps(simulator, owners)))
+    heavy = tuple(dict.fromkeys(_heavy(simulator, owners)))
     depends = sensitivity(counts)
-    notes = tuple(_notes(layers, depends, loads, odd, heavy))
+    notes = (*_notes(layers, depends, loads, odd, heavy), *exactness(config, simulator.graph))
     return EventComparison(layers, depends, loads, border, odd, heavy, notes, result.outputs)
 
 
@@ -138,41 +144,47 @@ def _layers(
         )  # fmt: skip
 
 
-def _owner(simulator: EventSimulator, core: int) -> str:
-    names = (name for name, places in simulator.places.items() if core in [place[0] for place in places])
-    return next(names, f"core {core}")
+def _link_name(owners: Mapping[int, str], link: Link) -> str:
+    return f"{_owner(owners, link.source)} to {_owner(owners, link.target)}"
 
 
-def _link_name(simulator: EventSimulator, core: int, slot: int) -> str:
-    target = next(n.target for n in simulator.graph.links if (n.source, n.slot) == (core, slot))
-    return f"{_owner(simulator, core)} to {_owner(simulator, target)}"
+def _owner(owners: Mapping[int, str], core: int) -> str:
+    return owners.get(core, f"core {core}")
+
+
+def _border(simulator: EventSimulator, result: EventResult, owners: Mapping[int, str]) -> dict[str, int]:
+    """Pieces of one layer are one source."""
+    links = {(link.source, link.slot): link for link in simulator.graph.links}
+    found: Counter[str] = Counter()
+    for place, count in result.border.items():
+        found[_link_name(owners, links[place])] += count
+    return dict(found)
 
 
 def _loads(
-    simulator: EventSimulator, result: EventResult, chip: ChipSpec, duration_us: float
+    result: EventResult, chip: ChipSpec, owners: Mapping[int, str], duration_us: float
 ) -> Iterator[CoreLoad]:
     seconds = max(duration_us, 1.0) * 1e-6
     for core, synops in result.synops.items():
         bandwidth = chip.cores[core].synops_per_second
-        yield CoreLoad(core, _owner(simulator, core), synops / seconds, bandwidth)
+        yield CoreLoad(core, _owner(owners, core), synops / seconds, bandwidth)
 
 
-def _odd_maps(simulator: EventSimulator) -> Iterator[str]:
+def _odd_maps(simulator: EventSimulator, owners: Mapping[int, str]) -> Iterator[str]:
     for link in simulator.graph.links:
         shape = simulator.graph.cores[link.source].dimensions
         if shape is not None:
             size = shape.output_shape.size
             if size.y % link.pooling or size.x % link.pooling:
-                name = _link_name(simulator, link.source, link.slot)
-                yield f"{name}: a map of {size.y}x{size.x} pooled by {link.pooling}"
+                yield f"{_link_name(owners, link)}: a map of {size.y}x{size.x} pooled by {link.pooling}"
 
 
-def _heavy(simulator: EventSimulator) -> Iterator[str]:
+def _heavy(simulator: EventSimulator, owners: Mapping[int, str]) -> Iterator[str]:
     for number, core in simulator.graph.cores.items():
         if core.weights is not None and core.threshold_high is not None:
             largest = int(core.weights.array.max(initial=0))
             if largest > core.threshold_high:
-                yield f"{_owner(simulator, number)}: weight {largest}, threshold {core.threshold_high}"
+                yield f"{_owner(owners, number)}: weight {largest}, threshold {core.threshold_high}"
 
 
 def _notes(

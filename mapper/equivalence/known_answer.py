@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from hwspec.schema import ChipSpec
-from mapper.emit.config import ChipConfig, CnnLayer
+from mapper.emit.config import ChipConfig, CnnLayer, Interface, InterfaceLayer, LayerPlace
 from mapper.emit.tensor import Tensor
-from mapper.equivalence.sensitivity import count_ranges
+from mapper.equivalence.sensitivity import count_ranges, layer_shapes
 from mapper.errors import ConfigError
 from mapper.events import EVENT_DTYPE, Events
 from mapper.sim.event import EventOptions
@@ -44,7 +43,7 @@ class KnownAnswer(BaseModel):
     events
         (time in µs, feature, row, column).
     counts
-        By core, (feature, row, column, least, most) of neurons that spike.
+        By core, pieces, copies and relays too, (feature, row, column, least, most) of neurons that spike.
     parallel_cores
         Cores that compute side by side: only their totals are compared.
     answer_hash
@@ -102,9 +101,9 @@ def known_answer(config: ChipConfig, chip: ChipSpec, seed: int = 0) -> KnownAnsw
     interface = config.interface
     if interface is None or len(interface.inputs) != 1:
         return None
-    tested = derived(config)
+    tested = _by_core(derived(config), interface)
     entry = interface.inputs[0]
-    shapes = dict(_shapes(tested))
+    shapes = layer_shapes(tested)
     counts: dict[str, Any] = {}
     events: Events = np.empty(0, EVENT_DTYPE)
     for length in _LENGTHS:
@@ -117,7 +116,7 @@ def known_answer(config: ChipConfig, chip: ChipSpec, seed: int = 0) -> KnownAnsw
             break
     if not counts:
         return None
-    told = {core: _rows(counts[layer]) for layer, core in _cores(tested)}
+    told = {int(core): _rows(made) for core, made in counts.items()}
     stage = config.hardware.dvs_layer
     sent = sensor_events(events, stage) if entry.source == "dvs" and stage is not None else events
     text = json.dumps({str(core): rows for core, rows in sorted(told.items())})
@@ -134,18 +133,19 @@ def known_answer(config: ChipConfig, chip: ChipSpec, seed: int = 0) -> KnownAnsw
     )
 
 
-def _cores(config: ChipConfig) -> Iterator[tuple[str, int]]:
-    for layer in config.interface.layers if config.interface else ():
-        if len(layer.places) == 1:
-            yield layer.name, layer.places[0].core
-
-
-def _shapes(config: ChipConfig) -> Iterator[tuple[str, tuple[int, int, int]]]:
-    for name, core in _cores(config):
-        shape = config.hardware.cnn_layers[core].dimensions
-        if shape is not None:
-            size = shape.output_shape.size
-            yield name, (shape.output_shape.feature_count, size.y, size.x)
+def _by_core(config: ChipConfig, interface: Interface) -> ChipConfig:
+    """The configuration with every core as a layer of its own: pieces, copies and relays are seen apart."""
+    cores = enumerate(config.hardware.cnn_layers)
+    layers = tuple(
+        InterfaceLayer(
+            name=str(n),
+            places=(LayerPlace(core=n, start=0, stop=core.dimensions.output_shape.feature_count),),
+        )
+        for n, core in cores
+        if core.dimensions is not None
+    )
+    changes = {"layers": layers, "outputs": (), "monitored": ()}
+    return config.model_copy(update={"interface": interface.model_copy(update=changes)})
 
 
 def _random_events(shape: tuple[int, int, int], length: int, seed: int) -> Events:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapper.emit.build import build_config
+from mapper.emit.joined import joined
 from mapper.emit.options import EmitOptions
 from mapper.equivalence.compare import first_difference
 from mapper.equivalence.events import compare_events
@@ -70,62 +71,77 @@ def random_recording(network: Network, rate: float, steps: int, dt_us: int, seed
     if findings:
         raise EventError(*findings)
     draw = np.random.default_rng(seed)
-    rasters = {
-        entry.name: (draw.random((steps, *entry.shape)) < rate).astype(np.uint8) for entry in network.inputs
-    }
+    rasters: dict[str, NDArray[Any]] = {}
+    sensor: dict[tuple[int, ...], NDArray[Any]] = {}
+    for entry in network.inputs:
+        raster = (draw.random((steps, *entry.shape)) < rate).astype(np.uint8)
+        # There is one sensor: all networks that read it see the same.
+        rasters[entry.name] = raster if entry.dvs is None else sensor.setdefault(tuple(entry.shape), raster)
     events = {name: events_from_raster(raster, dt_us) for name, raster in rasters.items()}
     return Recording(rasters, events, dt_us)
 
 
 def recording_of(network: Network, events: Events, dt_us: int) -> Recording:
-    """A recorded input, cut into steps from its first event on.
+    """A recorded input, cut into steps from its first event on; of the sensor, for all that read it.
 
     Raises
     ------
     EventError
-        The network has several inputs, or the events do not fit it.
+        The network has several inputs that are not the sensor's, or the events do not fit it.
     """
-    if len(network.inputs) != 1:
+    first = network.inputs[0]
+    shared = first.dvs is not None and {entry.shape for entry in network.inputs} == {first.shape}
+    if len(network.inputs) != 1 and not (shared and all(entry.dvs for entry in network.inputs)):
         names = ", ".join(entry.name for entry in network.inputs)
         raise EventError(Finding("events", "the network has several inputs; a recording feeds one", names))
     if not len(events):
         raise EventError(Finding("events", "there are none"))
-    (entry,) = network.inputs
     shifted = events.copy()
     shifted["t"] -= events["t"][0]
-    features, height, width = entry.shape
+    features, height, width = first.shape
     raster = raster_from_events(shifted, (features, height, width), dt_us).counts
-    return Recording({entry.name: raster}, {entry.name: shifted}, dt_us)
+    names_of = [entry.name for entry in network.inputs]
+    return Recording(dict.fromkeys(names_of, raster), dict.fromkeys(names_of, shifted), dt_us)
 
 
 def check_equivalence(
     result: Result,
-    floating: Network,
+    floating: Network | Sequence[Network],
     recording: Recording,
     *,
     data: LabelledData | None = None,
     options: EventOptions | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> EquivalenceReport:
-    """Compare a placed network with its configuration, and with what it was before rounding.
+    """Compare placed networks with their configuration, and with what they were before rounding.
 
     Parameters
     ----------
     result
         With a solution.
     floating
-        The network after the passes, not made integer.
+        The network or networks after the passes, not made integer.
+    recording
+        Of all inputs, by the names of `mapper.emit.joined` where several networks share the chip.
+    data
+        Of the one input there is.
 
     Raises
     ------
     InfeasibleError, UndecidedError
         There is no placement.
+    EventError
+        Labelled data for several inputs.
     """
-    integer, dt_us = result.networks[0], recording.dt_us
+    integer, dt_us = joined(result.networks), recording.dt_us
+    floats = floating if isinstance(floating, Network) else joined(floating)
+    if data is not None and len(integer.inputs) != 1:
+        names = ", ".join(entry.name for entry in integer.inputs)
+        raise EventError(Finding("labelled data", "feeds one input, and there are several", names))
     config = build_config(result, EmitOptions(dt_us=float(dt_us)))
     expected = simulate(integer, recording.rasters)
     frames = simulate_config(config, recording.rasters)
-    before = simulate(floating, recording.rasters)
+    before = simulate(floats, recording.rasters)
     events = compare_events(
         config,
         {layer.name: frames.layers[layer.name] for layer in integer.layers},
@@ -136,7 +152,7 @@ def check_equivalence(
     )
     scored: tuple[Accuracy, ...] = ()
     if data is not None:
-        scored = accuracies(data, floating, integer, config, dt_us=dt_us, options=options, progress=progress)
+        scored = accuracies(data, floats, integer, config, dt_us=dt_us, options=options, progress=progress)
     name = integer.outputs[0].name
     return EquivalenceReport(
         network=integer.name,

@@ -8,7 +8,7 @@ states is an option with the assumed value as default.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -158,8 +158,12 @@ class EventSimulator:
             raise ConfigError(
                 *(Finding(f"record {name}", "there is no such layer", None, known) for name in unknown)
             )
-        recorded = {p[0] for name, ps in self.places.items() if wanted is None or name in wanted for p in ps}
+        self.recorded = tuple(name for name in self.places if wanted is None or name in wanted)
+        recorded = {core for name in self.recorded for core, _ in self.places[name]}
         recorded |= set(self.graph.readout)
+        outputs = config.interface.outputs if config.interface else ()
+        shown = [output for output in outputs if output.layer in self.recorded]
+        recorded |= {part.core for output in shown for part in output.parts}
         self.tables: Tables = tables_of(self.graph, recorded)
         self.period = self._period()
         self._clock = np.array([0.0 if math.isfinite(self.period) else math.inf])
@@ -200,19 +204,14 @@ class EventSimulator:
                 Finding(where, "causes too many spikes", None, options.spike_limit, next_step=step)
             )
         spikes = _unpacked(record, tables.numbers)
-        layers = dict(self._layers(spikes))
-        outputs = self.config.interface.outputs if self.config.interface else ()
+        layers = {name: self._together(record, spikes, self.places[name]) for name in self.recorded}
         counts, border = tables.counts - before[0], tables.border - before[1]
         told = {
             name: dict(zip(tables.numbers, counts[:, n].tolist(), strict=True)) for name, n in COUNT.items()
         }
         return EventResult(
             layers=layers,
-            outputs={
-                o.name: _pooled(layers[o.layer], o.host_pool, self._map(o.layer))
-                for o in outputs
-                if o.layer in layers
-            },
+            outputs=dict(self._outputs(record, spikes)),
             spikes=told["spikes"],
             synops=told["synops"],
             saturated=told["saturated"],
@@ -261,22 +260,30 @@ class EventSimulator:
             made = made[np.argsort(made[:, 0], kind="stable")]
         return made, sensor, outside
 
-    def _map(self, layer: str) -> tuple[int, int]:
-        shape = self.graph.cores[self.places[layer][0][0]].dimensions
-        size = shape.output_shape.size if shape else None
-        return (size.y, size.x) if size else (0, 0)
+    def _outputs(
+        self, record: NDArray[np.int64], spikes: Mapping[int, Events]
+    ) -> Iterator[tuple[str, Events]]:
+        """Outputs of recorded layers, from the cores that show them."""
+        for output in self.config.interface.outputs if self.config.interface else ():
+            if output.layer in self.recorded and output.parts:
+                parts = sorted((part.start, part.core) for part in output.parts)
+                shown = self._together(record, spikes, [(core, start) for start, core in parts])
+                shape = self.graph.cores[parts[0][1]].dimensions
+                size = (shape.output_shape.size.y, shape.output_shape.size.x) if shape else (0, 0)
+                yield output.name, _pooled(shown, output.host_pool, size)
 
-    def _layers(self, spikes: Mapping[int, Events]) -> Iterator[tuple[str, Events]]:
-        for name, places in self.places.items():
-            if self.options.record is not None and name not in self.options.record:
-                continue
-            parts = []
-            for core, start in places:
-                part = spikes[core].copy()
-                part["p"] += start
-                parts.append(part)
-            joined = np.concatenate(parts)
-            yield name, joined if len(parts) == 1 else joined[np.argsort(joined["t"], kind="stable")]
+    def _together(
+        self, record: NDArray[np.int64], spikes: Mapping[int, Events], parts: Sequence[tuple[int, int]]
+    ) -> Events:
+        """Spikes of several cores in the order of emission; parts are (core, first feature)."""
+        if len(parts) == 1:
+            ((core, _),) = parts
+            return spikes[core].copy()
+        joined = np.concatenate([spikes[core] for core, _ in parts])
+        starts = np.repeat([start for _, start in parts], [len(spikes[core]) for core, _ in parts])
+        joined["p"] += starts.astype(joined["p"].dtype)
+        rows = [np.flatnonzero(record[:, 1] == self.tables.index[core]) for core, _ in parts]
+        return joined[np.argsort(np.concatenate(rows), kind="stable")]
 
     def _readout(self, spikes: Mapping[int, Events], start: float) -> NDArray[np.int64] | None:
         stage = self.config.hardware.readout
@@ -314,17 +321,13 @@ def _core_findings(graph: ConfigGraph, options: EventOptions) -> Iterator[Findin
 
 
 def _places(config: ChipConfig, graph: ConfigGraph) -> dict[str, list[tuple[int, int]]]:
-    """By layer, (core, first feature) of its parts; of several copies the first."""
+    """By layer, (core, first feature) of its parts, without its copy."""
     if config.interface is None:
         return {f"core{core}": [(core, 0)] for core in graph.order}
-    found = {}
-    for layer in config.interface.layers:
-        parts: dict[int, int] = {}
-        for place in layer.places:
-            if place.role != "relay":
-                parts.setdefault(place.start, place.core)
-        found[layer.name] = [(core, start) for start, core in sorted(parts.items())]
-    return found
+    return {
+        layer.name: [(p.core, p.start) for p in layer.places if p.role in ("layer", "piece")]
+        for layer in config.interface.layers
+    }
 
 
 def _fanned_out(
