@@ -117,10 +117,10 @@ def _row_order(result: Result, use: CoreUse) -> tuple[int, int, int, tuple[int, 
 def _label(result: Result, use: CoreUse) -> str:
     """What a core is called in tables; a piece by its features."""
     name = layer_key(result.networks, use.network, use.layer or "")
-    if use.role == "relay":
-        return f"relay of {name}"
     stop = result.networks[use.network].signal_shapes[use.layer or ""].features
     span = "" if use.features == (0, stop) else f"[{use.features[0]}:{use.features[1]}]"
+    if use.role == "relay":
+        return f"relay of {name}{span}"
     return f"{name}{span}{' copy' if use.role == 'copy' else ''}"
 
 

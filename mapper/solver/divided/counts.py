@@ -20,6 +20,8 @@ class Counts:
     ----------
     fmax
         Per layer and class, the most features of a piece.
+    aligned
+        By layer, the signal, the level of its aligned relays, and (class, relay's class) of every piece.
     sensor
         By signal, destinations of the sensor stage, which networks share.
     """
@@ -27,6 +29,7 @@ class Counts:
     fmax: tuple[tuple[int, ...], ...]
     pieces: Mapping[tuple[int, int, int], int]
     relays: Mapping[tuple[int, int, int], int]
+    aligned: Mapping[int, tuple[int, int, list[tuple[int, int]]]]
     sensor: Mapping[int, int]
 
     def copies_of(self, layer: int) -> list[int]:
@@ -48,10 +51,12 @@ class Counts:
             )
             yield level, [k for k, n in found for _ in range(n)]
 
-    @property
-    def cores(self) -> int:
-        """Cores in use."""
-        return sum(self.pieces.values()) + sum(self.relays.values())
+    def relay_of(self, signal: int) -> tuple[int, list[tuple[int, int]]] | None:
+        """The level of a signal's aligned relays, and the classes of every piece and its relay."""
+        for number, level, pairs in self.aligned.values():
+            if number == signal:
+                return level, pairs
+        return None
 
 
 def counts_of(made: DividedModel, solver: cp_model.CpSolver) -> Counts:
@@ -61,5 +66,18 @@ def counts_of(made: DividedModel, solver: cp_model.CpSolver) -> Counts:
         made.fmax,
         {key: n for key, variable in made.pieces.items() if (n := value(variable))},
         {key: n for key, variable in made.relays.items() if (n := value(variable))},
+        _aligned(made, solver),
         {n: sum(value(variable) for variable in flows) for n, flows in made.sensor_flows().items()},
     )
+
+
+def _aligned(
+    made: DividedModel, solver: cp_model.CpSolver
+) -> dict[int, tuple[int, int, list[tuple[int, int]]]]:
+    found: dict[int, tuple[int, int, list[tuple[int, int]]]] = {}
+    for (number, level), exists in made.aligned.items():
+        layer = made.tables.signals[number].layer
+        if layer is not None and solver.value(exists):
+            pairs = sorted((key[2:], v) for key, v in made.pairs.items() if key[:2] == (number, level))
+            found[layer] = number, level, [pair for pair, v in pairs for _ in range(solver.value(v))]
+    return found

@@ -45,6 +45,7 @@ class _Provider:
     pieces: list[_Piece]
     pooling: int
     free: int
+    is_aligned: bool = False
     consumers: list[tuple[Rank, Consumer, int]] = field(default_factory=list)
     relays: list[_Provider] = field(default_factory=list)
 
@@ -108,11 +109,15 @@ class _Decoder:
         demand, fmax = self.problem.demands[layer], self.counts.fmax[layer]
         features = demand.core.output_shape.features
         for copy in self.counts.copies_of(layer):
-            classes = self.counts.classes_of(layer, copy)
+            limits = [(k, fmax[k]) for k in self.counts.classes_of(layer, copy)]
+            if copy == 0 and layer in self.counts.aligned:
+                number, level, pairs = self.counts.aligned[layer]
+                holds = self.tables.aligned_limits(self.tables.signals[number], level)
+                limits = [(k, min(fmax[k], holds[other])) for k, other in pairs]
             pieces, start = [], 0
-            for n, k in enumerate(classes):
-                later = len(classes) - n - 1
-                stop = start + min(fmax[k], features - start - later)
+            for n, (k, most) in enumerate(limits):
+                later = len(limits) - n - 1
+                stop = start + min(most, features - start - later)
                 core = next(self.free[k])
                 pieces.append(_Piece(core, start, stop))
                 body = LayerPart(demand.network, demand.layer, copy)
@@ -141,7 +146,22 @@ class _Decoder:
                 self.placements.append(Placement(core, body, (0, signal.shape.features)))
                 made.append(_Provider([_Piece(core, 0, signal.shape.features)], level, cores[core].fan_out))
             found[level] = sorted(made, key=lambda provider: -provider.free)
+        aligned = self.counts.relay_of(number)
+        if aligned is not None:
+            level, pairs = aligned
+            found[-level] = [self._aligned(signal, level, [other for _, other in pairs])]
         return found
+
+    def _aligned(self, signal: Signal, level: int, classes: list[int]) -> _Provider:
+        """A relay for every piece of the first copy."""
+        pieces = []
+        for piece, k in zip(self.copies[signal.layer or 0][0], classes, strict=True):
+            core = next(self.free[k])
+            body = Relay(signal.network, signal.name, level)
+            self.placements.append(Placement(core, body, (piece.start, piece.stop)))
+            pieces.append(_Piece(core, piece.start, piece.stop))
+        fan_out = min(self.problem.chip.cores[piece.core].fan_out for piece in pieces)
+        return _Provider(pieces, level, fan_out, is_aligned=True)
 
     def _attach(self, number: int, signal: Signal, providers: dict[int, list[_Provider]]) -> None:
         """Relays first, each to a provider that is fed itself; then consumers in order."""
@@ -150,7 +170,11 @@ class _Decoder:
             for c, pieces in enumerate(self.copies[consumer.layer]):
                 for p, piece in enumerate(pieces):
                     takers.setdefault(consumer.pooling, []).append(((n, c, p), consumer, piece.core))
-        levels = sorted(level for level in providers if level != ORIGIN)
+        for level in [level for level in providers if level < ORIGIN]:
+            first = providers[ORIGIN][0]
+            first.free -= 1
+            first.relays.append(providers[level][0])
+        levels = sorted(level for level in providers if level > ORIGIN)
         poolings = sorted(takers)
         roots, more, reads = self._shares(number, signal, providers, [len(takers[p]) for p in poolings])
         for level, root, rest in zip(levels, roots, more, strict=True):
@@ -179,20 +203,19 @@ class _Decoder:
 
         The first relay of a level is fed from below; consumers are counted by pooling, ascending.
         """
-        levels = sorted(level for level in providers if level != ORIGIN)
+        levels = sorted(level for level in providers if level > ORIGIN)
+        among = (ORIGIN, *sorted(level for level in providers if level != ORIGIN))
         poolings = sorted({consumer.pooling for consumer in signal.consumers})
-        if not levels:
+        if among == (ORIGIN,):
             return [], [], [{ORIGIN: count} for count in reading]
         slots = {level: sum(entry.free for entry in entries) for level, entries in providers.items()}
         if signal.kind == "sensor":
             slots[ORIGIN] = self.counts.sensor.get(number, 0)
         suits = self.tables.suits
-        takers = [Taker(1, suits(signal, (ORIGIN, *levels), level, below=level)) for level in levels]
+        takers = [Taker(1, suits(signal, among, level, below=level)) for level in levels]
+        takers += [Taker(len(providers[level]) - 1, suits(signal, among, level)) for level in levels]
         takers += [
-            Taker(len(providers[level]) - 1, suits(signal, (ORIGIN, *levels), level)) for level in levels
-        ]
-        takers += [
-            Taker(count, suits(signal, (ORIGIN, *levels), pooling))
+            Taker(count, suits(signal, among, pooling))
             for count, pooling in zip(reading, poolings, strict=True)
         ]
         shares = share_slots(slots, takers)
@@ -203,19 +226,25 @@ class _Decoder:
 
     def _write(self, signal: Signal, provider: _Provider, *, is_origin: bool = False) -> None:
         """Destinations of a provider and of all that is fed by it, in the order of the first consumers."""
-        targets: list[tuple[Rank, int, int, int]] = []
+        # By piece of the provider: what aligned relays read differs, all else is the same for all of them.
+        targets: list[tuple[Rank, list[int], int, int | None]] = []
         for rank, consumer, core in provider.consumers:
-            targets.append((rank, core, consumer.pooling // provider.pooling, consumer.offset))
+            cores = [core] * len(provider.pieces)
+            targets.append((rank, cores, consumer.pooling // provider.pooling, consumer.offset))
         for relay in provider.relays:
-            targets.append((relay.rank, relay.pieces[0].core, relay.pooling // provider.pooling, 0))
-        for slot, (_, core, pooling, offset) in enumerate(sorted(targets)):
+            cores = [piece.core for piece in relay.pieces] if relay.is_aligned else []
+            whole = [relay.pieces[0].core] * len(provider.pieces)
+            pooling = relay.pooling // provider.pooling
+            targets.append((relay.rank, cores or whole, pooling, None if relay.is_aligned else 0))
+        for slot, (_, cores, pooling, offset) in enumerate(sorted(targets, key=lambda entry: entry[:2])):
             if signal.kind == "host" and is_origin:
-                self.entries.append(HostEntry(signal.network, signal.name, core, offset))
+                self.entries.append(HostEntry(signal.network, signal.name, cores[0], offset or 0))
             elif signal.kind == "sensor" and is_origin:
-                self.routes.append(Route(DVS, next(self.sensor_slots), core, 1, offset))
+                self.routes.append(Route(DVS, next(self.sensor_slots), cores[0], 1, offset or 0))
             else:
-                for piece in provider.pieces:
-                    self.routes.append(Route(piece.core, slot, core, pooling, offset + piece.start))
+                for piece, core in zip(provider.pieces, cores, strict=True):
+                    shift = 0 if offset is None else offset + piece.start
+                    self.routes.append(Route(piece.core, slot, core, pooling, shift))
         if signal.readout and is_origin:
             self.routes.append(Route(provider.pieces[0].core, len(targets), READOUT))
         for relay in provider.relays:

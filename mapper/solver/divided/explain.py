@@ -51,9 +51,7 @@ def divided_unmet(problem: Problem) -> Iterator[Unmet]:
         least, terms = -(-features // most), f"{features} features, at most {most} on a core"
         if layer in tables.whole:
             why = "is pinned" if layer in tables.pinned else "feeds the readout stage"
-            sentence = (
-                f"{name} {why} and must stay whole, but needs at least {least} pieces ({terms})."
-            )
+            sentence = f"{name} {why} and must stay whole, but needs at least {least} pieces ({terms})."
             yield unmet(Rule.WHOLE, (name,), (), least, 1, terms, sentence)
         elif problem.options.max_pieces is not None and least > problem.options.max_pieces:
             bound = problem.options.max_pieces

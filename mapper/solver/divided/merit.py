@@ -35,9 +35,12 @@ def _shares(problem: Problem) -> Iterator[Fraction]:
                 yield _left(bias_words(features, demand.bias_words > 0), core.bias_words)
     tables = Tables(problem)
     for signal in tables.signals:
-        features, height, width = signal.shape
+        whole, height, width = signal.shape
+        aligned = tables.aligned_levels(signal)
         for level in tables.levels(signal):
-            if min(height, width) >= level:
+            if min(height, width) < level:
+                continue
+            for features in range(1 if level in aligned else whole, whole + 1):
                 for core in cores:
                     yield _left(kernel_words(features, features, 1, 1), core.kernel_words)
                     words = neuron_words(features, height // level, width // level)

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from ortools.sat.python import cp_model
 
 from mapper.rules import Rule
+from mapper.solver.divided.aligned import add_aligned, aligned_slots
 from mapper.solver.divided.need import Need, need_of
 from mapper.solver.divided.tables import ORIGIN, UNREACHABLE, Signal, Tables
 
@@ -53,7 +54,7 @@ class Flow:
     signal
         Index of `Tables.signals`.
     provider
-        `ORIGIN`, or the level of relays.
+        `ORIGIN`, or the level of relays; with a minus sign of relays that are aligned to pieces.
     to_relays
         Whether relays take them.
     pooling
@@ -80,6 +81,9 @@ class DividedModel:
         (signal, level, class): relays.
     flows
         Destinations by `Flow`.
+    aligned, pairs
+        (signal, level): whether the pieces of the first copy are relayed one by one; with two classes
+        behind it, pieces in the one whose relays are in the other.
     of_layer, of_signal
         The same pieces by layer, and relays by signal, level and class.
     """
@@ -92,6 +96,8 @@ class DividedModel:
     copies: dict[tuple[int, int], cp_model.IntVar] = field(default_factory=dict)
     relays: dict[tuple[int, int, int], cp_model.IntVar] = field(default_factory=dict)
     flows: dict[Flow, cp_model.IntVar] = field(default_factory=dict)
+    aligned: dict[tuple[int, int], cp_model.IntVar] = field(default_factory=dict)
+    pairs: dict[tuple[int, int, int, int], cp_model.IntVar] = field(default_factory=dict)
     of_layer: dict[int, Terms] = field(default_factory=dict)
     of_signal: dict[int, dict[int, dict[int, cp_model.IntVar]]] = field(default_factory=dict)
 
@@ -106,9 +112,13 @@ class DividedModel:
     def cores_and_bits(self, per_core: int, *, bits: bool = True) -> cp_model.LinearExpr:
         """`per_core` for every core in use, and the bits of its memories."""
         classes = self.tables.problem.classes
-        keys = [*self.pieces.items(), *self.relays.items()]
-        weights = [per_core + (classes[key[2]].core.capacity_bits if bits else 0) for key, _ in keys]
-        return cp_model.LinearExpr.weighted_sum([variable for _, variable in keys], weights)
+        weights = [per_core + (classes[k].core.capacity_bits if bits else 0) for k, _ in self.users()]
+        return cp_model.LinearExpr.weighted_sum([variable for _, variable in self.users()], weights)
+
+    def users(self) -> list[tuple[int, cp_model.IntVar]]:
+        """(class, variable) of everything that takes cores."""
+        kinds = (self.pieces, self.relays, self.pairs)
+        return [(key[-1], variable) for kind in kinds for key, variable in kind.items()]
 
 
 def build_model(
@@ -127,6 +137,8 @@ def build_model(
             return None
     for number, signal in enumerate(tables.signals):
         _add_relays(made, number, signal)
+        if signal.layer not in slack.layers:
+            add_aligned(made, number, signal)
     for number, signal in enumerate(tables.signals):
         if number not in slack.slots and not _add_slots(made, number, signal, slack):
             return None
@@ -188,11 +200,13 @@ def _add_slots(made: DividedModel, number: int, signal: Signal, slack: Slack) ->
             consumers.setdefault(consumer.pooling, []).extend(made.of_layer[consumer.layer])
     takers: list[tuple[bool, int, Terms]] = [(False, p, terms) for p, terms in sorted(consumers.items())]
     takers += [(True, level, list(z.values())) for level, z in sorted(relays.items())]
-    given: dict[int, Terms] = {}
+    aligned = [level for owner, level in made.aligned if owner == number]
+    given: dict[int, Terms] = {ORIGIN: [made.aligned[number, level] for level in aligned]}
+    levels = (ORIGIN, *(-level for level in aligned), *sorted(relays))
     for to_relays, pooling, terms in takers:
         flows: list[tuple[int, cp_model.IntVar]] = []
         upper = sum(_upper(term) for term in terms)
-        for provider in made.tables.suits(signal, (ORIGIN, *sorted(relays)), pooling):
+        for provider in made.tables.suits(signal, levels, pooling):
             flow = model.new_int_var(0, upper, "")
             made.flows[Flow(number, provider, to_relays, pooling)] = flow
             given.setdefault(provider, []).append(flow)
@@ -209,8 +223,10 @@ def _add_slots(made: DividedModel, number: int, signal: Signal, slack: Slack) ->
         model.add(cp_model.LinearExpr.sum(given.get(level, [])) <= offered)
         if level in signal.shown:
             model.add(cp_model.LinearExpr.sum(list(z.values())) >= 1)
+    for level in aligned:
+        model.add(cp_model.LinearExpr.sum(given.get(-level, [])) <= aligned_slots(made, number, level))
     if signal.layer is not None and signal.layer not in slack.layers:
-        taken = cp_model.LinearExpr.sum(given.get(ORIGIN, [])) + int(signal.readout)
+        taken = cp_model.LinearExpr.sum(given[ORIGIN]) + int(signal.readout)
         model.add(taken <= _offered(made, signal.layer))
     return True
 
@@ -255,7 +271,7 @@ def _add_sensor(made: DividedModel, slack: Slack) -> None:
 
 def _add_capacity(made: DividedModel, slack: Slack) -> None:
     users: dict[int, Terms] = {}
-    for (_, _, k), variable in (*made.pieces.items(), *made.relays.items()):
+    for k, variable in made.users():
         users.setdefault(k, []).append(variable)
     for k, variables in users.items():
         if k not in slack.cores:

@@ -35,7 +35,8 @@ class Need:
 
 def need_of(tables: Tables, fmax: tuple[tuple[int, ...], ...]) -> Need:
     """Bounds from the largest pieces per layer and class."""
-    pieces = tuple(_most_pieces(tables, layer, row) for layer, row in enumerate(fmax))
+    joint = _joint_limits(tables, fmax)
+    pieces = tuple(_most_pieces(tables, layer, row) for layer, row in enumerate(joint))
     copied: frozenset[int] = frozenset()
     while True:
         more = frozenset(
@@ -60,6 +61,18 @@ def need_of(tables: Tables, fmax: tuple[tuple[int, ...], ...]) -> Need:
         or (signal.kind == "layer" and _readers(signal, pieces, copied) > _fan_out(tables, fmax, signal))
     )
     return Need(pieces, copied, relayed)
+
+
+def _joint_limits(tables: Tables, fmax: tuple[tuple[int, ...], ...]) -> list[tuple[int, ...]]:
+    """Largest pieces, smaller where aligned relays may have to hold them too."""
+    rows = list(fmax)
+    for signal in tables.signals:
+        for level in tables.aligned_levels(signal):
+            if signal.layer is not None:
+                limits = tables.aligned_limits(signal, level).values()
+                least = [min(most, limit) for most in rows[signal.layer] if most for limit in limits]
+                rows[signal.layer] = (*rows[signal.layer], *least)
+    return rows
 
 
 def _most_pieces(tables: Tables, layer: int, fmax: tuple[int, ...]) -> int:

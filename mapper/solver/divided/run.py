@@ -176,6 +176,8 @@ def _unique(made: DividedModel, budget: Budget, counts: Counts) -> Counts:
         keys.append((f"piece/{layer(n)}/{copy}/{cores(k)}", variable))
     for (n, level, k), variable in made.relays.items():
         keys.append((f"relay/{signal(n)}/{level}/{cores(k)}", variable))
+    for (n, level, k, other), variable in made.pairs.items():
+        keys.append((f"aligned/{signal(n)}/{level}/{cores(k)}/{cores(other)}", variable))
     for n, flows in made.sensor_flows().items():
         # Which signals share the sensor stage's destinations; all else about destinations follows.
         keys += [(f"sensor/{signal(n)}/{at}", variable) for at, variable in enumerate(flows)]

@@ -144,6 +144,18 @@ def _pooling(edge: Edge) -> int:
     return pool.size[0] if len({*pool.size, *pool.stride}) == 1 else UNREACHABLE
 
 
+def _largest_relay(shape: Shape, level: int, core: CoreSpec, rate: int) -> int:
+    """The most features of a relay that a core holds, by bisection: less never asks more."""
+    low, high = 0, shape.features
+    while low < high:
+        middle = (low + high + 1) // 2
+        if relay_shortfalls(shape._replace(features=middle), level, core, rate):
+            high = middle - 1
+        else:
+            low = middle
+    return low
+
+
 class Tables:
     """Everything about a problem that the model, its decoding and its explanation look up.
 
@@ -158,6 +170,8 @@ class Tables:
         self.problem = problem
         self.offered = offered or tuple(entry.core for entry in problem.classes)
         self.poolings = tuple(sorted(problem.chip.routing.poolings))
+        self._aligned_limits: dict[tuple[int, str, int], Mapping[int, int]] = {}
+        self._relay_classes: dict[tuple[int, str, int], tuple[int, ...]] = {}
 
     @cached_property
     def piece_limits(self) -> tuple[tuple[Mapping[Rule, int], ...], ...]:
@@ -262,13 +276,36 @@ class Tables:
             found |= reached
         return tuple(sorted(level for level in found if any(p % level == 0 for p in wanted)))
 
+    def aligned_levels(self, signal: Signal) -> tuple[int, ...]:
+        """Poolings at which a layer's pieces can be relayed one by one: those at which no core holds all."""
+        if signal.layer is None or signal.layer in self.whole or not self.problem.chip.routing.feature_shift:
+            return ()
+        levels = (level for level in self.levels(signal) if level in self.poolings)
+        return tuple(level for level in levels if not self.relay_classes(signal, level))
+
+    def aligned_limits(self, signal: Signal, level: int) -> Mapping[int, int]:
+        """By class, the most features of a relay of one piece, where it holds any."""
+        key = (signal.network, signal.name, level)
+        if key not in self._aligned_limits:
+            rate = self.problem.traffic[signal.network].get(signal.name, 0)
+            rows = (
+                (k, _largest_relay(signal.shape, level, self.offered[k], rate))
+                for k, entry in enumerate(self.problem.classes)
+                if entry.pinned_layer is None
+            )
+            self._aligned_limits[key] = {k: most for k, most in rows if most}
+        return self._aligned_limits[key]
+
     def suits(
         self, signal: Signal, providers: Iterable[int], pooling: int, below: int | None = None
     ) -> tuple[int, ...]:
-        """Levels, of those given, that serve a taker of a pooling; with `below` lower ones alone."""
+        """Levels, of those given, that serve a taker of a pooling; with `below` lower ones alone.
+
+        The level of an aligned set has a minus sign.
+        """
         found = []
         for provider in providers:
-            left, rest = divmod(pooling, provider) if provider != ORIGIN else (pooling, 0)
+            left, rest = divmod(pooling, abs(provider)) if provider != ORIGIN else (pooling, 0)
             direct = signal.kind == "layer" or pooling == 1
             fits = not rest and left in self.poolings and (provider != ORIGIN or direct)
             if fits and (below is None or provider < below):
