@@ -275,12 +275,13 @@ def test_a_cycle_that_does_not_end_is_named() -> None:
 
 @pytest.mark.parametrize("block", range(4))
 def test_whole_networks_against_a_recursion(block: int) -> None:
-    total = 0
+    total, ran = 0, 0
     # The recursion takes a second for each.
     for seed in range(block * CASES // 12, (block + 1) * CASES // 12):
         network, made = placed(random_network(seed))
         if any(edge.delay_steps for edge in network.edges):
             continue
+        ran += 1
         entry = network.inputs[0]
         raster = np.random.default_rng(seed).integers(0, 2, (3, *entry.shape))
         given = events_from_raster(raster, 1000)
@@ -308,7 +309,7 @@ def test_whole_networks_against_a_recursion(block: int) -> None:
                 layer = next(n for n, places in result.places.items() if places[0][0] == number)
                 assert found.layers[layer].tolist() == expected, (seed, layer)
                 total += len(expected)
-    assert total > 2 * CASES
+    assert total >= 10 * ran
 
 
 def test_a_recording_in_pieces_is_the_whole() -> None:
