@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from mapper.operations import BatchNorm, Convolution, Linear, Neuron, Pool, Shape
     from mapper.options import SolveOptions
     from mapper.result import FeasibilityReport, Result, Status
+    from mapper.sim.config_frame import simulate_config
+    from mapper.sim.event import EventOptions, simulate_events
 
 __version__ = "0.1.0"
 
@@ -58,6 +60,8 @@ _HOME = {
     "mapper.operations": ("BatchNorm", "Convolution", "Linear", "Neuron", "Pool", "Shape"),
     "mapper.options": ("SolveOptions",),
     "mapper.result": ("FeasibilityReport", "Result", "Status"),
+    "mapper.sim.config_frame": ("simulate_config",),
+    "mapper.sim.event": ("EventOptions", "simulate_events"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
@@ -70,6 +74,7 @@ __all__ = [
     "DynapcnnNetwork",
     "Edge",
     "EmitOptions",
+    "EventOptions",
     "FeasibilityReport",
     "InfeasibleError",
     "Input",
@@ -98,6 +103,8 @@ __all__ = [
     "load_chip",
     "load_network",
     "read_config",
+    "simulate_config",
+    "simulate_events",
     "solve",
     "verify_equivalence",
     "write_config",

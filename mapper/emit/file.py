@@ -12,7 +12,7 @@ from mapper.emit.config import ChipConfig
 from mapper.errors import ConfigError, Finding
 from mapper.files import write_text
 
-__all__ = ["config_text", "read_config", "write_config"]
+__all__ = ["config_of", "config_text", "read_config", "write_config"]
 
 _BYTES_MAX = 1 << 28
 _FINDINGS_MAX = 20
@@ -65,6 +65,17 @@ def read_config(path: str | Path) -> ChipConfig:
     except ValidationError as error:
         entries = error.errors(include_url=False)[:_FINDINGS_MAX]
         raise ConfigError(*(_finding(where.name, entry) for entry in entries)) from None
+
+
+def config_of(source: ChipConfig | str | Path) -> ChipConfig:
+    """A configuration, or the one in a file.
+
+    Raises
+    ------
+    ConfigError
+        As `read_config`.
+    """
+    return source if isinstance(source, ChipConfig) else read_config(source)
 
 
 def _finding(name: str, entry: Any) -> Finding:

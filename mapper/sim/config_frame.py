@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from mapper.emit.config import ChipConfig, InterfaceOutput
+from mapper.emit.file import config_of
 from mapper.emit.graph import ConfigGraph, graph_of
 from mapper.errors import ConfigError, Finding
 from mapper.sim.frame_run import FrameState, Run
@@ -52,7 +54,7 @@ class FrameResult:
 
 
 def simulate_config(
-    config: ChipConfig,
+    config: ChipConfig | str | Path,
     inputs: Mapping[str, Any],
     state: FrameState | None = None,
     *,
@@ -65,6 +67,8 @@ def simulate_config(
 
     Parameters
     ----------
+    config
+        A configuration, or the file of one.
     inputs
         By input name, (time, features, height, width) or (batch, time, features, height, width), whole
         numbers from 0.
@@ -84,6 +88,7 @@ def simulate_config(
     ConfigError
         The configuration is inconsistent, the inputs do not fit it, or it drops spikes: everything at once.
     """
+    config = config_of(config)
     graph = graph_of(config, input_cores)
     arrays = {name: np.asarray(array) for name, array in inputs.items()}
     findings = [*_input_findings(graph, arrays), *(() if ignore_lossy else _lossy(graph))]

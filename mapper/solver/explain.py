@@ -27,8 +27,8 @@ def infeasible_report(problem: Problem) -> FeasibilityReport:
     """Everything that provably stands in the way."""
     entries = [_fault(problem, fault) for fault in problem.faults]
     entries += _too_many(problem)
-    for layer, candidates in enumerate(problem.candidates):
-        if not candidates:
+    for layer in problem.by_name:
+        if not problem.candidates[layer]:
             entries += _homeless(problem, layer)
     certificate = hall_sets(problem)
     return _report(

@@ -37,20 +37,25 @@ class _Fold:
     edges: tuple[Edge, ...]
 
 
-def fold_pools(network: Network, chip: ChipSpec, bounds: Bounds) -> Network:
+def fold_pools(network: Network, chip: ChipSpec, bounds: Bounds, *, relays: bool = False) -> Network:
     """Fold what destinations, host events and the sensor stage cannot pool into convolutions.
 
     A pool of size P and stride S is a pool of q (size and stride) and one of P/q and S/q after it, for
     every q that divides both: rows m * S + t, t < P, are the q-blocks m * S/q + u, u < P/q, and
     ``floor((floor(n / q) - P/q) / (S/q)) = floor((n - P) / S)``. The largest legal q stays on the edge.
     The stage has one setting for all it feeds, so one q is sought for all its edges.
+
+    Parameters
+    ----------
+    relays
+        Leave what relays can pool in several steps, 8 as 4 and 2, and what they can pool for the host.
     """
     sensors = {entry.name: entry for entry in network.inputs if entry.dvs is not None}
     for stage in _stage_poolings(network, sensors, chip):
         folds = {
             layer.name: fold
             for layer in network.layers
-            if (fold := _fold_of(_Place(network, layer, chip, bounds, stage))) is not None
+            if (fold := _fold_of(_Place(network, layer, chip, bounds, stage, relays))) is not None
         }
         if stage is None or all(edge.target in folds for name in sensors for edge in network.outgoing[name]):
             return _applied(network, folds)
@@ -82,6 +87,7 @@ class _Place:
     chip: ChipSpec
     bounds: Bounds
     stage: Pair | None
+    relays: bool = False
 
     def options(self, edge: Edge) -> dict[_Factor, Pair]:
         """What may stay on the edge, by what then goes into the kernel."""
@@ -90,10 +96,9 @@ class _Place:
             return {}
         entry = next((e for e in self.network.inputs if e.name == edge.source), None)
         if entry is None:
-            sizes = {1, *self.chip.routing.poolings}
-            kept = [(one, one) for one in sizes]
+            kept = [(one, one) for one in self._poolings()]
         elif entry.dvs is None:
-            kept = [UNPOOLED]
+            kept = [(one, one) for one in self._poolings()] if self.relays else [UNPOOLED]
         elif self.stage is None:
             # Legal or not, the edge stays: a factor of one and all of the pool on the edge.
             return {_Factor(UNPOOLED, UNPOOLED): size}
@@ -104,6 +109,17 @@ class _Place:
             for a, b in kept
             if gcd(size[0], stride[0]) % a == 0 and gcd(size[1], stride[1]) % b == 0
         }
+
+    def _poolings(self) -> set[int]:
+        """Pools of a destination, or of a chain of them."""
+        sizes = {1, *self.chip.routing.poolings}
+        longest = max(self.layer.input_shape.height, self.layer.input_shape.width, 1) * max(sizes) ** 2
+        while self.relays:
+            more = {a * b for a in sizes for b in self.chip.routing.poolings if a * b <= longest} - sizes
+            if not more:
+                break
+            sizes |= more
+        return sizes
 
     def _stage_may_change(self, entry: Input, edge: Edge) -> bool:
         """Whether cut-out and mirror mean the same with the stage's setting that is tried.

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TypeAlias
 
-from mapper.options import natural_key
 from mapper.solution import (
     DVS,
     READOUT,
@@ -79,10 +78,7 @@ class _Decoder:
     def solution(self, objectives: tuple[Objective, ...]) -> Solution:
         for layer in self.problem.by_name:
             self.copies[layer] = list(self._copies(layer))
-        order = sorted(
-            range(len(self.tables.signals)),
-            key=lambda n: (natural_key(self.tables.signals[n].name), self.tables.signals[n].network),
-        )
+        order = self.tables.by_name
         providers = {number: self._providers(number) for number in order}
         for number in order:
             signal = self.tables.signals[number]

@@ -43,7 +43,9 @@ def placeable_divided(problem: Problem) -> bool:
 def divided_unmet(problem: Problem) -> Iterator[Unmet]:
     """Layers that have to be cut further than they may be."""
     tables = Tables(problem)
-    for layer, row in enumerate(piece_table(tables)):
+    table = piece_table(tables)
+    for layer in problem.by_name:
+        row = table[layer]
         demand, most, name = problem.demands[layer], max(row, default=0), problem.title(layer)
         features = demand.core.output_shape.features
         if most == 0 or most >= features:
@@ -66,13 +68,12 @@ def divided_conflict(problem: Problem) -> DividedConflict | None:
     rest still excludes itself stays out.
     """
     probe = _Probe(problem)
-    everything = probe.parts(range(len(problem.demands)))
+    everything = probe.parts(problem.by_name)
     layers, sure = _reduced(list(problem.by_name)[::-1], lambda kept: probe.possible(kept, everything))
     layers = sorted(layers, key=problem.by_name.index)
     parts, also_sure = _reduced(probe.parts(layers), lambda kept: probe.possible(layers, kept))
     if probe.possible(layers, parts) is not False:
         return None
-    parts.sort()
     return DividedConflict(
         sentence=_sentence(probe, layers, parts),
         moves=_moves(problem),
@@ -108,18 +109,21 @@ class _Probe:
     def __init__(self, problem: Problem) -> None:
         self.problem, self.tables = problem, Tables(problem)
         self.table = piece_table(self.tables)
+        # In the order of names: what is left out first decides which conflict is found.
+        self.order = self.tables.by_name
 
-    def parts(self, layers: Sequence[int] | range) -> list[_Part]:
+    def parts(self, layers: Sequence[int]) -> list[_Part]:
         """Requirements that matter to some layers."""
         problem, kept = self.problem, set(layers)
         found = []
-        for layer in layers:
+        for layer in sorted(layers, key=problem.by_name.index):
             features = problem.demands[layer].core.output_shape.features
             for rule in Rule:
                 bounds = [limits[rule] for limits in self.tables.piece_limits[layer] if rule in limits]
                 if any(bound < features for bound in bounds):
                     found.append(_Part("limit", layer, rule.name))
-        for number, signal in enumerate(self.tables.signals):
+        for number in self.order:
+            signal = self.tables.signals[number]
             reads = any(consumer.layer in kept for consumer in signal.consumers) or signal.shown
             if reads and (signal.layer is None or signal.layer in kept):
                 found.append(_Part("slots", number))
@@ -131,7 +135,7 @@ class _Probe:
     def possible(self, layers: Sequence[int], parts: Sequence[_Part]) -> bool | None:
         """Whether these layers fit under these requirements; None if the work limit came first."""
         problem, kept = self.problem, set(parts)
-        everything = self.parts(range(len(problem.demands)))
+        everything = self.parts(problem.by_name)
         dropped = [part for part in everything if part not in kept]
         limits = frozenset((Rule[p.rule], p.index) for p in dropped if p.kind == "limit")
         slack = Slack(

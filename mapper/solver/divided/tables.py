@@ -11,6 +11,7 @@ from hwspec.schema import CoreSpec
 from mapper.demand import SHORTFALLS, CoreDemand
 from mapper.network import Edge, Input
 from mapper.operations import Shape
+from mapper.options import natural_key
 from mapper.problem import Problem
 from mapper.rules import Rule
 
@@ -228,6 +229,12 @@ class Tables:
     def signals(self) -> tuple[Signal, ...]:
         """Every signal that something reads or that is shown: inputs first, network by network."""
         return tuple(signal for n in range(len(self.problem.networks)) for signal in self._signals(n))
+
+    @cached_property
+    def by_name(self) -> tuple[int, ...]:
+        """Indexes of `signals` in natural order of names: the canonical order."""
+        keys = [(natural_key(signal.name), signal.network) for signal in self.signals]
+        return tuple(sorted(range(len(keys)), key=keys.__getitem__))
 
     def _signals(self, number: int) -> Iterator[Signal]:
         problem, network = self.problem, self.problem.networks[number]
