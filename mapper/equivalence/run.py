@@ -135,20 +135,15 @@ def check_equivalence(
     """
     integer, dt_us = joined(result.networks), recording.dt_us
     floats = floating if isinstance(floating, Network) else joined(floating)
-    if data is not None and len(integer.inputs) != 1:
-        names = ", ".join(entry.name for entry in integer.inputs)
-        raise EventError(Finding("labelled data", "feeds one input, and there are several", names))
+    _check_labelled(integer, data)
     config = build_config(result, EmitOptions(dt_us=float(dt_us)))
     expected = simulate(integer, recording.rasters)
     frames = simulate_config(config, recording.rasters)
     before = simulate(floats, recording.rasters)
+    shown = {layer.name: frames.layers[layer.name] for layer in integer.layers}
+    duration = float(recording.steps * dt_us)
     events = compare_events(
-        config,
-        {layer.name: frames.layers[layer.name] for layer in integer.layers},
-        recording.events,
-        result.chip,
-        duration_us=float(recording.steps * dt_us),
-        options=options,
+        config, shown, recording.events, result.chip, duration_us=duration, options=options
     )
     scored: tuple[Accuracy, ...] = ()
     if data is not None:
@@ -167,6 +162,12 @@ def check_equivalence(
         notes=(*events.notes, *(config.interface.notes if config.interface else ())),
         output=_trace(name, before.outputs[name], events.outputs[name]),
     )
+
+
+def _check_labelled(network: Network, data: LabelledData | None) -> None:
+    if data is not None and len(network.inputs) != 1:
+        names = ", ".join(entry.name for entry in network.inputs)
+        raise EventError(Finding("labelled data", "feeds one input, and there are several", names))
 
 
 def _trace(name: str, floats: Any, events: Events) -> OutputTrace:

@@ -76,9 +76,7 @@ def print_simulation(
     seconds = max(summary.duration_us, 1) * 1e-6
     head = f"{summary.events} events in {seconds:.3g} s"
     console.print(f"{config.chip}: {head}", highlight=False, markup=False)
-    owners: dict[int, str] = {}
-    for layer in config.interface.layers if config.interface else ():
-        owners |= {place.core: layer.name for place in layer.places}
+    owners = config.interface.owners if config.interface else {}
     columns = ("core", "layer", "spikes", "SynOps", "SynOps/s", "at the bound", "beyond 16 bits", "decimated")
     table = _table("spike by spike", *columns)
     for core, synops in summary.synops.items():

@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mapper.emit.config import ChipConfig
+from mapper.emit.file import config_of
 from mapper.emit.graph import ConfigGraph, graph_of
 from mapper.errors import ConfigError, Finding
 from mapper.events import EVENT_DTYPE, Events, events_from
@@ -107,7 +109,7 @@ class EventResult:
 
 
 def simulate_events(
-    config: ChipConfig,
+    config: ChipConfig | str | Path,
     inputs: Mapping[str, Events],
     options: EventOptions | None = None,
     *,
@@ -118,6 +120,8 @@ def simulate_events(
 
     Parameters
     ----------
+    config
+        A configuration, or the file of one.
     inputs
         By input name, events in ascending time.
     input_cores
@@ -140,17 +144,17 @@ class EventSimulator:
 
     def __init__(
         self,
-        config: ChipConfig,
+        config: ChipConfig | str | Path,
         options: EventOptions | None = None,
         *,
         input_cores: Mapping[str, int] | None = None,
     ) -> None:
-        self.config, self.options = config, options or EventOptions()
-        self.graph: ConfigGraph = graph_of(config, input_cores, delays=False)
+        self.config, self.options = config_of(config), options or EventOptions()
+        self.graph: ConfigGraph = graph_of(self.config, input_cores, delays=False)
         findings = [*_option_findings(self.options), *_core_findings(self.graph, self.options)]
         if findings:
             raise ConfigError(*findings)
-        self.places = _places(config, self.graph)
+        self.places = _places(self.config, self.graph)
         wanted = self.options.record
         unknown = [name for name in wanted or () if name not in self.places]
         if unknown:
@@ -161,7 +165,7 @@ class EventSimulator:
         self.recorded = tuple(name for name in self.places if wanted is None or name in wanted)
         recorded = {core for name in self.recorded for core, _ in self.places[name]}
         recorded |= set(self.graph.readout)
-        outputs = config.interface.outputs if config.interface else ()
+        outputs = self.config.interface.outputs if self.config.interface else ()
         shown = [output for output in outputs if output.layer in self.recorded]
         recorded |= {part.core for output in shown for part in output.parts}
         self.tables: Tables = tables_of(self.graph, recorded)

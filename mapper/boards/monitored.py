@@ -1,0 +1,48 @@
+"""Which spikes of which cores are a layer's, as a configuration's monitors show them."""
+
+from __future__ import annotations
+
+from mapper.emit.config import ChipConfig, Vector
+from mapper.events import MonitoredLayer
+
+__all__ = ["monitored_layers"]
+
+
+def monitored_layers(config: ChipConfig) -> dict[str, MonitoredLayer]:
+    """Where monitored spikes are read; empty without interface.
+
+    By layer; a second output of a layer that is pooled otherwise, by the output's name. A relay's monitor
+    shows the layer pooled.
+    """
+    interface = config.interface
+    if interface is None:
+        return {}
+    found: dict[str, MonitoredLayer] = {}
+    for output in interface.outputs:
+        parts = [(part.core, part.start, part.stop) for part in output.parts]
+        if output.layer in interface.monitored and parts:
+            reading = _reading(config, parts, output.host_pool)
+            if found.setdefault(output.layer, reading) != reading:
+                found[output.name] = reading
+    for layer in interface.layers:
+        if layer.name in interface.monitored and layer.name not in found:
+            groups = [
+                [(p.core, p.start, p.stop) for p in layer.places if p.role in roles]
+                for roles in (("layer", "piece"), ("copy",))
+            ]
+            seen = [group for group in groups if group and all(_is_monitored(config, p[0]) for p in group)]
+            found[layer.name] = _reading(config, (seen or groups)[0], (1, 1))
+    return found
+
+
+def _is_monitored(config: ChipConfig, core: int) -> bool:
+    return config.hardware.cnn_layers[core].monitor_enable
+
+
+def _reading(
+    config: ChipConfig, parts: list[tuple[int, int, int]], host_pool: tuple[int, int]
+) -> MonitoredLayer:
+    shape = config.hardware.cnn_layers[parts[0][0]].dimensions
+    size = shape.output_shape.size if shape else Vector(x=0, y=0)
+    full = (max(stop for _, _, stop in parts), size.y, size.x)
+    return MonitoredLayer(parts, full, host_pool)

@@ -1,0 +1,204 @@
+"""What a placement means, for those who run or read a configuration: the interface beside the hardware."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mapper.emit.config import (
+    InputEntry,
+    Interface,
+    InterfaceInput,
+    InterfaceLayer,
+    InterfaceOutput,
+    LayerPlace,
+    OutputPart,
+)
+from mapper.emit.options import EmitOptions
+from mapper.emit.placed import Arrival, Part, Placed
+from mapper.emit.stages import slow_clock_hz
+from mapper.network import Layer, Output
+from mapper.operations import Pool
+from mapper.result import Result
+from mapper.solution import DVS
+
+__all__ = ["interface_of"]
+
+
+def interface_of(result: Result, placed: Placed, wishes: EmitOptions) -> Interface:
+    """Inputs, outputs and layers of a placement, and what a user should know of it."""
+    monitored = tuple(dict.fromkeys(placed.key(m.network, m.signal) for m in placed.solution.monitors))
+    outputs = tuple(_outputs(placed))
+    return Interface(
+        network=placed.network.name,
+        inputs=tuple(_inputs(placed)),
+        outputs=outputs,
+        layers=tuple(_layers(placed)),
+        monitored=monitored,
+        dt_us=wishes.dt_us,
+        slow_clock_hz=slow_clock_hz(result, wishes),
+        notes=(*_layer_notes(placed), *_division_notes(placed), *_output_notes(outputs, monitored)),
+    )
+
+
+def _inputs(placed: Placed) -> Iterator[InterfaceInput]:
+    sensors = [entry.name for entry in placed.network.inputs if entry.dvs is not None]
+    for entry in placed.network.inputs:
+        yield InterfaceInput(
+            name=entry.name,
+            shape=(entry.shape.features, entry.shape.height, entry.shape.width),
+            source="host" if entry.dvs is None else "dvs",
+            entries=tuple(_entries(placed, entry.name, len(sensors) > 1)),
+            relays=tuple(map(_place, placed.of(entry.name))),
+        )
+
+
+def _entries(placed: Placed, name: str, is_shared: bool) -> Iterator[InputEntry]:
+    """Cores that take an input's events; of the sensor stage only where networks must be told apart."""
+    own = [host for host in placed.solution.host_entries if placed.key(host.network, host.input) == name]
+    # The host sends to one after the other: in the order in which a core would. Of equal edges each
+    # reaches all pieces before the next one does.
+    seen: Counter[tuple[object, ...]] = Counter()
+    ordered = []
+    for host in own:
+        rank = placed.rank(host.core, 1, host.feature_shift)
+        ordered.append(((rank[:3], seen[rank], rank[3:]), host))
+        seen[rank] += 1
+    for _, host in sorted(ordered, key=lambda entry: entry[0]):
+        yield InputEntry(core=host.core, feature_shift=host.feature_shift)
+    if is_shared:
+        readers = {edge.target for edge in placed.network.outgoing[name]}
+        for route in placed.solution.routes:
+            part = placed.parts[int(route.target)] if route.source == DVS else None
+            if part is not None and (part.signal in readers if part.role != "relay" else part.signal == name):
+                yield InputEntry(core=part.core)
+
+
+def _place(part: Part) -> LayerPlace:
+    return LayerPlace(core=part.core, start=part.start, stop=part.stop, role=part.role)
+
+
+def _outputs(placed: Placed) -> Iterator[InterfaceOutput]:
+    for output in placed.network.outputs:
+        pool = _host_pool(output)
+        seen, parts = _shown(placed, output.source, pool)
+        left = (pool.size[0] // seen, pool.size[1] // seen) if pool else (1, 1)
+        divisor = 1.0
+        if pool is not None and pool.kind == "average":
+            divisor = float(pool.divisor or pool.size[0] * pool.size[1])
+        yield InterfaceOutput(
+            name=output.name, layer=output.source, parts=parts, host_pool=left, divisor=divisor
+        )
+
+
+def _host_pool(output: Output) -> Pool | None:
+    return next((step for step in output.path if isinstance(step, Pool)), None)
+
+
+def _shown(placed: Placed, signal: str, pool: Pool | None) -> tuple[int, tuple[OutputPart, ...]]:
+    """The pooling that the monitors of a signal already show, and the cores where it is read.
+
+    Of several the largest that is part of the output's pool; unmonitored signals are read at their layer.
+    """
+    by_pooling: dict[int, list[OutputPart]] = defaultdict(list)
+    for monitor in placed.solution.monitors:
+        if placed.key(monitor.network, monitor.signal) == signal and monitor.source != DVS:
+            start, stop = monitor.features
+            part = OutputPart(core=int(monitor.source), start=start, stop=stop)
+            by_pooling[monitor.pooling_seen].append(part)
+    size = pool.size if pool else (1, 1)
+    fitting = [seen for seen in by_pooling if size[0] % seen == size[1] % seen == 0]
+    if fitting:
+        seen = max(fitting)
+        return seen, tuple(sorted(by_pooling[seen], key=lambda part: part.start))
+    own = (part for part in placed.of(signal) if part.role in ("layer", "piece"))
+    return 1, tuple(OutputPart(core=part.core, start=part.start, stop=part.stop) for part in own)
+
+
+def _layers(placed: Placed) -> Iterator[InterfaceLayer]:
+    delays = _delays(placed)
+    for layer in placed.network.layers:
+        parts = placed.of(layer.name)
+        yield InterfaceLayer(
+            name=layer.name,
+            places=tuple(map(_place, parts)),
+            spike_mode=layer.neuron.spike_mode if layer.neuron else "multi",
+            delays=tuple((part.core, *entry) for part in parts for entry in sorted(delays[part.core])),
+        )
+
+
+def _delays(placed: Placed) -> Mapping[int, list[tuple[int, int]]]:
+    """By core, (slot, steps) of the routes that end a delayed edge."""
+    wanted: dict[tuple[str, str, int, int], list[int]] = defaultdict(list)
+    for edge in placed.network.edges:
+        key = (edge.target, edge.source, edge.pool.size[0] if edge.pool else 1, edge.feature_offset)
+        wanted[key].append(edge.delay_steps)
+    found: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for core, part in placed.parts.items():
+        if part.role == "relay":
+            continue
+        alike: dict[tuple[str, int, int], list[Arrival]] = defaultdict(list)
+        for arrival in placed.arrivals[core]:
+            if arrival.signal not in placed.network.by_name:
+                continue  # what an input sends is never delayed
+            alike[arrival.signal, arrival.pooling, arrival.offset].append(arrival)
+        for among, arrivals in alike.items():
+            for arrival, steps in _matched(arrivals, sorted(wanted[part.signal, *among])):
+                if steps:
+                    found[int(arrival.route.source)].append((arrival.route.slot, steps))
+    return found
+
+
+def _matched(arrivals: Sequence[Arrival], delays: Sequence[int]) -> Iterator[tuple[Arrival, int]]:
+    """Give each of several equal edges a set of arrivals that are all its features once."""
+    ends = [0] * len(delays)
+    for arrival in sorted(arrivals, key=lambda one: (one.start, int(one.route.source), one.route.slot)):
+        edge = ends.index(arrival.start)
+        ends[edge] = arrival.stop
+        yield arrival, delays[edge]
+
+
+def _layer_notes(placed: Placed) -> Iterator[str]:
+    for layer in placed.network.layers:
+        bias: Any = layer.operation.bias
+        if bias is not None and np.any(bias > 0):
+            count = int(np.count_nonzero(bias > 0))
+            yield f"{layer.name}: {count} positive biases, which the vendor does not document"
+    single = [layer.name for layer in placed.network.layers if _is_single(layer)]
+    if single:
+        names = ", ".join(single)
+        yield f"{names}: single-spike mode; the chip behaves like multi per step and may spike more often"
+
+
+def _is_single(layer: Layer) -> bool:
+    return layer.neuron is not None and layer.neuron.spike_mode == "single"
+
+
+def _division_notes(placed: Placed) -> Iterator[str]:
+    """Which layers are cut, stand twice, or are passed on, and over which cores."""
+    for signal in placed.network.signal_shapes:
+        parts = placed.of(signal)
+        pieces = [part for part in parts if part.role == "piece"]
+        if pieces:
+            yield f"{signal}: cut over {_spans(pieces)}"
+        copies = [part for part in parts if part.role == "copy"]
+        if copies:
+            yield f"{signal}: stands twice, the copy on {_spans(copies)}"
+        for part in parts:
+            if part.relayed is not None:
+                pooled = f", pooled by {part.relayed}" if part.relayed > 1 else ""
+                yield f"{signal}: passed on by a relay on {_spans([part])}{pooled}"
+
+
+def _spans(parts: Sequence[Part]) -> str:
+    return ", ".join(f"core {part.core} (features {part.start}..{part.stop - 1})" for part in parts)
+
+
+def _output_notes(outputs: Sequence[InterfaceOutput], monitored: Sequence[str]) -> Iterator[str]:
+    for output in outputs:
+        if output.host_pool != (1, 1) and output.layer in monitored:
+            size = "x".join(map(str, output.host_pool))
+            yield f"{output.name}: the monitor shows {output.layer} unpooled; the host pools it by {size}"

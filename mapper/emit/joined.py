@@ -1,0 +1,36 @@
+"""Several networks on one chip as one network: what is emitted, simulated and read back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mapper.network import Network
+from mapper.options import layer_key
+
+__all__ = ["joined"]
+
+
+def joined(networks: Sequence[Network]) -> Network:
+    """One network of all: inputs, layers and outputs by the names of `layer_key`, unchanged if it is one.
+
+    Raises
+    ------
+    NetworkError
+        Names collide: two networks share theirs, or a name contains another network's.
+    """
+    if len(networks) == 1:
+        return networks[0]
+    inputs, layers, edges, outputs, notes = [], [], [], [], []
+    for number, network in enumerate(networks):
+        keys = {name: layer_key(networks, number, name) for name in network.signal_shapes}
+        inputs += [replace(entry, name=keys[entry.name]) for entry in network.inputs]
+        layers += [replace(layer, name=keys[layer.name]) for layer in network.layers]
+        edges += [replace(e, source=keys[e.source], target=keys[e.target]) for e in network.edges]
+        outputs += [
+            replace(output, name=layer_key(networks, number, output.name), source=keys[output.source])
+            for output in network.outputs
+        ]
+        notes += [layer_key(networks, number, note) for note in network.notes]
+    name = "+".join(network.name for network in networks)
+    return Network(name, tuple(inputs), tuple(layers), tuple(edges), tuple(outputs), tuple(notes))

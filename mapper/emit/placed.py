@@ -1,0 +1,132 @@
+"""A placement by cores and names, as the emitter looks at it: all networks as one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from mapper.emit.joined import joined
+from mapper.network import Network
+from mapper.options import layer_key, natural_key
+from mapper.result import Result
+from mapper.solution import READOUT, Relay, Route, Solution
+
+__all__ = ["Arrival", "Part", "Placed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one core holds.
+
+    Attributes
+    ----------
+    signal
+        The layer, or the layer or input whose spikes a relay passes on, by the joined network's name.
+    start, stop
+        Its features [start, stop).
+    relayed
+        By how much a relay's signal is pooled; None for a layer.
+    """
+
+    core: int
+    signal: str
+    start: int
+    stop: int
+    role: Literal["layer", "piece", "copy", "relay"]
+    relayed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Features [start, stop) of a signal on a route into a core.
+
+    Attributes
+    ----------
+    pooling
+        Of all hops up to the core.
+    offset
+        Where the signal's feature 0 would arrive.
+    """
+
+    route: Route
+    signal: str
+    pooling: int
+    offset: int
+    start: int
+    stop: int
+
+
+class Placed:
+    """The parts of a placement, with the look-ups that emission needs.
+
+    Attributes
+    ----------
+    network
+        All networks of the result, joined.
+    parts
+        By core.
+    """
+
+    def __init__(self, result: Result) -> None:
+        self.networks = result.networks
+        self.network: Network = joined(result.networks)
+        self.solution: Solution = result.require()
+        self.parts: Mapping[int, Part] = {part.core: part for part in self._parts()}
+
+    def key(self, network: int, name: str) -> str:
+        """A layer, input or output by the joined network's name."""
+        return layer_key(self.networks, network, name)
+
+    def _parts(self) -> list[Part]:
+        made = []
+        for placement in sorted(self.solution.placements, key=lambda entry: entry.core):
+            body, (start, stop) = placement.body, placement.features
+            if isinstance(body, Relay):
+                key = self.key(body.network, body.signal)
+                made.append(Part(placement.core, key, start, stop, "relay", body.pooling))
+                continue
+            whole = stop - start == self.networks[body.network].by_name[body.layer].output_shape.features
+            role: Literal["layer", "piece", "copy"] = "layer" if whole else "piece"
+            key = self.key(body.network, body.layer)
+            made.append(Part(placement.core, key, start, stop, "copy" if body.copy_index else role))
+        return made
+
+    def of(self, signal: str) -> tuple[Part, ...]:
+        """Parts of a layer or input: itself, then its copy, then its relays; features ascending."""
+        ranks = {"layer": 0, "piece": 0, "copy": 1, "relay": 2}
+        found = [part for part in self.parts.values() if part.signal == signal]
+        return tuple(
+            sorted(found, key=lambda part: (ranks[part.role], part.relayed or 1, part.start, part.core))
+        )
+
+    def routes_of(self, core: int) -> list[Route]:
+        """Routes that leave a core, by slot."""
+        return sorted((r for r in self.solution.routes if r.source == core), key=lambda route: route.slot)
+
+    def rank(self, core: int, pooling: int = 1, offset: int = 0) -> tuple[object, ...]:
+        """Where a core stands among the readers of a signal: a relay where its first reader does.
+
+        By name of the layer, pool, offset; then the layer before its copy, and pieces ascending.
+        """
+        part = self.parts[core]
+        if part.role != "relay":
+            return (natural_key(part.signal), pooling, offset, part.role == "copy", part.start)
+        behind = (
+            self.rank(int(route.target), pooling * route.pooling, route.feature_shift)
+            for route in self.routes_of(core)
+        )
+        return min(behind, default=())
+
+    @cached_property
+    def arrivals(self) -> Mapping[int, tuple[Arrival, ...]]:
+        """By core, what comes to it from other cores."""
+        found: dict[int, list[Arrival]] = {core: [] for core in self.parts}
+        for core, part in self.parts.items():
+            for route in self.routes_of(core):
+                if route.target != READOUT:
+                    pooling, offset = (part.relayed or 1) * route.pooling, route.feature_shift - part.start
+                    arrival = Arrival(route, part.signal, pooling, offset, part.start, part.stop)
+                    found[int(route.target)].append(arrival)
+        return {core: tuple(arrivals) for core, arrivals in found.items()}

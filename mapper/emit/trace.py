@@ -1,0 +1,150 @@
+"""What arrives at each core of a configuration, followed back through pieces, copies and relays."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeAlias
+
+from mapper.emit.config import Interface, LayerPlace
+from mapper.emit.graph import ConfigGraph
+from mapper.emit.relay import relay_faults
+from mapper.errors import Finding
+
+__all__ = ["Arriving", "Trace"]
+
+Spans: TypeAlias = list[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Arriving:
+    """A signal as it comes to a core: what an edge of the network says.
+
+    Attributes
+    ----------
+    pooling
+        (height, width), of all hops together.
+    offset
+        Where the signal's feature 0 arrives.
+    delay
+        Time steps on the way.
+    """
+
+    signal: str
+    pooling: tuple[int, int]
+    offset: int
+    delay: int
+
+    def __str__(self) -> str:
+        pool = "x".join(map(str, self.pooling))
+        return f"{self.signal}, pooled {pool}, at offset {self.offset}, delayed {self.delay} steps"
+
+
+class Trace:
+    """The edges that end at each core; what contradicts itself is in `findings`.
+
+    Parameters
+    ----------
+    features
+        By layer and input, how many features it has.
+    """
+
+    def __init__(self, graph: ConfigGraph, interface: Interface, features: Mapping[str, int]) -> None:
+        self.graph, self.features = graph, features
+        self.findings: list[Finding] = []
+        self.holds: dict[int, tuple[str, LayerPlace]] = {}
+        places = [(entry.name, place) for entry in interface.layers for place in entry.places]
+        places += [(entry.name, place) for entry in interface.inputs for place in entry.relays]
+        for name, place in places:
+            if place.core in self.holds:
+                self._tell(place.core, f"holds {name} and {self.holds[place.core][0]}")
+            self.holds[place.core] = (name, place)
+        self._passed_on: dict[int, Arriving | None] = {}
+        for core, (name, place) in self.holds.items():
+            if place.role == "relay" and core in graph.cores:
+                self._relay(core, name, place)
+        for core in sorted(set(graph.cores) - set(self.holds)):
+            self._tell(core, "is configured, and the interface does not say what it holds")
+
+    def _tell(self, core: int, problem: str, value: object = None, limit: object = None) -> None:
+        finding = Finding(f"core {core}", problem, value, limit)
+        if finding not in self.findings:
+            self.findings.append(finding)
+
+    def edges_into(self, core: int) -> Counter[Arriving]:
+        """How often each signal arrives at a core, in full."""
+        found: Counter[Arriving] = Counter()
+        for arriving, spans in self._spans(core).items():
+            times = _times(spans, 0, self.features[arriving.signal])
+            if times is None:
+                limit = f"0..{self.features[arriving.signal] - 1}"
+                problem = f"not all features of {arriving} arrive equally often"
+                self._tell(core, problem, _text(spans), limit)
+            else:
+                found[arriving] = times
+        return found
+
+    def relayed(self, core: int) -> tuple[int, int]:
+        """The pooling that the spikes of a core show already."""
+        passed = self._passed_on.get(core)
+        return passed.pooling if passed else (1, 1)
+
+    def _relay(self, core: int, name: str, place: LayerPlace) -> None:
+        """Find out what a relay passes on, and whether it does so unchanged."""
+        if core in self._passed_on:
+            return
+        # Relays in a circle come here again before they are known.
+        self._passed_on[core] = None
+        for what, value, wanted in relay_faults(self.graph.cores[core]):
+            self._tell(core, f"is no true relay of {name}: its {what}", value, wanted)
+        arriving = self._spans(core)
+        told = [f"{one}: features {_text(spans)}" for one, spans in sorted(arriving.items())]
+        if len(arriving) != 1:
+            self._tell(core, f"is a relay of {name} and must get one signal", "; ".join(told) or "nothing")
+            return
+        ((one, spans),) = arriving.items()
+        is_whole = _times(spans, place.start, place.stop) == 1
+        if one.signal != name or one.offset != -place.start or not is_whole:
+            problem = f"is a relay of {name}, features {place.start}..{place.stop - 1} once each, and gets"
+            self._tell(core, problem, told[0])
+            return
+        self._passed_on[core] = one
+
+    def _spans(self, core: int) -> dict[Arriving, Spans]:
+        """Features of each signal that come to a core, unsorted."""
+        found: dict[Arriving, Spans] = defaultdict(list)
+        for name, (entries, pooling) in self.graph.entries.items():
+            for entry in entries:
+                if entry.core == core:
+                    found[Arriving(name, pooling, entry.feature_shift, 0)].append((0, self.features[name]))
+        for link in self.graph.arriving(core):
+            if link.source not in self.holds:
+                continue
+            name, place = self.holds[link.source]
+            height, width, delay = 1, 1, 0
+            if place.role == "relay":
+                self._relay(link.source, name, place)
+                passed = self._passed_on[link.source]
+                if passed is None:
+                    continue
+                (height, width), delay = passed.pooling, passed.delay
+            pooling = (height * link.pooling, width * link.pooling)
+            offset = link.feature_shift - place.start
+            arriving = Arriving(name, pooling, offset, delay + link.delay_steps)
+            found[arriving].append((place.start, place.stop))
+        return found
+
+
+def _times(spans: Sequence[tuple[int, int]], start: int, stop: int) -> int | None:
+    """How often every number of start..stop is covered; None if not all equally often, or others too."""
+    places = sorted({start, stop, *(place for span in spans for place in span)})
+    if places[0] < start or places[-1] > stop:
+        return None
+    depths = {sum(a <= low and high <= b for a, b in spans) for low, high in pairwise(places)}
+    return depths.pop() if len(depths) == 1 else None
+
+
+def _text(spans: Spans) -> str:
+    return ", ".join(f"{start}..{stop - 1}" for start, stop in sorted(spans))

@@ -1,0 +1,67 @@
+"""What of a divided placement is exact, and in which semantics: stated from its structure.
+
+In time steps pieces, copies and relays change nothing. Spike by spike it depends on the order: in the
+default one (depth first, features ascending, destinations by slot) pieces and relays change nothing in
+networks without cycles as long as spikes still come to the readers of a signal in the same order, and a copy
+changes nothing unless what it feeds and what the layer itself feeds meet again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from mapper.emit.config import ChipConfig, InterfaceLayer
+from mapper.emit.graph import ConfigGraph
+
+__all__ = ["exactness"]
+
+
+def exactness(config: ChipConfig, graph: ConfigGraph) -> tuple[str, ...]:
+    """Sentences on pieces, copies and relays; empty for one whole layer per core."""
+    interface = config.interface
+    if interface is None:
+        return ()
+    reach = graph.reachable()
+    has_cycle = any(core in reach.get(core, ()) for core in graph.cores)
+    return (
+        *_pieces_and_relays(config, has_cycle=has_cycle),
+        *_copies(interface.layers, reach, has_cycle=has_cycle),
+    )
+
+
+def _pieces_and_relays(config: ChipConfig, *, has_cycle: bool) -> Iterator[str]:
+    layers = config.interface.layers if config.interface else ()
+    inputs = config.interface.inputs if config.interface else ()
+    cut = [layer.name for layer in layers if any(place.role == "piece" for place in layer.places)]
+    relayed = [layer.name for layer in layers if any(place.role == "relay" for place in layer.places)]
+    relayed += [entry.name for entry in inputs if entry.relays]
+    for names, what in ((cut, "cut into pieces"), (relayed, "passed on by relays")):
+        if names and has_cycle:
+            yield f"{', '.join(names)}: {what}: exact in time steps; spike by spike not, because of the cycle"
+        elif names:
+            order = "exact in the default order if readers keep theirs, in others not always"
+            yield f"{', '.join(names)}: {what}: exact in time steps; spike by spike {order}"
+
+
+def _copies(
+    layers: tuple[InterfaceLayer, ...], reach: Mapping[int, set[int]], *, has_cycle: bool
+) -> Iterator[str]:
+    for layer in layers:
+        own = _reached(layer, reach, is_copy=False)
+        again = _reached(layer, reach, is_copy=True)
+        if not any(place.role == "copy" for place in layer.places):
+            continue
+        if has_cycle or own & again:
+            text = "spike by spike not, since what the two feed meets again"
+            text = "spike by spike not, because of the cycle" if has_cycle else text
+        else:
+            text = "spike by spike exact in the default order: what the two feed never meets again"
+        yield f"{layer.name}: stands twice: exact in time steps; {text}"
+
+
+def _reached(layer: InterfaceLayer, reach: Mapping[int, set[int]], *, is_copy: bool) -> set[int]:
+    found: set[int] = set()
+    for place in layer.places:
+        if (place.role == "copy") == is_copy and place.role != "relay":
+            found |= reach.get(place.core, set())
+    return found
