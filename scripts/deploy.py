@@ -182,9 +182,10 @@ def self_test(kit: Any, samna: Any, content: dict[str, Any], answer: dict[str, A
         raise SystemExit("the self-test was made for another configuration")
     kit.get_model().apply_configuration(build(under_test(content), library))
     time.sleep(wait)
-    events = np.array([tuple(e) for e in answer["events"]], [(n, np.int64) for n in ("t", "p", "y", "x")])
+    fields = [(name, np.int64) for name in ("t", "p", "y", "x")]
+    asked = {e["name"]: np.array([tuple(row) for row in e["events"]], fields) for e in answer["inputs"]}
     seen = Counter(
-        (e.layer, e.feature, e.y, e.x) for e in run(kit, samna, content, events, wait, is_test=True)
+        (e.layer, e.feature, e.y, e.x) for e in run(kit, samna, content, asked, wait, is_test=True)
     )
     told = differences(answer, seen)
     exact = "exactly" if answer["is_exact"] else "within what orders of spikes allow"
@@ -218,13 +219,12 @@ def run(
     kit: Any,
     samna: Any,
     content: dict[str, Any],
-    events: Any,
+    events: dict[str | None, Any],
     wait: float,
     *,
-    name: str | None = None,
     is_test: bool = False,
 ) -> list[Any]:
-    """Spikes that the events of an input cause."""
+    """Spikes that events cause; events by input, None where there is one."""
     library = importlib.import_module(content["vendor"]["samna_module"])
     source, sink = (getattr(samna, content["vendor"][key])() for key in ("source_node", "sink_node"))
     graphs = [samna.graph.EventFilterGraph() for _ in range(2)]
@@ -238,8 +238,10 @@ def run(
             time.sleep(wait)
             sink.get_events()
         start_clock(kit)
-        source.write(spikes(content, library, events, name))
-        time.sleep(wait + (float(events["t"][-1]) * 1e-6 if len(events) else 0.0))
+        made = [spike for name, given in events.items() for spike in spikes(content, library, given, name)]
+        source.write(sorted(made, key=lambda spike: spike.timestamp))
+        last = max((float(given["t"][-1]) for given in events.values() if len(given)), default=0.0)
+        time.sleep(wait + last * 1e-6)
         kind = type(library.event.Spike())
         return [event for event in sink.get_events() if type(event) is kind]
     finally:
@@ -289,7 +291,7 @@ def main(arguments: list[str] | None = None, wait_for_user: Callable[[str], obje
         if events is None:
             wait_for_user("The network runs. Press Enter to stop. ")
             return 0 if is_right else 1
-        seen = run(kit, samna, content, events, options.wait, name=options.input)
+        seen = run(kit, samna, content, {options.input: events}, options.wait)
         owners = owners_of(interface)
         for core, count in sorted(Counter(event.layer for event in seen).items()):
             print(f"core {core} ({owners.get(core, 'unused')}): {count} spikes")

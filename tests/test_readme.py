@@ -1,4 +1,4 @@
-"""What the README shows is what happens."""
+"""What the README and the guide show is what happens."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, re.DOTALL)
+PAGES = [ROOT / "README.md", *sorted((ROOT / "mapper" / "guide").glob("*.md"))]
+BLOCKS = [
+    block
+    for page in PAGES
+    for block in re.findall(r"```(\w+)\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+]
 SESSIONS = [body for language, body in BLOCKS if language == "text"]
 PROGRAMS = [body for language, body in BLOCKS if language == "python"]
 
@@ -37,7 +41,12 @@ def test_sessions(session: str) -> None:
 
 
 # By program, what it prints.
-PRINTED = [["optimal 5 8", "True None"], ["(5, 10, 1, 1) True True", "()"]]
+PRINTED = [
+    ["optimal 5 8", "True None"],
+    ["(5, 10, 1, 1) True True", "()"],
+    ["optimal [(0, 16), (16, 20)]", "('relays', 'copies') M503"],
+    ["51 104"],
+]
 
 
 @pytest.mark.parametrize(("program", "printed"), list(zip(PROGRAMS, PRINTED, strict=True)))
@@ -49,5 +58,5 @@ def test_programs(program: str, printed: list[str]) -> None:
 
 
 def test_there_is_something_to_test() -> None:
-    assert len(SESSIONS) == 2
-    assert len(PROGRAMS) == 2
+    assert len(SESSIONS) >= 5
+    assert len(PROGRAMS) == len(PRINTED) >= 4

@@ -156,7 +156,7 @@ class DynapcnnNetwork(nn.Module):
         self.forward_network.reset(randomize)
 
     def detach_neuron_states(self) -> None:
-        """Cut the potentials from the graph of gradients; here they never are part of it between calls."""
+        """Cut the potentials from the graph of gradients; here they never are in it between calls."""
         self.forward_network.detach()
 
     def init_weights(self, init_fn: Callable[[torch.Tensor], object] = nn.init.xavier_normal_) -> None:
@@ -380,14 +380,15 @@ class DynapcnnNetwork(nn.Module):
         return self.result
 
     @property
-    def layer2core_map(self) -> dict[int, int] | None:
-        """Core by layer index; None before a placement exists."""
+    def layer2core_map(self) -> dict[int, int | list[int]] | None:
+        """Core by layer index, of a layer on several cores all; None before a placement exists."""
         if self.result is None:
             return None
-        return {n: self.result.find_chip_layer(n) for n in range(len(self.network.layers))}
+        places = [self.find_chip_layers(n) for n in range(len(self.network.layers))]
+        return {n: cores if len(cores) > 1 else cores[0] for n, cores in enumerate(places)}
 
     @property
-    def chip_layers_ordering(self) -> list[int] | None:
+    def chip_layers_ordering(self) -> list[int | list[int]] | None:
         """Cores in the order of the layers; None before a placement exists."""
         return None if self.layer2core_map is None else list(self.layer2core_map.values())
 

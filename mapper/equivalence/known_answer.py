@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +19,7 @@ from mapper.events import EVENT_DTYPE, Events
 from mapper.sim.event import EventOptions
 from mapper.sim.stages import sensor_events
 
-__all__ = ["KnownAnswer", "derived", "known_answer"]
+__all__ = ["AnswerInput", "KnownAnswer", "derived", "known_answer"]
 
 # Tried from the longest on: the first whose counts no order changes is taken.
 _LENGTHS = (512, 256, 128, 64, 32, 16, 8, 4)
@@ -27,6 +28,24 @@ _SPACING_US = 1000
 _SPIKES_MAX = 100_000
 # Some boards start the timestamps' clock before all events are written (HARDWARE.md, errata 9).
 _START_US = 100_000
+
+
+class AnswerInput(BaseModel):
+    """An input that is asked.
+
+    Attributes
+    ----------
+    source
+        "host": events go to the input's entries; "dvs": to the sensor stage.
+    events
+        (time in µs, feature, row, column), ascending; of the sensor stage as the sensor gives them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    source: Literal["host", "dvs"]
+    events: tuple[tuple[int, int, int, int], ...]
 
 
 class KnownAnswer(BaseModel):
@@ -38,10 +57,8 @@ class KnownAnswer(BaseModel):
         SHA-256 of the configuration's hardware, as JSON without blanks.
     is_exact
         Whether every order that was tried gave the same counts.
-    source
-        "host": events go to `entries` (core, feature shift); "dvs": to the sensor stage.
-    events
-        (time in µs, feature, row, column).
+    inputs
+        What is put in; of networks that share the sensor stage one input stands for all.
     counts
         By core, pieces, copies and relays too, (feature, row, column, least, most) of neurons that spike.
     parallel_cores
@@ -56,9 +73,7 @@ class KnownAnswer(BaseModel):
     chip: str
     config_hash: str
     is_exact: bool
-    source: Literal["host", "dvs"]
-    entries: tuple[tuple[int, int], ...]
-    events: tuple[tuple[int, int, int, int], ...]
+    inputs: tuple[AnswerInput, ...]
     counts: dict[int, tuple[tuple[int, int, int, int, int], ...]]
     parallel_cores: tuple[int, ...]
     answer_hash: str
@@ -93,44 +108,66 @@ def _under_test(core: CnnLayer) -> CnnLayer:
 
 
 def known_answer(config: ChipConfig, chip: ChipSpec, seed: int = 0) -> KnownAnswer | None:
-    """A known-answer test; None without interface or one input, or where a cycle never rests.
+    """A known-answer test; None without interface, or where a cycle never rests.
 
     The longest random recording of spaced events is taken whose counts are the same depth first, breadth
     first and in three random orders; if there is none, the shortest one with an interval per neuron.
     """
     interface = config.interface
-    if interface is None or len(interface.inputs) != 1:
+    if interface is None:
         return None
     tested = _by_core(derived(config), interface)
-    entry = interface.inputs[0]
     shapes = layer_shapes(tested)
     counts: dict[str, Any] = {}
-    events: Events = np.empty(0, EVENT_DTYPE)
+    asked: dict[str, Events] = {}
     for length in _LENGTHS:
-        events = _random_events(entry.shape, length, seed)
+        tried = _questions(interface, length, seed)
         try:
-            counts = count_ranges(tested, {entry.name: events}, shapes, EventOptions(spike_limit=_SPIKES_MAX))
+            counts = count_ranges(tested, tried, shapes, EventOptions(spike_limit=_SPIKES_MAX))
         except ConfigError:
             continue
+        asked = tried
         if all((made == made[0]).all() for made in counts.values()):
             break
     if not counts:
         return None
     told = {int(core): _rows(made) for core, made in counts.items()}
-    stage = config.hardware.dvs_layer
-    sent = sensor_events(events, stage) if entry.source == "dvs" and stage is not None else events
     text = json.dumps({str(core): rows for core, rows in sorted(told.items())})
     return KnownAnswer(
         chip=config.chip,
         config_hash=_config_hash(config),
         is_exact=all(row[3] == row[4] for rows in told.values() for row in rows),
-        source=entry.source,
-        entries=tuple((one.core, one.feature_shift) for one in entry.entries),
-        events=tuple((int(t), int(p), int(y), int(x)) for t, p, y, x in sent.tolist()),
+        inputs=tuple(_asked(config, interface, asked)),
         counts=told,
         parallel_cores=tuple(n for n, core in enumerate(chip.cores) if core.parallel and n in told),
         answer_hash=hashlib.sha256(text.encode()).hexdigest(),
     )
+
+
+def _questions(interface: Interface, length: int, seed: int) -> dict[str, Events]:
+    """By input, spaced events: inputs take turns, and the sensor's events reach all that it feeds."""
+    host = [entry for entry in interface.inputs if entry.source == "host"]
+    sensors = [entry for entry in interface.inputs if entry.source == "dvs"]
+    turns = len(host) + bool(sensors)
+    found = {}
+    for n, entry in enumerate(host):
+        found[entry.name] = _random_events(entry.shape, length, seed + n, n, turns)
+    for entry in sensors:
+        found[entry.name] = _random_events(entry.shape, length, seed + len(host), len(host), turns)
+    return found
+
+
+def _asked(config: ChipConfig, interface: Interface, asked: dict[str, Events]) -> Iterator[AnswerInput]:
+    stage, sensors = config.hardware.dvs_layer, 0
+    for entry in interface.inputs:
+        events = asked[entry.name]
+        if entry.source == "dvs" and stage is not None:
+            sensors += 1
+            if sensors > 1:
+                continue
+            events = sensor_events(events, stage)
+        rows = tuple((int(t), int(p), int(y), int(x)) for t, p, y, x in events.tolist())
+        yield AnswerInput(name=entry.name, source=entry.source, events=rows)
 
 
 def _by_core(config: ChipConfig, interface: Interface) -> ChipConfig:
@@ -148,11 +185,11 @@ def _by_core(config: ChipConfig, interface: Interface) -> ChipConfig:
     return config.model_copy(update={"interface": interface.model_copy(update=changes)})
 
 
-def _random_events(shape: tuple[int, int, int], length: int, seed: int) -> Events:
+def _random_events(shape: tuple[int, int, int], length: int, seed: int, turn: int, turns: int) -> Events:
     """Spaced events, half of them around one place, so that they add up and reach deep layers."""
     draw = np.random.default_rng(seed)
     events: Events = np.zeros(length, EVENT_DTYPE)
-    events["t"] = _START_US + _SPACING_US * np.arange(length)
+    events["t"] = _START_US + _SPACING_US * (turns * np.arange(length) + turn)
     for name, side in zip(("p", "y", "x"), shape, strict=True):
         anywhere = draw.integers(0, side, length)
         near = draw.integers(0, max(1, min(side, 4)), length) + (side - min(side, 4)) // 2

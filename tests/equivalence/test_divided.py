@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import mapper
 from mapper.boards.monitored import monitored_layers
 from mapper.emit.build import build_config
 from mapper.emit.joined import joined
@@ -12,8 +13,9 @@ from mapper.equivalence import known_answer, layer_shapes
 from mapper.equivalence.known_answer import derived
 from mapper.equivalence.run import check_equivalence, random_recording
 from mapper.events import EVENT_DTYPE
-from mapper.sim.event import EventOptions, EventSimulator
+from mapper.sim.event import EventOptions, EventSimulator, simulate_events
 from mapper.sim.recording import run_recording
+from tests.builders import chain, conv, weighted
 from tests.divided import big_chip, divided
 from tests.sim.test_config_frame import random_network
 from tests.sim.test_divided import several
@@ -73,10 +75,33 @@ def test_known_answers_are_by_core(seed: int) -> None:
         return
     used = [n for n, core in enumerate(config.hardware.cnn_layers) if core.dimensions is not None]
     assert sorted(answer.counts) == used
-    events = np.array(list(answer.events), EVENT_DTYPE)
+    events = np.array(list(answer.inputs[0].events), EVENT_DTYPE)
     simulator = EventSimulator(derived(config), EventOptions(sensor_view="raw"))
     seen = simulator.run({result.networks[0].inputs[0].name: events}).spikes
     for core, rows in answer.counts.items():
         assert sum(row[3] for row in rows) <= seen[core] <= sum(row[4] for row in rows)
     summary = run_recording(derived(config), {result.networks[0].inputs[0].name: events})
     assert sorted(summary.synops) == used
+
+
+def test_known_answers_ask_every_input() -> None:
+    """Two networks on one chip: each input in turn; one sensor stage is asked once for both."""
+    config = mapper.build_config(mapper.solve(["digits", "digits"]))
+    answer = known_answer(config, CHIP)
+    assert answer is not None
+    assert [entry.name for entry in answer.inputs] == ["digits:input", "digits-2:input"]
+    times = sorted(row[0] for entry in answer.inputs for row in entry.events)
+    assert len(times) == len(set(times)) == 2 * len(answer.inputs[0].events)
+    given = {entry.name: np.array(list(entry.events), EVENT_DTYPE) for entry in answer.inputs}
+    result = simulate_events(derived(config), given)
+    for core, rows in answer.counts.items():
+        assert sum(row[3] for row in rows) <= result.spikes[core] <= sum(row[4] for row in rows)
+    draw = np.random.default_rng(0)
+    sensing = [
+        weighted(chain([conv(4), conv(4)], (2, 16, 16), dvs=True, name=name), draw, integer=True)
+        for name in ("a", "b")
+    ]
+    shared = known_answer(mapper.build_config(mapper.solve(sensing)), CHIP)
+    assert shared is not None
+    assert [(entry.name, entry.source) for entry in shared.inputs] == [("a:input", "dvs")]
+    assert len({core for core, rows in shared.counts.items() if rows}) == 4
