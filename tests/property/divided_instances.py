@@ -27,20 +27,23 @@ def _chance(generator: np.random.Generator, share: float) -> bool:
 
 
 def random_divided_instance(seed: int) -> tuple[tuple[Network], ChipSpec, SolveOptions]:
-    """One network, a chip of 4 to 6 cores sized after it, and options.
+    """One network, a chip of 4 to 6 cores sized after it, and options; of up to 10 cores where relays align.
 
     About a third can be placed plainly, a third only in parts, and a third not at all.
     """
     generator = np.random.default_rng(seed)
-    if _chance(generator, 0.1):
+    share = generator.random()
+    if share < 0.1:
         return _wide_star(generator)
+    if share < 0.22:
+        return _aligned_star(generator)
     network = _network(generator)
     chip = _chip(generator, network)
     return (network,), chip, _options(generator, network, chip)
 
 
 def _wide_star(generator: np.random.Generator) -> tuple[tuple[Network], ChipSpec, SolveOptions]:
-    """A wide layer that no core holds whole and no relay passes on: its pieces' fan-outs and copies decide."""
+    """A wide layer that no core holds whole, nor a relay of it: its pieces' fan-outs and copies decide."""
     wide, bound = int(generator.integers(20, 60)), _pick(generator, 16, 24, 32)
     readers = int(generator.integers(1, 3))
     links = [Link(-1, 0), *(Link(0, n + 1) for n in range(readers))]
@@ -54,6 +57,75 @@ def _wide_star(generator: np.random.Generator) -> tuple[tuple[Network], ChipSpec
     slots = [f"core[{n}].fan_out={generator.integers(1, 4)}" for n in range(6)]
     chip = tiny_chip(*cores, overrides=[f"limits.output_features_max={bound}", *slots])
     return (network,), chip, SolveOptions(max_copies=_pick(generator, 1, 2, 2))
+
+
+def _aligned_star(generator: np.random.Generator) -> tuple[tuple[Network], ChipSpec, SolveOptions]:
+    """A layer with more readers than slots that no core relays whole, at least unpooled."""
+    wide, readers = int(generator.integers(9, 40)), _pick(generator, 2, 3, 3)
+    links, front = [Link(-1, 0)], 0
+    if _chance(generator, 0.3):
+        # Every piece of the wide layer takes a slot in front: a copy costs more of them.
+        links.append(Link(0, 1))
+        front = 1
+    for n in range(front + 1, front + 1 + readers):
+        links.append(Link(front, n, _pick(generator, *[1] * 7, 2, 2, 8)))
+    if _chance(generator, 0.15 if readers > 2 else 0.8):
+        twice = links[-1]
+        links.append(Link(front, twice.target, twice.pooling, _pick(generator, 0, wide)))
+    loop = _chance(generator, 0.1)
+    if loop:
+        links.append(Link(front, front))
+    ends = [(n, 1) for n in range(front + 1, front + 1 + readers)]
+    shown = _chance(generator, 0.15)
+    if shown:
+        ends.append((front, _pick(generator, 1, 2, 4)))
+    # Readers of one tap: what keeps a relay out of a core does not keep them out.
+    ones = [conv(_pick(generator, 1, 2, 4), 1) for _ in range(readers)]
+    network = graph([conv(2)] * front + [conv(wide, 1 if loop else 3)] + ones, links, (1, 16, 16), ends)
+    chip = _narrow_chip(generator, wide)
+    most = front + readers
+    options = SolveOptions(
+        pins=((f"conv{most}", 0),) if _chance(generator, 0.05) else (),
+        forbidden_cores=(int(generator.integers(1, 6)),) if _chance(generator, 0.1) else (),
+        max_pieces=_pick(generator, 2, 3) if _chance(generator, 0.2) else None,
+        relays=not _chance(generator, 0.08),
+        max_copies=_pick(generator, 1, 1, 1, 2),
+        pooled_outputs="relay" if shown and _chance(generator, 0.5) else "host",
+        traffic=tuple((entry, 10) for entry in network.signal_shapes),
+    )
+    return (network,), chip, options
+
+
+def _narrow_chip(generator: np.random.Generator, wide: int) -> ChipSpec:
+    """Up to 10 cores on which features, neuron memory or kernel memory keep a relay of the wide layer out."""
+    count, kernel, neuron = _pick(generator, 8, 9, 9, 9, 10), 16384, 65536
+    what = _pick(generator, "features", "neuron", "kernel")
+    overrides = [f"routing.fan_out={_pick(generator, 1, *[2] * 8, 3)}"]
+    if what == "features":
+        overrides.append(f"limits.output_features_max={int(wide * _pick(generator, 0.4, 0.5, 0.6, 0.7)) + 1}")
+    elif what == "neuron":
+        # Pooled by 2, the whole signal takes a quarter of the words.
+        neuron = int(wide * 256 * _pick(generator, 0.36, 0.55, 0.7, 0.8)) + 256
+    else:
+        kernel = wide * _power(wide) - 1
+    cores = [(kernel, neuron, 64)] * count
+    for n in range(count):
+        # Some cores hold less of a relay than of the layer, some less of either.
+        if _chance(generator, 0.3):
+            cores[n] = (_pick(generator, 8 * _power(wide), (wide // 2) ** 2), neuron, 64)
+        elif _chance(generator, 0.1):
+            cores[n] = (kernel, max(256, neuron // 2), 64)
+    if _chance(generator, 0.3):
+        overrides += [f"core[{n}].fan_out={_pick(generator, 1, 2, 2, 3)}" for n in range(count)]
+    if _chance(generator, 0.2):
+        overrides.append("routing.poolings=[1, 2]")
+    if _chance(generator, 0.1):
+        overrides.append(f"monitor.cores_max={generator.integers(3, 6)}")
+    if _chance(generator, 0.15):
+        # A relay counts all spikes of its signal, 10 a second, for each of its features.
+        slow = int(generator.integers(count))
+        overrides.append(f"core[{slow}].synops_per_second={5 * wide}")
+    return tiny_chip(*cores, overrides=overrides)
 
 
 def _network(generator: np.random.Generator) -> Network:

@@ -24,7 +24,7 @@ from mapper.solution import (
     Route,
     Solution,
 )
-from tests.property.divided_question import Question, pool_of
+from tests.property.divided_question import Aligned, Question, pool_of
 from tests.property.divided_search import Choice, fewest_cores, hang
 
 __all__ = ["Answer", "best_division"]
@@ -50,6 +50,7 @@ class _Writer:
         self.free = [list(stock.cores) for stock in question.stocks]
         self.pieces: dict[str, list[list[Piece]]] = {}
         self.relays: dict[str, list[int]] = {}
+        self.aligned: dict[str, list[Piece]] = {}
         self.placements: list[Placement] = []
         self.routes: list[Route] = []
         self.entries: list[HostEntry] = []
@@ -58,14 +59,19 @@ class _Writer:
     def place(self) -> None:
         network = self.question.network
         for layer in network.layers:
-            largest, copies = self.question.largest(layer), self.choice.copies[layer.name]
+            largest, standing = self.question.largest(layer), self.choice.standings[layer.name]
             self.pieces[layer.name] = []
-            for index, counts in enumerate(copies):
+            for index, counts in enumerate(standing.copies):
                 sizes = [(stock, largest[stock]) for stock, n in enumerate(counts) for _ in range(n)]
+                if index == 0 and standing.aligned:
+                    relayed = self.question.relay_largest(layer.name, standing.aligned.level)
+                    sizes = [(own, min(largest[own], relayed[to])) for own, to in standing.aligned.pairs]
                 pieces = self._cut(layer.output_shape.features, sizes)
                 self.pieces[layer.name].append(pieces)
                 part = LayerPart(0, layer.name, index)
                 self.placements += [Placement(core, part, span) for core, span in pieces]
+            if standing.aligned:
+                self._place_beside(layer.name, standing.aligned)
         for name, kinds in self.choice.relays.items():
             self.relays[name] = [self.free[kind.stock].pop(0) for kind in kinds]
             whole = (0, network.signal_shapes[name].features)
@@ -73,6 +79,15 @@ class _Writer:
                 Placement(core, Relay(0, name, kind.level), whole)
                 for core, kind in zip(self.relays[name], kinds, strict=True)
             ]
+
+    def _place_beside(self, name: str, aligned: Aligned) -> None:
+        """A relay beside each piece of the first copy."""
+        self.aligned[name] = [
+            (self.free[stock].pop(0), span)
+            for (_, stock), (_, span) in zip(aligned.pairs, self.pieces[name][0], strict=True)
+        ]
+        body = Relay(0, name, aligned.level)
+        self.placements += [Placement(core, body, span) for core, span in self.aligned[name]]
 
     def _cut(self, total: int, sizes: list[tuple[int, int]]) -> list[Piece]:
         """Fill core after core, and leave one feature at least for each that follows."""
@@ -92,12 +107,20 @@ class _Writer:
         root, direct = question.root(name, copies)
         relays = tuple((kind.level, kind.fan_out) for kind in kinds)
         consumers = question.consumers(name, self.choice.copies)
-        hanging = hang(root, direct, question.poolings, relays, consumers)
+        beside = self.choice.aligned(name)
+        aligned = None if beside is None else (beside.level, question.set_fan_out(beside))
+        hanging = hang(root, direct, question.poolings, relays, consumers, aligned)
         assert hanging is not None
+        if beside is not None:
+            for (piece, _), (core, _) in zip(self.pieces[name][0], self.aligned[name], strict=True):
+                self._send(piece, core, beside.level, 0)
         targets = [(kind.level, core, 0) for kind, core in zip(kinds, self.relays[name], strict=True)]
         targets += sorted(self._readers(name))
         for (level, core, offset), provider in zip(targets, (*hanging[0], *hanging[1]), strict=True):
-            if provider:
+            if beside is not None and provider > len(kinds):
+                for source, (start, _) in self.aligned[name]:
+                    self._send(source, core, level // beside.level, offset + start)
+            elif provider:
                 ratio = level // kinds[provider - 1].level
                 self._send(self.relays[name][provider - 1], core, ratio, offset)
             elif name in question.hosts:

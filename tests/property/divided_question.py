@@ -5,7 +5,9 @@ The arithmetic is the oracle's own; nothing here comes from the solver or the de
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations_with_replacement, product
 
 from hwspec.schema import ChipSpec, CoreSpec
@@ -13,7 +15,7 @@ from mapper.network import Edge, Layer, Network
 from mapper.operations import Convolution, Pool
 from mapper.options import SolveOptions
 
-__all__ = ["Copies", "Counts", "Question", "RelayKind", "pool_of"]
+__all__ = ["Aligned", "Copies", "Counts", "Question", "RelayKind", "Standing", "pool_of"]
 
 # Slots of an input whose events come from the host.
 UNLIMITED = 1_000_000
@@ -39,6 +41,37 @@ class RelayKind:
     stock: int
     level: int
     fan_out: int
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """Relays beside the pieces of a copy, each of which passes on what its piece makes.
+
+    Attributes
+    ----------
+    level
+        Pool at which all of them pass it on.
+    pairs
+        (stock of the piece, stock of its relay), piece after piece.
+    """
+
+    level: int
+    pairs: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a layer stands on the chip: the cores of each copy, and the relays beside the pieces of copy 0."""
+
+    copies: Copies
+    aligned: Aligned | None = None
+
+    @cached_property
+    def taken(self) -> Counts:
+        """Cores of each stock that all of it takes."""
+        relays = [relay for _, relay in self.aligned.pairs] if self.aligned else []
+        copies = enumerate(zip(*self.copies, strict=True))
+        return tuple(sum(taken) + relays.count(stock) for stock, taken in copies)
 
 
 @dataclass(frozen=True)
@@ -113,8 +146,8 @@ class Question:
             if number not in options.forbidden_cores:
                 groups.setdefault((core, pins.get(number)), []).append(number)
         self.stocks = tuple(Stock(core, tuple(ids), pin) for (core, pin), ids in groups.items())
-        self.copies = [self._copies_of(layer) for layer in network.layers]
         self.relay_kinds = {name: self._relays_of(name) for name in network.signal_shapes}
+        self.standings = [self._standings_of(layer) for layer in network.layers]
 
     def cost(self, counts: Counts) -> int:
         """Bits of all memories of the cores taken."""
@@ -140,8 +173,22 @@ class Question:
             found.append(next((size for size in sizes if fits(body, size, stock.core)), 0))
         return found
 
-    def _copies_of(self, layer: Layer) -> list[Copies]:
-        """Every way for a layer to stand on the chip, once or twice."""
+    def relay_largest(self, name: str, level: int) -> list[int]:
+        """Most features of a signal that a relay on a core of each stock passes on, pooled by so much."""
+        total = self.network.signal_shapes[name].features
+        return [
+            next((n for n in range(total, 0, -1) if fits(self._relay(name, level, n), n, stock.core)), 0)
+            if stock.pinned is None
+            else 0
+            for stock in self.stocks
+        ]
+
+    def set_fan_out(self, aligned: Aligned) -> int:
+        """Subscribers that a set of aligned relays may have: each takes a slot of every one."""
+        return min(self.stocks[relay].core.fan_out for _, relay in aligned.pairs)
+
+    def _standings_of(self, layer: Layer) -> list[Standing]:
+        """Every way for a layer to stand on the chip, once or twice, with aligned relays or without."""
         largest, total = self.largest(layer), layer.operation.out_features
         whole = layer.name in self.pinned or layer.name == self.options.readout
         most = 1 if whole else self.options.max_pieces or total
@@ -152,15 +199,74 @@ class Question:
             spare = min((size for n, size in zip(counts, largest, strict=True) if n), default=0)
             if held >= total and held - spare < total and sum(counts) <= most:
                 singles.append(counts)
-        found: list[Copies] = [(counts,) for counts in singles]
-        if whole or self.options.max_copies < 2 or not self.network.outgoing[layer.name]:
+        found = [Standing((counts,)) for counts in singles]
+        if whole or not self.network.outgoing[layer.name]:
             return found
-        # Monitors watch copy 0: let it be the one with fewer pieces.
+        # Monitors watch copy 0: let it be the one with fewer pieces. Aligned relays leave no choice: copy 0
+        # is the one they stand beside.
         read = sorted((counts for counts in singles if self.fan_out(counts)), key=lambda c: (sum(c), c))
-        for one, other in combinations_with_replacement(read, 2):
-            if all(a + b <= len(s.cores) for a, b, s in zip(one, other, self.stocks, strict=True)):
-                found.append((one, other))
-        return found
+        beside = list(self._aligned(layer, largest, most))
+        found += beside
+        if self.options.max_copies > 1:
+            found += [Standing(pair) for pair in combinations_with_replacement(read, 2)]
+            found += [Standing((*one.copies, other), one.aligned) for one, other in product(beside, read)]
+        return self._distinct(standing for standing in found if self._enough(standing.taken))
+
+    def _distinct(self, standings: Iterable[Standing]) -> list[Standing]:
+        """One of those that take the same cores for as many pieces and offer as many slots."""
+        found: dict[tuple[object, ...], Standing] = {}
+        for standing in standings:
+            copies, aligned = standing.copies, standing.aligned
+            level, slots = (aligned.level, self.set_fan_out(aligned)) if aligned else (0, 0)
+            pieces = [(sum(counts), self.fan_out(counts)) for counts in copies]
+            found.setdefault((standing.taken, tuple(pieces), level, slots), standing)
+        return list(found.values())
+
+    def _enough(self, taken: Counts) -> bool:
+        return all(n <= len(stock.cores) for n, stock in zip(taken, self.stocks, strict=True))
+
+    def _aligned(self, layer: Layer, largest: list[int], most: int) -> Iterator[Standing]:
+        """A copy with relays beside its pieces, at each level at which no core relays the whole signal."""
+        total = layer.operation.out_features
+        whole = {kind.level for kind in self.relay_kinds[layer.name]}
+        for level in self._levels(layer.name):
+            if level in whole or level not in self.poolings:
+                continue
+            for pairs in self._joint_covers(total, largest, self.relay_largest(layer.name, level), most):
+                pieces = [piece for piece, _ in pairs]
+                standing = Standing(
+                    (tuple(pieces.count(n) for n in range(len(self.stocks))),), Aligned(level, pairs)
+                )
+                slots = min(self.stocks[core].core.fan_out for pair in pairs for core in pair)
+                if slots and self._enough(standing.taken):
+                    yield standing
+
+    def _joint_covers(
+        self, total: int, largest: list[int], relayed: list[int], most: int
+    ) -> Iterator[tuple[tuple[int, int], ...]]:
+        """Pieces and their relays that hold all features together, none of which could be dropped.
+
+        A piece has at most as many features as its own core and its relay's core hold, so more
+        of them may be needed than the layer alone needs.
+        """
+        cores = sum(len(stock.cores) for stock in self.stocks)
+        for count in range(2, min(most, total, cores // 2) + 1):
+            for pieces in self._picks(largest, count):
+                if sum(largest[n] for n in pieces) < total:
+                    continue
+                for relays in self._picks(relayed, count):
+                    # Both ascend by size: no other way to pair them holds more.
+                    pairs = tuple(zip(pieces, relays, strict=True))
+                    sizes = [min(largest[piece], relayed[relay]) for piece, relay in pairs]
+                    if sum(sizes) >= total > sum(sizes) - min(sizes):
+                        yield pairs
+
+    def _picks(self, largest: list[int], count: int) -> Iterator[tuple[int, ...]]:
+        """So many cores that hold something, by stock, those that hold least first."""
+        usable = sorted((stock for stock, size in enumerate(largest) if size), key=lambda n: (largest[n], n))
+        for pick in combinations_with_replacement(usable, count):
+            if all(pick.count(stock) <= len(self.stocks[stock].cores) for stock in usable):
+                yield pick
 
     def shown(self, name: str) -> set[int]:
         """Pool sizes above 1 at which a relay must show a signal."""
@@ -187,24 +293,29 @@ class Question:
             return {1}
         return {pool_of(edge) for edge in self.network.outgoing[name]} | self.shown(name)
 
-    def _relays_of(self, name: str) -> list[RelayKind]:
-        """Relays of a signal that a core holds and that someone could read."""
-        if not self.options.relays:
-            return []
-        features, height, width = self.network.signal_shapes[name]
+    def _levels(self, name: str) -> list[int]:
+        """Pool sizes at which a relay of a signal could have a reader; none without relays."""
+        wanted = self.wanted_levels(name) if self.options.relays else set()
+        return [q for q in range(1, max(wanted, default=0) + 1) if any(p % q == 0 for p in wanted)]
+
+    def _relay(self, name: str, level: int, features: int) -> Body:
+        """What a relay of so many features of a signal asks of a core: all of its spikes may be theirs."""
+        _, height, width = self.network.signal_shapes[name]
         if name in self.sensors:
             _, height, width = self.network.by_name[self.network.outgoing[name][0].target].input_shape
-        found = []
-        most = max(self.wanted_levels(name), default=0)
-        levels = [q for q in range(1, most + 1) if any(p % q == 0 for p in self.wanted_levels(name))]
-        for level in levels:
-            rows, columns = height // level, width // level
-            spikes = self.rates.get(name, 0)
-            body = Body((features, rows, columns), rows, columns, (1, 1), (1, 1), (0, 0), False, spikes)
-            for number, stock in enumerate(self.stocks):
-                if stock.pinned is None and fits(body, features, stock.core):
-                    found.append(RelayKind(number, level, stock.core.fan_out))
-        return found
+        rows, columns = height // level, width // level
+        spikes = self.rates.get(name, 0)
+        return Body((features, rows, columns), rows, columns, (1, 1), (1, 1), (0, 0), False, spikes)
+
+    def _relays_of(self, name: str) -> list[RelayKind]:
+        """Relays of a whole signal that a core holds and that someone could read."""
+        total = self.network.signal_shapes[name].features
+        return [
+            RelayKind(number, level, stock.core.fan_out)
+            for level in self._levels(name)
+            for number, stock in enumerate(self.stocks)
+            if stock.pinned is None and fits(self._relay(name, level, total), total, stock.core)
+        ]
 
     def root(self, name: str, copies: Copies) -> tuple[int, frozenset[int]]:
         """Slots that the signal itself offers, and the pools that they can have."""

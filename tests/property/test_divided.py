@@ -68,7 +68,12 @@ def test_the_oracle_keeps_the_rules_and_the_instances_are_mixed() -> None:
         assert (plain is not None) == (answer.cores == len(networks[0].layers)), seed
         assert plain is None or plain.capacity_bits == answer.capacity_bits, seed
         mix["divided" if plain is None else "plain"] += 1
+        shapes = networks[0].signal_shapes
+        mix["aligned"] += any(
+            stop - start < shapes[name].features for name, _, (start, stop) in spans_of(answer)
+        )
     assert min(mix[kind] for kind in ("infeasible", "divided", "plain")) > count // 6
+    assert mix["aligned"] > count // 75
 
 
 def best(network: Network, chip: ChipSpec, **options: object) -> Answer | None:
@@ -95,6 +100,16 @@ def relays_of(answer: Answer | None) -> list[tuple[str, int]]:
     assert answer is not None
     bodies = (placement.body for placement in answer.solution.placements)
     return sorted((body.signal, body.pooling) for body in bodies if isinstance(body, Relay))
+
+
+def spans_of(answer: Answer | None) -> list[tuple[str, int, tuple[int, int]]]:
+    """(signal, pooling, features) of every relay, ascending."""
+    assert answer is not None
+    return sorted(
+        (placement.body.signal, placement.body.pooling, placement.features)
+        for placement in answer.solution.placements
+        if isinstance(placement.body, Relay)
+    )
 
 
 def star(readers: int, features: int = 4) -> Network:
@@ -219,12 +234,105 @@ def test_a_pooled_output_is_shown_by_a_relay() -> None:
     assert best(network, chip, pooled_outputs="relay", relays=False) is None
 
 
-def test_a_wide_layer_cannot_be_relayed() -> None:
-    # 96 features fit no core, so no relay holds the signal, and slots run out.
-    chip = with_fan_out([LARGE] * 7, 2, "limits.output_features_max=64")
+def test_no_core_relays_a_wide_layer_whole() -> None:
+    # 96 features fit no core, so only relays beside the pieces pass the signal on, or a copy.
+    limit = "limits.output_features_max=64"
+    chip = with_fan_out([LARGE] * 7, 2, limit)
     assert pieces_of(best(star(2, 96), chip), "conv0") == [(0, 32), (0, 64)]
-    assert best(star(3, 96), chip, max_copies=1) is None
-    assert [copy for copy, _ in pieces_of(best(star(3, 96), chip), "conv0")] == [0, 0, 1, 1]
+    answer = best(star(3, 96), chip, max_copies=1)
+    assert pieces_of(answer, "conv0") == [(0, 32), (0, 64)]
+    assert spans_of(answer) == [("conv0", 1, (0, 64)), ("conv0", 1, (64, 96))]
+    assert best(star(3, 96), chip, max_copies=1, relays=False) is None
+    assert best(star(3, 96), with_fan_out([LARGE] * 6, 2, limit), max_copies=1) is None
+    assert [copy for copy, _ in pieces_of(best(star(3, 96), chip, relays=False), "conv0")] == [0, 0, 1, 1]
+
+
+def test_aligned_relays_ask_for_a_third_piece() -> None:
+    # Of 96 features a small core makes 64, 1 x 16 x 64 words, and relays 32, 32 x 32; a medium one relays 64
+    # but not 96, 96 x 128 words, and a reader takes one, 96 x 16 x 4.
+    small, medium = (1024, 65536, 1024), (8192, 65536, 1024)
+    alone = with_fan_out([small] * 2 + [medium] * 2, 2)
+    assert pieces_of(best(star(2, 96), alone), "conv0") == [(0, 32), (0, 64)]
+    chip = with_fan_out([small] * 6 + [medium] * 3, 2)
+    answer = best(star(3, 96), chip, max_copies=1)
+    assert pieces_of(answer, "conv0") == [(0, 32)] * 3
+    assert spans_of(answer) == [("conv0", 1, (n, n + 32)) for n in (0, 32, 64)]
+    assert best(star(3, 96), chip, max_copies=1, max_pieces=2) is None
+    assert best(star(3, 96), with_fan_out([small] * 5 + [medium] * 3, 2), max_copies=1) is None
+    # One more medium core relays what a piece of 64 makes.
+    more = best(star(3, 96), with_fan_out([small] * 6 + [medium] * 4, 2), max_copies=1)
+    assert pieces_of(more, "conv0") == [(0, 32), (0, 64)]
+
+
+def test_aligned_relays_gain_nothing_where_a_relay_has_one_slot() -> None:
+    limit = "limits.output_features_max=64"
+    assert best(star(2, 96), with_fan_out([LARGE] * 8, 1, limit), max_copies=1) is None
+    # The weakest relay bounds the set: two slots of a piece, of which the set takes one, and the relays' two.
+    for weak, feasible in ((1, False), (2, True)):
+        slots = [f"core[{n}].fan_out={weak}" for n in range(6)]
+        chip = with_fan_out([LARGE] * 6 + [(16384, 65536, 2048)], 2, limit, *slots)
+        assert (best(star(3, 96), chip, max_copies=1) is not None) == feasible
+
+
+def test_a_core_that_relays_the_whole_signal_rules_aligned_relays_out() -> None:
+    # Two of 64 features would do; the one core that relays all 96 is there, but then conv3 has no core.
+    limits = [f"core[{n}].limits.output_features_max=64" for n in range(7)]
+    reader = (96 * 16 * 4, 65536, 1024)
+    cores = [(1024, 65536, 1024)] * 2 + [(4096, 65536, 1024)] * 2 + [reader] * 3
+    network = star(3, 96)
+    assert spans_of(best(network, with_fan_out(cores, 2, *limits), max_copies=1)) != []
+    whole = with_fan_out([*cores[:6], LARGE], 2, *limits[:6])
+    assert best(network, whole, max_copies=1) is None
+    # Nobody can use a forbidden core, so it rules nothing out; nor one that is pinned to a layer.
+    spare = with_fan_out([*cores, LARGE], 2, *limits)
+    spare = spare.model_copy(update={"cores": (*spare.cores[:7], whole.cores[6])})
+    assert relays_of(best(network, spare, max_copies=1)) == [("conv0", 1)]
+    assert len(spans_of(best(network, spare, max_copies=1, forbidden_cores=(7,)))) == 2
+    assert len(spans_of(best(network, spare, max_copies=1, pins=((3, 7),)))) == 2
+
+
+def test_a_relay_behind_pools_reads_from_aligned_relays() -> None:
+    # 8 features of 16 x 16 rows take 2048 words, half of them 1024; pooled by 2, all take 512.
+    links = [Link(-1, 0), Link(0, 1), Link(0, 2), Link(0, 3, 4), Link(0, 4, 4)]
+    network = graph([conv(8), *[conv(1)] * 4], links, (1, 16, 16), [(n, 1) for n in range(1, 5)])
+    chip = with_fan_out([(1024, 1024, 1024)] * 9, 2)
+    answer = best(network, chip, max_copies=1)
+    assert spans_of(answer) == [("conv0", 1, (0, 4)), ("conv0", 1, (4, 8)), ("conv0", 2, (0, 8))]
+    assert best(network, with_fan_out([(1024, 1024, 1024)] * 8, 2), max_copies=1) is None
+
+
+def test_aligned_relays_pool_for_a_pool_of_eight() -> None:
+    # No relay holds 96 features at any level; two of 64 at level 2 or 4 reach a pool of 8.
+    network = chain([conv(96), conv(4)], (2, 32, 32), (8,))
+    limit = "limits.output_features_max=64"
+    answer = best(network, tiny_chip(*[LARGE] * 5, overrides=[limit]))
+    assert {(level, span) for _, level, span in spans_of(answer)} in (
+        {(level, (0, 64)), (level, (64, 96))} for level in (2, 4)
+    )
+    assert best(network, tiny_chip(*[LARGE] * 4, overrides=[limit])) is None
+    # With pools of 1 and 2 a second relay would have to follow, whole.
+    assert best(network, tiny_chip(*[LARGE] * 9, overrides=[limit, "routing.poolings=[1, 2]"])) is None
+
+
+def test_aligned_relays_count_all_spikes_of_their_signal() -> None:
+    # 10 spikes a second are 320 operations for a relay of 32 features, and 640 for one of 64.
+    limit, relayed = "limits.output_features_max=64", (("conv0", 10),)
+    slow = [f"core[{n}].synops_per_second=320" for n in range(4)]
+    chip = with_fan_out([(4096, 65536, 1024)] * 4 + [(96 * 64, 65536, 1024)] * 3, 2, limit, *slow)
+    assert best(star(3, 96), chip, max_copies=1, traffic=relayed) is None
+    fewer = (("conv0", 5),)
+    assert len(spans_of(best(star(3, 96), chip, max_copies=1, traffic=fewer))) == 2
+
+
+def test_aligned_relays_show_no_pooled_output() -> None:
+    plain = chain([conv(96), conv(4)], (2, 16, 16), (2,))
+    network = plain.replacing(
+        outputs=(*plain.outputs, replace(plain.outputs[0], name="seen", source="conv0", path=pool(2)))
+    )
+    for limit, feasible in ((64, False), (96, True)):
+        overrides = [f"limits.output_features_max={limit}"]
+        chip = tiny_chip(*[LARGE] * 8, overrides=overrides)
+        assert (best(network, chip, pooled_outputs="relay") is not None) == feasible
 
 
 def test_inputs_are_relayed() -> None:

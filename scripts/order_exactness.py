@@ -1,0 +1,99 @@
+"""What pieces, relays and copies preserve spike by spike: random networks against their plain placement.
+
+    python scripts/order_exactness.py [--networks 100]
+
+Random networks without cycles, placed plainly and with one kind of move (made at random, accepted by the
+checker), run on the same spikes in three orders; equal means the same number of spikes of every neuron of
+every layer. In time steps every one of them must be equal: that is checked on the way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from mapper.emit.build import build_config
+from mapper.emit.config import ChipConfig
+from mapper.errors import ConfigError
+from mapper.events import events_from_raster
+from mapper.sim.config_frame import simulate_config
+from mapper.sim.event import EventOptions, simulate_events
+from tests.divided import Moves, big_chip, divided, plain
+from tests.sim.test_divided import feed_forward, rasters
+
+ORDERS: tuple[Literal["depth", "breadth", "random"], ...] = ("depth", "breadth", "random")
+KINDS = {
+    "pieces": Moves(copies=False, relays=False),
+    "relays": Moves(pieces=False, copies=False),
+    "copies": Moves(pieces=False, relays=False),
+}
+STEPS, DT_US = 2, 1000
+# Networks that hardly spike show nothing, avalanches take minutes.
+SPIKES = range(50, 3001)
+
+
+@dataclass
+class Tally:
+    """Networks compared, and how many were equal."""
+
+    compared: int = 0
+    equal: int = 0
+
+
+def counts(config: ChipConfig, inputs: dict[str, Any], order: Any) -> dict[str, dict[Any, int]]:
+    """By layer, spikes by neuron."""
+    events = {name: events_from_raster(raster, DT_US) for name, raster in inputs.items()}
+    options = EventOptions(order=order, tick_us=float(DT_US), spike_limit=20_000)
+    made = simulate_events(config, events, options, end_us=float(STEPS * DT_US))
+    found = {}
+    for name, spikes in made.layers.items():
+        neurons, times = np.unique(spikes[["p", "y", "x"]], return_counts=True)
+        found[name] = dict(zip(neurons.tolist(), times.tolist(), strict=True))
+    return found
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--networks", type=int, default=100, help="of each kind")
+    wanted = parser.parse_args().networks
+    chip = big_chip()
+    tallies = {(kind, order): Tally() for kind in KINDS for order in ORDERS}
+    seed = -1
+    while min(tally.compared for tally in tallies.values()) < wanted:
+        seed += 1
+        network = feed_forward(seed)
+        if network is None:
+            continue
+        inputs, whole = rasters(network, seed, STEPS, 2), build_config(plain([network], chip))
+        try:
+            expected = {order: counts(whole, inputs, order) for order in ORDERS}
+        except ConfigError:
+            continue
+        if sum(sum(layer.values()) for layer in expected["depth"].values()) not in SPIKES:
+            continue
+        steps = simulate_config(whole, inputs).layers
+        for kind, moves in KINDS.items():
+            config = build_config(divided([network], chip, np.random.default_rng(seed), moves))
+            seen = simulate_config(config, inputs).layers
+            if any(not np.array_equal(seen[name], made) for name, made in steps.items()):
+                raise SystemExit(f"seed {seed}, {kind}: differs in time steps")
+            for order in ORDERS:
+                tally = tallies[kind, order]
+                tally.compared += 1
+                tally.equal += counts(config, inputs, order) == expected[order]
+    print(f"{'':8}{'time steps':>12}" + "".join(f"{order:>14}" for order in ORDERS))
+    for kind in KINDS:
+        row = [f"{tallies[kind, order].equal} of {tallies[kind, order].compared}" for order in ORDERS]
+        print(f"{kind:8}{'all':>12}" + "".join(f"{text:>14}" for text in row))
+
+
+if __name__ == "__main__":
+    main()
