@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib import import_module
 from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
@@ -242,6 +243,9 @@ class FeasibilityReport(_Record):
         """The whole report as text."""
         return " ".join(self.sentences())
 
+    def _repr_html_(self) -> str:
+        return _shown("report_html", self)
+
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
@@ -305,13 +309,34 @@ class Result:
         InfeasibleError, UndecidedError
             There is no placement.
         """
-        solution = self.require()
-        name = resolve_layer(self.networks[network], layer)
-        body = LayerPart(network, name)
-        cores = [placement.core for placement in solution.placements if placement.body == body]
+        cores = self.find_chip_layers(layer, network)
         if len(cores) != 1:
-            raise OptionsError(Finding(f"layer {name}", "lives on several cores", cores))
+            step = "find_chip_layers gives them all"
+            raise OptionsError(Finding(f"layer {layer}", "lives on several cores", cores, next_step=step))
         return cores[0]
+
+    def find_chip_layers(self, layer: LayerReference, network: int = 0) -> list[int]:
+        """All cores that hold a layer, a piece or a copy of it, ascending; relays hold none.
+
+        Parameters
+        ----------
+        layer, network
+            As in `find_chip_layer`.
+
+        Raises
+        ------
+        OptionsError
+            There is no such layer.
+        InfeasibleError, UndecidedError
+            There is no placement.
+        """
+        name = resolve_layer(self.networks[network], layer)
+        bodies = ((place.core, place.body) for place in self.require().placements)
+        return sorted(
+            core
+            for core, body in bodies
+            if isinstance(body, LayerPart) and (body.network, body.layer) == (network, name)
+        )
 
     def require(self) -> Solution:
         """The solution, or the reason why there is none as an error.
@@ -326,6 +351,15 @@ class Result:
             raise InfeasibleError(self.report)
         limit = self.report.limit if self.report and self.report.limit else "a limit"
         raise UndecidedError(limit, self)
+
+    def _repr_html_(self) -> str:
+        return _shown("result_html", self)
+
+
+def _shown(kind: str, value: object) -> str:
+    """What a notebook shows; drawing is to the right of here, and loaded when a notebook asks."""
+    text: str = getattr(import_module("mapper.report.notebook"), kind)(value)
+    return text
 
 
 def unmet(

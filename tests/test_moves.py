@@ -133,6 +133,9 @@ def test_a_signal_that_no_core_holds_is_relayed_piece_by_piece() -> None:
     result = mapper.solve(network)
     relays = sorted(p.features for p in result.require().placements if isinstance(p.body, Relay))
     assert relays == parts(result, "conv0") != [(0, 24)]
+    assert len(result.find_chip_layers("conv0")) == len(relays)
+    with pytest.raises(OptionsError, match="find_chip_layers gives them all"):
+        result.find_chip_layer("conv0")
     assert mapper.check(network, repairs=0, relays=False, max_copies=1).solution is None
 
 

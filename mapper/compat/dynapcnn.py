@@ -41,10 +41,9 @@ from mapper.errors import (
 )
 from mapper.frontends import load_network
 from mapper.network import Network
-from mapper.options import LayerReference, resolve_layer
+from mapper.options import LayerReference
 from mapper.passes import PrepareOptions, prepare
 from mapper.result import FeasibilityReport, Result
-from mapper.solution import LayerPart
 
 __all__ = ["DynapcnnCompatibleNetwork", "DynapcnnNetwork"]
 
@@ -364,10 +363,7 @@ class DynapcnnNetwork(nn.Module):
 
     def find_chip_layers(self, layer_idx: LayerReference) -> list[int]:
         """All cores that hold a layer or a part of it, ascending."""
-        result = self._placed()
-        name = resolve_layer(self.network, layer_idx)
-        placements = result.require().placements
-        return [p.core for p in placements if isinstance(p.body, LayerPart) and p.body.layer == name]
+        return self._placed().find_chip_layers(layer_idx)
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles hold the network, not the board and samna's objects."""
