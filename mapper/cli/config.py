@@ -1,8 +1,7 @@
-"""Commands about configurations: write one, compare two."""
+"""The command that writes a configuration."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,12 +37,10 @@ from mapper.cli.options import (
 if TYPE_CHECKING:
     from hwspec.schema import ChipSpec
     from mapper.emit.config import ChipConfig
-    from mapper.network import Network
     from mapper.result import Result
 
-__all__ = ["diff_command", "emit"]
+__all__ = ["emit"]
 
-_EXIT_DIFFERENT = 1
 # Options of the command that are wishes of the emitter, by the emitter's names.
 _EMIT_WORDS = {
     "dt": "dt_us",
@@ -153,37 +150,3 @@ def _write_flash(config: ChipConfig, chip: ChipSpec, path: Path) -> None:
     from mapper.files import write_bytes  # noqa: PLC0415
 
     write_bytes(path, flash_binary(to_samna(config, chip), chip))
-
-
-@app.command("diff")
-def diff_command(
-    left: Annotated[str, typer.Argument(help="config.json, or a network")],
-    right: Annotated[str, typer.Argument(help="config.json, or a network")],
-    as_json: JsonOption = False,
-) -> int:
-    """Compare two configurations, or a configuration with a network. Exit: 0 the same, 1 different."""
-    from dataclasses import asdict  # noqa: PLC0415
-
-    from mapper.emit.diff import diff  # noqa: PLC0415
-
-    found = diff(_side(left), _side(right))
-    if as_json:
-        record = {"schema_version": 1, "differences": [asdict(entry) for entry in found]}
-        typer.echo(json.dumps(record, indent=2))
-    else:
-        for entry in found:
-            typer.echo(str(entry))
-        typer.echo("the same" if not found else f"{len(found)} differences")
-    return _EXIT_DIFFERENT if found else 0
-
-
-def _side(source: str) -> ChipConfig | Network:
-    """A configuration file, or a network after all passes."""
-    from mapper.emit.file import read_config  # noqa: PLC0415
-    from mapper.frontends import load_network  # noqa: PLC0415
-    from mapper.passes import prepare  # noqa: PLC0415
-
-    path = Path(source)
-    if path.suffix == ".json" and path.is_file() and '"hardware"' in path.read_text("utf-8", "replace"):
-        return read_config(path)
-    return prepare(load_network(source))

@@ -15,7 +15,10 @@ import typer
 from hwspec.errors import SpecError
 from mapper.cli import board as _board_commands  # noqa: F401  # registers its commands
 from mapper.cli import config as _config_commands  # noqa: F401  # registers its commands
+from mapper.cli import diff as _diff_command  # noqa: F401  # registers its command
+from mapper.cli import report as _report_command  # noqa: F401  # registers its command
 from mapper.cli import simulate as _simulate_command  # noqa: F401  # registers its command
+from mapper.cli import synthesize as _synthesize_commands  # noqa: F401  # registers its commands
 from mapper.cli import verify as _verify_command  # noqa: F401  # registers its command
 from mapper.cli.app import app
 from mapper.errors import MapperError
