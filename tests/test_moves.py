@@ -98,6 +98,17 @@ def test_a_pooled_output_reaches_the_monitor_through_a_spare_core() -> None:
     assert (monitor.pooling_seen, body) == (2, Relay(0, "conv1", 2))
 
 
+def test_a_pooled_output_that_no_relay_shows_is_named() -> None:
+    network = chain([conv(4), conv(4)], (2, 18, 18))
+    pooled = network.replacing(outputs=(Output("out", "conv1", pool(3)),))
+    report = mapper.check(pooled, pooled_outputs="relay", repairs=0).report
+    assert report is not None
+    assert "no core shows conv1 pooled by 3" in report.sentence()
+    forbidden = mapper.check(pooled, pooled_outputs="relay", relays=False, repairs=0).report
+    assert forbidden is not None
+    assert "takes a relay" in forbidden.sentence()
+
+
 def test_pools_by_8_and_three_targets_by_relay_and_by_copy() -> None:
     # A pool of 8 is folded into the kernel where that fits, else relays pool in two steps.
     deep = chain([conv(4), conv(4)], (2, 32, 32), (8,))

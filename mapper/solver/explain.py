@@ -27,6 +27,7 @@ def infeasible_report(problem: Problem) -> FeasibilityReport:
     """Everything that provably stands in the way."""
     entries = [_fault(problem, fault) for fault in problem.faults]
     entries += _too_many(problem)
+    entries += _relays_wanted(problem)
     for layer in problem.by_name:
         if not problem.candidates[layer]:
             entries += _homeless(problem, layer)
@@ -73,6 +74,18 @@ def _too_many(problem: Problem) -> list[Unmet]:
     sentence = f"{layers} layers need as many cores, and {problem.chip.name} has {cores}{left}."
     names = tuple(problem.title(layer) for layer in problem.by_name)
     return [unmet(Rule.ONE_LAYER_PER_CORE, names, (), layers, cores, "one core holds one layer", sentence)]
+
+
+def _relays_wanted(problem: Problem) -> list[Unmet]:
+    """Outputs that are to be seen pooled, where no relay may pool them."""
+    if problem.options.relays:
+        return []
+    entries = []
+    for number, name, pooling in problem.monitored_pooled:
+        key = problem.key(number, name)
+        sentence = f"{key} is to be shown pooled by {pooling}, which takes a relay, and none is allowed."
+        entries.append(unmet(Rule.MOVES, (key,), (), 1, 0, "relays that show pooled outputs", sentence))
+    return entries
 
 
 def _fault(problem: Problem, fault: ChipFault) -> Unmet:

@@ -203,6 +203,10 @@ def _told(probe: _Probe, part: _Part) -> str:
         name = problem.key(signal.network, signal.name)
         if signal.kind == "host":
             return f"events of {name} reach a core unpooled ({Rule.INPUT_POOLING.code})"
+        missing = [p for p in signal.shown if not probe.tables.relay_classes(signal, p)]
+        missing += [p for p in signal.shown if p not in probe.tables.levels(signal)]
+        if missing:
+            return f"no core shows {name} pooled by {missing[0]} ({Rule.MONITOR.code})"
         stage = problem.chip.input
         fan_out = max(core.fan_out for core in problem.chip.cores)
         count = (stage.fan_out if stage else 0) if signal.kind == "sensor" else fan_out

@@ -1,0 +1,132 @@
+"""One CP-SAT model for several networks and the chip that they share or take turns on.
+
+Every network's pieces, copies and relays are modelled as for a chip that exists, on a chip that offers
+every type of core; that chip's numbers of cores are variables here, and all models share them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ortools.sat.python import cp_model
+
+from mapper.solver.divided.model import DividedModel, Slack, build_model
+from mapper.solver.synthesis_types import CoreType, Group, Question, groups_on
+
+__all__ = ["SynthesisModel", "build_synthesis"]
+
+
+@dataclass
+class SynthesisModel:
+    """Variables by what they mean.
+
+    Attributes
+    ----------
+    counts
+        Per type, how many cores of it the chip has.
+    carried
+        Per group, whether the chip carries it; empty where it must carry all.
+    """
+
+    types: tuple[CoreType, ...]
+    model: cp_model.CpModel = field(default_factory=cp_model.CpModel)
+    counts: list[cp_model.IntVar] = field(default_factory=list)
+    carried: list[cp_model.IntVar] = field(default_factory=list)
+
+    def weighted(self, weights: Sequence[int]) -> cp_model.LinearExpr:
+        """A sum over the chip's cores, a weight per type."""
+        return cp_model.LinearExpr.weighted_sum(self.counts, list(weights))
+
+
+def build_synthesis(
+    question: Question, types: tuple[CoreType, ...], *, optional: bool = False
+) -> SynthesisModel | None:
+    """The model; None where a group fits no chip of these types, however many cores it had.
+
+    Parameters
+    ----------
+    optional
+        Whether groups may be left out.
+    """
+    least, most = question.cores
+    made = SynthesisModel(types)
+    made.counts = [made.model.new_int_var(0, most, "") for _ in types]
+    made.model.add_linear_constraint(cp_model.LinearExpr.sum(made.counts), least, most)
+    for group in groups_on(question, types):
+        part = _part(group)
+        if part is None and not optional:
+            return None
+        carried = None
+        if optional:
+            carried = made.model.new_bool_var("")
+            made.carried.append(carried)
+            if part is None:
+                made.model.add(carried == 0)
+        if part is not None:
+            _add_part(made, part, carried)
+    return made
+
+
+def _part(group: Group) -> DividedModel | None:
+    if not group.is_divisible:
+        return None
+    free = Slack(cores=frozenset(range(len(group.problem.classes))))
+    return build_model(group.tables, group.fmax, free)
+
+
+def _add_part(made: SynthesisModel, part: DividedModel, carried: cp_model.IntVar | None) -> None:
+    """Take over a group's variables and constraints, and bind its cores to the chip's."""
+    proto, model = part.model.proto, made.model
+    own = []
+    for variable in proto.variables:
+        low, high = list(variable.domain)
+        own.append(model.new_int_var(low, min(high, _most(made)), ""))
+    for constraint in proto.constraints:
+        literals = [own[n] if n >= 0 else ~own[-n - 1] for n in constraint.enforcement_literal]
+        if constraint.has_at_most_one():
+            model.add_at_most_one(
+                [own[n] if n >= 0 else ~own[-n - 1] for n in constraint.at_most_one.literals]
+            )
+            continue
+        if not constraint.has_linear():
+            raise RuntimeError("the placement model has a constraint that synthesis does not know")
+        linear = constraint.linear
+        expression = cp_model.LinearExpr.weighted_sum([own[n] for n in linear.vars], list(linear.coeffs))
+        low, high = list(linear.domain)
+        _add_linear(model, expression, low, high, literals, carried)
+    users: dict[int, list[cp_model.IntVar]] = {}
+    for k, variable in part.users():
+        users.setdefault(k, []).append(own[variable.index])
+    for k, variables in users.items():
+        model.add(cp_model.LinearExpr.sum(variables) <= made.counts[k])
+
+
+def _most(made: SynthesisModel) -> int:
+    return int(list(made.counts[0].proto.domain)[-1])
+
+
+def _add_linear(
+    model: cp_model.CpModel,
+    expression: cp_model.LinearExpr,
+    low: int,
+    high: int,
+    literals: Sequence[cp_model.IntVar],
+    carried: cp_model.IntVar | None,
+) -> None:
+    """Add low <= expression <= high; of a group that is left out, all variables may be 0."""
+    if carried is None or low <= 0 <= high:
+        bounded = [model.add_linear_constraint(expression, low, high)]
+    else:
+        bounded = []
+        if low > cp_model.INT_MIN:
+            bounded.append(
+                model.add(expression - low * carried >= 0) if low > 0 else model.add(expression >= low)
+            )
+        if high < cp_model.INT_MAX:
+            bounded.append(
+                model.add(expression - high * carried <= 0) if high < 0 else model.add(expression <= high)
+            )
+    if literals:
+        for entry in bounded:
+            entry.only_enforce_if(literals)

@@ -1,0 +1,224 @@
+"""Which memory sizes a chip that is yet to be made can be told apart by, and the chip that offers them all.
+
+A size counts only where some layer, piece or relay fits that did not fit the next smaller one; a type of
+core counts only where no other is at least as able for no more bits. What fits where is asked of the same
+tables as for a chip that exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
+from typing import TypeAlias
+
+from hwspec.document import Draft, build, draft_of
+from hwspec.schema import BIAS_WORD_BITS, KERNEL_WORD_BITS, NEURON_WORD_BITS, ChipSpec
+from mapper.network import Network
+from mapper.options import SolveOptions, resolve
+from mapper.problem import Problem
+from mapper.solver.divided.need import Need, need_of
+from mapper.solver.divided.run import divisible, piece_table
+from mapper.solver.divided.tables import Tables
+
+__all__ = ["Ability", "CoreType", "Group", "MemorySizes", "Question", "chip_of", "useful_types"]
+
+Ability: TypeAlias = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class CoreType:
+    """Memories of a core that may be made.
+
+    Attributes
+    ----------
+    kernel_words, neuron_words
+        Powers of two.
+    bias_words
+        A power of two, or 0.
+    """
+
+    neuron_words: int
+    kernel_words: int
+    bias_words: int
+
+    @property
+    def capacity_bits(self) -> int:
+        """Bits of all three memories."""
+        kernel, neuron = KERNEL_WORD_BITS * self.kernel_words, NEURON_WORD_BITS * self.neuron_words
+        return kernel + neuron + BIAS_WORD_BITS * self.bias_words
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySizes:
+    """Sizes on offer for each memory, in words, ascending, at least one each."""
+
+    kernel_words: tuple[int, ...]
+    neuron_words: tuple[int, ...]
+    bias_words: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a chip is sought for.
+
+    Attributes
+    ----------
+    groups
+        Networks of a group share the chip; the groups take turns on it. In the chip's legal form.
+    base
+        Everything but the memories and the number of cores is as on this chip; every core is like its
+        first.
+    cores
+        (least, most) cores, 1 <= least <= most.
+    fan_out
+        Destinations of every core.
+    """
+
+    groups: tuple[tuple[Network, ...], ...]
+    base: ChipSpec
+    cores: tuple[int, int]
+    sizes: MemorySizes
+    fan_out: int
+    options: SolveOptions
+
+
+@dataclass(frozen=True)
+class Group:
+    """Networks that share the chip, on a chip that offers every type of core in any number."""
+
+    problem: Problem
+
+    @cached_property
+    def tables(self) -> Tables:
+        """Largest pieces and fitting relays by type; a type is a class of cores."""
+        return Tables(self.problem)
+
+    @cached_property
+    def fmax(self) -> tuple[tuple[int, ...], ...]:
+        """Per layer and type, the most features of a piece; 0 also where so small a piece is of no use."""
+        most = self.problem.options.max_pieces
+        demands = self.problem.demands
+        rows = zip(demands, piece_table(self.tables), strict=True)
+        return tuple(_useful(row, demand.core.output_shape.features, most) for demand, row in rows)
+
+    @cached_property
+    def need(self) -> Need:
+        """Which pieces, copies and relays an optimum can need."""
+        return need_of(self.tables, self.fmax)
+
+    @property
+    def is_divisible(self) -> bool:
+        """Whether nothing stands in the way that no memory mends."""
+        return divisible(self.problem)
+
+    def abilities(self) -> list[Ability]:
+        """Per type, everything that the model knows of it: more is never worse."""
+        columns: list[Sequence[int]] = list(self.fmax)
+        types = range(len(self.problem.classes))
+        for number, signal in enumerate(self.tables.signals):
+            if number not in self.need.relayed:
+                continue
+            for level in self.tables.levels(signal):
+                holds = set(self.tables.relay_classes(signal, level))
+                columns.append([int(k in holds) for k in types])
+            for level in self.tables.aligned_levels(signal):
+                most = self.tables.aligned_limits(signal, level)
+                columns.append([most.get(k, 0) for k in types])
+        return [tuple(column[k] for column in columns) for k in types]
+
+
+def chip_of(
+    base: ChipSpec, types: Sequence[CoreType], fan_out: int, name: str, source: str, copies: int = 1
+) -> ChipSpec:
+    """A chip of these cores, in this order, `copies` of each; all else as on the base.
+
+    Every fact of it is assumed, for a chip that does not exist has no other source.
+    """
+    draft = draft_of(base)
+    shared = {**draft.cores[0], "parallel": False, "fan_out": fan_out}
+    known: dict[CoreType, dict[str, object]] = {}
+    for entry in types:
+        words = {"kernel_words": entry.kernel_words, "neuron_words": entry.neuron_words}
+        known.setdefault(entry, {**shared, **words, "bias_words": entry.bias_words})
+    head = draft.head
+    sections = ("core", "routing", "monitor", *(part for part in ("input", "readout") if head[part]))
+    note = {"evidence": "assumed", "source": source}
+    head |= {"name": name, "title": source, "devices": (), "emission": None, "errata": ()}
+    head["sources"] = {f"{section}.*": note for section in sections}
+    head["routing"] = {**head["routing"], "fan_out": fan_out}
+    cores = [known[entry] for entry in types for _ in range(copies)]
+    return build(Draft(head, cores), name)
+
+
+def groups_on(question: Question, types: Sequence[CoreType]) -> tuple[Group, ...]:
+    """Every group on a chip that offers all these types."""
+    most = question.cores[1]
+    chip = chip_of(question.base, types, question.fan_out, "catalogue", "candidate sizes", most)
+    made = []
+    for networks in question.groups:
+        # A layer has a core at least: what is left bounds the pieces of any one of them.
+        spare = max(0, most - sum(len(network.layers) for network in networks))
+        pieces = min(question.options.max_pieces or spare + 1, spare + 1)
+        wanted = replace(question.options, max_pieces=pieces)
+        if not spare:
+            wanted = replace(wanted, relays=False, max_copies=1)
+        made.append(Group(Problem(networks, chip, resolve(wanted, networks, chip))))
+    return tuple(made)
+
+
+def useful_types(question: Question) -> tuple[CoreType, ...]:
+    """Types that no other makes superfluous, cheapest first."""
+    sizes = [_told_apart(question, field) for field in ("neuron_words", "kernel_words", "bias_words")]
+    types = sorted((CoreType(*words) for words in product(*sizes)), key=_cost)
+    return _without_dominated(types, _abilities(question, types))
+
+
+def _cost(entry: CoreType) -> tuple[int, CoreType]:
+    return entry.capacity_bits, entry
+
+
+def _abilities(question: Question, types: Sequence[CoreType]) -> list[Ability]:
+    rows = [group.abilities() for group in groups_on(question, types)]
+    return [tuple(value for row in rows for value in row[k]) for k in range(len(types))]
+
+
+def _useful(row: tuple[int, ...], features: int, pieces: int | None) -> tuple[int, ...]:
+    """Sizes of pieces that some cover needs from which no piece can be left out.
+
+    All pieces but the smallest hold less than the whole: it has to hold what they leave at least.
+    """
+    sums = {0}
+    for _ in range((pieces or features) - 1):
+        more = {one + size for one in sums for size in set(row) if one + size < features} | sums
+        if more == sums:
+            break
+        sums = more
+    least = features - max(sums)
+    return tuple(size if size >= least else 0 for size in row)
+
+
+def _told_apart(question: Question, field: str) -> list[int]:
+    """Sizes of one memory, the least of those under which the same fits while the others are largest."""
+    offered = question.sizes
+    largest = CoreType(offered.neuron_words[-1], offered.kernel_words[-1], offered.bias_words[-1])
+    types = [replace(largest, **{field: size}) for size in getattr(offered, field)]
+    found: dict[Ability, int] = {}
+    for entry, ability in zip(types, _abilities(question, types), strict=True):
+        if any(ability):
+            found.setdefault(ability, getattr(entry, field))
+    return list(found.values()) or [getattr(largest, field)]
+
+
+def _without_dominated(types: Sequence[CoreType], abilities: Sequence[Ability]) -> tuple[CoreType, ...]:
+    """Types in ascending cost without those that one before them can replace."""
+    kept: list[int] = []
+    for k, ability in enumerate(abilities):
+        if any(ability) and not any(_covers(abilities[other], ability) for other in kept):
+            kept.append(k)
+    return tuple(types[k] for k in kept)
+
+
+def _covers(more: Ability, less: Ability) -> bool:
+    return all(a >= b for a, b in zip(more, less, strict=True))
