@@ -192,7 +192,8 @@ def _add_slots(made: DividedModel, number: int, signal: Signal, slack: Slack) ->
     model = made.model
     relays = made.of_signal.get(number, {})
     read = {consumer.pooling for consumer in signal.consumers if consumer.layer not in slack.layers}
-    if UNREACHABLE in read or any(pooling not in relays for pooling in signal.shown):
+    shown = () if signal.layer in slack.layers else signal.shown
+    if UNREACHABLE in read or any(pooling not in relays for pooling in shown):
         return False
     consumers: dict[int, Terms] = {}
     for consumer in signal.consumers:
@@ -221,7 +222,7 @@ def _add_slots(made: DividedModel, number: int, signal: Signal, slack: Slack) ->
     for level, z in relays.items():
         offered = cp_model.LinearExpr.weighted_sum(list(z.values()), [classes[k].core.fan_out for k in z])
         model.add(cp_model.LinearExpr.sum(given.get(level, [])) <= offered)
-        if level in signal.shown:
+        if level in shown:
             model.add(cp_model.LinearExpr.sum(list(z.values())) >= 1)
     for level in aligned:
         model.add(cp_model.LinearExpr.sum(given.get(-level, [])) <= aligned_slots(made, number, level))
