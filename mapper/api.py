@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check", "solve", "verify_equivalence"]
 
+_DECIDED = (Status.OPTIMAL, Status.INFEASIBLE)
+
 
 def solve(
     network: Network | str | Path | object | Sequence[Any],
@@ -143,11 +145,11 @@ def _placed(ready: tuple[Network, ...], chip: ChipSpec, wanted: SolveOptions) ->
     resolved = resolve(wanted, legal, chip)
     problem = Problem(legal, chip, resolved)
     result = run_solver(problem)
-    if resolved.relays and len(_cores(result)) != len(problem.demands):
+    if resolved.relays and result.status in _DECIDED and len(_cores(result)) != len(problem.demands):
         # What was folded into kernels may do better in relays; a plain placement cannot be bettered.
         other = tuple(legalize(network, chip, relays=True) for network in ready)
         if other != legal:
-            result = min(result, run_solver(Problem(other, chip, resolved)), key=_rank)
+            result = _better(result, run_solver(Problem(other, chip, resolved)))
     if result.status is Status.INFEASIBLE and result.report is not None:
         repairs, missing = find_repairs(ready, problem, result.report, resolved.repairs)
         report = result.report.model_copy(update={"repairs": repairs, "repairs_missing": missing})
@@ -163,11 +165,18 @@ def _cores(result: Result) -> tuple[int, ...]:
     return tuple(place.core for place in result.solution.placements) if result.solution else ()
 
 
-def _rank(result: Result) -> tuple[int, int]:
-    """Fewest cores, then least capacity; no placement comes last."""
-    cores = _cores(result)
-    bits = sum(result.chip.cores[core].capacity_bits for core in cores)
-    return (len(cores), bits) if cores else (1 << 60, 0)
+def _better(first: Result, second: Result) -> Result:
+    """Fewest cores, then least capacity; nothing is infeasible unless both are."""
+    if second.status is Status.INFEASIBLE:
+        return first
+    if first.solution is None or second.solution is None:
+        return first if first.solution is not None else second
+
+    def cost(result: Result) -> tuple[int, int]:
+        cores = _cores(result)
+        return len(cores), sum(result.chip.cores[core].capacity_bits for core in cores)
+
+    return min(first, second, key=cost)
 
 
 def check(
