@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -174,6 +175,11 @@ class PlacementRecord(_Record):
     objectives: tuple[ObjectiveRecord, ...]
     notes: tuple[str, ...]
     assumed_facts: tuple[AssumedFact, ...]
+
+    def _repr_html_(self) -> str:
+        # Drawing stands to the right of here, and is loaded when a notebook asks.
+        text: str = import_module("mapper.report.notebook").placement_html(self)
+        return text
 
 
 def placement_record(result: Result) -> PlacementRecord:

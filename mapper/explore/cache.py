@@ -1,0 +1,64 @@
+"""Cells that were decided before, in a folder, by the hash of all they depend on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from mapper.errors import Finding, OptionsError
+from mapper.explore.cell import Asked, at
+from mapper.explore.identity import digest, program_version
+from mapper.explore.record import Cell
+from mapper.files import write_text
+
+__all__ = ["CellCache", "cell_key"]
+
+
+def cell_key(network_hash: str, chip_hash: str, asked: Asked) -> str:
+    """Hash of network, chip, everything that is asked, and the program."""
+    return digest([program_version(), network_hash, chip_hash, asdict(asked)])
+
+
+class CellCache:
+    """A folder with a file a cell.
+
+    Parameters
+    ----------
+    folder
+        Made where it is not there.
+
+    Raises
+    ------
+    OptionsError
+        The folder cannot be made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            problem = f"cannot be made: {error.strerror or error}"
+            raise OptionsError(Finding(f"--cache {folder}", problem)) from None
+
+    def _path(self, key: str) -> Path:
+        # Two levels: a folder of ten thousand files is slow to list on many file systems.
+        return self.folder / key[:2] / f"{key}.json"
+
+    def read(self, key: str) -> Cell | None:
+        """The cell with the indexes 0; None where it is not there, or is damaged."""
+        try:
+            return Cell.model_validate_json(self._path(key).read_bytes())
+        except (OSError, ValueError):
+            return None
+
+    def write(self, key: str, cell: Cell) -> None:
+        """Keep a cell; a fault of this program is not kept, since the next run may do without.
+
+        Raises
+        ------
+        OptionsError
+            The folder cannot be written to.
+        """
+        if cell.verdict != "error":
+            write_text(self._path(key), at(cell, 0, 0).model_dump_json())

@@ -1,0 +1,223 @@
+"""The two sides of a report: networks that were read, chips and variants that were made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from hwspec.catalog import load as load_chip
+from hwspec.schema import ChipSpec
+from hwspec.variant import apply_overrides
+from mapper.demand import layer_demands
+from mapper.edits import shapes_only
+from mapper.errors import Finding, MapperError, OptionsError, SpecError
+from mapper.explore.identity import network_hash
+from mapper.explore.record import NetworkLayer, NetworkRow, VariantCore, VariantRow
+from mapper.frontends import NirOptions, TorchOptions, load_network
+from mapper.network import Network
+from mapper.passes import PrepareOptions, prepare
+
+__all__ = ["PlannedNetwork", "PlannedVariant", "ReadOptions", "plan_networks", "plan_variants", "planned"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """How networks are read, where files leave something open; as in `mapper.solve`."""
+
+    input_shape: tuple[int, int, int] | None = None
+    nir: NirOptions | None = None
+    torch: TorchOptions | None = None
+    add_output_neuron: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedNetwork:
+    """A network of the report; `network` has shapes alone, and is None where reading failed.
+
+    Attributes
+    ----------
+    failure
+        What its cells say where reading failed: bad input is "unsupported", a fault of ours an "error".
+    """
+
+    row: NetworkRow
+    network: Network | None
+    failure: Literal["unsupported", "error"] = "unsupported"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedVariant:
+    """A chip of the report."""
+
+    row: VariantRow
+    chip: ChipSpec
+
+
+def plan_networks(
+    sources: Sequence[str | Path | Network], options: ReadOptions | None = None
+) -> tuple[PlannedNetwork, ...]:
+    """Read and prepare every network; one that fails has a row with the reason."""
+    read = [_read(source, options or ReadOptions()) for source in sources]
+    names = _named_apart([entry.row.name for entry in read])
+    return tuple(_renamed(entry, name) for entry, name in zip(read, names, strict=True))
+
+
+def _read(source: str | Path | Network, options: ReadOptions) -> PlannedNetwork:
+    name = source.name if isinstance(source, Network) else str(source)
+    try:
+        read = load_network(source, options.input_shape, options.nir, options.torch)
+        ready = prepare(read, PrepareOptions(add_output_neuron=options.add_output_neuron))
+        return planned(ready, name)
+    except MapperError as error:
+        return _failed(name, str(error), "unsupported")
+    except Exception as error:  # a network that breaks this program must not take the others with it
+        return _failed(name, f"{type(error).__name__}: {error}", "error")
+
+
+def _failed(source: str, message: str, failure: Literal["unsupported", "error"]) -> PlannedNetwork:
+    name = source if ":" in source else Path(source).stem
+    row = NetworkRow(name=name or source, source=source, layers=0, error=message)
+    return PlannedNetwork(row, None, failure)
+
+
+def planned(network: Network, source: str) -> PlannedNetwork:
+    """A network after the passes, with its row.
+
+    Raises
+    ------
+    NetworkError
+        It is not in normal form.
+    """
+    plain = shapes_only(network)
+    layers = tuple(
+        NetworkLayer(
+            name=demand.layer,
+            input_shape=demand.core.input_shape,
+            output_shape=demand.core.output_shape,
+            kernel=demand.core.kernel,
+            stride=demand.core.stride,
+            padding=demand.core.padding,
+            kernel_words=demand.core.kernel_words,
+            neuron_words=demand.core.neuron_words,
+            bias_words=demand.core.bias_words,
+            destinations=demand.core.destinations,
+        )
+        for demand in layer_demands(plain, 0, None)
+    )
+    row = NetworkRow(
+        name=plain.name,
+        source=source,
+        layers=len(layers),
+        layer_rows=layers,
+        network_hash=network_hash(plain),
+    )
+    return PlannedNetwork(row, plain)
+
+
+def _renamed(entry: PlannedNetwork, name: str) -> PlannedNetwork:
+    if entry.row.name == name:
+        return entry
+    if entry.network is None:
+        return replace(entry, row=entry.row.model_copy(update={"name": name}))
+    return planned(entry.network.replacing(name=name), entry.row.source)
+
+
+def _named_apart(names: Sequence[str]) -> list[str]:
+    """Equal names get a number behind them that no other has."""
+    taken, made = set(names), []
+    seen: set[str] = set()
+    for name in names:
+        fresh, count = name, 1
+        while fresh in seen or (count > 1 and fresh in taken):
+            count += 1
+            fresh = f"{name}-{count}"
+        seen.add(fresh)
+        made.append(fresh)
+    return made
+
+
+def plan_variants(
+    chips: Sequence[str | Path | ChipSpec],
+    others: Sequence[str | Path | ChipSpec] = (),
+    overrides: Sequence[str] = (),
+) -> tuple[tuple[PlannedVariant, ...], tuple[str, ...]]:
+    """Every chip as it is, and with overrides each of them changed as well.
+
+    Parameters
+    ----------
+    chips
+        Names, files or specifications; reports keep details and repairs of these by default.
+    others
+        The same, for which reports keep verdict, margin and conflict alone by default.
+    overrides
+        As `hwspec.variant` describes them; all of them make one variant of every chip that they apply to.
+
+    Returns
+    -------
+    tuple
+        The variants, and a note on every chip to which the overrides do not apply.
+
+    Raises
+    ------
+    SpecError, OptionsError
+        A chip that cannot be read, overrides that apply to none of them, or no chip at all.
+    """
+    made = [*_unchanged(chips, is_chip=True), *_unchanged(others, is_chip=False)]
+    if not made:
+        raise OptionsError(Finding("report", "has no chip", next_step="--chip NAME or --variant FILE.toml"))
+    changed, notes = _changed(made, overrides) if overrides else ([], ())
+    made += changed
+    names = _named_apart([entry.row.name for entry in made])
+    renamed = (
+        replace(entry, row=entry.row.model_copy(update={"name": name}))
+        for entry, name in zip(made, names, strict=True)
+    )
+    return tuple(renamed), notes
+
+
+def _unchanged(sources: Sequence[str | Path | ChipSpec], *, is_chip: bool) -> Iterator[PlannedVariant]:
+    for source in {str(source): source for source in sources}.values():
+        spec = source if isinstance(source, ChipSpec) else load_chip(source)
+        base = spec.name if isinstance(source, ChipSpec) else str(source)
+        yield PlannedVariant(_row(spec, base, (), is_chip=is_chip), spec)
+
+
+def _changed(
+    made: Sequence[PlannedVariant], overrides: Sequence[str]
+) -> tuple[list[PlannedVariant], tuple[str, ...]]:
+    """The chips with overrides; a chip that has not, say, so many cores is left as it is."""
+    found, errors = [], []
+    for entry in made:
+        try:
+            chip = apply_overrides(entry.chip, overrides)
+        except SpecError as error:
+            errors.append((entry.row.name, error))
+        else:
+            found.append(PlannedVariant(_row(chip, entry.row.base, tuple(overrides), is_chip=False), chip))
+    if not found:
+        raise errors[0][1]
+    return found, tuple(f"{name} is not changed: {error}" for name, error in errors)
+
+
+def _row(chip: ChipSpec, base: str, overrides: tuple[str, ...], *, is_chip: bool) -> VariantRow:
+    return VariantRow(
+        name=chip.name,
+        base=base,
+        overrides=overrides,
+        is_chip=is_chip,
+        chip_hash=chip.content_hash(),
+        cores=tuple(
+            VariantCore(
+                core=n,
+                kernel_words=core.kernel_words,
+                neuron_words=core.neuron_words,
+                bias_words=core.bias_words,
+                fan_out=core.fan_out,
+                parallel=core.parallel,
+            )
+            for n, core in enumerate(chip.cores)
+        ),
+        capacity_bits=sum(core.capacity_bits for core in chip.cores),
+    )

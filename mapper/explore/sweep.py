@@ -1,0 +1,248 @@
+"""Networks against variants: every cell decided once, streamed, kept, and resumable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from mapper.errors import Finding, OptionsError
+from mapper.explore.cache import CellCache, cell_key
+from mapper.explore.cell import Asked, at
+from mapper.explore.identity import facts_hash, program_version
+from mapper.explore.plan import PlannedNetwork, PlannedVariant
+from mapper.explore.record import Cell, ReportRecord, Settings
+from mapper.explore.summary import network_summaries, variant_summaries
+from mapper.explore.workers import Task, TaskOutcome, in_this_process, on_cluster, on_cores
+from mapper.options import SolveOptions, resolve
+
+__all__ = ["Place", "sweep"]
+
+Cells = dict[tuple[int, int], Cell]
+
+# Cells of one task: few enough that progress is seen and a lost task costs little, many enough that sending
+# a network costs little.
+_CELLS_PER_TASK = 10
+_REPAIRS_MAX = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where cells are decided and kept.
+
+    Attributes
+    ----------
+    workers
+        Processes on this machine; 0 for this process alone, None for one a core.
+    scheduler
+        Address of a Dask scheduler, which is used instead.
+    cache
+        A folder for cells.
+    """
+
+    workers: int | None = None
+    scheduler: str | None = None
+    cache: Path | None = None
+
+
+def sweep(
+    networks: Sequence[PlannedNetwork],
+    variants: Sequence[PlannedVariant],
+    settings: Settings | None = None,
+    place: Place | None = None,
+    *,
+    notes: Sequence[str] = (),
+    resume: ReportRecord | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> ReportRecord:
+    """Decide every network on every variant. Ctrl-C gives the report as far as it is, `complete` False.
+
+    Parameters
+    ----------
+    notes
+        For the report.
+    resume
+        A report under the same settings: what it has of the same networks and variants is taken over.
+    progress
+        Called with the number of cells that are there.
+
+    Raises
+    ------
+    OptionsError
+        Settings out of range, a report that cannot be resumed, a folder that cannot be written to, a
+        scheduler that does not answer.
+    BackendMissingError
+        A scheduler is given and Dask is not installed.
+    """
+    wanted, where = settings or Settings(), place or Place()
+    cells: Cells = dict(_unread(networks, variants))
+    if resume is not None:
+        cells |= _resumed(resume, networks, variants, wanted)
+    cache = None if where.cache is None else CellCache(where.cache)
+    asked = {variant: _asked(wanted, entry) for variant, entry in enumerate(variants)}
+    for variant, wish in asked.items():
+        resolve(wish.options, (), variants[variant].chip)  # wrong options are bad input, not failing cells
+    tell = progress or (lambda _: None)
+    complete = False
+    try:
+        if cache is not None:
+            cells |= _cached(cache, networks, variants, asked, cells)
+        tell(len(cells))
+        with closing(_outcomes(_tasks(networks, variants, asked, cells), where)) as outcomes:
+            for outcome in outcomes:
+                number = outcome.task.network_index
+                for variant, cell in zip(outcome.task.variant_indexes, outcome.cells, strict=False):
+                    cells[number, variant] = at(cell, number, variant)
+                    if cache is not None:
+                        cache.write(_key(networks[number], variants[variant], asked[variant]), cell)
+                tell(len(cells))
+                if outcome.is_interrupted:
+                    raise KeyboardInterrupt
+        complete = True
+    except KeyboardInterrupt:
+        # What is there is a report, marked as incomplete: it can be read, shown and resumed.
+        complete = len(cells) == len(networks) * len(variants)
+    record = _record(networks, variants, wanted, cells, complete=complete)
+    return record.model_copy(update={"notes": tuple(notes)})
+
+
+def _asked(settings: Settings, variant: PlannedVariant) -> Asked:
+    options = SolveOptions(
+        objective=settings.objective,
+        work_limit=settings.work_limit,
+        repairs=_REPAIRS_MAX,
+        max_pieces=settings.max_pieces,
+        relays=settings.relays,
+        max_copies=settings.max_copies,
+    )
+    named = {"all": True, "chips": variant.row.is_chip, "none": False}
+    return Asked(options, repairs=named[settings.repairs], details=named[settings.details])
+
+
+def _unread(
+    networks: Sequence[PlannedNetwork], variants: Sequence[PlannedVariant]
+) -> Iterator[tuple[tuple[int, int], Cell]]:
+    for number, entry in enumerate(networks):
+        for variant in range(len(variants)) if entry.network is None else ():
+            cell = Cell(network=number, variant=variant, verdict=entry.failure, sentence=entry.row.error)
+            yield (number, variant), cell
+
+
+def _resumed(
+    resume: ReportRecord,
+    networks: Sequence[PlannedNetwork],
+    variants: Sequence[PlannedVariant],
+    settings: Settings,
+) -> Cells:
+    """Cells of an earlier report, by the hashes of their network and chip; faults are tried again."""
+    step = "Leave --resume out, or use --cache DIR, which keeps cells under all settings"
+    if resume.version != program_version():
+        problem = "was made by another version of this program"
+        raise OptionsError(Finding("--resume", problem, resume.version, program_version(), next_step=step))
+    if resume.settings != settings:
+        fields = settings.model_dump()
+        differing = [name for name, value in resume.settings.model_dump().items() if fields[name] != value]
+        problem = f"the report was made with other settings: {', '.join(differing)}"
+        raise OptionsError(Finding("--resume", problem, next_step=step))
+    hashes = {
+        (resume.networks[cell.network].network_hash, resume.variants[cell.variant].chip_hash): cell
+        for cell in resume.cells
+        if cell.verdict != "error"
+    }
+    found: Cells = {}
+    for number, network in enumerate(networks):
+        for variant, entry in enumerate(variants):
+            cell = hashes.get((network.row.network_hash, entry.row.chip_hash))
+            # What is kept of a cell depends on whether its variant counts as a chip.
+            same = cell is not None and resume.variants[cell.variant].is_chip == entry.row.is_chip
+            if cell is not None and same and network.network is not None:
+                found[number, variant] = at(cell, number, variant)
+    return found
+
+
+def _key(network: PlannedNetwork, variant: PlannedVariant, asked: Asked) -> str:
+    return cell_key(network.row.network_hash, variant.row.chip_hash, asked)
+
+
+def _cached(
+    cache: CellCache,
+    networks: Sequence[PlannedNetwork],
+    variants: Sequence[PlannedVariant],
+    asked: dict[int, Asked],
+    done: Cells,
+) -> Cells:
+    found: Cells = {}
+    for number, network in enumerate(networks):
+        for variant, entry in enumerate(variants):
+            if network.network is None or (number, variant) in done:
+                continue
+            cell = cache.read(_key(network, entry, asked[variant]))
+            if cell is not None:
+                found[number, variant] = at(cell, number, variant)
+    return found
+
+
+def _tasks(
+    networks: Sequence[PlannedNetwork],
+    variants: Sequence[PlannedVariant],
+    asked: dict[int, Asked],
+    done: Cells,
+) -> list[Task]:
+    """The cells that are missing: those with repairs first, since they take longest.
+
+    Variants with the same facts stand in one task, where they share what is found.
+    """
+    facts = [facts_hash(entry.chip) for entry in variants]
+    groups: dict[tuple[bool, bool, str], list[int]] = {}
+    for variant, wish in asked.items():
+        groups.setdefault((wish.repairs, wish.details, facts[variant]), []).append(variant)
+    bundles: list[list[int]] = []
+    for (repairs, details, _), members in groups.items():
+        last = bundles[-1] if bundles else []
+        small = bool(last) and asked[last[0]] == asked[members[0]] and not (repairs or details)
+        if small and len(last) + len(members) <= _CELLS_PER_TASK:
+            last.extend(members)
+        else:
+            bundles.append(list(members))
+    bundles.sort(key=lambda bundle: not (asked[bundle[0]].repairs or asked[bundle[0]].details))
+    tasks = []
+    for bundle in bundles:
+        for number, entry in enumerate(networks):
+            left = tuple(variant for variant in bundle if (number, variant) not in done)
+            if entry.network is not None and left:
+                chips = tuple(variants[variant].chip for variant in left)
+                tasks.append(Task(number, entry.network, left, chips, asked[left[0]]))
+    return tasks
+
+
+def _outcomes(tasks: list[Task], place: Place) -> Generator[TaskOutcome, None, None]:
+    if place.scheduler is not None:
+        return on_cluster(tasks, place.scheduler)
+    if place.workers == 0 or not tasks:
+        return in_this_process(tasks)
+    from joblib import cpu_count  # noqa: PLC0415  # loads slowly; knows of limits put on this process
+
+    return on_cores(tasks, min(place.workers or cpu_count(), len(tasks)))
+
+
+def _record(
+    networks: Sequence[PlannedNetwork],
+    variants: Sequence[PlannedVariant],
+    settings: Settings,
+    cells: Cells,
+    *,
+    complete: bool,
+) -> ReportRecord:
+    ordered = tuple(cells[key] for key in sorted(cells))
+    rows, chips = tuple(entry.row for entry in networks), tuple(entry.row for entry in variants)
+    return ReportRecord(
+        version=program_version(),
+        complete=complete,
+        settings=settings,
+        networks=rows,
+        variants=chips,
+        cells=ordered,
+        variant_summaries=variant_summaries(chips, ordered),
+        network_summaries=network_summaries(rows, chips, ordered),
+    )

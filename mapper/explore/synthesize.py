@@ -1,0 +1,330 @@
+"""The smallest chip that carries a set of networks, and what a core or a network more or less would cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from hwspec.schema import ChipSpec
+from mapper.api import solve
+from mapper.errors import Finding, InfeasibleError, OptionsError, UndecidedError, VerificationError
+from mapper.network import Network
+from mapper.options import SolveOptions
+from mapper.passes.legalize import legalize
+from mapper.result import Result, Status
+from mapper.wording import join_names
+
+# The solver is loaded by this module: the command line imports it when it has read its arguments.
+from mapper.solver.synthesis import ChipFound, Minimise, find_chip, find_chip_for  # isort: skip
+from mapper.solver.synthesis_types import CoreType, MemorySizes, Question, chip_of  # isort: skip
+
+__all__ = ["Answer", "Curves", "Request", "curves", "default_sizes", "spec_toml", "synthesize"]
+
+_CORES_MAX = 64
+_NAMES_TOLD = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What chip is sought.
+
+    Attributes
+    ----------
+    base
+        Limits, stages and routing are as on this chip; its cores must agree in all but their memories.
+    cores
+        (least, most) cores, 1 <= least <= most <= 64.
+    sizes
+        Words on offer for each memory.
+    fan_out
+        (least, most) destinations of a core: the least under which memory is as small as under the most.
+    together
+        Whether all networks share the chip; else they take turns on it.
+    options
+        `max_pieces`, `relays`, `max_copies` and limits count; a limit holds for every chip sought.
+    """
+
+    base: ChipSpec
+    cores: tuple[int, int]
+    sizes: MemorySizes
+    fan_out: tuple[int, int]
+    minimise: Minimise = "sram"
+    together: bool = False
+    name: str = "synthesized"
+    options: SolveOptions = field(default_factory=lambda: SolveOptions(repairs=0))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A chip, and its networks placed on it and checked.
+
+    Attributes
+    ----------
+    carried
+        Names of the networks.
+    results
+        One a network, or one for all where they share the chip.
+    """
+
+    chip: ChipSpec
+    found: ChipFound
+    fan_out: int
+    carried: tuple[str, ...]
+    results: tuple[Result, ...]
+
+    @property
+    def gap(self) -> float:
+        """(bits - bound) / bits: 0 where the least memory is proven."""
+        return 1 - self.found.bits_bound / self.found.capacity_bits
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """What the least memory depends on.
+
+    Attributes
+    ----------
+    by_cores
+        (most cores allowed, answer); None where no chip carries the networks, or a limit came first.
+    by_networks
+        (networks carried at least, answer): those that take least memory. Where all share the chip, they
+        count as one.
+    """
+
+    by_cores: tuple[tuple[int, Answer | None], ...]
+    by_networks: tuple[tuple[int, Answer | None], ...]
+
+
+def default_sizes(base: ChipSpec) -> MemorySizes:
+    """Powers of two from 1 Ki words to the base's largest memory; bias memory as large as there, or none."""
+    kernel, neuron, bias = (
+        max(getattr(core, name) for core in base.cores)
+        for name in ("kernel_words", "neuron_words", "bias_words")
+    )
+    return MemorySizes(
+        _powers(min(1024, kernel), kernel), _powers(min(1024, neuron), neuron), (0, bias) if bias else (0,)
+    )
+
+
+def _powers(least: int, most: int) -> tuple[int, ...]:
+    sizes = tuple(1 << n for n in range((least - 1).bit_length(), most.bit_length()))
+    return sizes or (most,)
+
+
+def synthesize(networks: Sequence[Network], request: Request) -> Answer:
+    """The smallest chip; every network has been placed on it by the normal path, and checked.
+
+    Parameters
+    ----------
+    networks
+        After the chip-free passes, at least one.
+
+    Raises
+    ------
+    OptionsError
+        A request that contradicts itself.
+    InfeasibleError
+        No chip within the limits carries the networks; the report is about the largest one.
+    UndecidedError
+        A limit came before any chip was found.
+    VerificationError
+        A network does not fit the chip that was found for it: a fault of this package.
+    """
+    _require_sound(networks, request)
+    groups = _groups(networks, request)
+    _require_possible(groups, request)
+    question, found = _least(groups, request, request.cores[1])
+    if found.status is Status.INFEASIBLE:
+        raise RuntimeError("each network fits the largest chip, and all of them fit none")
+    answer = _checked(question, found, request, request.name)
+    if answer is None:
+        limit = found.stopped_by or "a limit"
+        raise UndecidedError(limit, _on_largest(groups[0], request))
+    return answer
+
+
+def curves(networks: Sequence[Network], request: Request, best: Answer) -> Curves:
+    """The least memory for every number of cores, and for every number of networks carried.
+
+    Parameters
+    ----------
+    best
+        What `synthesize` gave: it is not sought again.
+
+    Raises
+    ------
+    VerificationError
+        As `synthesize`.
+    """
+    groups = _groups(networks, request)
+    wanted = replace(request, minimise="sram")
+    known = best if request.minimise == "sram" else None
+    least, most = request.cores
+    by_cores = [(count, _with_cores(groups, wanted, count)) for count in range(least, most)]
+    whole = known or _with_cores(groups, wanted, most)
+    by_cores.append((most, whole))
+    by_networks: list[tuple[int, Answer | None]] = []
+    floor, alone = 0, []
+    for group in groups if len(groups) > 1 else ():
+        alone.append(find_chip(_question((group,), wanted, most)).bits_bound)
+    for carry in range(1, len(groups) + 1):
+        point = whole if carry == len(groups) else _with_networks(groups, wanted, carry, alone, floor)
+        floor = max(floor, point.found.bits_bound if point else 0)
+        by_networks.append((carry, point))
+    return Curves(tuple(by_cores), tuple(by_networks))
+
+
+def _with_cores(groups: tuple[tuple[Network, ...], ...], request: Request, most: int) -> Answer | None:
+    question, found = _least(groups, request, most)
+    return _checked(question, found, request, f"{request.name}-{most}-cores")
+
+
+def _with_networks(
+    groups: tuple[tuple[Network, ...], ...],
+    request: Request,
+    carry: int,
+    alone: Sequence[int],
+    floor: int,
+) -> Answer | None:
+    question = _question(groups, request, request.cores[1])
+    found = find_chip_for(question, carry, alone, floor)
+    return _checked(question, found, request, f"{request.name}-{carry}-networks")
+
+
+def _require_sound(networks: Sequence[Network], request: Request) -> None:
+    (low, high), (few, many) = request.cores, request.fan_out
+    findings = []
+    if not 1 <= low <= high <= _CORES_MAX:
+        findings.append(
+            Finding("--cores", "a range of numbers of cores", f"{low}..{high}", f"1..{_CORES_MAX}")
+        )
+    if not 1 <= few <= many <= _CORES_MAX:
+        problem = "a range of destinations a core"
+        findings.append(Finding("--fan-out", problem, f"{few}..{many}", f"1..{_CORES_MAX}"))
+    if not networks:
+        findings.append(Finding("networks", "at least one is needed", 0, ">= 1"))
+    alike = {(core.limits, core.synops_per_second) for core in request.base.cores}
+    if len(alike) > 1:
+        step = "Name a chip whose cores agree, as speck2f"
+        findings.append(
+            Finding(f"chip {request.base.name}", "its cores differ in limits", len(alike), 1, "", step)
+        )
+    options = request.options
+    if options.max_pieces is not None and options.max_pieces < 1:
+        findings.append(Finding("--max-pieces", "must be at least 1", options.max_pieces, ">= 1"))
+    if findings:
+        raise OptionsError(*findings)
+
+
+def _groups(networks: Sequence[Network], request: Request) -> tuple[tuple[Network, ...], ...]:
+    """Networks in legal form and natural order of names, so that the order of arguments does not count."""
+    seen: dict[str, int] = {}
+    ready = []
+    for network in networks:
+        seen[network.name] = count = seen.get(network.name, 0) + 1
+        named = network if count == 1 else network.replacing(name=f"{network.name}-{count}")
+        ready.append(legalize(named, request.base))
+    ready.sort(key=lambda network: network.name)
+    return (tuple(ready),) if request.together else tuple((network,) for network in ready)
+
+
+def _require_possible(groups: Sequence[tuple[Network, ...]], request: Request) -> None:
+    for group in groups:
+        result = _on_largest(group, request)
+        if result.status is Status.INFEASIBLE and result.report is not None:
+            raise InfeasibleError(result.report)
+
+
+def _on_largest(group: tuple[Network, ...], request: Request) -> Result:
+    """The verdict on a chip of as many cores as may be, each with the largest memories on offer."""
+    sizes = request.sizes
+    largest = CoreType(sizes.neuron_words[-1], sizes.kernel_words[-1], sizes.bias_words[-1])
+    cores = [largest] * request.cores[1]
+    name = f"largest-{len(cores)}-core-chip"
+    chip = chip_of(request.base, cores, request.fan_out[1], name, "the largest chip on offer")
+    return solve(_alone(group), chip, options=_plainly(request))
+
+
+def _alone(group: tuple[Network, ...]) -> Network | list[Network]:
+    return group[0] if len(group) == 1 else list(group)
+
+
+def _plainly(request: Request) -> SolveOptions:
+    """Options of the normal path: its limits are not those of the search for a chip."""
+    return replace(request.options, time_limit_s=None, work_limit=None, repairs=0)
+
+
+def _question(groups: tuple[tuple[Network, ...], ...], request: Request, most: int) -> Question:
+    cores = (min(request.cores[0], most), most)
+    return Question(groups, request.base, cores, request.sizes, request.fan_out[1], request.options)
+
+
+def _least(
+    groups: tuple[tuple[Network, ...], ...], request: Request, most: int
+) -> tuple[Question, ChipFound]:
+    """The chip with the most destinations; then the fewest destinations under which it is as small."""
+    question = _question(groups, request, most)
+    found = find_chip(question, request.minimise)
+    for fan_out in range(*request.fan_out):
+        if found.status is not Status.OPTIMAL:
+            break
+        fewer = replace(question, fan_out=fan_out)
+        tried = find_chip(fewer, request.minimise)
+        same = (tried.capacity_bits, len(tried.cores)) == (found.capacity_bits, len(found.cores))
+        if tried.status is Status.OPTIMAL and same:
+            return fewer, tried
+    return question, found
+
+
+def _checked(question: Question, found: ChipFound, request: Request, name: str) -> Answer | None:
+    """The chip as a specification, with every network placed on it; None where there is no chip."""
+    if not found.cores:
+        return None
+    groups = [question.groups[n] for n in found.carried]
+    names = tuple(network.name for group in groups for network in group)
+    told = names if len(names) <= _NAMES_TOLD else (*names[:_NAMES_TOLD], f"{len(names) - _NAMES_TOLD} more")
+    source = f"synthesized for {join_names(told)}, all but the memories as on {request.base.name}"
+    chip = chip_of(question.base, found.cores, question.fan_out, name, source)
+    results = tuple(_placed(groups, chip, request))
+    return Answer(chip, found, question.fan_out, names, results)
+
+
+def _placed(groups: Sequence[tuple[Network, ...]], chip: ChipSpec, request: Request) -> Iterator[Result]:
+    for group in groups:
+        result = solve(_alone(group), chip, options=_plainly(request))
+        if result.solution is None:
+            names = join_names([network.name for network in group])
+            raise VerificationError((f"{names} does not fit the chip that was synthesized for it",))
+        yield result
+
+
+def spec_toml(chip: ChipSpec) -> str:
+    """A synthesized chip as a file that `hwspec.catalog.load` reads back as the same chip."""
+    lines = [f"schema_version = {chip.schema_version}"]
+    lines += [f"{key} = {_literal(getattr(chip, key))}" for key in ("name", "title")]
+    for group in chip.core_groups:
+        ids = str(group.first) if group.first == group.last else f"{group.first}..{group.last}"
+        fields = group.core.model_dump(exclude={"limits", "fan_out"})
+        lines += _section(f'core."{ids}"', fields)
+    lines += _section("limits", chip.cores[0].limits.model_dump())
+    for name in ("routing", "input", "readout", "monitor"):
+        part = getattr(chip, name)
+        lines += [] if part is None else _section(name, part.model_dump())
+    notes = (
+        f"{_literal(path)} = {{ evidence = {_literal(note.evidence)}, source = {_literal(note.source)} }}"
+        for path, note in chip.sources.items()
+    )
+    return "\n".join([*lines, "", "[sources]", *notes]) + "\n"
+
+
+def _section(name: str, fields: dict[str, object]) -> list[str]:
+    stated = (f"{key} = {_literal(value)}" for key, value in fields.items() if value is not None)
+    return ["", f"[{name}]", *stated]
+
+
+def _literal(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_literal, value))}]"
+    # JSON's strings and numbers are TOML's too, but for the character DEL.
+    return json.dumps(value).replace("\x7f", "\\u007f")

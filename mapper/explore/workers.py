@@ -1,0 +1,177 @@
+"""Where cells are decided: in this process, on this machine's cores, or on a Dask cluster."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from dataclasses import dataclass, replace
+from importlib import import_module
+from itertools import islice
+from typing import Any
+
+from hwspec.schema import ChipSpec
+from mapper.errors import BackendMissingError, Finding, OptionsError
+from mapper.explore.cell import Asked, Shared, decide
+from mapper.explore.record import Cell
+from mapper.network import Network
+
+__all__ = ["Task", "TaskOutcome", "in_this_process", "on_cluster", "on_cores", "run_task"]
+
+_CONNECT_SECONDS = 30
+# Tasks given out per worker: one under way, and the next without a pause.
+_AHEAD = 2
+# Tasks given to a cluster at once: enough for a few dozen workers, a few MB on the way.
+_ON_CLUSTER = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Some variants of one network, decided by one worker one after the other.
+
+    Attributes
+    ----------
+    network_index, variant_indexes
+        Of the report.
+    """
+
+    network_index: int
+    network: Network
+    variant_indexes: tuple[int, ...]
+    chips: tuple[ChipSpec, ...]
+    asked: Asked
+
+    def single(self) -> Iterator[Task]:
+        """The same cells as tasks of one each."""
+        for index, chip in zip(self.variant_indexes, self.chips, strict=True):
+            yield replace(self, variant_indexes=(index,), chips=(chip,))
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOutcome:
+    """Cells in the order of the task's variants; fewer where Ctrl-C came first."""
+
+    task: Task
+    cells: tuple[Cell, ...]
+    is_interrupted: bool = False
+
+
+def run_task(task: Task, is_worker: bool = False) -> TaskOutcome:
+    """Decide a task's cells.
+
+    Parameters
+    ----------
+    is_worker
+        In a process of its own: Ctrl-C reaches it as well, and is left to the process that started it.
+    """
+    if is_worker and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cells, shared = [], Shared()
+    try:
+        for chip in task.chips:
+            cells.append(decide(task.network, chip, task.asked, shared))
+    except KeyboardInterrupt:
+        return TaskOutcome(task, tuple(cells), is_interrupted=True)
+    return TaskOutcome(task, tuple(cells))
+
+
+def in_this_process(tasks: Sequence[Task]) -> Generator[TaskOutcome, None, None]:
+    """One task after the other."""
+    yield from map(run_task, tasks)
+
+
+def on_cores(tasks: Sequence[Task], count: int) -> Generator[TaskOutcome, None, None]:
+    """Tasks on so many worker processes, in the order in which they end.
+
+    Where a worker dies (out of memory, a crash in native code), what was under way is decided again, cell by
+    cell: the cell that takes a second worker with it gets the verdict "error", and the others go on.
+    """
+    from joblib.externals.loky import get_reusable_executor  # noqa: PLC0415  # loads slowly
+
+    waiting, running = deque(tasks), dict[Future[TaskOutcome], Task]()
+    try:
+        while waiting or running:
+            executor = get_reusable_executor(max_workers=count)
+            while waiting and len(running) < _AHEAD * count:
+                try:
+                    future = executor.submit(run_task, waiting[0], is_worker=True)
+                except BrokenExecutor:
+                    break  # what is under way says so as well, below
+                running[future] = waiting.popleft()
+            lost = []
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                task = running.pop(future)
+                if isinstance(future.exception(), BrokenExecutor):
+                    lost.append(task)
+                else:
+                    yield future.result()
+            if lost:
+                suspects = [*lost, *running.values()]
+                running.clear()
+                yield from _one_by_one(suspects)
+    except BaseException:
+        # Workers in the middle of a cell would go on, and hold up the end of this process.
+        get_reusable_executor(max_workers=count).shutdown(wait=True, kill_workers=True)
+        raise
+
+
+def _one_by_one(tasks: Sequence[Task]) -> Iterator[TaskOutcome]:
+    """Each cell in a worker of which nothing else is asked meanwhile."""
+    from joblib.externals.loky import get_reusable_executor  # noqa: PLC0415
+
+    for single in (single for task in tasks for single in task.single()):
+        future = get_reusable_executor(max_workers=1).submit(run_task, single, is_worker=True)
+        if isinstance(future.exception(), BrokenExecutor):
+            sentence = "The worker process that decided this cell died, twice: out of memory, or a crash."
+            cell = Cell(network=0, variant=0, verdict="error", sentence=sentence)
+            yield TaskOutcome(single, (cell,))
+        else:
+            yield future.result()
+
+
+def on_cluster(tasks: Sequence[Task], address: str) -> Generator[TaskOutcome, None, None]:
+    """Tasks on the workers of a Dask scheduler, in the order in which they end.
+
+    The scheduler gives the tasks of a worker that is gone to others; a task that takes several workers with
+    it comes back as cells with the verdict "error".
+
+    Raises
+    ------
+    BackendMissingError
+        Dask is not installed.
+    OptionsError
+        Nothing answers at this address.
+    """
+    try:
+        distributed = import_module("distributed")  # an optional package
+    except ImportError:
+        step = 'pip install "dynapcnn-mapper[cluster]"'
+        raise BackendMissingError("dask[distributed]", "--scheduler", step) from None
+    try:
+        client = distributed.Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError) as error:
+        step = "Start one with `dask scheduler`, workers with `dask worker ADDRESS`"
+        problem = f"no Dask scheduler answers: {error}"
+        raise OptionsError(Finding(f"--scheduler {address}", problem, next_step=step)) from None
+    waiting, task_of = iter(tasks), dict[Any, Task]()
+    with client:
+        outcomes = distributed.as_completed(loop=client.loop)
+        while True:
+            for task in islice(waiting, _ON_CLUSTER - len(task_of)):
+                future = client.submit(run_task, task, pure=False)
+                task_of[future] = task
+                outcomes.add(future)
+            if not task_of:
+                return
+            future = next(outcomes)
+            task = task_of.pop(future)
+            yield future.result() if future.status == "finished" else _lost(task, future.exception())
+            future.release()
+
+
+def _lost(task: Task, error: BaseException | None) -> TaskOutcome:
+    sentence = f"The cluster gave this cell up: {type(error).__name__}: {error}"
+    cell = Cell(network=0, variant=0, verdict="error", sentence=sentence)
+    return TaskOutcome(task, (cell,) * len(task.chips))

@@ -1,0 +1,103 @@
+"""Results as a notebook shows them: without script, on their own ground, whatever the notebook's colours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jinja2 import Environment
+
+from hwspec.schema import AssumedFact
+from mapper.explore.record import Cell, ReportRecord
+from mapper.record import CoreUse, PlacementRecord, placement_record
+from mapper.report.floorplan import core_label, floorplan_svg, share_text
+from mapper.report.html import count, template
+from mapper.result import FeasibilityReport, Result, Status
+from mapper.wording import join_names
+
+__all__ = ["matrix_html", "placement_html", "report_html", "result_html"]
+
+# A page of HTML in a cell's output; report.html takes any number of cells.
+_CELLS_MAX = 2500
+_SIGNS = {
+    "plain": "✓ fits",
+    "divided": "÷ divided",
+    "infeasible": "✕ does not fit",
+    "undecided": "? undecided",
+    "unsupported": "∅ unsupported",
+    "error": "! error",
+}
+
+
+def _page(title: str, **parts: Any) -> str:
+    style = "".join(template(name) for name in ("palette.css", "floorplan.css", "notebook.css"))
+    page = Environment(autoescape=True).from_string(template("notebook.html.jinja"))
+    return page.render(title=title, style=style, **parts)
+
+
+def result_html(result: Result) -> str:
+    """A placement with its floorplan, or why there is none."""
+    if result.report is not None:
+        return report_html(result.report, join_names([network.name for network in result.networks]))
+    return placement_html(placement_record(result))
+
+
+def placement_html(record: PlacementRecord) -> str:
+    """Floorplan and use of every core that holds something."""
+    what = "placed, proven optimal" if record.status == Status.OPTIMAL else "placed, optimum not proven"
+    return _page(
+        f"{join_names(record.networks)} on {record.chip}: {what}, checked",
+        floorplan=floorplan_svg(record),
+        head=("core", "holds", "kernel words", "neuron words", "bias words", "destinations"),
+        rows=[_row(record, use) for use in record.cores if use.layer is not None],
+        paragraphs=[f"note: {note}" for note in record.notes],
+        **_assumed(record.chip, record.assumed_facts),
+    )
+
+
+def _row(record: PlacementRecord, use: CoreUse) -> tuple[int | str, ...]:
+    label = core_label(record, use) + (" (copy)" if use.role == "copy" else "")
+    sent = sum(route.source == use.core for route in record.routes)
+    words = (use.kernel_words, use.neuron_words, use.bias_words)
+    return use.core, label, *(f"{u}/{o}, {share_text(u, o)}" for u, o in words), sent
+
+
+def report_html(report: FeasibilityReport, network: str = "") -> str:
+    """Why a network does not fit, one sentence a reason, and what would mend it."""
+    undecided = report.status is Status.UNDECIDED
+    verdict = "undecided" if undecided else f"does not fit, proven ({report.nature})"
+    kind = "smallest conflict" if report.conflict is not None and report.conflict.irreducible else "conflict"
+    conflict = [] if report.conflict is None else [f"{kind}: {report.conflict.sentence}"]
+    correction = [] if report.correction is None else [report.correction.sentence]
+    return _page(
+        f"{network} on {report.chip}: {verdict}" if network else f"{report.chip}: {verdict}",
+        sentences=report.sentences(),
+        paragraphs=conflict + correction,
+        repairs=report.repairs,
+        **_assumed(report.chip, report.assumed_facts),
+    )
+
+
+def _assumed(chip: str, facts: tuple[AssumedFact, ...]) -> dict[str, str]:
+    return {"chip": chip, "facts": ", ".join(fact.path for fact in facts)}
+
+
+def matrix_html(record: ReportRecord) -> str:
+    """Networks against variants as a plain table; large ones as a line that names the page to open."""
+    networks, variants = record.networks, record.variants
+    title = f"{count(len(networks), 'network')} on {count(len(variants), 'chip variant')}"
+    title += "" if record.complete else ", partial"
+    if len(networks) * len(variants) > _CELLS_MAX:
+        return _page(title, paragraphs=["Too large for a notebook: write report.html and open it."])
+    cells = {(cell.network, cell.variant): _told(cell) for cell in record.cells}
+    rows = [
+        (row.name, *(cells.get((n, k), "· not done") for k in range(len(variants))))
+        for n, row in enumerate(networks)
+    ]
+    return _page(title, paragraphs=[], head=("network", *(row.name for row in variants)), rows=rows)
+
+
+def _told(cell: Cell) -> str:
+    sign = _SIGNS[cell.verdict]
+    if cell.margin is None:
+        return sign
+    return f"{sign}, {100 * cell.margin.free_share:.1f} % free"

@@ -1,0 +1,142 @@
+"""`mapper report` and `mapper diff` of two reports."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mapper.cli import report as report_module
+from mapper.cli.entry import run
+from mapper.explore.record import ReportRecord, read_report
+from tests.explore.reports import GESTURE, LENET, SMALL
+
+Capture = pytest.CaptureFixture[str]
+CHIPS = ("--chip", "speck2f", "--chip", "speck2cmini")
+QUICK = ("--repairs", "none", "--workers", "1")
+
+
+def test_the_issue_s_own_call(tmp_path: Path, capsys: Capture) -> None:
+    variant = tmp_path / "next.toml"
+    variant.write_text('extends = "speck2f"\n[set]\n"core[0].kernel_words" = 65536\n', encoding="utf-8")
+    change = "core[5..6].kernel_words=131072"
+    out = tmp_path / "report"
+    arguments = [str(SMALL), str(LENET), *CHIPS, "--variant", str(variant), "--set", change, *QUICK]
+    assert run(["report", *arguments, "--out", str(out)]) == 0
+    told = capsys.readouterr()
+    assert "2 networks on 5 chips" in told.out
+    assert f"written: {out / 'report.html'}" in told.out
+    record = read_report(out / "report.json")
+    names = ["speck2f", "speck2cmini", "next", "speck2f+changes", "next+changes"]
+    assert [row.name for row in record.variants] == names
+    assert [row.is_chip for row in record.variants] == [True, True, False, False, False]
+    assert record.variants[3].overrides == (change,)
+    assert record.variants[3].cores[5].kernel_words == 131072
+    assert record.complete
+    for name in ("report.html", "summary.csv", "layers.csv"):
+        assert "gesture_small" in (out / name).read_text(encoding="utf-8")
+
+
+def test_json(tmp_path: Path, capsys: Capture) -> None:
+    assert run(["report", str(SMALL), "--chip", "speck2f", *QUICK, "--out", str(tmp_path), "--json"]) == 0
+    record = ReportRecord.model_validate_json(capsys.readouterr().out)
+    assert record == read_report(tmp_path / "report.json")
+
+
+def test_all_shipped_chips_by_default(tmp_path: Path, capsys: Capture) -> None:
+    arguments = [
+        "--details",
+        "none",
+        "--relays",
+        "--no-copies",
+        "--max-pieces",
+        "2",
+        "--objective",
+        "capacity",
+    ]
+    assert run(["report", str(SMALL), *QUICK, "--out", str(tmp_path), *arguments]) == 0
+    record = read_report(tmp_path / "report.json")
+    assert len(record.variants) == 7
+    assert (record.settings.max_pieces, record.settings.max_copies) == (2, 1)
+    assert (record.settings.objective, record.settings.details) == ("capacity", "none")
+    capsys.readouterr()
+
+
+def test_resume_without_naming_anything_again(tmp_path: Path, capsys: Capture) -> None:
+    whole, part = tmp_path / "whole", tmp_path / "part.json"
+    change = ("--set", "core[5..6].kernel_words=131072")
+    assert run(["report", str(SMALL), str(GESTURE), *CHIPS, *change, *QUICK, "--out", str(whole)]) == 0
+    record = read_report(whole / "report.json")
+    kept = record.model_copy(update={"complete": False, "cells": record.cells[:2]})
+    part.write_text(kept.model_dump_json(), encoding="utf-8")
+    again = tmp_path / "again"
+    assert run(["report", "--resume", str(part), *QUICK, "--out", str(again)]) == 0
+    assert (again / "report.json").read_bytes() == (whole / "report.json").read_bytes()
+    assert (again / "summary.csv").read_bytes() == (whole / "summary.csv").read_bytes()
+    capsys.readouterr()
+    assert run(["report", "--resume", str(part), "--workers", "1", "--out", str(again)]) == 2
+    assert "other settings: repairs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["report"], "has no networks"),
+        (["report", str(SMALL), "--chip", "speck9"], "speck9"),
+        (["report", str(SMALL), "--variant", "nowhere.toml"], "nowhere.toml"),
+        (["report", str(SMALL), "--set", "core[99].kernel_words=1"], "no such core"),
+        (["report", str(SMALL), "--workers", "0"], "--workers"),
+        (["report", str(SMALL), "--repairs", "some"], "repairs"),
+        (["report", str(SMALL), "--max-pieces", "0"], "max-pieces"),
+        (["report", str(SMALL), "--work-limit", "-1"], "work-limit"),
+        (["report", str(SMALL), "--resume", "nowhere.json"], "nowhere.json"),
+        (["report", str(SMALL), "--input-shape", "1,2"], "--input-shape"),
+        (["diff", "nowhere.json", "digits"], "nowhere.json"),
+    ],
+)
+def test_bad_input(arguments: list[str], words: str, tmp_path: Path, capsys: Capture) -> None:
+    more = ["--out", str(tmp_path)] if arguments[0] == "report" else []
+    assert run([*arguments, *more]) == 2
+    assert words in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_partial_report_ends_with_3(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["report", str(SMALL), "--chip", "speck2f", *QUICK, "--out", str(tmp_path)]
+    assert run(arguments) == 0
+    capsys.readouterr()
+    whole = read_report(tmp_path / "report.json")
+    part = whole.model_copy(update={"complete": False, "cells": ()})
+    monkeypatch.setattr("mapper.explore.sweep.sweep", lambda *_, **__: part)
+    assert run(arguments) == 3
+    told = capsys.readouterr()
+    assert "Partial: 0 of 1 cells" in told.out
+    assert f"--resume {tmp_path / 'report.json'}" in told.err
+
+
+def test_diff_of_two_reports(tmp_path: Path, capsys: Capture) -> None:
+    for name, chip in (("a", "speck2cmini"), ("b", "speck2f")):
+        out = str(tmp_path / name)
+        assert run(["report", str(SMALL), str(GESTURE), "--chip", chip, *QUICK, "--out", out]) == 0
+    capsys.readouterr()
+    first, second = (str(tmp_path / name / "report.json") for name in ("a", "b"))
+    assert run(["diff", first, first]) == 0
+    assert "the same" in capsys.readouterr().out
+    assert run(["diff", first, second]) == 1
+    text = capsys.readouterr().out
+    assert "gained: sinabs_dvs_gesture_9layer on speck2f" in text
+    assert run(["diff", first, second, "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["changes"][0]["kind"] in ("gained", "better", "worse")
+    assert run(["diff", first, "digits"]) == 2
+    assert "report" in capsys.readouterr().err
+
+
+def test_what_is_a_report(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.write_text('{"schema_version": 1, "hardware": {}}', encoding="utf-8")
+    assert not report_module.is_report(str(path))
+    assert not report_module.is_report(str(tmp_path))
+    assert not report_module.is_report("digits")

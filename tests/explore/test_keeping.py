@@ -1,0 +1,218 @@
+"""What was decided stays decided: cache, interruption, resumption, workers that die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mapper
+from hwspec.variant import apply_overrides
+from mapper.errors import OptionsError
+from mapper.explore import workers as workers_module
+from mapper.explore.cell import Asked, decide
+from mapper.explore.plan import plan_networks, plan_variants
+from mapper.explore.record import Cell, ReportRecord, Settings, read_report
+from mapper.explore.sweep import Place, sweep
+from mapper.explore.workers import Task, on_cores
+from mapper.options import SolveOptions
+from tests.explore.reports import BARE, GESTURE, HERE, SMALL, TOO_LARGE, ZOO, sides
+
+
+@pytest.fixture
+def decided(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """(network, chip) of every cell that is decided anew."""
+    calls: list[tuple[str, str]] = []
+
+    def counted(network: Any, chip: Any, *rest: Any) -> Cell:
+        calls.append((network.name, chip.name))
+        return decide(network, chip, *rest)
+
+    monkeypatch.setattr(workers_module, "decide", counted)
+    return calls
+
+
+def test_a_second_run_does_only_what_changed(tmp_path: Path, decided: list[tuple[str, str]]) -> None:
+    place = Place(workers=0, cache=tmp_path / "cells")
+    networks = plan_networks([SMALL, GESTURE])
+    chip = mapper.load_chip("speck2f")
+    first = sweep(networks, plan_variants(["speck2f", "speck2cmini"])[0], BARE, place)
+    assert len(decided) == 4
+    decided.clear()
+    assert sweep(networks, plan_variants(["speck2f", "speck2cmini"])[0], BARE, place) == first
+    assert decided == []
+    changed = apply_overrides(chip, ["core[8].kernel_words=32768"], name="speck2f")
+    sweep(networks, plan_variants([changed, "speck2cmini"])[0], BARE, place)
+    assert decided == [("gesture_small", "speck2f"), ("sinabs_dvs_gesture_9layer", "speck2f")]
+    decided.clear()
+    sweep(plan_networks([SMALL, TOO_LARGE]), plan_variants(["speck2f", "speck2cmini"])[0], BARE, place)
+    assert [network for network, _ in decided] == ["sinabs_too_large"] * 2
+    decided.clear()
+    sweep(
+        networks, plan_variants(["speck2f"])[0], Settings(repairs="none", details="none", relays=False), place
+    )
+    assert len(decided) == 2
+
+
+def test_a_damaged_cell_is_decided_again(tmp_path: Path, decided: list[tuple[str, str]]) -> None:
+    place, (networks, variants) = Place(workers=0, cache=tmp_path), sides([SMALL], ["speck2f"])
+    first = sweep(networks, variants, BARE, place)
+    (path,) = tmp_path.rglob("*.json")
+    path.write_text(path.read_text(encoding="utf-8")[:40], encoding="utf-8")
+    assert sweep(networks, variants, BARE, place) == first
+    assert len(decided) == 2
+
+
+def test_faults_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, (networks, variants) = Place(workers=0, cache=tmp_path), sides([SMALL], ["speck2f"])
+    with monkeypatch.context() as patched:
+        patched.setattr(workers_module, "decide", lambda *_: Cell(network=0, variant=0, verdict="error"))
+        broken = sweep(networks, variants, BARE, place)
+    assert broken.cells[0].verdict == "error"
+    assert sweep(networks, variants, BARE, place).cells[0].verdict == "plain"
+    assert sweep(networks, variants, BARE, HERE, resume=broken).cells[0].verdict == "plain"
+
+
+def test_a_cache_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(OptionsError, match="cannot be made"):
+        sweep(*sides([SMALL], ["speck2f"]), BARE, Place(workers=0, cache=tmp_path / "file" / "cells"))
+
+
+def interrupting(after: int) -> Callable[[int], None]:
+    def progress(done: int) -> None:
+        if done >= after:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_interruption_leaves_a_valid_partial_report(workers: int, tmp_path: Path) -> None:
+    networks, variants = sides([SMALL, GESTURE, TOO_LARGE], ["speck2f", "speck2cmini"])
+    place, whole = Place(workers=workers), sweep(networks, variants, BARE, HERE)
+    part = sweep(networks, variants, BARE, place, progress=interrupting(3))
+    assert not part.complete
+    assert 3 <= len(part.cells) < 6
+    assert set(part.cells) <= set(whole.cells)
+    path = tmp_path / "report.json"
+    path.write_text(part.model_dump_json(), encoding="utf-8")
+    assert read_report(path) == part
+    assert sweep(networks, variants, BARE, place, resume=read_report(path)) == whole
+
+
+def test_an_interruption_inside_the_solver_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(network: Any, chip: Any, *rest: Any) -> Cell:
+        if chip.name == "speck2cmini":
+            raise KeyboardInterrupt
+        return decide(network, chip, *rest)
+
+    monkeypatch.setattr(workers_module, "decide", interrupted)
+    part = sweep(*sides([SMALL], ["speck2f", "speck2cmini", "dynapcnn"]), BARE, HERE)
+    assert [cell.variant for cell in part.cells] == [0]
+    assert not part.complete
+
+
+def test_only_what_is_missing_is_decided(decided: list[tuple[str, str]]) -> None:
+    networks, variants = sides([SMALL, GESTURE], ["speck2f", "speck2cmini"])
+    part = sweep(networks, variants, BARE, HERE, progress=interrupting(2))
+    decided.clear()
+    more = sides([SMALL, GESTURE], ["speck2cmini", "speck2f", "dynapcnn"])
+    record = sweep(*more, BARE, HERE, resume=part)
+    assert record.complete
+    assert len(decided) == 6 - len(part.cells)
+    assert record == sweep(*more, BARE, HERE)
+
+
+def test_a_report_under_other_settings_is_not_resumed() -> None:
+    networks, variants = sides([SMALL], ["speck2f"])
+    record = sweep(networks, variants, BARE, HERE)
+    with pytest.raises(OptionsError, match="other settings: max_pieces"):
+        sweep(networks, variants, BARE.model_copy(update={"max_pieces": 2}), HERE, resume=record)
+    older = record.model_copy(update={"version": "0.0.1+0"})
+    with pytest.raises(OptionsError, match="another version"):
+        sweep(networks, variants, BARE, HERE, resume=older)
+
+
+@dataclass(frozen=True)
+class Deadly(Asked):
+    """What ends every process but one as soon as its options are read, without a word."""
+
+    survivor: int = 0
+
+    def __getattribute__(self, name: str) -> Any:
+        value = super().__getattribute__(name)
+        if name == "options" and os.getpid() != super().__getattribute__("survivor"):
+            os._exit(1)
+        return value
+
+
+@pytest.mark.filterwarnings("ignore:A worker stopped")
+def test_a_worker_that_dies_takes_only_its_cell() -> None:
+    networks, variants = sides([SMALL], ["speck2f", "speck2cmini", "dynapcnn", "speck2b"])
+    network = networks[0].network
+    assert network is not None
+    kinds = [Asked(SolveOptions())] * 4
+    kinds[1] = Deadly(SolveOptions(), survivor=os.getpid())
+    tasks = [
+        Task(0, network, (n,), (entry.chip,), asked)
+        for n, (entry, asked) in enumerate(zip(variants, kinds, strict=True))
+    ]
+    found = {outcome.task.variant_indexes[0]: outcome.cells[0] for outcome in on_cores(tasks, 2)}
+    assert sorted(found) == [0, 1, 2, 3]
+    assert [found[n].verdict for n in range(4)] == ["plain", "error", "plain", "plain"]
+    assert "died, twice" in str(found[1].sentence)
+
+
+def started(out: Path, cache: Path, *more: str) -> subprocess.Popen[str]:
+    """A report that takes long enough to be interrupted."""
+    networks = [str(path) for path in sorted(ZOO.glob("*.yaml"))]
+    command = [sys.executable, "-m", "mapper", "report", *networks, "--out", str(out), "--cache", str(cache)]
+    return subprocess.Popen(
+        [*command, "--chip", "speck2cmini", "--chip", "speck2dmini", *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_ctrl_c_in_the_terminal(workers: str, tmp_path: Path) -> None:
+    out, cache = tmp_path / "report", tmp_path / "cells"
+    process = started(out, cache, "--workers", workers)
+    deadline = time.monotonic() + 120
+    while len(list(cache.rglob("*.json"))) < 3 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    # As a terminal does it: to every process of the group.
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 3, errors
+    assert "--resume" in errors
+    assert "Traceback" not in errors
+    record = read_report(out / "report.json")
+    assert not record.complete
+    assert 3 <= len(record.cells) < len(record.networks) * len(record.variants)
+    assert {cell.verdict for cell in record.cells} <= {"plain", "divided", "infeasible", "unsupported"}
+    assert sorted(path.name for path in out.iterdir()) == [
+        "layers.csv",
+        "report.html",
+        "report.json",
+        "summary.csv",
+    ]
+
+
+def test_partial_records_are_marked(tmp_path: Path) -> None:
+    networks, variants = sides([SMALL, GESTURE], ["speck2f"])
+    part = sweep(networks, variants, BARE, HERE, progress=interrupting(1))
+    text = part.model_dump_json()
+    assert '"complete":false' in text
+    assert ReportRecord.model_validate_json(text) == part

@@ -1,0 +1,330 @@
+"""Cells: the same verdicts as one by one, margins by hand, and nothing that takes the rest with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mapper
+from hwspec.variant import apply_overrides
+from mapper.errors import OptionsError, SpecError
+from mapper.explore import cell as cell_module
+from mapper.explore import plan as plan_module
+from mapper.explore.cell import Asked, decide
+from mapper.explore.identity import facts_hash, network_hash
+from mapper.explore.plan import plan_networks, plan_variants
+from mapper.explore.record import Cell, ReportRecord, Settings, read_report
+from mapper.explore.sweep import Place, sweep
+from mapper.options import SolveOptions
+from mapper.passes import prepare
+from mapper.result import Status
+from mapper.solution import LayerPart
+from mapper.solver.plain import solve_plain
+from mapper.solver.repair import find_repairs
+from tests.builders import chain, conv, tiny_chip, weighted
+from tests.explore.reports import (
+    BARE,
+    CHANGES,
+    GESTURE,
+    HERE,
+    LENET,
+    SMALL,
+    TOO_LARGE,
+    ZOO,
+    sides,
+    small_report,
+)
+
+CHIPS = ("speck2f", "speck2cmini", "dynapcnn")
+# Cores that hold so little have to share a layer.
+HALVED = ("core[0..4].neuron_words=16384",)
+
+
+def cell_of(record: ReportRecord, network: str, variant: str) -> Cell:
+    n = [row.name for row in record.networks].index(network)
+    v = [row.name for row in record.variants].index(variant)
+    (found,) = (cell for cell in record.cells if (cell.network, cell.variant) == (n, v))
+    return found
+
+
+def test_the_zoo_has_the_verdicts_of_check() -> None:
+    networks, variants = sides(sorted(ZOO.glob("*.yaml")), CHIPS, HALVED)
+    record = sweep(networks, variants, BARE, HERE)
+    assert len(record.cells) == len(networks) * 6
+    assert record.complete
+    for cell in record.cells:
+        planned, variant = networks[cell.network], variants[cell.variant]
+        if planned.network is None:
+            assert cell.verdict == "unsupported"
+            assert cell.sentence == planned.row.error
+            continue
+        options = SolveOptions(repairs=0, objective="headroom")
+        result = mapper.check(planned.network, variant.chip, options=options)
+        if result.solution is None:
+            assert result.report is not None
+            assert (cell.verdict, cell.nature) == ("infeasible", result.report.nature)
+            assert cell.sentence == result.report.sentences()[0]
+            assert result.report.conflict is not None
+            assert cell.conflict is not None
+            assert cell.conflict.startswith(result.report.conflict.sentence)
+            continue
+        bodies = [place.body for place in result.solution.placements]
+        whole = len(set(bodies)) == len(planned.network.layers) and all(
+            isinstance(b, LayerPart) for b in bodies
+        )
+        assert cell.verdict == ("plain" if whole and len(bodies) == len(set(bodies)) else "divided")
+        assert cell.cores_used == len(bodies)
+        assert cell.layer_cores == tuple(
+            tuple(sorted(p.core for p in result.solution.placements if isinstance(p.body, LayerPart) and p.body.layer == layer.name))
+            for layer in planned.network.layers
+        )  # fmt: skip
+    assert {cell.verdict for cell in record.cells} == {"plain", "divided", "infeasible", "unsupported"}
+
+
+def test_margin_by_hand() -> None:
+    # Two layers: 4x8x8 neurons (256 words) and 4x2^(4+2) kernels (256 words) of 300 and 1000 words.
+    chip = tiny_chip((1000, 300, 10), (1000, 300, 10), (1000, 300, 10))
+    network = chain([conv(4), conv(4)], (4, 8, 8))
+    cell = decide(network, chip, Asked(SolveOptions(objective="headroom")))
+    assert (cell.verdict, cell.cores_used) == ("plain", 2)
+    assert cell.margin is not None
+    assert (cell.margin.resource, cell.margin.used, cell.margin.offered) == ("neuron", 256, 300)
+    assert cell.margin.free_share == round(44 / 300, 6)
+    assert cell.used == ((0, 256, 256, 0, 1), (1, 256, 256, 0, 0))
+    full = decide(network, tiny_chip((1000, 300, 10), (1000, 300, 10)), Asked(SolveOptions()))
+    assert full.margin is not None
+    assert (full.margin.resource, full.margin.core, full.margin.free_share) == ("cores", None, 0.0)
+
+
+def test_margin_is_the_largest_headroom() -> None:
+    record = sweep(*sides(["digits"], ["speck2f"]), BARE, HERE)
+    margin = record.cells[0].margin
+    stages = mapper.solve("digits", "speck2f", objective="headroom").require().objectives
+    share = next(str(stage.value) for stage in stages if stage.name == "headroom")
+    above, below = (int(part) for part in share.split("/"))
+    assert margin is not None
+    assert margin.free_share == round(above / below, 6)
+
+
+def test_small_report_in_full() -> None:
+    record = small_report()
+    assert [row.name for row in record.variants] == ["speck2f", "speck2cmini", "speck2f+changes"]
+    assert [row.is_chip for row in record.variants] == [True, True, False]
+    assert len(record.notes) == 1
+    assert "speck2cmini is not changed" in record.notes[0]
+    placed = cell_of(record, "gesture_small", "speck2f")
+    assert placed.placement is not None
+    assert placed.placement.chip == "speck2f"
+    assert placed.used == tuple(
+        (use.core, use.kernel_words[0], use.neuron_words[0], use.bias_words[0], sum(r.source == use.core for r in placed.placement.routes))
+        for use in placed.placement.cores
+        if use.layer is not None
+    )  # fmt: skip
+    # Of variants the verdict alone is kept, unless more is asked for.
+    assert cell_of(record, "gesture_small", "speck2f+changes").placement is None
+    refused = cell_of(record, "sinabs_dvs_gesture_9layer", "speck2cmini")
+    assert (refused.verdict, refused.nature) == ("infeasible", "capacity")
+    assert refused.report is not None
+    assert refused.report.divided is not None
+    assert refused.conflict is not None
+    assert refused.report.divided.sentence in refused.conflict
+    assert refused.gaps[0].gap == 4
+    assert refused.repairs == refused.report.repairs != ()
+    bare = cell_of(record, "sinabs_too_large", "speck2f+changes")
+    assert (bare.report, bare.repairs) == (None, ())
+    assert bare.conflict is not None
+    assert bare.conflict.endswith("Pieces, relays and copies do not help, proven.")
+    unsupported = cell_of(record, "sinabs_lenet5_tutorial", "speck2f")
+    assert unsupported.verdict == "unsupported"
+    assert "max pooling" in str(unsupported.sentence)
+
+
+def test_repairs_make_it_fit() -> None:
+    record = small_report()
+    for cell in record.cells:
+        for repair in cell.repairs:
+            chip = apply_overrides(mapper.load_chip(record.variants[cell.variant].name), repair.overrides)
+            if not repair.sizes:
+                source = record.networks[cell.network].source
+                assert mapper.check(source, chip, repairs=0).solution is not None
+    gesture = next(s for s in record.network_summaries if record.networks[s.network].source == str(GESTURE))
+    assert gesture.repair is not None
+    assert gesture.repair.variant == 1
+    smallest = cell_of(record, "sinabs_dvs_gesture_9layer", "speck2cmini").repairs[0]
+    assert gesture.repair.repair == smallest
+
+
+def test_summaries_count_what_the_cells_say() -> None:
+    record = small_report()
+    for variant, summary in enumerate(record.variant_summaries):
+        cells = [cell for cell in record.cells if cell.variant == variant]
+        assert summary.plain == sum(cell.verdict == "plain" for cell in cells)
+        assert summary.infeasible == sum(cell.verdict == "infeasible" for cell in cells)
+        placed = [cell for cell in cells if cell.used]
+        used = {words[0] for cell in placed for words in cell.used}
+        assert set(summary.unused_cores) == set(range(len(record.variants[variant].cores))) - used
+        bits = [sum(8 * k + 16 * n + 16 * b for _, k, n, b, _ in cell.used) for cell in placed]
+        share = sum(bits) / len(bits) / record.variants[variant].capacity_bits
+        assert summary.used_share == round(share, 6)
+        for use in summary.memories:
+            at = ("kernel", "neuron", "bias", "fan_out").index(use.resource) + 1
+            taken = [words[at] for cell in placed for words in cell.used if words[0] == use.core]
+            assert use.most_used == max(taken, default=0)
+    # Every core of Speck 2f holds a layer of the nine-layer network.
+    assert record.variant_summaries[0].cores_short == 1
+    assert record.variant_summaries[0].unused_cores == ()
+
+
+def test_one_failing_cell_does_not_take_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = solve_plain
+
+    def breaks(problem: Any, budget: Any) -> Any:
+        if problem.chip.name == "speck2cmini":
+            raise ZeroDivisionError("of this test")
+        return right(problem, budget)
+
+    monkeypatch.setattr(cell_module, "solve_plain", breaks)
+    record = sweep(*sides([SMALL, GESTURE], ["speck2f", "speck2cmini"]), BARE, HERE)
+    assert [cell.verdict for cell in record.cells] == ["plain", "error", "plain", "error"]
+    assert record.cells[1].sentence == "ZeroDivisionError: of this test"
+    assert record.variant_summaries[1].error == 2
+    assert record.complete
+
+
+def test_a_wrong_placement_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cell_module, "verify", lambda *_: ("a violation",))
+    record = sweep(*sides([SMALL], ["speck2f"]), BARE, HERE)
+    assert record.cells[0].verdict == "error"
+    assert "independent check" in str(record.cells[0].sentence)
+
+
+def test_networks_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    networks = plan_networks([Path("nowhere.yaml"), LENET, "tests.explore.nowhere:factory"])
+    assert [entry.row.layers for entry in networks] == [0, 0, 0]
+    assert [entry.failure for entry in networks] == ["unsupported"] * 3
+    assert networks[2].row.name == "tests.explore.nowhere:factory"
+
+    def breaks(*_: object) -> None:
+        raise RecursionError("too deep")
+
+    monkeypatch.setattr(plan_module, "load_network", breaks)
+    broken = plan_networks([SMALL])
+    record = sweep(broken, plan_variants(["speck2f"])[0], BARE, HERE)
+    assert record.cells[0].verdict == "error"
+    assert record.cells[0].sentence == record.networks[0].error == "RecursionError: too deep"
+
+
+def test_a_work_limit_leaves_cells_undecided() -> None:
+    settings = Settings(repairs="none", details="none", work_limit=1e-9)
+    record = sweep(*sides([GESTURE], ["speck2f"]), settings, HERE)
+    assert record.cells[0].verdict == "undecided"
+    assert "work limit" in str(record.cells[0].sentence)
+
+
+def test_moves_can_be_forbidden() -> None:
+    settings = Settings(repairs="none", details="none", max_pieces=1, relays=False, max_copies=1)
+    networks, variants = sides(sorted(ZOO.glob("*.yaml")), ["speck2f"], HALVED)
+    free, bound = (sweep(networks, variants, wish, HERE) for wish in (BARE, settings))
+    divided = [cell for cell in free.cells if cell.verdict == "divided"]
+    assert divided
+    for cell in divided:
+        (other,) = (c for c in bound.cells if (c.network, c.variant) == (cell.network, cell.variant))
+        assert other.verdict == "infeasible"
+        assert "do not help" not in str(other.conflict)
+
+
+def test_equal_facts_share_repairs_and_keep_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    chip = mapper.load_chip("speck2cmini")
+    twin = chip.model_copy(update={"name": "twin", "title": "the same under another name"})
+    assert facts_hash(chip) == facts_hash(twin)
+    calls = []
+    right = find_repairs
+
+    def counted(*arguments: Any) -> Any:
+        calls.append(arguments[1].chip.name)
+        return right(*arguments)
+
+    monkeypatch.setattr(cell_module, "find_repairs", counted)
+    variants, _ = plan_variants([chip, twin])
+    record = sweep(plan_networks([GESTURE, SMALL]), variants, Settings(), HERE)
+    assert calls == ["speck2cmini"]
+    first, second, placed, same = record.cells
+    assert first.repairs == second.repairs
+    assert first.report is not None
+    assert second.report is not None
+    assert (first.report.chip, second.report.chip) == ("speck2cmini", "twin")
+    assert "twin" in str(second.sentence)
+    assert placed.placement is not None
+    assert same.placement is not None
+    assert (placed.placement.chip, same.placement.chip) == ("speck2cmini", "twin")
+    assert same.placement.chip_hash == record.variants[1].chip_hash
+    assert placed.used == same.used
+
+
+def test_variants() -> None:
+    with pytest.raises(SpecError, match="no such core"):
+        plan_variants(["speck2cmini"], (), ["core[7].kernel_words=1"])
+    with pytest.raises(OptionsError, match="has no chip"):
+        plan_variants([])
+    variants, notes = plan_variants(["speck2f", "speck2f"], [mapper.load_chip("speck2f")], CHANGES)
+    assert [entry.row.name for entry in variants] == [
+        "speck2f",
+        "speck2f-2",
+        "speck2f+changes",
+        "speck2f+changes-2",
+    ]
+    assert notes == ()
+    assert variants[2].row.overrides == CHANGES
+    assert variants[0].row.capacity_bits == sum(core.capacity_bits for core in variants[0].chip.cores)
+
+
+def test_networks_of_one_name_are_told_apart() -> None:
+    names = [entry.row.name for entry in plan_networks([SMALL, SMALL, Path("gesture_small.yaml")])]
+    assert names == ["gesture_small", "gesture_small-2", "gesture_small-3"]
+
+
+def test_hashes_see_shapes_and_no_weights() -> None:
+    network = prepare(chain([conv(4), conv(2)], (2, 8, 8)))
+    with_weights = weighted(network, np.random.default_rng(0))
+    assert network_hash(network) == network_hash(with_weights)
+    other = prepare(chain([conv(4), conv(3)], (2, 8, 8)))
+    pooled = prepare(chain([conv(4), conv(2)], (2, 8, 8), [2]))
+    renamed = network.replacing(name="other")
+    assert len({network_hash(n) for n in (network, other, pooled, renamed)}) == 4
+    chip = mapper.load_chip("speck2f")
+    assert facts_hash(chip) != facts_hash(apply_overrides(chip, ["core[1].fan_out=3"]))
+    assert facts_hash(chip) != facts_hash(apply_overrides(chip, ["input.fan_out=1"]))
+
+
+def test_workers_give_the_same_report() -> None:
+    networks, variants = sides([SMALL, GESTURE, TOO_LARGE, LENET], ["speck2f", "speck2cmini"], CHANGES)
+    done: list[int] = []
+    record = sweep(networks, variants, Settings(), Place(workers=2), progress=done.append)
+    again = small_report().model_copy(update={"notes": ()})
+    assert record.model_dump_json() == again.model_dump_json()
+    assert done == sorted(done)
+    assert done[-1] == len(record.cells)
+
+
+def test_a_report_is_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(small_report().model_dump_json(), encoding="utf-8")
+    assert read_report(path) == small_report()
+    path.write_text('{"schema_version": 2}', encoding="utf-8")
+    with pytest.raises(OptionsError, match="is no report"):
+        read_report(path)
+    with pytest.raises(OptionsError, match="cannot be read"):
+        read_report(tmp_path / "nowhere.json")
+
+
+def test_status_is_decided_once() -> None:
+    # `decide` composes the steps of the solver by itself; both ways must agree in every status.
+    network, chip = plan_networks([GESTURE])[0].network, mapper.load_chip("speck2f")
+    assert network is not None
+    result = mapper.check(network, chip, repairs=0)
+    assert result.status is Status.OPTIMAL
+    for details in (False, True):
+        assert decide(network, chip, Asked(SolveOptions(), details=details)).verdict == "plain"

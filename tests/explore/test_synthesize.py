@@ -1,0 +1,314 @@
+"""Synthesis against enumeration of chips, each of which the normal solver is asked about."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import combinations, combinations_with_replacement, product
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hwspec.catalog import load
+from hwspec.check import check
+from hwspec.schema import ChipSpec
+from mapper.cli.entry import run
+from mapper.errors import InfeasibleError, OptionsError, UndecidedError
+from mapper.explore import synthesize as module
+from mapper.explore.synthesize import Answer, Request, curves, default_sizes, spec_toml, synthesize
+from mapper.frontends import load_network
+from mapper.network import Network
+from mapper.options import SolveOptions, resolve
+from mapper.passes import prepare
+from mapper.problem import Problem
+from mapper.report.synthesis import curve_csv, plot_curves, synthesis_record
+from mapper.result import Status
+from mapper.solver.run import solve
+from mapper.solver.synthesis_types import MemorySizes, _useful
+from tests.builders import chain, conv, tiny_chip
+from tests.graphs import Link, graph
+
+ZOO = Path(__file__).resolve().parent.parent / "data" / "zoo"
+INSTANCES = int(os.environ.get("MAPPER_INSTANCES", "150")) // 10
+Words = tuple[int, int, int]
+Capture = pytest.CaptureFixture[str]
+
+
+def small_network(draw: np.random.Generator, name: str) -> Network:
+    """One to three layers; sometimes a second way around a layer."""
+    count = int(draw.integers(1, 4))
+    kinds = [
+        conv(
+            int(draw.choice([3, 4, 6, 8, 12])), int(draw.choice([1, 3])), has_bias=bool(draw.integers(4) == 0)
+        )
+        for _ in range(count)
+    ]
+    links = [Link(n - 1, n, int(draw.choice([1, 1, 2])) if n else 1) for n in range(count)]
+    if count == 3 and draw.integers(2):
+        links.append(Link(0, 2, links[1].pooling * links[2].pooling))
+        kinds[1] = replace(kinds[1], out_features=kinds[0].out_features)
+    return graph(kinds, links, (2, 8, 8)).replacing(name=name)
+
+
+def instance(seed: int) -> tuple[list[Network], Request, list[Words]]:
+    """Networks, a request of few sizes, and the kinds of core that it allows."""
+    draw = np.random.default_rng(seed)
+    networks = [small_network(draw, f"net{n}") for n in range(int(draw.integers(1, 4)))]
+    cores = 4 if draw.integers(3) == 0 else 3
+    kernel = sorted({1 << int(n) for n in draw.integers(5, 11, 2 if cores == 4 else 3)})
+    neuron = sorted({1 << int(n) for n in draw.integers(6, 11, 2)})
+    bias = [0, 16] if draw.integers(2) else [8]
+    sizes = MemorySizes(tuple(kernel), tuple(neuron), tuple(bias))
+    fan_out = int(draw.integers(1, 3))
+    request = Request(
+        load("speck2f"),
+        (1, cores),
+        sizes,
+        (fan_out, fan_out),
+        "cores" if draw.integers(4) == 0 else "sram",
+        len(networks) > 1 and cores == 4 and bool(draw.integers(2)),
+        options=SolveOptions(repairs=0, max_pieces=None if draw.integers(3) else 2),
+    )
+    return networks, request, list(product(kernel, neuron, bias))
+
+
+def bits(words: Words) -> int:
+    return 8 * words[0] + 16 * words[1] + 16 * words[2]
+
+
+def all_chips(kinds: Sequence[Words], most: int) -> Iterator[tuple[Words, ...]]:
+    for count in range(1, most + 1):
+        yield from combinations_with_replacement(kinds, count)
+
+
+def carries(cores: Sequence[Words], networks: Sequence[Network], request: Request) -> bool:
+    chip = tiny_chip(*cores, overrides=[f"routing.fan_out={request.fan_out[1]}"])
+    options = resolve(request.options, tuple(networks), chip)
+    return solve(Problem(tuple(networks), chip, options)).solution is not None
+
+
+def enumerated(
+    networks: Sequence[Network], request: Request, kinds: Sequence[Words]
+) -> tuple[int, int] | None:
+    """(bits, cores) of the best chip: all are asked in order of what is minimised."""
+    groups = [networks] if request.together else [[network] for network in networks]
+
+    def key(cores: tuple[Words, ...]) -> tuple[int, int]:
+        total = sum(map(bits, cores))
+        return (total, len(cores)) if request.minimise == "sram" else (len(cores), total)
+
+    for cores in sorted(all_chips(kinds, request.cores[1]), key=key):
+        if all(carries(cores, group, request) for group in groups):
+            return sum(map(bits, cores)), len(cores)
+    return None
+
+
+def found(networks: Sequence[Network], request: Request) -> Answer | None:
+    try:
+        return synthesize(networks, request)
+    except InfeasibleError:
+        return None
+
+
+@pytest.mark.parametrize("seed", range(INSTANCES))
+def test_same_as_enumeration(seed: int) -> None:
+    networks, request, kinds = instance(seed)
+    expected, answer = enumerated(networks, request, kinds), found(networks, request)
+    if expected is None:
+        assert answer is None
+        return
+    assert answer is not None
+    assert (answer.found.capacity_bits, answer.chip.core_count) == expected
+    assert answer.found.status is Status.OPTIMAL
+    assert answer.found.is_unique
+    assert sum(core.capacity_bits for core in answer.chip.cores) == expected[0]
+    assert check(answer.chip) == ()
+    for result in answer.results:
+        assert result.solution is not None
+        assert result.chip == answer.chip
+
+
+def test_the_instances_are_mixed() -> None:
+    answers = [found(*instance(seed)[:2]) for seed in range(40)]
+    placed = [answer for answer in answers if answer is not None]
+    assert 5 < len(placed) < 38
+    divided = [
+        result
+        for answer in placed
+        for result in answer.results
+        if result.require().placements
+        and len(result.require().placements) > sum(len(n.layers) for n in result.networks)
+    ]
+    assert divided
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_least_memory_for_some_of_the_networks(seed: int) -> None:
+    draw = np.random.default_rng(100 + seed)
+    networks = [small_network(draw, f"net{n}") for n in range(3)]
+    sizes = MemorySizes((128, 512, 2048), (256, 1024), (16,))
+    request = Request(load("speck2f"), (1, 3), sizes, (2, 2))
+    best = found(networks, request)
+    if best is None:
+        pytest.skip("no chip of this size carries all of them")
+    kinds = list(product(sizes.kernel_words, sizes.neuron_words, sizes.bias_words))
+    points = curves(networks, request, best).by_networks
+    for count, answer in points:
+        least = min(
+            pair
+            for some in combinations(networks, count)
+            if (pair := enumerated(some, request, kinds)) is not None
+        )
+        assert answer is not None
+        assert answer.found.capacity_bits == least[0]
+        assert answer.found.status is Status.OPTIMAL
+        assert len(answer.carried) >= count
+
+
+def test_pieces_that_no_cover_needs() -> None:
+    """Against enumeration of covers: a size is of use if some cover without a superfluous piece has it."""
+    for features, most in product((5, 6, 8, 12), (1, 2, 3)):
+        row = (1, 2, 4, 8, features)
+        covers = (
+            cover
+            for count in range(1, most + 1)
+            for cover in combinations_with_replacement(sorted({min(n, features) for n in row}), count)
+            if sum(cover) >= features and sum(cover) - min(cover) < features
+        )
+        needed = {size for cover in covers for size in cover}
+        kept = {n for n in _useful(tuple(min(n, features) for n in row), features, most) if n}
+        assert needed <= kept
+        assert min(kept) >= min(needed)
+
+
+def five() -> list[Network]:
+    names = ("aquatic_qat", "gesture_small", "sinabs_dvs_gesture_9layer", "lens_vpr")
+    return [prepare(load_network(ZOO / f"{name}.yaml")) for name in names]
+
+
+def request_for(cores: tuple[int, int] = (1, 9), **changes: object) -> Request:
+    base = load("speck2f")
+    plain = Request(base, cores, default_sizes(base), (base.routing.fan_out,) * 2)
+    return replace(plain, **changes)  # type: ignore[arg-type]  # fields of Request
+
+
+def test_the_same_chip_on_every_run() -> None:
+    networks, texts = five(), set()
+    for order, workers, seed in ((networks, 1, 0), (networks[::-1], 1, 7), (networks, 2, 3)):
+        options = SolveOptions(repairs=0, workers=workers, seed=seed)
+        answer = synthesize(order, request_for(options=options))
+        assert answer.found.is_unique
+        texts.add(spec_toml(answer.chip) + json.dumps(synthesis_record(answer, None)))
+    assert len(texts) == 1
+
+
+def test_the_file_is_the_chip(tmp_path: Path) -> None:
+    answer = synthesize(five(), request_for())
+    path = tmp_path / "made.toml"
+    path.write_text(spec_toml(answer.chip), encoding="utf-8")
+    assert load(path) == answer.chip
+    assert load(path).content_hash() == answer.chip.content_hash()
+    assert {note.evidence for note in answer.chip.sources.values()} == {"assumed"}
+    assert all("synthesized for aquatic_qat" in note.source for note in answer.chip.sources.values())
+    for name in answer.carried:
+        assert run(["check", str(ZOO / f"{name}.yaml"), "--chip", str(path)]) == 0
+
+
+def test_fewest_destinations() -> None:
+    chained = chain([conv(4), conv(4)], name="chained")
+    assert synthesize([chained], request_for(fan_out=(1, 3))).fan_out == 1
+    around = graph([conv(4), conv(4), conv(4)], [Link(-1, 0), Link(0, 1), Link(1, 2), Link(0, 2)])
+    answer = synthesize([around], request_for(fan_out=(1, 3)))
+    assert answer.fan_out == 2
+    assert {core.fan_out for core in answer.chip.cores} == {2}
+
+
+def test_curves_never_rise_with_cores_and_never_fall_with_networks(tmp_path: Path) -> None:
+    networks = [chain([conv(8), conv(16), conv(8)], name="one"), chain([conv(32), conv(4)], name="two")]
+    request = request_for((2, 5))
+    best = synthesize(networks, request)
+    made = curves(networks, request, best)
+    assert [count for count, _ in made.by_cores] == [2, 3, 4, 5]
+    assert made.by_cores[0][1] is None
+    memories = [answer.found.capacity_bits for _, answer in made.by_cores if answer]
+    assert memories == sorted(memories, reverse=True)
+    assert memories[-1] == best.found.capacity_bits
+    memories = [answer.found.capacity_bits for _, answer in made.by_networks if answer]
+    assert memories == sorted(memories)
+    text = curve_csv(made.by_cores, "cores_max")
+    assert text.splitlines()[0].startswith("cores_max,cores,capacity_bits")
+    assert len(text.splitlines()) == 5
+    for suffix in ("png", "svg"):
+        plot_curves(made, tmp_path / f"a.{suffix}")
+        plot_curves(made, tmp_path / f"b.{suffix}")
+        assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
+    with pytest.raises(OptionsError, match=r"\.png, \.svg"):
+        plot_curves(made, tmp_path / "a.pdf")
+
+
+def test_limits_and_wrong_requests() -> None:
+    with pytest.raises(UndecidedError):
+        synthesize(five(), request_for(options=SolveOptions(repairs=0, work_limit=1e-9)))
+    with pytest.raises(OptionsError, match="cores differ in limits"):
+        synthesize(five(), request_for(base=load("speck2f", ["core[3].limits.kernel_size_max=8"])))
+    with pytest.raises(OptionsError, match=r"1\.\.64"):
+        synthesize(five(), request_for((1, 65)))
+    with pytest.raises(OptionsError, match="at least one"):
+        synthesize([], request_for())
+
+
+def test_the_command(capsys: Capture, tmp_path: Path) -> None:
+    out = tmp_path / "made"
+    words = ["synthesize", "digits", str(ZOO / "aquatic_qat.yaml"), "--cores", "4..6", "--curves"]
+    assert run([*words, "--out", str(out), "--plot", str(tmp_path / "p.svg"), "--name", "next"]) == 0
+    text = capsys.readouterr().out
+    assert "proven least" in text
+    assert "placed and checked on it" in " ".join(text.split())
+    record = json.loads((out / "synthesis.json").read_text(encoding="utf-8"))
+    assert record["networks"] == ["aquatic_qat", "digits"]
+    assert record["proven"] is True
+    assert (out / "cores.csv").exists()
+    assert run(["chips", "check", str(out / "next.toml")]) == 0
+    capsys.readouterr()
+    assert run(["solve", "digits", "--chip", str(out / "next.toml")]) == 0
+    assert run([*words, "--json"]) == 0
+    assert run([*words, "--together", "--minimise", "cores"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--cores", "9..5"], "--cores: wants a number or least..most"),
+        (["--fan-out", "many"], "--fan-out"),
+        (["--kernel-words", "3..3"], "no power of two"),
+        (["--neuron-words", "1..64Mi"], "--neuron-words"),
+        (["--bias-words", "none"], "--bias-words"),
+        (["--name", "a/b"], "--name"),
+        (["--extends", "speck9"], "no chip or device"),
+        (["--plot", "curve.pdf"], ".png, .svg"),
+        (["--minimise", "watts"], "minimise"),
+    ],
+)
+def test_wrong_input(words: list[str], told: str, capsys: Capture) -> None:
+    assert run(["synthesize", "digits", "--cores", "4", *words]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_no_chip_is_large_enough(capsys: Capture) -> None:
+    assert run(["synthesize", "digits", "--cores", "3"]) == 1
+    assert "4 layers need as many cores" in capsys.readouterr().err
+
+
+def test_a_chip_that_does_not_hold_its_networks_is_a_fault(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    def smaller(base: ChipSpec, types: Sequence[object], *rest: object) -> ChipSpec:
+        return chip_of(base, list(types)[:-1] if "synthesized" in str(rest) else types, *rest)  # type: ignore[arg-type]  # passed on
+
+    chip_of = module.chip_of
+    monkeypatch.setattr(module, "chip_of", smaller)
+    assert run(["synthesize", "digits", "--cores", "4"]) == 4
+    assert "does not fit the chip that was synthesized for it" in capsys.readouterr().err

@@ -1,0 +1,153 @@
+"""The widest network against a search through every size."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hwspec.schema import ChipSpec
+from mapper.cli.entry import run
+from mapper.edits import apply_edits
+from mapper.errors import InfeasibleError, MapperError, OptionsError
+from mapper.explore.widest import What, Widest, find_widest, steps_of
+from mapper.network import Input, Network, Output
+from mapper.operations import Convolution, Shape
+from mapper.options import SolveOptions, resolve
+from mapper.passes.legalize import legalize
+from mapper.problem import Problem
+from mapper.report.synthesis import widest_lines
+from mapper.solver.run import solve
+from tests.builders import chain, conv, tiny_chip
+from tests.graphs import Link, graph
+
+ZOO = Path(__file__).resolve().parent.parent / "data" / "zoo"
+Capture = pytest.CaptureFixture[str]
+SMALL_LIMITS = ("limits.input_features_max=40", "limits.output_features_max=40")
+
+
+def instance(seed: int) -> tuple[Network, ChipSpec, SolveOptions]:
+    draw = np.random.default_rng(seed)
+    count = int(draw.integers(2, 4))
+    kinds = [conv(int(draw.choice([2, 3, 4, 6])), int(draw.choice([1, 3]))) for _ in range(count)]
+    links = [Link(n - 1, n, int(draw.choice([1, 2])) if n else 1) for n in range(count)]
+    if count == 3 and draw.integers(2):
+        links.append(Link(0, 2, links[1].pooling * links[2].pooling))
+        kinds[1] = replace(kinds[1], out_features=kinds[0].out_features)
+    cores = [
+        (1 << int(draw.integers(6, 12)), 1 << int(draw.integers(6, 12)), 16)
+        for _ in range(count + int(draw.integers(0, 4)))
+    ]
+    chip = tiny_chip(*cores, overrides=[*SMALL_LIMITS, f"routing.fan_out={int(draw.integers(1, 4))}"])
+    options = SolveOptions(
+        repairs=0, relays=bool(draw.integers(3)), max_pieces=None if draw.integers(3) else 1
+    )
+    return graph(kinds, links, (2, 8, 8)), chip, options
+
+
+def linear(network: Network, chip: ChipSpec, options: SolveOptions, what: What) -> str | None:
+    """The largest size that fits, every one tried."""
+    best = None
+    for step in steps_of(network, chip, what, None)[0]:
+        try:
+            edited = legalize(apply_edits(network, step.edits), chip)
+        except MapperError:
+            continue
+        if solve(Problem((edited,), chip, resolve(options, (edited,), chip))).solution is not None:
+            best = step.told
+    return best
+
+
+def answer(network: Network, chip: ChipSpec, options: SolveOptions, what: What) -> Widest | None:
+    try:
+        return find_widest(network, chip, what, options)
+    except InfeasibleError:
+        return None
+
+
+@pytest.mark.parametrize("what", ["width", "input", "classes"])
+@pytest.mark.parametrize("seed", range(8))
+def test_same_as_a_search_through_every_size(seed: int, what: What) -> None:
+    network, chip, options = instance(seed)
+    found = answer(network, chip, options, what)
+    assert (found.told if found else None) == linear(network, chip, options, what)
+    if found is None:
+        return
+    assert found.result.solution is not None
+    assert (found.binding is None) == (found.next_told is None)
+    assert found.is_monotone == (what != "input")
+    assert list(widest_lines(found))
+
+
+def test_the_binding_resource_is_named() -> None:
+    network = chain([conv(4), conv(4)], (2, 8, 8))
+    chip = tiny_chip((64, 512, 0), (1024, 512, 0))
+    found = find_widest(network, chip, "classes", SolveOptions(max_pieces=1, relays=False, max_copies=1))
+    assert (found.told, found.now, found.next_told) == ("8", "4", "9")
+    assert found.binding is not None
+    assert found.binding.layers == ("conv1",)
+    assert (found.binding.code, found.binding.demand, found.binding.bound) == ("M202", 576, 512)
+    wide = find_widest(network, chip, "width", SolveOptions(max_pieces=1, relays=False, max_copies=1))
+    assert wide.binding is not None
+    assert wide.binding.layers == ("conv0",)
+    assert "conv0" in wide.binding.sentence
+
+
+def test_widths_of_added_layers_change_together() -> None:
+    links = [Link(-1, 0), Link(0, 1), Link(1, 2), Link(0, 2), Link(2, 3)]
+    network = graph([conv(4), conv(4), conv(4), conv(3)], links, (2, 8, 8))
+    found = find_widest(network, tiny_chip(*[(4096, 1024, 0)] * 5))
+    sizes = {layer.name: layer.output_shape.features for layer in found.edited.layers}
+    assert sizes["conv0"] == sizes["conv1"] > 4
+    assert sizes["conv3"] == 3
+
+
+def test_a_kernel_over_the_whole_map_makes_sizes_not_monotone() -> None:
+    """Where maps are not square a whole-map kernel is square for some sizes alone."""
+    network = chain([conv(4), Convolution(5, (8, 7))], (2, 8, 7))
+    chip = tiny_chip(
+        *[(4096, 4096, 0)] * 3, overrides=["limits.input_height_max=20", "limits.input_width_max=20"]
+    )
+    options = SolveOptions(repairs=0)
+    found = find_widest(network, chip, "input", options)
+    assert found.told == linear(network, chip, options, "input")
+    assert not found.is_monotone
+
+
+def test_what_cannot_be_asked() -> None:
+    single = chain([conv(4)], (2, 8, 8))
+    chip = tiny_chip(*[(4096, 4096, 0)] * 3)
+    with pytest.raises(OptionsError, match="no layer's features are free"):
+        find_widest(single, chip)
+    two = single.replacing(inputs=(*single.inputs, Input("other", Shape(2, 8, 8))))
+    with pytest.raises(OptionsError, match="several inputs"):
+        find_widest(two, chip, "input")
+    with pytest.raises(OptionsError, match="no such output layer"):
+        find_widest(single, chip, "classes", name="nowhere")
+    pair = chain([conv(4), conv(4)], (2, 8, 8))
+    shown = pair.replacing(outputs=(*pair.outputs, Output("early", "conv0")))
+    with pytest.raises(OptionsError, match="several output layers"):
+        find_widest(shown, chip, "classes")
+    assert find_widest(shown, chip, "classes", name="conv1").told
+    with pytest.raises(InfeasibleError):
+        find_widest(pair, tiny_chip((1, 1, 0), (1, 1, 0)))
+
+
+def test_the_command(capsys: Capture) -> None:
+    assert run(["widest", "digits", "--what", "width"]) == 0
+    assert "next step" in capsys.readouterr().out
+    gesture = str(ZOO / "sinabs_dvs_gesture_9layer.yaml")
+    assert run(["widest", gesture, "--what", "classes", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["largest"] == "128"
+    assert record["binding"]["layers"] == ["layer24"]
+    assert run(["widest", gesture, "--chip", "speck2cmini"]) == 1
+    assert "9 layers need as many cores" in capsys.readouterr().err
+    assert run(["widest", "digits", "--what", "depth"]) == 2
+    assert run(["widest", "digits", "--output", "fc"]) == 2
+    assert "--output: goes with --what classes alone" in capsys.readouterr().err
+    assert run(["widest", "digits", "--what", "classes", "--output", "conv9"]) == 2
+    assert "fc" in capsys.readouterr().err

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from mapper.explore.record import ReportRecord
+from mapper.report.html import html_text, write_html
+from tests.report.markup import Node, parsed
+from tests.report.samples import HOSTILE, hostile, large, partial, small
+
+
+def scripts(page: Node) -> tuple[Node, Node]:
+    data, code = page.all("script")
+    return data, code
+
+
+@pytest.mark.parametrize("make", [small, hostile, partial, lambda: large(50, 20)])
+def test_the_json_in_the_page_is_the_record(make: object) -> None:
+    record: ReportRecord = make()  # type: ignore[operator]  # one of the samples
+    data, _ = scripts(parsed(html_text(record)))
+    assert data.attributes == {"type": "application/json", "id": "report"}
+    assert ReportRecord.model_validate_json(data.text) == record
+    assert json.loads(data.text) == record.model_dump(mode="json")
+
+
+def test_the_page_loads_nothing() -> None:
+    text = html_text(hostile())
+    page = parsed(text)
+    assert {node.tag for node in page.walk()} & {"link", "img", "iframe", "object", "base", "form"} == set()
+    for node in page.walk():
+        assert not {"src", "style", "srcset", "action", "formaction"} & set(node.attributes), node
+        assert not [name for name in node.attributes if name.startswith("on")], node
+    assert set(re.findall(r"https?://[^\s\"'`\\]*", text)) == {"http://www.w3.org/2000/svg"}
+    style = page.all("style")[0].text
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_policy_allows_the_pages_own_script_and_style_alone() -> None:
+    page = parsed(html_text(hostile()))
+    (policy,) = (
+        node.attributes["content"]
+        for node in page.all("meta")
+        if node.attributes.get("http-equiv") == "Content-Security-Policy"
+    )
+
+    def own(node: Node) -> str:
+        return f"'sha256-{base64.b64encode(hashlib.sha256(node.text.encode()).digest()).decode()}'"
+
+    assert dict(part.strip().split(" ", 1) for part in policy.split(";")) == {
+        "default-src": "'none'",
+        "style-src": own(page.all("style")[0]),
+        "script-src": own(scripts(page)[1]),
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+
+
+def test_hostile_names_stay_text() -> None:
+    text = html_text(hostile())
+    page = parsed(text)
+    assert [node.tag for node in page.all("script")] == ["script", "script"]
+    assert "window.hacked" not in scripts(page)[1].text
+    notes = [node.text.removeprefix("note: ") for node in page.all("p", "note")]
+    assert notes[: len(HOSTILE)] == list(HOSTILE)
+    data = text.split('id="report">', 1)[1].split("</script>", 1)[0]
+    assert not set("<>&\u2028\u2029") & set(data)
+
+
+def test_the_script_never_makes_elements_from_text() -> None:
+    code = scripts(parsed(html_text(small())))[1].text
+    for way in (
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "document.write",
+        "eval(",
+        "DOMParser",
+        "fetch(",
+    ):
+        assert way not in code
+
+
+def test_a_partial_report_says_so() -> None:
+    whole, part = parsed(html_text(small())), parsed(html_text(partial()))
+    assert whole.all("p", "partial") == whole.all("noscript")[0].all("p", "partial")
+    assert (
+        "Partial report. The run was interrupted: 12\ncells are not done" in part.all("p", "partial")[0].text
+    )
+
+
+def test_same_record_same_bytes_and_a_whole_file(tmp_path: Path) -> None:
+    write_html(small(), tmp_path / "made" / "report.html")
+    assert (tmp_path / "made" / "report.html").read_text(encoding="utf-8") == html_text(small())
+    assert [entry.name for entry in (tmp_path / "made").iterdir()] == ["report.html"]
+
+
+def test_templates_stay_short() -> None:
+    folder = files("mapper.report").joinpath("templates")
+    for entry in folder.iterdir():
+        assert entry.read_text(encoding="utf-8").count("\n") < 400, entry

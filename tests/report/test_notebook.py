@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mapper.api import check, solve
+from mapper.record import placement_record
+from mapper.report.notebook import matrix_html
+from tests.builders import chain, conv, gesture
+from tests.report.markup import parsed
+from tests.report.samples import HOSTILE, hostile, large, partial, small
+
+
+def test_a_placement_shows_floorplan_and_table() -> None:
+    result = solve("digits", "speck2f")
+    shown = parsed(result._repr_html_())
+    assert shown.all("h4")[0].text == "digits on speck2f: placed, proven optimal, checked"
+    assert len(shown.all("svg", "mfp")) == 1
+    rows = [[cell.text for cell in row.all("td")] for row in shown.all("tr")[1:]]
+    assert ["3", "conv1", "128/32768, <1 %", "512/32768, 1 %", "0/1024, 0 %", "1"] in rows
+    assert placement_record(result)._repr_html_() == result._repr_html_()
+
+
+def test_a_report_shows_reasons_and_repairs() -> None:
+    result = check(gesture(), "speck2cmini")
+    assert result.report is not None
+    shown = parsed(result._repr_html_())
+    assert shown.all("h4")[0].text == "gesture on speck2cmini: does not fit, proven (capacity)"
+    sentences = [node.text.split("\n")[0] for node in shown.all("li")]
+    assert sentences[: len(result.report.sentences())] == list(result.report.sentences())
+    options = [node.text for node in shown.all("code")]
+    assert options == [
+        f'--set "{override}"' for repair in result.report.repairs for override in repair.overrides
+    ]
+    assert parsed(result.report._repr_html_()).all("h4")[0].text.startswith("speck2cmini: does not fit")
+
+
+def test_no_script_and_no_hostile_markup_in_notebooks() -> None:
+    for name in HOSTILE:
+        network = chain([conv(4)], name=name)
+        shown = parsed(solve(network, "speck2f")._repr_html_())
+        assert {node.tag for node in shown.walk()} & {"script", "img", "iframe"} == set()
+        assert not [key for node in shown.walk() for key in node.attributes if key.startswith("on")]
+    assert "\x07" not in solve(chain([conv(4)], name=HOSTILE[-1]), "speck2f")._repr_html_().split("<svg")[1]
+
+
+def test_the_matrix_as_a_table() -> None:
+    shown = parsed(small()._repr_html_())
+    assert len(shown.all("tr")) == 1 + len(small().networks)
+    assert shown.all("td")[1].text.startswith("✓ fits, ")
+    assert "partial" in parsed(matrix_html(partial())).all("h4")[0].text
+    assert "· not done" in matrix_html(partial())
+    assert not parsed(matrix_html(hostile())).all("script")
+    assert len(matrix_html(large(60, 50))) < 10_000
+
+
+@pytest.mark.parametrize("module", ["mapper", "mapper.result", "mapper.record"])
+def test_results_load_no_drawing_before_a_notebook_asks(module: str) -> None:
+    code = (
+        f"import sys, {module}; print([n for n in sys.modules if n.startswith(('mapper.report', 'jinja2'))])"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    assert done.stdout.strip() == "[]"
