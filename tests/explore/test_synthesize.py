@@ -27,7 +27,7 @@ from mapper.problem import Problem
 from mapper.report.synthesis import curve_csv, plot_curves, synthesis_record
 from mapper.result import Status
 from mapper.solver.run import solve
-from mapper.solver.synthesis_types import MemorySizes, _useful
+from mapper.solver.synthesis_types import MemorySizes, _useful, chip_of
 from tests.builders import chain, conv, tiny_chip
 from tests.graphs import Link, graph
 
@@ -308,7 +308,6 @@ def test_a_chip_that_does_not_hold_its_networks_is_a_fault(
     def smaller(base: ChipSpec, types: Sequence[object], *rest: object) -> ChipSpec:
         return chip_of(base, list(types)[:-1] if "synthesized" in str(rest) else types, *rest)  # type: ignore[arg-type]  # passed on
 
-    chip_of = module.chip_of
     monkeypatch.setattr(module, "chip_of", smaller)
     assert run(["synthesize", "digits", "--cores", "4"]) == 4
     assert "does not fit the chip that was synthesized for it" in capsys.readouterr().err

@@ -184,13 +184,17 @@ class _Decoder:
                     provider.relays.append(waiting[0])
                     fed.append(waiting.pop(0))
             providers[level] = fed
-        for pooling, share in zip(poolings, reads, strict=True):
-            waiting_here = iter(takers[pooling])
-            for source, given in sorted(share.items()):
-                for _ in range(given):
-                    provider = next(entry for entry in providers[source] if entry.free > 0)
-                    provider.free -= 1
-                    provider.consumers.append(next(waiting_here))
+        # In the order of all consumers: what a relay serves are neighbours, as far as pools allow.
+        shares = {
+            pooling: dict(sorted(share.items())) for pooling, share in zip(poolings, reads, strict=True)
+        }
+        for taker in sorted((entry for entries in takers.values() for entry in entries), key=lambda e: e[0]):
+            share = shares[taker[1].pooling]
+            source = next(source for source, left in share.items() if left)
+            share[source] -= 1
+            provider = next(entry for entry in providers[source] if entry.free > 0)
+            provider.free -= 1
+            provider.consumers.append(taker)
 
     def _shares(
         self, number: int, signal: Signal, providers: dict[int, list[_Provider]], reading: list[int]
