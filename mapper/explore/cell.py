@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from hwspec.schema import ChipSpec
 from mapper.errors import NetworkError, VerificationError
 from mapper.explore.identity import facts_hash
-from mapper.explore.record import Cell, Gap, Margin, Resource
+from mapper.explore.record import Cell
+from mapper.explore.verdict import placed_cell, refused_cell
 from mapper.network import Network
 from mapper.options import SolveOptions, resolve
 from mapper.passes.legalize import legalize
 from mapper.problem import Problem
-from mapper.record import CoreUse, core_use, placement_record
-from mapper.result import Conflict, FeasibilityReport, Repair, Result, Status
-from mapper.rules import Rule
-from mapper.solution import LayerPart, Solution
+from mapper.result import FeasibilityReport, Repair, Result, Status
+from mapper.solution import Solution
 from mapper.solver.budget import Budget
-from mapper.solver.divided.run import solve_divided
+from mapper.solver.divided.explain import divided_unmet
+from mapper.solver.divided.run import divisible, solve_divided
 from mapper.solver.explain import infeasible_report, undecided_report
 from mapper.solver.plain import solve_plain
 from mapper.solver.repair import find_repairs
 from mapper.solver.run import solve
 from mapper.verify import verify
-from mapper.wording import join_names
 
 __all__ = ["Asked", "Shared", "at", "decide"]
 
-_MEMORIES: tuple[Resource, ...] = ("kernel", "neuron", "bias")
-_BLAMED: dict[str, Resource] = {
-    Rule.KERNEL_MEMORY.code: "kernel",
-    Rule.NEURON_MEMORY.code: "neuron",
-    Rule.BIAS_MEMORY.code: "bias",
-    Rule.FAN_OUT.code: "fan_out",
-}
+_DECIDED = (Status.OPTIMAL, Status.INFEASIBLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +48,7 @@ class Asked:
 class Shared:
     """What variants with the same facts under other names share, for one network, by `facts_hash`."""
 
-    placed: dict[str, tuple[Status, Solution]] = field(default_factory=dict)
+    placed: dict[str, tuple[Status, tuple[Network, ...], Solution]] = field(default_factory=dict)
     repairs: dict[str, tuple[tuple[Repair, ...], tuple[str, ...]]] = field(default_factory=dict)
 
 
@@ -87,15 +78,17 @@ def _decided(network: Network, chip: ChipSpec, asked: Asked, shared: Shared) -> 
     legal = (legalize(network, chip),)
     problem = Problem(legal, chip, resolve(asked.options, legal, chip))
     facts = facts_hash(chip)
-    result = _known(problem, shared.placed.get(facts)) or _solved(problem, asked)
-    if result.statistics.interrupted:
-        raise KeyboardInterrupt
+    if facts in shared.placed:
+        status, networks, solution = shared.placed[facts]
+        result = _result(Problem(networks, chip, problem.options), status, solution)
+    else:
+        result = _best_form(network, problem, asked)
     if result.solution is not None:
         violations = verify(result.networks, chip, problem.options, result.solution)
         if violations:
             raise VerificationError(violations)
-        shared.placed[facts] = (result.status, result.solution)
-        return _placed_cell(network, result, asked)
+        shared.placed[facts] = (result.status, result.networks, result.solution)
+        return placed_cell(network, result, details=asked.details)
     report = result.report
     if report is None:
         raise RuntimeError("a result has neither solution nor report")
@@ -104,32 +97,70 @@ def _decided(network: Network, chip: ChipSpec, asked: Asked, shared: Shared) -> 
             shared.repairs[facts] = find_repairs((network,), problem, report, asked.options.repairs)
         repairs, missing = shared.repairs[facts]
         report = report.model_copy(update={"repairs": repairs, "repairs_missing": missing})
-    return _refused_cell(report, asked)
+    return refused_cell(problem, report, details=asked.details)
 
 
-def _known(problem: Problem, placed: tuple[Status, Solution] | None) -> Result | None:
-    """The placement of a chip that has the same facts."""
-    if placed is None:
-        return None
-    status, solution = placed
-    statistics = Budget(problem.options).statistics()
-    return Result(status, problem.networks, problem.chip, problem.options, solution, None, statistics)
+def _best_form(network: Network, problem: Problem, asked: Asked) -> Result:
+    """As `mapper.solve` has it: what was folded into kernels may do better in relays."""
+    first = _solved(problem, asked)
+    plain = first.solution is not None and len(first.solution.placements) == len(problem.demands)
+    if plain or not problem.options.relays or first.status not in _DECIDED:
+        return first
+    other = (legalize(network, problem.chip, relays=True),)
+    if other == problem.networks:
+        return first
+    return _better(first, _solved(Problem(other, problem.chip, problem.options), asked))
+
+
+def _better(first: Result, second: Result) -> Result:
+    """Fewest cores, then least capacity; nothing is infeasible unless both are."""
+    if second.status is Status.INFEASIBLE:
+        return first
+    if first.solution is None or second.solution is None:
+        return second if first.solution is None else first
+    return min(first, second, key=_cost)
+
+
+def _cost(result: Result) -> tuple[int, int]:
+    cores = [place.core for place in result.require().placements]
+    return len(cores), sum(result.chip.cores[core].capacity_bits for core in cores)
 
 
 def _solved(problem: Problem, asked: Asked) -> Result:
     """As `mapper.solver.run.solve`; where no details are wanted, without the conflict of divided layers."""
-    if asked.details:
-        return solve(problem)
     budget = Budget(problem.options)
-    status, solution = solve_plain(problem, budget)
-    if status is Status.INFEASIBLE and problem.options.divides:
-        status, solution = solve_divided(problem, budget)
-    report = None
-    if status is Status.INFEASIBLE:
-        report = infeasible_report(problem)
-    elif solution is None:
-        report = undecided_report(problem, budget.stopped_by or "a limit")
-    statistics = budget.statistics()
+    if asked.details:
+        result = solve(problem)
+    else:
+        status, solution = solve_plain(problem, budget)
+        if status is Status.INFEASIBLE and problem.options.divides:
+            status, solution = solve_divided(problem, budget)
+        report = None
+        if status is Status.INFEASIBLE:
+            report = _why_not(problem)
+        elif solution is None:
+            report = undecided_report(problem, budget.stopped_by or "a limit")
+        result = _result(problem, status, solution, report, budget)
+    if result.statistics.interrupted:
+        raise KeyboardInterrupt
+    return result
+
+
+def _why_not(problem: Problem) -> FeasibilityReport:
+    report = infeasible_report(problem)
+    if not problem.options.divides or not divisible(problem):
+        return report
+    return report.model_copy(update={"unmet": (*report.unmet, *divided_unmet(problem))})
+
+
+def _result(
+    problem: Problem,
+    status: Status,
+    solution: Solution | None,
+    report: FeasibilityReport | None = None,
+    budget: Budget | None = None,
+) -> Result:
+    statistics = (budget or Budget(problem.options)).statistics()
     return Result(status, problem.networks, problem.chip, problem.options, solution, report, statistics)
 
 

@@ -161,18 +161,16 @@ class _Decoder:
 
     def _attach(self, number: int, signal: Signal, providers: dict[int, list[_Provider]]) -> None:
         """Relays first, each to a provider that is fed itself; then consumers in order."""
-        takers: dict[int, list[tuple[Rank, Consumer, int]]] = {}
+        readers: list[tuple[Rank, Consumer, int]] = []
         for n, consumer in enumerate(signal.consumers):
             for c, pieces in enumerate(self.copies[consumer.layer]):
-                for p, piece in enumerate(pieces):
-                    takers.setdefault(consumer.pooling, []).append(((n, c, p), consumer, piece.core))
+                readers += [((n, c, p), consumer, piece.core) for p, piece in enumerate(pieces)]
         for level in [level for level in providers if level < ORIGIN]:
             first = providers[ORIGIN][0]
             first.free -= 1
             first.relays.append(providers[level][0])
         levels = sorted(level for level in providers if level > ORIGIN)
-        poolings = sorted(takers)
-        roots, more, reads = self._shares(number, signal, providers, [len(takers[p]) for p in poolings])
+        roots, more, reads = self._shares(number, signal, providers, [r[1].pooling for r in readers])
         for level, root, rest in zip(levels, roots, more, strict=True):
             waiting = list(providers[level])
             fed: list[_Provider] = []
@@ -185,39 +183,29 @@ class _Decoder:
                     fed.append(waiting.pop(0))
             providers[level] = fed
         # In the order of all consumers: what a relay serves are neighbours, as far as pools allow.
-        shares = {
-            pooling: dict(sorted(share.items())) for pooling, share in zip(poolings, reads, strict=True)
-        }
-        for taker in sorted((entry for entries in takers.values() for entry in entries), key=lambda e: e[0]):
-            share = shares[taker[1].pooling]
-            source = next(source for source, left in share.items() if left)
-            share[source] -= 1
+        for reader, (source,) in zip(readers, reads, strict=True):
             provider = next(entry for entry in providers[source] if entry.free > 0)
             provider.free -= 1
-            provider.consumers.append(taker)
+            provider.consumers.append(reader)
 
     def _shares(
         self, number: int, signal: Signal, providers: dict[int, list[_Provider]], reading: list[int]
     ) -> tuple[list[dict[int, int]], list[dict[int, int]], list[dict[int, int]]]:
-        """Slots by provider's level: for a first relay of every level, for the others, for the consumers.
+        """Slots by provider's level: for a first relay of every level, for the others, for each reader.
 
-        The first relay of a level is fed from below; consumers are counted by pooling, ascending.
+        The first relay of a level is fed from below; `reading` are the poolings of the readers, in order.
         """
         levels = sorted(level for level in providers if level > ORIGIN)
         among = (ORIGIN, *sorted(level for level in providers if level != ORIGIN))
-        poolings = sorted({consumer.pooling for consumer in signal.consumers})
         if among == (ORIGIN,):
-            return [], [], [{ORIGIN: count} for count in reading]
+            return [], [], [{ORIGIN: 1} for _ in reading]
         slots = {level: sum(entry.free for entry in entries) for level, entries in providers.items()}
         if signal.kind == "sensor":
             slots[ORIGIN] = self.counts.sensor.get(number, 0)
         suits = self.tables.suits
         takers = [Taker(1, suits(signal, among, level, below=level)) for level in levels]
         takers += [Taker(len(providers[level]) - 1, suits(signal, among, level)) for level in levels]
-        takers += [
-            Taker(count, suits(signal, among, pooling))
-            for count, pooling in zip(reading, poolings, strict=True)
-        ]
+        takers += [Taker(1, suits(signal, among, pooling)) for pooling in reading]
         shares = share_slots(slots, takers)
         if shares is None:
             raise RuntimeError(f"the destinations of {signal.name} do not suffice after all")
