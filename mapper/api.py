@@ -139,17 +139,18 @@ def _placed(ready: tuple[Network, ...], chip: ChipSpec, wanted: SolveOptions) ->
     """Solve what the passes made, look for repairs if it does not fit, check what is found."""
     # The solver is loaded here so that reading and checking input does without OR-Tools.
     from mapper.solver.repair import find_repairs  # noqa: PLC0415
+    from mapper.solver.run import better  # noqa: PLC0415
     from mapper.solver.run import solve as run_solver  # noqa: PLC0415
 
     legal = tuple(legalize(network, chip) for network in ready)
     resolved = resolve(wanted, legal, chip)
     problem = Problem(legal, chip, resolved)
     result = run_solver(problem)
-    if resolved.relays and result.status in _DECIDED and len(_cores(result)) != len(problem.demands):
+    if resolved.relays and result.status in _DECIDED and _core_count(result) != len(problem.demands):
         # What was folded into kernels may do better in relays; a plain placement cannot be bettered.
         other = tuple(legalize(network, chip, relays=True) for network in ready)
         if other != legal:
-            result = _better(result, run_solver(Problem(other, chip, resolved)))
+            result = better(result, run_solver(Problem(other, chip, resolved)))
     if result.status is Status.INFEASIBLE and result.report is not None:
         repairs, missing = find_repairs(ready, problem, result.report, resolved.repairs)
         report = result.report.model_copy(update={"repairs": repairs, "repairs_missing": missing})
@@ -161,22 +162,8 @@ def _placed(ready: tuple[Network, ...], chip: ChipSpec, wanted: SolveOptions) ->
     return result
 
 
-def _cores(result: Result) -> tuple[int, ...]:
-    return tuple(place.core for place in result.solution.placements) if result.solution else ()
-
-
-def _better(first: Result, second: Result) -> Result:
-    """Fewest cores, then least capacity; nothing is infeasible unless both are."""
-    if second.status is Status.INFEASIBLE:
-        return first
-    if first.solution is None or second.solution is None:
-        return first if first.solution is not None else second
-
-    def cost(result: Result) -> tuple[int, int]:
-        cores = _cores(result)
-        return len(cores), sum(result.chip.cores[core].capacity_bits for core in cores)
-
-    return min(first, second, key=cost)
+def _core_count(result: Result) -> int:
+    return len(result.solution.placements) if result.solution else 0
 
 
 def check(

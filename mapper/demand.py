@@ -59,7 +59,7 @@ class CoreDemand:
 
     @property
     def synops_per_second(self) -> int:
-        """Neurons reached a second: ``spikes * features * kx * ky / (sx * sy)``, rounded up (datasheet, 2.4)."""
+        """Neurons reached: ``spikes * features * kx * ky / (sx * sy)``, rounded up (datasheet, 2.4)."""
         (ky, kx), (sy, sx) = self.kernel, self.stride
         return -(-self.spikes_per_second * self.output_shape.features * ky * kx // (sy * sx))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -253,6 +254,19 @@ def test_the_answer_does_not_depend_on_order_or_workers(seed: int) -> None:
             told["layers"] = [{**row, "index": 0} for row in told["layers"]]
         texts.add(json.dumps(told))
     assert len(texts) == 1
+
+
+def test_a_pool_that_nothing_gives_is_named() -> None:
+    report = mapper.check(zoo("sinabs_complex_dummy4_old"), repairs=0).report
+    assert report is not None
+    assert report.divided is not None
+    assert "no destination of layer4 pools or shifts as layer9" in report.divided.sentence
+
+
+def test_ctrl_c_is_pythons_after_a_solve() -> None:
+    mapper.solve("digits")
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_limits_end_a_divided_search() -> None:

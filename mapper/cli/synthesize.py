@@ -29,7 +29,7 @@ from mapper.cli.options import (
     WorkOption,
     reading,
 )
-from mapper.errors import Finding, OptionsError
+from mapper.errors import Finding, NetworkError, OptionsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,7 +89,7 @@ def synthesize(
     from mapper.explore.synthesize import curves as curves_of  # noqa: PLC0415
     from mapper.explore.synthesize import synthesize as find  # noqa: PLC0415
 
-    read = [_read(source, words) for source in networks]
+    read = _read_all(networks, words)
     answer = find(read, request)
     points = curves_of(read, request, answer) if curve or plot is not None else None
     _show(answer, points, out, plot, as_json=as_json)
@@ -146,6 +146,21 @@ def _read(source: str, words: dict[str, Any]) -> Network:
 
     read = load_network(source, words["input_shape"], words["nir"], words["torch"])
     return prepare(read, PrepareOptions(add_output_neuron=words["add_output_neuron"]))
+
+
+def _read_all(sources: Sequence[str], words: dict[str, Any]) -> list[Network]:
+    """All networks, or everything that is wrong with any of them."""
+    from dataclasses import replace  # noqa: PLC0415
+
+    read, findings = [], []
+    for source in sources:
+        try:
+            read.append(_read(source, words))
+        except NetworkError as error:
+            findings += [replace(entry, where=f"{source}: {entry.where}") for entry in error.findings]
+    if findings:
+        raise NetworkError(*findings)
+    return read
 
 
 def _request(

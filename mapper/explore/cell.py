@@ -21,7 +21,7 @@ from mapper.solver.divided.run import divisible, solve_divided
 from mapper.solver.explain import infeasible_report, undecided_report
 from mapper.solver.plain import solve_plain
 from mapper.solver.repair import find_repairs
-from mapper.solver.run import solve
+from mapper.solver.run import better, solve
 from mapper.verify import verify
 
 __all__ = ["Asked", "Shared", "at", "decide"]
@@ -109,16 +109,7 @@ def _best_form(network: Network, problem: Problem, asked: Asked) -> Result:
     other = (legalize(network, problem.chip, relays=True),)
     if other == problem.networks:
         return first
-    return _better(first, _solved(Problem(other, problem.chip, problem.options), asked))
-
-
-def _better(first: Result, second: Result) -> Result:
-    """Fewest cores, then least capacity; nothing is infeasible unless both are."""
-    if second.status is Status.INFEASIBLE:
-        return first
-    if first.solution is None or second.solution is None:
-        return second if first.solution is None else first
-    return min(first, second, key=_cost)
+    return better(first, _solved(Problem(other, problem.chip, problem.options), asked))
 
 
 def _cost(result: Result) -> tuple[int, int]:

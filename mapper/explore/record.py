@@ -205,9 +205,11 @@ class Cell(_Record):
     nature
         As in `mapper.result.FeasibilityReport`; None where it is placed.
     gaps
-        Every requirement that cannot be met whatever else is decided; empty where layers only compete.
+        Requirements that are missed, the decisive one first; what only large layers that may be cut miss
+        stands behind. Empty where layers only compete.
     conflict
-        What cannot hold together, in one sentence; None where it is placed or not proven.
+        What cannot hold together as whole layers, and whether or why pieces, relays and copies do not help;
+        None where it is placed or not proven.
     blamed
         (core or None, resource) pairs that the conflict names: the bottlenecks.
     repairs

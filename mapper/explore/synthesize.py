@@ -23,6 +23,8 @@ __all__ = ["Answer", "Curves", "Request", "curves", "default_sizes", "spec_toml"
 
 _CORES_MAX = 64
 _NAMES_TOLD = 40
+# Deterministic time of a point of a curve: about as many seconds.
+_POINT_WORK = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,9 @@ def synthesize(networks: Sequence[Network], request: Request) -> Answer:
 def curves(networks: Sequence[Network], request: Request, best: Answer) -> Curves:
     """The least memory for every number of cores, and for every number of networks carried.
 
+    Without a limit of the user's each point has one in deterministic time: which networks are cheapest
+    together can be far harder than the chip for all of them.
+
     Parameters
     ----------
     best
@@ -158,7 +163,10 @@ def curves(networks: Sequence[Network], request: Request, best: Answer) -> Curve
         As `synthesize`.
     """
     groups = _groups(networks, request)
-    wanted = replace(request, minimise="sram")
+    options = request.options
+    if options.time_limit_s is None and options.work_limit is None:
+        options = replace(options, work_limit=_POINT_WORK)
+    wanted = replace(request, minimise="sram", options=options)
     known = best if request.minimise == "sram" else None
     least, most = request.cores
     by_cores = [(count, _with_cores(groups, wanted, count)) for count in range(least, most)]

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 from ortools.sat.python import cp_model
 
 from mapper.options import SolveOptions
 from mapper.result import Statistics
 
-__all__ = ["INTERRUPTION", "Budget"]
+__all__ = ["INTERRUPTION", "Budget", "Solver"]
 
 INTERRUPTION = "an interruption (Ctrl-C)"
+
+
+class Solver(cp_model.CpSolver):
+    """CP-SAT, which stops at Ctrl-C with what it has, and gives Python's handler back afterwards.
+
+    OR-Tools leaves the system's own handler behind, under which the next Ctrl-C would end the process
+    without a word.
+    """
+
+    def solve(self, model: cp_model.CpModel, *arguments: Any) -> cp_model.CpSolverStatus:  # noqa: D102
+        try:
+            return super().solve(model, *arguments)
+        finally:
+            handler = signal.getsignal(signal.SIGINT)
+            if threading.current_thread() is threading.main_thread() and handler is not None:
+                signal.signal(signal.SIGINT, handler)
 
 
 @dataclass
@@ -37,7 +56,7 @@ class Budget:
         whole_relaxation
             Put every row into the linear relaxation at once: measured, half the time for covering rows.
         """
-        solver = cp_model.CpSolver()
+        solver = Solver()
         parameters = solver.parameters
         # Measured: the linear relaxation proves these models, and presolve hides rows from it.
         parameters.num_workers = self.options.workers

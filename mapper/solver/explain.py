@@ -11,6 +11,7 @@ from mapper.demand import Shortfall
 from mapper.problem import ChipFault, Problem
 from mapper.result import FeasibilityReport, HallSet, ReportNature, Status, Unmet, unmet
 from mapper.rules import Rule
+from mapper.solver.budget import Solver
 from mapper.solver.conflict import find_conflict, find_correction
 from mapper.solver.variables import Group, group_layers
 from mapper.wording import join_names, join_numbers
@@ -196,7 +197,7 @@ def _tight_classes(problem: Problem, groups: Sequence[Group], taken: set[int]) -
     have = cp_model.LinearExpr.weighted_sum(list(chosen.values()), list(sizes.values()))
     model.add(need >= have + 1)
     model.minimize(have)
-    solver = cp_model.CpSolver()
+    solver = Solver()
     solver.parameters.num_workers = 1
     solver.parameters.linearization_level = 2
     solver.parameters.cp_model_presolve = False

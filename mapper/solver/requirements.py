@@ -18,6 +18,7 @@ from ortools.sat.python import cp_model
 from mapper.demand import shortfalls
 from mapper.problem import CoreClass, Problem
 from mapper.rules import Rule
+from mapper.solver.budget import Solver
 
 __all__ = ["Part", "Relaxation", "new_solver"]
 
@@ -137,7 +138,7 @@ def new_solver() -> cp_model.CpSolver:
 
     Without presolve and with the full linear relaxation, assumption cores come out small and fast.
     """
-    solver = cp_model.CpSolver()
+    solver = Solver()
     parameters = solver.parameters
     parameters.num_workers = 1
     parameters.random_seed = 0

@@ -10,7 +10,7 @@ from mapper.solver.divided.run import divisible, solve_divided
 from mapper.solver.explain import infeasible_report, undecided_report
 from mapper.solver.plain import solve_plain
 
-__all__ = ["solve"]
+__all__ = ["better", "solve"]
 
 
 def solve(problem: Problem) -> Result:
@@ -29,6 +29,20 @@ def solve(problem: Problem) -> Result:
         return _result(problem, status, budget, report=_report(problem))
     report = undecided_report(problem, budget.stopped_by or "a limit")
     return _result(problem, Status.UNDECIDED, budget, report=report)
+
+
+def better(first: Result, second: Result) -> Result:
+    """Of two forms of the same networks: fewest cores, then least capacity; infeasible only if both are."""
+    if second.status is Status.INFEASIBLE:
+        return first
+    if first.solution is None or second.solution is None:
+        return first if first.solution is not None else second
+
+    def cost(result: Result) -> tuple[int, int]:
+        cores = [place.core for place in result.require().placements]
+        return len(cores), sum(result.chip.cores[core].capacity_bits for core in cores)
+
+    return min(first, second, key=cost)
 
 
 def _report(problem: Problem) -> FeasibilityReport:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from ortools.sat.python import cp_model
 
+from mapper.demand import layer_demands
+from mapper.network import Network
+from mapper.options import SolveOptions, resolve
+from mapper.problem import Problem
 from mapper.result import Status
 from mapper.solver.budget import INTERRUPTION, Budget
+from mapper.solver.repair_search import placeable
 from mapper.solver.synthesis_model import SynthesisModel, build_synthesis
-from mapper.solver.synthesis_types import CoreType, Question, useful_types
+from mapper.solver.synthesis_types import CoreType, Question, chip_of, useful_types
 
 __all__ = ["ChipFound", "Minimise", "find_chip", "find_chip_for"]
 
@@ -65,11 +71,85 @@ def find_chip(question: Question, minimise: Minimise = "sram") -> ChipFound:
     Of several that are as good the one with the fewest cores is taken, then one that depends on sizes
     alone.
     """
-    budget = Budget(question.options)
-    made = build_synthesis(question, useful_types(question))
+    start = time.perf_counter()
+    types = useful_types(question)
+    found, work = _with_few(question, types, minimise)
+    if found is None or (not found.carried and found.status is not Status.INFEASIBLE):
+        if found is not None and found.stopped_by == INTERRUPTION:
+            return replace(found, wall_s=time.perf_counter() - start)
+        # With fewest cores first the bound holds for the number of cores that a part of the groups needs.
+        floor = 0 if found is None or minimise == "cores" else found.bits_bound
+        budget = Budget(_left(question.options, time.perf_counter() - start, work))
+        found = _found_with(question, types, minimise, budget)
+        found = replace(found, bits_bound=max(floor, found.bits_bound))
+    return replace(found, wall_s=time.perf_counter() - start)
+
+
+def _left(options: SolveOptions, wall_s: float, work: float) -> SolveOptions:
+    limits = (options.time_limit_s, wall_s), (options.work_limit, work)
+    # A solver takes no limit of 0 or less.
+    left = [None if limit is None else max(limit - spent, 1e-6) for limit, spent in limits]
+    return replace(options, time_limit_s=left[0], work_limit=left[1])
+
+
+def _found_with(
+    question: Question,
+    types: tuple[CoreType, ...],
+    minimise: Minimise,
+    budget: Budget,
+    is_enough: Callable[[tuple[CoreType, ...]], bool] = lambda _: True,
+) -> ChipFound:
+    made = build_synthesis(question, types)
     if made is None:
         return ChipFound(Status.INFEASIBLE, wall_s=budget.elapsed_s)
-    return _Search(question, made, budget).run(minimise)
+    return _Search(question, made, budget).run(minimise, is_enough)
+
+
+def _with_few(
+    question: Question, types: tuple[CoreType, ...], minimise: Minimise
+) -> tuple[ChipFound | None, float]:
+    """The chip for as few of the groups as decide it, and the deterministic time spent.
+
+    The best chip for some of the groups that carries the others too is the best for all of them. Groups
+    are taken in one by one, those with the largest demands first, within half of the limits.
+
+    Returns
+    -------
+    ChipFound or None
+        Without `carried` where a limit came before a chip for all; None where all groups are needed.
+    """
+    options = question.options
+    limits = [None if n is None else n / 2 for n in (options.time_limit_s, options.work_limit)]
+    budget = Budget(replace(options, time_limit_s=limits[0], work_limit=limits[1]))
+    order = sorted(range(len(question.groups)), key=lambda n: -_demand(question.groups[n]))
+    chosen, found = order[:1], None
+    while len(chosen) < len(order):
+        waiting = [n for n in order if n not in chosen]
+
+        def missing(cores: tuple[CoreType, ...], waiting: list[int] = waiting) -> int | None:
+            return next((n for n in waiting if not _carries(question, cores, n)), None)
+
+        some = replace(question, groups=tuple(question.groups[n] for n in sorted(chosen)))
+        found = _found_with(some, types, minimise, budget, lambda cores: missing(cores) is None)
+        lacks = missing(found.cores) if found.cores else None
+        if found.cores and lacks is None:
+            return replace(found, carried=tuple(range(len(order)))), budget.deterministic_time
+        if lacks is None or budget.stopped_by is not None:
+            return replace(found, cores=(), carried=(), is_unique=False), budget.deterministic_time
+        chosen.append(lacks)
+    return None, budget.deterministic_time
+
+
+def _demand(group: Sequence[Network]) -> int:
+    """Bits that the layers of a group ask for, each whole."""
+    demands = (entry.core for network in group for entry in layer_demands(network, 0, None))
+    return sum(CoreType(d.neuron_words, d.kernel_words, d.bias_words).capacity_bits for d in demands)
+
+
+def _carries(question: Question, cores: tuple[CoreType, ...], group: int) -> bool:
+    chip = chip_of(question.base, cores, question.fan_out, "candidate", "candidate")
+    networks = question.groups[group]
+    return placeable(Problem(networks, chip, resolve(question.options, networks, chip)))
 
 
 def find_chip_for(
@@ -86,36 +166,65 @@ def find_chip_for(
     floor_bits
         What a chip for so many is known to need at least.
     """
+    start = time.perf_counter()
+    order = sorted(range(len(question.groups)), key=lambda n: (alone_bits[n], n))
+    # Of any so many groups one needs as much alone as the last of the cheapest ones.
+    floor_bits = max(floor_bits, alone_bits[order[carry - 1]])
+    cheapest = tuple(sorted(order[:carry]))
+    guess = replace(_chip_for(question, cheapest), carried=cheapest)
+    if guess.cores and guess.capacity_bits == floor_bits:
+        wall_s = time.perf_counter() - start
+        return replace(guess, status=Status.OPTIMAL, bits_bound=floor_bits, wall_s=wall_s)
     budget = Budget(question.options)
-    made = build_synthesis(question, useful_types(question), optional=True)
-    if made is None:
-        return ChipFound(Status.INFEASIBLE, wall_s=budget.elapsed_s)
-    made.model.add(cp_model.LinearExpr.sum(made.carried) >= carry)
-    bits = made.weighted([entry.capacity_bits for entry in made.types])
-    made.model.add(bits >= floor_bits)
-    # The relaxation would carry a share of each group; what one needs by itself keeps it from that.
-    for carried, least in zip(made.carried, alone_bits, strict=True):
-        made.model.add(bits >= least * carried)
-    search = _Search(question, made, budget)
+    search = _choice(question, carry, alone_bits, (floor_bits, guess.capacity_bits), budget)
+    if search is None:
+        return ChipFound(Status.INFEASIBLE, wall_s=time.perf_counter() - start)
     status, bound = search.choose()
-    if not search.kept:
-        return ChipFound(status, stopped_by=budget.stopped_by, wall_s=budget.elapsed_s)
-    chosen = replace(question, groups=tuple(question.groups[n] for n in search.kept))
-    found = find_chip(chosen)
+    bound = max(bound, floor_bits)
+    chosen = tuple(search.kept)
+    found = guess if chosen in ((), cheapest) else _chip_for(question, chosen)
+    if guess.cores and (not found.cores or guess.capacity_bits < found.capacity_bits):
+        found, chosen = guess, cheapest
     if not found.cores:
-        # A limit came first; the chip that the choice was made with is one as well.
-        found = search.found(Status.FEASIBLE, {"cores": question.cores[0], "bits": bound}, unique=False)
-    is_least = found.status is Status.OPTIMAL and found.capacity_bits == bound
+        told = Status.INFEASIBLE if status is Status.INFEASIBLE else Status.UNDECIDED
+        return ChipFound(told, stopped_by=budget.stopped_by, wall_s=time.perf_counter() - start)
+    is_least = found.capacity_bits == bound
     return replace(
         found,
         status=Status.OPTIMAL if is_least else Status.FEASIBLE,
         bits_bound=bound,
-        carried=tuple(search.kept),
+        carried=chosen or cheapest,
         is_unique=found.is_unique and status is Status.OPTIMAL,
         stopped_by=found.stopped_by or budget.stopped_by,
-        wall_s=found.wall_s + budget.elapsed_s,
+        wall_s=time.perf_counter() - start,
         variables=budget.variables,
     )
+
+
+def _chip_for(question: Question, groups: tuple[int, ...]) -> ChipFound:
+    return find_chip(replace(question, groups=tuple(question.groups[n] for n in groups)))
+
+
+def _choice(
+    question: Question,
+    carry: int,
+    alone_bits: Sequence[int],
+    bounds: tuple[int, int],
+    budget: Budget,
+) -> _Search | None:
+    """The model in which groups may be left out; its bits lie within the bounds, where the upper is not 0."""
+    made = build_synthesis(question, useful_types(question), optional=True)
+    if made is None:
+        return None
+    made.model.add(cp_model.LinearExpr.sum(made.carried) >= carry)
+    bits = made.weighted([entry.capacity_bits for entry in made.types])
+    made.model.add(bits >= bounds[0])
+    if bounds[1]:
+        made.model.add(bits <= bounds[1])
+    # The relaxation would carry a share of each group; what one needs by itself keeps it from that.
+    for carried, least in zip(made.carried, alone_bits, strict=True):
+        made.model.add(bits >= least * carried)
+    return _Search(question, made, budget)
 
 
 class _Search:
@@ -126,8 +235,8 @@ class _Search:
         self.values: list[int] = []
         self.kept: list[int] = []
 
-    def run(self, minimise: Minimise) -> ChipFound:
-        """All stages, until one is not proven."""
+    def run(self, minimise: Minimise, is_enough: Callable[[tuple[CoreType, ...]], bool]) -> ChipFound:
+        """All stages, until one is not proven; ties are broken only of a chip that is enough."""
         bits = [entry.capacity_bits for entry in self.made.types]
         # Bounds of whole units: a fraction of a unit above the bound is a unit above it.
         unit, radix = math.gcd(*bits), self.question.cores[1] + 1
@@ -142,6 +251,8 @@ class _Search:
         bounds["bits"] = bound // radix * unit
         if status != cp_model.OPTIMAL:
             return self.found(self._told(status), bounds, unique=False)
+        if not is_enough(self._cores()):
+            return self.found(Status.OPTIMAL, bounds, unique=False)
         return self.found(Status.OPTIMAL, bounds, unique=self._unique())
 
     def _told(self, status: cp_model.CpSolverStatus) -> Status:
@@ -205,12 +316,11 @@ class _Search:
 
     def found(self, status: Status, bounds: dict[str, int], *, unique: bool) -> ChipFound:
         """The chip of the last stage that found one."""
-        pairs = zip(self.made.types, self.values, strict=bool(self.values))
-        cores = sorted((entry for entry, n in pairs for _ in range(n)), reverse=True)
+        cores = self._cores()
         carried = tuple(range(len(self.question.groups))) if cores else ()
         return ChipFound(
             status,
-            tuple(cores),
+            cores,
             sum(entry.capacity_bits for entry in cores),
             bounds["bits"],
             bounds["cores"],
@@ -220,6 +330,10 @@ class _Search:
             self.budget.elapsed_s,
             self.budget.variables,
         )
+
+    def _cores(self) -> tuple[CoreType, ...]:
+        pairs = zip(self.made.types, self.values, strict=bool(self.values))
+        return tuple(sorted((entry for entry, n in pairs for _ in range(n)), reverse=True))
 
 
 def _weight(key: str) -> int:

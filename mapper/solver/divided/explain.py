@@ -13,7 +13,7 @@ from mapper.result import DividedConflict, Requirement, Unmet, unmet
 from mapper.rules import Rule
 from mapper.solver.divided.model import Slack, build_model
 from mapper.solver.divided.run import divisible, piece_table
-from mapper.solver.divided.tables import Tables
+from mapper.solver.divided.tables import ORIGIN, Tables
 from mapper.solver.requirements import new_solver
 from mapper.wording import join_names, join_numbers
 
@@ -124,8 +124,9 @@ class _Probe:
                     found.append(_Part("limit", layer, rule.name))
         for number in self.order:
             signal = self.tables.signals[number]
-            reads = any(consumer.layer in kept for consumer in signal.consumers) or signal.shown
-            if reads and (signal.layer is None or signal.layer in kept):
+            if any(consumer.layer in kept for consumer in signal.consumers) or (
+                signal.shown and signal.layer in kept
+            ):
                 found.append(_Part("slots", number))
         found += [_Part("cores", k) for k in range(len(problem.classes))]
         if problem.chip.monitor.cores_max is not None:
@@ -203,6 +204,11 @@ def _told(probe: _Probe, part: _Part) -> str:
         name = problem.key(signal.network, signal.name)
         if signal.kind == "host":
             return f"events of {name} reach a core unpooled ({Rule.INPUT_POOLING.code})"
+        levels = (ORIGIN, *probe.tables.levels(signal))
+        astray = [c.layer for c in signal.consumers if not probe.tables.suits(signal, levels, c.pooling)]
+        if astray:
+            targets = join_names([problem.title(layer) for layer in astray])
+            return f"no destination of {name} pools or shifts as {targets} reads it ({Rule.POOLING.code})"
         missing = [p for p in signal.shown if not probe.tables.relay_classes(signal, p)]
         missing += [p for p in signal.shown if p not in probe.tables.levels(signal)]
         if missing:

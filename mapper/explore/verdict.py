@@ -1,0 +1,166 @@
+"""What a result says, as a cell: margin and use where it is placed, else what stops it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from hwspec.schema import ChipSpec
+from mapper.explore.record import Cell, Gap, Margin, Resource
+from mapper.network import Network
+from mapper.options import SolveOptions
+from mapper.problem import Problem
+from mapper.record import CoreUse, core_use, placement_record
+from mapper.result import Conflict, FeasibilityReport, Result, Status, Unmet, unmet
+from mapper.rules import Rule
+from mapper.solution import LayerPart
+from mapper.solver.divided.run import divisible, piece_table
+from mapper.solver.divided.tables import Tables
+from mapper.wording import join_names
+
+__all__ = ["placed_cell", "refused_cell"]
+
+_MEMORIES: tuple[Resource, ...] = ("kernel", "neuron", "bias")
+_BLAMED: dict[str, Resource] = {
+    Rule.KERNEL_MEMORY.code: "kernel",
+    Rule.NEURON_MEMORY.code: "neuron",
+    Rule.BIAS_MEMORY.code: "bias",
+    Rule.FAN_OUT.code: "fan_out",
+}
+
+
+def placed_cell(network: Network, result: Result, *, details: bool) -> Cell:
+    """The cell of a placement.
+
+    Parameters
+    ----------
+    network
+        After the chip-free passes: its order of layers is the cell's.
+    """
+    solution, uses = result.require(), [use for use in core_use(result) if use.layer is not None]
+    cores: dict[str, list[int]] = {layer.name: [] for layer in network.layers}
+    for place in solution.placements:
+        if isinstance(place.body, LayerPart):
+            cores[place.body.layer].append(place.core)
+    sent = Counter(route.source for route in solution.routes)
+    plain = all(use.role == "layer" for use in uses)
+    return Cell(
+        network=0,
+        variant=0,
+        verdict="plain" if plain else "divided",
+        cores_used=len(uses),
+        margin=_margin(result.chip, uses),
+        layer_cores=tuple(tuple(sorted(found)) for found in cores.values()),
+        used=tuple(
+            (use.core, use.kernel_words[0], use.neuron_words[0], use.bias_words[0], sent[use.core])
+            for use in uses
+        ),
+        placement=placement_record(result) if details else None,
+    )
+
+
+def _margin(chip: ChipSpec, uses: list[CoreUse]) -> Margin:
+    """The least free share over used cores and their memories; of equal ones the first by core."""
+    found = [
+        Margin(
+            resource=resource,
+            core=use.core,
+            layer=use.layer,
+            used=taken,
+            offered=offered,
+            free_share=round((offered - taken) / offered, 6),
+        )
+        for use in uses
+        for resource in _MEMORIES
+        for taken, offered in [getattr(use, f"{resource}_words")]
+        if offered
+    ]
+    if len(uses) == chip.core_count:
+        count = len(uses)
+        found.append(
+            Margin(resource="cores", core=None, layer=None, used=count, offered=count, free_share=0.0)
+        )
+    return min(found, key=lambda margin: margin.free_share)
+
+
+def refused_cell(problem: Problem, report: FeasibilityReport, *, details: bool) -> Cell:
+    """The cell of a network that has no placement, or none within the limits."""
+    undecided = report.status is Status.UNDECIDED
+    first = None if undecided else _decisive(problem, report)
+    # Where nothing is decisive by itself, layers that compete say more than one that may be cut.
+    rivals = tuple(entry.sentence for entry in report.certificate)
+    sentences = (*rivals, *report.sentences()) if first is None else (first.sentence,)
+    conflict = None if report.conflict is None else report.conflict.sentence
+    if conflict is not None and problem.options.divides:
+        further = report.divided.sentence if report.divided else _no_move_helps(problem.options)
+        conflict = f"{conflict} {further}"
+    unmet_first = report.unmet if first is None else (first, *(e for e in report.unmet if e != first))
+    return Cell(
+        network=0,
+        variant=0,
+        verdict="undecided" if undecided else "infeasible",
+        sentence=sentences[0] if sentences else conflict or "No placement exists, proven.",
+        nature=report.nature,
+        gaps=tuple(_gap(entry) for entry in unmet_first),
+        conflict=conflict,
+        blamed=tuple(dict.fromkeys(_blamed(report.conflict, first))),
+        repairs=report.repairs,
+        report=report if details else None,
+    )
+
+
+def _gap(entry: Unmet) -> Gap:
+    return Gap(
+        rule=entry.rule,
+        code=entry.code,
+        layers=entry.layers,
+        demand=entry.demand,
+        bound=entry.bound,
+        gap=entry.gap,
+        unit=entry.unit,
+    )
+
+
+def _decisive(problem: Problem, report: FeasibilityReport) -> Unmet | None:
+    """What stands in the way however layers are cut, where one thing does; None where the whole does.
+
+    The report speaks of whole layers: that one is too large for every core explains nothing where it may be
+    cut.
+    """
+    cores = sum(len(entry.core_ids) for entry in problem.classes)
+    if not problem.options.divides or not divisible(problem) or len(problem.demands) > cores:
+        return report.unmet[0] if report.unmet else None
+    largest = [max(row, default=0) for row in piece_table(Tables(problem))]
+    nowhere = {problem.title(layer) for layer, most in enumerate(largest) if not most}
+    if nowhere:
+        return next((entry for entry in report.unmet if nowhere.intersection(entry.layers)), None)
+    shapes = [demand.core.output_shape for demand in problem.demands]
+    needed = sum(-(-shape.features // most) for shape, most in zip(shapes, largest, strict=True))
+    if needed <= cores:
+        return None
+    names = tuple(problem.title(layer) for layer in problem.by_name)
+    layers = f"its {len(names)} layers take" if len(names) > 1 else "its layer takes"
+    sentence = (
+        f"Cut over as few cores as can hold them, {layers} {needed} cores, "
+        f"and {problem.chip.name} has {cores}."
+    )
+    terms = "fewest pieces of every layer, each as large as any core holds"
+    return unmet(Rule.ONE_LAYER_PER_CORE, names, (), needed, cores, terms, sentence)
+
+
+def _no_move_helps(options: SolveOptions) -> str:
+    moves = {"pieces": options.max_pieces != 1, "relays": options.relays, "copies": options.max_copies > 1}
+    names = join_names([name for name, allowed in moves.items() if allowed])
+    return f"{names.capitalize()} do not help, proven."
+
+
+def _blamed(conflict: Conflict | None, first: Unmet | None) -> Iterator[tuple[int | None, Resource]]:
+    """The memories that keep layers of the conflict off cores, and the number of cores."""
+    if first is not None and first.code == Rule.ONE_LAYER_PER_CORE.code:
+        yield None, "cores"
+    for entry in conflict.requirements if conflict else ():
+        if entry.kind == "cores":
+            yield None, "cores"
+        elif entry.code in _BLAMED:
+            for core in entry.cores:
+                yield core, _BLAMED[entry.code]

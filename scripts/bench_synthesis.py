@@ -1,0 +1,162 @@
+"""The smallest chips: how long the proof takes, or which gap is left.
+
+    python scripts/bench_synthesis.py [--sets 6] [--limit 60] [--zoo]
+
+1. sets of five random networks of 4 to 8 layers, in turns on up to nine cores with memories of 1 Ki to
+   64 Ki words: time to the proven least memory, and to the chip that every run gives;
+2. with --zoo: the published networks that some chip of nine such cores carries;
+3. the widest network: the gesture network on Speck 2f.
+
+Times are those of one run, networks read and prepared before, every result placed and checked after.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import mapper
+from mapper.errors import InfeasibleError, MapperError, UndecidedError
+from mapper.explore.synthesize import Answer, Request, curves, default_sizes, synthesize
+from mapper.explore.widest import What, find_widest
+from mapper.frontends import load_network
+from mapper.network import Network
+from mapper.options import SolveOptions
+from mapper.passes import prepare
+from mapper.result import Status
+from tests.random_networks import random_speck_network
+
+ZOO = Path(__file__).resolve().parent.parent / "tests" / "data" / "zoo"
+
+
+def request(limit: float, *, cores: tuple[int, int] = (1, 9)) -> Request:
+    """What is asked in all of these measurements."""
+    base = mapper.load_chip("speck2f")
+    destinations = (base.routing.fan_out, base.routing.fan_out)
+    options = SolveOptions(repairs=0, time_limit_s=limit)
+    return Request(base, cores, default_sizes(base), destinations, options=options)
+
+
+def is_carried(network: Network, wanted: Request) -> bool:
+    """Whether some chip carries the network."""
+    try:
+        synthesize([network], wanted)
+    except (InfeasibleError, UndecidedError):
+        return False
+    return True
+
+
+def random_set(seed: int, wanted: Request) -> list[Network]:
+    """Five random networks of 4 to 8 layers that nine cores can carry."""
+    chosen: list[Network] = []
+    draw = 1000 * seed
+    while len(chosen) < 5:
+        network = prepare(random_speck_network(draw).replacing(name=f"net{len(chosen)}"))
+        draw += 1
+        if 4 <= len(network.layers) <= 8 and is_carried(network, wanted):
+            chosen.append(network)
+    return chosen
+
+
+def zoo(wanted: Request) -> list[Network]:
+    """Published networks that can be read, and that some chip carries."""
+    found = []
+    for path in sorted(ZOO.glob("*.yaml")):
+        try:
+            network = prepare(load_network(path))
+        except MapperError:
+            continue
+        if is_carried(network, wanted):
+            found.append(network)
+    return found
+
+
+def measured(networks: Sequence[Network], wanted: Request) -> tuple[Answer | None, float, float]:
+    """A chip, and the wall and processor seconds that it took."""
+    start, work = time.perf_counter(), time.process_time()
+    try:
+        answer = synthesize(networks, wanted)
+    except UndecidedError:
+        answer = None
+    return answer, time.perf_counter() - start, time.process_time() - work
+
+
+def told(answer: Answer | None) -> str:
+    """Memory and proof in one line."""
+    if answer is None:
+        return "no chip within the limit"
+    proof = "proven" if answer.found.status is Status.OPTIMAL else f"gap {answer.gap:.2%}"
+    unique = "" if answer.found.is_unique else ", ties not broken"
+    speck = sum(core.capacity_bits for core in mapper.load_chip("speck2f").cores)
+    share = answer.found.capacity_bits / speck
+    return (
+        f"{answer.found.capacity_bits} bits ({share:.2f} of Speck 2f's), {answer.chip.core_count} cores, "
+        f"{proof}{unique}, {answer.found.variables} variables"
+    )
+
+
+def random_sets(count: int, wanted: Request) -> None:
+    """Five networks at a time."""
+    times = []
+    for seed in range(count):
+        networks = random_set(seed, wanted)
+        answer, wall, work = measured(networks, wanted)
+        times.append(wall)
+        layers = "+".join(str(len(network.layers)) for network in networks)
+        print(f"  {layers} layers: {told(answer)}; {wall:.1f} s, {work:.1f} s of processor", flush=True)
+    print(f"  wall: median {statistics.median(times):.1f} s, max {max(times):.1f} s")
+
+
+def published(wanted: Request) -> None:
+    """All that fit at once, and the curve over cores."""
+    networks = zoo(wanted)
+    answer, wall, work = measured(networks, wanted)
+    print(f"  {len(networks)} networks: {told(answer)}; {wall:.1f} s, {work:.1f} s of processor", flush=True)
+    if answer is None:
+        return
+    start = time.perf_counter()
+    made = curves(networks, wanted, answer)
+    for title, points in (("cores", made.by_cores), ("networks", made.by_networks)):
+        for number, point in points:
+            print(f"    {number} {title}: {'no chip' if point is None else told(point)}")
+    print(
+        f"  both curves: {time.perf_counter() - start:.0f} s, at most {wanted.options.time_limit_s} s a point"
+    )
+
+
+def widest() -> None:
+    """The gesture network on the chip that it fills."""
+    network = prepare(load_network(ZOO / "sinabs_dvs_gesture_9layer.yaml"))
+    for what in get_args(What):
+        start = time.perf_counter()
+        found = find_widest(network, mapper.load_chip("speck2f"), what)
+        print(f"  {what}: {found.told}, {found.tried} sizes tried, {time.perf_counter() - start:.2f} s")
+
+
+def main() -> None:
+    """Print all figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--sets", type=int, default=6)
+    parser.add_argument("--limit", type=float, default=60.0, help="seconds a chip")
+    parser.add_argument("--zoo", action="store_true")
+    arguments = parser.parse_args()
+    wanted = request(arguments.limit)
+    if arguments.sets:
+        print("five random networks on up to nine cores:")
+        random_sets(arguments.sets, wanted)
+    if arguments.zoo:
+        print("published networks on up to nine cores:")
+        published(wanted)
+    print("widest gesture network on speck2f:")
+    widest()
+
+
+if __name__ == "__main__":
+    main()
