@@ -112,11 +112,6 @@ def _best_form(network: Network, problem: Problem, asked: Asked) -> Result:
     return better(first, _solved(Problem(other, problem.chip, problem.options), asked))
 
 
-def _cost(result: Result) -> tuple[int, int]:
-    cores = [place.core for place in result.require().placements]
-    return len(cores), sum(result.chip.cores[core].capacity_bits for core in cores)
-
-
 def _solved(problem: Problem, asked: Asked) -> Result:
     """As `mapper.solver.run.solve`; where no details are wanted, without the conflict of divided layers."""
     budget = Budget(problem.options)

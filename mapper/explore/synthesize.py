@@ -16,6 +16,7 @@ from mapper.result import Result, Status
 from mapper.wording import join_names
 
 # The solver is loaded by this module: the command line imports it when it has read its arguments.
+from mapper.solver.budget import INTERRUPTION  # isort: skip
 from mapper.solver.synthesis import ChipFound, Minimise, find_chip, find_chip_for  # isort: skip
 from mapper.solver.synthesis_types import CoreType, MemorySizes, Question, chip_of  # isort: skip
 
@@ -92,10 +93,13 @@ class Curves:
     by_networks
         (networks carried at least, answer): those that take least memory. Where all share the chip, they
         count as one.
+    is_complete
+        Whether every point is there; False after an interruption.
     """
 
     by_cores: tuple[tuple[int, Answer | None], ...]
     by_networks: tuple[tuple[int, Answer | None], ...]
+    is_complete: bool = True
 
 
 def default_sizes(base: ChipSpec) -> MemorySizes:
@@ -167,24 +171,48 @@ def curves(networks: Sequence[Network], request: Request, best: Answer) -> Curve
     if options.time_limit_s is None and options.work_limit is None:
         options = replace(options, work_limit=_POINT_WORK)
     wanted = replace(request, minimise="sram", options=options)
-    known = best if request.minimise == "sram" else None
-    least, most = request.cores
-    by_cores = [(count, _with_cores(groups, wanted, count)) for count in range(least, most)]
-    whole = known or _with_cores(groups, wanted, most)
-    by_cores.append((most, whole))
+    by_cores: list[tuple[int, Answer | None]] = []
     by_networks: list[tuple[int, Answer | None]] = []
+    try:
+        if best.found.stopped_by == INTERRUPTION:
+            raise KeyboardInterrupt
+        _by_cores(groups, wanted, best if request.minimise == "sram" else None, by_cores)
+        _by_networks(groups, wanted, by_cores[-1][1], by_networks)
+    except KeyboardInterrupt:
+        return Curves(tuple(by_cores), tuple(by_networks), is_complete=False)
+    return Curves(tuple(by_cores), tuple(by_networks))
+
+
+def _by_cores(
+    groups: tuple[tuple[Network, ...], ...],
+    request: Request,
+    known: Answer | None,
+    points: list[tuple[int, Answer | None]],
+) -> None:
+    least, most = request.cores
+    for count in range(least, most + 1):
+        is_known = known is not None and count == most
+        points.append((count, known if is_known else _with_cores(groups, request, count)))
+
+
+def _by_networks(
+    groups: tuple[tuple[Network, ...], ...],
+    request: Request,
+    whole: Answer | None,
+    points: list[tuple[int, Answer | None]],
+) -> None:
     floor, alone = 0, []
     for group in groups if len(groups) > 1 else ():
-        alone.append(find_chip(_question((group,), wanted, most)).bits_bound)
+        alone.append(find_chip(_question((group,), request, request.cores[1])).bits_bound)
     for carry in range(1, len(groups) + 1):
-        point = whole if carry == len(groups) else _with_networks(groups, wanted, carry, alone, floor)
+        point = whole if carry == len(groups) else _with_networks(groups, request, carry, alone, floor)
         floor = max(floor, point.found.bits_bound if point else 0)
-        by_networks.append((carry, point))
-    return Curves(tuple(by_cores), tuple(by_networks))
+        points.append((carry, point))
 
 
 def _with_cores(groups: tuple[tuple[Network, ...], ...], request: Request, most: int) -> Answer | None:
     question, found = _least(groups, request, most)
+    _go_on(found)
     return _checked(question, found, request, f"{request.name}-{most}-cores")
 
 
@@ -197,7 +225,14 @@ def _with_networks(
 ) -> Answer | None:
     question = _question(groups, request, request.cores[1])
     found = find_chip_for(question, carry, alone, floor)
+    _go_on(found)
     return _checked(question, found, request, f"{request.name}-{carry}-networks")
+
+
+def _go_on(found: ChipFound) -> None:
+    """Ctrl-C ends a solve as a limit does: it is meant for the whole curve."""
+    if found.stopped_by == INTERRUPTION:
+        raise KeyboardInterrupt
 
 
 def _require_sound(networks: Sequence[Network], request: Request) -> None:
