@@ -208,6 +208,25 @@ def _by_networks(
         point = whole if carry == len(groups) else _with_networks(groups, request, carry, alone, floor)
         floor = max(floor, point.found.bits_bound if point else 0)
         points.append((carry, point))
+    # Where a limit came first, a chip for more networks may be smaller than the one found for these.
+    for n in range(len(points) - 2, -1, -1):
+        points[n] = (points[n][0], _smaller(points[n][1], points[n + 1][1]))
+
+
+def _smaller(point: Answer | None, following: Answer | None) -> Answer | None:
+    if following is None:
+        return point
+    if point is None:
+        found = replace(following.found, status=Status.FEASIBLE, bits_bound=0, is_unique=False)
+        return replace(following, found=found)
+    if point.found.capacity_bits <= following.found.capacity_bits:
+        return point
+    bound = point.found.bits_bound
+    is_least = following.found.capacity_bits == bound
+    status = Status.OPTIMAL if is_least else Status.FEASIBLE
+    return replace(
+        following, found=replace(following.found, status=status, bits_bound=bound, is_unique=False)
+    )
 
 
 def _with_cores(groups: tuple[tuple[Network, ...], ...], request: Request, most: int) -> Answer | None:

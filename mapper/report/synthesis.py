@@ -58,6 +58,8 @@ def print_synthesis(console: Console, answer: Answer, curves: Curves | None) -> 
     if curves is not None:
         _print_curve(console, "cores at most", curves.by_cores)
         _print_curve(console, "networks", curves.by_networks)
+        if not curves.is_complete:
+            console.print("Interrupted: the curves end early.", highlight=False)
 
 
 def _table(columns: Sequence[str], title: str = "") -> Table:
@@ -172,6 +174,7 @@ def synthesis_record(answer: Answer, curves: Curves | None) -> dict[str, Any]:
             {"kernel_words": c.kernel_words, "neuron_words": c.neuron_words, "bias_words": c.bias_words}
             for c in found.cores
         ],
+        "complete": curves is None or curves.is_complete,
         "by_cores": list(_rows(curves.by_cores)) if curves else [],
         "by_networks": list(_rows(curves.by_networks)) if curves else [],
     }
