@@ -197,7 +197,8 @@ def _widths(network: Network, chip: ChipSpec) -> tuple[list[Step], str, str]:
     steps = []
     for share in (share for share in shares if share < top):
         edits = (Edit(name, "features", max(1, int(share * f))) for name, f in hidden.items())
-        steps.append(Step(f"{share} ({float(share):.4g})", tuple(edits)))
+        told = str(share) if share.denominator == 1 else f"{share} ({float(share):.4g})"
+        steps.append(Step(told, tuple(edits)))
     return steps, f"a core reads {most} features at most", "1"
 
 
