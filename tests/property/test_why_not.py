@@ -217,13 +217,13 @@ def test_conflicts_corrections_and_repairs(block: int) -> None:
                 assert isinstance(size.before, int)
                 if size.after + 1 < size.before:
                     one_more = size.model_copy(update={"after": size.after + 1})
-                    (wide,), *rest = applied(
+                    (wide,), variant, wishes = applied(
                         (network,),
                         result.chip,
                         result.options,
                         repair.model_copy(update={"sizes": (one_more,)}),
                     )
-                    assert not possible(wide, rest[0], everything(wide, *rest)), (seed, repair)
+                    assert not possible(wide, variant, everything(wide, variant, wishes)), (seed, repair)
         repaired += bool(report.repairs)
     assert repaired > 0
 

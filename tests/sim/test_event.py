@@ -398,7 +398,8 @@ def test_killed_entries_count_as_zeros() -> None:
     assert spikes(config(killed), events((0, 0, 0, 0))) == []
     states = core(ONE, initial=-5, neurons_value_kill_bit=Tensor.of(np.ones((1, 4, 4), int)))
     assert spikes(config(states), events((0, 0, 0, 0))) == [(0, 0, 0, 0)]
-    biased = {"biases": np.array([10]), "leak_enable": True, "biases_kill_bit": Tensor.of(np.ones(1, int))}
+    biased: dict[str, Any] = {"biases": np.array([10]), "leak_enable": True}
+    biased["biases_kill_bit"] = Tensor.of(np.ones(1, int))
     silent = config(core(np.zeros((1, 1, 1, 1), int), **biased))
     assert spikes(silent, events((500, 0, 0, 0)), tick_us=100.0) == []
 
