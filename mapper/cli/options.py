@@ -143,7 +143,7 @@ def reading(chip: str, overrides: list[str], **words: Any) -> dict[str, Any]:
         time_limit_s=words.pop("time_limit", None),
         max_copies=2 if words.pop("copies", True) else 1,
         keep=() if keep is None else _kept(keep),
-        traffic=() if traffic is None else _rates(traffic),
+        traffic=() if traffic is None else read_rates(traffic),
         **words,
     )
     return {
@@ -193,8 +193,14 @@ def _kept(path: Path) -> tuple[tuple[str, int], ...]:
     return kept_cores(read_placement(path))
 
 
-def _rates(path: Path) -> tuple[tuple[str, int], ...]:
-    """Spikes per second by signal, rounded up, of a file that `mapper simulate --traffic` wrote."""
+def read_rates(path: Path) -> tuple[tuple[str, int], ...]:
+    """Spikes per second by signal, rounded up, of a file that `mapper simulate --traffic` wrote.
+
+    Raises
+    ------
+    OptionsError
+        It cannot be read, or holds something else.
+    """
     step = "mapper simulate CONFIG --events FILE --traffic FILE writes one"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

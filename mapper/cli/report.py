@@ -23,7 +23,9 @@ from mapper.cli.options import (
     ResetOption,
     SetOption,
     ShapeOption,
+    TrafficOption,
     WorkOption,
+    read_rates,
     reading,
 )
 from mapper.errors import Finding, OptionsError
@@ -59,6 +61,7 @@ def report(
     relays: RelaysOption = True,
     copies: CopiesOption = True,
     work_limit: WorkOption = None,
+    traffic: TrafficOption = None,
     input_shape: ShapeOption = None,
     add_output_neuron: NeuronOption = None,
     relu_as_if: ReluOption = False,
@@ -75,22 +78,20 @@ def report(
     Writes report.html, report.json, summary.csv and layers.csv. Exit: 0 written, 2 bad input, 3 interrupted:
     the files hold what was decided until then, and --resume goes on.
     """
+    from mapper.explore.plan import with_traffic  # noqa: PLC0415
     from mapper.explore.record import read_report  # noqa: PLC0415
     from mapper.explore.sweep import Place, sweep  # noqa: PLC0415
 
     earlier = None if resume is None else read_report(resume)
     if workers is not None and workers < 1:
         raise OptionsError(Finding("--workers", "number of worker processes", workers, ">= 1"))
-    words: dict[str, Any] = {
-        "input_shape": input_shape,
-        "reset": reset,
-        "v_min": v_min,
-        "max_pieces": max_pieces,
-    }
+    words: dict[str, Any] = {"input_shape": input_shape, "reset": reset, "v_min": v_min}
+    words["max_pieces"] = max_pieces
     words |= {"add_output_neuron": add_output_neuron, "relu_as_if": relu_as_if, "relays": relays}
     words |= {"copies": copies, "work_limit": work_limit, "objective": objective}
     kept = {"repairs": repairs, "details": details}
     settings, planned = _wishes(networks, earlier, words, kept)
+    planned = planned if traffic is None else with_traffic(planned, dict(read_rates(traffic)))
     variants, notes = _variants(chip, variant, overrides, earlier)
     place = Place(workers=workers, scheduler=scheduler, cache=cache)
     with _progress(len(planned) * len(variants)) as progress:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -19,7 +19,15 @@ from mapper.frontends import NirOptions, TorchOptions, load_network
 from mapper.network import Network
 from mapper.passes import PrepareOptions, prepare
 
-__all__ = ["PlannedNetwork", "PlannedVariant", "ReadOptions", "plan_networks", "plan_variants", "planned"]
+__all__ = [
+    "PlannedNetwork",
+    "PlannedVariant",
+    "ReadOptions",
+    "plan_networks",
+    "plan_variants",
+    "planned",
+    "with_traffic",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +122,51 @@ def planned(network: Network, source: str) -> PlannedNetwork:
         network_hash=network_hash(plain),
     )
     return PlannedNetwork(row, plain)
+
+
+def with_traffic(networks: Sequence[PlannedNetwork], rates: Mapping[str, int]) -> tuple[PlannedNetwork, ...]:
+    """Networks whose layers tell the spikes that reach them, and the synaptic operations they cost.
+
+    Parameters
+    ----------
+    rates
+        Spikes per second by the signal they leave; of several networks "network:signal". Signals without
+        one count as silent; networks of which none is named stay as they are.
+
+    Raises
+    ------
+    OptionsError
+        No network has such a signal.
+    """
+    found: list[dict[str, int]] = []
+    known: set[str] = set()
+    for entry in networks:
+        names = entry.network.signal_shapes if entry.network else ()
+        single = {name: name for name in names} if len(networks) == 1 else {}
+        keys = single | {f"{entry.row.name}:{name}": name for name in names}
+        known |= set(keys)
+        found.append({keys[key]: rate for key, rate in rates.items() if key in keys})
+    if astray := sorted(set(rates) - known):
+        step = "Name it network:signal, or signal where there is one network"
+        problem = "no network has such a layer or input"
+        raise OptionsError(*(Finding(f"--traffic: {key}", problem, next_step=step) for key in astray))
+    return tuple(_loaded(entry, own) for entry, own in zip(networks, found, strict=True))
+
+
+def _loaded(entry: PlannedNetwork, rates: Mapping[str, int]) -> PlannedNetwork:
+    if entry.network is None or not rates:
+        return entry
+    demands = layer_demands(entry.network, 0, None, rates)
+    rows = tuple(
+        row.model_copy(
+            update={
+                "spikes_per_second": demand.core.spikes_per_second,
+                "synops_per_second": demand.core.synops_per_second,
+            }
+        )
+        for row, demand in zip(entry.row.layer_rows, demands, strict=True)
+    )
+    return replace(entry, row=entry.row.model_copy(update={"layer_rows": rows}))
 
 
 def _renamed(entry: PlannedNetwork, name: str) -> PlannedNetwork:

@@ -68,6 +68,11 @@ class NetworkLayer(_Record):
     """A layer after the passes, and what it asks of a core that holds it whole.
 
     Shapes are (features, height, width), pairs (height, width).
+
+    Attributes
+    ----------
+    spikes_per_second, synops_per_second
+        Arriving, and what they cost, at the traffic that was given; None without.
     """
 
     name: str
@@ -80,6 +85,8 @@ class NetworkLayer(_Record):
     neuron_words: int
     bias_words: int
     destinations: int
+    spikes_per_second: int | None = None
+    synops_per_second: int | None = None
 
 
 class NetworkRow(_Record):

@@ -51,6 +51,8 @@ LAYER_COLUMNS = (
     "kernel_words_taken",
     "neuron_words_taken",
     "bias_words_taken",
+    "spikes_per_second",
+    "synops_per_second",
 )
 
 
@@ -130,6 +132,8 @@ def _layer_rows(record: ReportRecord, cell: Cell) -> Iterator[tuple[object, ...]
             layer.destinations,
             " ".join(map(str, cores)),
             *taken,
+            layer.spikes_per_second,
+            layer.synops_per_second,
         )
 
 

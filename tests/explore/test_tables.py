@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 
+import pytest
 from rich.console import Console
 
+from mapper.errors import OptionsError
 from mapper.explore.difference import report_difference
-from mapper.explore.plan import plan_networks, plan_variants
+from mapper.explore.plan import plan_networks, plan_variants, with_traffic
 from mapper.explore.record import Cell, Gap, Margin
 from mapper.explore.sweep import sweep
 from mapper.network import Network
@@ -187,3 +189,20 @@ def test_gaps_are_those_of_the_report() -> None:
         gap=first.gap,
         unit=first.unit,
     )
+
+
+def test_traffic_columns() -> None:
+    """SynOps by hand: 1,000 spikes a second reach 8 features with 3x3 taps; its 500 reach 16 with 3x3."""
+    networks = plan_networks([chain([conv(8), conv(16)], (2, 8, 8))])
+    rates = {"input": 1000, "conv0": 500}
+    loaded = with_traffic(networks, rates)
+    seen = [(row.spikes_per_second, row.synops_per_second) for row in loaded[0].row.layer_rows]
+    assert seen == [(1000, 1000 * 8 * 9), (500, 500 * 16 * 9)]
+    assert with_traffic(networks, {f"chain:{name}": rate for name, rate in rates.items()}) == loaded
+    record = sweep(loaded, plan_variants(["speck2f"])[0], BARE, HERE)
+    assert [row["synops_per_second"] for row in rows(layers_csv(record))] == ["72000", "72000"]
+    silent = sweep(networks, plan_variants(["speck2f"])[0], BARE, HERE)
+    assert {row["spikes_per_second"] for row in rows(layers_csv(silent))} == {""}
+    with pytest.raises(OptionsError) as caught:
+        with_traffic(networks, {"conv9": 1, "net:input": 2})
+    assert len(caught.value.findings) == 2

@@ -57,6 +57,7 @@ function cellDetail(network, variant) {
     cell.margin && el("p", {}, "Tightest: ", named(marginText(cell.margin)), "."),
     ...variantFacts(report.variants[variant]),
     ...(cell.placement ? placementDetail(cell, variant) : shortPlacement(cell, variant)),
+    trafficOf(report.networks[network]),
     ...(cell.report ? reportDetail(cell.report, cell) : shortReport(cell)),
   ].filter(Boolean);
 }
@@ -191,6 +192,14 @@ function shortPlacement(cell, variant) {
   const head = ["core", "holds", "kernel words", "neuron words", "bias words", "destinations"];
   const text = `Floorplan and destinations are not part of this report: it keeps them for ${KEPT_FOR[report.settings.details]}.`;
   return [section("Cores", table("words used of words offered", head, rows)), el("p", { class: "note" }, text)];
+}
+
+/** Spikes that reach every layer, and what they cost, where traffic was given. */
+function trafficOf(network) {
+  const rows = network.layer_rows.filter((layer) => layer.spikes_per_second !== null)
+    .map((layer) => [named(layer.name), layer.spikes_per_second, layer.synops_per_second]);
+  return rows.length > 0 &&
+    section("Traffic", table("at the rates that were given", ["layer", "spikes per second in", "SynOps per second"], rows));
 }
 
 /** What a cell without a full report still tells. */
