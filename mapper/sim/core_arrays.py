@@ -7,33 +7,26 @@ from typing import Any
 import numpy as np
 
 from mapper.emit.config import CnnLayer
-from mapper.emit.tensor import Tensor
+from mapper.emit.tensor import alive
 from mapper.errors import ConfigError, Finding
 
 __all__ = ["biases_of", "initial_of", "input_shape", "taps", "weights_of"]
 
 
-def _alive(tensor: Tensor | None, killed: Tensor | None) -> Any:
-    """An array with zeros where its kill bits switch entries off."""
-    if tensor is None or killed is None:
-        return None if tensor is None else tensor.array
-    return np.where(killed.array, 0, tensor.array)
-
-
 def weights_of(core: CnnLayer) -> Any:
     """(out, in, y, x) again: the configuration's last two axes are x, y."""
-    weights = _alive(core.weights, core.weights_kill_bit)
+    weights = alive(core.weights, core.weights_kill_bit)
     return None if weights is None else weights.transpose(0, 1, 3, 2)
 
 
 def biases_of(core: CnnLayer) -> Any:
     """(out,); None without."""
-    return _alive(core.biases, core.biases_kill_bit)
+    return alive(core.biases, core.biases_kill_bit)
 
 
 def initial_of(core: CnnLayer) -> Any:
     """(features, y, x) of the initial potentials; None without."""
-    potentials = _alive(core.neurons_initial_value, core.neurons_value_kill_bit)
+    potentials = alive(core.neurons_initial_value, core.neurons_value_kill_bit)
     return None if potentials is None else potentials.transpose(0, 2, 1)
 
 
