@@ -309,7 +309,8 @@ def test_whole_networks_against_a_recursion(block: int) -> None:
                 layer = next(n for n, places in result.places.items() if places[0][0] == number)
                 assert found.layers[layer].tolist() == expected, (seed, layer)
                 total += len(expected)
-    assert total >= 10 * ran
+    # Few instances, as for coverage, may be quiet ones.
+    assert total >= 10 * ran or CASES < 60
 
 
 def test_a_recording_in_pieces_is_the_whole() -> None:
