@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from hwspec.catalog import load as load_chip
     from mapper.api import check, solve, verify_equivalence
     from mapper.compat.dynapcnn import DynapcnnCompatibleNetwork, DynapcnnNetwork
-    from mapper.emit.build import build_config
-    from mapper.emit.config import ChipConfig
-    from mapper.emit.diff import diff
-    from mapper.emit.extract import extract
-    from mapper.emit.file import read_config, write_config
-    from mapper.emit.options import EmitOptions, NoiseFilter
+    from mapper.emit.read.diff import diff
+    from mapper.emit.read.extract import extract
+    from mapper.emit.shared.config import ChipConfig
+    from mapper.emit.shared.file import read_config, write_config
+    from mapper.emit.write.build import build_config
+    from mapper.emit.write.options import EmitOptions, NoiseFilter
     from mapper.errors import (
         InfeasibleError,
         MapperError,
@@ -41,12 +41,12 @@ _HOME = {
     "hwspec.catalog": ("load_chip",),
     "mapper.api": ("check", "solve", "verify_equivalence"),
     "mapper.compat.dynapcnn": ("DynapcnnCompatibleNetwork", "DynapcnnNetwork"),
-    "mapper.emit.build": ("build_config",),
-    "mapper.emit.config": ("ChipConfig",),
-    "mapper.emit.diff": ("diff",),
-    "mapper.emit.extract": ("extract",),
-    "mapper.emit.file": ("read_config", "write_config"),
-    "mapper.emit.options": ("EmitOptions", "NoiseFilter"),
+    "mapper.emit.write.build": ("build_config",),
+    "mapper.emit.shared.config": ("ChipConfig",),
+    "mapper.emit.read.diff": ("diff",),
+    "mapper.emit.read.extract": ("extract",),
+    "mapper.emit.shared.file": ("read_config", "write_config"),
+    "mapper.emit.write.options": ("EmitOptions", "NoiseFilter"),
     "mapper.errors": (
         "InfeasibleError",
         "MapperError",

@@ -138,7 +138,7 @@ def _prepared(
 def _placed(ready: tuple[Network, ...], chip: ChipSpec, wanted: SolveOptions) -> Result:
     """Solve what the passes made, look for repairs if it does not fit, check what is found."""
     # The solver is loaded here so that reading and checking input does without OR-Tools.
-    from mapper.solver.repair import find_repairs  # noqa: PLC0415
+    from mapper.repairs.find import find_repairs  # noqa: PLC0415
     from mapper.solver.run import better  # noqa: PLC0415
     from mapper.solver.run import solve as run_solver  # noqa: PLC0415
 

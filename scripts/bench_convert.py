@@ -25,7 +25,7 @@ def plain(record: Any) -> Any:
     """An object with the attributes of a configuration's record, to be written to."""
     from pydantic import BaseModel  # noqa: PLC0415
 
-    from mapper.emit.tensor import Tensor  # noqa: PLC0415
+    from mapper.emit.shared.tensor import Tensor  # noqa: PLC0415
 
     if isinstance(record, tuple):
         return [plain(entry) for entry in record]

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import mapper  # noqa: E402
-from mapper.emit.config import ChipConfig  # noqa: E402
+from mapper.emit.shared.config import ChipConfig  # noqa: E402
 from mapper.events import events_from_raster  # noqa: E402
 from mapper.network import Network  # noqa: E402
 from mapper.operations import Neuron  # noqa: E402

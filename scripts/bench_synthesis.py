@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import mapper
 from mapper.errors import InfeasibleError, MapperError, UndecidedError
-from mapper.explore.synthesize import Answer, Request, curves, default_sizes, synthesize
+from mapper.explore.smallest import Answer, Request, curves, default_sizes, synthesize
 from mapper.explore.widest import What, find_widest
 from mapper.frontends import load_network
 from mapper.network import Network

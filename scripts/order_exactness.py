@@ -19,8 +19,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from mapper.emit.build import build_config
-from mapper.emit.config import ChipConfig
+from mapper.emit.shared.config import ChipConfig
+from mapper.emit.write.build import build_config
 from mapper.errors import ConfigError
 from mapper.events import events_from_raster
 from mapper.sim.config_frame import simulate_config

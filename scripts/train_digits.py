@@ -24,7 +24,7 @@ from torch import nn
 from torch.nn import functional
 
 from mapper.frontends import NirOptions
-from mapper.frontends.nir_file import load_nir
+from mapper.frontends.from_nir.file import load_nir
 from mapper.passes import prepare
 from mapper.sim.network import simulate
 

@@ -12,10 +12,10 @@ from mapper.cli.entry import run
 from mapper.edits import Edit, apply_edits
 from mapper.network import Edge, Network
 from mapper.operations import Convolution, Pool
+from mapper.repairs.find import KINDS
 from mapper.report.rules import rules_page
 from mapper.result import FeasibilityReport
 from mapper.rules import Rule
-from mapper.solver.repair import KINDS
 from tests.builders import UNDIVIDED, chain, conv, gesture, pool
 
 ROOT = Path(__file__).resolve().parent

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mapper.emit.config import ChipConfig, Vector
+from mapper.emit.shared.config import ChipConfig, Vector
 from mapper.events import MonitoredLayer
 
 __all__ = ["monitored_layers"]

@@ -48,7 +48,7 @@ def run_command(
 ) -> int:
     """Run recorded events on a board and count the spikes of its monitored layers; needs samna."""
     from mapper.boards import open_board  # noqa: PLC0415
-    from mapper.emit.file import read_config  # noqa: PLC0415
+    from mapper.emit.shared.file import read_config  # noqa: PLC0415
     from mapper.errors import Finding, OptionsError  # noqa: PLC0415
     from mapper.events import read_events, write_events  # noqa: PLC0415
 

@@ -36,7 +36,7 @@ from mapper.cli.options import (
 
 if TYPE_CHECKING:
     from hwspec.schema import ChipSpec
-    from mapper.emit.config import ChipConfig
+    from mapper.emit.shared.config import ChipConfig
     from mapper.result import Result
 
 __all__ = ["emit"]
@@ -108,9 +108,9 @@ def _emitted(
     **words: Any,
 ) -> int:
     """Write what belongs to a placement, and tell."""
-    from mapper.emit.build import build_config  # noqa: PLC0415
-    from mapper.emit.file import write_config  # noqa: PLC0415
-    from mapper.emit.options import EmitOptions  # noqa: PLC0415
+    from mapper.emit.shared.file import write_config  # noqa: PLC0415
+    from mapper.emit.write.build import build_config  # noqa: PLC0415
+    from mapper.emit.write.options import EmitOptions  # noqa: PLC0415
 
     wishes = EmitOptions(**{_EMIT_WORDS[name]: value for name, value in words.items()})
     config = build_config(result, wishes)

@@ -20,8 +20,8 @@ from mapper.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from mapper.emit.config import ChipConfig
-    from mapper.emit.diff import Difference
+    from mapper.emit.read.diff import Difference
+    from mapper.emit.shared.config import ChipConfig
     from mapper.network import Network
 
 __all__ = ["diff_command"]
@@ -64,7 +64,7 @@ def diff_command(
 
 def _side(source: str, words: dict[str, Any]) -> ChipConfig | Network:
     """A configuration file, or a network after all passes."""
-    from mapper.emit.file import read_config  # noqa: PLC0415
+    from mapper.emit.shared.file import read_config  # noqa: PLC0415
     from mapper.frontends import load_network  # noqa: PLC0415
     from mapper.passes import PrepareOptions, prepare  # noqa: PLC0415
 
@@ -78,8 +78,8 @@ def _side(source: str, words: dict[str, Any]) -> ChipConfig | Network:
 def _compared(left: ChipConfig | Network, right: ChipConfig | Network) -> tuple[Difference, ...]:
     """Differences; a network is compared in the form that a configuration's chip needs, if that is known."""
     from hwspec.catalog import load, names  # noqa: PLC0415
-    from mapper.emit.config import ChipConfig as Config  # noqa: PLC0415
-    from mapper.emit.diff import diff  # noqa: PLC0415
+    from mapper.emit.read.diff import diff  # noqa: PLC0415
+    from mapper.emit.shared.config import ChipConfig as Config  # noqa: PLC0415
     from mapper.passes.legalize import legalize  # noqa: PLC0415
 
     config = next((side for side in (left, right) if isinstance(side, Config)), None)

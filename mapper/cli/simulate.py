@@ -15,7 +15,7 @@ from mapper.cli.options import JsonOption
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mapper.emit.config import ChipConfig
+    from mapper.emit.shared.config import ChipConfig
     from mapper.equivalence import Sensitivity
     from mapper.events import Events
     from mapper.sim.event import EventOptions
@@ -52,7 +52,7 @@ def simulate(
     as_json: JsonOption = False,
 ) -> int:
     """Run recorded events through a configuration, spike by spike; no board and no samna."""
-    from mapper.emit.file import read_config  # noqa: PLC0415
+    from mapper.emit.shared.file import read_config  # noqa: PLC0415
     from mapper.events import read_events  # noqa: PLC0415
     from mapper.sim.event import EventOptions  # noqa: PLC0415
 

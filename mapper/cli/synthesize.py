@@ -34,9 +34,9 @@ from mapper.errors import Finding, NetworkError, OptionsError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mapper.explore.synthesize import Answer, Curves, Request
+    from mapper.explore.smallest import Answer, Curves, Request
     from mapper.network import Network
-    from mapper.solver.synthesis_types import MemorySizes
+    from mapper.solver.smallest.sizes import MemorySizes
 
 __all__ = ["synthesize", "widest"]
 
@@ -86,8 +86,8 @@ def synthesize(
     words = reading(extends, overrides, pin=[], repairs=0, **_chosen(locals(), *_LIMITS))
     sizes = (kernel_words, neuron_words, bias_words)
     request = _request(words, cores, fan_out, sizes, minimise, together, name)
-    from mapper.explore.synthesize import curves as curves_of  # noqa: PLC0415
-    from mapper.explore.synthesize import synthesize as find  # noqa: PLC0415
+    from mapper.explore.smallest import curves as curves_of  # noqa: PLC0415
+    from mapper.explore.smallest import synthesize as find  # noqa: PLC0415
 
     read = _read_all(networks, words)
     answer = find(read, request)
@@ -179,7 +179,7 @@ def _request(
     OptionsError
         With everything that is wrong.
     """
-    from mapper.explore.synthesize import Request, default_sizes  # noqa: PLC0415
+    from mapper.explore.smallest import Request, default_sizes  # noqa: PLC0415
 
     findings: list[Finding] = []
     base = words["chip"]
@@ -241,7 +241,7 @@ def _show(
     answer: Answer, points: Curves | None, out: Path | None, plot: Path | None, *, as_json: bool
 ) -> None:
     """Write the files, then print."""
-    from mapper.explore.synthesize import spec_toml  # noqa: PLC0415
+    from mapper.explore.smallest import spec_toml  # noqa: PLC0415
     from mapper.files import write_text  # noqa: PLC0415
     from mapper.report.synthesis import (  # noqa: PLC0415
         curve_csv,
@@ -271,7 +271,7 @@ def _show(
 
 
 def _write_chips(points: Sequence[tuple[int, Answer | None]], folder: Path) -> None:
-    from mapper.explore.synthesize import spec_toml  # noqa: PLC0415
+    from mapper.explore.smallest import spec_toml  # noqa: PLC0415
     from mapper.files import write_text  # noqa: PLC0415
 
     for _, answer in points:

@@ -28,9 +28,9 @@ from mapper.compat.arguments import batch_size as stated_batch_size
 from mapper.compat.forward import ForwardNetwork, along
 from mapper.compat.sensor import sensor_view
 from mapper.demand import layer_demands
-from mapper.emit.build import build_config
-from mapper.emit.config import ChipConfig
-from mapper.emit.options import EmitOptions
+from mapper.emit.shared.config import ChipConfig
+from mapper.emit.write.build import build_config
+from mapper.emit.write.options import EmitOptions
 from mapper.errors import (
     ConfigError,
     Finding,

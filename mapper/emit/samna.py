@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from hwspec.schema import ChipSpec
-from mapper.emit.config import (
+from mapper.emit.shared.config import (
     ChipConfig,
     CnnLayer,
     Destination,
@@ -30,7 +30,7 @@ from mapper.emit.config import (
     Vector,
     vendor_names,
 )
-from mapper.emit.tensor import Tensor
+from mapper.emit.shared.tensor import Tensor
 from mapper.errors import BackendMissingError, ConfigError, EmitError, Finding
 
 __all__ = [

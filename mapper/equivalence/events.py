@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from hwspec.schema import ChipSpec
-from mapper.emit.config import ChipConfig
-from mapper.emit.graph import Link
+from mapper.emit.shared.config import ChipConfig
+from mapper.emit.shared.graph import Link
 from mapper.equivalence.exactness import exactness
 from mapper.equivalence.sensitivity import Sensitivity, count_ranges, sensitivity
 from mapper.events import Events

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from mapper.emit.config import ChipConfig, InterfaceLayer
-from mapper.emit.graph import ConfigGraph
+from mapper.emit.shared.config import ChipConfig, InterfaceLayer
+from mapper.emit.shared.graph import ConfigGraph
 
 __all__ = ["exactness"]
 

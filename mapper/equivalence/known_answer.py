@@ -11,8 +11,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from hwspec.schema import ChipSpec
-from mapper.emit.config import ChipConfig, CnnLayer, Interface, InterfaceLayer, LayerPlace
-from mapper.emit.tensor import Tensor
+from mapper.emit.shared.config import ChipConfig, CnnLayer, Interface, InterfaceLayer, LayerPlace
+from mapper.emit.shared.tensor import Tensor
 from mapper.equivalence.sensitivity import count_ranges, layer_shapes
 from mapper.errors import ConfigError
 from mapper.events import EVENT_DTYPE, Events

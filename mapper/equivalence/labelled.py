@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mapper.emit.config import ChipConfig
+from mapper.emit.shared.config import ChipConfig
 from mapper.errors import EventError, Finding
 from mapper.events import events_from_raster
 from mapper.network import Network

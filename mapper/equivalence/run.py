@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mapper.emit.build import build_config
-from mapper.emit.joined import joined
-from mapper.emit.options import EmitOptions
+from mapper.emit.shared.joined import joined
+from mapper.emit.write.build import build_config
+from mapper.emit.write.options import EmitOptions
 from mapper.equivalence.compare import first_difference
 from mapper.equivalence.events import compare_events
 from mapper.equivalence.labelled import Accuracy, LabelledData, accuracies
@@ -122,7 +122,7 @@ def check_equivalence(
     floating
         The network or networks after the passes, not made integer.
     recording
-        Of all inputs, by the names of `mapper.emit.joined` where several networks share the chip.
+        Of all inputs, by the names of `mapper.emit.shared.joined` where several networks share the chip.
     data
         Of the one input there is.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mapper.emit.config import ChipConfig
+from mapper.emit.shared.config import ChipConfig
 from mapper.events import Events
 from mapper.sim.event import EventOptions, simulate_events
 

@@ -38,7 +38,7 @@ __all__ = [
 
 
 class PartLike(Protocol):
-    """Features of a layer on a core, as `mapper.emit.config.OutputPart` is."""
+    """Features of a layer on a core, as `mapper.emit.shared.config.OutputPart` is."""
 
     @property
     def core(self) -> int: ...

@@ -13,6 +13,7 @@ from mapper.network import Network
 from mapper.options import SolveOptions, resolve
 from mapper.passes.legalize import legalize
 from mapper.problem import Problem
+from mapper.repairs.find import find_repairs
 from mapper.result import FeasibilityReport, Repair, Result, Status
 from mapper.solution import Solution
 from mapper.solver.budget import Budget
@@ -20,7 +21,6 @@ from mapper.solver.divided.explain import divided_unmet
 from mapper.solver.divided.run import divisible, solve_divided
 from mapper.solver.explain import infeasible_report, undecided_report
 from mapper.solver.plain import solve_plain
-from mapper.solver.repair import find_repairs
 from mapper.solver.run import better, solve
 from mapper.verify import verify
 

@@ -19,9 +19,9 @@ from mapper.operations import Convolution, Pair
 from mapper.options import SolveOptions, resolve
 from mapper.passes.legalize import legalize
 from mapper.problem import Problem
+from mapper.repairs.search import size_changes
 from mapper.result import FeasibilityReport, Result, SizeChange
 from mapper.rules import Rule, by_code
-from mapper.solver.repair_search import size_changes
 from mapper.solver.synthesis_relaxed import placeable, placeable_generously
 
 __all__ = ["Binding", "What", "Widest", "find_widest", "steps_of"]

@@ -87,22 +87,22 @@ def load_network(
     if isinstance(source, Network):
         return source
     if is_module(source):
-        from mapper.frontends.torch_module import from_module  # noqa: PLC0415  # loads torch
+        from mapper.frontends.from_torch.module import from_module  # noqa: PLC0415  # loads torch
 
         return from_module(source, input_shape, torch)  # type: ignore[arg-type]  # is_module says so
     if not isinstance(source, str | Path):
-        from mapper.frontends.nir_graph import from_nir_graph  # noqa: PLC0415  # loads h5py
+        from mapper.frontends.from_nir.graph import from_nir_graph  # noqa: PLC0415  # loads h5py
 
         return from_nir_graph(source, options, input_shape)
     if str(source) == "digits":
-        from mapper.frontends.nir_file import load_nir  # noqa: PLC0415
+        from mapper.frontends.from_nir.file import load_nir  # noqa: PLC0415
 
         with as_file(files("mapper") / "data" / "digits.nir") as path:
             return load_nir(path, options, input_shape)
     path = Path(source)
     suffix = path.suffix.lower()
     if suffix in _NIR_SUFFIXES:
-        from mapper.frontends.nir_file import load_nir  # noqa: PLC0415
+        from mapper.frontends.from_nir.file import load_nir  # noqa: PLC0415
 
         return load_nir(path, options, input_shape)
     if suffix in _SHAPE_SUFFIXES:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mapper.emit.config import ChipConfig
+from mapper.emit.shared.config import ChipConfig
 from mapper.equivalence.report import EquivalenceReport
 from mapper.equivalence.sensitivity import Sensitivity
 from mapper.errors import BackendMissingError, Finding, OptionsError

@@ -20,7 +20,7 @@ from mapper.result import Status
 from mapper.wording import join_names, join_numbers
 
 if TYPE_CHECKING:
-    from mapper.explore.synthesize import Answer, Curves
+    from mapper.explore.smallest import Answer, Curves
     from mapper.explore.widest import Widest
 
 __all__ = [

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from mapper.emit.config import ChipConfig, InterfaceOutput
-from mapper.emit.file import config_of
-from mapper.emit.graph import ConfigGraph, graph_of
+from mapper.emit.shared.config import ChipConfig, InterfaceOutput
+from mapper.emit.shared.file import config_of
+from mapper.emit.shared.graph import ConfigGraph, graph_of
 from mapper.errors import ConfigError, Finding
 from mapper.sim.frame_run import FrameState, Run
 

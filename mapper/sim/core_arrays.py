@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from mapper.emit.config import CnnLayer
-from mapper.emit.tensor import alive
+from mapper.emit.shared.config import CnnLayer
+from mapper.emit.shared.tensor import alive
 from mapper.errors import ConfigError, Finding
 
 __all__ = ["biases_of", "initial_of", "input_shape", "taps", "weights_of"]

@@ -16,9 +16,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mapper.emit.config import ChipConfig
-from mapper.emit.file import config_of
-from mapper.emit.graph import ConfigGraph, graph_of
+from mapper.emit.shared.config import ChipConfig
+from mapper.emit.shared.file import config_of
+from mapper.emit.shared.graph import ConfigGraph, graph_of
 from mapper.errors import ConfigError, Finding
 from mapper.events import EVENT_DTYPE, Events, events_from
 from mapper.sim.event_kernel import COUNT, ORDERS, run_events

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mapper.emit.config import CnnLayer
-from mapper.emit.graph import ConfigGraph
+from mapper.emit.shared.config import CnnLayer
+from mapper.emit.shared.graph import ConfigGraph
 from mapper.errors import ConfigError, Finding
 from mapper.sim.core_arrays import biases_of, initial_of, weights_of
 from mapper.sim.event_kernel import CORE, COUNT, NO_LINK

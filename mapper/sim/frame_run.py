@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from mapper.emit.config import CnnLayer
-from mapper.emit.graph import ConfigGraph, Link
+from mapper.emit.shared.config import CnnLayer
+from mapper.emit.shared.graph import ConfigGraph, Link
 from mapper.errors import ConfigError, Finding
 from mapper.sim.core_arrays import biases_of, initial_of, input_shape, taps, weights_of
 from mapper.sim.kernels import add_input, add_pooled, fire_steps, fire_steps_in_single, reached, sum_frames

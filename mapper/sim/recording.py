@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mapper.emit.config import ChipConfig
+from mapper.emit.shared.config import ChipConfig
 from mapper.errors import Finding, OptionsError
 from mapper.events import Events
 from mapper.sim.event import EventOptions, EventResult, EventSimulator

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mapper.emit.config import DvsLayer, Readout
+from mapper.emit.shared.config import DvsLayer, Readout
 from mapper.events import Events
 
 __all__ = ["readout_classes", "sensor_events", "through_stage", "window_ticks"]

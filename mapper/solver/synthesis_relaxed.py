@@ -5,10 +5,10 @@ from __future__ import annotations
 from ortools.sat.python import cp_model
 
 from mapper.problem import Problem
+from mapper.repairs.search import placeable
 from mapper.solver.divided.model import build_model
 from mapper.solver.divided.run import divisible, piece_table
 from mapper.solver.divided.tables import Signal, Tables
-from mapper.solver.repair_search import placeable
 from mapper.solver.requirements import new_solver
 
 __all__ = ["placeable", "placeable_generously"]

@@ -17,8 +17,8 @@ import mapper
 import mapper.cli.entry  # registers the commands
 from mapper.boards import Board, find_board, list_boards, open_board
 from mapper.cli.app import app
-from mapper.emit.options import EmitOptions
 from mapper.emit.samna import from_samna
+from mapper.emit.write.options import EmitOptions
 from mapper.errors import BoardError, ConfigError, EmitError, EventError
 from mapper.events import EVENT_DTYPE, write_events
 from mapper.operations import Convolution

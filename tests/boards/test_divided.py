@@ -13,9 +13,9 @@ import pytest
 
 import mapper
 from mapper.boards.monitored import monitored_layers
-from mapper.emit.build import build_config
-from mapper.emit.file import config_text
 from mapper.emit.samna import from_samna, to_samna, validate
+from mapper.emit.shared.file import config_text
+from mapper.emit.write.build import build_config
 from mapper.events import EVENT_DTYPE, events_from_spikes, spikes_of
 from mapper.network import Output
 from mapper.result import Result

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 import mapper
-from mapper.emit.config import ChipConfig, DvsDestination
-from mapper.emit.tensor import Tensor
+from mapper.emit.shared.config import ChipConfig, DvsDestination
+from mapper.emit.shared.tensor import Tensor
 from mapper.network import DvsSettings
 from mapper.operations import Neuron
 from tests.builders import chain, conv, weighted

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 import mapper
-from mapper.emit.build import build_config
-from mapper.emit.config import ChipConfig, CnnLayer, LayerPlace
-from mapper.emit.diff import diff
-from mapper.emit.extract import extract
-from mapper.emit.file import config_text
-from mapper.emit.joined import joined
-from mapper.emit.options import EmitOptions
-from mapper.emit.tensor import Tensor
+from mapper.emit.read.diff import diff
+from mapper.emit.read.extract import extract
+from mapper.emit.shared.config import ChipConfig, CnnLayer, LayerPlace
+from mapper.emit.shared.file import config_text
+from mapper.emit.shared.joined import joined
+from mapper.emit.shared.tensor import Tensor
+from mapper.emit.write.build import build_config
+from mapper.emit.write.options import EmitOptions
 from mapper.errors import ConfigError, NetworkError, OptionsError
 from mapper.network import Edge, Network, Output
 from mapper.operations import Pool

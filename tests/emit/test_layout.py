@@ -13,12 +13,12 @@ import pytest
 
 import mapper
 from mapper.cli.entry import run
-from mapper.emit.config import ChipConfig, CnnLayer, Hardware
-from mapper.emit.diff import diff
-from mapper.emit.extract import extract
-from mapper.emit.file import config_text, read_config, write_config
-from mapper.emit.options import EmitOptions, NoiseFilter
-from mapper.emit.tensor import Tensor
+from mapper.emit.read.diff import diff
+from mapper.emit.read.extract import extract
+from mapper.emit.shared.config import ChipConfig, CnnLayer, Hardware
+from mapper.emit.shared.file import config_text, read_config, write_config
+from mapper.emit.shared.tensor import Tensor
+from mapper.emit.write.options import EmitOptions, NoiseFilter
 from mapper.errors import ConfigError, NetworkError, OptionsError
 from mapper.frontends import load_network
 from mapper.network import Layer, Network

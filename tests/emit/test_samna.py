@@ -11,8 +11,8 @@ import pytest
 from torch import nn
 
 import mapper
-from mapper.emit.options import EmitOptions
 from mapper.emit.samna import find_samna, flash_binary, from_samna, require_samna, to_samna, validate
+from mapper.emit.write.options import EmitOptions
 from mapper.errors import BackendMissingError, ConfigError, EmitError
 from mapper.operations import Convolution
 from tests.builders import chain, conv, weighted

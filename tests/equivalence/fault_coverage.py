@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mapper.emit.config import ChipConfig
+from mapper.emit.shared.config import ChipConfig
 from mapper.errors import ConfigError
 from mapper.events import events_from_raster
 from mapper.sim.config_frame import simulate_config

@@ -7,8 +7,8 @@ import pytest
 
 import mapper
 from mapper.boards.monitored import monitored_layers
-from mapper.emit.build import build_config
-from mapper.emit.joined import joined
+from mapper.emit.shared.joined import joined
+from mapper.emit.write.build import build_config
 from mapper.equivalence import known_answer, layer_shapes
 from mapper.equivalence.known_answer import derived
 from mapper.equivalence.run import check_equivalence, random_recording

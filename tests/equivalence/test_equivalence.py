@@ -12,7 +12,7 @@ import pytest
 
 import mapper
 from mapper.cli.entry import run
-from mapper.emit.build import build_config
+from mapper.emit.write.build import build_config
 from mapper.equivalence import (
     Accuracy,
     first_difference,

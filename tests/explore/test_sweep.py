@@ -20,10 +20,10 @@ from mapper.explore.record import Cell, ReportRecord, Settings, read_report
 from mapper.explore.sweep import Place, sweep
 from mapper.options import SolveOptions
 from mapper.passes import prepare
+from mapper.repairs.find import find_repairs
 from mapper.result import Status
 from mapper.solution import LayerPart
 from mapper.solver.plain import solve_plain
-from mapper.solver.repair import find_repairs
 from tests.builders import chain, conv, tiny_chip, weighted
 from tests.explore.reports import (
     BARE,

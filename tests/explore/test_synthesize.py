@@ -18,7 +18,7 @@ from hwspec.schema import ChipSpec
 from mapper.cli.entry import run
 from mapper.errors import InfeasibleError, OptionsError, UndecidedError
 from mapper.explore import synthesize as module
-from mapper.explore.synthesize import Answer, Request, curves, default_sizes, spec_toml, synthesize
+from mapper.explore.smallest import Answer, Request, curves, default_sizes, spec_toml, synthesize
 from mapper.frontends import load_network
 from mapper.network import Network
 from mapper.options import SolveOptions, resolve
@@ -27,7 +27,7 @@ from mapper.problem import Problem
 from mapper.report.synthesis import curve_csv, plot_curves, synthesis_record
 from mapper.result import Status
 from mapper.solver.run import solve
-from mapper.solver.synthesis_types import MemorySizes, _useful, chip_of
+from mapper.solver.smallest.sizes import MemorySizes, _useful, chip_of
 from tests.builders import chain, conv, tiny_chip
 from tests.graphs import Link, graph
 

@@ -14,8 +14,8 @@ from hwspec.schema import ChipSpec
 from mapper.network import Edge, Network
 from mapper.operations import Convolution
 from mapper.options import SolveOptions
+from mapper.repairs.search import applied
 from mapper.result import FeasibilityReport, Requirement, Status
-from mapper.solver.repair_search import applied
 from tests.builders import UNDIVIDED, chain, conv, pool, tiny_chip
 
 # Infeasible instances to judge; the full number is in the README.

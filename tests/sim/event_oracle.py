@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mapper.emit.config import ChipConfig
+from mapper.emit.shared.config import ChipConfig
 
 __all__ = ["Oracle"]
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 import mapper
-from mapper.emit.build import build_config
-from mapper.emit.config import ChipConfig
-from mapper.emit.graph import graph_of
-from mapper.emit.tensor import Tensor
+from mapper.emit.shared.config import ChipConfig
+from mapper.emit.shared.graph import graph_of
+from mapper.emit.shared.tensor import Tensor
+from mapper.emit.write.build import build_config
 from mapper.errors import ConfigError
 from mapper.network import Edge, Layer, Network, Output
 from mapper.operations import Convolution, Neuron, Pool, Shape

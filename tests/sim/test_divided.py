@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mapper.emit.build import build_config
-from mapper.emit.config import ChipConfig
-from mapper.emit.joined import joined
+from mapper.emit.shared.config import ChipConfig
+from mapper.emit.shared.joined import joined
+from mapper.emit.write.build import build_config
 from mapper.errors import ConfigError
 from mapper.events import Events, events_from_raster
 from mapper.network import Network

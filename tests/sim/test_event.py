@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mapper
-from mapper.emit.config import (
+from mapper.emit.shared.config import (
     ChipConfig,
     CnnLayer,
     Destination,
@@ -24,8 +24,8 @@ from mapper.emit.config import (
     Readout,
     Vector,
 )
-from mapper.emit.options import EmitOptions
-from mapper.emit.tensor import Tensor
+from mapper.emit.shared.tensor import Tensor
+from mapper.emit.write.options import EmitOptions
 from mapper.errors import ConfigError, EventError
 from mapper.events import EVENT_DTYPE, events_from_raster
 from mapper.operations import Convolution

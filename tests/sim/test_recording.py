@@ -11,7 +11,7 @@ import pytest
 
 import mapper
 from mapper.cli.entry import run
-from mapper.emit.file import write_config
+from mapper.emit.shared.file import write_config
 from mapper.errors import EventError, OptionsError
 from mapper.events import (
     EVENT_DTYPE,

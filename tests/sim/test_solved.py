@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mapper.emit.build import build_config
-from mapper.emit.config import ChipConfig
-from mapper.emit.diff import diff
+from mapper.emit.read.diff import diff
+from mapper.emit.shared.config import ChipConfig
+from mapper.emit.write.build import build_config
 from mapper.errors import ConfigError
 from mapper.network import Network
 from mapper.options import SolveOptions, resolve

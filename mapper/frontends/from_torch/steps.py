@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import torch
 
-from mapper.frontends.torch_leaves import adaptive_pool, plain_pool, unknown_module
-from mapper.frontends.torch_values import (
+from mapper.frontends.from_torch.leaves import adaptive_pool, plain_pool, unknown_module
+from mapper.frontends.from_torch.values import (
     Current,
     MisfitError,
     Part,

@@ -9,10 +9,10 @@ from torch import fx, nn
 
 from mapper.errors import Finding, NetworkError, ShapeError, UnsupportedLayerError
 from mapper.frontends import TorchOptions
+from mapper.frontends.from_torch.reader import Reader
+from mapper.frontends.from_torch.trace import Trace, known_class, trace, unchanged, unwrapped
+from mapper.frontends.from_torch.values import BATCH, TIME
 from mapper.frontends.inference import build_network
-from mapper.frontends.torch_reader import Reader
-from mapper.frontends.torch_trace import Trace, known_class, trace, unchanged, unwrapped
-from mapper.frontends.torch_values import BATCH, TIME
 from mapper.network import Edge, Network
 from mapper.operations import Shape
 

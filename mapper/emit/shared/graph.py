@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
-from mapper.emit.config import ChipConfig, CnnLayer, InputEntry, InterfaceInput
+from mapper.emit.shared.config import ChipConfig, CnnLayer, InputEntry, InterfaceInput
 from mapper.errors import ConfigError, Finding
 
 __all__ = ["ConfigGraph", "Link", "graph_of"]

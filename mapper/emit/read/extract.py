@@ -1,6 +1,6 @@
 """Read a configuration back: the integer network it holds ("layout versus schematic").
 
-What comes out is compared with what went in (`mapper.emit.diff`), so that emission proves itself. Pieces
+What comes out is compared with what went in (`mapper.emit.read.diff`), so that emission proves itself. Pieces
 are put together, copies and relays left out once they are known to be what the interface says.
 """
 
@@ -10,10 +10,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from mapper.emit.assemble import assembled
-from mapper.emit.config import ChipConfig, DvsLayer, Interface, InterfaceLayer, InterfaceOutput, LayerPlace
-from mapper.emit.graph import ConfigGraph, graph_of
-from mapper.emit.trace import Arriving, Trace
+from mapper.emit.read.assemble import assembled
+from mapper.emit.read.trace import Arriving, Trace
+from mapper.emit.shared.config import (
+    ChipConfig,
+    DvsLayer,
+    Interface,
+    InterfaceLayer,
+    InterfaceOutput,
+    LayerPlace,
+)
+from mapper.emit.shared.graph import ConfigGraph, graph_of
 from mapper.errors import ConfigError, Finding
 from mapper.network import DvsSettings, Edge, Input, Network, Output
 from mapper.operations import PathOperation, Pool, Shape
@@ -26,7 +33,7 @@ def extract(
 ) -> Network:
     """The integer network of a configuration, in normal form.
 
-    Several networks on one chip come back as one, by the names of `mapper.emit.joined`.
+    Several networks on one chip come back as one, by the names of `mapper.emit.shared.joined`.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mapper.emit.config import ChipConfig
+from mapper.emit.shared.config import ChipConfig
 from mapper.errors import ConfigError, Finding
 from mapper.files import write_text
 

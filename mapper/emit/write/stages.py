@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from mapper.emit.config import DvsDestination, DvsFilter, DvsLayer, Readout, Vector
-from mapper.emit.options import EmitOptions
+from mapper.emit.shared.config import DvsDestination, DvsFilter, DvsLayer, Readout, Vector
+from mapper.emit.write.options import EmitOptions
 from mapper.errors import Finding
 from mapper.options import layer_key
 from mapper.result import Result

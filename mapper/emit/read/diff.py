@@ -10,10 +10,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from pydantic import BaseModel
 
-from mapper.emit.config import ChipConfig
-from mapper.emit.extract import extract
-from mapper.emit.joined import joined
-from mapper.emit.tensor import Tensor
+from mapper.emit.read.extract import extract
+from mapper.emit.shared.config import ChipConfig
+from mapper.emit.shared.joined import joined
+from mapper.emit.shared.tensor import Tensor
 from mapper.network import Edge, Layer, Network
 
 __all__ = ["Difference", "diff"]

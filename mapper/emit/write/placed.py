@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from mapper.emit.joined import joined
+from mapper.emit.shared.joined import joined
 from mapper.network import Network
 from mapper.options import layer_key, natural_key
 from mapper.result import Result

@@ -8,9 +8,9 @@ from itertools import islice, product
 from mapper.edits import Edit, linked_layers, reads_whole_map
 from mapper.errors import MapperError
 from mapper.operations import Pair
+from mapper.repairs.search import Search, largest, size_changes
 from mapper.result import Repair, SizeChange
 from mapper.rules import Rule
-from mapper.solver.repair_search import Search, largest, size_changes
 from mapper.wording import join_names
 
 __all__ = ["combined_repairs", "single_repairs"]

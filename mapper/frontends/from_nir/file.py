@@ -11,7 +11,7 @@ import numpy as np
 
 from mapper.errors import Finding, NetworkError
 from mapper.frontends import NirOptions
-from mapper.frontends.nir_graph import RawGraph, RawNode, network_of
+from mapper.frontends.from_nir.graph import RawGraph, RawNode, network_of
 from mapper.network import Network
 
 __all__ = ["load_nir"]

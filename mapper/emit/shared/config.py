@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from hwspec.schema import ChipSpec
-from mapper.emit.tensor import Tensor
+from mapper.emit.shared.tensor import Tensor
 
 __all__ = [
     "ChipConfig",

@@ -15,10 +15,10 @@ from mapper.errors import MapperError, SpecError
 from mapper.network import Network
 from mapper.options import SolveOptions
 from mapper.problem import Problem
+from mapper.repairs.chip import chip_repairs
+from mapper.repairs.network import combined_repairs, single_repairs
+from mapper.repairs.search import Search, applied
 from mapper.result import FeasibilityReport, Repair, Status
-from mapper.solver.repair_chip import chip_repairs
-from mapper.solver.repair_network import combined_repairs, single_repairs
-from mapper.solver.repair_search import Search, applied
 from mapper.solver.run import solve
 from mapper.verify import verify
 

@@ -17,8 +17,8 @@ from mapper.wording import join_names
 
 # The solver is loaded by this module: the command line imports it when it has read its arguments.
 from mapper.solver.budget import INTERRUPTION  # isort: skip
-from mapper.solver.synthesis import ChipFound, Minimise, find_chip, find_chip_for  # isort: skip
-from mapper.solver.synthesis_types import CoreType, MemorySizes, Question, chip_of  # isort: skip
+from mapper.solver.smallest.search import ChipFound, Minimise, find_chip, find_chip_for  # isort: skip
+from mapper.solver.smallest.sizes import CoreType, MemorySizes, Question, chip_of  # isort: skip
 
 __all__ = ["Answer", "Curves", "Request", "curves", "default_sizes", "spec_toml", "synthesize"]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ortools.sat.python import cp_model
 
 from mapper.solver.divided.model import DividedModel, Slack, build_model
-from mapper.solver.synthesis_types import CoreType, Group, Question, groups_on
+from mapper.solver.smallest.sizes import CoreType, Group, Question, groups_on
 
 __all__ = ["SynthesisModel", "build_synthesis"]
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from mapper.errors import Finding, NetworkError, UnsupportedLayerError
 from mapper.frontends import NirOptions
+from mapper.frontends.from_nir.nodes import neuron_of, operation_of, path_step_of, scale_factor
 from mapper.frontends.inference import LayerDraft, build_network
-from mapper.frontends.nir_nodes import neuron_of, operation_of, path_step_of, scale_factor
 from mapper.network import Edge, Input, Network, Output
 from mapper.operations import PathOperation, Scale, Shape
 from mapper.options import natural_key

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from mapper.frontends.torch_values import MisfitError, RefusalError
+from mapper.frontends.from_torch.values import MisfitError, RefusalError
 from mapper.network import DvsSettings
 from mapper.operations import BatchNorm, Convolution, Linear, Neuron, Pair, Pool, Shape
 

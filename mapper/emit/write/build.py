@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hwspec.schema import ChipSpec
-from mapper.emit.config import (
+from mapper.emit.shared.config import (
     ChipConfig,
     CnnLayer,
     Destination,
@@ -18,12 +18,12 @@ from mapper.emit.config import (
     Vector,
     vendor_names,
 )
-from mapper.emit.interface import interface_of
-from mapper.emit.options import EmitOptions
-from mapper.emit.placed import Part, Placed
-from mapper.emit.relay import relay_fields
-from mapper.emit.stages import dvs_filter, dvs_layer, option_findings, readout
-from mapper.emit.tensor import Tensor
+from mapper.emit.shared.relay import relay_fields
+from mapper.emit.shared.tensor import Tensor
+from mapper.emit.write.interface import interface_of
+from mapper.emit.write.options import EmitOptions
+from mapper.emit.write.placed import Part, Placed
+from mapper.emit.write.stages import dvs_filter, dvs_layer, option_findings, readout
 from mapper.errors import Finding, NetworkError, OptionsError
 from mapper.network import Layer, Network
 from mapper.operations import Convolution

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from mapper.emit.config import CnnLayer, Dimensions, LayerShape, Vector
-from mapper.emit.tensor import Tensor, alive
+from mapper.emit.shared.config import CnnLayer, Dimensions, LayerShape, Vector
+from mapper.emit.shared.tensor import Tensor, alive
 
 __all__ = ["relay_faults", "relay_fields"]
 

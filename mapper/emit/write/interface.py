@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mapper.emit.config import (
+from mapper.emit.shared.config import (
     InputEntry,
     Interface,
     InterfaceInput,
@@ -17,9 +17,9 @@ from mapper.emit.config import (
     LayerPlace,
     OutputPart,
 )
-from mapper.emit.options import EmitOptions
-from mapper.emit.placed import Arrival, Part, Placed
-from mapper.emit.stages import slow_clock_hz
+from mapper.emit.write.options import EmitOptions
+from mapper.emit.write.placed import Arrival, Part, Placed
+from mapper.emit.write.stages import slow_clock_hz
 from mapper.network import Layer, Output
 from mapper.operations import Pool
 from mapper.result import Result

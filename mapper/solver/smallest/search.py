@@ -15,11 +15,11 @@ from mapper.demand import layer_demands
 from mapper.network import Network
 from mapper.options import SolveOptions, resolve
 from mapper.problem import Problem
+from mapper.repairs.search import placeable
 from mapper.result import Status
 from mapper.solver.budget import INTERRUPTION, Budget
-from mapper.solver.repair_search import placeable
-from mapper.solver.synthesis_model import SynthesisModel, build_synthesis
-from mapper.solver.synthesis_types import CoreType, Question, chip_of, useful_types
+from mapper.solver.smallest.model import SynthesisModel, build_synthesis
+from mapper.solver.smallest.sizes import CoreType, Question, chip_of, useful_types
 
 __all__ = ["ChipFound", "Minimise", "find_chip", "find_chip_for"]
 

@@ -8,8 +8,7 @@ from typing import Any
 from torch import fx, nn
 
 from mapper.errors import Finding
-from mapper.frontends.inference import LayerDraft
-from mapper.frontends.torch_leaves import (
+from mapper.frontends.from_torch.leaves import (
     batch_norm_of,
     convolution_of,
     dvs_of,
@@ -18,9 +17,9 @@ from mapper.frontends.torch_leaves import (
     spiking_neuron,
     unknown_module,
 )
-from mapper.frontends.torch_steps import MODULE_STEPS, add, attribute, function_step
-from mapper.frontends.torch_trace import Trace, known_class
-from mapper.frontends.torch_values import (
+from mapper.frontends.from_torch.steps import MODULE_STEPS, add, attribute, function_step
+from mapper.frontends.from_torch.trace import Trace, known_class
+from mapper.frontends.from_torch.values import (
     BATCH,
     Current,
     MisfitError,
@@ -36,6 +35,7 @@ from mapper.frontends.torch_values import (
     one_axis,
     values_in,
 )
+from mapper.frontends.inference import LayerDraft
 from mapper.network import Edge, Input, Layer, Output
 from mapper.operations import Convolution, Flatten, Linear, Neuron, Shape
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeAlias
 
-from mapper.emit.config import Interface, LayerPlace
-from mapper.emit.graph import ConfigGraph
-from mapper.emit.relay import relay_faults
+from mapper.emit.shared.config import Interface, LayerPlace
+from mapper.emit.shared.graph import ConfigGraph
+from mapper.emit.shared.relay import relay_faults
 from mapper.errors import Finding
 
 __all__ = ["Arriving", "Trace"]

@@ -11,9 +11,9 @@ from hwspec.schema import CoreSpec
 from hwspec.variant import apply_overrides
 from mapper.errors import SpecError
 from mapper.problem import Problem
+from mapper.repairs.search import Search, largest
 from mapper.result import Repair
 from mapper.rules import Rule
-from mapper.solver.repair_search import Search, largest
 from mapper.solver.requirements import new_solver
 from mapper.wording import join_names
 

@@ -1,0 +1,1 @@
+"""Readers of NIR graphs and files."""

@@ -1,0 +1,1 @@
+"""Readers of torch and sinabs modules, through torch.fx."""
