@@ -46,11 +46,25 @@ class LayerPart:
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """An identity core that passes a signal on, pooled by `pooling`."""
+    """An identity core that passes a signal on, pooled by `pooling`.
 
-    network: int
+    Attributes
+    ----------
+    network
+        Index of the network; None for the sensor, whose events are the same for all networks.
+    signal
+        Name of a layer or host input; `DVS` for the sensor.
+    pooling
+        Pool size that its output contains, behind the sensor stage's own.
+    reads_all
+        Whether the core reads every feature of the signal and passes on those of its `Placement`; else it
+        reads just these.
+    """
+
+    network: int | None
     signal: str
     pooling: int = 1
+    reads_all: bool = False
 
 
 @dataclass(frozen=True, slots=True)
