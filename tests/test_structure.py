@@ -30,6 +30,7 @@ ORDER = [
     "result",
     "record",
     "solver",
+    "repairs",
     "emit",
     "events",
     "boards",

@@ -17,7 +17,7 @@ Made = TypeVar("Made")
 
 
 class EntryLike(Protocol):
-    """A core that takes events, as `mapper.emit.shared.config.InputEntry` and `mapper.solution.HostEntry` are."""
+    """A core that takes events: `InputEntry` of a configuration, `HostEntry` of a solution."""
 
     @property
     def core(self) -> int: ...

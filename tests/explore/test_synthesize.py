@@ -17,7 +17,7 @@ from hwspec.check import check
 from hwspec.schema import ChipSpec
 from mapper.cli.entry import run
 from mapper.errors import InfeasibleError, OptionsError, UndecidedError
-from mapper.explore import synthesize as module
+from mapper.explore import smallest as module
 from mapper.explore.smallest import Answer, Request, curves, default_sizes, spec_toml, synthesize
 from mapper.frontends import load_network
 from mapper.network import Network
