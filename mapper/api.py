@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from hwspec.catalog import load as load_chip
 from hwspec.schema import ChipSpec
-from mapper.errors import MissingNeuronError, VerificationError
+from mapper.errors import MissingNeuronError
 from mapper.frontends import load_network
 from mapper.network import Network
-from mapper.options import LayerReference, SolveOptions, layer_key, resolve, resolve_reference
+from mapper.options import LayerReference, SolveOptions, layer_key, resolve_reference
 from mapper.passes import PrepareOptions, ReadoutSpacing, prepare
-from mapper.passes.legalize import legalize
-from mapper.problem import Problem
-from mapper.result import Result, Status
-from mapper.verify import verify
+from mapper.question import Question, decide, float_form
+from mapper.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
     from mapper.frontends import NirOptions, TorchOptions
 
 __all__ = ["check", "solve", "verify_equivalence"]
-
-_DECIDED = (Status.OPTIMAL, Status.INFEASIBLE)
 
 
 def solve(
@@ -136,34 +132,13 @@ def _prepared(
 
 
 def _placed(ready: tuple[Network, ...], chip: ChipSpec, wanted: SolveOptions) -> Result:
-    """Solve what the passes made, look for repairs if it does not fit, check what is found."""
-    # The solver is loaded here so that reading and checking input does without OR-Tools.
-    from mapper.repairs.find import find_repairs  # noqa: PLC0415
-    from mapper.solver.run import better  # noqa: PLC0415
-    from mapper.solver.run import solve as run_solver  # noqa: PLC0415
+    """Decide, and look for repairs if it does not fit."""
+    from mapper.repairs.find import with_repairs  # noqa: PLC0415  # loads OR-Tools
+    from mapper.solver.budget import Budget  # noqa: PLC0415
 
-    legal = tuple(legalize(network, chip) for network in ready)
-    resolved = resolve(wanted, legal, chip)
-    problem = Problem(legal, chip, resolved)
-    result = run_solver(problem)
-    if resolved.relays and result.status in _DECIDED and _core_count(result) != len(problem.demands):
-        # What was folded into kernels may do better in relays; a plain placement cannot be bettered.
-        other = tuple(legalize(network, chip, relays=True) for network in ready)
-        if other != legal:
-            result = better(result, run_solver(Problem(other, chip, resolved)))
-    if result.status is Status.INFEASIBLE and result.report is not None:
-        repairs, missing = find_repairs(ready, problem, result.report, resolved.repairs)
-        report = result.report.model_copy(update={"repairs": repairs, "repairs_missing": missing})
-        result = replace(result, report=report)
-    if result.solution is not None:
-        violations = verify(result.networks, chip, resolved, result.solution)
-        if violations:
-            raise VerificationError(violations)
-    return result
-
-
-def _core_count(result: Result) -> int:
-    return len(result.solution.placements) if result.solution else 0
+    question = Question(ready, chip, wanted)
+    budget = Budget(question.resolved)
+    return with_repairs(question, decide(question, budget=budget), budget)
 
 
 def check(
@@ -232,8 +207,8 @@ def verify_equivalence(
     result = solve(read, spec, add_output_neuron=add_output_neuron, **options)
     result.require()
     wanted = PrepareOptions(add_output_neuron=add_output_neuron, quantize=False)
-    floating = legalize(prepare(read, wanted), spec)
     integer = result.networks[0]
+    floating = float_form(prepare(read, wanted), integer, spec)
     if events is None:
         recording = run.random_recording(integer, rate, steps, dt_us, seed)
     else:

@@ -12,12 +12,12 @@ from pydantic import BaseModel, ConfigDict
 
 from hwspec.memory import bias_words, kernel_words, neuron_words
 from hwspec.schema import AssumedFact
-from mapper.demand import CoreDemand, layer_demands
 from mapper.errors import Finding, OptionsError
 from mapper.network import Network
 from mapper.operations import Pool
 from mapper.result import Result
 from mapper.solution import LayerPart, Placement, Relay, Solution
+from mapper.work import layer_demands
 
 __all__ = [
     "CoreUse",
@@ -254,14 +254,14 @@ def _layers(result: Result) -> tuple[LayerRecord, ...]:
             index=demand.index,
             cores=tuple(sorted(part.core for part in parts[n, demand.layer])),
             parts=tuple(sorted(parts[n, demand.layer], key=lambda p: (p.copy_index, p.features))),
-            input_shape=demand.core.input_shape,
-            output_shape=demand.core.output_shape,
-            kernel=demand.core.kernel,
-            stride=demand.core.stride,
-            padding=demand.core.padding,
-            kernel_words=demand.core.kernel_words,
-            neuron_words=demand.core.neuron_words,
-            bias_words=demand.core.bias_words,
+            input_shape=demand.work.input_shape,
+            output_shape=demand.work.output_shape,
+            kernel=demand.work.kernel,
+            stride=demand.work.stride,
+            padding=demand.work.padding,
+            kernel_words=demand.work.kernel_words,
+            neuron_words=demand.work.neuron_words,
+            bias_words=demand.work.bias_words,
         )
         for n, network in enumerate(result.networks)
         for demand in sorted(layer_demands(network, n, None), key=lambda demand: demand.layer)
@@ -291,7 +291,7 @@ def core_use(result: Result) -> tuple[CoreUse, ...]:
     solution = result.require()
     places = {place.core: place for place in solution.placements}
     demands = {
-        (n, demand.layer): demand.core
+        (n, demand.layer): demand.work
         for n, network in enumerate(result.networks)
         for demand in layer_demands(network, n, None)
     }

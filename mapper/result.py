@@ -213,6 +213,10 @@ class FeasibilityReport(_Record):
         Facts of the chip that no source states and this verdict may rest on.
     chip_hash
         SHA-256 of the chip's specification.
+    limit
+        What stopped an undecided solve.
+    cut_short
+        What a limit left undone, beside the verdict.
     """
 
     schema_version: Literal[1] = 1
@@ -229,6 +233,7 @@ class FeasibilityReport(_Record):
     repairs_missing: tuple[str, ...] = ()
     assumed_facts: tuple[AssumedFact, ...] = ()
     limit: str | None = None
+    cut_short: tuple[str, ...] = ()
 
     def sentences(self) -> tuple[str, ...]:
         """One sentence for each thing that stands in the way."""

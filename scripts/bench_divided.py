@@ -54,7 +54,7 @@ def fitting_cores(network: Network, chip: ChipSpec) -> list[list[int]]:
     """Per layer, the cores whose memories and limits hold it; destinations are not looked at."""
     checks = [check for rule, check in SHORTFALLS.items() if rule not in ROUTING]
     return [
-        [n for n, core in enumerate(chip.cores) if not any(c(demand.core, core, chip) for c in checks)]
+        [n for n, core in enumerate(chip.cores) if not any(c(demand.work, core, chip) for c in checks)]
         for demand in layer_demands(network, 0, None)
     ]
 

@@ -10,7 +10,6 @@ from typing import Literal
 from hwspec.catalog import load as load_chip
 from hwspec.schema import ChipSpec
 from hwspec.variant import apply_overrides
-from mapper.demand import layer_demands
 from mapper.edits import shapes_only
 from mapper.errors import Finding, MapperError, OptionsError, SpecError
 from mapper.explore.identity import network_hash
@@ -18,6 +17,7 @@ from mapper.explore.record import NetworkLayer, NetworkRow, VariantCore, Variant
 from mapper.frontends import NirOptions, TorchOptions, load_network
 from mapper.network import Network
 from mapper.passes import PrepareOptions, prepare
+from mapper.work import layer_demands
 
 __all__ = [
     "PlannedNetwork",
@@ -102,15 +102,15 @@ def planned(network: Network, source: str) -> PlannedNetwork:
     layers = tuple(
         NetworkLayer(
             name=demand.layer,
-            input_shape=demand.core.input_shape,
-            output_shape=demand.core.output_shape,
-            kernel=demand.core.kernel,
-            stride=demand.core.stride,
-            padding=demand.core.padding,
-            kernel_words=demand.core.kernel_words,
-            neuron_words=demand.core.neuron_words,
-            bias_words=demand.core.bias_words,
-            destinations=demand.core.destinations,
+            input_shape=demand.work.input_shape,
+            output_shape=demand.work.output_shape,
+            kernel=demand.work.kernel,
+            stride=demand.work.stride,
+            padding=demand.work.padding,
+            kernel_words=demand.work.kernel_words,
+            neuron_words=demand.work.neuron_words,
+            bias_words=demand.work.bias_words,
+            destinations=demand.sending.destinations,
         )
         for demand in layer_demands(plain, 0, None)
     )
@@ -160,8 +160,8 @@ def _loaded(entry: PlannedNetwork, rates: Mapping[str, int]) -> PlannedNetwork:
     rows = tuple(
         row.model_copy(
             update={
-                "spikes_per_second": demand.core.spikes_per_second,
-                "synops_per_second": demand.core.synops_per_second,
+                "spikes_per_second": demand.work.spikes_per_second,
+                "synops_per_second": demand.work.synops_per_second,
             }
         )
         for row, demand in zip(entry.row.layer_rows, demands, strict=True)

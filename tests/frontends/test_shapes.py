@@ -45,7 +45,7 @@ def test_demands_and_edges_are_the_published_ones(name: str) -> None:
     demands = layer_demands(network, 0, None)
     assert [d.layer for d in demands] == [entry["name"] for entry in facts["layers"]]
     for demand, entry in zip(demands, facts["layers"], strict=True):
-        core = demand.core
+        core = demand.work
         assert [list(core.input_shape), list(core.output_shape)] == [entry["in"], entry["out"]]
         assert [list(core.kernel), list(core.stride), list(core.padding)] == [
             entry["kernel"],

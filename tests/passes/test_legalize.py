@@ -38,7 +38,7 @@ def broken(network: Network, chip: ChipSpec = CHIP) -> set[tuple[Rule, str]]:
     found = {
         (entry.rule, demand.layer)
         for demand in layer_demands(network, 0, None)
-        for entry in shortfalls(demand.core, core, chip)
+        for entry in shortfalls(demand.work, core, chip)
     }
     # A pool of size 1 and a larger stride leaves rows out, which no destination does.
     found |= {
