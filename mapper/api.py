@@ -12,10 +12,11 @@ from hwspec.schema import ChipSpec
 from mapper.errors import MissingNeuronError, VerificationError
 from mapper.frontends import load_network
 from mapper.network import Network
-from mapper.options import LayerReference, SolveOptions, layer_key, resolve, resolve_reference
+from mapper.options import SolveOptions, resolve
 from mapper.passes import PrepareOptions, ReadoutSpacing, prepare
 from mapper.passes.legalize import legalize
 from mapper.problem import Problem
+from mapper.references import LayerReference, layer_key, resolve_reference
 from mapper.result import Result, Status
 from mapper.verify import verify
 

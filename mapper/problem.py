@@ -10,7 +10,8 @@ from hwspec.schema import ChipSpec, CoreSpec
 from mapper.demand import CoreDemand, LayerDemand, Shortfall, layer_demands, shortfalls
 from mapper.network import DvsSettings, Edge, Input, Network
 from mapper.operations import Pair, Pool, Shape, shape_after
-from mapper.options import SolveOptions, layer_key, natural_key
+from mapper.options import SolveOptions
+from mapper.references import layer_key, natural_key
 from mapper.rules import Rule
 from mapper.solution import DvsStage
 

@@ -13,7 +13,8 @@ from hwspec.errors import Finding
 from hwspec.schema import AssumedFact, ChipSpec
 from mapper.errors import InfeasibleError, OptionsError, UndecidedError
 from mapper.network import Network
-from mapper.options import LayerReference, SolveOptions, resolve_layer
+from mapper.options import SolveOptions
+from mapper.references import LayerReference, resolve_layer
 from mapper.rules import Rule
 from mapper.solution import LayerPart, Solution
 

@@ -15,7 +15,7 @@ from mapper.compat.forward import ForwardNetwork, Surrogate, default_surrogate
 from mapper.errors import BackendMissingError, EventError, Finding
 from mapper.network import DvsSettings, Network
 from mapper.operations import Neuron
-from mapper.options import LayerReference
+from mapper.references import LayerReference
 
 __all__ = [
     "Ordering",

@@ -41,8 +41,8 @@ from mapper.errors import (
 )
 from mapper.frontends import load_network
 from mapper.network import Network
-from mapper.options import LayerReference
 from mapper.passes import PrepareOptions, prepare
+from mapper.references import LayerReference
 from mapper.result import FeasibilityReport, Result
 
 __all__ = ["DynapcnnCompatibleNetwork", "DynapcnnNetwork"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mapper.network import Network
-from mapper.options import layer_key
+from mapper.references import layer_key
 
 __all__ = ["joined"]
 

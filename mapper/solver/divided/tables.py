@@ -11,8 +11,8 @@ from hwspec.schema import CoreSpec
 from mapper.demand import SHORTFALLS, CoreDemand
 from mapper.network import Edge, Input
 from mapper.operations import Shape
-from mapper.options import natural_key
 from mapper.problem import Problem
+from mapper.references import natural_key
 from mapper.rules import Rule
 
 __all__ = ["ORIGIN", "UNREACHABLE", "Consumer", "Signal", "Tables", "largest_pieces", "relay_shortfalls"]
