@@ -16,7 +16,7 @@ from mapper.options import SolveOptions, resolve
 from mapper.passes import PrepareOptions, ReadoutSpacing, prepare
 from mapper.passes.legalize import legalize
 from mapper.problem import Problem
-from mapper.references import LayerReference, layer_key, resolve_reference
+from mapper.references import LayerReference, layer_key, networks_apart, resolve_reference
 from mapper.result import Result, Status
 from mapper.verify import verify
 
@@ -79,7 +79,7 @@ def solve(
     """
     spec = chip if isinstance(chip, ChipSpec) else load_chip(chip)
     several = list(network) if isinstance(network, list | tuple) else [network]
-    read = _named_apart([_read(entry, input_shape, nir, torch) for entry in several])
+    read = networks_apart([_read(entry, input_shape, nir, torch) for entry in several])
     wanted = replace(options or SolveOptions(), **changes)
     if pins:
         wanted = replace(wanted, pins=(*wanted.pins, *pins.items()))
@@ -93,17 +93,6 @@ def _read(
     torch: TorchOptions | None,
 ) -> Network:
     return network if isinstance(network, Network) else load_network(network, input_shape, nir, torch)
-
-
-def _named_apart(networks: list[Network]) -> tuple[Network, ...]:
-    """Networks of the same name get a number behind it: names tell their layers apart."""
-    seen: dict[str, int] = {}
-    made = []
-    for network in networks:
-        seen[network.name] = seen.get(network.name, 0) + 1
-        count = seen[network.name]
-        made.append(network if count == 1 else network.replacing(name=f"{network.name}-{count}"))
-    return tuple(made)
 
 
 def _prepared(
