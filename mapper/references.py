@@ -97,7 +97,7 @@ def require_distinct(networks: Sequence[Network]) -> None:
         Two networks have the same name; or two layers, inputs or outputs have the same `layer_key`, as
         layer "b:c" of network "a" and layer "c" of network "a:b". Both are named.
     """
-    step = "Rename one of the networks: network.replacing(name=...)"
+    step = "Rename one of the networks: its file, or network.replacing(name=...)"
     shared = [name for name, times in Counter(network.name for network in networks).items() if times > 1]
     findings = []
     for name in shared:
@@ -191,7 +191,7 @@ class _Lookup:
         meanings = self.meanings(known)
         if len(meanings) == 1:
             return meanings[0].network, meanings[0].name
-        where = f"{where} {known}"
+        where = f"{where} {known!s:.80}"
         raise OptionsError(self.ambiguity(meanings, where) if meanings else self.absence(known, where))
 
     def names(self, network: Network) -> Collection[str]:
