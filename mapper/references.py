@@ -252,14 +252,15 @@ class _Lookup:
         return f"the layer named {meaning.name}{owner} (index {position})"
 
     def spelling(self, meaning: _Meaning) -> str:
-        """Text that means this and nothing else; with zeros before an index there always is one."""
+        """Text that means this and nothing else: its key, or its index with as many zeros as that takes."""
         network, key = self.networks[meaning.network], layer_key(self.networks, *astuple(meaning)[:2])
         if meaning.name not in network.index:
             return key
         scope = f"{network.name}:" if len(self.networks) > 1 else ""
-        numbers = (f"{scope}#{'0' * zeros}{network.index[meaning.name]}" for zeros in count())
+        numbers = (f"{scope}#{'0' * zeros}{network.index[meaning.name]}" for zeros in range(9))
         first = [next(numbers), key] if meaning.is_index else [key]
-        return next(text for text in chain(first, numbers) if len(self.meanings(text)) == 1)
+        # Networks that `require_distinct` refuses may leave none.
+        return next((text for text in chain(first, numbers) if len(self.meanings(text)) == 1), key)
 
     def absence(self, reference: LayerReference, where: str) -> Finding:
         """Why a reference means nothing, and what may have been meant: in the network it names, or in all."""

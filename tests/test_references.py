@@ -228,6 +228,13 @@ def test_spellings_that_messages_offer_mean_one_layer() -> None:
             assert len(set(places)) == len(places) > 1
 
 
+def test_networks_of_one_name_end_in_an_error_all_the_same() -> None:
+    same = (named("a", ["x"]), named("a", ["x"]))
+    for reference in ("a:x", "a:#0", "x"):
+        with pytest.raises(OptionsError, match="of a .* of a "):
+            locate_layer(same, reference)
+
+
 def test_signals_by_key() -> None:
     networks = (named("a", ["x", "0"]), named("b", ["y", "#0"]))
     for reference, place in (
