@@ -231,7 +231,7 @@ def test_spellings_that_messages_offer_mean_one_layer() -> None:
 def test_networks_of_one_name_end_in_an_error_all_the_same() -> None:
     same = (named("a", ["x"]), named("a", ["x"]))
     for reference in ("a:x", "a:#0", "x"):
-        with pytest.raises(OptionsError, match="of a .* of a "):
+        with pytest.raises(OptionsError, match=r"of a .* of a "):
             locate_layer(same, reference)
 
 
