@@ -9,8 +9,9 @@ from functools import cached_property
 from hwspec.schema import ChipSpec, CoreSpec
 from mapper.network import Edge, Input, Network
 from mapper.operations import Pair, Pool, Shape
-from mapper.options import SolveOptions, layer_key, natural_key
+from mapper.options import SolveOptions
 from mapper.passes.legalize.forms import LayerForm, with_forms
+from mapper.references import layer_key, natural_key, require_distinct
 from mapper.rules import Rule
 from mapper.solution import DvsStage
 from mapper.work import CoreWork, LayerDemand, Sending, Shortfall, layer_demands, layer_work, shortfalls
@@ -77,13 +78,17 @@ class Problem:
     Raises
     ------
     NetworkError
-        On construction of `demands`: a network is not in normal form.
+        Names of networks or layers that cannot be told apart; on construction of `demands`, a network that
+        is not in normal form.
     """
 
     networks: tuple[Network, ...]
     chip: ChipSpec
     options: SolveOptions
     alternatives: Mapping[tuple[int, str], tuple[LayerForm, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require_distinct(self.networks)
 
     def key(self, network: int, name: str) -> str:
         """What a layer or input is called in the options."""

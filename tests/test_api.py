@@ -13,8 +13,9 @@ import mapper
 from mapper.demand import require_normal_form
 from mapper.errors import InfeasibleError, NetworkError, OptionsError, UndecidedError
 from mapper.operations import Convolution, Linear, Shape
-from mapper.options import SolveOptions, natural_key
+from mapper.options import SolveOptions
 from mapper.passes import prepare
+from mapper.references import natural_key
 from mapper.rules import Rule, by_code
 from mapper.sim.network import simulate
 from mapper.wording import join_names, join_numbers

@@ -20,6 +20,7 @@ ORDER = [
     "wellformed",
     "network",
     "edits",
+    "references",
     "options",
     "frontends",
     "passes",

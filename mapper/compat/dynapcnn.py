@@ -40,8 +40,8 @@ from mapper.errors import (
 )
 from mapper.frontends import load_network
 from mapper.network import Network
-from mapper.options import LayerReference
 from mapper.passes import PrepareOptions, prepare
+from mapper.references import LayerReference, as_index
 from mapper.result import FeasibilityReport, Result
 from mapper.work import layer_demands
 
@@ -359,11 +359,11 @@ class DynapcnnNetwork(nn.Module):
         OptionsError
             There is no such layer, or it lives on several cores.
         """
-        return self._placed().find_chip_layer(layer_idx)
+        return self._placed().find_chip_layer(as_index(layer_idx))
 
     def find_chip_layers(self, layer_idx: LayerReference) -> list[int]:
         """All cores that hold a layer or a part of it, ascending."""
-        return self._placed().find_chip_layers(layer_idx)
+        return self._placed().find_chip_layers(as_index(layer_idx))
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles hold the network, not the board and samna's objects."""

@@ -12,6 +12,7 @@ from mapper.errors import Finding, InfeasibleError, OptionsError, UndecidedError
 from mapper.network import Network
 from mapper.options import SolveOptions
 from mapper.question import Question
+from mapper.references import networks_apart
 from mapper.result import Result, Status
 from mapper.wording import join_names
 
@@ -281,12 +282,7 @@ def _require_sound(networks: Sequence[Network], request: Request) -> None:
 
 def _groups(networks: Sequence[Network], request: Request) -> tuple[tuple[Network, ...], ...]:
     """Networks in natural order of names, so that the order of arguments does not count."""
-    seen: dict[str, int] = {}
-    ready = []
-    for network in networks:
-        seen[network.name] = count = seen.get(network.name, 0) + 1
-        named = network if count == 1 else network.replacing(name=f"{network.name}-{count}")
-        ready.append(named)
+    ready = list(networks_apart(networks))
     ready.sort(key=lambda network: network.name)
     return (tuple(ready),) if request.together else tuple((network,) for network in ready)
 

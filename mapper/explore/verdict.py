@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from hwspec.schema import ChipSpec
 from mapper.explore.record import Cell, Gap, Margin, Resource
 from mapper.network import Network
-from mapper.options import SolveOptions
+from mapper.options import SolveOptions, moves_of
 from mapper.problem import Problem
 from mapper.record import CoreUse, core_use, placement_record
 from mapper.result import Conflict, FeasibilityReport, Result, Status, Unmet, unmet
@@ -151,8 +151,7 @@ def _decisive(problem: Problem, report: FeasibilityReport) -> Unmet | None:
 
 
 def _no_move_helps(options: SolveOptions) -> str:
-    moves = {"pieces": options.max_pieces != 1, "relays": options.relays, "copies": options.max_copies > 1}
-    names = join_names([name for name, allowed in moves.items() if allowed])
+    names = join_names(moves_of(options))
     return f"{names.capitalize()} do not help, proven."
 
 

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from hwspec.schema import AssumedFact, ChipSpec
 from mapper.operations import Shape
-from mapper.options import layer_key
 from mapper.record import CoreUse, core_use
+from mapper.references import layer_key
 from mapper.result import FeasibilityReport, Result, Status
 from mapper.solution import DVS, Relay
 from mapper.wording import join_names, join_numbers

@@ -10,8 +10,8 @@ from typing import Literal, NamedTuple, TypeAlias
 from hwspec.schema import CoreSpec
 from mapper.network import Edge
 from mapper.operations import Pair, Shape
-from mapper.options import natural_key
 from mapper.problem import Problem
+from mapper.references import natural_key
 from mapper.rules import Rule
 from mapper.solution import DVS
 from mapper.work import HOLDING, CoreWork, largest, largest_held, relay_work
