@@ -14,7 +14,7 @@ from mapper.frontends import load_network
 from mapper.network import Network
 from mapper.options import LayerReference, SolveOptions, layer_key, resolve, resolve_reference
 from mapper.passes import PrepareOptions, ReadoutSpacing, prepare
-from mapper.passes.legalize import legalize
+from mapper.passes.legalize import legal_forms, legalize
 from mapper.problem import Problem
 from mapper.result import Result, Status
 from mapper.verify import verify
@@ -148,7 +148,8 @@ def _placed(ready: tuple[Network, ...], chip: ChipSpec, wanted: SolveOptions) ->
     result = run_solver(problem)
     if resolved.relays and result.status in _DECIDED and _core_count(result) != len(problem.demands):
         # What was folded into kernels may do better in relays; a plain placement cannot be bettered.
-        other = tuple(legalize(network, chip, relays=True) for network in ready)
+        forms = [legal_forms(network, chip)[0] for network in ready]
+        other = tuple(f.network({name: len(c) - 1 for name, c in f.layers.items()}) for f in forms)
         if other != legal:
             result = better(result, run_solver(Problem(other, chip, resolved)))
     if result.status is Status.INFEASIBLE and result.report is not None:

@@ -11,7 +11,7 @@ from mapper.explore.record import Cell
 from mapper.explore.verdict import placed_cell, refused_cell
 from mapper.network import Network
 from mapper.options import SolveOptions, resolve
-from mapper.passes.legalize import legalize
+from mapper.passes.legalize import legal_forms, legalize
 from mapper.problem import Problem
 from mapper.repairs.find import find_repairs
 from mapper.result import FeasibilityReport, Repair, Result, Status
@@ -106,7 +106,8 @@ def _best_form(network: Network, problem: Problem, asked: Asked) -> Result:
     plain = first.solution is not None and len(first.solution.placements) == len(problem.demands)
     if plain or not problem.options.relays or first.status not in _DECIDED:
         return first
-    other = (legalize(network, problem.chip, relays=True),)
+    forms = legal_forms(network, problem.chip)[0]
+    other = (forms.network({name: len(choices) - 1 for name, choices in forms.layers.items()}),)
     if other == problem.networks:
         return first
     return better(first, _solved(Problem(other, problem.chip, problem.options), asked))
