@@ -9,7 +9,7 @@ import pytest
 
 from hwspec.catalog import load
 from mapper.network import DvsSettings, Edge, Input, Layer, Network, Output
-from mapper.operations import Neuron, Pair, Pool, Shape
+from mapper.operations import Convolution, Neuron, Pair, Pool, Shape
 from mapper.passes.legalize import Forms, legal_forms, legalize
 from tests.builders import conv, weighted
 from tests.passes.legal_networks import (
@@ -123,6 +123,16 @@ def test_a_setting_that_does_more_for_one_layer_and_less_for_another_stays() -> 
     # 2x4 serves b as it is, and a with rows folded; at 2x2 a relay spares a the fold.
     assert (kept(found[2, 4], "a"), kept(found[2, 4], "b")) == ([(2, 4)], [(2, 4)])
     assert (kept(found[2, 2], "a"), kept(found[2, 2], "b")) == ([(2, 2), (4, 4)], [(2, 2)])
+
+
+def test_of_settings_that_leave_relays_the_same_the_larger_stays() -> None:
+    """Squared, 1x2 taps behind 4x8 are least; the stage does 2x4 of it, or 1x2, and one relay the rest."""
+    network = behind(pooled(8), Convolution(2, (1, 2), (1, 1), (2, 2)), (48, 48), "sensor")
+    found = stages(network)
+    assert list(found) == [(4, 4), (2, 4)]
+    assert kept(found[4, 4], "t") == [(4, 4)]
+    assert kept(found[2, 4], "t") == [(4, 8)]
+    assert kept(stages(network, shared_stage=True)[1, 2], "t") == [(4, 8)]
 
 
 def test_a_smaller_setting_is_tried_for_what_stands_beside_the_sensor() -> None:

@@ -150,7 +150,7 @@ def _by_stage(
     return {
         stage: rows[stage]
         for stage in sorted(rows, key=lambda stage: stage != first)
-        if every or stage == first or not any(_dominates(rows, other, stage) for other in rows)
+        if every or not any(_dominates(rows, other, stage) for other in rows)
     }
 
 

@@ -101,7 +101,8 @@ class Setting:
     relays
         Whether a pool may be done in steps, by relays.
     stage
-        (height, width) of the sensor stage's pooling; None leaves its edges as they are.
+        (height, width) of the sensor stage's pooling, which divides the pools of all its edges; None leaves
+        these as they are.
     """
 
     inputs: Mapping[str, Input]
@@ -127,8 +128,6 @@ class Setting:
                 return {}
             stage = self.stage
         common = (gcd(size[0], stride[0]), gcd(size[1], stride[1]))
-        if common[0] % stage[0] or common[1] % stage[1]:
-            return {}
         square = gcd(common[0] // stage[0], common[1] // stage[1])
         result = {}
         for pool, destinations in _in_a_row(square, self.chip.routing.poolings).items():
