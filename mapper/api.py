@@ -15,16 +15,9 @@ from mapper.frontends import load_network
 from mapper.network import Network
 from mapper.options import SolveOptions
 from mapper.passes import PrepareOptions, ReadoutSpacing, prepare
-<<<<<<< HEAD
 from mapper.question import Question, decide, float_form
 from mapper.references import LayerReference, layer_key, networks_apart, resolve_reference
 from mapper.result import Result
-=======
-from mapper.passes.legalize import legal_forms, legalize
-from mapper.problem import Problem
-from mapper.result import Result, Status
-from mapper.verify import verify
->>>>>>> h-legal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,34 +131,8 @@ def _placed(question: Question, start_s: float) -> Result:
     from mapper.repairs.find import with_repairs  # noqa: PLC0415  # loads OR-Tools
     from mapper.solver.budget import Budget  # noqa: PLC0415
 
-<<<<<<< HEAD
     budget = Budget(question.resolved, start_s)
     return with_repairs(question, decide(question, budget=budget), budget)
-=======
-    legal = tuple(legalize(network, chip) for network in ready)
-    resolved = resolve(wanted, legal, chip)
-    problem = Problem(legal, chip, resolved)
-    result = run_solver(problem)
-    if resolved.relays and result.status in _DECIDED and _core_count(result) != len(problem.demands):
-        # What was folded into kernels may do better in relays; a plain placement cannot be bettered.
-        forms = [legal_forms(network, chip)[0] for network in ready]
-        other = tuple(f.network({name: len(c) - 1 for name, c in f.layers.items()}) for f in forms)
-        if other != legal:
-            result = better(result, run_solver(Problem(other, chip, resolved)))
-    if result.status is Status.INFEASIBLE and result.report is not None:
-        repairs, missing = find_repairs(ready, problem, result.report, resolved.repairs)
-        report = result.report.model_copy(update={"repairs": repairs, "repairs_missing": missing})
-        result = replace(result, report=report)
-    if result.solution is not None:
-        violations = verify(result.networks, chip, resolved, result.solution)
-        if violations:
-            raise VerificationError(violations)
-    return result
-
-
-def _core_count(result: Result) -> int:
-    return len(result.solution.placements) if result.solution else 0
->>>>>>> h-legal
 
 
 def check(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 from hwspec.schema import ChipSpec, CoreSpec
 from mapper.network import Edge, Input, Network
 from mapper.operations import Pair, Pool, Shape
 from mapper.options import SolveOptions
-from mapper.passes.legalize.forms import LayerForm, with_forms
+from mapper.passes.legalize import Forms
 from mapper.references import layer_key, natural_key, require_distinct
 from mapper.rules import Rule
 from mapper.solution import DvsStage
@@ -71,9 +71,11 @@ class Problem:
     ----------
     networks
         In normal form and distinctly named, each layer in its first form.
-    alternatives
-        By (network, layer), further legal forms of a layer, of the same output shape: what destinations
-        alone cannot do in them is left to relays.
+    forms
+        Per network, every legal form of its layers, all of the same output shape: what destinations alone
+        cannot do in later ones is left to relays. Empty where each layer has the one form that it has.
+    stage
+        (rows, columns) that the sensor stage pools; None for the most that all its edges have in common.
 
     Raises
     ------
@@ -85,7 +87,8 @@ class Problem:
     networks: tuple[Network, ...]
     chip: ChipSpec
     options: SolveOptions
-    alternatives: Mapping[tuple[int, str], tuple[LayerForm, ...]] = field(default_factory=dict)
+    forms: tuple[Forms, ...] = ()
+    stage: Pair | None = None
 
     def __post_init__(self) -> None:
         require_distinct(self.networks)
@@ -139,9 +142,11 @@ class Problem:
         known: dict[CoreWork, CoreWork] = {}
         rows = []
         for demand in self.demands:
-            network, rates = self.networks[demand.network], self.traffic[demand.network]
-            others = self.alternatives.get((demand.network, demand.layer), ())
-            works = [demand.work, *(layer_work(network, form.layer, rates) for form in others)]
+            works = [demand.work]
+            if self.forms:
+                network, rates = self.networks[demand.network], self.traffic[demand.network]
+                others = self.forms[demand.network].layers[demand.layer][1:]
+                works += [layer_work(network, form.layer, rates) for form in others]
             rows.append(tuple(known.setdefault(work, work) for work in works))
         return tuple(rows)
 
@@ -150,20 +155,16 @@ class Problem:
         demand = self.demands[layer]
         if form == 0:
             return self.networks[demand.network].incoming[demand.layer]
-        return self.alternatives[demand.network, demand.layer][form - 1].edges
+        return self.forms[demand.network].layers[demand.layer][form].edges
 
-    def networks_as(self, forms: Mapping[int, int]) -> tuple[Network, ...]:
+    def networks_as(self, chosen: Mapping[int, int]) -> tuple[Network, ...]:
         """The networks with some layers (indexes of `demands`) in other forms than the first."""
-        chosen: dict[int, dict[str, LayerForm]] = {}
-        for layer, form in forms.items():
-            demand = self.demands[layer]
-            if form:
-                other = self.alternatives[demand.network, demand.layer][form - 1]
-                chosen.setdefault(demand.network, {})[demand.layer] = other
-        return tuple(
-            with_forms(network, chosen[n]) if n in chosen else network
-            for n, network in enumerate(self.networks)
-        )
+        if not chosen:
+            return self.networks
+        names: list[dict[str, int]] = [{} for _ in self.networks]
+        for layer, form in chosen.items():
+            names[self.demands[layer].network][self.demands[layer].layer] = form
+        return tuple(forms.network(own) for forms, own in zip(self.forms, names, strict=True))
 
     @cached_property
     def classes(self) -> tuple[CoreClass, ...]:
@@ -266,7 +267,9 @@ class Problem:
 
     @cached_property
     def stage_pooling(self) -> Pair:
-        """The largest pool of the sensor stage that is part of what every edge from the sensor asks."""
+        """What the sensor stage pools, (rows, columns)."""
+        if self.stage is not None:
+            return self.stage
         pools = [edge.pool.size for _, _, edge in self.dvs_edges if edge.pool]
         if self.chip.input is None or len(pools) < len(self.dvs_edges) or not pools:
             return 1, 1

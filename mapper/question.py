@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from hwspec.schema import ChipSpec
 from mapper.errors import Finding, NetworkError, VerificationError
 from mapper.network import Network
+from mapper.operations import Pair
 from mapper.options import SolveOptions, resolve
-from mapper.passes.legalize.forms import Forms, LayerForm, legal_forms
+from mapper.passes.legalize import Forms, LayerForm, legal_forms
 from mapper.problem import Problem
 from mapper.result import Result, Status
 from mapper.solution import Solution
@@ -67,28 +68,24 @@ class Question:
     @cached_property
     def problems(self) -> tuple[Problem, ...]:
         """The question as the solver takes it: once for every setting of the sensor stage, best first."""
-        return tuple(self._problem(forms) for forms in self._settings())
+        return tuple(self._problem(stage, forms) for stage, forms in self._settings())
 
-    def _settings(self) -> Iterator[tuple[Forms, ...]]:
-        """Forms of all networks under one setting of the stage that they share."""
-        several = [legal_forms(n, self.chip, relays=self.resolved.relays) for n in self.networks]
-        sensing = [forms for forms in several if any(entry.stage is not None for entry in forms)]
-        shared = [entry.stage for entry in sensing[0]] if sensing else []
-        shared = [s for s in shared if all(any(entry.stage == s for entry in forms) for forms in sensing)]
-        for stage in shared or [None]:
-            yield tuple(
-                next((entry for entry in forms if entry.stage == stage), forms[0]) for forms in several
-            )
+    def _settings(self) -> Iterator[tuple[Pair | None, tuple[Forms, ...]]]:
+        """Settings of the sensor stage that all networks share, with the networks' forms under each."""
+        sensing = [any(entry.dvs for entry in network.inputs) for network in self.networks]
+        shared, relays = sum(sensing) > 1, self.resolved.relays
+        several = [legal_forms(n, self.chip, relays=relays, shared_stage=shared) for n in self.networks]
+        by_stage = [{entry.stage: entry for entry in forms} for forms in several]
+        stages = [rows for rows in by_stage if None not in rows]
+        common = [stage for stage in stages[0] if all(stage in rows for rows in stages)] if stages else []
+        for stage in common or [next(iter(stages[0])) if stages else None]:
+            # Networks without a setting in common are a fault of the whole, which the report names.
+            yield stage, tuple(rows.get(stage) or next(iter(rows.values())) for rows in by_stage)
 
-    def _problem(self, forms: tuple[Forms, ...]) -> Problem:
-        alternatives: dict[tuple[int, str], tuple[LayerForm, ...]] = {
-            (n, name): rows[1:]
-            for n, entry in enumerate(forms)
-            for name, rows in entry.layers.items()
-            if len(rows) > 1
-        }
-        networks = tuple(entry.network({}) for entry in forms)
-        return Problem(networks, self.chip, self.resolved, alternatives)
+    def _problem(self, stage: Pair | None, forms: tuple[Forms, ...]) -> Problem:
+        networks = tuple(entry.network() for entry in forms)
+        chosen = forms if any(len(rows) > 1 for entry in forms for rows in entry.layers.values()) else ()
+        return Problem(networks, self.chip, self.resolved, chosen, stage)
 
     def on(self, chip: ChipSpec) -> Question:
         """The same about another chip."""

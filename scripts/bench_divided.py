@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import mapper
 from hwspec.schema import ChipSpec
-from mapper.demand import SHORTFALLS, layer_demands
+from mapper.work import SHORTFALLS, layer_demands
 from mapper.network import Network
 from mapper.options import SolveOptions, resolve
 from mapper.problem import Problem

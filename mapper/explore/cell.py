@@ -10,15 +10,9 @@ from mapper.explore.identity import facts_hash
 from mapper.explore.record import Cell
 from mapper.explore.verdict import placed_cell, refused_cell
 from mapper.network import Network
-<<<<<<< HEAD
 from mapper.options import SolveOptions
 from mapper.question import Question
 from mapper.question import decide as decide_question
-=======
-from mapper.options import SolveOptions, resolve
-from mapper.passes.legalize import legal_forms, legalize
-from mapper.problem import Problem
->>>>>>> h-legal
 from mapper.repairs.find import find_repairs
 from mapper.result import Repair, Result, Status
 from mapper.solver.budget import Budget
@@ -91,62 +85,7 @@ def _decided(network: Network, chip: ChipSpec, asked: Asked, shared: Shared) -> 
             shared.repairs[facts] = find_repairs(question, report, asked.options.repairs, budget)
         repairs, missing = shared.repairs[facts]
         report = report.model_copy(update={"repairs": repairs, "repairs_missing": missing})
-<<<<<<< HEAD
     return refused_cell(question.problems[0], report, details=asked.details)
-=======
-    return refused_cell(problem, report, details=asked.details)
-
-
-def _best_form(network: Network, problem: Problem, asked: Asked) -> Result:
-    """As `mapper.solve` has it: what was folded into kernels may do better in relays."""
-    first = _solved(problem, asked)
-    plain = first.solution is not None and len(first.solution.placements) == len(problem.demands)
-    if plain or not problem.options.relays or first.status not in _DECIDED:
-        return first
-    forms = legal_forms(network, problem.chip)[0]
-    other = (forms.network({name: len(choices) - 1 for name, choices in forms.layers.items()}),)
-    if other == problem.networks:
-        return first
-    return better(first, _solved(Problem(other, problem.chip, problem.options), asked))
-
-
-def _solved(problem: Problem, asked: Asked) -> Result:
-    """As `mapper.solver.run.solve`; where no details are wanted, without the conflict of divided layers."""
-    budget = Budget(problem.options)
-    if asked.details:
-        result = solve(problem)
-    else:
-        status, solution = solve_plain(problem, budget)
-        if status is Status.INFEASIBLE and problem.options.divides:
-            status, solution = solve_divided(problem, budget)
-        report = None
-        if status is Status.INFEASIBLE:
-            report = _why_not(problem)
-        elif solution is None:
-            report = undecided_report(problem, budget.stopped_by or "a limit")
-        result = _result(problem, status, solution, report, budget)
-    if result.statistics.interrupted:
-        raise KeyboardInterrupt
-    return result
-
-
-def _why_not(problem: Problem) -> FeasibilityReport:
-    report = infeasible_report(problem)
-    if not problem.options.divides or not divisible(problem):
-        return report
-    return report.model_copy(update={"unmet": (*report.unmet, *divided_unmet(problem))})
-
-
-def _result(
-    problem: Problem,
-    status: Status,
-    solution: Solution | None,
-    report: FeasibilityReport | None = None,
-    budget: Budget | None = None,
-) -> Result:
-    statistics = (budget or Budget(problem.options)).statistics()
-    return Result(status, problem.networks, problem.chip, problem.options, solution, report, statistics)
->>>>>>> h-legal
 
 
 def at(cell: Cell, network: int, variant: int) -> Cell:

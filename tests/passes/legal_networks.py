@@ -11,7 +11,6 @@ import numpy as np
 
 from hwspec.catalog import load
 from hwspec.schema import ChipSpec
-from mapper.demand import layer_demands, shortfalls
 from mapper.network import DvsSettings, Edge, Input, Layer, Network, Output
 from mapper.operations import Convolution, Flatten, Linear, Neuron, Pair, Pool, Shape, shape_after
 from mapper.options import SolveOptions
@@ -20,6 +19,7 @@ from mapper.passes.legalize import legalize
 from mapper.problem import Problem
 from mapper.rules import Rule
 from mapper.sim.network import simulate
+from mapper.work import layer_demands, shortfalls
 from tests.builders import conv, weighted
 
 CHIP = load("speck2f")
@@ -34,7 +34,7 @@ def broken(network: Network, chip: ChipSpec = CHIP) -> set[tuple[Rule, str]]:
     found = {
         (entry.rule, demand.layer)
         for demand in layer_demands(network, 0, None)
-        for entry in shortfalls(demand.core, core, chip)
+        for entry in shortfalls(demand, core, chip)
     }
     # A pool of size 1 and a larger stride leaves rows out, which no destination does.
     found |= {
