@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import is_dataclass
 from functools import cache
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -17,7 +16,6 @@ from mapper.verify.case import SENSOR, Violation, sensor_inputs, signal_of, sign
 __all__ = ["malformations"]
 
 _RULES = {
-    "placements": Rule.PLACED,
     "routes": Rule.CONNECTION,
     "host_entries": Rule.CONNECTION,
     "monitors": Rule.MONITOR,
@@ -26,7 +24,13 @@ _RULES = {
 }
 # Beyond any number that a chip, a rate or a sum over a chip can have; larger ones cannot even be printed.
 _NUMBER_MAX = 2**100
+_PLAIN = frozenset({int, str, bool, type(None)})
 _hints = cache(get_type_hints)
+
+
+@cache
+def _parts(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    return get_origin(hint), get_args(hint)
 
 
 def malformations(networks: tuple[Network, ...], chip: ChipSpec, solution: Solution) -> Iterator[Violation]:
@@ -38,7 +42,9 @@ def malformations(networks: tuple[Network, ...], chip: ChipSpec, solution: Solut
     for name, hint in _hints(Solution).items():
         for where, value in _misfits(getattr(solution, name, None), hint, name):
             mistyped = True
-            yield Violation(_RULES[name], where, f"a {type(value).__name__} that cannot stand there")
+            yield Violation(
+                _RULES.get(name, Rule.PLACED), where, f"a {type(value).__name__} that cannot stand there"
+            )
     if mistyped:
         return
     yield from _stage(chip, solution)
@@ -51,27 +57,28 @@ def malformations(networks: tuple[Network, ...], chip: ChipSpec, solution: Solut
 
 def _misfits(value: object, hint: Any, where: str) -> Iterator[tuple[str, object]]:
     """Where something stands that is not of the annotated type, and what; subclasses are other types."""
-    kind, inner = get_origin(hint), get_args(hint)
-    if is_dataclass(hint) and type(value) is hint:
-        for name, field in _hints(hint).items():
-            yield from _misfits(getattr(value, name, None), field, f"{where}.{name}")
-    elif kind in (Union, UnionType):
+    if hint in _PLAIN:
+        if type(value) is not hint or (isinstance(value, int) and abs(value) > _NUMBER_MAX):
+            yield where, value
+        return
+    kind, inner = _parts(hint)
+    if kind in (Union, UnionType):
         readings = [list(_misfits(value, choice, where)) for choice in inner]
         if all(readings):
             # The reading that comes nearest names the field inside.
             yield from max(readings, key=lambda reading: len(reading[0][0]))
-    elif kind is tuple and type(value) is tuple:
-        hints = [inner[0]] * len(value) if inner[1:] == (...,) else inner
-        if len(hints) != len(value):
-            yield where, value
-            return
-        for n, (entry, field) in enumerate(zip(value, hints, strict=True)):
-            yield from _misfits(entry, field, f"{where}[{n}]")
     elif kind is Literal:
         if type(value) is not str or value not in inner:
             yield where, value
-    elif type(value) is not hint or (hint is int and abs(value) > _NUMBER_MAX):  # type: ignore[arg-type]  # an int by then
+    elif kind is tuple and type(value) is tuple and (inner[-1] is ... or len(inner) == len(value)):
+        hints = [inner[0]] * len(value) if inner[-1] is ... else inner
+        for n, (entry, field) in enumerate(zip(value, hints, strict=True)):
+            yield from _misfits(entry, field, f"{where}[{n}]")
+    elif type(value) is not hint:
         yield where, value
+    else:
+        for name, field in _hints(hint).items():
+            yield from _misfits(getattr(value, name, None), field, f"{where}.{name}")
 
 
 def _stage(chip: ChipSpec, solution: Solution) -> Iterator[Violation]:
