@@ -11,7 +11,7 @@ from hwspec.schema import ChipSpec
 from mapper.network import Network
 from mapper.rules import Rule
 from mapper.solution import DVS, READOUT, LayerPart, Placement, Solution
-from mapper.verify.case import SENSOR, Violation, sensor_inputs, signal_of, signal_shape
+from mapper.verify.case import SENSOR, Violation, signal_of, signal_shape
 
 __all__ = ["malformations"]
 
@@ -25,7 +25,11 @@ _RULES = {
 # Beyond any number that a chip, a rate or a sum over a chip can have; larger ones cannot even be printed.
 _NUMBER_MAX = 2**100
 _PLAIN = frozenset({int, str, bool, type(None)})
-_hints = cache(get_type_hints)
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 @cache
@@ -57,8 +61,9 @@ def malformations(networks: tuple[Network, ...], chip: ChipSpec, solution: Solut
 
 def _misfits(value: object, hint: Any, where: str) -> Iterator[tuple[str, object]]:
     """Where something stands that is not of the annotated type, and what; subclasses are other types."""
+    has_type = type(value) is hint
     if hint in _PLAIN:
-        if type(value) is not hint or (isinstance(value, int) and abs(value) > _NUMBER_MAX):
+        if not has_type or (isinstance(value, int) and abs(value) > _NUMBER_MAX):
             yield where, value
         return
     kind, inner = _parts(hint)
@@ -74,7 +79,7 @@ def _misfits(value: object, hint: Any, where: str) -> Iterator[tuple[str, object
         hints = [inner[0]] * len(value) if inner[-1] is ... else inner
         for n, (entry, field) in enumerate(zip(value, hints, strict=True)):
             yield from _misfits(entry, field, f"{where}[{n}]")
-    elif type(value) is not hint:
+    elif not has_type:
         yield where, value
     else:
         for name, field in _hints(hint).items():
@@ -120,12 +125,10 @@ def _ends(networks: tuple[Network, ...], chip: ChipSpec, solution: Solution) -> 
             if end != stage and end not in cores:
                 where = f"route {route.source} -> {route.target}"
                 yield Violation(Rule.CONNECTION, where, f"{chip.name} has no core {end}")
-    sensors = sensor_inputs(networks)
     for entry in solution.host_entries:
-        there = entry.network in range(len(networks)) and entry.core in cores
-        names = {one.name for one in networks[entry.network].inputs} if there else set()
-        if entry.input not in names or (entry.network, entry.input) in sensors:
-            problem = f"no such host input of network {entry.network}, or no core {entry.core}"
+        is_there = entry.network in range(len(networks)) and entry.core in cores
+        if not is_there or entry.input not in {one.name for one in networks[entry.network].inputs}:
+            problem = f"no such input of network {entry.network}, or no core {entry.core}"
             yield Violation(Rule.CONNECTION, f"host entry {_short(entry.input)}", problem)
 
 

@@ -47,7 +47,7 @@ def check_input_pooling(case: Case) -> Iterator[Violation]:
     for entry in case.solution.host_entries:
         body = case.by_core.get(entry.core)
         part = None if body is None else body.placement.body
-        if part is None or isinstance(part, Relay) or part.network != entry.network:
+        if part is None or isinstance(part, Relay):
             continue
         edges = case.networks[part.network].incoming[part.layer]
         pools = [edge_pool(edge) for edge in edges if edge.source == entry.input]

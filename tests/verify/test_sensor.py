@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
@@ -66,10 +67,13 @@ def test_a_cut_one_row_or_column_off_is_a_violation(change: Pair, swap: bool) ->
 
 def test_rows_that_fill_no_pool_may_pass_but_no_row_that_the_input_has_not() -> None:
     """A stage that pools less than the edge: its map may have rows that fill no pool behind it."""
-    network = reader("n", Shape(2, 9, 9), (2, 2), DvsSettings())
-    for size, expected in ((7, {Rule.DVS_STAGE}), (8, set()), (9, set()), (10, {Rule.DVS_STAGE})):
-        stage = DvsStage(False, (1, 1), (0, 0), (size - 1, size - 1))
-        assert rules((network,), relayed(network, stage, 2)) == expected
+    sizes: dict[int, set[int]] = {8: {8}, 9: {8, 9}}
+    for size, allowed in sizes.items():
+        network = reader("n", Shape(2, size, size), (2, 2), DvsSettings())
+        for height, width in product(range(7, 11), repeat=2):
+            stage = DvsStage(False, (1, 1), (0, 0), (height - 1, width - 1))
+            expected = set() if {height, width} <= allowed else {Rule.DVS_STAGE}
+            assert rules((network,), relayed(network, stage, 2)) == expected
 
 
 def relayed(network: Network, stage: DvsStage, hop: int) -> Solution:
@@ -164,6 +168,9 @@ def test_all_inputs_of_the_sensor_agree_on_its_features() -> None:
     wide = reader("n", Shape(3, 8, 8), (1, 1), DvsSettings())
     stage = DvsStage(False, (1, 1), (0, 0), (7, 7))
     assert rules((wide,), direct((wide,), stage)) == {Rule.DVS_STAGE}
+    assert rules((wide,), direct((wide,), stage), "input.features=3") == set()
+    both = rules((plain, wide), direct((plain, wide), stage), "input.features=3")
+    assert both == {Rule.DVS_STAGE}
 
 
 def test_all_networks_agree_on_origin_mirror_and_gates() -> None:

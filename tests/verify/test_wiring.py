@@ -151,6 +151,10 @@ def test_relays_show_an_output_pooled_whole_or_in_pieces(cut_relay: bool) -> Non
         (replace(first, source=DVS), *solution.monitors[1:]),
         (replace(first, signal="input"), *solution.monitors[1:]),
         (*solution.monitors, Monitor(0, 0, "conv0", (0, 1))),
+        (
+            replace(first, features=solution.monitors[-1].features),
+            replace(solution.monitors[-1], features=first.features),
+        ),
     ):
         assert rules(network, replace(solution, monitors=monitors), options=relayed) == {Rule.MONITOR}
 
@@ -165,6 +169,29 @@ def test_relays_that_show_an_output_are_pooled_alike() -> None:
         monitors=(solution.monitors[0], replace(solution.monitors[1], pooling_seen=4)),
     )
     assert rules(network, mixed, options=SolveOptions(pooled_outputs="relay")) == {Rule.MONITOR}
+
+
+def test_spikes_for_a_core_that_does_nothing_are_a_violation() -> None:
+    network, solution = hand_over()
+    idle = replace(solution, routes=(*solution.routes, Route(0, 1, 8)))
+    assert rules(network, idle) == {Rule.CONNECTION}
+    sent = replace(solution, host_entries=(*solution.host_entries, HostEntry(0, "input", 8)))
+    assert rules(network, sent) == {Rule.CONNECTION}
+
+
+def test_pieces_hold_every_feature_once() -> None:
+    """Of the last layer, which nobody reads and nobody watches."""
+    network, solution = hand_over()
+    unseen = replace(solution, monitors=())
+    options = SolveOptions(monitors=())
+    assert rules(network, unseen, options=options) == set()
+    for spans in (((0, 1),), ((1, 2),), ((0, 2), (0, 2)), ((0, 2), (1, 2))):
+        pieces = tuple(Placement(5 + n, LayerPart(0, "conv1"), span) for n, span in enumerate(spans))
+        routes = (Route(0, 0, 2), *(Route(2, n, piece.core) for n, piece in enumerate(pieces)))
+        placements = (solution.placements[0], *pieces, solution.placements[2])
+        assert rules(network, replace(unseen, placements=placements, routes=routes), options=options) == {
+            Rule.PLACED
+        }
 
 
 def two_networks() -> tuple[tuple[Network, Network], Solution]:
