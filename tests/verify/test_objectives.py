@@ -63,6 +63,11 @@ STAGES: list[tuple[Objective, dict[str, Any], bool]] = [
     (Objective("layers_kept", 2, 2), {"keep": KEEP}, False),
     (Objective("layers_kept", 1, 1), {"keep": KEEP, "pins": (("conv0", 0),)}, False),
     (Objective("spikes_on_parallel_cores", 100, 100), {"traffic": TRAFFIC}, False),
+    (
+        Objective("spikes_on_parallel_cores", 100, 100),
+        {"traffic": TRAFFIC, "overrides": ("core[2].parallel=true",)},
+        False,
+    ),
 ]
 
 
@@ -137,6 +142,12 @@ def test_stages_stand_in_the_order_of_the_objective() -> None:
 )
 def test_a_stage_that_nobody_asked_for_is_a_violation(stage: Objective, wishes: dict[str, Any]) -> None:
     assert rules(stage, **wishes) == {Rule.OBJECTIVE}
+
+
+def test_cores_that_are_not_parallel_have_no_busy_spikes() -> None:
+    none = Objective("spikes_on_parallel_cores", 0, 0)
+    assert rules(none, traffic=TRAFFIC, overrides=("core[0].parallel=false",)) == set()
+    assert rules(none, traffic=TRAFFIC) == {Rule.OBJECTIVE}
 
 
 def test_forbidden_cores_have_no_say_in_shares_and_in_what_is_kept() -> None:
