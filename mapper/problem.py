@@ -347,8 +347,10 @@ def _stage(entry: Input, pooling: Pair) -> DvsStage:
     settings = entry.dvs
     if settings is None:
         raise ValueError(f"input {entry.name} is none of the sensor's")
-    rows, columns = entry.shape.height // pooling[0], entry.shape.width // pooling[1]
-    size: Pair = (columns, rows) if settings.swap_axes else (rows, columns)
+    size: Pair = (entry.shape.height // pooling[0], entry.shape.width // pooling[1])
+    if settings.swap_axes:
+        # The network sees rows where the sensor has columns.
+        size, pooling = (size[1], size[0]), (pooling[1], pooling[0])
     (oy, ox), gates = settings.origin, (settings.on_channel, settings.off_channel)
     cut = (oy + size[0] - 1, ox + size[1] - 1)
     merge = entry.shape.features == 1
@@ -370,13 +372,15 @@ def _dvs_faults(problem: Problem) -> Iterator[ChipFault]:
         yield ChipFault(Rule.DVS_STAGE, targets, len(settings), 1, terms)
     for _, entry, edge in edges:
         pool, layers, rest = edge.pool, (edge.target,), problem.behind_stage(edge)
-        alone = rest == (1, 1) or (rest[0] == rest[1] and problem.options.relays)
-        if pool and (pool.size != pool.stride or not alone):
+        served = rest == (1, 1) or (rest[0] == rest[1] and problem.options.relays)
+        served = served and set(problem.stage_pooling) <= {1, *stage.poolings}
+        if pool and (pool.size != pool.stride or not served):
             bound = f"per axis one of {', '.join(map(str, stage.poolings))}, stride = size"
             yield ChipFault(Rule.DVS_STAGE, layers, "x".join(map(str, pool.size)), bound, "sensor pooling")
             continue
-        cut = _stage(entry, problem.stage_pooling).cut
-        room = (stage.height // problem.stage_pooling[0], stage.width // problem.stage_pooling[1])
+        setting = _stage(entry, problem.stage_pooling)
+        cut = setting.cut
+        room = (stage.height // setting.pooling[0], stage.width // setting.pooling[1])
         if cut[0] >= room[0] or cut[1] >= room[1]:
             need, bound = f"{cut[0] + 1}x{cut[1] + 1}", f"{room[0]}x{room[1]}"
             yield ChipFault(Rule.DVS_STAGE, layers, need, bound, "cut-out of the pooled sensor")

@@ -13,14 +13,18 @@ from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+import numpy as np
+
 from hwspec.schema import ChipSpec
+from mapper.edits import shapes_only
 from mapper.errors import Finding, NetworkError, VerificationError
 from mapper.network import Network
 from mapper.operations import Pair
 from mapper.options import SolveOptions, resolve
 from mapper.passes.legalize import Forms, LayerForm, legal_forms
 from mapper.problem import Problem
-from mapper.result import Result, Status
+from mapper.result import Result, Status, Unmet
+from mapper.rules import Rule
 from mapper.solution import Solution
 from mapper.verify import verify
 
@@ -128,6 +132,8 @@ def decide(question: Question, detail: Detail = "all", budget: Budget | None = N
         report = explain.undecided_report(problem, spent)
         return _result(question, problem.networks, Status.UNDECIDED, spent, report=report)
     report = explain.infeasible_report(problem, spent, with_moves=detail == "all")
+    if reasons := tuple(_weights_in_the_way(question, spent)):
+        report = report.model_copy(update={"unmet": (*report.unmet, *reasons)})
     return _result(question, problem.networks, Status.INFEASIBLE, spent, report=report)
 
 
@@ -146,6 +152,47 @@ def fits(question: Question, budget: Budget | None = None) -> bool | None:
             return True
         verdict = None if divided is None else verdict
     return verdict
+
+
+def _weights_in_the_way(question: Question, budget: Budget) -> Iterator[Unmet]:
+    """Layers whose pools would fold into their kernels, if the weights that add up there had more bits."""
+    for number, network in enumerate(question.networks):
+        if not network.is_integer or budget.is_spent:
+            continue
+        free = [
+            replace(
+                layer,
+                operation=replace(layer.operation, weight=np.asarray(layer.operation.weight, np.float64)),
+            )
+            for layer in network.layers
+        ]
+        own = legal_forms(network, question.chip)[0].layers
+        for name, forms in legal_forms(network.replacing(layers=tuple(free)), question.chip)[
+            0
+        ].layers.items():
+            known = {_shape_of(form) for form in own[name]}
+            lost = next((form for form in forms if _shape_of(form) not in known), None)
+            if lost is None:
+                continue
+            key = question.problems[0].key(number, name)
+            most = int(np.abs(np.asarray(lost.layer.operation.weight)).max())
+            bound = 2 ** (min(core.limits.weight_bits for core in question.chip.cores) - 1) - 1
+            by_shapes = Question(tuple(map(shapes_only, question.networks)), question.chip, question.options)
+            fit = (
+                "by shapes all of it fits"
+                if fits(by_shapes, budget.aside())
+                else "it does not fit by shapes either"
+            )
+            yield Unmet(
+                rule=Rule.POOLING.name.lower(), code=Rule.POOLING.code, layers=(key,), cores=(),
+                demand=most, bound=bound, gap=most - bound, unit="weight",
+                terms="weights of a kernel that takes up an overlapping pool",
+                sentence=(
+                    f"{key}: the pool before it could go into its kernel, but there its weights add up to {most}, "
+                    f"and a core holds {-bound - 1}..{bound}; {fit}. Train with smaller weights, or with pools "
+                    "that do not overlap."
+                ),
+            )  # fmt: skip
 
 
 _Answer: TypeAlias = tuple[Status, Solution | None, tuple[Network, ...]]

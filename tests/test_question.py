@@ -223,7 +223,7 @@ def test_repairs_keep_the_weights_or_say_that_they_do_not() -> None:
 def test_a_limit_bounds_explanation_and_repairs_and_says_so() -> None:
     network = chain([conv(24), conv(24), conv(24)], (2, 64, 64), name="large")
     chip = tiny_chip(*[(512, 4096, 0)] * 4)
-    result = mapper.solve([network.replacing(name=f"n{n}") for n in range(3)], chip, work_limit=1e-4)
+    result = mapper.solve([network.replacing(name=f"n{n}") for n in range(3)], chip, work_limit=1e-6)
     assert result.report is not None
     assert result.status is Status.UNDECIDED or result.report.cut_short
 

@@ -106,8 +106,8 @@ def _of_kind(search: Search, kind: str, found: dict[str, list[Repair]]) -> Itera
     elif kind in CHIP_KINDS:
         if kind != "memory_and_cores" or not (found["memory"] or found["cores"]):
             yield from chip_repairs(search, kind)
-    elif search.too_many_layers or len(search.question.networks) > 1:
-        return  # sizes do not change the number of layers
+    elif search.too_many_layers or len(search.question.networks) > 1 or search.fits_with():
+        return  # sizes change neither the number of layers nor what weights forbid
     elif kind in NETWORK_KINDS:
         yield from single_repairs(search, kind)
     elif kind != "legal_values" or not any(found[k] for k in NETWORK_KINDS):

@@ -147,7 +147,7 @@ def _requirement(probe: _Probe, part: _Part) -> Requirement:
         return Requirement(sentence=told, kind="rule", code=Rule[part.rule].code, layers=names, cores=())
     if part.kind == "slots":
         signal = probe.tables.signals[part.index]
-        code = (Rule.DVS_FAN_OUT if signal.kind == "sensor" else Rule.FAN_OUT).code
+        code = _slots_told(probe, signal)[0].code
         layers = (signal_title(problem, signal),)
         return Requirement(sentence=told, kind="rule", code=code, layers=layers, cores=())
     if part.kind == "cores":
@@ -171,7 +171,8 @@ def _told(probe: _Probe, part: _Part) -> str:
         share = f"at most {most} of {features} features on a core" if most else "on no core"
         return f"{name} {share} {why}"
     if part.kind == "slots":
-        return _slots_told(probe, probe.tables.signals[part.index])
+        rule, sentence = _slots_told(probe, probe.tables.signals[part.index])
+        return f"{sentence} ({rule.code})"
     if part.kind == "cores":
         cores = problem.classes[part.index].core_ids
         many = "cores" if len(cores) > 1 else "core"
@@ -185,10 +186,9 @@ def signal_title(problem: Problem, signal: Signal) -> str:
     return "the sensor" if signal.network is None else problem.key(signal.network, signal.name)
 
 
-def _slots_told(probe: _Probe, signal: Signal) -> str:
+def _slots_told(probe: _Probe, signal: Signal) -> tuple[Rule, str]:
+    """The rule that binds the destinations of a signal, and what it says."""
     problem, tables, name = probe.problem, probe.tables, signal_title(probe.problem, signal)
-    if signal.kind == "host":
-        return f"events of {name} reach a core unpooled ({Rule.INPUT_POOLING.code})"
     levels = tables.levels(signal)
     providers = [ORIGIN, *(Provider(level, "relay") for level in levels)]
     astray = dict.fromkeys(
@@ -196,18 +196,18 @@ def _slots_told(probe: _Probe, signal: Signal) -> str:
         for c in signal.consumers
         if not suiting(tables, signal, providers, Taker(c.pooling, c.direct))
     )
-    if astray:
+    if astray and signal.kind != "host":
         targets = join_names([problem.title(layer) for layer in astray])
-        return f"no destination of {name} pools or shifts as {targets} reads it ({Rule.POOLING.code})"
+        return Rule.POOLING, f"no destination of {name} pools or shifts as {targets} reads it"
+    if signal.kind == "host":
+        return Rule.INPUT_POOLING, f"events of {name} reach a core unpooled"
     missing = [p for p in signal.shown if p not in levels or not tables.relay_limits(signal, p)]
     if missing:
-        return f"no core shows {name} pooled by {missing[0]} ({Rule.MONITOR.code})"
-    stage = problem.chip.input
-    fan_out = max(core.fan_out for core in problem.chip.cores)
-    count = (stage.fan_out if stage else 0) if signal.kind == "sensor" else fan_out
-    code = (Rule.DVS_FAN_OUT if signal.kind == "sensor" else Rule.FAN_OUT).code
-    of_each = "" if signal.kind == "sensor" else " a core"
-    return f"{name} has {count} destinations{of_each} ({code})"
+        return Rule.MONITOR, f"no core shows {name} pooled by {missing[0]}"
+    if signal.kind == "sensor":
+        stage = problem.chip.input
+        return Rule.DVS_FAN_OUT, f"{name} has {stage.fan_out if stage else 0} destinations"
+    return Rule.FAN_OUT, f"{name} has {max(core.fan_out for core in problem.chip.cores)} destinations a core"
 
 
 def _sentence(probe: _Probe, layers: Sequence[int], parts: Sequence[_Part]) -> str:
