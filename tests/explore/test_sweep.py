@@ -294,10 +294,10 @@ def test_equal_facts_share_repairs_and_keep_their_names(monkeypatch: pytest.Monk
     right = find_repairs
 
     def counted(*arguments: Any) -> Any:
-        calls.append(arguments[1].chip.name)
+        calls.append(arguments[0].chip.name)
         return right(*arguments)
 
-    monkeypatch.setattr(cell_module, "find_repairs", counted)
+    monkeypatch.setattr("mapper.explore.cell.find_repairs", counted)
     variants, _ = plan_variants([chip, twin])
     record = sweep(plan_networks([GESTURE, SMALL]), variants, Settings(), HERE)
     assert calls == ["speck2cmini"]
