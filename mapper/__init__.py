@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from mapper.display import draw_with
+
 if TYPE_CHECKING:
     from hwspec.catalog import load as load_chip
     from mapper.api import check, solve, verify_equivalence
@@ -109,6 +111,10 @@ __all__ = [
     "verify_equivalence",
     "write_config",
 ]
+
+
+# Types that are shown stand left of what draws them: the package knows both.
+draw_with(lambda: import_module("mapper.report.notebook"))
 
 
 def __getattr__(name: str) -> object:

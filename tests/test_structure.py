@@ -15,6 +15,7 @@ ORDER = [
     "errors",
     "wording",
     "files",
+    "display",
     "rules",
     "operations",
     "wellformed",

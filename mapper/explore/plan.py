@@ -11,13 +11,13 @@ from hwspec.catalog import load as load_chip
 from hwspec.schema import ChipSpec
 from hwspec.variant import apply_overrides
 from mapper.demand import layer_demands
-from mapper.edits import shapes_only
 from mapper.errors import Finding, MapperError, OptionsError, SpecError
 from mapper.explore.identity import network_hash
 from mapper.explore.record import NetworkLayer, NetworkRow, VariantCore, VariantRow
 from mapper.frontends import NirOptions, TorchOptions, load_network
 from mapper.network import Network
 from mapper.passes import PrepareOptions, prepare
+from mapper.record import layer_sizes
 
 __all__ = [
     "PlannedNetwork",
@@ -28,6 +28,8 @@ __all__ = [
     "planned",
     "with_traffic",
 ]
+
+_OFFERED = tuple(name for name in VariantCore.model_fields if name != "core")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class ReadOptions:
 
 @dataclass(frozen=True, slots=True)
 class PlannedNetwork:
-    """A network of the report; `network` has shapes alone, and is None where reading failed.
+    """A network of the report, after the passes and with its weights; None where reading failed.
 
     Attributes
     ----------
@@ -98,30 +100,19 @@ def planned(network: Network, source: str) -> PlannedNetwork:
     NetworkError
         It is not in normal form.
     """
-    plain = shapes_only(network)
     layers = tuple(
-        NetworkLayer(
-            name=demand.layer,
-            input_shape=demand.core.input_shape,
-            output_shape=demand.core.output_shape,
-            kernel=demand.core.kernel,
-            stride=demand.core.stride,
-            padding=demand.core.padding,
-            kernel_words=demand.core.kernel_words,
-            neuron_words=demand.core.neuron_words,
-            bias_words=demand.core.bias_words,
-            destinations=demand.core.destinations,
-        )
-        for demand in layer_demands(plain, 0, None)
+        NetworkLayer(name=entry.layer, destinations=entry.core.destinations, **layer_sizes(entry.core))
+        for entry in layer_demands(network, 0, None)
     )
     row = NetworkRow(
-        name=plain.name,
+        name=network.name,
         source=source,
         layers=len(layers),
         layer_rows=layers,
-        network_hash=network_hash(plain),
+        network_hash=network_hash(network),
+        has_weights=network.has_weights,
     )
-    return PlannedNetwork(row, plain)
+    return PlannedNetwork(row, network)
 
 
 def with_traffic(networks: Sequence[PlannedNetwork], rates: Mapping[str, int]) -> tuple[PlannedNetwork, ...]:
@@ -262,14 +253,7 @@ def _row(chip: ChipSpec, base: str, overrides: tuple[str, ...], *, is_chip: bool
         is_chip=is_chip,
         chip_hash=chip.content_hash(),
         cores=tuple(
-            VariantCore(
-                core=n,
-                kernel_words=core.kernel_words,
-                neuron_words=core.neuron_words,
-                bias_words=core.bias_words,
-                fan_out=core.fan_out,
-                parallel=core.parallel,
-            )
+            VariantCore(core=n, **{name: getattr(core, name) for name in _OFFERED})
             for n, core in enumerate(chip.cores)
         ),
         capacity_bits=sum(core.capacity_bits for core in chip.cores),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mapper.errors import Finding, OptionsError
@@ -15,7 +15,7 @@ from mapper.explore.plan import PlannedNetwork, PlannedVariant
 from mapper.explore.record import Cell, ReportRecord, Settings
 from mapper.explore.summary import network_summaries, variant_summaries
 from mapper.explore.workers import Task, TaskOutcome, in_this_process, on_cluster, on_cores
-from mapper.options import SolveOptions, resolve
+from mapper.options import resolve
 
 __all__ = ["Place", "sweep"]
 
@@ -24,7 +24,6 @@ Cells = dict[tuple[int, int], Cell]
 # Cells of one task: few enough that progress is seen and a lost task costs little, many enough that sending
 # a network costs little.
 _CELLS_PER_TASK = 10
-_REPAIRS_MAX = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +107,8 @@ def sweep(
 
 
 def _asked(settings: Settings, variant: PlannedVariant) -> Asked:
-    options = SolveOptions(
-        objective=settings.objective,
-        work_limit=settings.work_limit,
-        repairs=_REPAIRS_MAX,
-        max_pieces=settings.max_pieces,
-        relays=settings.relays,
-        max_copies=settings.max_copies,
-    )
     named = {"all": True, "chips": variant.row.is_chip, "none": False}
-    return Asked(options, repairs=named[settings.repairs], details=named[settings.details])
+    return Asked(settings.options, repairs=named[settings.repairs], details=named[settings.details])
 
 
 def _unread(
@@ -141,9 +132,12 @@ def _resumed(
         problem = "was made by another version of this program"
         raise OptionsError(Finding("--resume", problem, resume.version, program_version(), next_step=step))
     if resume.settings != settings:
-        fields = settings.model_dump()
-        differing = [name for name, value in resume.settings.model_dump().items() if fields[name] != value]
-        problem = f"the report was made with other settings: {', '.join(differing)}"
+        sides = ((asdict(each.options), each.model_dump()) for each in (resume.settings, settings))
+        differing = [
+            name for one, other in zip(*sides, strict=True) for name in one if one[name] != other[name]
+        ]
+        names = ", ".join(name for name in differing if name != "options")
+        problem = f"the report was made with other settings: {names}"
         raise OptionsError(Finding("--resume", problem, next_step=step))
     hashes = {
         (resume.networks[cell.network].network_hash, resume.variants[cell.variant].chip_hash): cell

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from mapper.explore.record import Cell, NetworkRow, ReportRecord, VariantRow
 
-__all__ = ["LAYER_COLUMNS", "SUMMARY_COLUMNS", "layers_csv", "summary_csv"]
+__all__ = ["LAYER_COLUMNS", "SUMMARY_COLUMNS", "csv_text", "layers_csv", "summary_csv"]
 
 SUMMARY_COLUMNS = (
     "network",
     "variant",
     "verdict",
+    "basis",
     "layers",
     "cores",
     "cores_used",
@@ -57,8 +58,11 @@ LAYER_COLUMNS = (
 
 
 def summary_csv(record: ReportRecord) -> str:
-    """One row a cell, by network, then variant; shares from 0 to 1, empty where there is nothing to say."""
-    return _text(SUMMARY_COLUMNS, (_summary_row(record, cell) for cell in record.cells))
+    """One row a cell, by network, then variant; shares from 0 to 1, empty where there is nothing to say.
+
+    `basis` says whether a verdict holds for the network's weights, or for its shapes alone.
+    """
+    return csv_text(SUMMARY_COLUMNS, (_summary_row(record, cell) for cell in record.cells))
 
 
 def layers_csv(record: ReportRecord) -> str:
@@ -69,10 +73,11 @@ def layers_csv(record: ReportRecord) -> str:
     for the chip's limits.
     """
     rows = (row for cell in record.cells for row in _layer_rows(record, cell))
-    return _text(LAYER_COLUMNS, rows)
+    return csv_text(LAYER_COLUMNS, rows)
 
 
-def _text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def csv_text(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
+    """A table as CSV, its head first; nothing for None."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(columns)
@@ -99,6 +104,7 @@ def _summary_row(record: ReportRecord, cell: Cell) -> tuple[object, ...]:
         network.name,
         variant.name,
         cell.verdict,
+        network.basis,
         network.layers,
         len(variant.cores),
         cell.cores_used,

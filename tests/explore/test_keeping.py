@@ -20,11 +20,13 @@ from mapper.errors import OptionsError
 from mapper.explore import workers as workers_module
 from mapper.explore.cell import Asked, decide
 from mapper.explore.plan import plan_networks, plan_variants
-from mapper.explore.record import Cell, ReportRecord, Settings, read_report
+from mapper.explore.record import Cell, ReportRecord, read_report
 from mapper.explore.sweep import Place, sweep
 from mapper.explore.workers import Task, on_cores
 from mapper.options import SolveOptions
-from tests.explore.reports import BARE, GESTURE, HERE, SMALL, TOO_LARGE, ZOO, sides
+from tests.explore.reports import BARE, GESTURE, HERE, SMALL, TOO_LARGE, ZOO, bare, sides
+
+WHOLE = bare(max_pieces=1)
 
 
 @pytest.fixture
@@ -56,9 +58,7 @@ def test_a_second_run_does_only_what_changed(tmp_path: Path, decided: list[tuple
     sweep(plan_networks([SMALL, TOO_LARGE]), plan_variants(["speck2f", "speck2cmini"])[0], BARE, place)
     assert [network for network, _ in decided] == ["sinabs_too_large"] * 2
     decided.clear()
-    sweep(
-        networks, plan_variants(["speck2f"])[0], Settings(repairs="none", details="none", relays=False), place
-    )
+    sweep(networks, plan_variants(["speck2f"])[0], WHOLE, place)
     assert len(decided) == 2
 
 
@@ -136,7 +136,7 @@ def test_a_report_under_other_settings_is_not_resumed() -> None:
     networks, variants = sides([SMALL], ["speck2f"])
     record = sweep(networks, variants, BARE, HERE)
     with pytest.raises(OptionsError, match="other settings: max_pieces"):
-        sweep(networks, variants, BARE.model_copy(update={"max_pieces": 2}), HERE, resume=record)
+        sweep(networks, variants, WHOLE, HERE, resume=record)
     older = record.model_copy(update={"version": "0.0.1+0"})
     with pytest.raises(OptionsError, match="another version"):
         sweep(networks, variants, BARE, HERE, resume=older)
