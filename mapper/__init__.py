@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from mapper.display import draw_with
+from mapper.version import __version__
 
 if TYPE_CHECKING:
     from hwspec.catalog import load as load_chip
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from mapper.result import FeasibilityReport, Result, Status
     from mapper.sim.config_frame import simulate_config
     from mapper.sim.event import EventOptions, simulate_events
-
-__version__ = "0.1.0"
 
 _HOME = {
     "hwspec.catalog": ("load_chip",),
@@ -98,6 +97,7 @@ __all__ = [
     "Status",
     "TorchOptions",
     "UndecidedError",
+    "__version__",
     "build_config",
     "check",
     "diff",

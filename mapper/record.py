@@ -345,7 +345,7 @@ def read_record(kind: type[AnyRecord], path: Path, noun: str, next_step: str) ->
         It cannot be read, or is something else.
     """
     try:
-        return kind.model_validate_json(path.read_bytes())
+        record = kind.model_validate_json(path.read_bytes())
     except OSError as error:
         raise OptionsError(Finding(str(path), f"cannot be read: {error.strerror}")) from None
     except ValidationError as error:
@@ -360,3 +360,6 @@ def read_record(kind: type[AnyRecord], path: Path, noun: str, next_step: str) ->
             ) from None
         problem = f"is no {noun}: {'.'.join(map(str, entry['loc'])) or 'the file'}: {entry['msg']}"
         raise OptionsError(Finding(str(path), problem, next_step=next_step)) from None
+    for name in kind.model_fields.keys() - record.model_fields_set:
+        raise OptionsError(Finding(str(path), f"is no {noun}: {name} is missing", next_step=next_step))
+    return record

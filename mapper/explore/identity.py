@@ -6,7 +6,6 @@ import hashlib
 import json
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from hwspec.schema import ChipSpec
 from mapper.network import Network
+from mapper.version import __version__
 
 __all__ = ["digest", "facts_hash", "network_hash", "program_version"]
 
@@ -55,4 +55,4 @@ def program_version() -> str:
     for folder in (root, root.parent / "hwspec"):
         for path in sorted(folder.rglob("*.py")):
             content.update(path.relative_to(root.parent).as_posix().encode() + b"\0" + path.read_bytes())
-    return f"{import_module('mapper').__version__}+{content.hexdigest()[:12]}"
+    return f"{__version__}+{content.hexdigest()[:12]}"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import mapper
@@ -24,6 +25,7 @@ from mapper.explore.record import Cell, ReportRecord, read_report
 from mapper.explore.sweep import Place, sweep
 from mapper.explore.workers import Task, on_cores
 from mapper.options import SolveOptions
+from tests.builders import chain, conv, weighted
 from tests.explore.reports import BARE, GESTURE, HERE, SMALL, TOO_LARGE, ZOO, bare, sides
 
 WHOLE = bare(max_pieces=1)
@@ -60,6 +62,19 @@ def test_a_second_run_does_only_what_changed(tmp_path: Path, decided: list[tuple
     decided.clear()
     sweep(networks, plan_variants(["speck2f"])[0], WHOLE, place)
     assert len(decided) == 2
+
+
+def test_other_weights_are_another_network(tmp_path: Path, decided: list[tuple[str, str]]) -> None:
+    place, (variants, _) = Place(workers=0, cache=tmp_path), plan_variants(["speck2f"])
+    shapes = chain([conv(4), conv(2)], (2, 8, 8))
+    first, second = (plan_networks([weighted(shapes, np.random.default_rng(seed))]) for seed in (0, 1))
+    record = sweep(first, variants, BARE, place)
+    sweep(first, variants, BARE, place)
+    assert len(decided) == 1
+    sweep(second, variants, BARE, place)
+    sweep(second, variants, BARE, HERE, resume=record)
+    assert len(decided) == 3
+    assert [row.basis for row in record.networks] == ["weights"]
 
 
 def test_a_damaged_cell_is_decided_again(tmp_path: Path, decided: list[tuple[str, str]]) -> None:

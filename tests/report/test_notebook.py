@@ -51,6 +51,7 @@ def test_the_matrix_as_a_table() -> None:
     shown = parsed(small()._repr_html_())
     assert len(shown.all("tr")) == 1 + len(small().networks)
     assert shown.all("td")[1].text.startswith("✓ fits, ")
+    assert [row.all("td")[0].text for row in shown.all("tr")[1:3]] == ["digits", "gesture (by shapes)"]
     assert "partial" in parsed(matrix_html(partial())).all("h4")[0].text
     assert "· not done" in matrix_html(partial())
     assert not parsed(matrix_html(hostile())).all("script")
