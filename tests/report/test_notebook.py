@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mapper.api import check, solve
+from mapper.display import Displayed
 from mapper.record import placement_record
 from mapper.report.notebook import matrix_html
 from tests.builders import chain, conv, gesture
@@ -58,11 +59,26 @@ def test_the_matrix_as_a_table() -> None:
     assert len(matrix_html(large(60, 50))) < 10_000
 
 
-@pytest.mark.parametrize("module", ["mapper", "mapper.result", "mapper.record"])
+def said(code: str) -> str:
+    """What a fresh interpreter prints."""
+    root, command = Path(__file__).parents[2], [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=root).stdout.strip()
+
+
+@pytest.mark.parametrize("module", ["mapper", "mapper.result", "mapper.record", "mapper.explore.record"])
 def test_results_load_no_drawing_before_a_notebook_asks(module: str) -> None:
-    code = (
-        f"import sys, {module}; print([n for n in sys.modules if n.startswith(('mapper.report', 'jinja2'))])"
-    )
-    root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
-    assert done.stdout.strip() == "[]"
+    drawing = "[name for name in sys.modules if name.startswith(('mapper.report', 'jinja2'))]"
+    assert said(f"import sys, {module}; print({drawing})") == "[]"
+
+
+def test_a_notebook_imports_nothing_but_the_package() -> None:
+    code = "import mapper; print(mapper.solve('digits')._repr_html_())"
+    assert "<h4>digits on speck2f: placed, proven optimal, checked</h4>" in said(code)
+
+
+def test_what_nothing_draws_is_an_error() -> None:
+    class Strange(Displayed):
+        pass
+
+    with pytest.raises(TypeError, match="nothing draws a Strange"):
+        Strange()._repr_html_()
