@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from hwspec.catalog import load as load_chip
 from hwspec.schema import ChipSpec
-from mapper.errors import MissingNeuronError, VerificationError
+from mapper.errors import Finding, MissingNeuronError, OptionsError
 from mapper.frontends import load_network
 from mapper.network import Network
-from mapper.options import LayerReference, SolveOptions, layer_key, resolve, resolve_reference
+from mapper.options import SolveOptions
 from mapper.passes import PrepareOptions, ReadoutSpacing, prepare
-from mapper.passes.legalize import legalize
-from mapper.problem import Problem
-from mapper.result import Result, Status
-from mapper.verify import verify
+from mapper.question import Question, decide, float_form
+from mapper.references import LayerReference, layer_key, networks_apart, resolve_reference
+from mapper.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from mapper.frontends import NirOptions, TorchOptions
 
 __all__ = ["check", "solve", "verify_equivalence"]
-
-_DECIDED = (Status.OPTIMAL, Status.INFEASIBLE)
 
 
 def solve(
@@ -78,11 +76,14 @@ def solve(
     """
     spec = chip if isinstance(chip, ChipSpec) else load_chip(chip)
     several = list(network) if isinstance(network, list | tuple) else [network]
-    read = _named_apart([_read(entry, input_shape, nir, torch) for entry in several])
+    read = networks_apart([_read(entry, input_shape, nir, torch) for entry in several])
     wanted = replace(options or SolveOptions(), **changes)
-    if pins:
-        wanted = replace(wanted, pins=(*wanted.pins, *pins.items()))
-    return _placed(_prepared(read, spec, wanted, add_output_neuron), spec, wanted)
+    if pins is not None:
+        if wanted.pins:
+            raise OptionsError(Finding("pins", "are given twice, on their own and in options"))
+        wanted = replace(wanted, pins=pins)  # type: ignore[arg-type]  # `resolve` reads mappings and pairs
+    ready = _prepared(read, spec, wanted, add_output_neuron)
+    return _placed(Question(ready, spec, wanted), time.perf_counter())
 
 
 def _read(
@@ -92,17 +93,6 @@ def _read(
     torch: TorchOptions | None,
 ) -> Network:
     return network if isinstance(network, Network) else load_network(network, input_shape, nir, torch)
-
-
-def _named_apart(networks: list[Network]) -> tuple[Network, ...]:
-    """Networks of the same name get a number behind it: names tell their layers apart."""
-    seen: dict[str, int] = {}
-    made = []
-    for network in networks:
-        seen[network.name] = seen.get(network.name, 0) + 1
-        count = seen[network.name]
-        made.append(network if count == 1 else network.replacing(name=f"{network.name}-{count}"))
-    return tuple(made)
 
 
 def _prepared(
@@ -129,41 +119,20 @@ def _prepared(
         if not error.only_outputs:
             raise
         # The way out is tried before it is offered; the threshold does not matter to the placement.
-        fits = _placed(ready(1.0), chip, SolveOptions(repairs=0)).solution is not None
+        tried = Question(ready(1.0), chip, SolveOptions(repairs=0))
+        fits = _placed(tried, time.perf_counter()).solution is not None
         verdict = f"with them it {'fits' if fits else 'does not fit'} {chip.name} (tried)"
         told = (replace(finding, next_step=f"{finding.next_step}; {verdict}") for finding in error.findings)
         raise MissingNeuronError(*told, only_outputs=True) from None
 
 
-def _placed(ready: tuple[Network, ...], chip: ChipSpec, wanted: SolveOptions) -> Result:
-    """Solve what the passes made, look for repairs if it does not fit, check what is found."""
-    # The solver is loaded here so that reading and checking input does without OR-Tools.
-    from mapper.repairs.find import find_repairs  # noqa: PLC0415
-    from mapper.solver.run import better  # noqa: PLC0415
-    from mapper.solver.run import solve as run_solver  # noqa: PLC0415
+def _placed(question: Question, start_s: float) -> Result:
+    """Decide, and look for repairs if it does not fit, all within limits that count from `start_s`."""
+    from mapper.repairs.find import with_repairs  # noqa: PLC0415  # loads OR-Tools
+    from mapper.solver.budget import Budget  # noqa: PLC0415
 
-    legal = tuple(legalize(network, chip) for network in ready)
-    resolved = resolve(wanted, legal, chip)
-    problem = Problem(legal, chip, resolved)
-    result = run_solver(problem)
-    if resolved.relays and result.status in _DECIDED and _core_count(result) != len(problem.demands):
-        # What was folded into kernels may do better in relays; a plain placement cannot be bettered.
-        other = tuple(legalize(network, chip, relays=True) for network in ready)
-        if other != legal:
-            result = better(result, run_solver(Problem(other, chip, resolved)))
-    if result.status is Status.INFEASIBLE and result.report is not None:
-        repairs, missing = find_repairs(ready, problem, result.report, resolved.repairs)
-        report = result.report.model_copy(update={"repairs": repairs, "repairs_missing": missing})
-        result = replace(result, report=report)
-    if result.solution is not None:
-        violations = verify(result.networks, chip, resolved, result.solution)
-        if violations:
-            raise VerificationError(violations)
-    return result
-
-
-def _core_count(result: Result) -> int:
-    return len(result.solution.placements) if result.solution else 0
+    budget = Budget(question.resolved, start_s)
+    return with_repairs(question, decide(question, budget=budget), budget)
 
 
 def check(
@@ -232,8 +201,8 @@ def verify_equivalence(
     result = solve(read, spec, add_output_neuron=add_output_neuron, **options)
     result.require()
     wanted = PrepareOptions(add_output_neuron=add_output_neuron, quantize=False)
-    floating = legalize(prepare(read, wanted), spec)
     integer = result.networks[0]
+    floating = float_form(prepare(read, wanted), integer, spec)
     if events is None:
         recording = run.random_recording(integer, rate, steps, dt_us, seed)
     else:

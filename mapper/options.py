@@ -2,35 +2,50 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from numbers import Real
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from hwspec.errors import Finding
 from mapper.errors import OptionsError
+from mapper.references import LayerReference, layer_key, locate_layer, locate_signal, whole_number
 
 if TYPE_CHECKING:
     from hwspec.schema import ChipSpec
     from mapper.network import Network
 
 __all__ = [
-    "LayerReference",
+    "Move",
+    "Objective",
+    "PooledOutputs",
     "SolveOptions",
-    "layer_key",
-    "natural_key",
+    "locate_traffic",
+    "moves_of",
     "resolve",
-    "resolve_layer",
-    "resolve_reference",
 ]
 
-LayerReference: TypeAlias = str | int
+Objective: TypeAlias = Literal["capacity", "headroom", "balance"]
+PooledOutputs: TypeAlias = Literal["host", "relay"]
+# What a placement may do beyond one whole layer per core.
+Move: TypeAlias = Literal["pieces", "relays", "copies"]
+
+# Whole numbers among the options: where they are written, what they are, least and most.
+_WHOLE: Mapping[str, tuple[str, str, int, int]] = {
+    "workers": ("--workers", "a whole number of solver threads", 1, 1024),
+    "seed": ("--seed", "the solver's seed, a whole number", 0, 2**31 - 1),
+    "repairs": ("--repairs", "a whole number of repairs to find", 0, 100),
+    "max_copies": ("max_copies", "a layer stands once or twice", 1, 2),
+}
+_PIECES_MAX = _CORE_MAX = 2**31 - 1
+_RATE_MAX = 2**50
 
 
 @dataclass(frozen=True, slots=True)
 class SolveOptions:
     """Requests to the solver; the defaults ask for nothing.
+
+    Layers are named as `mapper.references` describes: by name, by text "#3" for an index, or by an integer.
 
     Attributes
     ----------
@@ -54,13 +69,13 @@ class SolveOptions:
     work_limit
         Limit in the solver's deterministic time, > 0, or None.
     workers
-        Threads of the solver, >= 1.
+        Threads of the solver, 1..1024.
     seed
-        Seed of the solver, >= 0; the placement does not depend on it.
+        Seed of the solver, 0..2**31 - 1; the placement does not depend on it.
     repairs
         How many repairs to find, at most, for a network that does not fit; 0..100.
     max_pieces
-        Most cores that one layer may be cut over, >= 1; 1 cuts none, None sets no bound.
+        Most cores that one layer may be cut over, 1..2**31 - 1; 1 cuts none, None sets no bound.
     relays
         Whether identity cores may pass a signal on.
     max_copies
@@ -68,15 +83,16 @@ class SolveOptions:
     pooled_outputs
         "host": a pooled output is read unpooled and pooled by the host. "relay": a relay shows it pooled.
     traffic
-        (signal, spikes per second) pairs of layers and inputs: what leaves each of them; they bound the
-        load of cores whose bandwidth the chip states. Signals without one count as silent.
+        (signal, spikes per second) pairs of layers and inputs, 0..2**50: what leaves each of them; they bound
+        the load of cores whose bandwidth the chip states. Signals without one count as silent.
     keep
-        (layer, core) pairs of an earlier placement: as few layers as possible leave their cores.
+        (layer, core) pairs of an earlier placement, by `layer_key`: as few layers as possible leave their
+        cores. Layers and cores that have gone are left out.
     """
 
     pins: tuple[tuple[LayerReference, int], ...] = ()
     forbidden_cores: tuple[int, ...] = ()
-    objective: Literal["capacity", "headroom", "balance"] = "capacity"
+    objective: Objective = "capacity"
     monitors: tuple[LayerReference, ...] | None = None
     readout: LayerReference | None = None
     readout_monitor: bool = False
@@ -88,190 +104,219 @@ class SolveOptions:
     max_pieces: int | None = None
     relays: bool = True
     max_copies: int = 2
-    pooled_outputs: Literal["host", "relay"] = "host"
-    traffic: tuple[tuple[str, int], ...] = ()
+    pooled_outputs: PooledOutputs = "host"
+    traffic: tuple[tuple[LayerReference, int], ...] = ()
     keep: tuple[tuple[LayerReference, int], ...] = ()
 
     @property
     def divides(self) -> bool:
         """Whether anything but one whole layer per core is allowed."""
-        return self.max_pieces != 1 or self.relays or self.max_copies > 1
+        return bool(moves_of(self))
 
 
-def layer_key(networks: Sequence[Network], number: int, name: str) -> str:
-    """A layer or input in resolved options: its name, behind its network's if there are several."""
-    return name if len(networks) == 1 else f"{networks[number].name}:{name}"
-
-
-def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
-    """Sort key under which conv2 stands before conv10; equal only for equal names."""
-    parts = tuple(
-        (0, int(part), part) if part.isdecimal() and part.isascii() else (1, 0, part)
-        for part in re.split(r"([0-9]+)", name)
-    )
-    return (*parts, (2, 0, name))
-
-
-def resolve_layer(network: Network, reference: LayerReference, option: str = "") -> str:
-    """Name of the layer a user means: a name, or an index (negative from the end).
-
-    Parameters
-    ----------
-    option
-        What the reference stands in, for the message.
-
-    Raises
-    ------
-    OptionsError
-        There is no such layer; the message lists close names or the range of indexes.
-    """
-    text = str(reference)
-    where = f"{option}: layer {text}" if option else f"layer {text}"
-    if not isinstance(reference, int) and text in network.index:
-        return text
-    count = len(network.layers)
-    if re.fullmatch(r"-?[0-9]+", text) and len(text) < 12:
-        number = int(text)
-        if -count <= number < count:
-            return network.layers[number].name
-        raise OptionsError(Finding(where, "index out of range", number, f"{-count}..{count - 1}"))
-    close = get_close_matches(text, network.index, n=3)
-    hint = (
-        f"Did you mean {' or '.join(close)}?" if close else f"Layers: {', '.join(list(network.index)[:20])}"
-    )
-    raise OptionsError(Finding(where, f"{network.name} has no layer of that name", next_step=hint))
-
-
-def resolve_reference(networks: Sequence[Network], reference: LayerReference, option: str = "") -> str:
-    """`layer_key` of the layer a user means, in one of several networks: "network:layer", or a unique name.
-
-    Raises
-    ------
-    OptionsError
-        There is no such layer, or several networks have it.
-    """
-    if len(networks) == 1:
-        return resolve_layer(networks[0], reference, option)
-    text = str(reference)
-    for number, network in enumerate(networks):
-        if text.startswith(f"{network.name}:"):
-            rest = text[len(network.name) + 1 :]
-            return layer_key(networks, number, resolve_layer(network, rest, option))
-    having = [n for n, network in enumerate(networks) if text in network.index]
-    if len(having) == 1:
-        return layer_key(networks, having[0], text)
-    where = f"{option}: layer {text}" if option else f"layer {text}"
-    problem = "several networks have it" if having else "no network has it"
-    names = ", ".join(network.name for network in networks)
-    raise OptionsError(Finding(where, problem, limit=names, next_step="Write NETWORK:LAYER"))
+def moves_of(options: SolveOptions) -> tuple[Move, ...]:
+    """What options allow a placement to do beyond one whole layer per core."""
+    allowed: dict[Move, bool] = {
+        "pieces": options.max_pieces != 1,
+        "relays": options.relays,
+        "copies": options.max_copies > 1,
+    }
+    return tuple(move for move, is_allowed in allowed.items() if is_allowed)
 
 
 def resolve(options: SolveOptions, networks: Network | Sequence[Network], chip: ChipSpec) -> SolveOptions:
     """Options with every layer reference turned into its `layer_key`, checked against networks and chip.
 
+    Pairs may be given as a mapping, several things as any iterable; resolved they are tuples.
+
     Raises
     ------
     OptionsError
-        Unknown layers or cores, contradicting pins, limits out of range: everything at once.
+        Unknown layers or cores, contradicting pins, limits out of range, values of another type: everything
+        at once.
     """
     several = networks if isinstance(networks, Sequence) else (networks,)
-    findings: list[Finding] = []
-
-    def name_of(option: str, reference: LayerReference) -> str:
-        try:
-            return resolve_reference(several, reference, option)
-        except OptionsError as error:
-            findings.extend(error.findings)
-            return str(reference)
-
-    pins = tuple(dict.fromkeys((name_of("--pin", layer), core) for layer, core in options.pins))
-    forbidden = tuple(sorted(set(options.forbidden_cores)))
-    monitors = options.monitors
+    findings = list(_choice_findings(options))
+    whole = {name: _number(findings, getattr(options, name), *row) for name, row in _WHOLE.items()}
+    pieces = options.max_pieces
+    if pieces is not None:
+        pieces = _number(
+            findings, pieces, "--max-pieces", "a whole number of pieces of a layer", 1, _PIECES_MAX
+        )
+    resolution = _Resolution(several, chip, findings)
+    pins = tuple(sorted(set(resolution.pins(options.pins))))
+    forbidden = tuple(sorted(set(resolution.forbidden(options.forbidden_cores))))
+    findings.extend(_pin_findings(pins, forbidden))
+    monitors, readout = options.monitors, options.readout
     if monitors is not None:
-        monitors = tuple(dict.fromkeys(name_of("--monitor", layer) for layer in monitors))
-    readout = options.readout
+        references = _entries("--monitor", "layers", monitors, findings)
+        monitors = tuple(dict.fromkeys(resolution.layers("--monitor", references)))
     if readout is not None:
-        readout = name_of("--readout", readout)
-    findings.extend(_core_findings(pins, forbidden, chip))
-    findings.extend(_limit_findings(options))
-    findings.extend(_traffic_findings(options, several))
+        readout = next(resolution.layers("--readout", (readout,)), None)
+    kept = tuple(sorted(set(resolution.kept(options.keep))))
+    traffic: Mapping[tuple[int, str], int] = {}
+    try:
+        traffic = locate_traffic(options.traffic, several)
+        if not traffic and str(options.objective) == "balance":
+            step = "mapper simulate CONFIG --events FILE --traffic rates.json measures it"
+            findings.append(Finding("--objective balance", "needs the traffic of the layers", next_step=step))
+    except OptionsError as error:
+        findings.extend(error.findings)
     if findings:
         raise OptionsError(*findings)
+    rates = ((layer_key(several, *signal), rate) for signal, rate in traffic.items())
     return replace(
         options,
-        pins=tuple(sorted(pins)),
+        pins=pins,
         forbidden_cores=forbidden,
         monitors=monitors,
         readout=readout,
-        traffic=tuple(sorted(options.traffic)),
-        keep=_kept(options, several, chip),
+        traffic=tuple(sorted(rates)),
+        keep=kept,
+        max_pieces=pieces,
+        **whole,  # type: ignore[arg-type]  # of these fields none is None
     )
 
 
-def _kept(
-    options: SolveOptions,
-    networks: Sequence[Network],
-    chip: ChipSpec,
-) -> tuple[tuple[LayerReference, int], ...]:
-    """What of an earlier placement still exists: layers may have gone, and cores with a smaller chip."""
-    known = {layer_key(networks, n, name) for n, network in enumerate(networks) for name in network.index}
-    kept = ((str(layer), core) for layer, core in options.keep)
-    return tuple(sorted((name, core) for name, core in kept if name in known and core < chip.core_count))
+def locate_traffic(traffic: object, networks: Sequence[Network]) -> dict[tuple[int, str], int]:
+    """Spikes per second by (network, signal), of (reference, rate) pairs or a mapping.
+
+    Raises
+    ------
+    OptionsError
+        Unknown signals, rates that are none, one signal with several: everything at once.
+    """
+    findings: list[Finding] = []
+    rates: dict[tuple[int, str], int] = {}
+    for reference, value in _pairs("--traffic", "(signal, spikes per second)", traffic, findings):
+        try:
+            signal = locate_signal(networks, reference, "--traffic")
+        except OptionsError as error:
+            findings.extend(error.findings)
+            continue
+        where = f"--traffic: signal {_shown(reference, plain=True)}"
+        rate = _number(findings, value, where, "a whole number of spikes per second", 0, _RATE_MAX)
+        if rate is not None and rates.setdefault(signal, rate) != rate:
+            findings.append(Finding(where, f"has two rates, {rates[signal]} and {rate}"))
+    if findings:
+        raise OptionsError(*findings)
+    return rates
 
 
-def _traffic_findings(options: SolveOptions, networks: Sequence[Network]) -> Iterable[Finding]:
-    known = {
-        layer_key(networks, n, name) for n, network in enumerate(networks) for name in network.signal_shapes
-    }
-    for name, rate in options.traffic:
-        if name not in known:
-            close = get_close_matches(name, known, n=3)
-            hint = f"Did you mean {' or '.join(close)}?" if close else "Name layers and inputs"
-            yield Finding(f"--traffic: signal {name}", "there is no such layer or input", next_step=hint)
-        elif rate < 0:
-            yield Finding(f"--traffic: signal {name}", "a rate must not be negative", rate, ">= 0")
-    if options.objective == "balance" and not options.traffic:
-        step = "mapper simulate CONFIG --events FILE --traffic rates.json measures it"
-        yield Finding("--objective balance", "needs the traffic of the layers", next_step=step)
+class _Resolution:
+    """What options say of layers and cores, as names and core ids; what is wrong goes into `findings`."""
+
+    def __init__(self, networks: Sequence[Network], chip: ChipSpec, findings: list[Finding]) -> None:
+        self.networks, self.chip, self.findings = networks, chip, findings
+
+    def layers(self, option: str, references: Iterable[Any]) -> Iterator[str]:
+        """Keys of layers; those that are none leave a finding."""
+        for reference in references:
+            try:
+                yield layer_key(self.networks, *locate_layer(self.networks, reference, option))
+            except OptionsError as error:
+                self.findings.extend(error.findings)
+
+    def core(self, where: str, value: object) -> int | None:
+        """A core of the chip; what is none leaves a finding."""
+        last = self.chip.core_count - 1
+        return _number(self.findings, value, where, f"{self.chip.name} has no such core", 0, last)
+
+    def pins(self, value: object) -> Iterator[tuple[str, int]]:
+        for reference, number in _pairs("--pin", "(layer, core)", value, self.findings):
+            core = self.core(f"--pin {_shown(reference, plain=True)}={_shown(number)}", number)
+            yield from ((key, core) for key in self.layers("--pin", (reference,)) if core is not None)
+
+    def forbidden(self, value: object) -> Iterator[int]:
+        entries = _entries("--forbid", "core ids", value, self.findings)
+        cores = (self.core("--forbid", entry) for entry in entries)
+        yield from (core for core in cores if core is not None)
+
+    def kept(self, value: object) -> Iterator[tuple[str, int]]:
+        """Layers and cores that there still are; text that is no key of a layer names one that has gone."""
+        known = {layer_key(self.networks, n, x) for n, net in enumerate(self.networks) for x in net.index}
+        for reference, number in _pairs("--keep", "(layer, core)", value, self.findings):
+            where = f"--keep {_shown(reference, plain=True)}"
+            core = _number(self.findings, number, where, "no chip has such a core", 0, _CORE_MAX)
+            is_key = isinstance(reference, str)
+            keys = {reference} & known if is_key else self.layers("--keep", (reference,))
+            yield from ((key, core) for key in keys if core is not None and core < self.chip.core_count)
 
 
-def _core_findings(
-    pins: Iterable[tuple[str, int]], forbidden: tuple[int, ...], chip: ChipSpec
-) -> Iterable[Finding]:
-    allowed = f"0..{chip.core_count - 1}"
+def _entries(option: str, form: str, value: object, findings: list[Finding]) -> list[Any]:
+    """Entries of an option that takes several."""
+    try:
+        if not isinstance(value, str | bytes | Mapping):
+            return list(value)  # type: ignore[call-overload, no-any-return]  # found out here
+    except TypeError:
+        pass
+    findings.append(Finding(option, f"wants a list or tuple of {form}", _shown(value)))
+    return []
+
+
+def _pairs(option: str, form: str, value: object, findings: list[Finding]) -> Iterator[tuple[Any, Any]]:
+    entries = value.items() if isinstance(value, Mapping) else value
+    for entry in _entries(option, f"{form} pairs", entries, findings):
+        if isinstance(entry, tuple | list) and len(entry) == 2:
+            yield entry[0], entry[1]
+        else:
+            findings.append(Finding(option, f"wants {form} pairs", _shown(entry)))
+
+
+def _pin_findings(pins: Iterable[tuple[str, int]], forbidden: Sequence[int]) -> Iterator[Finding]:
     by_layer: dict[str, int] = {}
     by_core: dict[int, str] = {}
     for layer, core in pins:
         where = f"--pin {layer}={core}"
-        if not 0 <= core < chip.core_count:
-            yield Finding(where, f"{chip.name} has no such core", core, allowed)
-        elif core in forbidden:
+        if core in forbidden:
             yield Finding(where, "the core is also forbidden", core, next_step="Drop one of the two")
         if by_layer.setdefault(layer, core) != core:
             yield Finding(where, f"the layer is also pinned to core {by_layer[layer]}")
         if by_core.setdefault(core, layer) != layer:
             yield Finding(where, f"the core is also taken by pinned layer {by_core[core]}")
-    for core in forbidden:
-        if not 0 <= core < chip.core_count:
-            yield Finding("--forbid", f"{chip.name} has no such core", core, allowed)
 
 
-def _limit_findings(options: SolveOptions) -> Iterable[Finding]:
-    for name, value in (("--time-limit", options.time_limit_s), ("--work-limit", options.work_limit)):
-        if value is not None and not 0 < value < float("inf"):
-            yield Finding(name, "a limit must be a positive number", value, "> 0")
-    if not 1 <= options.workers <= 1024:
-        yield Finding("--workers", "number of solver threads", options.workers, "1..1024")
-    if not 0 <= options.seed < 2**31:
-        yield Finding("--seed", "seed of the solver", options.seed, f"0..{2**31 - 1}")
-    if not 0 <= options.repairs <= 100:
-        yield Finding("--repairs", "number of repairs to find", options.repairs, "0..100")
-    if options.objective not in ("capacity", "headroom", "balance"):
-        allowed = "capacity, headroom or balance"
-        yield Finding("--objective", "unknown objective", options.objective, allowed)
-    if options.max_pieces is not None and options.max_pieces < 1:
-        yield Finding("--max-pieces", "a layer has at least one piece", options.max_pieces, ">= 1")
-    if options.max_copies not in (1, 2):
-        yield Finding("max_copies", "a layer stands once or twice", options.max_copies, "1, 2")
-    if options.pooled_outputs not in ("host", "relay"):
-        yield Finding("--pooled-outputs", "unknown way", options.pooled_outputs, "host or relay")
+def _choice_findings(options: SolveOptions) -> Iterator[Finding]:
+    """What is wrong with limits, words and switches."""
+    for where, limit in (("--time-limit", options.time_limit_s), ("--work-limit", options.work_limit)):
+        if limit is not None and not _is_positive(limit):
+            yield Finding(where, "a limit must be a positive number", _shown(limit), "> 0")
+    for where, word, allowed in (
+        ("--objective", options.objective, get_args(Objective)),
+        ("--pooled-outputs", options.pooled_outputs, get_args(PooledOutputs)),
+    ):
+        if not isinstance(word, str) or word not in allowed:
+            yield Finding(where, "no such choice", _shown(word), ", ".join(allowed))
+    for where, flag in (("--readout-monitor", options.readout_monitor), ("relays", options.relays)):
+        if not isinstance(flag, bool):
+            yield Finding(where, "wants True or False", _shown(flag))
+
+
+def _number(
+    findings: list[Finding], value: object, where: str, problem: str, least: int, most: int
+) -> int | None:
+    """A whole number in its range; what is none leaves a finding."""
+    number = whole_number(value)
+    if number is not None and least <= number <= most:
+        return number
+    findings.append(Finding(where, problem, _shown(value), f"{least}..{most}"))
+    return None
+
+
+def _is_positive(value: object) -> bool:
+    """Whether a value is a number, finite and positive."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return False
+    try:
+        return 0 < float(value) < float("inf")
+    except OverflowError:
+        return False
+
+
+def _shown(value: object, *, plain: bool = False) -> str:
+    """A value as a message shows it, shortened; quotes tell text from numbers unless `plain`."""
+    try:
+        text = value if plain and isinstance(value, str) else repr(value)
+    except ValueError:  # of integers with more digits than Python writes
+        text = type(value).__name__
+    return text if len(text) <= 80 else f"{text[:77]}..."

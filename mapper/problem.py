@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from hwspec.schema import ChipSpec, CoreSpec
-from mapper.demand import CoreDemand, LayerDemand, Shortfall, layer_demands, shortfalls
-from mapper.network import DvsSettings, Edge, Input, Network
-from mapper.operations import Pair, Pool, Shape, shape_after
-from mapper.options import SolveOptions, layer_key, natural_key
+from mapper.network import Edge, Input, Network
+from mapper.operations import Pair, Pool, Shape
+from mapper.options import SolveOptions
+from mapper.passes.legalize import Forms
+from mapper.references import layer_key, natural_key, require_distinct
 from mapper.rules import Rule
 from mapper.solution import DvsStage
+from mapper.work import CoreWork, LayerDemand, Sending, Shortfall, layer_demands, layer_work, shortfalls
 
 __all__ = ["ChipFault", "CoreClass", "Problem"]
 
@@ -65,15 +67,31 @@ class ChipFault:
 class Problem:
     """What is to be placed where, and under which requests; layer references are names.
 
+    Attributes
+    ----------
+    networks
+        In normal form and distinctly named, each layer in its first form.
+    forms
+        Per network, every legal form of its layers, all of the same output shape: what destinations alone
+        cannot do in later ones is left to relays. Empty where each layer has the one form that it has.
+    stage
+        (rows, columns) that the sensor stage pools; None for the most that all its edges have in common.
+
     Raises
     ------
     NetworkError
-        On construction of `demands`: a network is not in normal form.
+        Names of networks or layers that cannot be told apart; on construction of `demands`, a network that
+        is not in normal form.
     """
 
     networks: tuple[Network, ...]
     chip: ChipSpec
     options: SolveOptions
+    forms: tuple[Forms, ...] = ()
+    stage: Pair | None = None
+
+    def __post_init__(self) -> None:
+        require_distinct(self.networks)
 
     def key(self, network: int, name: str) -> str:
         """What a layer or input is called in the options."""
@@ -119,6 +137,36 @@ class Problem:
         return tuple(sorted(range(len(keys)), key=keys.__getitem__))
 
     @cached_property
+    def works(self) -> tuple[tuple[CoreWork, ...], ...]:
+        """Per layer, what each of its forms asks of a core, the first one first."""
+        known: dict[CoreWork, CoreWork] = {}
+        rows = []
+        for demand in self.demands:
+            works = [demand.work]
+            if self.forms:
+                network, rates = self.networks[demand.network], self.traffic[demand.network]
+                others = self.forms[demand.network].layers[demand.layer][1:]
+                works += [layer_work(network, form.layer, rates) for form in others]
+            rows.append(tuple(known.setdefault(work, work) for work in works))
+        return tuple(rows)
+
+    def edges_into(self, layer: int, form: int) -> tuple[Edge, ...]:
+        """Incoming edges of a layer in one of its forms."""
+        demand = self.demands[layer]
+        if form == 0:
+            return self.networks[demand.network].incoming[demand.layer]
+        return self.forms[demand.network].layers[demand.layer][form].edges
+
+    def networks_as(self, chosen: Mapping[int, int]) -> tuple[Network, ...]:
+        """The networks with some layers (indexes of `demands`) in other forms than the first."""
+        if not chosen:
+            return self.networks
+        names: list[dict[str, int]] = [{} for _ in self.networks]
+        for layer, form in chosen.items():
+            names[self.demands[layer].network][self.demands[layer].layer] = form
+        return tuple(forms.network(own) for forms, own in zip(self.forms, names, strict=True))
+
+    @cached_property
     def classes(self) -> tuple[CoreClass, ...]:
         """Core classes by smallest core id; forbidden cores left out, pinned and kept ones on their own."""
         forbidden = set(self.options.forbidden_cores)
@@ -150,8 +198,8 @@ class Problem:
         found = {}
         for n, demand in enumerate(self.demands):
             edges = self.networks[demand.network].incoming[demand.layer]
-            if demand.core.spikes_per_second and any(e.source in inputs[demand.network] for e in edges):
-                found[n] = demand.core.spikes_per_second
+            if demand.work.spikes_per_second and any(e.source in inputs[demand.network] for e in edges):
+                found[n] = demand.work.spikes_per_second
         return found if any(entry.core.parallel for entry in self.classes) else {}
 
     @cached_property
@@ -166,35 +214,39 @@ class Problem:
         )
 
     @cached_property
-    def _shortfall_table(self) -> dict[CoreDemand, tuple[tuple[Shortfall, ...], ...]]:
-        distinct = {demand.core for demand in self.demands}
-        by_core: dict[tuple[CoreDemand, CoreSpec], tuple[Shortfall, ...]] = {}
-        for demand in distinct:
-            for core in {entry.core for entry in self.classes}:
-                by_core[demand, core] = shortfalls(demand, core, self.chip)
-        return {d: tuple(by_core[d, entry.core] for entry in self.classes) for d in distinct}
+    def _shortfall_table(self) -> dict[tuple[CoreWork, Sending], tuple[tuple[Shortfall, ...], ...]]:
+        table: dict[tuple[CoreWork, Sending], tuple[tuple[Shortfall, ...], ...]] = {}
+        for demand in self.demands:
+            if (demand.work, demand.sending) not in table:
+                by_core: dict[int, tuple[Shortfall, ...]] = {}
+                for entry in self.classes:
+                    if id(entry.core) not in by_core:
+                        by_core[id(entry.core)] = shortfalls(demand, entry.core, self.chip)
+                table[demand.work, demand.sending] = tuple(by_core[id(entry.core)] for entry in self.classes)
+        return table
 
     def shortfalls(self, layer: int) -> tuple[tuple[Shortfall, ...], ...]:
-        """Per core class, what keeps the layer (an index of `demands`) off it; pins not counted."""
-        return self._shortfall_table[self.demands[layer].core]
+        """Per core class, what keeps the layer (an index of `demands`) whole off it; pins not counted."""
+        demand = self.demands[layer]
+        return self._shortfall_table[demand.work, demand.sending]
 
     @cached_property
     def candidates(self) -> tuple[tuple[int, ...], ...]:
-        """Per layer, the core classes (indexes of `classes`) that may hold it, pins included."""
+        """Per layer, the core classes (indexes of `classes`) that may hold it whole, pins included."""
         pinned = {entry.pinned_layer: k for k, entry in enumerate(self.classes) if entry.pinned_layer}
         unpinned = frozenset(k for k, entry in enumerate(self.classes) if entry.pinned_layer is None)
         fits = {
-            demand: tuple(k for k, lacks in enumerate(row) if not lacks)
-            for demand, row in self._shortfall_table.items()
+            asked: tuple(k for k, lacks in enumerate(row) if not lacks)
+            for asked, row in self._shortfall_table.items()
         }
-        free = {demand: tuple(k for k in row if k in unpinned) for demand, row in fits.items()}
+        free = {asked: tuple(k for k in row if k in unpinned) for asked, row in fits.items()}
         result = []
         for demand in self.demands:
             pin = pinned.get((demand.network, demand.layer))
             if pin is None:
-                result.append(free[demand.core])
+                result.append(free[demand.work, demand.sending])
             else:
-                result.append((pin,) if pin in fits[demand.core] else ())
+                result.append((pin,) if pin in fits[demand.work, demand.sending] else ())
         return tuple(result)
 
     @cached_property
@@ -209,12 +261,54 @@ class Problem:
         )
 
     @cached_property
+    def sensors(self) -> tuple[tuple[int, Input], ...]:
+        """(network, input) of every input from the sensor that something reads."""
+        return tuple(dict.fromkeys((n, entry) for n, entry, _ in self.dvs_edges))
+
+    @cached_property
+    def stage_pooling(self) -> Pair:
+        """What the sensor stage pools, (rows, columns)."""
+        if self.stage is not None:
+            return self.stage
+        pools = [edge.pool.size for _, _, edge in self.dvs_edges if edge.pool]
+        if self.chip.input is None or len(pools) < len(self.dvs_edges) or not pools:
+            return 1, 1
+        sizes = (1, *self.chip.input.poolings)
+        rows, columns = (max(s for s in sizes if all(p[axis] % s == 0 for p in pools)) for axis in (0, 1))
+        return rows, columns
+
+    @cached_property
     def dvs_stage(self) -> DvsStage | None:
-        """The stage's setting as its first consumer wants it; None without a sensor input."""
-        for _, entry, edge in self.dvs_edges:
-            if entry.dvs is not None:
-                return _stage(entry.dvs, entry.shape, edge)
-        return None
+        """The stage's setting as the first input wants it; None without a sensor input."""
+        return _stage(self.sensors[0][1], self.stage_pooling) if self.sensors else None
+
+    @cached_property
+    def sensor_shape(self) -> Shape | None:
+        """The sensor's signal behind the stage; None without a sensor input."""
+        stage = self.dvs_stage
+        if stage is None:
+            return None
+        height, width = (stage.cut[axis] - stage.origin[axis] + 1 for axis in (0, 1))
+        return Shape(self.sensors[0][1].shape.features, *((width, height) if stage.swap else (height, width)))
+
+    def behind_stage(self, edge: Edge) -> Pair:
+        """What is left of a sensor edge's pool, (rows, columns), behind the stage; 1 pools nothing."""
+        size = edge.pool.size if edge.pool else (1, 1)
+        return size[0] // self.stage_pooling[0], size[1] // self.stage_pooling[1]
+
+    @cached_property
+    def relayed_sensor_edges(self) -> tuple[tuple[int, Edge], ...]:
+        """(network, edge) from the sensor that only a relay can serve: the stage neither shifts nor pools twice."""
+        return tuple(
+            (n, edge)
+            for n, _, edge in self.dvs_edges
+            if edge.feature_offset or self.behind_stage(edge) != (1, 1)
+        )
+
+    @property
+    def wants_relays(self) -> bool:
+        """Whether no placement exists without relays: outputs shown pooled, sensor edges beyond the stage."""
+        return bool(self.monitored_pooled or self.relayed_sensor_edges)
 
     @cached_property
     def monitored(self) -> tuple[tuple[int, str], ...]:
@@ -249,13 +343,15 @@ class Problem:
         return (*_dvs_faults(self), *_readout_faults(self), *_monitor_faults(self))
 
 
-def _stage(settings: DvsSettings, shape: Shape, edge: Edge) -> DvsStage:
-    pooling = edge.pool.size if edge.pool else (1, 1)
-    seen = shape_after(shape, edge.path)
-    size: Pair = (seen.width, seen.height) if settings.swap_axes else (seen.height, seen.width)
+def _stage(entry: Input, pooling: Pair) -> DvsStage:
+    settings = entry.dvs
+    if settings is None:
+        raise ValueError(f"input {entry.name} is none of the sensor's")
+    rows, columns = entry.shape.height // pooling[0], entry.shape.width // pooling[1]
+    size: Pair = (columns, rows) if settings.swap_axes else (rows, columns)
     (oy, ox), gates = settings.origin, (settings.on_channel, settings.off_channel)
     cut = (oy + size[0] - 1, ox + size[1] - 1)
-    merge = shape.features == 1
+    merge = entry.shape.features == 1
     return DvsStage(merge, pooling, (oy, ox), cut, settings.mirror, settings.swap_axes, gates)
 
 
@@ -265,32 +361,31 @@ def _dvs_faults(problem: Problem) -> Iterator[ChipFault]:
         return
     targets = tuple(edge.target for _, _, edge in edges)
     if stage is None:
-        yield ChipFault(
-            Rule.DVS_STAGE, targets, "a sensor input", "none", f"{problem.chip.name} has no sensor"
-        )
+        terms = f"{problem.chip.name} has no sensor"
+        yield ChipFault(Rule.DVS_STAGE, targets, "a sensor input", "none", terms)
         return
-    settings = {_stage(entry.dvs or DvsSettings(), entry.shape, edge) for _, entry, edge in edges}
+    settings = {_stage(entry, problem.stage_pooling) for _, entry in problem.sensors}
     if len(settings) > 1:
-        terms = "pool and cut-out must be the same for all layers the sensor feeds"
+        terms = "cut-out, mirror and polarities must be the same for all layers the sensor feeds"
         yield ChipFault(Rule.DVS_STAGE, targets, len(settings), 1, terms)
     for _, entry, edge in edges:
-        wanted, layers = _stage(entry.dvs or DvsSettings(), entry.shape, edge), (edge.target,)
-        pool = edge.pool
-        if pool and (pool.size != pool.stride or not set(pool.size) <= set(stage.poolings)):
+        pool, layers, rest = edge.pool, (edge.target,), problem.behind_stage(edge)
+        alone = rest == (1, 1) or (rest[0] == rest[1] and problem.options.relays)
+        if pool and (pool.size != pool.stride or not alone):
             bound = f"per axis one of {', '.join(map(str, stage.poolings))}, stride = size"
             yield ChipFault(Rule.DVS_STAGE, layers, "x".join(map(str, pool.size)), bound, "sensor pooling")
             continue
-        room = (stage.height // wanted.pooling[0], stage.width // wanted.pooling[1])
-        if wanted.cut[0] >= room[0] or wanted.cut[1] >= room[1]:
-            need = f"{wanted.cut[0] + 1}x{wanted.cut[1] + 1}"
-            yield ChipFault(
-                Rule.DVS_STAGE, layers, need, f"{room[0]}x{room[1]}", "cut-out of the pooled sensor"
-            )
+        cut = _stage(entry, problem.stage_pooling).cut
+        room = (stage.height // problem.stage_pooling[0], stage.width // problem.stage_pooling[1])
+        if cut[0] >= room[0] or cut[1] >= room[1]:
+            need, bound = f"{cut[0] + 1}x{cut[1] + 1}", f"{room[0]}x{room[1]}"
+            yield ChipFault(Rule.DVS_STAGE, layers, need, bound, "cut-out of the pooled sensor")
         if entry.shape.features > stage.features:
             terms = "features of the sensor input: one per polarity"
             yield ChipFault(Rule.DVS_STAGE, layers, entry.shape.features, stage.features, terms)
-        if edge.feature_offset and not problem.chip.routing.feature_shift:
-            yield ChipFault(Rule.FEATURE_SHIFT, layers, edge.feature_offset, 0, "sensor destination")
+        if edge.feature_offset and not (problem.chip.routing.feature_shift and problem.options.relays):
+            terms = "the sensor's destinations do not shift features, and no relay may"
+            yield ChipFault(Rule.FEATURE_SHIFT, layers, edge.feature_offset, 0, terms)
     if len(edges) > stage.fan_out:
         yield ChipFault(Rule.DVS_FAN_OUT, targets, len(edges), stage.fan_out, "layers the sensor feeds")
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
-from hwspec.memory import bias_words, kernel_words, neuron_words
 from hwspec.schema import AssumedFact
-from mapper.demand import CoreDemand, layer_demands
 from mapper.display import Displayed
 from mapper.errors import Finding, OptionsError
 from mapper.operations import Pair, Pool, Shape
-from mapper.options import layer_key
+from mapper.references import layer_key
 from mapper.result import Record, Result
 from mapper.solution import LayerPart, Placement, Relay, Solution
+from mapper.work import CoreWork, layer_demands, relay_work
 
 __all__ = [
     "CoreUse",
@@ -33,7 +32,6 @@ __all__ = [
     "read_record",
 ]
 
-Words = tuple[int, int, int]
 Used = tuple[int, int]
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
@@ -187,9 +185,9 @@ def placement_record(result: Result) -> PlacementRecord:
     )
 
 
-def layer_sizes(demand: CoreDemand) -> dict[str, Any]:
-    """The fields of a `LayerSizes`, which a demand calls the same."""
-    return {name: getattr(demand, name) for name in LayerSizes.model_fields}
+def layer_sizes(work: CoreWork) -> dict[str, Any]:
+    """The fields of a `LayerSizes`, which a layer's work calls the same."""
+    return {name: getattr(work, name) for name in LayerSizes.model_fields}
 
 
 def _layers(result: Result) -> tuple[LayerRecord, ...]:
@@ -203,7 +201,7 @@ def _layers(result: Result) -> tuple[LayerRecord, ...]:
             name=demand.layer,
             index=demand.index,
             cores=tuple(sorted(cores[number, demand.layer])),
-            **layer_sizes(demand.core),
+            **layer_sizes(demand.work),
         )
         for number, network in enumerate(result.networks)
         for demand in sorted(layer_demands(network, number, None), key=lambda demand: demand.layer)
@@ -220,8 +218,8 @@ def core_use(result: Result) -> tuple[CoreUse, ...]:
     """
     solution = result.require()
     places = {place.core: place for place in solution.placements}
-    demands = {
-        (number, demand.layer): demand.core
+    works = {
+        (number, demand.layer): demand.work
         for number, network in enumerate(result.networks)
         for demand in layer_demands(network, number, None)
     }
@@ -229,65 +227,54 @@ def core_use(result: Result) -> tuple[CoreUse, ...]:
     uses = []
     for core_id, core in enumerate(result.chip.cores):
         place, taken, occupant = places.get(core_id), (0, 0, 0), _EMPTY
-        if place is not None and isinstance(place.body, LayerPart):
-            demand = demands[place.body.network, place.body.layer]
-            role = "copy" if place.body.copy_index else ("layer" if shares[place.body] == 1 else "piece")
-            taken = _part_words(demand, place)
-            occupant = _occupant(result, place, role, place.body.layer, demand.output_shape)
-        elif place is not None and isinstance(place.body, Relay):
-            shape = _signal_shape(result, place.body)
-            taken = _relay_words(shape, place.body, _count(place))
-            occupant = _occupant(result, place, "relay", place.body.signal, shape)
+        if place is not None:
+            work = _whole_work(result, place.body, works)
+            taken = work.narrowed(place.features[1] - place.features[0]).words
+            occupant = _occupant(result, place, work.output_shape, whole=shares[place.body] == 1)
         offered = (core.kernel_words, core.neuron_words, core.bias_words)
         words = dict(zip(_MEMORIES, zip(taken, offered, strict=True), strict=True))
         uses.append(CoreUse.model_validate({"core": core_id, **occupant, **words}))
     return tuple(uses)
 
 
-def _occupant(result: Result, place: Placement, role: str, name: str, shape: Shape) -> dict[str, Any]:
-    """What a core holds of a layer or signal of this shape."""
+def _whole_work(
+    result: Result, body: LayerPart | Relay, works: Mapping[tuple[int, str], CoreWork]
+) -> CoreWork:
+    """What the body asks with all its features."""
+    if isinstance(body, LayerPart):
+        return works[body.network, body.layer]
+    return relay_work(_signal_shape(result, body), body.pooling, 0, reads_all=body.reads_all)
+
+
+def _occupant(result: Result, place: Placement, shape: Shape, *, whole: bool) -> dict[str, Any]:
+    """What a core holds of a body whose output has this shape; `whole`: it stands on no other core."""
     body, (start, stop) = place.body, place.features
+    name = body.layer if isinstance(body, LayerPart) else body.signal
     title = "the sensor" if body.network is None else layer_key(result.networks, body.network, name)
     title += "" if place.features == (0, shape.features) else f"[{start}:{stop}]"
-    pooling = body.pooling if isinstance(body, Relay) else 1
-    title += f" /{pooling}" if pooling > 1 else ""
+    if isinstance(body, Relay):
+        role, label = "relay", f"relay of {title}" + (f" /{body.pooling}" if body.pooling > 1 else "")
+    elif body.copy_index:
+        role, label = "copy", f"{title} copy"
+    else:
+        role, label = "layer" if whole else "piece", title
     return {
-        "label": {"relay": f"relay of {title}", "copy": f"{title} copy"}.get(role, title),
+        "label": label,
         "role": role,
         "network": body.network,
         "layer": name,
         "features": place.features,
-        "shape": (stop - start, shape.height // pooling, shape.width // pooling),
+        "shape": (stop - start, shape.height, shape.width),
     }
-
-
-def _count(place: Placement) -> int:
-    return place.features[1] - place.features[0]
-
-
-def _part_words(demand: CoreDemand, place: Placement) -> Words:
-    features = _count(place)
-    return (
-        kernel_words(demand.input_shape.features, features, *demand.kernel),
-        neuron_words(features, demand.output_shape.height, demand.output_shape.width),
-        bias_words(features, demand.bias_words > 0),
-    )
-
-
-def _relay_words(shape: Shape, relay: Relay, features: int) -> Words:
-    """Words of a relay of a signal of this shape that passes on so many features."""
-    height, width = shape.height // relay.pooling, shape.width // relay.pooling
-    read = shape.features if relay.reads_all else features
-    return kernel_words(read, features, 1, 1), neuron_words(features, height, width), 0
 
 
 def _signal_shape(result: Result, relay: Relay) -> Shape:
     """Shape of what a relay reads: the sensor's is what its stage lets pass."""
     stage = result.require().dvs_stage
-    network = None if relay.network is None else result.networks[relay.network]
-    sensor = network is None or any(entry.name == relay.signal and entry.dvs for entry in network.inputs)
-    if stage is None or not sensor:
-        return result.networks[relay.network or 0].signal_shapes[relay.signal]
+    if relay.network is not None:
+        return result.networks[relay.network].signal_shapes[relay.signal]
+    if stage is None:
+        raise RuntimeError("a relay of the sensor without a setting of the sensor stage")
     height, width = (stage.cut[axis] - stage.origin[axis] + 1 for axis in (0, 1))
     return Shape(1 if stage.merge else 2, *((width, height) if stage.swap else (height, width)))
 

@@ -13,7 +13,8 @@ from hwspec.schema import AssumedFact, ChipSpec
 from mapper.display import Displayed
 from mapper.errors import InfeasibleError, OptionsError, UndecidedError
 from mapper.network import Network
-from mapper.options import LayerReference, SolveOptions, resolve_layer
+from mapper.options import SolveOptions
+from mapper.references import LayerReference, locate_layer, resolve_layer, whole_number
 from mapper.rules import Rule
 from mapper.solution import LayerPart, Solution
 
@@ -232,6 +233,10 @@ class FeasibilityReport(Record, Displayed):
         Facts of the chip that no source states and this verdict may rest on.
     chip_hash
         SHA-256 of the chip's specification.
+    limit
+        What stopped an undecided solve.
+    cut_short
+        What a limit left undone, beside the verdict.
     """
 
     schema_version: Literal[1] = 1
@@ -248,6 +253,7 @@ class FeasibilityReport(Record, Displayed):
     repairs_missing: tuple[str, ...] = ()
     assumed_facts: tuple[AssumedFact, ...] = ()
     limit: str | None = None
+    cut_short: tuple[str, ...] = ()
 
     def sentences(self) -> tuple[str, ...]:
         """One sentence for each thing that stands in the way."""
@@ -305,21 +311,21 @@ class Result(Displayed):
     report: FeasibilityReport | None
     statistics: Statistics
 
-    def find_chip_layer(self, layer: LayerReference, network: int = 0) -> int:
+    def find_chip_layer(self, layer: LayerReference, network: int | None = None) -> int:
         """The core on which a layer lives.
 
         Parameters
         ----------
         layer
-            Name, or index as users count: in the network's order, without the sensor stage,
-            negative from the end.
+            As `mapper.references` describes: name, or index as users count, in the network's order, without
+            the sensor stage, negative from the end.
         network
-            Index of the network.
+            Index of the network, 0 <= network < len(networks), to which `layer` then belongs; None for all.
 
         Raises
         ------
         OptionsError
-            There is no such layer, or it lives on several cores.
+            There is no such layer, it can be one of several, or it lives on several cores.
         InfeasibleError, UndecidedError
             There is no placement.
         """
@@ -329,7 +335,7 @@ class Result(Displayed):
             raise OptionsError(Finding(f"layer {layer}", "lives on several cores", cores, next_step=step))
         return cores[0]
 
-    def find_chip_layers(self, layer: LayerReference, network: int = 0) -> list[int]:
+    def find_chip_layers(self, layer: LayerReference, network: int | None = None) -> list[int]:
         """All cores that hold a layer, a piece or a copy of it, ascending; relays hold none.
 
         Parameters
@@ -340,16 +346,22 @@ class Result(Displayed):
         Raises
         ------
         OptionsError
-            There is no such layer.
+            There is no such layer, or it can be one of several.
         InfeasibleError, UndecidedError
             There is no placement.
         """
-        name = resolve_layer(self.networks[network], layer)
+        number = None if network is None else whole_number(network)
+        if network is not None and (number is None or not 0 <= number < len(self.networks)):
+            raise OptionsError(Finding("network", "is no index", network, f"0..{len(self.networks) - 1}"))
+        if number is None:
+            number, name = locate_layer(self.networks, layer)
+        else:
+            name = resolve_layer(self.networks[number], layer)
         bodies = ((place.core, place.body) for place in self.require().placements)
         return sorted(
             core
             for core, body in bodies
-            if isinstance(body, LayerPart) and (body.network, body.layer) == (network, name)
+            if isinstance(body, LayerPart) and (body.network, body.layer) == (number, name)
         )
 
     def require(self) -> Solution:

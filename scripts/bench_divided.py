@@ -4,7 +4,7 @@
 
 1. random networks of 3 to 9 layers on the nine cores of Speck 2f: how many a matching of layers to cores
    accepts (memory alone, as sinabs does), how many fit with fan-out respected, how many are placed here;
-2. times from `Problem` to checked `Solution` where cutting is needed, and to the explanation where nothing
+2. times from `Question` to checked `Solution` where cutting is needed, and to the explanation where nothing
    fits, building and decoding included; sinabs' matcher beside it, where it can be imported;
 3. the same bytes with 1, 2 and 8 workers;
 4. 150 layers of several networks on 256 cores of four classes, 600 on 1,024; with --large 2,400 on 4,096.
@@ -25,37 +25,29 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import mapper
 from hwspec.schema import ChipSpec
-from mapper.demand import SHORTFALLS, layer_demands
 from mapper.network import Network
-from mapper.options import SolveOptions, resolve
-from mapper.problem import Problem
+from mapper.options import SolveOptions
+from mapper.question import Question, decide
 from mapper.record import placement_record
 from mapper.result import Result, Status
-from mapper.rules import Rule
-from mapper.solver.run import solve
-from mapper.verify import verify
+from mapper.work import lacking, layer_demands
 from tests.random_networks import four_classes, random_speck_network
 
-ROUTING = {Rule.FAN_OUT, Rule.POOLING, Rule.INPUT_POOLING}
 Matcher = Callable[[list[list[int]]], object]
 
 
 def checked(networks: Sequence[Network], chip: ChipSpec, options: SolveOptions) -> tuple[Result, float]:
     """A result whose solution the checker accepts, and the milliseconds that both took."""
-    resolved = resolve(options, networks, chip)
     start = time.perf_counter()
-    result = solve(Problem(tuple(networks), chip, resolved))
-    if result.solution is not None and verify(result.networks, chip, resolved, result.solution):
-        raise SystemExit(f"{networks[0].name}: the checker rejects the solution")
+    result = decide(Question(tuple(networks), chip, options))
     return result, (time.perf_counter() - start) * 1e3
 
 
 def fitting_cores(network: Network, chip: ChipSpec) -> list[list[int]]:
     """Per layer, the cores whose memories and limits hold it; destinations are not looked at."""
-    checks = [check for rule, check in SHORTFALLS.items() if rule not in ROUTING]
     return [
-        [n for n, core in enumerate(chip.cores) if not any(c(demand.core, core, chip) for c in checks)]
-        for demand in layer_demands(network, 0, None)
+        [n for n, core in enumerate(chip.cores) if not lacking(demand.work, core)]
+        for demand in layer_demands(network)
     ]
 
 
@@ -107,7 +99,7 @@ def nine_cores(count: int) -> None:
             peer(fits)
             peers.append((time.perf_counter() - start) * 1e3)
         result, took = checked([network], chip, options)
-        whole = solve(Problem((network,), chip, resolve(plain_options, network, chip))).solution is not None
+        whole = decide(Question((network,), chip, plain_options), "reasons").solution is not None
         plain, placed = plain + whole, placed + (result.solution is not None)
         if result.status not in (Status.OPTIMAL, Status.INFEASIBLE):
             raise SystemExit(f"seed {seed}: {result.status}")

@@ -81,10 +81,10 @@ def sinabs_ms(runs: int) -> float | None:
     except ImportError:
         return None
     network, chip = gesture(), mapper.load_chip("speck2f")
-    from mapper.demand import layer_demands, shortfalls  # noqa: PLC0415
+    from mapper.work import layer_demands, shortfalls  # noqa: PLC0415
 
     fits = [
-        [n for n, core in enumerate(chip.cores) if not shortfalls(demand.core, core, chip)]
+        [n for n, core in enumerate(chip.cores) if not shortfalls(demand.work, core, chip)]
         for demand in layer_demands(network, 0, None)
     ]
     return median_ms(lambda: get_valid_mapping(fits), runs)

@@ -11,9 +11,10 @@ import numpy as np
 from hwspec.catalog import load
 from hwspec.schema import ChipSpec
 from mapper.network import Network
-from mapper.options import SolveOptions, natural_key, resolve
+from mapper.options import SolveOptions, resolve
 from mapper.passes import prepare
 from mapper.passes.legalize import legalize
+from mapper.references import natural_key
 from mapper.result import Result, Statistics, Status
 from mapper.solution import (
     DVS,

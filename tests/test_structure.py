@@ -22,6 +22,7 @@ ORDER = [
     "wellformed",
     "network",
     "edits",
+    "references",
     "options",
     "frontends",
     "passes",

@@ -80,17 +80,20 @@ def _compared(left: ChipConfig | Network, right: ChipConfig | Network) -> tuple[
     from hwspec.catalog import load, names  # noqa: PLC0415
     from mapper.emit.read.diff import diff  # noqa: PLC0415
     from mapper.emit.shared.config import ChipConfig as Config  # noqa: PLC0415
-    from mapper.passes.legalize import legalize  # noqa: PLC0415
+    from mapper.passes.legalize import legal_forms  # noqa: PLC0415
 
     config = next((side for side in (left, right) if isinstance(side, Config)), None)
     chip = config.chip.partition("+")[0] if config else ""
     if chip not in names() or (isinstance(left, Config) and isinstance(right, Config)):
         return tuple(diff(left, right))
     spec, tried = load(chip), []
-    for relays in (False, True):
-        sides = [
-            side if isinstance(side, Config) else legalize(side, spec, relays=relays)
-            for side in (left, right)
-        ]
+    for last in (False, True):
+        sides: list[ChipConfig | Network] = []
+        for side in (left, right):
+            if isinstance(side, Config):
+                sides.append(side)
+                continue
+            forms = legal_forms(side, spec)[0]
+            sides.append(forms.network({name: last * (len(c) - 1) for name, c in forms.layers.items()}))
         tried.append(tuple(diff(*sides)))
     return min(tried, key=len)

@@ -15,7 +15,7 @@ from mapper.compat.forward import ForwardNetwork, Surrogate, default_surrogate
 from mapper.errors import BackendMissingError, EventError, Finding
 from mapper.network import DvsSettings, Network
 from mapper.operations import Neuron
-from mapper.options import LayerReference
+from mapper.references import LayerReference, as_index, whole_number
 
 __all__ = [
     "Ordering",
@@ -75,14 +75,14 @@ def pins(network: Network, ordering: Ordering) -> dict[LayerReference, int]:
             raise ValueError(f'chip_layers_ordering: "auto", a list or a dict, got {ordering!r}')
         return {}
     if isinstance(ordering, Mapping):
-        return dict(ordering)
+        return {as_index(layer): core for layer, core in ordering.items()}
     cores = [core for core in ordering if core != "dvs"]
-    if len(cores) != len(network.layers) or not all(isinstance(core, int) for core in cores):
+    if len(cores) != len(network.layers) or None in map(whole_number, cores):
         raise ValueError(
             f"chip_layers_ordering: {list(ordering)} are not core ids for {len(network.layers)} layers; "
             "to name the layers to monitor, write monitor_layers=..."
         )
-    return {layer.name: int(core) for layer, core in zip(network.layers, cores, strict=True)}
+    return {f"#{number}": int(core) for number, core in enumerate(cores)}
 
 
 def monitors(
@@ -92,9 +92,9 @@ def monitors(
     if wanted is None:
         return None, False
     if isinstance(wanted, str) and wanted == "all":
-        return tuple(layer.name for layer in network.layers), False
+        return tuple(f"#{number}" for number in range(len(network.layers))), False
     entries: Iterable[LayerReference] = [wanted] if isinstance(wanted, str) else wanted
-    layers = tuple(entry for entry in entries if entry != "dvs")
+    layers = tuple(as_index(entry) for entry in entries if entry != "dvs")
     return layers, len(layers) < len(list(entries))
 
 

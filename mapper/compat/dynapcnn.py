@@ -27,7 +27,6 @@ from mapper.compat.arguments import (
 from mapper.compat.arguments import batch_size as stated_batch_size
 from mapper.compat.forward import ForwardNetwork, along
 from mapper.compat.sensor import sensor_view
-from mapper.demand import layer_demands
 from mapper.emit.shared.config import ChipConfig
 from mapper.emit.write.build import build_config
 from mapper.emit.write.options import EmitOptions
@@ -41,9 +40,10 @@ from mapper.errors import (
 )
 from mapper.frontends import load_network
 from mapper.network import Network
-from mapper.options import LayerReference
 from mapper.passes import PrepareOptions, prepare
+from mapper.references import LayerReference, as_index
 from mapper.result import FeasibilityReport, Result
+from mapper.work import layer_demands
 
 __all__ = ["DynapcnnCompatibleNetwork", "DynapcnnNetwork"]
 
@@ -168,11 +168,11 @@ class DynapcnnNetwork(nn.Module):
 
     def memory_summary(self) -> dict[str, list[int]]:
         """Words of kernel, neuron and bias memory, by layer in order."""
-        demands = [entry.core for entry in layer_demands(self.network, 0, None)]
+        works = [entry.work for entry in layer_demands(self.network)]
         return {
-            "kernel": [demand.kernel_words for demand in demands],
-            "neuron": [demand.neuron_words for demand in demands],
-            "bias": [demand.bias_words for demand in demands],
+            "kernel": [work.kernel_words for work in works],
+            "neuron": [work.neuron_words for work in works],
+            "bias": [work.bias_words for work in works],
         }
 
     def is_compatible_with(self, device_type: str) -> bool:
@@ -359,11 +359,11 @@ class DynapcnnNetwork(nn.Module):
         OptionsError
             There is no such layer, or it lives on several cores.
         """
-        return self._placed().find_chip_layer(layer_idx)
+        return self._placed().find_chip_layer(as_index(layer_idx))
 
     def find_chip_layers(self, layer_idx: LayerReference) -> list[int]:
         """All cores that hold a layer or a part of it, ascending."""
-        return self._placed().find_chip_layers(layer_idx)
+        return self._placed().find_chip_layers(as_index(layer_idx))
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles hold the network, not the board and samna's objects."""

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hwspec.schema import ChipSpec
-from mapper.errors import NetworkError, VerificationError
+from mapper.errors import NetworkError
 from mapper.explore.identity import facts_hash
 from mapper.explore.record import Cell
 from mapper.explore.verdict import placed_cell, refused_cell
 from mapper.network import Network
-from mapper.options import SolveOptions, resolve
-from mapper.passes.legalize import legalize
-from mapper.problem import Problem
+from mapper.options import SolveOptions
+from mapper.question import Question
+from mapper.question import decide as decide_question
 from mapper.repairs.find import find_repairs
-from mapper.result import FeasibilityReport, Repair, Result, Status
-from mapper.solution import Solution
+from mapper.result import Repair, Result, Status
 from mapper.solver.budget import Budget
-from mapper.solver.divided.explain import divided_unmet
-from mapper.solver.divided.run import divisible, solve_divided
-from mapper.solver.explain import infeasible_report, undecided_report
-from mapper.solver.plain import solve_plain
-from mapper.solver.run import better, solve
-from mapper.verify import verify
 
 __all__ = ["Asked", "Shared", "at", "decide"]
-
-_DECIDED = (Status.OPTIMAL, Status.INFEASIBLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +39,7 @@ class Asked:
 class Shared:
     """What variants with the same facts under other names share, for one network, by `facts_hash`."""
 
-    placed: dict[str, tuple[Status, tuple[Network, ...], Solution]] = field(default_factory=dict)
+    placed: dict[str, Result] = field(default_factory=dict)
     repairs: dict[str, tuple[tuple[Repair, ...], tuple[str, ...]]] = field(default_factory=dict)
 
 
@@ -75,79 +66,26 @@ def decide(network: Network, chip: ChipSpec, asked: Asked, shared: Shared | None
 
 
 def _decided(network: Network, chip: ChipSpec, asked: Asked, shared: Shared) -> Cell:
-    legal = (legalize(network, chip),)
-    problem = Problem(legal, chip, resolve(asked.options, legal, chip))
-    facts = facts_hash(chip)
+    question, facts = Question((network,), chip, asked.options), facts_hash(chip)
+    budget = Budget(question.resolved)
     if facts in shared.placed:
-        status, networks, solution = shared.placed[facts]
-        result = _result(Problem(networks, chip, problem.options), status, solution)
+        result = replace(shared.placed[facts], chip=chip)
     else:
-        result = _best_form(network, problem, asked)
+        result = decide_question(question, "all" if asked.details else "reasons", budget)
+    if result.statistics.interrupted:
+        raise KeyboardInterrupt
     if result.solution is not None:
-        violations = verify(result.networks, chip, problem.options, result.solution)
-        if violations:
-            raise VerificationError(violations)
-        shared.placed[facts] = (result.status, result.networks, result.solution)
+        shared.placed[facts] = result
         return placed_cell(network, result, details=asked.details)
     report = result.report
     if report is None:
         raise RuntimeError("a result has neither solution nor report")
     if asked.repairs and report.status is Status.INFEASIBLE:
         if facts not in shared.repairs:
-            shared.repairs[facts] = find_repairs((network,), problem, report, asked.options.repairs)
+            shared.repairs[facts] = find_repairs(question, report, asked.options.repairs, budget)
         repairs, missing = shared.repairs[facts]
         report = report.model_copy(update={"repairs": repairs, "repairs_missing": missing})
-    return refused_cell(problem, report, details=asked.details)
-
-
-def _best_form(network: Network, problem: Problem, asked: Asked) -> Result:
-    """As `mapper.solve` has it: what was folded into kernels may do better in relays."""
-    first = _solved(problem, asked)
-    plain = first.solution is not None and len(first.solution.placements) == len(problem.demands)
-    if plain or not problem.options.relays or first.status not in _DECIDED:
-        return first
-    other = (legalize(network, problem.chip, relays=True),)
-    if other == problem.networks:
-        return first
-    return better(first, _solved(Problem(other, problem.chip, problem.options), asked))
-
-
-def _solved(problem: Problem, asked: Asked) -> Result:
-    """As `mapper.solver.run.solve`; where no details are wanted, without the conflict of divided layers."""
-    budget = Budget(problem.options)
-    if asked.details:
-        result = solve(problem)
-    else:
-        status, solution = solve_plain(problem, budget)
-        if status is Status.INFEASIBLE and problem.options.divides:
-            status, solution = solve_divided(problem, budget)
-        report = None
-        if status is Status.INFEASIBLE:
-            report = _why_not(problem)
-        elif solution is None:
-            report = undecided_report(problem, budget.stopped_by or "a limit")
-        result = _result(problem, status, solution, report, budget)
-    if result.statistics.interrupted:
-        raise KeyboardInterrupt
-    return result
-
-
-def _why_not(problem: Problem) -> FeasibilityReport:
-    report = infeasible_report(problem)
-    if not problem.options.divides or not divisible(problem):
-        return report
-    return report.model_copy(update={"unmet": (*report.unmet, *divided_unmet(problem))})
-
-
-def _result(
-    problem: Problem,
-    status: Status,
-    solution: Solution | None,
-    report: FeasibilityReport | None = None,
-    budget: Budget | None = None,
-) -> Result:
-    statistics = (budget or Budget(problem.options)).statistics()
-    return Result(status, problem.networks, problem.chip, problem.options, solution, report, statistics)
+    return refused_cell(question.problems[0], report, details=asked.details)
 
 
 def at(cell: Cell, network: int, variant: int) -> Cell:

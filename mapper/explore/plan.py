@@ -10,14 +10,16 @@ from typing import Literal
 from hwspec.catalog import load as load_chip
 from hwspec.schema import ChipSpec
 from hwspec.variant import apply_overrides
-from mapper.demand import layer_demands
 from mapper.errors import Finding, MapperError, OptionsError, SpecError
 from mapper.explore.identity import network_hash
 from mapper.explore.record import NetworkLayer, NetworkRow, VariantCore, VariantRow
 from mapper.frontends import NirOptions, TorchOptions, load_network
 from mapper.network import Network
+from mapper.options import locate_traffic
 from mapper.passes import PrepareOptions, prepare
 from mapper.record import layer_sizes
+from mapper.references import named_apart
+from mapper.work import layer_demands
 
 __all__ = [
     "PlannedNetwork",
@@ -70,7 +72,7 @@ def plan_networks(
 ) -> tuple[PlannedNetwork, ...]:
     """Read and prepare every network; one that fails has a row with the reason."""
     read = [_read(source, options or ReadOptions()) for source in sources]
-    names = _named_apart([entry.row.name for entry in read])
+    names = named_apart([entry.row.name for entry in read])
     return tuple(_renamed(entry, name) for entry, name in zip(read, names, strict=True))
 
 
@@ -101,7 +103,7 @@ def planned(network: Network, source: str) -> PlannedNetwork:
         It is not in normal form.
     """
     layers = tuple(
-        NetworkLayer(name=entry.layer, destinations=entry.core.destinations, **layer_sizes(entry.core))
+        NetworkLayer(name=entry.layer, destinations=entry.sending.destinations, **layer_sizes(entry.work))
         for entry in layer_demands(network, 0, None)
     )
     row = NetworkRow(
@@ -121,27 +123,20 @@ def with_traffic(networks: Sequence[PlannedNetwork], rates: Mapping[str, int]) -
     Parameters
     ----------
     rates
-        Spikes per second by the signal they leave; of several networks "network:signal". Signals without
-        one count as silent; networks of which none is named stay as they are.
+        Spikes per second by the signal they leave, in files as `mapper simulate` writes them: of several
+        networks "network:signal". Signals without one count as silent; networks of which none is named stay
+        as they are.
 
     Raises
     ------
     OptionsError
-        No network has such a signal.
+        No network has such a signal, or several have, or a rate is none.
     """
-    found: list[dict[str, int]] = []
-    known: set[str] = set()
-    for entry in networks:
-        names = entry.network.signal_shapes if entry.network else ()
-        single = {name: name for name in names} if len(networks) == 1 else {}
-        keys = single | {f"{entry.row.name}:{name}": name for name in names}
-        known |= set(keys)
-        found.append({keys[key]: rate for key, rate in rates.items() if key in keys})
-    if astray := sorted(set(rates) - known):
-        step = "Name it network:signal, or signal where there is one network"
-        problem = "no network has such a layer or input"
-        raise OptionsError(*(Finding(f"--traffic: {key}", problem, next_step=step) for key in astray))
-    return tuple(_loaded(entry, own) for entry, own in zip(networks, found, strict=True))
+    readable = [entry.network for entry in networks if entry.network is not None]
+    by_network: dict[str, dict[str, int]] = {}
+    for (number, signal), rate in locate_traffic(rates, readable).items():
+        by_network.setdefault(readable[number].name, {})[signal] = rate
+    return tuple(_loaded(entry, by_network.get(entry.row.name, {})) for entry in networks)
 
 
 def _loaded(entry: PlannedNetwork, rates: Mapping[str, int]) -> PlannedNetwork:
@@ -151,8 +146,8 @@ def _loaded(entry: PlannedNetwork, rates: Mapping[str, int]) -> PlannedNetwork:
     rows = tuple(
         row.model_copy(
             update={
-                "spikes_per_second": demand.core.spikes_per_second,
-                "synops_per_second": demand.core.synops_per_second,
+                "spikes_per_second": demand.work.spikes_per_second,
+                "synops_per_second": demand.work.synops_per_second,
             }
         )
         for row, demand in zip(entry.row.layer_rows, demands, strict=True)
@@ -166,20 +161,6 @@ def _renamed(entry: PlannedNetwork, name: str) -> PlannedNetwork:
     if entry.network is None:
         return replace(entry, row=entry.row.model_copy(update={"name": name}))
     return planned(entry.network.replacing(name=name), entry.row.source)
-
-
-def _named_apart(names: Sequence[str]) -> list[str]:
-    """Equal names get a number behind them that no other has."""
-    taken, made = set(names), []
-    seen: set[str] = set()
-    for name in names:
-        fresh, count = name, 1
-        while fresh in seen or (count > 1 and fresh in taken):
-            count += 1
-            fresh = f"{name}-{count}"
-        seen.add(fresh)
-        made.append(fresh)
-    return made
 
 
 def plan_variants(
@@ -213,7 +194,7 @@ def plan_variants(
         raise OptionsError(Finding("report", "has no chip", next_step="--chip NAME or --variant FILE.toml"))
     changed, notes = _changed(made, overrides) if overrides else ([], ())
     made += changed
-    names = _named_apart([entry.row.name for entry in made])
+    names = named_apart([entry.row.name for entry in made])
     renamed = (
         replace(entry, row=entry.row.model_copy(update={"name": name}))
         for entry, name in zip(made, names, strict=True)

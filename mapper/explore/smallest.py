@@ -11,14 +11,15 @@ from mapper.api import solve
 from mapper.errors import Finding, InfeasibleError, OptionsError, UndecidedError, VerificationError
 from mapper.network import Network
 from mapper.options import SolveOptions
-from mapper.passes.legalize import legalize
+from mapper.question import Question
+from mapper.references import networks_apart
 from mapper.result import Result, Status
 from mapper.wording import join_names
 
 # The solver is loaded by this module: the command line imports it when it has read its arguments.
 from mapper.solver.budget import INTERRUPTION  # isort: skip
 from mapper.solver.smallest.search import ChipFound, Minimise, find_chip, find_chip_for  # isort: skip
-from mapper.solver.smallest.sizes import CoreType, MemorySizes, Question, chip_of  # isort: skip
+from mapper.solver.smallest.sizes import CoreType, MemorySizes, ChipQuestion, chip_of  # isort: skip
 
 __all__ = ["Answer", "Curves", "Request", "curves", "default_sizes", "spec_toml", "synthesize"]
 
@@ -280,13 +281,8 @@ def _require_sound(networks: Sequence[Network], request: Request) -> None:
 
 
 def _groups(networks: Sequence[Network], request: Request) -> tuple[tuple[Network, ...], ...]:
-    """Networks in legal form and natural order of names, so that the order of arguments does not count."""
-    seen: dict[str, int] = {}
-    ready = []
-    for network in networks:
-        seen[network.name] = count = seen.get(network.name, 0) + 1
-        named = network if count == 1 else network.replacing(name=f"{network.name}-{count}")
-        ready.append(legalize(named, request.base))
+    """Networks in natural order of names, so that the order of arguments does not count."""
+    ready = list(networks_apart(networks))
     ready.sort(key=lambda network: network.name)
     return (tuple(ready),) if request.together else tuple((network,) for network in ready)
 
@@ -317,14 +313,15 @@ def _plainly(request: Request) -> SolveOptions:
     return replace(request.options, time_limit_s=None, work_limit=None, repairs=0)
 
 
-def _question(groups: tuple[tuple[Network, ...], ...], request: Request, most: int) -> Question:
+def _question(groups: tuple[tuple[Network, ...], ...], request: Request, most: int) -> ChipQuestion:
     cores = (min(request.cores[0], most), most)
-    return Question(groups, request.base, cores, request.sizes, request.fan_out[1], request.options)
+    carried = tuple(Question(group, request.base, request.options) for group in groups)
+    return ChipQuestion(carried, request.base, cores, request.sizes, request.fan_out[1], request.options)
 
 
 def _least(
     groups: tuple[tuple[Network, ...], ...], request: Request, most: int
-) -> tuple[Question, ChipFound]:
+) -> tuple[ChipQuestion, ChipFound]:
     """The chip with the most destinations; then the fewest destinations under which it is as small."""
     question = _question(groups, request, most)
     found = find_chip(question, request.minimise)
@@ -339,11 +336,11 @@ def _least(
     return question, found
 
 
-def _checked(question: Question, found: ChipFound, request: Request, name: str) -> Answer | None:
+def _checked(question: ChipQuestion, found: ChipFound, request: Request, name: str) -> Answer | None:
     """The chip as a specification, with every network placed on it; None where there is no chip."""
     if not found.cores:
         return None
-    groups = [question.groups[n] for n in found.carried]
+    groups = [question.groups[n].networks for n in found.carried]
     names = tuple(network.name for group in groups for network in group)
     told = names if len(names) <= _NAMES_TOLD else (*names[:_NAMES_TOLD], f"{len(names) - _NAMES_TOLD} more")
     source = f"synthesized for {join_names(told)}, all but the memories as on {request.base.name}"

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from hwspec.schema import ChipSpec
 from mapper.explore.record import Cell, Margin, Resource
 from mapper.network import Network
-from mapper.options import SolveOptions
+from mapper.options import SolveOptions, moves_of
 from mapper.problem import Problem
 from mapper.record import CoreUse, core_use, placement_record
 from mapper.result import Conflict, FeasibilityReport, Result, Status, Unmet, unmet
 from mapper.rules import Rule
 from mapper.solution import LayerPart
-from mapper.solver.divided.run import divisible, piece_table
+from mapper.solver.divided.need import least_pieces
+from mapper.solver.divided.run import divisible
 from mapper.solver.divided.tables import Tables
 from mapper.wording import join_names
 
@@ -118,12 +119,13 @@ def _decisive(problem: Problem, report: FeasibilityReport) -> Unmet | None:
     cores = sum(len(entry.core_ids) for entry in problem.classes)
     if not problem.options.divides or not divisible(problem) or len(problem.demands) > cores:
         return report.unmet[0] if report.unmet else None
-    largest = [max(row, default=0) for row in piece_table(Tables(problem))]
-    nowhere = {problem.title(layer) for layer, most in enumerate(largest) if not most}
+    tables = Tables(problem)
+    table = tables.piece_table()
+    fewest = [least_pieces(tables, table, layer) for layer in range(len(problem.demands))]
+    nowhere = {problem.title(layer) for layer, count in enumerate(fewest) if not count}
     if nowhere:
         return next((entry for entry in report.unmet if nowhere.intersection(entry.layers)), None)
-    shapes = [demand.core.output_shape for demand in problem.demands]
-    needed = sum(-(-shape.features // most) for shape, most in zip(shapes, largest, strict=True))
+    needed = sum(fewest)
     if needed <= cores:
         return None
     names = tuple(problem.title(layer) for layer in problem.by_name)
@@ -137,8 +139,7 @@ def _decisive(problem: Problem, report: FeasibilityReport) -> Unmet | None:
 
 
 def _no_move_helps(options: SolveOptions) -> str:
-    moves = {"pieces": options.max_pieces != 1, "relays": options.relays, "copies": options.max_copies > 1}
-    names = join_names([name for name, allowed in moves.items() if allowed])
+    names = join_names(moves_of(options))
     return f"{names.capitalize()} do not help, proven."
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal, TypeAlias
@@ -10,19 +10,17 @@ from typing import Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict
 
 from hwspec.schema import ChipSpec
-from mapper.api import solve
-from mapper.demand import shortfalls
 from mapper.edits import Edit, apply_edits, linked_layers, shapes_only
-from mapper.errors import Finding, InfeasibleError, MapperError, NetworkError, OptionsError, VerificationError
+from mapper.errors import Finding, InfeasibleError, MapperError, NetworkError, OptionsError
 from mapper.network import Network
 from mapper.operations import Convolution, Pair
-from mapper.options import SolveOptions, resolve
-from mapper.passes.legalize import legalize
+from mapper.options import SolveOptions
 from mapper.problem import Problem
+from mapper.question import Question, decide, fits
 from mapper.repairs.search import size_changes
 from mapper.result import FeasibilityReport, Result, SizeChange
 from mapper.rules import Rule, by_code
-from mapper.solver.synthesis_relaxed import placeable, placeable_generously
+from mapper.work import shortfalls
 
 __all__ = ["Binding", "What", "Widest", "find_widest", "steps_of"]
 
@@ -124,8 +122,8 @@ def find_widest(
         There is nothing to change, or it is not clear what is meant.
     InfeasibleError
         Not even the smallest one fits; the report is about that.
-    VerificationError
-        The answer cannot be placed: a fault of this package.
+    UndecidedError
+        A limit came before the placement of the answer.
     """
     wanted = replace(options or SolveOptions(), repairs=0)
     plain = shapes_only(network)
@@ -135,11 +133,8 @@ def find_widest(
     if best is None:
         raise InfeasibleError(search.smallest_report())
     edited = apply_edits(plain, steps[best].edits)
-    result = solve(edited, chip, options=wanted)
-    if result.solution is None:
-        raise VerificationError(
-            (f"{network.name} at {what} {steps[best].told} was found to fit and does not",)
-        )
+    result = decide(Question((edited,), chip, wanted))
+    result.require()
     following = search.following(best)
     changes = size_changes(plain, steps[best].edits)
     return Widest(
@@ -255,41 +250,47 @@ class _Search:
         self, network: Network, chip: ChipSpec, options: SolveOptions, steps: Sequence[Step]
     ) -> None:
         self.network, self.chip, self.options, self.steps = network, chip, options, steps
-        self.verdicts: dict[int, bool] = {}
+        self.verdicts: dict[int, bool | None] = {}
 
-    def problem(self, step: int) -> Problem | None:
+    def question(self, step: int) -> Question | None:
         """The question at a step; None where the shapes do not follow."""
         try:
-            edited = legalize(apply_edits(self.network, self.steps[step].edits), self.chip)
+            edited = apply_edits(self.network, self.steps[step].edits)
         except MapperError:
             return None
-        return Problem((edited,), self.chip, resolve(self.options, (edited,), self.chip))
+        return Question((edited,), self.chip, self.options)
 
-    def fits(self, step: int, decide: Callable[[Problem], bool] = placeable) -> bool:
-        """Whether the network fits at a step."""
-        problem = self.problem(step)
-        verdict = problem is not None and decide(problem)
-        self.verdicts[step] = verdict
-        return verdict
+    def fits(self, step: int) -> bool:
+        """Whether the network fits at a step; what a limit leaves undecided counts as too large."""
+        if step not in self.verdicts:
+            question = self.question(step)
+            self.verdicts[step] = question is not None and fits(question)
+        return bool(self.verdicts[step])
 
     def scan(self, top: int) -> int | None:
         """The largest step up to `top` that fits: one after the other from above."""
         return next((step for step in range(top, -1, -1) if self.fits(step)), None)
 
     def bisect(self) -> int | None:
-        """The largest step that fits, where a larger one never asks less."""
-        low, high, top = 0, len(self.steps) - 1, None
+        """The largest step that fits, where a larger one never asks less.
+
+        Steps at which shapes do not follow say nothing of others: the answer ends where the next one that
+        can be built is refused.
+        """
+        low, high, best = 0, len(self.steps) - 1, None
         while low <= high:
             middle = (low + high) // 2
-            if self.fits(middle, placeable_generously):
-                top, low = middle, middle + 1
+            if self.fits(middle):
+                best, low = middle, middle + 1
             else:
                 high = middle - 1
-        return None if top is None else self.scan(top)
+        while (above := self.following(-1 if best is None else best)) is not None and self.fits(above):
+            best = above
+        return best
 
     def following(self, best: int) -> int | None:
         """The next larger step that can be built."""
-        return next((n for n in range(best + 1, len(self.steps)) if self.problem(n) is not None), None)
+        return next((n for n in range(best + 1, len(self.steps)) if self.question(n) is not None), None)
 
     def smallest_report(self) -> FeasibilityReport:
         """Why not even the smallest network that can be built fits."""
@@ -299,8 +300,9 @@ class _Search:
         return self._report(step)
 
     def _report(self, step: int) -> FeasibilityReport:
-        result = solve(apply_edits(self.network, self.steps[step].edits), self.chip, options=self.options)
-        if result.report is None:
+        question = self.question(step)
+        result = None if question is None else decide(question)
+        if result is None or result.report is None:
             raise RuntimeError("a network was found not to fit, and does")
         return result.report
 
@@ -310,7 +312,7 @@ class _Search:
 
     def binding(self, step: int) -> Binding:
         """Which layer, which rule, and by how much it is missed."""
-        report, problem = self._report(step), self.problem(step)
+        report, question = self._report(step), self.question(step)
         if report.divided is not None:
             requirements, sentence = report.divided.requirements, report.divided.sentence
         elif report.conflict is not None:
@@ -323,7 +325,7 @@ class _Search:
         grown = self._grown(step)
         broken.sort(key=lambda entry: not grown & set(entry[1]))
         for code, layers in broken:
-            numbers = _numbers(problem, by_code(code), layers) if problem is not None else None
+            numbers = None if question is None else _numbers(question.problems[0], by_code(code), layers)
             if numbers is not None:
                 rule = by_code(code)
                 return Binding(
@@ -356,7 +358,7 @@ def _numbers(problem: Problem, rule: Rule, layers: Sequence[str]) -> tuple[int |
         lacks = [
             lack
             for entry in problem.classes
-            for lack in shortfalls(demand.core, entry.core, problem.chip)
+            for lack in shortfalls(demand, entry.core, problem.chip)
             if lack.rule is rule
         ]
         if lacks:

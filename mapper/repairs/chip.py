@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
-
-from ortools.sat.python import cp_model
 
 from hwspec.schema import CoreSpec
 from hwspec.variant import apply_overrides
@@ -13,17 +10,10 @@ from mapper.errors import SpecError
 from mapper.problem import Problem
 from mapper.repairs.search import Search, largest
 from mapper.result import Repair
-from mapper.rules import Rule
-from mapper.solver.requirements import new_solver
+from mapper.solver.amounts import MEMORIES, least_extra
 from mapper.wording import join_names
 
 __all__ = ["chip_repairs"]
-
-_MEMORIES = {
-    Rule.KERNEL_MEMORY: ("kernel_words", 8),
-    Rule.NEURON_MEMORY: ("neuron_words", 16),
-    Rule.BIAS_MEMORY: ("bias_words", 16),
-}
 
 
 def chip_repairs(search: Search, kind: str) -> Iterator[Repair]:
@@ -48,7 +38,7 @@ def _memory(search: Search, problem: Problem, overrides: tuple[str, ...]) -> Rep
     """The least extra memory, in bits, with which every layer has a core."""
     if problem.faults:
         return None
-    assigned = _least_extra(problem)
+    assigned = least_extra(problem, search.budget)
     if not assigned:
         return None
     enlarged: list[tuple[int, str, int, int]] = []
@@ -58,7 +48,7 @@ def _memory(search: Search, problem: Problem, overrides: tuple[str, ...]) -> Rep
         # Cores of a class are alike: the enlarged ones are its first.
         core = next(free[k])
         for lack in problem.shortfalls(layer)[k]:
-            name, width = _MEMORIES[lack.rule]
+            name, width = MEMORIES[lack.rule]
             before = getattr(problem.classes[k].core, name)
             enlarged.append((core, name, int(lack.demand), before))
             bits += width * (int(lack.demand) - before)
@@ -74,38 +64,6 @@ def _memory(search: Search, problem: Problem, overrides: tuple[str, ...]) -> Rep
         change=round(bits / (bits + total), 4),
         overrides=(*overrides, *changes),
     )
-
-
-def _least_extra(problem: Problem) -> list[tuple[int, int]] | None:
-    """(layer, class) of the layers that need more than their core has, at least extra bits in all."""
-    model = cp_model.CpModel()
-    users, weights, variables = defaultdict(list), [], []
-    keys: list[tuple[int, int]] = []
-    pins = {entry.pinned_layer: k for k, entry in enumerate(problem.classes) if entry.pinned_layer}
-    for layer in problem.by_name:
-        demand, options = problem.demands[layer], []
-        pin = pins.get((demand.network, demand.layer))
-        for k, lacks in enumerate(problem.shortfalls(layer)):
-            owner = problem.classes[k].pinned_layer
-            if (k != pin) if (owner or pin is not None) else False:
-                continue
-            if any(lack.rule not in _MEMORIES for lack in lacks):
-                continue
-            here = model.new_bool_var("")
-            options.append(here)
-            users[k].append(here)
-            keys.append((layer, k))
-            variables.append(here)
-            weights.append(sum(_MEMORIES[lack.rule][1] * (lack.gap or 0) for lack in lacks))
-        model.add_exactly_one(options)
-    for k, taken in users.items():
-        model.add(cp_model.LinearExpr.sum(taken) <= len(problem.classes[k].core_ids))
-    model.minimize(cp_model.LinearExpr.weighted_sum(variables, weights))
-    solver = new_solver()
-    if solver.solve(model) != cp_model.OPTIMAL:
-        return None
-    chosen = [key for key, variable in zip(keys, variables, strict=True) if solver.value(variable)]
-    return [(layer, k) for layer, k in chosen if problem.shortfalls(layer)[k]]
 
 
 def _more(search: Search, core: int, count: int) -> str:
@@ -156,10 +114,16 @@ def _memory_and_cores(search: Search) -> Iterator[Repair]:
             chip = apply_overrides(search.problem.chip, [override])
         except SpecError:
             continue
-        problem = search.problem_on(chip)
-        repair = _memory(search, problem, (override,))
+        repair = _memory(search, search.question.on(chip).problems[0], (override,))
         if repair is not None:
-            found.append((repair.change + count * spec.capacity_bits / _total_bits(problem), core, repair))
+            found.append(
+                (
+                    repair.change
+                    + count * spec.capacity_bits / _total_bits(search.question.on(chip).problems[0]),
+                    core,
+                    repair,
+                )
+            )
     for change, core, repair in sorted(found, key=lambda entry: entry[:2])[:1]:
         told = f"{_cores_told(count, core)}, and {repair.sentence}"
         update = {"sentence": told, "kind": "memory_and_cores", "change": round(min(change, 1.0), 4)}
@@ -169,7 +133,7 @@ def _memory_and_cores(search: Search) -> Iterator[Repair]:
 def _fan_out(search: Search) -> Iterator[Repair]:
     """As many destinations as the layer with the most wants, on every core or at the sensor stage."""
     chip, problem = search.problem.chip, search.problem
-    wanted = max(demand.core.destinations for demand in problem.demands)
+    wanted = max(demand.sending.destinations for demand in problem.demands)
     have = min(core.fan_out for core in chip.cores)
     if wanted > have:
         override = f"core[0..{chip.core_count - 1}].fan_out={wanted}"

@@ -12,17 +12,15 @@ from dataclasses import replace
 from itertools import islice
 
 from mapper.errors import MapperError, SpecError
-from mapper.network import Network
 from mapper.options import SolveOptions
-from mapper.problem import Problem
+from mapper.question import Question, decide
 from mapper.repairs.chip import chip_repairs
 from mapper.repairs.network import combined_repairs, single_repairs
-from mapper.repairs.search import Search, applied
-from mapper.result import FeasibilityReport, Repair, Status
-from mapper.solver.run import solve
-from mapper.verify import verify
+from mapper.repairs.search import Search, Spent, repaired
+from mapper.result import FeasibilityReport, Repair, Result, Status
+from mapper.solver.budget import Budget
 
-__all__ = ["CHIP_KINDS", "KINDS", "NETWORK_KINDS", "find_repairs", "works"]
+__all__ = ["CHIP_KINDS", "KINDS", "NETWORK_KINDS", "find_repairs", "with_repairs", "works"]
 
 NETWORK_KINDS = ("features", "kernel", "stride", "pooling", "padding", "input_size")
 _COMBINED_KINDS = ("legal_values", "several", "width")
@@ -30,29 +28,49 @@ CHIP_KINDS = ("memory", "cores", "memory_and_cores", "fan_out")
 KINDS = ("request", *NETWORK_KINDS, *_COMBINED_KINDS, *CHIP_KINDS)
 
 
+def with_repairs(question: Question, result: Result, budget: Budget) -> Result:
+    """The result of a question, and how to mend it where it is infeasible, as far as limits allow."""
+    report, count = result.report, question.resolved.repairs
+    if report is None or report.status is not Status.INFEASIBLE or count < 1:
+        return result
+    repairs, missing = find_repairs(question, report, count, budget)
+    changes = {"repairs": repairs, "repairs_missing": missing, "cut_short": tuple(budget.cut_short)}
+    return replace(result, report=report.model_copy(update=changes), statistics=budget.statistics())
+
+
 def find_repairs(
-    networks: tuple[Network, ...], problem: Problem, report: FeasibilityReport, count: int
+    question: Question, report: FeasibilityReport, count: int, budget: Budget
 ) -> tuple[tuple[Repair, ...], tuple[str, ...]]:
     """The least changes after which the network fits, and the kinds of which none exists.
 
-    The best of every kind come first, ordered by how little they change, then the second best.
+    The best of every kind come first, ordered by how little they change, then the second best. Sizes of
+    several networks are not changed: requests and chip are.
 
     Parameters
     ----------
-    networks
-        What the chip-free passes made; `problem` holds their legal form for the chip. The sizes of several
-        networks are not changed: requests and chip are.
     count
         How many repairs to find at most, >= 0.
+    budget
+        Of the question; kinds that a limit left untried are named in its `cut_short`.
     """
     if count < 1:
         return (), ()
-    search = Search(networks, problem, report)
-    found: dict[str, list[Repair]] = {}
-    for kind in KINDS:
-        found[kind] = list(_of_kind(search, kind, found))
-    checked = tuple(islice((r for r in _ranked(found) if works(search.networks, problem, r)), count))
-    return checked, tuple(kind for kind, repairs in found.items() if not repairs)
+    search = Search(question, report, budget)
+    proposals: dict[str, list[Repair]] = {}
+    checked: list[Repair] = []
+    try:
+        for kind in KINDS:
+            proposals[kind] = []
+            for repair in _of_kind(search, kind, proposals):
+                proposals[kind].append(repair)
+        proven = (repair for repair in _ranked(proposals) if works(question, repair, budget))
+        checked.extend(islice(proven, count))
+    except Spent:
+        tried = [kind for kind in KINDS if kind in proposals][:-1]
+        untried = [kind for kind in KINDS if kind not in tried]
+        budget.leave(f"repairs ({', '.join(untried).replace('_', ' ') or 'their check'})")
+        return tuple(checked), tuple(kind for kind in tried if not proposals[kind])
+    return tuple(checked), tuple(kind for kind, repairs in proposals.items() if not repairs)
 
 
 def _ranked(found: dict[str, list[Repair]]) -> list[Repair]:
@@ -64,22 +82,22 @@ def _ranked(found: dict[str, list[Repair]]) -> list[Repair]:
     return [repair for *_, repair in sorted(rows, key=lambda row: row[:3])]
 
 
-def works(networks: tuple[Network, ...], problem: Problem, repair: Repair) -> bool:
-    """Whether the changed networks are placed on the changed chip, and the checker agrees.
+def works(question: Question, repair: Repair, budget: Budget) -> bool:
+    """Whether the question as the repair changes it has a placement that passes the checker.
 
-    Parameters
-    ----------
-    networks
-        What the chip-free passes made.
+    Raises
+    ------
+    Spent
+        A limit came first.
     """
+    if budget.is_spent:
+        raise Spent
     try:
-        changed, chip, options = applied(networks, problem.chip, problem.options, repair)
+        changed = repaired(question, repair)
+        changed.resolved  # noqa: B018  # what no longer applies is no repair; a fault of the solver is one
     except (MapperError, SpecError):
         return False
-    result = solve(Problem(changed, chip, options))
-    if result.status not in (Status.OPTIMAL, Status.FEASIBLE) or result.solution is None:
-        return False
-    return not verify(result.networks, chip, options, result.solution)
+    return decide(changed, "reasons", budget.aside()).solution is not None
 
 
 def _of_kind(search: Search, kind: str, found: dict[str, list[Repair]]) -> Iterator[Repair]:
@@ -88,7 +106,7 @@ def _of_kind(search: Search, kind: str, found: dict[str, list[Repair]]) -> Itera
     elif kind in CHIP_KINDS:
         if kind != "memory_and_cores" or not (found["memory"] or found["cores"]):
             yield from chip_repairs(search, kind)
-    elif search.too_many_layers or len(search.networks) > 1:
+    elif search.too_many_layers or len(search.question.networks) > 1:
         return  # sizes do not change the number of layers
     elif kind in NETWORK_KINDS:
         yield from single_repairs(search, kind)
@@ -98,7 +116,7 @@ def _of_kind(search: Search, kind: str, found: dict[str, list[Repair]]) -> Itera
 
 def _requests(search: Search) -> Iterator[Repair]:
     """Pins and forbidden cores to withdraw: one, or else all."""
-    options = search.problem.options
+    options = search.question.resolved
     pins = {str(layer): core for layer, core in options.pins}
     single: list[tuple[tuple[str, ...], tuple[int, ...]]] = [((layer,), ()) for layer in pins]
     single += [((), (core,)) for core in options.forbidden_cores]

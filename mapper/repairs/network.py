@@ -25,7 +25,14 @@ _COMBINATIONS_MAX = 243
 def _repair(search: Search, kind: str, edits: Sequence[Edit], change: float, aside: str = "") -> Repair:
     changes = size_changes(search.network, edits)
     told = join_names([_told(search, entry) for entry in changes])
-    return Repair(sentence=f"{told}{aside}.", kind=kind, change=round(change, 4), sizes=changes)
+    return Repair(
+        sentence=f"{told}{aside}{_retrained(search)}.", kind=kind, change=round(change, 4), sizes=changes
+    )
+
+
+def _retrained(search: Search) -> str:
+    """What to add where the network has weights, which no change of sizes keeps."""
+    return "" if search.question.is_by_shapes else " (by shapes: needs retraining)"
 
 
 def _told(search: Search, entry: SizeChange) -> str:
@@ -220,9 +227,9 @@ def combined_repairs(search: Search, kind: str) -> Iterator[Repair]:
         edits = _widened(search, edits)
         yield _repair(search, kind, edits, _share(search, edits))
         return
-    told = f"Every hidden layer with {100 * best / _WIDTH_STEPS:.0f} % of its features."
+    told = f"Every hidden layer with {100 * best / _WIDTH_STEPS:.0f} % of its features"
     repair = _repair(search, kind, edits, 1 - best / _WIDTH_STEPS)
-    yield repair.model_copy(update={"sentence": told})
+    yield repair.model_copy(update={"sentence": f"{told}{_retrained(search)}."})
 
 
 def _widened(search: Search, edits: tuple[Edit, ...]) -> tuple[Edit, ...]:

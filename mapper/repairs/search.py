@@ -4,38 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
-from ortools.sat.python import cp_model
-
-from hwspec.schema import ChipSpec
 from hwspec.variant import apply_overrides
 from mapper.edits import Edit, apply_edits, shapes_only
 from mapper.errors import MapperError, SpecError
 from mapper.network import Network
 from mapper.operations import Convolution, Pair
 from mapper.options import SolveOptions
-from mapper.passes.legalize import legalize
 from mapper.problem import Problem
+from mapper.question import Question, fits
 from mapper.result import FeasibilityReport, Repair, SizeChange
-from mapper.solver.constraints import post_all
-from mapper.solver.divided.explain import placeable_divided
-from mapper.solver.requirements import new_solver
-from mapper.solver.variables import group_layers, make_variables
+from mapper.solver.budget import Budget
 
-__all__ = ["Search", "applied", "largest", "placeable", "size_changes"]
+__all__ = ["Search", "Spent", "largest", "repaired", "size_changes"]
 
 # More layers than these are not edited one by one: the report names the others all the same.
 _SUSPECTS_MAX = 12
 
 
-def placeable(problem: Problem) -> bool:
-    """Whether a placement exists; False as well where a work limit came before an answer."""
-    if not problem.faults and not problem.monitored_pooled and all(problem.candidates):
-        model = cp_model.CpModel()
-        post_all(model, problem, make_variables(model, problem, group_layers(problem, problem.candidates)))
-        if new_solver().solve(model) in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-            return True
-    return placeable_divided(problem)
+class Spent(Exception):  # noqa: N818  # no error: the search ends
+    """The limits of the question are spent."""
 
 
 def largest(low: int, high: int, works: Callable[[int], bool | None]) -> int | None:
@@ -58,15 +47,8 @@ def largest(low: int, high: int, works: Callable[[int], bool | None]) -> int | N
     return best
 
 
-def applied(
-    networks: tuple[Network, ...], chip: ChipSpec, options: SolveOptions, repair: Repair
-) -> tuple[tuple[Network, ...], ChipSpec, SolveOptions]:
-    """Networks, chip and options as a repair changes them, the networks in legal form for the chip.
-
-    Parameters
-    ----------
-    networks
-        After the chip-free passes; a repair that changes sizes is one of a single network.
+def repaired(question: Question, repair: Repair) -> Question:
+    """The question as a repair changes it.
 
     Raises
     ------
@@ -74,14 +56,16 @@ def applied(
         The repair does not apply.
     """
     edits = [Edit(change.name, change.field, change.after, change.target) for change in repair.sizes]
-    variant = apply_overrides(chip, repair.overrides)
-    changed = replace(
-        options,
-        pins=tuple((layer, core) for layer, core in options.pins if layer not in repair.dropped_pins),
-        forbidden_cores=tuple(c for c in options.forbidden_cores if c not in repair.allowed_cores),
+    options = replace(
+        question.resolved,
+        pins=tuple(pin for pin in question.resolved.pins if pin[0] not in repair.dropped_pins),
+        forbidden_cores=tuple(
+            core for core in question.resolved.forbidden_cores if core not in repair.allowed_cores
+        ),
     )
+    networks = question.networks
     edited = tuple(apply_edits(network, edits) for network in networks) if edits else networks
-    return tuple(legalize(network, variant) for network in edited), variant, changed
+    return Question(edited, apply_overrides(question.chip, repair.overrides), options)
 
 
 def size_changes(network: Network, edits: Sequence[Edit]) -> tuple[SizeChange, ...]:
@@ -106,32 +90,30 @@ def size_changes(network: Network, edits: Sequence[Edit]) -> tuple[SizeChange, .
 
 @dataclass
 class Search:
-    """One infeasible problem while repairs for it are sought.
+    """One infeasible question while repairs for it are sought.
 
     Attributes
     ----------
-    networks
-        As the chip-free passes left them: edits are told in these terms. Shapes alone.
-    problem
-        What was solved, in the chip's legal form.
+    question
+        What was asked; requests and chips are changed with the weights that it has.
+    budget
+        Of the question: repairs are sought in what is left of it.
     """
 
-    networks: tuple[Network, ...]
-    problem: Problem
+    question: Question
     report: FeasibilityReport
+    budget: Budget
     verdicts: dict[tuple[Edit, ...], bool | None] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.networks = tuple(shapes_only(network) for network in self.networks)
+    @cached_property
+    def network(self) -> Network:
+        """The one network by shapes alone, as the chip-free passes left it: edits are told in these terms."""
+        return shapes_only(self.question.networks[0])
 
     @property
-    def network(self) -> Network:
-        """The one network; of several, sizes are not changed."""
-        return self.networks[0]
-
-    def problem_on(self, chip: ChipSpec) -> Problem:
-        """The same question about another chip."""
-        return Problem(tuple(legalize(n, chip) for n in self.networks), chip, self.problem.options)
+    def problem(self) -> Problem:
+        """What was solved first, in the chip's legal form."""
+        return self.question.problems[0]
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -168,28 +150,36 @@ class Search:
             raise TypeError(f"layer {layer} is not in normal form")
         return operation
 
+    def fits(self, question: Question) -> bool | None:
+        """Whether a changed question has an answer; None where a limit came first.
+
+        Raises
+        ------
+        Spent
+            No more repairs can be sought.
+        """
+        if self.budget.is_spent:
+            raise Spent
+        return fits(question, self.budget.aside())
+
     def fits_with(self, *edits: Edit) -> bool | None:
-        """Whether the edited network fits; None if its shapes no longer follow."""
+        """Whether the edited network, by shapes, fits; None if its shapes no longer follow."""
         if edits not in self.verdicts:
-            self.verdicts[edits] = self._tried(edits)
+            try:
+                network = apply_edits(self.network, edits)
+                self.verdicts[edits] = bool(self.fits(replace(self.question, networks=(network,))))
+            except MapperError:
+                self.verdicts[edits] = None
         return self.verdicts[edits]
 
-    def _tried(self, edits: tuple[Edit, ...]) -> bool | None:
-        chip = self.problem.chip
-        try:
-            network = legalize(apply_edits(self.network, edits), chip)
-        except MapperError:
-            return None
-        return placeable(Problem((network,), chip, self.problem.options))
-
     def fits_on(self, *overrides: str) -> bool:
-        """Whether the network fits the changed chip; False where the chip cannot be so."""
+        """Whether the networks fit the changed chip; False where the chip cannot be so."""
         try:
-            chip = apply_overrides(self.problem.chip, overrides)
+            chip = apply_overrides(self.question.chip, overrides)
         except SpecError:
             return False
-        return placeable(self.problem_on(chip))
+        return bool(self.fits(self.question.on(chip)))
 
     def fits_asked(self, options: SolveOptions) -> bool:
-        """Whether the network fits with other requests."""
-        return placeable(Problem(self.problem.networks, self.problem.chip, options))
+        """Whether the networks fit with other requests."""
+        return bool(self.fits(replace(self.question, options=options)))

@@ -9,8 +9,8 @@ from rich.markup import escape
 
 from hwspec.schema import AssumedFact, ChipSpec
 from mapper.operations import Shape
-from mapper.options import layer_key
 from mapper.record import CoreUse, core_use
+from mapper.references import layer_key
 from mapper.report.terminal import line, table
 from mapper.report.words import destination
 from mapper.result import FeasibilityReport, Result, Status

@@ -1,4 +1,4 @@
-"""What is left of a solve's limits, and what it has cost."""
+"""What is left of a question's limits, and what it has cost: one object through solving, reasons and repairs."""
 
 from __future__ import annotations
 
@@ -13,19 +13,23 @@ from ortools.sat.python import cp_model
 from mapper.options import SolveOptions
 from mapper.result import Statistics
 
-__all__ = ["INTERRUPTION", "Budget", "Solver"]
+__all__ = ["INTERRUPTION", "Budget"]
 
 INTERRUPTION = "an interruption (Ctrl-C)"
+# Work of one probe in deterministic time: about a second, a thousand times what nine cores take.
+_WORK_PER_PROBE = 1.0
+# A solver takes no limit of 0.
+_LEAST = 1e-6
 
 
-class Solver(cp_model.CpSolver):
+class _Solver(cp_model.CpSolver):
     """CP-SAT, which stops at Ctrl-C with what it has, and gives Python's handler back afterwards.
 
     OR-Tools leaves the system's own handler behind, under which the next Ctrl-C would end the process
     without a word.
     """
 
-    def solve(self, model: cp_model.CpModel, *arguments: Any) -> cp_model.CpSolverStatus:  # noqa: D102
+    def solve(self, model: cp_model.CpModel, *arguments: Any) -> cp_model.CpSolverStatus:
         try:
             return super().solve(model, *arguments)
         finally:
@@ -36,7 +40,17 @@ class Solver(cp_model.CpSolver):
 
 @dataclass
 class Budget:
-    """What is left of the limits, and what was spent; one object through all stages of a solve."""
+    """What is left of the limits, and what was spent.
+
+    Attributes
+    ----------
+    stopped_by
+        The limit that came before a proof, in words.
+    cut_short
+        What was left undone for want of time, in words, beside the verdict.
+    whole
+        The budget that this one is aside of.
+    """
 
     options: SolveOptions
     start_s: float = field(default_factory=time.perf_counter)
@@ -45,53 +59,81 @@ class Budget:
     variables: int = 0
     constraints: int = 0
     stopped_by: str | None = None
+    cut_short: list[str] = field(default_factory=list)
+    whole: Budget | None = None
 
-    def run(
-        self, model: cp_model.CpModel, *, whole_relaxation: bool = False
-    ) -> tuple[cp_model.CpSolver, cp_model.CpSolverStatus]:
-        """Solve once within what is left; remember which limit stopped it.
+    def aside(self) -> Budget:
+        """For side questions whose answers repeat: one worker, a fixed seed, little work a solve.
 
-        Parameters
-        ----------
-        whole_relaxation
-            Put every row into the linear relaxation at once: measured, half the time for covering rows.
+        What it spends counts here; a limit that stops it does not stop what it is aside of.
         """
-        solver = Solver()
+        return Budget(self.options, self.start_s, whole=self.whole or self)
+
+    def run(self, model: cp_model.CpModel) -> tuple[cp_model.CpSolver, cp_model.CpSolverStatus]:
+        """Solve once within what is left; remember which limit stopped it."""
+        solver = _Solver()
         parameters = solver.parameters
-        # Measured: the linear relaxation proves these models, and presolve hides rows from it.
-        parameters.num_workers = self.options.workers
+        # Measured: the linear relaxation proves these models, with every row in it from the start, and
+        # presolve hides rows from it.
         parameters.linearization_level = 2
         parameters.cp_model_presolve = False
-        parameters.random_seed = self.options.seed
-        parameters.add_lp_constraints_lazily = not whole_relaxation
-        limit, work = self.options.time_limit_s, self.options.work_limit
-        if limit is not None:
-            parameters.max_time_in_seconds = max(limit - self.elapsed_s, 0.0)
-        if work is not None:
-            parameters.max_deterministic_time = max(work - self.deterministic_time, 0.0)
+        parameters.add_lp_constraints_lazily = False
+        # Deterministic time repeats for one worker and one seed only.
+        alone = self.options.work_limit is not None or self.whole is not None
+        parameters.num_workers = 1 if alone else self.options.workers
+        parameters.random_seed = 0 if alone else self.options.seed
+        if (limit := self.options.time_limit_s) is not None:
+            parameters.max_time_in_seconds = max(limit - self.elapsed_s, _LEAST)
+        if (work := self._work_left()) < float("inf"):
+            parameters.max_deterministic_time = max(work, _LEAST)
         status = solver.solve(model)
-        proto = model.proto
-        self.solves += 1
-        self.variables, self.constraints = len(proto.variables), len(proto.constraints)
-        self.deterministic_time += solver.response_proto.deterministic_time
+        self._count(model, solver)
         if status == cp_model.MODEL_INVALID:
             raise RuntimeError(f"the placement model is invalid: {model.validate()}")
         if status not in (cp_model.OPTIMAL, cp_model.INFEASIBLE):
             self.stopped_by = self._reason()
         return solver, status
 
+    def _work_left(self) -> float:
+        work, spent = self.options.work_limit, (self.whole or self).deterministic_time
+        left = float("inf") if work is None else work - spent
+        return left if self.whole is None else min(left, _WORK_PER_PROBE)
+
+    def _count(self, model: cp_model.CpModel, solver: cp_model.CpSolver) -> None:
+        spent = solver.response_proto.deterministic_time
+        for budget in (self, self.whole) if self.whole else (self,):
+            budget.solves += 1
+            budget.deterministic_time += spent
+        self.variables, self.constraints = len(model.proto.variables), len(model.proto.constraints)
+
     @property
     def elapsed_s(self) -> float:
-        """Seconds since the solve began."""
+        """Seconds since the question was asked."""
         return time.perf_counter() - self.start_s
 
-    def _reason(self) -> str:
+    @property
+    def is_spent(self) -> bool:
+        """Whether a limit has been reached, or Ctrl-C pressed."""
+        whole = self.whole or self
+        return whole.stopped_by == INTERRUPTION or whole._limit_reached() is not None
+
+    def _limit_reached(self) -> str | None:
         limit, work = self.options.time_limit_s, self.options.work_limit
         if work is not None and self.deterministic_time >= work:
             return f"the work limit of {work:g}"
         if limit is not None and self.elapsed_s >= limit:
             return f"the time limit of {limit:g} s"
-        return INTERRUPTION
+        return None
+
+    def _reason(self) -> str:
+        return self._limit_reached() or INTERRUPTION
+
+    def leave(self, what: str) -> None:
+        """Say that something was left undone because a limit came first."""
+        whole = self.whole or self
+        told = f"{what}: {whole._reason()} came first"
+        if told not in whole.cut_short:
+            whole.cut_short.append(told)
 
     def statistics(self) -> Statistics:
         """What was spent."""

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from ortools.sat.python import cp_model
 
-from mapper.demand import shortfalls
 from mapper.problem import Problem
 from mapper.result import Conflict, Correction, Requirement
 from mapper.rules import Rule, by_code
-from mapper.solver.requirements import Part, Relaxation, new_solver
+from mapper.solver.budget import Budget
+from mapper.solver.requirements import Part, Relaxation
 from mapper.wording import join_names, join_numbers
+from mapper.work import shortfalls
 
-__all__ = ["find_conflict", "find_correction"]
+__all__ = ["find_conflict", "find_correction", "reduced"]
+
+T = TypeVar("T")
 
 # One requirement given up outweighs every preference between single ones.
 _ONE = 1_000_000
 _PREFERENCE = {"pin": 0, "forbidden": 1000, "rule": 2000, "cores": 4000}
 
 
-def find_conflict(problem: Problem) -> Conflict | None:
+def find_conflict(problem: Problem, budget: Budget) -> Conflict | None:
     """An irreducible conflict of an infeasible problem; None if a limit came before its proof.
 
     Rules that the chip as a whole breaks are a conflict each by themselves, and the first is taken.
@@ -35,25 +39,50 @@ def find_conflict(problem: Problem) -> Conflict | None:
             sentence=sentence, kind="chip", code=fault.rule.code, layers=fault.layers, cores=()
         )
         return Conflict(sentence=sentence, requirements=(entry,), irreducible=True)
-    relaxation = Relaxation(problem)
+    relaxation = Relaxation(problem, budget)
     core = _assumption_core(relaxation)
     if core is None:
         return None
-    parts, irreducible = list(core), True
     # Rules go first: what remains of them is the reason, and fewer rules need fewer layers.
-    for part in sorted(core, key=lambda entry: (entry.kind == "layer", entry), reverse=True):
-        rest = [entry for entry in parts if entry != part]
-        verdict = relaxation.possible(rest)
-        if verdict is False:
-            parts = rest
-        elif verdict is None:
-            irreducible = False
-    parts.sort()
+    ordered = sorted(core, key=lambda entry: (entry.kind == "layer", entry), reverse=True)
+    kept, irreducible = reduced(ordered, relaxation.possible, budget, at_once=1)
+    parts = sorted(kept)
     return Conflict(
         sentence=_conflict_sentence(relaxation, parts),
         requirements=tuple(_requirement(relaxation, part) for part in parts),
         irreducible=irreducible,
     )
+
+
+def reduced(
+    items: Sequence[T], possible: Callable[[list[T]], bool | None], budget: Budget, at_once: int | None = None
+) -> tuple[list[T], bool]:
+    """Leave out, in order, what is not needed for impossibility; and whether nothing more could go.
+
+    Parameters
+    ----------
+    possible
+        Whether these alone can hold together; None where a limit came first.
+    at_once
+        How many to leave out together at first; half of them by default.
+    """
+    kept, size, sure = list(items), at_once or max(1, len(items) // 2), True
+    while True:
+        start = 0
+        while start < len(kept):
+            if budget.is_spent:
+                budget.leave("the smallest conflict")
+                return kept, False
+            rest = kept[:start] + kept[start + size :]
+            verdict = possible(rest)
+            if verdict is False:
+                kept = rest
+            else:
+                sure = sure and (verdict is not None or size > 1)
+                start += size
+        if size == 1:
+            return kept, sure
+        size //= 2
 
 
 def _assumption_core(relaxation: Relaxation) -> tuple[Part, ...] | None:
@@ -76,20 +105,20 @@ def _assumption_core(relaxation: Relaxation) -> tuple[Part, ...] | None:
             literal[Part("cores", core_class=k)]
         )
     model.add_assumptions(list(literal.values()))
-    solver = new_solver()
-    if solver.solve(model) != cp_model.INFEASIBLE:
+    solver, status = relaxation.budget.aside().run(model)
+    if status != cp_model.INFEASIBLE:
         return None
     named = set(solver.sufficient_assumptions_for_infeasibility())
     return tuple(part for part, variable in literal.items() if variable.index in named)
 
 
-def find_correction(problem: Problem) -> Correction | None:
+def find_correction(problem: Problem, budget: Budget) -> Correction | None:
     """The fewest requirements to give up; None if a limit came before the proof.
 
     Layers stay: a network without one of them is another network. Among equally few, requests are given
     up before rules, rules that are missed by little before others, and single cores before further cores.
     """
-    relaxation = Relaxation(problem)
+    relaxation = Relaxation(problem, budget)
     model = cp_model.CpModel()
     dropped = {
         part: model.new_bool_var("") for part in relaxation.parts if part.kind not in ("layer", "cores")
@@ -113,8 +142,8 @@ def find_correction(problem: Problem) -> Correction | None:
     variables_by_part = {**dropped, **extra}
     weights = [_ONE + _preference(relaxation, part) for part in variables_by_part]
     model.minimize(cp_model.LinearExpr.weighted_sum(list(variables_by_part.values()), weights))
-    solver = new_solver()
-    if solver.solve(model) != cp_model.OPTIMAL:
+    solver, status = budget.aside().run(model)
+    if status != cp_model.OPTIMAL:
         return None
     counts = {part: solver.value(variable) for part, variable in variables_by_part.items()}
     parts = sorted(part for part, count in counts.items() if count)
@@ -149,7 +178,7 @@ def _preference(relaxation: Relaxation, part: Part) -> int:
     """Which of equally few requirements to name: 0..9999, smaller is preferred."""
     if part.kind != "rule":
         return _PREFERENCE[part.kind] + min(part.core_class, 900)
-    demand = relaxation.problem.demands[relaxation.order[part.layer]].core
+    demand = relaxation.problem.demands[relaxation.order[part.layer]]
     shares = [
         100 * lack.gap // max(lack.bound, 1)
         for entry in relaxation.classes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import count
+from typing import TYPE_CHECKING
 
 from mapper.network import Network
 from mapper.problem import Problem
@@ -18,7 +19,9 @@ from mapper.solution import (
     Route,
     Solution,
 )
-from mapper.solver.variables import Group
+
+if TYPE_CHECKING:
+    from mapper.solver.plain import Group
 
 __all__ = ["decode"]
 
@@ -46,7 +49,7 @@ def decode(
         Placement(
             core_of[demand.network, demand.layer],
             LayerPart(demand.network, demand.layer),
-            (0, demand.core.output_shape.features),
+            (0, demand.work.output_shape.features),
         )
         for demand in problem.demands
     ]
@@ -61,7 +64,7 @@ def decode(
                 if entry.dvs is None:
                     entries.append(HostEntry(number, entry.name, core, edge.feature_offset))
                 else:
-                    routes.append(Route(DVS, next(dvs_slots), core, 1, edge.feature_offset))
+                    routes.append(Route(DVS, next(dvs_slots), core))
     monitors = [
         Monitor(core_of[n, name], n, name, (0, problem.networks[n].by_name[name].output_shape.features))
         for n, name in problem.monitored

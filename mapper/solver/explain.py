@@ -7,44 +7,66 @@ from collections.abc import Sequence
 
 from ortools.sat.python import cp_model
 
-from mapper.demand import Shortfall
 from mapper.problem import ChipFault, Problem
-from mapper.result import FeasibilityReport, HallSet, ReportNature, Status, Unmet, unmet
-from mapper.rules import Rule
-from mapper.solver.budget import Solver
+from mapper.result import DividedConflict, FeasibilityReport, HallSet, ReportNature, Status, Unmet, unmet
+from mapper.rules import Rule, by_code
+from mapper.solver.budget import Budget
 from mapper.solver.conflict import find_conflict, find_correction
-from mapper.solver.variables import Group, group_layers
+from mapper.solver.divided.explain import divided_conflict, divided_unmet
+from mapper.solver.divided.run import divisible
+from mapper.solver.plain import Group, group_layers
 from mapper.wording import join_names, join_numbers
+from mapper.work import Shortfall
 
 __all__ = ["hall_sets", "infeasible_report", "undecided_report"]
 
 
-def undecided_report(problem: Problem, limit: str) -> FeasibilityReport:
+# What pieces, copies and relays can mend.
+_MENDED = frozenset({Rule.FAN_OUT, Rule.DVS_FAN_OUT, Rule.POOLING, Rule.INPUT_POOLING})
+
+
+def undecided_report(problem: Problem, budget: Budget) -> FeasibilityReport:
     """The report of a solve that a limit stopped before it found or excluded a placement."""
-    return _report(problem, Status.UNDECIDED, "undecided", limit=limit)
+    return _report(problem, Status.UNDECIDED, "undecided", budget, limit=budget.stopped_by or "a limit")
 
 
-def infeasible_report(problem: Problem) -> FeasibilityReport:
-    """Everything that provably stands in the way."""
+def infeasible_report(problem: Problem, budget: Budget, *, with_moves: bool = True) -> FeasibilityReport:
+    """Everything that provably stands in the way; what a limit leaves out is named in `cut_short`.
+
+    Parameters
+    ----------
+    with_moves
+        Also why nothing that may be done to the layers helps.
+    """
     entries = [_fault(problem, fault) for fault in problem.faults]
     entries += _too_many(problem)
     entries += _relays_wanted(problem)
     for layer in problem.by_name:
         if not problem.candidates[layer]:
             entries += _homeless(problem, layer)
-    certificate = hall_sets(problem)
+    divides = problem.options.divides and divisible(problem)
+    if divides:
+        entries += divided_unmet(problem)
+    # The reason with all moves comes first where time is short: it is the one behind the verdict.
+    divided = divided_conflict(problem, budget) if divides and with_moves else None
+    certificate = hall_sets(problem, budget)
+    conflict = find_conflict(problem, budget)
     return _report(
         problem,
         Status.INFEASIBLE,
-        _nature(entries, certificate),
+        _nature(entries, certificate, divided, divides=divides),
+        budget,
         unmet=tuple(entries),
         certificate=certificate,
-        conflict=find_conflict(problem),
-        correction=find_correction(problem),
+        conflict=conflict,
+        correction=find_correction(problem, budget),
+        divided=divided,
     )
 
 
-def _report(problem: Problem, status: Status, nature: ReportNature, **parts: object) -> FeasibilityReport:
+def _report(
+    problem: Problem, status: Status, nature: ReportNature, budget: Budget, **parts: object
+) -> FeasibilityReport:
     chip = problem.chip
     return FeasibilityReport(
         status=status,
@@ -52,18 +74,24 @@ def _report(problem: Problem, status: Status, nature: ReportNature, **parts: obj
         chip=chip.name,
         chip_hash=chip.content_hash(),
         assumed_facts=chip.assumed_facts(),
+        cut_short=tuple(budget.cut_short),
         **parts,  # type: ignore[arg-type]  # pydantic checks them
     )
 
 
-def _nature(entries: Sequence[Unmet], halls: Sequence[HallSet]) -> ReportNature:
-    """The hardest kind of limit that is met: structural before routing before capacity."""
-    natures = {Rule[entry.rule.upper()].nature for entry in entries}
-    if "structural" in natures:
-        return "structural"
-    if "routing" in natures:
-        return "routing"
-    return "count" if natures == {"count"} and not halls else "capacity"
+def _nature(
+    entries: Sequence[Unmet], halls: Sequence[HallSet], divided: DividedConflict | None, *, divides: bool
+) -> ReportNature:
+    """The hardest kind of limit that is met, with all moves: structural before routing before capacity."""
+    if divided is not None:
+        rules = {by_code(entry.code) for entry in divided.requirements if entry.kind in ("rule", "chip")}
+    else:
+        rules = {Rule[entry.rule.upper()] for entry in entries} - (_MENDED if divides else frozenset())
+    natures = {rule.nature for rule in rules}
+    for nature in ("structural", "routing", "capacity"):
+        if nature in natures:
+            return nature
+    return "capacity" if halls and divided is None else "count"
 
 
 def _too_many(problem: Problem) -> list[Unmet]:
@@ -162,7 +190,7 @@ def _no_common_core(problem: Problem, layer: int, usable: Sequence[int]) -> Unme
     return unmet(rule, (name,), cores_all, best.demand, best.bound, best.terms, sentence)
 
 
-def hall_sets(problem: Problem) -> tuple[HallSet, ...]:
+def hall_sets(problem: Problem, budget: Budget) -> tuple[HallSet, ...]:
     """Disjoint groups of layers, each with fewer cores than layers; smallest sets of cores first.
 
     By Hall's theorem layers that have candidates but no placement contain such a group. A group's
@@ -173,7 +201,7 @@ def hall_sets(problem: Problem) -> tuple[HallSet, ...]:
     taken: set[int] = set()
     while True:
         open_groups = [Group(g.layers, tuple(k for k in g.classes if k not in taken)) for g in groups]
-        classes = _tight_classes(problem, open_groups, taken)
+        classes = _tight_classes(problem, open_groups, taken, budget)
         if classes is None:
             return tuple(found)
         if len(classes) == len(problem.classes):
@@ -184,7 +212,9 @@ def hall_sets(problem: Problem) -> tuple[HallSet, ...]:
         groups = [g for g in groups if not set(g.classes) <= taken]
 
 
-def _tight_classes(problem: Problem, groups: Sequence[Group], taken: set[int]) -> tuple[int, ...] | None:
+def _tight_classes(
+    problem: Problem, groups: Sequence[Group], taken: set[int], budget: Budget
+) -> tuple[int, ...] | None:
     """The smallest set of core classes that more layers depend on than it has cores."""
     model = cp_model.CpModel()
     sizes = {k: len(entry.core_ids) for k, entry in enumerate(problem.classes) if k not in taken}
@@ -197,18 +227,17 @@ def _tight_classes(problem: Problem, groups: Sequence[Group], taken: set[int]) -
     have = cp_model.LinearExpr.weighted_sum(list(chosen.values()), list(sizes.values()))
     model.add(need >= have + 1)
     model.minimize(have)
-    solver = Solver()
-    solver.parameters.num_workers = 1
-    solver.parameters.linearization_level = 2
-    solver.parameters.cp_model_presolve = False
-    if solver.solve(model) != cp_model.OPTIMAL:
+    solver, status = budget.aside().run(model)
+    if status != cp_model.OPTIMAL:
         return None
     # Among the smallest sets: the one with the lowest core ids, decided class by class.
     model.add(have <= round(solver.objective_value))
     fixed = []
     for k, variable in chosen.items():
         model.maximize(variable)
-        solver.solve(model)
+        solver, status = budget.aside().run(model)
+        if status != cp_model.OPTIMAL:
+            return None
         model.add(variable == solver.value(variable))
         if solver.value(variable):
             fixed.append(k)

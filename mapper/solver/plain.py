@@ -1,30 +1,125 @@
-"""One whole layer per core: the stages one after the other, each proven, then the counts decoded."""
+"""One whole layer per core.
+
+Layers that may use the same core classes are interchangeable for the verdict and, since a core's
+capacity counts as a whole, for the objective. One integer per (group of them, class) describes every
+placement up to a renaming; the model's size does not depend on the number of cores or layers. A rule that
+concerns one layer on one core decides whether the integer exists at all: a layer's candidates are the
+classes without a shortfall.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import prod
+from typing import TypeAlias
 
 from ortools.sat.python import cp_model
 
 from mapper.problem import Problem
 from mapper.result import Status
 from mapper.solution import Objective, Solution
-from mapper.solver.budget import INTERRUPTION, Budget
-from mapper.solver.constraints import post_all
+from mapper.solver.budget import Budget
 from mapper.solver.decode import decode
-from mapper.solver.objective import (
-    canonical_stages,
-    capacity_bits_taken,
-    kept_and_busy,
-    merit_objective,
-    merit_table,
-)
-from mapper.solver.variables import Variables, group_layers, make_variables
+from mapper.solver.stages import Outcome, Stage, best_merit, kept_and_busy, merit_of, run_stages
 
-__all__ = ["solve_plain"]
+__all__ = ["Group", "group_layers", "is_placeable", "solve_plain"]
 
-Candidates = Sequence[tuple[int, ...]]
-Counts = dict[tuple[int, int], int]
+Candidates: TypeAlias = Sequence[tuple[int, ...]]
+Counts: TypeAlias = dict[tuple[int, int], int]
+
+# A stage's weights stay far below 2**63, so that no partial sum of the solver can overflow.
+_STAGE_WEIGHT_MAX = 2**40
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Layers with the same candidate classes; one whose own place matters is a group by itself.
+
+    Attributes
+    ----------
+    layers
+        Indexes into the problem's demands, in natural order of names.
+    classes
+        Indexes into the problem's core classes, ascending; empty if no core holds these layers.
+    """
+
+    layers: tuple[int, ...]
+    classes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Model:
+    """``count[g, k]``: how many layers of group g go to a core of class k."""
+
+    problem: Problem
+    groups: tuple[Group, ...]
+    model: cp_model.CpModel
+    count: dict[tuple[int, int], cp_model.IntVar]
+
+    def values(self, solver: cp_model.CpSolver) -> Counts:
+        return {key: solver.value(variable) for key, variable in self.count.items()}
+
+    def capacity_bits(self) -> cp_model.LinearExpr:
+        """Bits of memory on the cores that are used: what is taken from later networks."""
+        weights = [self.problem.classes[k].core.capacity_bits for _, k in self.count]
+        return cp_model.LinearExpr.weighted_sum(list(self.count.values()), weights)
+
+
+def group_layers(problem: Problem, candidates: Candidates) -> tuple[Group, ...]:
+    """Groups by first layer in natural order of names.
+
+    Parameters
+    ----------
+    candidates
+        Per layer, the classes it may use.
+    """
+    single = {layer for layer, _ in problem.kept} | set(problem.busy)
+    members: dict[tuple[int, tuple[int, ...]], list[int]] = defaultdict(list)
+    for layer in problem.by_name:
+        members[layer if layer in single else -1, candidates[layer]].append(layer)
+    return tuple(Group(tuple(layers), classes) for (_, classes), layers in members.items())
+
+
+def _build(problem: Problem, candidates: Candidates) -> _Model:
+    """Every layer is placed, and a core holds one of them."""
+    groups, model = group_layers(problem, candidates), cp_model.CpModel()
+    rooms = [len(entry.core_ids) for entry in problem.classes]
+    count = {
+        (g, k): model.new_int_var(0, min(len(group.layers), rooms[k]), "")
+        for g, group in enumerate(groups)
+        for k in group.classes
+    }
+    for g, group in enumerate(groups):
+        model.add(cp_model.LinearExpr.sum([count[g, k] for k in group.classes]) == len(group.layers))
+    users: dict[int, list[cp_model.IntVar]] = defaultdict(list)
+    for (_, k), variable in count.items():
+        users[k].append(variable)
+    for k, variables in users.items():
+        model.add(cp_model.LinearExpr.sum(variables) <= rooms[k])
+    return _Model(problem, groups, model, count)
+
+
+def _may_fit(problem: Problem) -> bool:
+    return not problem.faults and not problem.wants_relays and all(problem.candidates)
+
+
+def is_placeable(problem: Problem, budget: Budget) -> bool | None:
+    """Whether every layer gets a core of its own; None if a limit came first."""
+    return _probe(problem, budget, problem.candidates)[0] if _may_fit(problem) else False
+
+
+def _probe(problem: Problem, budget: Budget, candidates: Candidates) -> tuple[bool | None, Solution | None]:
+    """Whether these candidates admit a placement, and one of them."""
+    if not all(candidates):
+        return False, None
+    made = _build(problem, candidates)
+    solver, status = budget.run(made.model)
+    if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+        return True, decode(problem, made.groups, made.values(solver), ())
+    return (None if status == cp_model.UNKNOWN else False), None
 
 
 def solve_plain(problem: Problem, budget: Budget) -> tuple[Status, Solution | None]:
@@ -32,104 +127,83 @@ def solve_plain(problem: Problem, budget: Budget) -> tuple[Status, Solution | No
 
     INFEASIBLE is proven; UNDECIDED where a limit came before any placement.
     """
-    candidates: Candidates = problem.candidates
-    if problem.faults or problem.monitored_pooled or not all(candidates):
+    if not _may_fit(problem):
         return Status.INFEASIBLE, None
-    merit_stage: Objective | None = None
+    candidates: Candidates = problem.candidates
+    objectives = [Objective("cores", len(problem.demands), len(problem.demands))]
+    best: Solution | None = None
     if problem.options.objective != "capacity":
-        found = _best_merit(problem, budget)
-        if found is None:
-            return _none(budget), None
-        candidates, merit_stage = found
-    model = cp_model.CpModel()
-    variables = make_variables(model, problem, group_layers(problem, candidates))
-    post_all(model, problem, variables)
-    counts, objectives = _stages(problem, budget, model, variables)
-    if counts is None:
-        return _none(budget), None
-    cores = Objective("cores", len(problem.demands), len(problem.demands))
-    stages = (cores, *([merit_stage] if merit_stage else []), *objectives)
-    solution = decode(problem, variables.groups, counts, stages)
-    proven = all(stage.proven for stage in stages) and budget.stopped_by is None
-    return (Status.OPTIMAL if proven else Status.FEASIBLE), solution
+        verdict, best = _probe(problem, budget, candidates)
+        if not verdict:
+            return (Status.UNDECIDED if verdict is None else Status.INFEASIBLE), None
+        candidates, best, stage = _with_best_merit(problem, budget, best)
+        objectives.append(stage)
+    made = _build(problem, candidates)
+    here = {(g.layers[0], k): made.count[n, k] for n, g in enumerate(made.groups) for k in g.classes}
+    stages = [*kept_and_busy(problem, here), Stage("capacity_bits", made.capacity_bits()), *_canonical(made)]
+    outcome = run_stages(made.model, stages, budget, made.values, Outcome(objectives=objectives))
+    if outcome.values is not None:
+        best = decode(problem, made.groups, outcome.values, ())
+    if best is None:
+        return outcome.status(budget), None
+    status = outcome.status(budget) if outcome.values is not None else Status.FEASIBLE
+    return status, replace(best, objectives=tuple(outcome.objectives))
 
 
-def _none(budget: Budget) -> Status:
-    return Status.INFEASIBLE if budget.stopped_by is None else Status.UNDECIDED
-
-
-def _stages(
-    problem: Problem, budget: Budget, model: cp_model.CpModel, variables: Variables
-) -> tuple[Counts | None, list[Objective]]:
-    """What must be kept, least capacity, then the canonical counts; what is known when a limit stops it."""
-    here = {
-        (g.layers[0], k): variables.count[n, k] for n, g in enumerate(variables.groups) for k in g.classes
-    }
-    wanted = [(name, stage, True) for name, stage in kept_and_busy(problem, here)]
-    wanted.append(("capacity_bits", capacity_bits_taken(problem, variables), False))
-    counts: Counts | None = None
-    objectives: list[Objective] = []
-    for name, expression, upwards in wanted:
-        if upwards:
-            model.maximize(expression)
-        else:
-            model.minimize(expression)
-        solver, status = budget.run(model)
-        if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-            return counts, objectives
-        counts = _values(solver, variables)
-        value, bound = round(solver.objective_value), round(solver.best_objective_bound)
-        objectives.append(Objective(name, value, value if status == cp_model.OPTIMAL else bound))
-        if status != cp_model.OPTIMAL:
-            return counts, objectives
-        model.add(expression >= value if upwards else expression <= value)
-    try:
-        for stage in canonical_stages(problem, variables):
-            model.maximize(stage)
-            solver, status = budget.run(model)
-            if status != cp_model.OPTIMAL:
-                break
-            counts = _values(solver, variables)
-            model.add(stage >= round(solver.objective_value))
-    except KeyboardInterrupt:
-        # Ctrl-C inside the solver ends a stage; between two stages it arrives here. What is found stays.
-        budget.stopped_by = INTERRUPTION
-    return counts, objectives
-
-
-def _values(solver: cp_model.CpSolver, variables: Variables) -> Counts:
-    return {key: solver.value(variable) for key, variable in variables.count.items()}
-
-
-def _best_merit(problem: Problem, budget: Budget) -> tuple[Candidates, Objective] | None:
-    """Candidates with the largest possible least merit, by bisection over exact merits.
+def _with_best_merit(
+    problem: Problem, budget: Budget, best: Solution | None
+) -> tuple[Candidates, Solution | None, Objective]:
+    """Candidates with the largest possible least merit, a placement with them, and the stage's outcome.
 
     A merit (headroom, or less load) is reachable if the layers can be placed on cores that each have at
     least it; every probe is one solve, and the smallest merit that fails is the proof.
     """
-    table = merit_table(problem)
-    shares = sorted({share for row in table for share in row.values()})
-    low, high, best = 0, len(shares) - 1, None
-    while low <= high:
-        middle = (low + high) // 2
-        candidates = tuple(tuple(k for k, share in row.items() if share >= shares[middle]) for row in table)
-        fits = _placeable(problem, budget, candidates)
-        if fits is None:
-            break
-        if fits:
-            best, low = (middle, candidates), middle + 1
-        else:
-            high = middle - 1
-    if best is None:
-        return None
-    return best[1], merit_objective(problem, shares[best[0]], shares[high])
+    table = _merits(problem)
+    chosen: Candidates = problem.candidates
+
+    def fits(least: Fraction) -> bool | None:
+        nonlocal chosen, best
+        candidates = tuple(tuple(k for k, merit in row.items() if merit >= least) for row in table)
+        verdict, solution = _probe(problem, budget, candidates)
+        if solution is not None:
+            chosen, best = candidates, solution
+        return verdict
+
+    merits = sorted({merit for row in table for merit in row.values()})
+    stage = best_merit(problem, merits, fits)
+    return chosen, best, stage
 
 
-def _placeable(problem: Problem, budget: Budget, candidates: Candidates) -> bool | None:
-    """Whether these candidates admit a placement; None if a limit came first."""
-    if not all(candidates):
-        return False
-    model = cp_model.CpModel()
-    post_all(model, problem, make_variables(model, problem, group_layers(problem, candidates)))
-    _, status = budget.run(model)
-    return status in (cp_model.OPTIMAL, cp_model.FEASIBLE) if status != cp_model.UNKNOWN else None
+def _merits(problem: Problem) -> list[Mapping[int, Fraction]]:
+    """Per layer, how good each of its candidate classes is."""
+    known: dict[tuple[object, int], Fraction] = {}
+    table: list[Mapping[int, Fraction]] = []
+    for demand, classes in zip(problem.demands, problem.candidates, strict=True):
+        for k in classes:
+            if (demand.work, k) not in known:
+                known[demand.work, k] = merit_of(problem, demand.work, k)
+        table.append({k: known[demand.work, k] for k in classes})
+    return table
+
+
+def _canonical(made: _Model) -> Iterator[Stage]:
+    """Stages after which every count is determined.
+
+    The counts, in the order (group, class), are the digits of a number in mixed radix: the largest
+    such number is one single placement. A stage takes as many digits as its weights can carry.
+    """
+    rooms = [len(entry.core_ids) for entry in made.problem.classes]
+    digits = [
+        (made.count[g, k], min(len(group.layers), rooms[k]) + 1)
+        for g, group in enumerate(made.groups)
+        if len(group.classes) > 1
+        for k in group.classes[:-1]  # the last count follows from the others
+    ]
+    while digits:
+        taken = 1
+        while taken < len(digits) and prod(radix for _, radix in digits[: taken + 1]) <= _STAGE_WEIGHT_MAX:
+            taken += 1
+        weights = [prod(radix for _, radix in digits[n + 1 : taken]) for n in range(taken)]
+        number = cp_model.LinearExpr.weighted_sum([variable for variable, _ in digits[:taken]], weights)
+        yield Stage("", number, upwards=True)
+        digits = digits[taken:]

@@ -15,15 +15,12 @@ from typing import Literal
 
 from ortools.sat.python import cp_model
 
-from mapper.demand import shortfalls
 from mapper.problem import CoreClass, Problem
 from mapper.rules import Rule
-from mapper.solver.budget import Solver
+from mapper.solver.budget import Budget
+from mapper.work import shortfalls
 
-__all__ = ["Part", "Relaxation", "new_solver"]
-
-# Work of one probe in deterministic time: about a second, a thousand times what nine cores take.
-_WORK_PER_PROBE = 1.0
+__all__ = ["Part", "Relaxation"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -53,15 +50,17 @@ class Relaxation:
         The problem's core classes and, behind them, its forbidden cores.
     """
 
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
+    def __init__(self, problem: Problem, budget: Budget) -> None:
+        self.problem, self.budget = problem, budget
         self.classes: tuple[CoreClass, ...] = (*problem.classes, *problem.forbidden_classes)
         self.order = problem.by_name
         table: dict[object, tuple[frozenset[str], ...]] = {}
         for demand in problem.demands:
-            if demand.core not in table:
-                rows = (shortfalls(demand.core, entry.core, problem.chip) for entry in self.classes)
-                table[demand.core] = tuple(frozenset(lack.rule.name for lack in row) for row in rows)
+            if (demand.work, demand.sending) not in table:
+                rows = (shortfalls(demand, entry.core, problem.chip) for entry in self.classes)
+                table[demand.work, demand.sending] = tuple(
+                    frozenset(lack.rule.name for lack in row) for row in rows
+                )
         self._broken = table
         pins = {
             entry.pinned_layer: k for k, entry in enumerate(self.classes) if entry.pinned_layer is not None
@@ -71,7 +70,8 @@ class Relaxation:
 
     def broken_rules(self, layer: int, core_class: int) -> frozenset[str]:
         """Names of the rules that a layer (canonical position) breaks on a class."""
-        return self._broken[self.problem.demands[self.order[layer]].core][core_class]
+        demand = self.problem.demands[self.order[layer]]
+        return self._broken[demand.work, demand.sending][core_class]
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
@@ -116,7 +116,7 @@ class Relaxation:
                 users[k].append(count)
         for k, counts in users.items():
             model.add(cp_model.LinearExpr.sum(counts) <= len(self.classes[k].core_ids))
-        status = new_solver().solve(model)
+        _, status = self.budget.aside().run(model)
         if status == cp_model.UNKNOWN:
             return None
         return status in (cp_model.OPTIMAL, cp_model.FEASIBLE)
@@ -131,18 +131,3 @@ class Relaxation:
             "forbidden": Rule.FORBIDDEN_CORE,
             "cores": Rule.ONE_LAYER_PER_CORE,
         }[part.kind]
-
-
-def new_solver() -> cp_model.CpSolver:
-    """A solver whose answers repeat: one worker, a fixed seed, a limit in deterministic time.
-
-    Without presolve and with the full linear relaxation, assumption cores come out small and fast.
-    """
-    solver = Solver()
-    parameters = solver.parameters
-    parameters.num_workers = 1
-    parameters.random_seed = 0
-    parameters.linearization_level = 2
-    parameters.cp_model_presolve = False
-    parameters.max_deterministic_time = _WORK_PER_PROBE
-    return solver

@@ -10,7 +10,8 @@ from typing import TypeAlias
 from hwspec.schema import ChipSpec, CoreSpec
 from mapper.network import Edge, Layer, Network
 from mapper.operations import Convolution, Pool
-from mapper.options import SolveOptions, layer_key
+from mapper.options import SolveOptions
+from mapper.references import layer_key
 from mapper.rules import Rule
 from mapper.solution import DvsStage, Placement, Relay, Route, Solution
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from mapper.options import layer_key
+from mapper.references import layer_key
 from mapper.rules import Rule
 from mapper.solution import LayerPart, Relay
 from mapper.verify.case import Case, Violation, covers

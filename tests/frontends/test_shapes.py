@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from mapper import api
-from mapper.demand import layer_demands
 from mapper.errors import MapperError, NetworkError, UnsupportedLayerError
 from mapper.frontends import load_network
 from mapper.frontends.shapes import json_schema, parse_shapes
 from mapper.operations import Pool, Shape
 from mapper.passes import PrepareOptions, prepare
 from mapper.result import Result
+from mapper.work import layer_demands
 
 ZOO = Path(__file__).resolve().parent.parent / "data" / "zoo"
 EXPECTED: dict[str, Any] = json.loads((ZOO / "expected.json").read_text(encoding="utf-8"))
@@ -45,7 +45,7 @@ def test_demands_and_edges_are_the_published_ones(name: str) -> None:
     demands = layer_demands(network, 0, None)
     assert [d.layer for d in demands] == [entry["name"] for entry in facts["layers"]]
     for demand, entry in zip(demands, facts["layers"], strict=True):
-        core = demand.core
+        core = demand.work
         assert [list(core.input_shape), list(core.output_shape)] == [entry["in"], entry["out"]]
         assert [list(core.kernel), list(core.stride), list(core.padding)] == [
             entry["kernel"],

@@ -14,12 +14,11 @@ import pytest
 from hwspec.catalog import load
 from hwspec.schema import ChipSpec
 from mapper.network import Network
-from mapper.options import SolveOptions, resolve
-from mapper.problem import Problem
+from mapper.options import SolveOptions
+from mapper.question import Question, decide
 from mapper.result import Result, Status
 from mapper.solution import LayerPart, Objective, Placement, Solution
 from mapper.solver.budget import Budget
-from mapper.solver.run import solve
 from mapper.verify import verify
 from tests.builders import UNDIVIDED, chain, conv, tiny_chip
 
@@ -104,7 +103,7 @@ def enumerate_best(network: Network, chip: ChipSpec, options: SolveOptions) -> B
 def run(network: Network, chip: ChipSpec, options: SolveOptions) -> Result:
     """Whole layers alone, which is what is enumerated here."""
     options = replace(options, **UNDIVIDED)
-    return solve(Problem((network,), chip, resolve(options, network, chip)))
+    return decide(Question((network,), chip, options))
 
 
 @pytest.mark.parametrize("block", range(10))

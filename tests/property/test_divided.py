@@ -13,10 +13,9 @@ from hwspec.schema import ChipSpec
 from mapper.network import Network
 from mapper.operations import Convolution
 from mapper.options import SolveOptions, resolve
-from mapper.problem import Problem
+from mapper.question import Question, decide
 from mapper.result import Status
 from mapper.solution import LayerPart, Relay
-from mapper.solver.run import solve
 from mapper.verify import verify
 from tests.builders import chain, conv, pool, tiny_chip
 from tests.graphs import Link, graph
@@ -34,7 +33,7 @@ def test_same_verdict_and_optimum(block: int) -> None:
         networks, chip, options = random_divided_instance(seed)
         resolved = resolve(options, networks, chip)
         expected = best_division(networks[0], chip, resolved)
-        result = solve(Problem(networks, chip, resolved))
+        result = decide(Question(networks, chip, options))
         if expected is None:
             assert result.status is Status.INFEASIBLE, seed
             continue

@@ -11,12 +11,11 @@ from hwspec.catalog import load
 from mapper.network import Network
 from mapper.operations import Convolution, Pool
 from mapper.options import SolveOptions, resolve
-from mapper.problem import Problem
+from mapper.question import Question, decide
 from mapper.result import Result
 from mapper.rules import Rule
 from mapper.solution import LayerPart, Monitor, Placement, Route, Solution
 from mapper.solver.constraints import POSTS
-from mapper.solver.run import solve
 from mapper.verify import CHECKS, verify
 from tests.builders import UNDIVIDED, chain, conv, pool
 
@@ -25,7 +24,7 @@ Break = Callable[[Solution], Solution]
 
 def solved(network: Network, overrides: Sequence[str], options: SolveOptions) -> Result:
     chip = load("speck2f", list(overrides))
-    return solve(Problem((network,), chip, resolve(options, network, chip)))
+    return decide(Question((network,), chip, options))
 
 
 @dataclass(frozen=True)

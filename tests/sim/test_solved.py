@@ -16,12 +16,11 @@ from mapper.emit.write.build import build_config
 from mapper.errors import ConfigError
 from mapper.network import Network
 from mapper.options import SolveOptions, resolve
-from mapper.problem import Problem
+from mapper.question import Question, decide
 from mapper.result import Result
 from mapper.sim.config_frame import simulate_config
 from mapper.sim.network import simulate
 from mapper.solution import LayerPart, Relay
-from mapper.solver.run import solve
 from tests.builders import weighted
 from tests.divided import big_chip, plain
 from tests.property.divided_instances import random_divided_instance
@@ -41,7 +40,7 @@ def solved(block: int, **options: Any) -> Iterator[tuple[int, Network, Result]]:
         if wishes.readout is not None:
             continue
         wanted: SolveOptions = resolve(replace(wishes, **options), network, chip)
-        result = solve(Problem((network,), chip, wanted))
+        result = decide(Question((network,), chip, wanted))
         if result.solution is not None and len(result.solution.placements) > len(network.layers):
             yield seed, network, result
 

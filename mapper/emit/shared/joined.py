@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mapper.network import Network
-from mapper.options import layer_key
+from mapper.references import layer_key, require_distinct
 
 __all__ = ["joined"]
 
@@ -17,8 +17,9 @@ def joined(networks: Sequence[Network]) -> Network:
     Raises
     ------
     NetworkError
-        Names collide: two networks share theirs, or a name contains another network's.
+        As `require_distinct`.
     """
+    require_distinct(networks)
     if len(networks) == 1:
         return networks[0]
     inputs, layers, edges, outputs, notes = [], [], [], [], []

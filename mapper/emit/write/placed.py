@@ -9,7 +9,7 @@ from typing import Literal
 
 from mapper.emit.shared.joined import joined
 from mapper.network import Network
-from mapper.options import layer_key, natural_key
+from mapper.references import layer_key, natural_key
 from mapper.result import Result
 from mapper.solution import READOUT, Relay, Route, Solution
 

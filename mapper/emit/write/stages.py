@@ -10,7 +10,7 @@ import numpy as np
 from mapper.emit.shared.config import DvsDestination, DvsFilter, DvsLayer, Readout, Vector
 from mapper.emit.write.options import EmitOptions
 from mapper.errors import Finding
-from mapper.options import layer_key
+from mapper.references import layer_key
 from mapper.result import Result
 from mapper.solution import DVS, READOUT, LayerPart, Relay, Solution
 

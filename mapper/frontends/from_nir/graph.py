@@ -14,7 +14,7 @@ from mapper.frontends.from_nir.nodes import neuron_of, operation_of, path_step_o
 from mapper.frontends.inference import LayerDraft, build_network
 from mapper.network import Edge, Input, Network, Output
 from mapper.operations import PathOperation, Scale, Shape
-from mapper.options import natural_key
+from mapper.references import natural_key
 
 __all__ = ["RawGraph", "RawNode", "from_nir_graph", "network_of"]
 

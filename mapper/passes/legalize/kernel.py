@@ -7,24 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from mapper.network import Layer, Network
+from mapper.network import Layer
 from mapper.operations import Convolution, Pair
 from mapper.passes.legalize.stride import Bounds, expressible, legal_stride, times
 
-__all__ = ["event_remark", "square_kernels", "squared"]
-
-
-def square_kernels(network: Network, bounds: Bounds) -> Network:
-    """Square kernels that compute the same, where squares are required and there is such a kernel."""
-    layers, notes = [], []
-    for layer in network.layers:
-        grown = squared(layer, bounds)
-        if grown is not layer:
-            notes.append(_note(layer, grown))
-        layers.append(grown)
-    if not notes:
-        return network
-    return network.replacing(layers=tuple(layers), notes=(*network.notes, *notes))
+__all__ = ["event_remark", "square_note", "squared"]
 
 
 def squared(layer: Layer, bounds: Bounds) -> Layer:
@@ -87,7 +74,8 @@ def event_remark(layer: Layer) -> str:
     return "; a weight exceeds the threshold: exact per time step, but single events may act differently"
 
 
-def _note(layer: Layer, grown: Layer) -> str:
+def square_note(layer: Layer, grown: Layer) -> str:
+    """What `squared` changed."""
     old, new = layer.operation, grown.operation
     if not isinstance(old, Convolution) or not isinstance(new, Convolution):
         return ""

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 from hwspec.memory import kernel_words
 from hwspec.schema import ChipSpec, LayerLimits
-from mapper.network import Layer, Network
+from mapper.network import Layer
 from mapper.operations import Convolution, Pair
 
-__all__ = ["Bounds", "common_bounds", "expressible", "legal_stride", "legal_strides", "strided", "times"]
+__all__ = ["Bounds", "common_bounds", "expressible", "legal_stride", "stride_note", "strided", "times"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +27,13 @@ class Bounds:
         What all cores allow in common; strides ascending, and possibly none.
     kernel_words
         Words of the largest kernel memory.
+    bandwidth
+        Whether a core states how much it does per second.
     """
 
     limits: LayerLimits
     kernel_words: int
+    bandwidth: bool
 
 
 def common_bounds(chip: ChipSpec) -> Bounds:
@@ -48,7 +51,11 @@ def common_bounds(chip: ChipSpec) -> Bounds:
         "kernel_square": any(limits.kernel_square for limits in every),
         "strides": tuple(sorted(strides)),
     }
-    return Bounds(every[0].model_copy(update=tightest), max(core.kernel_words for core in cores))
+    return Bounds(
+        every[0].model_copy(update=tightest),
+        max(core.kernel_words for core in cores),
+        any(core.synops_per_second is not None for core in cores),
+    )
 
 
 def expressible(layer: Layer, bounds: Bounds) -> bool:
@@ -98,7 +105,7 @@ def legal_stride(room: int, stride: int, outputs: int, allowed: Sequence[int]) -
 def strided(layer: Layer, bounds: Bounds) -> Layer:
     """The layer with the smallest legal stride wherever its own is not legal and does not matter."""
     conv = layer.operation
-    if not isinstance(conv, Convolution):
+    if not isinstance(conv, Convolution) or all(stride in bounds.limits.strides for stride in conv.stride):
         return layer
     strides: list[int] = []
     for axis, stride in enumerate(conv.stride):
@@ -109,18 +116,10 @@ def strided(layer: Layer, bounds: Bounds) -> Layer:
     return layer if pair == conv.stride else replace(layer, operation=replace(conv, stride=pair))
 
 
-def legal_strides(network: Network, bounds: Bounds) -> Network:
-    """The smallest legal stride that makes the same single row or column, where a stride is not legal."""
-    layers, notes = [], []
-    for layer in network.layers:
-        mended = strided(layer, bounds)
-        if mended is not layer and isinstance(layer.operation, Convolution):
-            before = times(layer.operation.stride)
-            notes.append(f"{layer.name}: stride {before} became legal; its map of one value stays the same")
-        layers.append(mended)
-    if not notes:
-        return network
-    return network.replacing(layers=tuple(layers), notes=(*network.notes, *notes))
+def stride_note(layer: Layer) -> str:
+    """What `strided` changed of this layer."""
+    before = times(layer.operation.stride) if isinstance(layer.operation, Convolution) else ""
+    return f"{layer.name}: stride {before} became legal; its map of one value stays the same"
 
 
 def times(pair: Pair) -> str:

@@ -20,14 +20,17 @@ from mapper.solution import (
     Solution,
 )
 from mapper.solver.divided.counts import Counts
-from mapper.solver.divided.flows import Taker, share_slots
-from mapper.solver.divided.tables import ORIGIN, Consumer, Signal, Tables
+from mapper.solver.divided.flows import Wish, share_slots
+from mapper.solver.divided.model import Taker, preference, suiting
+from mapper.solver.divided.tables import ORIGIN, Consumer, Provider, Signal
 
 __all__ = ["decode_counts"]
 
 # Where a consumer stands among the consumers of a signal; relays stand where their first consumer does.
 Rank: TypeAlias = tuple[int, int, int]
+Shares: TypeAlias = dict[Provider, int]
 _LAST: Rank = (1 << 30, 0, 0)
+_UNLIMITED = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,54 +41,69 @@ class _Piece:
 
 
 @dataclass
-class _Provider:
-    """A copy, a relay or an input: the cores that send alike, and who reads them."""
+class _Sender:
+    """A copy, a relay, a set of relays or an input: the cores that send alike, and who reads them.
+
+    Attributes
+    ----------
+    relays
+        Relays that read it: the sender they are, and which of its pieces; None for all of an aligned set,
+        each of which reads the piece it is aligned to.
+    """
 
     pieces: list[_Piece]
-    pooling: int
+    provider: Provider
     free: int
-    is_aligned: bool = False
     consumers: list[tuple[Rank, Consumer, int]] = field(default_factory=list)
-    relays: list[_Provider] = field(default_factory=list)
+    relays: list[tuple[_Sender, _Piece | None]] = field(default_factory=list)
 
     @property
     def rank(self) -> Rank:
         """Of the first consumer that is reached through here."""
-        ranks = [rank for rank, _, _ in self.consumers] + [relay.rank for relay in self.relays]
+        ranks = [rank for rank, _, _ in self.consumers] + [relay.rank for relay, _ in self.relays]
         return min(ranks, default=_LAST)
 
+    def feed(self, relay: _Sender, piece: _Piece | None) -> None:
+        """Give a relay one of the destinations."""
+        self.free -= 1
+        self.relays.append((relay, piece))
 
-def decode_counts(tables: Tables, counts: Counts, objectives: tuple[Objective, ...]) -> Solution:
+
+Senders: TypeAlias = dict[Provider, list[_Sender]]
+
+
+def decode_counts(counts: Counts, objectives: tuple[Objective, ...]) -> Solution:
     """Give every piece and relay a core and write the destinations.
 
     Layers in natural order of names, copies and pieces ascending, then relays, each from the lowest core
     of its class; destinations in the order of their targets, so that the counts determine everything.
     """
-    return _Decoder(tables, counts).solution(objectives)
+    return _Decoder(counts).solution(objectives)
 
 
 class _Decoder:
-    def __init__(self, tables: Tables, counts: Counts) -> None:
-        self.tables, self.counts, self.problem = tables, counts, tables.problem
+    def __init__(self, counts: Counts) -> None:
+        self.tables, self.counts, self.problem = counts.tables, counts, counts.tables.problem
+        self.forms = counts.forms
         self.free = [iter(entry.core_ids) for entry in self.problem.classes]
         self.placements: list[Placement] = []
         self.routes: list[Route] = []
         self.entries: list[HostEntry] = []
         self.monitors: list[Monitor] = []
-        self.sensor_slots = count()
         self.copies: dict[int, list[list[_Piece]]] = {}
+        # By layer, the relays that are aligned to the pieces of its first copy: their classes.
+        self.aligned: dict[int, list[int]] = {}
 
     def solution(self, objectives: tuple[Objective, ...]) -> Solution:
         for layer in self.problem.by_name:
             self.copies[layer] = list(self._copies(layer))
         order = self.tables.by_name
-        providers = {number: self._providers(number) for number in order}
+        senders = {number: self._senders(number) for number in order}
         for number in order:
             signal = self.tables.signals[number]
-            self._attach(number, signal, providers[number])
-            for provider in providers[number][ORIGIN]:
-                self._write(signal, provider, is_origin=True)
-            self._watch(signal, providers[number])
+            self._attach(signal, senders[number])
+            self._write(signal, senders[number])
+            self._watch(signal, senders[number])
         for n, name in self.problem.monitored:
             for piece in self.copies[self.tables.layer_of[n, name]][0]:
                 self.monitors.append(Monitor(piece.core, n, name, (piece.start, piece.stop)))
@@ -102,18 +120,15 @@ class _Decoder:
 
     def _copies(self, layer: int) -> Iterator[list[_Piece]]:
         """Pieces of every copy: in order of classes, each as large as it can be, one feature at least."""
-        demand, fmax = self.problem.demands[layer], self.counts.fmax[layer]
-        features = demand.core.output_shape.features
+        demand, most = self.problem.demands[layer], self.counts.limits(layer)
+        features = demand.work.output_shape.features
         for copy in self.counts.copies_of(layer):
-            limits = [(k, fmax[k]) for k in self.counts.classes_of(layer, copy)]
-            if copy == 0 and layer in self.counts.aligned:
-                number, level, pairs = self.counts.aligned[layer]
-                holds = self.tables.aligned_limits(self.tables.signals[number], level)
-                limits = [(k, min(fmax[k], holds[other])) for k, other in pairs]
+            limits = [(k, most[k]) for k in self.counts.classes_of(layer, copy)]
+            if copy == 0:
+                limits = self._aligned_limits(layer) or limits
             pieces, start = [], 0
-            for n, (k, most) in enumerate(limits):
-                later = len(limits) - n - 1
-                stop = start + min(most, features - start - later)
+            for n, (k, limit) in enumerate(limits):
+                stop = start + min(limit, features - start - (len(limits) - n - 1))
                 core = next(self.free[k])
                 pieces.append(_Piece(core, start, stop))
                 body = LayerPart(demand.network, demand.layer, copy)
@@ -121,125 +136,176 @@ class _Decoder:
                 start = stop
             yield pieces
 
-    def _providers(self, number: int) -> dict[int, list[_Provider]]:
-        """By level, what can be read: the origin, and the relays, those with most destinations first."""
+    def _aligned_limits(self, layer: int) -> list[tuple[int, int]]:
+        """(class, most features) of the first copy's pieces where relays are aligned to them.
+
+        The pieces with the largest caps come first to the relays that just hold so much.
+        """
+        number = next(n for n, signal in enumerate(self.tables.signals) if signal.layer == layer)
+        relays = self.counts.relays_of(number)
+        provider = next((p for p in relays if p.kind == "aligned"), None)
+        if provider is None:
+            return []
+        signal, most = self.tables.signals[number], self.counts.limits(layer)
+        holds = self.tables.partial_limits(signal, provider.level, reads_all=False)
+        left = sorted(relays[provider], key=lambda k: (holds[k], k))
+        caps = self.counts.caps_of(number)
+        given: dict[int, int] = {}
+        for at in sorted(range(len(caps)), key=lambda n: (-caps[n][1], n)):
+            given[at] = left.pop(next(n for n, k in enumerate(left) if holds[k] >= caps[at][1]))
+        self.aligned[layer] = [given[at] for at in range(len(caps))]
+        return [(k, min(most[k], holds[given[at]])) for at, (k, _) in enumerate(caps)]
+
+    def _senders(self, number: int) -> Senders:
+        """By provider, who sends a signal; whole relays with most destinations first."""
         signal, cores = self.tables.signals[number], self.problem.chip.cores
+        features, stage = signal.shape.features, self.problem.chip.input
+        senders: Senders = {}
         if signal.layer is None:
-            whole = _Piece(-1, 0, signal.shape.features)
-            found = {ORIGIN: [_Provider([whole], 1, 1 << 30)]}
+            slots = stage.fan_out if stage and signal.kind == "sensor" else _UNLIMITED
+            senders[ORIGIN] = [_Sender([_Piece(-1, 0, features)], ORIGIN, slots)]
         else:
-            found = {
-                ORIGIN: [
-                    _Provider(pieces, 1, min(cores[p.core].fan_out for p in pieces) - int(signal.readout))
-                    for pieces in self.copies[signal.layer]
+            senders[ORIGIN] = [
+                _Sender(pieces, ORIGIN, self._fan_out(pieces) - int(signal.readout))
+                for pieces in self.copies[signal.layer]
+            ]
+        for provider, classes in self.counts.relays_of(number).items():
+            if provider.kind == "relay":
+                whole = [
+                    _Sender([self._relay(signal, provider, k, 0, features)], provider, 0) for k in classes
                 ]
-            }
-        for level, classes in self.counts.relays_of(number):
-            made = []
-            for k in classes:
-                core = next(self.free[k])
-                body = Relay(signal.network, signal.name, level)
-                self.placements.append(Placement(core, body, (0, signal.shape.features)))
-                made.append(_Provider([_Piece(core, 0, signal.shape.features)], level, cores[core].fan_out))
-            found[level] = sorted(made, key=lambda provider: -provider.free)
-        aligned = self.counts.relay_of(number)
-        if aligned is not None:
-            level, pairs = aligned
-            found[-level] = [self._aligned(signal, level, [other for _, other in pairs])]
-        return found
+                for sender in whole:
+                    sender.free = cores[sender.pieces[0].core].fan_out
+                senders[provider] = sorted(whole, key=lambda sender: -sender.free)
+            else:
+                pieces = list(self._set(signal, provider, classes))
+                senders[provider] = [_Sender(pieces, provider, self._fan_out(pieces))]
+        return senders
 
-    def _aligned(self, signal: Signal, level: int, classes: list[int]) -> _Provider:
-        """A relay for every piece of the first copy."""
-        pieces = []
-        for piece, k in zip(self.copies[signal.layer or 0][0], classes, strict=True):
-            core = next(self.free[k])
-            body = Relay(signal.network, signal.name, level)
-            self.placements.append(Placement(core, body, (piece.start, piece.stop)))
-            pieces.append(_Piece(core, piece.start, piece.stop))
-        fan_out = min(self.problem.chip.cores[piece.core].fan_out for piece in pieces)
-        return _Provider(pieces, level, fan_out, is_aligned=True)
+    def _fan_out(self, pieces: list[_Piece]) -> int:
+        return min(self.problem.chip.cores[piece.core].fan_out for piece in pieces)
 
-    def _attach(self, number: int, signal: Signal, providers: dict[int, list[_Provider]]) -> None:
-        """Relays first, each to a provider that is fed itself; then consumers in order."""
+    def _relay(self, signal: Signal, provider: Provider, k: int, start: int, stop: int) -> _Piece:
+        core = next(self.free[k])
+        body = Relay(signal.network, signal.name, provider.level, reads_all=provider.kind == "split")
+        self.placements.append(Placement(core, body, (start, stop)))
+        return _Piece(core, start, stop)
+
+    def _set(self, signal: Signal, provider: Provider, classes: list[int]) -> Iterator[_Piece]:
+        """A relay for every piece of the first copy, or several that share the features of a signal."""
+        if provider.kind == "aligned" and signal.layer is not None:
+            for piece, k in zip(self.copies[signal.layer][0], self.aligned[signal.layer], strict=True):
+                yield self._relay(signal, provider, k, piece.start, piece.stop)
+            return
+        limits = self.tables.partial_limits(signal, provider.level, reads_all=True)
+        start = 0
+        for n, k in enumerate(classes):
+            stop = start + min(limits[k], signal.shape.features - start - (len(classes) - n - 1))
+            yield self._relay(signal, provider, k, start, stop)
+            start = stop
+
+    def _attach(self, signal: Signal, senders: Senders) -> None:
+        """Relays first, each to a sender that is fed itself; then consumers in order."""
         readers: list[tuple[Rank, Consumer, int]] = []
         for n, consumer in enumerate(signal.consumers):
-            for c, pieces in enumerate(self.copies[consumer.layer]):
-                readers += [((n, c, p), consumer, piece.core) for p, piece in enumerate(pieces)]
-        for level in [level for level in providers if level < ORIGIN]:
-            first = providers[ORIGIN][0]
-            first.free -= 1
-            first.relays.append(providers[level][0])
-        levels = sorted(level for level in providers if level > ORIGIN)
-        roots, more, reads = self._shares(number, signal, providers, [r[1].pooling for r in readers])
-        for level, root, rest in zip(levels, roots, more, strict=True):
-            waiting = list(providers[level])
-            fed: list[_Provider] = []
-            for source, given in (*root.items(), *sorted(rest.items(), key=lambda e: (e[0] == level, e[0]))):
+            if consumer.form == self.forms.get(consumer.layer, 0):
+                for c, pieces in enumerate(self.copies[consumer.layer]):
+                    readers += [((n, c, p), consumer, piece.core) for p, piece in enumerate(pieces)]
+        for provider, (sender, *_) in senders.items():
+            if provider.kind == "aligned":
+                senders[ORIGIN][0].feed(sender, None)
+        relays = sorted((p for p in senders if p.kind in ("relay", "split")), key=lambda p: (p.level, p.kind))
+        feeds, reads = self._shares(signal, senders, relays, [reader[1] for reader in readers])
+        for provider in relays:
+            if provider.kind == "relay":
+                waiting, senders[provider] = [(s, s.pieces[0]) for s in senders[provider]], []
+            else:
+                waiting = [(senders[provider][0], piece) for piece in senders[provider][0].pieces]
+            for source, given in feeds[provider]:
                 for _ in range(given):
-                    among = fed if source == level else providers[source]
-                    provider = next(entry for entry in among if entry.free > 0)
-                    provider.free -= 1
-                    provider.relays.append(waiting[0])
-                    fed.append(waiting.pop(0))
-            providers[level] = fed
+                    sender = next(entry for entry in senders[source] if entry.free > 0)
+                    relay, piece = waiting.pop(0)
+                    sender.feed(relay, piece)
+                    if provider.kind == "relay":
+                        senders[provider].append(relay)
         # In the order of all consumers: what a relay serves are neighbours, as far as pools allow.
         for reader, (source,) in zip(readers, reads, strict=True):
-            provider = next(entry for entry in providers[source] if entry.free > 0)
-            provider.free -= 1
-            provider.consumers.append(reader)
+            sender = next(entry for entry in senders[source] if entry.free > 0)
+            sender.free -= 1
+            sender.consumers.append(reader)
 
     def _shares(
-        self, number: int, signal: Signal, providers: dict[int, list[_Provider]], reading: list[int]
-    ) -> tuple[list[dict[int, int]], list[dict[int, int]], list[dict[int, int]]]:
-        """Slots by provider's level: for a first relay of every level, for the others, for each reader.
+        self, signal: Signal, senders: Senders, relays: list[Provider], readers: list[Consumer]
+    ) -> tuple[dict[Provider, list[tuple[Provider, int]]], list[Shares]]:
+        """Slots by sender: for the relays of each provider, in the order in which to take them; for each reader.
 
-        The first relay of a level is fed from below; `reading` are the poolings of the readers, in order.
+        The first whole relay of a level is fed from below it, and those at its own level last.
         """
-        levels = sorted(level for level in providers if level > ORIGIN)
-        among = (ORIGIN, *sorted(level for level in providers if level != ORIGIN))
-        if among == (ORIGIN,):
-            return [], [], [{ORIGIN: 1} for _ in reading]
-        slots = {level: sum(entry.free for entry in entries) for level, entries in providers.items()}
-        if signal.kind == "sensor":
-            slots[ORIGIN] = self.counts.sensor.get(number, 0)
-        suits = self.tables.suits
-        takers = [Taker(1, suits(signal, among, level, below=level)) for level in levels]
-        takers += [Taker(len(providers[level]) - 1, suits(signal, among, level)) for level in levels]
-        takers += [Taker(1, suits(signal, among, pooling)) for pooling in reading]
-        shares = share_slots(slots, takers)
+        among = sorted(senders, key=preference)
+        if among == [ORIGIN]:
+            return {}, [{ORIGIN: 1} for _ in readers]
+        slots = {provider: sum(entry.free for entry in entries) for provider, entries in senders.items()}
+        suited = {
+            provider: suiting(self.tables, signal, among, Taker(provider.level, True, provider))
+            for provider in relays
+        }
+        firsts = {p: tuple(s for s in suited[p] if s != p) for p in relays if p.kind == "relay"}
+        wishes = [Wish(1, sources) for sources in firsts.values()]
+        for provider in relays:
+            count = (
+                len(senders[provider]) - 1 if provider.kind == "relay" else len(senders[provider][0].pieces)
+            )
+            wishes.append(Wish(count, suited[provider]))
+        for consumer in readers:
+            taker = Taker(consumer.pooling, consumer.direct)
+            wishes.append(Wish(1, suiting(self.tables, signal, among, taker)))
+        shares = share_slots(slots, wishes)
         if shares is None:
             raise RuntimeError(f"the destinations of {signal.name} do not suffice after all")
-        count = len(levels)
-        return shares[:count], shares[count : 2 * count], shares[2 * count :]
+        roots = dict(zip(firsts, shares, strict=False))
+        feeds = {}
+        for provider, share in zip(relays, shares[len(firsts) :], strict=False):
+            later = sorted(share.items(), key=lambda e: (e[0] == provider, preference(e[0])))
+            feeds[provider] = [*roots.get(provider, {}).items(), *later]
+        return feeds, shares[len(firsts) + len(relays) :]
 
-    def _write(self, signal: Signal, provider: _Provider, *, is_origin: bool = False) -> None:
-        """Destinations of a provider and of all that is fed by it, in the order of the first consumers."""
-        # By piece of the provider: what aligned relays read differs, all else is the same for all of them.
+    def _write(self, signal: Signal, senders: Senders) -> None:
+        """Destinations of every sender, in the order of the first consumers that they lead to."""
+        sensor_slots = count()
+        for provider, entries in senders.items():
+            for sender in entries:
+                self._write_sender(signal, sender, sensor_slots if provider == ORIGIN else None)
+
+    def _write_sender(self, signal: Signal, sender: _Sender, sensor_slots: Iterator[int] | None) -> None:
+        # Per target, its core by piece of the sender: what aligned relays read differs from piece to piece.
         targets: list[tuple[Rank, list[int], int, int | None]] = []
-        for rank, consumer, core in provider.consumers:
-            cores = [core] * len(provider.pieces)
-            targets.append((rank, cores, consumer.pooling // provider.pooling, consumer.offset))
-        for relay in provider.relays:
-            cores = [piece.core for piece in relay.pieces] if relay.is_aligned else []
-            whole = [relay.pieces[0].core] * len(provider.pieces)
-            pooling = relay.pooling // provider.pooling
-            targets.append((relay.rank, cores or whole, pooling, None if relay.is_aligned else 0))
-        for slot, (_, cores, pooling, offset) in enumerate(sorted(targets, key=lambda entry: entry[:2])):
-            if signal.kind == "host" and is_origin:
-                self.entries.append(HostEntry(signal.network, signal.name, cores[0], offset or 0))
-            elif signal.kind == "sensor" and is_origin:
-                self.routes.append(Route(DVS, next(self.sensor_slots), cores[0], 1, offset or 0))
+        level = sender.provider.level
+        for rank, consumer, core in sender.consumers:
+            targets.append((rank, [core] * len(sender.pieces), consumer.pooling // level, consumer.offset))
+        for relay, piece in sender.relays:
+            cores = [p.core for p in relay.pieces] if piece is None else [piece.core] * len(sender.pieces)
+            targets.append((relay.rank, cores, relay.provider.level // level, None if piece is None else 0))
+        targets.sort(key=lambda entry: entry[:2])
+        for slot, (_, cores, pooling, offset) in enumerate(targets):
+            if signal.kind == "host" and sensor_slots is not None:
+                self.entries.append(HostEntry(signal.network or 0, signal.name, cores[0], offset or 0))
+            elif signal.kind == "sensor" and sensor_slots is not None:
+                self.routes.append(Route(DVS, next(sensor_slots), cores[0]))
             else:
-                for piece, core in zip(provider.pieces, cores, strict=True):
+                for piece, core in zip(sender.pieces, cores, strict=True):
                     shift = 0 if offset is None else offset + piece.start
                     self.routes.append(Route(piece.core, slot, core, pooling, shift))
-        if signal.readout and is_origin:
-            self.routes.append(Route(provider.pieces[0].core, len(targets), READOUT))
-        for relay in provider.relays:
-            self._write(signal, relay)
+        if signal.readout and sensor_slots is not None:
+            self.routes.append(Route(sender.pieces[0].core, len(targets), READOUT))
 
-    def _watch(self, signal: Signal, providers: dict[int, list[_Provider]]) -> None:
+    def _watch(self, signal: Signal, senders: Senders) -> None:
+        """A monitor on the first whole relay that shows a pooled output, else on every core of a set."""
         for pooling in signal.shown:
-            core = providers[pooling][0].pieces[0].core
-            span = (0, signal.shape.features)
-            self.monitors.append(Monitor(core, signal.network, signal.name, span, pooling))
+            showing = sorted((p for p in senders if p.level == pooling and p != ORIGIN), key=_whole_first)
+            for piece in senders[showing[0]][0].pieces:
+                span = (piece.start, piece.stop)
+                self.monitors.append(Monitor(piece.core, signal.network or 0, signal.name, span, pooling))
+
+
+def _whole_first(provider: Provider) -> tuple[bool, str]:
+    return provider.kind != "relay", provider.kind

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal
 
 from ortools.sat.python import cp_model
 
 from mapper.problem import Problem
 from mapper.result import DividedConflict, Requirement, Unmet, unmet
 from mapper.rules import Rule
-from mapper.solver.divided.model import Slack, build_model
-from mapper.solver.divided.run import divisible, piece_table
-from mapper.solver.divided.tables import ORIGIN, Tables
-from mapper.solver.requirements import new_solver
+from mapper.solver.budget import Budget
+from mapper.solver.conflict import reduced
+from mapper.solver.divided.model import Slack, Taker, build_model, suiting
+from mapper.solver.divided.tables import ORIGIN, Provider, Signal, Tables
 from mapper.wording import join_names, join_numbers
+from mapper.work import HOLDING
 
-__all__ = ["divided_conflict", "divided_unmet", "placeable_divided"]
-
-T = TypeVar("T")
+__all__ = ["divided_conflict", "divided_unmet"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -31,23 +30,14 @@ class _Part:
     rule: str = ""
 
 
-def placeable_divided(problem: Problem) -> bool:
-    """Whether a placement with the allowed moves exists; False as well where a work limit came first."""
-    if not problem.options.divides or not divisible(problem):
-        return False
-    tables = Tables(problem)
-    made = build_model(tables, piece_table(tables))
-    return made is not None and new_solver().solve(made.model) in (cp_model.OPTIMAL, cp_model.FEASIBLE)
-
-
 def divided_unmet(problem: Problem) -> Iterator[Unmet]:
     """Layers that have to be cut further than they may be."""
     tables = Tables(problem)
-    table = piece_table(tables)
+    table = tables.piece_table()
     for layer in problem.by_name:
-        row = table[layer]
-        demand, most, name = problem.demands[layer], max(row, default=0), problem.title(layer)
-        features = demand.core.output_shape.features
+        most = max((most for row in table[layer] for most in row), default=0)
+        demand, name = problem.demands[layer], problem.title(layer)
+        features = demand.work.output_shape.features
         if most == 0 or most >= features:
             continue
         least, terms = -(-features // most), f"{features} features, at most {most} on a core"
@@ -61,18 +51,18 @@ def divided_unmet(problem: Problem) -> Iterator[Unmet]:
             yield unmet(Rule.MOVES, (name,), (), least, bound, terms, sentence)
 
 
-def divided_conflict(problem: Problem) -> DividedConflict | None:
+def divided_conflict(problem: Problem, budget: Budget) -> DividedConflict | None:
     """An irreducible conflict with all allowed moves; None where a limit came before the proof.
 
     First layers are left out, then single requirements of those that remain; whatever can go while the
     rest still excludes itself stays out.
     """
-    probe = _Probe(problem)
+    probe = _Probe(problem, budget)
     everything = probe.parts(problem.by_name)
-    layers, sure = _reduced(list(problem.by_name)[::-1], lambda kept: probe.possible(kept, everything))
+    layers, sure = reduced(list(problem.by_name)[::-1], lambda kept: probe.possible(kept, everything), budget)
     layers = sorted(layers, key=problem.by_name.index)
-    parts, also_sure = _reduced(probe.parts(layers), lambda kept: probe.possible(layers, kept))
-    if probe.possible(layers, parts) is not False:
+    parts, also_sure = reduced(probe.parts(layers), lambda kept: probe.possible(layers, kept), budget)
+    if not budget.is_spent and probe.possible(layers, parts) is not False:
         return None
     return DividedConflict(
         sentence=_sentence(probe, layers, parts),
@@ -85,30 +75,11 @@ def divided_conflict(problem: Problem) -> DividedConflict | None:
     )
 
 
-def _reduced(items: list[T], possible: Callable[[list[T]], bool | None]) -> tuple[list[T], bool]:
-    """Leave out what is not needed for impossibility, large shares first; and whether all was decided."""
-    kept, size, sure = list(items), max(1, len(items) // 2), True
-    while True:
-        start = 0
-        while start < len(kept):
-            rest = kept[:start] + kept[start + size :]
-            verdict = possible(rest)
-            if verdict is False:
-                kept = rest
-            else:
-                sure = sure and (verdict is not None or size > 1)
-                start += size
-        if size == 1:
-            return kept, sure
-        size //= 2
-
-
 class _Probe:
     """A problem some of whose requirements are left out."""
 
-    def __init__(self, problem: Problem) -> None:
-        self.problem, self.tables = problem, Tables(problem)
-        self.table = piece_table(self.tables)
+    def __init__(self, problem: Problem, budget: Budget) -> None:
+        self.problem, self.tables, self.budget = problem, Tables(problem), budget
         # In the order of names: what is left out first decides which conflict is found.
         self.order = self.tables.by_name
 
@@ -117,10 +88,9 @@ class _Probe:
         problem, kept = self.problem, set(layers)
         found = []
         for layer in sorted(layers, key=problem.by_name.index):
-            features = problem.demands[layer].core.output_shape.features
-            for rule in Rule:
-                bounds = [limits[rule] for limits in self.tables.piece_limits[layer] if rule in limits]
-                if any(bound < features for bound in bounds):
+            features = problem.demands[layer].work.output_shape.features
+            for rule in (*HOLDING, Rule.FEATURE_SHIFT):
+                if any(bound < features for bound in self.tables.limits(layer, rule)):
                     found.append(_Part("limit", layer, rule.name))
         for number in self.order:
             signal = self.tables.signals[number]
@@ -146,10 +116,10 @@ class _Probe:
             layers=frozenset(range(len(problem.demands))) - set(layers),
             monitors=any(part.kind == "monitors" for part in dropped),
         )
-        made = build_model(self.tables, piece_table(self.tables, limits) if limits else self.table, slack)
+        made = build_model(self.tables, self.tables.piece_table(limits), slack)
         if made is None:
             return False
-        status = new_solver().solve(made.model)
+        _, status = self.budget.aside().run(made.model)
         return None if status == cp_model.UNKNOWN else status in (cp_model.OPTIMAL, cp_model.FEASIBLE)
 
 
@@ -178,7 +148,8 @@ def _requirement(probe: _Probe, part: _Part) -> Requirement:
     if part.kind == "slots":
         signal = probe.tables.signals[part.index]
         code = (Rule.DVS_FAN_OUT if signal.kind == "sensor" else Rule.FAN_OUT).code
-        return Requirement(sentence=told, kind="rule", code=code, layers=(signal.name,), cores=())
+        layers = (signal_title(problem, signal),)
+        return Requirement(sentence=told, kind="rule", code=code, layers=layers, cores=())
     if part.kind == "cores":
         cores = problem.classes[part.index].core_ids
         code = Rule.ONE_LAYER_PER_CORE.code
@@ -190,8 +161,8 @@ def _told(probe: _Probe, part: _Part) -> str:
     problem = probe.problem
     if part.kind == "limit":
         name, rule = problem.title(part.index), Rule[part.rule]
-        features = problem.demands[part.index].core.output_shape.features
-        bounds = [row.get(rule, features) for row in probe.tables.piece_limits[part.index]]
+        features = problem.demands[part.index].work.output_shape.features
+        bounds = probe.tables.limits(part.index, rule)
         most, why = max(bounds), f"({rule.value.title}, {rule.code})"
         if most >= features:
             short = [k for k, bound in enumerate(bounds) if bound < features]
@@ -200,30 +171,43 @@ def _told(probe: _Probe, part: _Part) -> str:
         share = f"at most {most} of {features} features on a core" if most else "on no core"
         return f"{name} {share} {why}"
     if part.kind == "slots":
-        signal = probe.tables.signals[part.index]
-        name = problem.key(signal.network, signal.name)
-        if signal.kind == "host":
-            return f"events of {name} reach a core unpooled ({Rule.INPUT_POOLING.code})"
-        levels = (ORIGIN, *probe.tables.levels(signal))
-        astray = [c.layer for c in signal.consumers if not probe.tables.suits(signal, levels, c.pooling)]
-        if astray:
-            targets = join_names([problem.title(layer) for layer in astray])
-            return f"no destination of {name} pools or shifts as {targets} reads it ({Rule.POOLING.code})"
-        missing = [p for p in signal.shown if not probe.tables.relay_classes(signal, p)]
-        missing += [p for p in signal.shown if p not in probe.tables.levels(signal)]
-        if missing:
-            return f"no core shows {name} pooled by {missing[0]} ({Rule.MONITOR.code})"
-        stage = problem.chip.input
-        fan_out = max(core.fan_out for core in problem.chip.cores)
-        count = (stage.fan_out if stage else 0) if signal.kind == "sensor" else fan_out
-        code = (Rule.DVS_FAN_OUT if signal.kind == "sensor" else Rule.FAN_OUT).code
-        return f"{name} has {count} destinations a core ({code})"
+        return _slots_told(probe, probe.tables.signals[part.index])
     if part.kind == "cores":
         cores = problem.classes[part.index].core_ids
         many = "cores" if len(cores) > 1 else "core"
         verb = "hold one layer, piece or relay each" if len(cores) > 1 else "holds one layer, piece or relay"
         return f"{many} {join_numbers(cores)} {verb}"
     return f"{problem.chip.monitor.cores_max} cores are watched at most ({Rule.MONITOR.code})"
+
+
+def signal_title(problem: Problem, signal: Signal) -> str:
+    """What a signal is called in messages."""
+    return "the sensor" if signal.network is None else problem.key(signal.network, signal.name)
+
+
+def _slots_told(probe: _Probe, signal: Signal) -> str:
+    problem, tables, name = probe.problem, probe.tables, signal_title(probe.problem, signal)
+    if signal.kind == "host":
+        return f"events of {name} reach a core unpooled ({Rule.INPUT_POOLING.code})"
+    levels = tables.levels(signal)
+    providers = [ORIGIN, *(Provider(level, "relay") for level in levels)]
+    astray = dict.fromkeys(
+        c.layer
+        for c in signal.consumers
+        if not suiting(tables, signal, providers, Taker(c.pooling, c.direct))
+    )
+    if astray:
+        targets = join_names([problem.title(layer) for layer in astray])
+        return f"no destination of {name} pools or shifts as {targets} reads it ({Rule.POOLING.code})"
+    missing = [p for p in signal.shown if p not in levels or not tables.relay_limits(signal, p)]
+    if missing:
+        return f"no core shows {name} pooled by {missing[0]} ({Rule.MONITOR.code})"
+    stage = problem.chip.input
+    fan_out = max(core.fan_out for core in problem.chip.cores)
+    count = (stage.fan_out if stage else 0) if signal.kind == "sensor" else fan_out
+    code = (Rule.DVS_FAN_OUT if signal.kind == "sensor" else Rule.FAN_OUT).code
+    of_each = "" if signal.kind == "sensor" else " a core"
+    return f"{name} has {count} destinations{of_each} ({code})"
 
 
 def _sentence(probe: _Probe, layers: Sequence[int], parts: Sequence[_Part]) -> str:

@@ -9,26 +9,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Taker", "share_slots"]
+from mapper.solver.divided.tables import Provider
+
+__all__ = ["Wish", "share_slots"]
 
 
 @dataclass(frozen=True, slots=True)
-class Taker:
-    """Someone who wants slots.
+class Wish:
+    """Slots that one taker asks for.
 
     Attributes
     ----------
-    wants
+    slots
         How many.
     providers
-        Levels that suit, the preferred one first.
+        Those that suit, the preferred one first.
     """
 
-    wants: int
-    providers: tuple[int, ...]
+    slots: int
+    providers: tuple[Provider, ...]
 
 
-def share_slots(slots: Mapping[int, int], takers: Sequence[Taker]) -> list[dict[int, int]] | None:
+def share_slots(slots: Mapping[Provider, int], takers: Sequence[Wish]) -> list[dict[Provider, int]] | None:
     """Per taker, slots by provider: taker by taker as many of the preferred providers as leave enough.
 
     Returns
@@ -41,31 +43,31 @@ def share_slots(slots: Mapping[int, int], takers: Sequence[Taker]) -> list[dict[
         return None
     shares = []
     for n, taker in enumerate(takers):
-        share: dict[int, int] = {}
-        wants, later = taker.wants, takers[n + 1 :]
+        share: dict[Provider, int] = {}
+        left_over, later = taker.slots, takers[n + 1 :]
         for at, provider in enumerate(taker.providers):
-            count = min(wants, left.get(provider, 0))
+            count = min(left_over, left.get(provider, 0))
             rest = taker.providers[at + 1 :]
-            while count and not _after(left, provider, count, [Taker(wants - count, rest), *later]):
+            while count and not _after(left, provider, count, [Wish(left_over - count, rest), *later]):
                 count -= 1
             left[provider] = left.get(provider, 0) - count
-            wants -= count
+            left_over -= count
             if count:
                 share[provider] = count
         shares.append(share)
     return shares
 
 
-def _after(left: Mapping[int, int], provider: int, count: int, takers: Sequence[Taker]) -> bool:
+def _after(left: Mapping[Provider, int], provider: Provider, count: int, takers: Sequence[Wish]) -> bool:
     return _suffice({**left, provider: left[provider] - count}, takers)
 
 
-def _suffice(slots: Mapping[int, int], takers: Sequence[Taker]) -> bool:
+def _suffice(slots: Mapping[Provider, int], takers: Sequence[Wish]) -> bool:
     """Whether all takers can be served: by augmenting paths, one slot at a time."""
-    given: dict[tuple[int, int], int] = {}
+    given: dict[tuple[Provider, int], int] = {}
     free = dict(slots)
 
-    def served(taker: int, seen: set[int]) -> bool:
+    def served(taker: int, seen: set[Provider]) -> bool:
         for provider in takers[taker].providers:
             if provider in seen:
                 continue
@@ -81,4 +83,4 @@ def _suffice(slots: Mapping[int, int], takers: Sequence[Taker]) -> bool:
                     return True
         return False
 
-    return all(served(n, set()) for n, taker in enumerate(takers) for _ in range(taker.wants))
+    return all(served(n, set[Provider]()) for n, taker in enumerate(takers) for _ in range(taker.slots))

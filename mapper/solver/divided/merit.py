@@ -5,65 +5,49 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
-from hwspec.memory import bias_words, kernel_words, neuron_words
 from hwspec.schema import CoreSpec
 from mapper.problem import Problem
-from mapper.solver.divided.tables import Tables
-from mapper.solver.objective import states_bandwidth
+from mapper.solver.divided.tables import PieceTable, Tables
+from mapper.solver.stages import merit_of, states_bandwidth
+from mapper.work import CoreWork, relay_work
 
 __all__ = ["cores_with", "merits_of"]
 
 
-def merits_of(problem: Problem) -> list[Fraction]:
-    """Every least merit that a placement can have, ascending: headroom, or the load with a minus sign."""
-    if problem.options.objective == "balance":
-        return sorted({-load for load in _loads(problem)})
-    return sorted({share for share in _shares(problem) if share >= 0} | {Fraction(1)})
+def merits_of(tables: Tables, table: PieceTable) -> list[Fraction]:
+    """Every least merit that a placement can have, ascending: of each piece and relay on each core."""
+    problem = tables.problem
+    merits: set[Fraction] = {Fraction(0)} if problem.options.objective == "balance" else set()
+    classes = {entry.core: k for k, entry in reversed(list(enumerate(problem.classes)))}
+    known: set[tuple[CoreWork, int]] = set()
+    for work, limits in _occupants(tables, table):
+        for k in classes.values():
+            for features in range(1, limits[k] + 1):
+                piece = work.narrowed(features)
+                if (piece, k) not in known:
+                    known.add((piece, k))
+                    merits.add(merit_of(problem, piece, k))
+    return sorted(merits)
 
 
-def _shares(problem: Problem) -> Iterator[Fraction]:
-    cores = {entry.core for entry in problem.classes}
-    for demand in {entry.core for entry in problem.demands}:
-        taken, shape = demand.input_shape.features, demand.output_shape
-        for core in cores:
-            for features in range(1, shape.features + 1):
-                # Kernel memory grows at powers of two alone.
-                if features & (features - 1) == 0 or features == shape.features:
-                    words = kernel_words(taken, features, *demand.kernel)
-                    yield _left(words, core.kernel_words)
-                yield _left(neuron_words(features, shape.height, shape.width), core.neuron_words)
-                yield _left(bias_words(features, demand.bias_words > 0), core.bias_words)
-    tables = Tables(problem)
+def _occupants(tables: Tables, table: PieceTable) -> Iterator[tuple[CoreWork, dict[int, int]]]:
+    """Every layer and relay, with the most features of its pieces by class."""
+    problem, classes = tables.problem, range(len(tables.problem.classes))
+    for layer, works in enumerate(problem.works):
+        for form, work in enumerate(works):
+            row = table[layer][form]
+            # Classes that are alike may be open to the layer in one place and closed in another.
+            alike = {problem.classes[k].core: 0 for k in classes}
+            for k in classes:
+                alike[problem.classes[k].core] = max(alike[problem.classes[k].core], row[k])
+            yield work, {k: alike[problem.classes[k].core] for k in classes}
     for signal in tables.signals:
-        whole, height, width = signal.shape
-        aligned = tables.aligned_levels(signal)
         for level in tables.levels(signal):
-            if min(height, width) < level:
-                continue
-            for features in range(1 if level in aligned else whole, whole + 1):
-                for core in cores:
-                    yield _left(kernel_words(features, features, 1, 1), core.kernel_words)
-                    words = neuron_words(features, height // level, width // level)
-                    yield _left(words, core.neuron_words)
-
-
-def _left(need: int, have: int) -> Fraction:
-    return Fraction(have - need, have) if have else Fraction(1)
-
-
-def _loads(problem: Problem) -> Iterator[Fraction]:
-    shared = states_bandwidth(problem)
-    bandwidths = {entry.core.synops_per_second if shared else 1 for entry in problem.classes}
-    yield Fraction(0)
-    for demand in {entry.core for entry in problem.demands}:
-        (ky, kx), (sy, sx) = demand.kernel, demand.stride
-        for features in range(1, demand.output_shape.features + 1):
-            work = -(-demand.spikes_per_second * features * ky * kx // (sy * sx))
-            yield from (Fraction(work, bandwidth or 1) for bandwidth in bandwidths)
-    for n, network in enumerate(problem.networks):
-        for name, shape in network.signal_shapes.items():
-            work = problem.traffic[n].get(name, 0) * shape.features
-            yield from (Fraction(work, bandwidth or 1) for bandwidth in bandwidths)
+            for reads_all in (False, True):
+                limits = tables.relay_limits(signal, level, reads_all=reads_all)
+                if limits:
+                    work = relay_work(signal.shape, level, signal.spikes_per_second, reads_all=reads_all)
+                    yield work, {k: limits.get(k, 0) for k in classes}
 
 
 def cores_with(problem: Problem, merit: Fraction) -> tuple[CoreSpec, ...]:

@@ -1,17 +1,22 @@
-"""What a best placement can need: bounds that keep variables out of the model that no optimum uses.
+"""What a placement can need: bounds that keep variables out of the model that no best placement uses.
 
-A cover of a layer from which no piece can be left out has at most ``ceil(features / least piece)`` of
-them; copies and relays serve only where a signal may have more readers than destinations, or a pool that
-its own core cannot give.
+Every layer takes a least number of cores; what the chip has beyond these is spare, and pieces, copies and
+relays share it. A cover of a layer from which no piece can be left out has at most
+``ceil(features / least piece)`` of them; copies and relays serve only where a signal may have more readers
+than destinations, or a pool that its origin cannot give.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from mapper.solver.divided.tables import ORIGIN, Signal, Tables
+from mapper.solver.divided.tables import PieceTable, Signal, Tables
 
-__all__ = ["Need", "need_of"]
+__all__ = ["UNBOUNDED", "Need", "least_pieces", "need_of", "spare_cores"]
+
+# Cores to spare where any number of them may be taken.
+UNBOUNDED = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,23 +25,47 @@ class Need:
 
     Attributes
     ----------
+    spare
+        Cores beyond the least that all layers take; `UNBOUNDED` where cores do not count.
     pieces
         Per layer, the most pieces of a copy.
     copied
         Layers of which a second copy may serve.
-    relayed
-        Indexes of signals that relays may serve.
+    relays
+        By index of a signal that relays may serve, the most of them at one pooling.
     """
 
+    spare: int
     pieces: tuple[int, ...]
     copied: frozenset[int]
-    relayed: frozenset[int]
+    relays: dict[int, int]
 
 
-def need_of(tables: Tables, fmax: tuple[tuple[int, ...], ...]) -> Need:
-    """Bounds from the largest pieces per layer and class."""
-    joint = _joint_limits(tables, fmax)
-    pieces = tuple(_most_pieces(tables, layer, row) for layer, row in enumerate(joint))
+def least_pieces(tables: Tables, table: PieceTable, layer: int) -> int:
+    """The least number of cores that hold all features of a layer; 0 where none holds any."""
+    features = tables.problem.demands[layer].work.output_shape.features
+    most = max((most for row in table[layer] for most in row), default=0)
+    return -(-features // most) if most else 0
+
+
+def spare_cores(tables: Tables, table: PieceTable, left_out: Collection[int] = ()) -> int:
+    """Cores beyond the least that all layers take; negative where there are too few.
+
+    Parameters
+    ----------
+    left_out
+        Layers that need not be placed.
+    """
+    cores = sum(len(entry.core_ids) for entry in tables.problem.classes)
+    layers = (n for n in range(len(tables.problem.demands)) if n not in left_out)
+    return cores - sum(least_pieces(tables, table, layer) for layer in layers)
+
+
+def need_of(tables: Tables, table: PieceTable, spare: int) -> Need:
+    """Bounds from the largest pieces and the cores to spare."""
+    layers = range(len(tables.problem.demands))
+    pieces = tuple(_most_pieces(tables, table, layer, spare) for layer in layers)
+    least = [least_pieces(tables, table, layer) for layer in layers]
     copied: frozenset[int] = frozenset()
     while True:
         more = frozenset(
@@ -44,44 +73,40 @@ def need_of(tables: Tables, fmax: tuple[tuple[int, ...], ...]) -> Need:
             for signal in tables.signals
             if signal.layer is not None
             and _may_copy(tables, signal.layer)
-            and _readers(signal, pieces, copied) > _fan_out(tables, fmax, signal)
+            and 0 < least[signal.layer] <= spare
+            and _readers(signal, pieces, copied) > _fan_out(tables, table, signal)
         )
         if more <= copied:
             break
         copied |= more
-    stage = tables.problem.chip.input
-    sensed = sum(_readers(signal, pieces, copied) for signal in tables.signals if signal.kind == "sensor")
-    crowded = sensed > (stage.fan_out if stage else 0)
-    relayed = frozenset(
-        n
+    relays = {
+        n: min(2 * max(1, _readers(signal, pieces, copied)), spare)
         for n, signal in enumerate(tables.signals)
-        if signal.shown
-        or any(not tables.suits(signal, (ORIGIN,), consumer.pooling) for consumer in signal.consumers)
-        or (signal.kind == "sensor" and crowded)
-        or (signal.kind == "layer" and _readers(signal, pieces, copied) > _fan_out(tables, fmax, signal))
-    )
-    return Need(pieces, copied, relayed)
+        if spare > 0 and _needs_relays(tables, table, signal, _readers(signal, pieces, copied))
+    }
+    return Need(spare, pieces, copied, relays)
 
 
-def _joint_limits(tables: Tables, fmax: tuple[tuple[int, ...], ...]) -> list[tuple[int, ...]]:
-    """Largest pieces, smaller where aligned relays may have to hold them too."""
-    rows = list(fmax)
-    for signal in tables.signals:
-        for level in tables.aligned_levels(signal):
-            if signal.layer is not None:
-                limits = tables.aligned_limits(signal, level).values()
-                least = [min(most, limit) for most in rows[signal.layer] if most for limit in limits]
-                rows[signal.layer] = (*rows[signal.layer], *least)
-    return rows
+def _needs_relays(tables: Tables, table: PieceTable, signal: Signal, readers: int) -> bool:
+    if signal.shown or not all(consumer.direct for consumer in signal.consumers):
+        return True
+    return signal.kind != "host" and readers > _fan_out(tables, table, signal)
 
 
-def _most_pieces(tables: Tables, layer: int, fmax: tuple[int, ...]) -> int:
+def _most_pieces(tables: Tables, table: PieceTable, layer: int, spare: int) -> int:
     problem = tables.problem
-    features = problem.demands[layer].core.output_shape.features
-    least = min((most for most in fmax if most > 0), default=features)
+    features = problem.demands[layer].work.output_shape.features
     if layer in tables.whole:
         return 1
-    return min(-(-features // least), features, problem.options.max_pieces or features)
+    limits = {most for row in table[layer] for most in row if most}
+    for signal in tables.signals:
+        # Pieces that relays are aligned to are no larger than these hold.
+        if signal.layer == layer:
+            for level in tables.levels(signal) if spare > 1 else ():
+                limits |= set(tables.partial_limits(signal, level, reads_all=False).values())
+    least = min(limits, default=features)
+    bound = min(-(-features // least), features, problem.options.max_pieces or features)
+    return max(1, min(bound, least_pieces(tables, table, layer) + spare))
 
 
 def _may_copy(tables: Tables, layer: int) -> bool:
@@ -89,15 +114,22 @@ def _may_copy(tables: Tables, layer: int) -> bool:
 
 
 def _readers(signal: Signal, pieces: tuple[int, ...], copied: frozenset[int]) -> int:
-    """The most cores that may read a signal."""
-    layers = [consumer.layer for consumer in signal.consumers]
-    return sum(pieces[layer] * (2 if layer in copied else 1) for layer in layers)
+    """The most cores that may read a signal: of the forms of a layer the one with most edges from it."""
+    edges: dict[tuple[int, int], int] = {}
+    for consumer in signal.consumers:
+        edges[consumer.layer, consumer.form] = edges.get((consumer.layer, consumer.form), 0) + 1
+    most: dict[int, int] = {}
+    for (layer, _), count in edges.items():
+        most[layer] = max(most.get(layer, 0), count)
+    return sum(count * pieces[layer] * (2 if layer in copied else 1) for layer, count in most.items())
 
 
-def _fan_out(tables: Tables, fmax: tuple[tuple[int, ...], ...], signal: Signal) -> int:
-    """The least destinations that a core with the signal's layer may have."""
+def _fan_out(tables: Tables, table: PieceTable, signal: Signal) -> int:
+    """The least destinations that the signal's origin may have."""
     if signal.layer is None:
-        return 0
+        stage = tables.problem.chip.input
+        return stage.fan_out if stage else 0
     classes = tables.problem.classes
-    usable = [classes[k].core.fan_out for k, most in enumerate(fmax[signal.layer]) if most > 0]
+    rows = table[signal.layer]
+    usable = [classes[k].core.fan_out for row in rows for k, most in enumerate(row) if most > 0]
     return min(usable, default=0) - int(signal.readout)

@@ -2,49 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Iterator
+from fractions import Fraction
 
 from ortools.sat.python import cp_model
 
+from mapper.network import Network
 from mapper.problem import Problem
 from mapper.result import Status
 from mapper.rules import Rule
-from mapper.solution import Objective, Solution
-from mapper.solver.budget import INTERRUPTION, Budget
+from mapper.solution import Solution
+from mapper.solver.budget import Budget
 from mapper.solver.divided.counts import Counts, counts_of
 from mapper.solver.divided.decode import decode_counts
 from mapper.solver.divided.merit import cores_with, merits_of
 from mapper.solver.divided.model import DividedModel, build_model
 from mapper.solver.divided.tables import Tables
-from mapper.solver.objective import kept_and_busy, merit_objective
+from mapper.solver.stages import Outcome, Stage, best_merit, kept_and_busy, run_stages, tie_weight
 
-__all__ = ["divisible", "piece_table", "solve_divided"]
+__all__ = ["divisible", "is_divided_placeable", "solve_divided"]
 
 # Rules that the chip as a whole can break and that a relay can mend.
 _MENDED = frozenset({Rule.DVS_FAN_OUT})
-_TIE_BITS = 40
-_COUNTED = ("cores", "capacity_bits")
-
-
-def piece_table(
-    tables: Tables, left_out: frozenset[tuple[Rule, int]] = frozenset()
-) -> tuple[tuple[int, ...], ...]:
-    """Per layer and class, the most features of a piece; 0 where pins keep the layer off the class.
-
-    Parameters
-    ----------
-    left_out
-        (rule, layer): limits that do not count.
-    """
-    rows = []
-    for layer, demand in enumerate(tables.problem.demands):
-        features = demand.core.output_shape.features
-        row = []
-        for k, limits in enumerate(tables.piece_limits[layer]):
-            bounds = [bound for rule, bound in limits.items() if (rule, layer) not in left_out]
-            row.append(min([features, *bounds]) if tables.may_use(layer, k) else 0)
-        rows.append(tuple(row))
-    return tuple(rows)
 
 
 def divisible(problem: Problem) -> bool:
@@ -52,113 +31,96 @@ def divisible(problem: Problem) -> bool:
     return all(fault.rule in _MENDED for fault in problem.faults)
 
 
-def solve_divided(problem: Problem, budget: Budget) -> tuple[Status, Solution | None]:
-    """The best placement with pieces, copies and relays; INFEASIBLE is proven within these moves."""
-    if not divisible(problem):
-        return Status.INFEASIBLE, None
+def is_divided_placeable(problem: Problem, budget: Budget) -> bool | None:
+    """Whether a placement with the allowed moves exists; None if a limit came first."""
+    if not problem.options.divides or not divisible(problem):
+        return False
     tables = Tables(problem)
-    made = build_model(tables, piece_table(tables))
+    made = build_model(tables, tables.piece_table())
     if made is None:
-        return Status.INFEASIBLE, None
-    per_core = 1 + sum(core.capacity_bits for core in problem.chip.cores)
-    plainly = problem.options.objective == "capacity" and not problem.kept and not problem.busy
-    cost = made.cores_and_bits(per_core) if plainly else made.cores_and_bits(1, bits=False)
-    made.model.minimize(cost)
-    solver, status = budget.run(made.model, whole_relaxation=True)
-    if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-        return (Status.INFEASIBLE if budget.stopped_by is None else Status.UNDECIDED), None
-    counts, best = counts_of(made, solver), round(solver.objective_value)
-    bound = best if status == cp_model.OPTIMAL else max(0, int(solver.best_objective_bound))
-    objectives = list(_objectives(best, bound, per_core) if plainly else [Objective("cores", best, bound)])
-    try:
-        if status == cp_model.OPTIMAL and not plainly:
-            tables, made, counts = _further(problem, budget, counts, best, objectives)
-        if all(stage.proven for stage in objectives):
-            # Two bounds instead of one on their weighted sum: measured, a third of the time.
-            values = {stage.name: int(stage.value) for stage in objectives if stage.name in _COUNTED}
-            made.model.add(made.cores_and_bits(1, bits=False) <= values["cores"])
-            made.model.add(made.cores_and_bits(0) <= values["capacity_bits"])
-            counts = _unique(made, budget, counts)
-    except KeyboardInterrupt:
-        # Ctrl-C inside the solver ends a stage; between two stages it arrives here. What is found stays.
-        budget.stopped_by = INTERRUPTION
-    proven = all(stage.proven for stage in objectives) and budget.stopped_by is None
-    solution = decode_counts(tables, counts, tuple(objectives))
-    return (Status.OPTIMAL if proven else Status.FEASIBLE), solution
+        return False
+    _, status = budget.run(made.model)
+    return status in (cp_model.OPTIMAL, cp_model.FEASIBLE) if status != cp_model.UNKNOWN else None
 
 
-def _further(
-    problem: Problem, budget: Budget, counts: Counts, cores: int, objectives: list[Objective]
-) -> tuple[Tables, DividedModel, Counts]:
-    """With the fewest cores: the merit asked for, what is to be kept, then least capacity."""
+def solve_divided(problem: Problem, budget: Budget) -> tuple[Status, Solution | None, tuple[Network, ...]]:
+    """The best placement with pieces, copies and relays; INFEASIBLE is proven within these moves.
+
+    Returns
+    -------
+    tuple
+        Status, solution, and the networks in the forms that were chosen.
+    """
     tables = Tables(problem)
-    if problem.options.objective != "capacity":
-        tables = _best_merit(problem, budget, cores, objectives)
-    made = _bounded(tables, cores)
+    made = build_model(tables, tables.piece_table()) if divisible(problem) else None
     if made is None:
-        raise RuntimeError("a placement was found and is lost")
-    here: dict[tuple[int, int], cp_model.LinearExpr] = {}
-    for layer, k in {(layer, k) for layer, _, k in made.pieces}:
-        parts = [variable for (n, _, c), variable in made.pieces.items() if (n, c) == (layer, k)]
-        here[layer, k] = cp_model.LinearExpr.sum(parts)
-    stages = [(name, stage, True) for name, stage in kept_and_busy(problem, here)]
-    stages.append(("capacity_bits", made.cores_and_bits(0), False))
-    for name, expression, upwards in stages:
-        if upwards:
-            made.model.maximize(expression)
-        else:
-            made.model.minimize(expression)
-        solver, status = budget.run(made.model, whole_relaxation=True)
-        if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-            objectives.append(Objective(name, "unknown", "a limit came first"))
-            break
-        counts = counts_of(made, solver)
-        value, bound = round(solver.objective_value), round(solver.best_objective_bound)
-        objectives.append(Objective(name, value, value if status == cp_model.OPTIMAL else bound))
-        if status != cp_model.OPTIMAL:
-            break
-        made.model.add(expression >= value if upwards else expression <= value)
-    return tables, made, counts
+        return Status.INFEASIBLE, None, problem.networks
+    cores, bits = made.cores_and_bits(1, bits=False), made.cores_and_bits(0)
+    if problem.options.objective == "capacity" and not problem.kept and not problem.busy:
+        radix = 1 + sum(core.capacity_bits for core in problem.chip.cores)
+        both = Stage("cores", made.cores_and_bits(radix), False, cores, ("capacity_bits", bits), radix)
+        outcome = _run(made, budget, [both, *_unique(made)])
+    else:
+        outcome = _run(made, budget, [Stage("cores", cores)])
+        if outcome.status(budget) is Status.OPTIMAL:
+            tables = _with_best_merit(tables, budget, outcome)
+            outcome = _further(tables, budget, outcome)
+    if outcome.values is None:
+        return outcome.status(budget), None, problem.networks
+    solution = decode_counts(outcome.values, tuple(outcome.objectives))
+    return outcome.status(budget), solution, problem.networks_as(outcome.values.forms)
 
 
-def _bounded(tables: Tables, cores: int) -> DividedModel | None:
-    made = build_model(tables, piece_table(tables))
+def _run(
+    made: DividedModel, budget: Budget, stages: list[Stage], outcome: Outcome[Counts] | None = None
+) -> Outcome[Counts]:
+    return run_stages(made.model, stages, budget, lambda solver: counts_of(made, solver), outcome)
+
+
+def _further(tables: Tables, budget: Budget, outcome: Outcome[Counts]) -> Outcome[Counts]:
+    """With the fewest cores and the best merit: what is to be kept, then least capacity."""
+    made = _bounded(tables, outcome)
+    if made is None:
+        raise RuntimeError("a placement was there and is lost")
+    here: dict[tuple[int, int], list[cp_model.IntVar]] = {}
+    for piece, variable in made.pieces.items():
+        here.setdefault((piece.layer, piece.core_class), []).append(variable)
+    sums = {key: cp_model.LinearExpr.sum(variables) for key, variables in here.items()}
+    stages = [*kept_and_busy(tables.problem, sums), Stage("capacity_bits", made.cores_and_bits(0))]
+    return _run(made, budget, [*stages, *_unique(made)], outcome)
+
+
+def _bounded(tables: Tables, outcome: Outcome[Counts]) -> DividedModel | None:
+    made = build_model(tables, tables.piece_table())
     if made is not None:
-        made.model.add(made.cores_and_bits(1, bits=False) <= cores)
+        made.model.add(made.cores_and_bits(1, bits=False) <= int(outcome.objectives[0].value))
     return made
 
 
-def _best_merit(problem: Problem, budget: Budget, cores: int, objectives: list[Objective]) -> Tables:
-    """Tables under the best merit that still fits so many cores, by bisection over all that can occur."""
-    merits = merits_of(problem)
-    low, high, best = 0, len(merits) - 1, None
-    while low <= high:
-        middle = (low + high) // 2
-        tables = Tables(problem, cores_with(problem, merits[middle]))
-        made = _bounded(tables, cores)
-        status = cp_model.INFEASIBLE if made is None else budget.run(made.model, whole_relaxation=True)[1]
-        if status == cp_model.UNKNOWN:
-            break
-        if status == cp_model.INFEASIBLE:
-            high = middle - 1
-        else:
-            best, low = (middle, tables), middle + 1
-    if best is None:
-        objectives.append(Objective(problem.options.objective, "unknown", "a limit came first"))
-        return Tables(problem)
-    objectives.append(merit_objective(problem, merits[best[0]], merits[high]))
-    return best[1]
+def _with_best_merit(tables: Tables, budget: Budget, outcome: Outcome[Counts]) -> Tables:
+    """Tables under the best merit with which so few cores still suffice."""
+    problem = tables.problem
+    if problem.options.objective == "capacity":
+        return tables
+    best_tables = tables
+
+    def fits(merit: Fraction) -> bool | None:
+        nonlocal best_tables
+        tried = Tables(problem, cores_with(problem, merit))
+        made = _bounded(tried, outcome)
+        if made is None:
+            return False
+        solver, status = budget.run(made.model)
+        if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+            best_tables, outcome.values = tried, counts_of(made, solver)
+            return True
+        return None if status == cp_model.UNKNOWN else False
+
+    outcome.objectives.append(best_merit(problem, merits_of(tables, tables.piece_table()), fits))
+    return best_tables
 
 
-def _objectives(best: int, bound: int, per_core: int) -> tuple[Objective, ...]:
-    """Cores and capacity out of the one number; the capacity's bound holds for that many cores alone."""
-    cores, bits = divmod(best, per_core)
-    least, rest = divmod(bound, per_core)
-    told = bits if best == bound else (rest if least == cores else 0)
-    return Objective("cores", cores, least), Objective("capacity_bits", bits, told)
-
-
-def _unique(made: DividedModel, budget: Budget, counts: Counts) -> Counts:
+def _unique(made: DividedModel) -> Iterator[Stage]:
     """Of all placements that are as good, one that depends on names alone."""
     problem, signals = made.tables.problem, made.tables.signals
     keys: list[tuple[str, cp_model.IntVar]] = []
@@ -170,20 +132,14 @@ def _unique(made: DividedModel, budget: Budget, counts: Counts) -> Counts:
         return problem.key(problem.demands[n].network, problem.demands[n].layer)
 
     def signal(n: int) -> str:
-        return problem.key(signals[n].network, signals[n].name)
+        number = signals[n].network
+        return signals[n].name if number is None else problem.key(number, signals[n].name)
 
-    for (n, copy, k), variable in made.pieces.items():
-        keys.append((f"piece/{layer(n)}/{copy}/{cores(k)}", variable))
-    for (n, level, k), variable in made.relays.items():
-        keys.append((f"relay/{signal(n)}/{level}/{cores(k)}", variable))
-    for (n, level, k, other), variable in made.pairs.items():
-        keys.append((f"aligned/{signal(n)}/{level}/{cores(k)}/{cores(other)}", variable))
-    for n, flows in made.sensor_flows().items():
-        # Which signals share the sensor stage's destinations; all else about destinations follows.
-        keys += [(f"sensor/{signal(n)}/{at}", variable) for at, variable in enumerate(flows)]
-    weights = [
-        int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) >> (64 - _TIE_BITS) for key, _ in keys
-    ]
-    made.model.minimize(cp_model.LinearExpr.weighted_sum([variable for _, variable in keys], weights))
-    solver, status = budget.run(made.model, whole_relaxation=True)
-    return counts_of(made, solver) if status in (cp_model.OPTIMAL, cp_model.FEASIBLE) else counts
+    for (n, form, copy, k), variable in made.pieces.items():
+        keys.append((f"piece/{layer(n)}/{copy}/{cores(k)}" + f"/{form}" * bool(form), variable))
+    for (n, provider, k), variable in made.relays.items():
+        keys.append((f"{provider.kind}/{signal(n)}/{provider.level}/{cores(k)}", variable))
+    for (n, level, k, cap), variable in made.capped.items():
+        keys.append((f"capped/{signal(n)}/{level}/{cores(k)}/{cap}", variable))
+    weights = [tie_weight(key) for key, _ in keys]
+    yield Stage("", cp_model.LinearExpr.weighted_sum([variable for _, variable in keys], weights))

@@ -5,31 +5,44 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal, NamedTuple, TypeAlias
 
-from hwspec.memory import address_bits
 from hwspec.schema import CoreSpec
-from mapper.demand import SHORTFALLS, CoreDemand
-from mapper.network import Edge, Input
-from mapper.operations import Shape
-from mapper.options import natural_key
+from mapper.network import Edge
+from mapper.operations import Pair, Shape
 from mapper.problem import Problem
+from mapper.references import natural_key
 from mapper.rules import Rule
+from mapper.solution import DVS
+from mapper.work import HOLDING, CoreWork, largest, largest_held, relay_work
 
-__all__ = ["ORIGIN", "UNREACHABLE", "Consumer", "Signal", "Tables", "largest_pieces", "relay_shortfalls"]
+__all__ = ["ORIGIN", "UNREACHABLE", "Consumer", "PieceTable", "Provider", "Signal", "Tables"]
 
-# The level of whatever makes a signal; relays are at the pooling that their output contains.
-ORIGIN = 0
-# The pooling of an edge that no destination can express.
-UNREACHABLE = -1
-# Limits of a piece that do not depend on how many features it has.
-_SHAPE_RULES = (
-    Rule.INPUT_SIZE,
-    Rule.OUTPUT_SIZE,
-    Rule.KERNEL_SIZE,
-    Rule.KERNEL_SQUARE,
-    Rule.STRIDE,
-    Rule.PADDING,
-)
+# The pooling of an edge that no chain of destinations can express.
+UNREACHABLE = 0
+
+# Per layer, form and class: the most features of a piece; 0 where the class is closed to the layer.
+PieceTable: TypeAlias = tuple[tuple[tuple[int, ...], ...], ...]
+
+
+class Provider(NamedTuple):
+    """Who sends a signal.
+
+    Attributes
+    ----------
+    level
+        The pooling that what it sends contains.
+    kind
+        "origin": whatever makes the signal. "relay": identity cores of the whole signal. "aligned": one
+        for every piece of the layer's first copy. "split": several that each read all of the signal and
+        pass a part of it on.
+    """
+
+    level: int
+    kind: Literal["aligned", "origin", "relay", "split"]
+
+
+ORIGIN = Provider(1, "origin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,123 +51,58 @@ class Consumer:
 
     Attributes
     ----------
-    layer
-        The target, an index of the problem's demands.
+    layer, form
+        The target, an index of the problem's demands, and the form in which it has this edge.
     pooling
-        Rows of its pool; of the sensor's edges what is left to do behind the stage: 1. `UNREACHABLE` where
+        Rows of its pool; of the sensor's edges what is left to do behind the stage. `UNREACHABLE` where
         the chip has no such pool or no such shift.
     offset
         Added to the feature index on arrival.
+    direct
+        Whether the signal's origin can serve it without a relay.
     """
 
     layer: int
+    form: int
     pooling: int
     offset: int
     edge: Edge
+    direct: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """What a layer or an input sends.
+    """What a layer, a host input or the sensor sends.
 
     Attributes
     ----------
+    network
+        None for the sensor, which all networks share.
     kind
         "layer", "host" (any number of destinations, unpooled) or "sensor" (destinations of the stage).
     layer
         Index of the problem's demands; None for an input.
     shape
         As relays see it; behind the sensor stage.
+    spikes_per_second
+        At the traffic given; of the sensor the most that any of its inputs states.
     consumers
-        In the canonical order of destinations.
+        In the canonical order of destinations, layers in all of their forms.
     shown
         Poolings at which relays must show it on a monitor.
     readout
         Whether the readout stage takes a destination.
     """
 
-    network: int
+    network: int | None
     name: str
-    kind: str
+    kind: Literal["layer", "host", "sensor"]
     layer: int | None
     shape: Shape
+    spikes_per_second: int
     consumers: tuple[Consumer, ...]
     shown: tuple[int, ...] = ()
     readout: bool = False
-
-
-def largest_pieces(demand: CoreDemand, core: CoreSpec, problem: Problem) -> dict[Rule, int]:
-    """By rule, the most output features of a layer that a core holds under this rule alone.
-
-    The formulas are those of `hwspec.memory`, solved for the number of features; 0 where a rule does
-    not depend on it and is broken. Rules without bound are left out.
-    """
-    found = {rule: 0 for rule in _SHAPE_RULES if SHORTFALLS[rule](demand, core, problem.chip) is not None}
-    limits, shape = core.limits, demand.output_shape
-    most = limits.output_features_max if demand.input_shape.features <= limits.input_features_max else 0
-    found[Rule.FEATURES] = most
-    taps = demand.input_shape.features << address_bits(demand.kernel[0] * demand.kernel[1])
-    found[Rule.KERNEL_MEMORY] = _power_at_most(core.kernel_words // taps)
-    found[Rule.NEURON_MEMORY] = core.neuron_words >> (address_bits(shape.height) + address_bits(shape.width))
-    if demand.bias_words:
-        found[Rule.BIAS_MEMORY] = core.bias_words
-    if core.synops_per_second is not None and demand.spikes_per_second:
-        work = demand.spikes_per_second * demand.kernel[0] * demand.kernel[1]
-        found[Rule.BANDWIDTH] = core.synops_per_second * demand.stride[0] * demand.stride[1] // work
-    if not problem.chip.routing.feature_shift:
-        whole = all(bound >= shape.features for bound in found.values())
-        found[Rule.FEATURE_SHIFT] = shape.features if whole else 0
-    return found
-
-
-def _power_at_most(number: int) -> int:
-    return 1 << (number.bit_length() - 1) if number else 0
-
-
-def relay_shortfalls(shape: Shape, level: int, core: CoreSpec, spikes_per_second: int) -> tuple[Rule, ...]:
-    """Rules that keep a relay of a whole signal, pooled by `level`, off a core."""
-    features, height, width = shape.features, shape.height // level, shape.width // level
-    limits = core.limits
-    broken = []
-    if height > limits.input_height_max or width > limits.input_width_max:
-        broken.append(Rule.INPUT_SIZE)
-    if height > limits.output_height_max or width > limits.output_width_max or min(height, width) < 1:
-        broken.append(Rule.OUTPUT_SIZE)
-    if features > min(limits.input_features_max, limits.output_features_max):
-        broken.append(Rule.FEATURES)
-    if limits.kernel_size_min > 1:
-        broken.append(Rule.KERNEL_SIZE)
-    if 1 not in limits.strides:
-        broken.append(Rule.STRIDE)
-    if features << address_bits(features) > core.kernel_words:
-        broken.append(Rule.KERNEL_MEMORY)
-    if (
-        min(height, width) > 0
-        and features << (address_bits(height) + address_bits(width)) > core.neuron_words
-    ):
-        broken.append(Rule.NEURON_MEMORY)
-    if core.synops_per_second is not None and spikes_per_second * features > core.synops_per_second:
-        broken.append(Rule.BANDWIDTH)
-    return tuple(broken)
-
-
-def _pooling(edge: Edge) -> int:
-    pool = edge.pool
-    if pool is None:
-        return 1
-    return pool.size[0] if len({*pool.size, *pool.stride}) == 1 else UNREACHABLE
-
-
-def _largest_relay(shape: Shape, level: int, core: CoreSpec, rate: int) -> int:
-    """The most features of a relay that a core holds, by bisection: less never asks more."""
-    low, high = 0, shape.features
-    while low < high:
-        middle = (low + high + 1) // 2
-        if relay_shortfalls(shape._replace(features=middle), level, core, rate):
-            high = middle - 1
-        else:
-            low = middle
-    return low
 
 
 class Tables:
@@ -171,24 +119,66 @@ class Tables:
         self.problem = problem
         self.offered = offered or tuple(entry.core for entry in problem.classes)
         self.poolings = tuple(sorted(problem.chip.routing.poolings))
-        self._aligned_limits: dict[tuple[int, str, int], Mapping[int, int]] = {}
-        self._relay_classes: dict[tuple[int, str, int], tuple[int, ...]] = {}
+        self._limits: dict[tuple[Rule | None, CoreWork], tuple[int, ...]] = {}
+        self._piece_tables: dict[frozenset[tuple[Rule, int]], PieceTable] = {}
 
-    @cached_property
-    def piece_limits(self) -> tuple[tuple[Mapping[Rule, int], ...], ...]:
-        """Per layer and class, `largest_pieces`; an empty class of its own for pinned cores of others."""
-        problem = self.problem
-        known: dict[tuple[CoreDemand, CoreSpec], dict[Rule, int]] = {}
-        rows = []
-        for demand in problem.demands:
-            row = []
+    def _per_class(self, rule: Rule | None, work: CoreWork) -> tuple[int, ...]:
+        """Per class, the most features of a work that its cores hold under one rule, or under all."""
+        if (rule, work) not in self._limits:
+            by_core: dict[int, int] = {}
             for core in self.offered:
-                key = (demand.core, core)
-                if key not in known:
-                    known[key] = largest_pieces(demand.core, core, problem)
-                row.append(known[key])
-            rows.append(tuple(row))
-        return tuple(rows)
+                if id(core) not in by_core:
+                    by_core[id(core)] = largest(rule, work, core) if rule else largest_held(work, core)
+            self._limits[rule, work] = tuple(by_core[id(core)] for core in self.offered)
+        return self._limits[rule, work]
+
+    def limits(self, layer: int, rule: Rule) -> tuple[int, ...]:
+        """Per class, the most features of a piece under one rule, in the layer's most frugal form."""
+        if rule is Rule.FEATURE_SHIFT:
+            return self._unshifted(layer) or tuple(self._features(layer) for _ in self.offered)
+        rows = [self._per_class(rule, work) for work in self.problem.works[layer]]
+        return tuple(max(column) for column in zip(*rows, strict=True))
+
+    def _features(self, layer: int) -> int:
+        return self.problem.demands[layer].work.output_shape.features
+
+    def _unshifted(self, layer: int) -> tuple[int, ...] | None:
+        """Pieces of a signal that is read need a shift; where the chip has none, the layer stays whole."""
+        if self.problem.chip.routing.feature_shift or layer in self.unread:
+            return None
+        features, works = self._features(layer), self.problem.works[layer]
+        rows = [self._per_class(None, work) for work in works]
+        return tuple(features if max(column) >= features else 0 for column in zip(*rows, strict=True))
+
+    def piece_table(self, left_out: frozenset[tuple[Rule, int]] = frozenset()) -> PieceTable:
+        """Per layer, form and class, the most features of a piece; 0 where pins close the class to the layer.
+
+        Parameters
+        ----------
+        left_out
+            (rule, layer): limits that do not count.
+        """
+        if left_out not in self._piece_tables:
+            layers = range(len(self.problem.demands))
+            self._piece_tables[left_out] = tuple(
+                tuple(self._piece_row(layer, work, left_out) for work in self.problem.works[layer])
+                for layer in layers
+            )
+        return self._piece_tables[left_out]
+
+    def _piece_row(
+        self, layer: int, work: CoreWork, left_out: frozenset[tuple[Rule, int]]
+    ) -> tuple[int, ...]:
+        if any(owner == layer for _, owner in left_out):
+            rules = [rule for rule in HOLDING if (rule, layer) not in left_out]
+            columns = [self._per_class(rule, work) for rule in rules]
+            row = tuple(min(column) for column in zip(*columns, strict=True))
+        else:
+            row = self._per_class(None, work)
+        features, unshifted = self._features(layer), self._unshifted(layer)
+        if unshifted is not None and (Rule.FEATURE_SHIFT, layer) not in left_out:
+            row = tuple(most if most >= features else 0 for most in row)
+        return tuple(most if self.may_use(layer, k) else 0 for k, most in enumerate(row))
 
     def may_use(self, layer: int, k: int) -> bool:
         """Whether pins leave class k to a layer."""
@@ -213,7 +203,9 @@ class Tables:
     @cached_property
     def unread(self) -> frozenset[int]:
         """Layers that no other reads: a second copy is of no use."""
-        return frozenset(s.layer for s in self.signals if s.layer is not None and not s.consumers)
+        demands = self.problem.demands
+        networks = self.problem.networks
+        return frozenset(n for n, d in enumerate(demands) if not networks[d.network].outgoing[d.layer])
 
     @cached_property
     def _place(self) -> Mapping[int, int]:
@@ -227,103 +219,120 @@ class Tables:
 
     @cached_property
     def signals(self) -> tuple[Signal, ...]:
-        """Every signal that something reads or that is shown: inputs first, network by network."""
-        return tuple(signal for n in range(len(self.problem.networks)) for signal in self._signals(n))
+        """Every signal: the sensor and host inputs first, then layers, network by network."""
+        networks = range(len(self.problem.networks))
+        return (*self._sensor(), *(signal for n in networks for signal in self._signals(n)))
 
     @cached_property
     def by_name(self) -> tuple[int, ...]:
         """Indexes of `signals` in natural order of names: the canonical order."""
-        keys = [(natural_key(signal.name), signal.network) for signal in self.signals]
+        keys = [(natural_key(signal.name), signal.network or 0) for signal in self.signals]
         return tuple(sorted(range(len(keys)), key=keys.__getitem__))
+
+    @cached_property
+    def _reading(self) -> Mapping[tuple[int, str], list[tuple[int, int, Edge]]]:
+        """By (network, source), (layer, form, edge) of all that reads it."""
+        readers: dict[tuple[int, str], list[tuple[int, int, Edge]]] = {}
+        for layer, works in enumerate(self.problem.works):
+            for form in range(len(works)):
+                for edge in self.problem.edges_into(layer, form):
+                    key = (self.problem.demands[layer].network, edge.source)
+                    readers.setdefault(key, []).append((layer, form, edge))
+        return readers
+
+    def _sensor(self) -> Iterator[Signal]:
+        shape, sensors = self.problem.sensor_shape, self.problem.sensors
+        if shape is None:
+            return
+        readers = [reader for n, entry in sensors for reader in self._reading.get((n, entry.name), ())]
+        rates = [self.problem.traffic[n].get(entry.name, 0) for n, entry in sensors]
+        yield Signal(None, DVS, "sensor", None, shape, max(rates), self._consumers("sensor", readers))
 
     def _signals(self, number: int) -> Iterator[Signal]:
         problem, network = self.problem, self.problem.networks[number]
+        rates = problem.traffic[number]
         for entry in network.inputs:
-            kind = "host" if entry.dvs is None else "sensor"
-            consumers = self._consumers(number, network.outgoing[entry.name], kind)
-            yield Signal(number, entry.name, kind, None, self._input_shape(entry), consumers)
+            if entry.dvs is None:
+                consumers = self._consumers("host", self._reading.get((number, entry.name), ()))
+                rate = rates.get(entry.name, 0)
+                yield Signal(number, entry.name, "host", None, entry.shape, rate, consumers)
         for layer in network.layers:
-            index = self.layer_of[number, layer.name]
-            consumers = self._consumers(number, network.outgoing[layer.name], "layer")
-            shown = tuple(
-                sorted({p for n, name, p in problem.monitored_pooled if (n, name) == (number, layer.name)})
-            )
-            readout = problem.readout == (number, layer.name)
-            yield Signal(number, layer.name, "layer", index, layer.output_shape, consumers, shown, readout)
+            index, key = self.layer_of[number, layer.name], (number, layer.name)
+            consumers = self._consumers("layer", self._reading.get(key, ()))
+            poolings = {pooling for n, name, pooling in problem.monitored_pooled if (n, name) == key}
+            yield Signal(
+                number, layer.name, "layer", index, layer.output_shape, rates.get(layer.name, 0), consumers,
+                tuple(sorted(poolings)), problem.readout == key,
+            )  # fmt: skip
 
-    def _input_shape(self, entry: Input) -> Shape:
-        stage = self.problem.dvs_stage
-        if entry.dvs is None or stage is None:
-            return entry.shape
-        height, width = (stage.cut[axis] - stage.origin[axis] + 1 for axis in (0, 1))
-        if stage.swap:
-            height, width = width, height
-        return Shape(entry.shape.features, height, width)
-
-    def _consumers(self, number: int, edges: Iterable[Edge], kind: str) -> tuple[Consumer, ...]:
-        found = []
-        for edge in edges:
-            pooling = _pooling(edge) if kind != "sensor" else 1
-            if edge.feature_offset and not self.problem.chip.routing.feature_shift:
+    def _consumers(
+        self, kind: Literal["layer", "host", "sensor"], readers: Iterable[tuple[int, int, Edge]]
+    ) -> tuple[Consumer, ...]:
+        consumers = []
+        for layer, form, edge in readers:
+            size: Pair = edge.pool.size if edge.pool else (1, 1)
+            is_square = not edge.pool or edge.pool.size == edge.pool.stride
+            if kind == "sensor":
+                size = self.problem.behind_stage(edge)
+            pooling = size[0] if is_square and size[0] == size[1] else UNREACHABLE
+            shifts = bool(edge.feature_offset)
+            if shifts and kind != "host" and not self.problem.chip.routing.feature_shift:
                 pooling = UNREACHABLE
-            found.append(Consumer(self.layer_of[number, edge.target], pooling, edge.feature_offset, edge))
+            direct = pooling in self.poolings if kind == "layer" else pooling == 1
+            direct = direct and not (kind == "sensor" and shifts)
+            consumers.append(Consumer(layer, form, pooling, edge.feature_offset, edge, direct))
         place = self._place
-        return tuple(sorted(found, key=lambda c: (place[c.layer], c.pooling, c.offset, c.edge.delay_steps)))
+        return tuple(
+            sorted(consumers, key=lambda c: (place[c.layer], c.form, c.pooling, c.offset, c.edge.delay_steps))
+        )
 
     def levels(self, signal: Signal) -> tuple[int, ...]:
         """Poolings at which relays of a signal can be of use."""
-        wanted = {consumer.pooling for consumer in signal.consumers} | set(signal.shown)
-        wanted.discard(UNREACHABLE)
+        ends = {consumer.pooling for consumer in signal.consumers} | set(signal.shown)
+        ends.discard(UNREACHABLE)
+        smallest = min(signal.shape.height, signal.shape.width)
         if not self.problem.options.relays:
             return ()
-        reached, found = {1}, {1}
+        reached, levels = {1}, {1}
         while reached:
-            reached = {level * pool for level in reached for pool in self.poolings} - found
-            reached = {level for level in reached if any(pooling % level == 0 for pooling in wanted)}
-            found |= reached
-        return tuple(sorted(level for level in found if any(p % level == 0 for p in wanted)))
+            reached = {level * pool for level in reached for pool in self.poolings} - levels
+            reached = {n for n in reached if n <= smallest and any(end % n == 0 for end in ends)}
+            levels |= reached
+        return tuple(sorted(level for level in levels if any(end % level == 0 for end in ends)))
 
-    def aligned_levels(self, signal: Signal) -> tuple[int, ...]:
-        """Poolings at which a layer's pieces can be relayed one by one: those at which no core holds all."""
-        if signal.layer is None or signal.layer in self.whole or not self.problem.chip.routing.feature_shift:
-            return ()
-        levels = (level for level in self.levels(signal) if level in self.poolings)
-        return tuple(level for level in levels if not self.relay_classes(signal, level))
+    def serves(self, provider: Provider, pooling: int) -> bool:
+        """Whether destinations of a relay provide what a taker of a pooling wants."""
+        rest = 0 if pooling % provider.level else pooling // provider.level
+        return rest in self.poolings
 
-    def aligned_limits(self, signal: Signal, level: int) -> Mapping[int, int]:
-        """By class, the most features of a relay of one piece, where it holds any."""
-        key = (signal.network, signal.name, level)
-        if key not in self._aligned_limits:
-            rate = self.problem.traffic[signal.network].get(signal.name, 0)
-            rows = (
-                (k, _largest_relay(signal.shape, level, self.offered[k], rate))
-                for k, entry in enumerate(self.problem.classes)
-                if entry.pinned_layer is None
-            )
-            self._aligned_limits[key] = {k: most for k, most in rows if most}
-        return self._aligned_limits[key]
+    def relay_limits(self, signal: Signal, level: int, *, reads_all: bool = False) -> Mapping[int, int]:
+        """By class, the most features of a relay, where it holds any.
 
-    def suits(
-        self, signal: Signal, providers: Iterable[int], pooling: int, below: int | None = None
-    ) -> tuple[int, ...]:
-        """Levels, of those given, that serve a taker of a pooling; with `below` lower ones alone.
-
-        The level of an aligned set has a minus sign.
+        Parameters
+        ----------
+        reads_all
+            Of relays that read the whole signal, however little of it they pass on.
         """
-        found = []
-        for provider in providers:
-            left, rest = divmod(pooling, abs(provider)) if provider != ORIGIN else (pooling, 0)
-            direct = signal.kind == "layer" or pooling == 1
-            fits = not rest and left in self.poolings and (provider != ORIGIN or direct)
-            if fits and (below is None or provider < below):
-                found.append(provider)
-        return tuple(found)
+        if min(signal.shape.height, signal.shape.width) < level:
+            return {}
+        work = relay_work(signal.shape, level, signal.spikes_per_second, reads_all=reads_all)
+        row = self._per_class(None, work)
+        classes = self.problem.classes
+        return {k: most for k, most in enumerate(row) if most and classes[k].pinned_layer is None}
 
     def relay_classes(self, signal: Signal, level: int) -> tuple[int, ...]:
         """Core classes that hold a relay of a whole signal."""
-        rate = self.problem.traffic[signal.network].get(signal.name, 0)
-        return tuple(
-            k
-            for k, entry in enumerate(self.problem.classes)
-            if entry.pinned_layer is None and not relay_shortfalls(signal.shape, level, self.offered[k], rate)
-        )
+        limits = self.relay_limits(signal, level)
+        return tuple(k for k, most in limits.items() if most == signal.shape.features)
+
+    def partial_limits(self, signal: Signal, level: int, *, reads_all: bool) -> Mapping[int, int]:
+        """By class, the most features of a relay of a part, where cores of the class do not hold the whole.
+
+        A set of relays with a core that holds the whole signal serves no more than this core alone.
+        """
+        shifts = self.problem.chip.routing.feature_shift
+        if not shifts and (signal.consumers or signal.kind != "layer"):
+            return {}
+        whole = set(self.relay_classes(signal, level))
+        limits = self.relay_limits(signal, level, reads_all=reads_all)
+        return {k: most for k, most in limits.items() if k not in whole}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ortools.sat.python import cp_model
 
 from mapper.solver.divided.model import DividedModel, Slack, build_model
-from mapper.solver.smallest.sizes import CoreType, Group, Question, groups_on
+from mapper.solver.smallest.sizes import ChipQuestion, CoreType, Group, groups_on
 
 __all__ = ["SynthesisModel", "build_synthesis"]
 
@@ -40,7 +40,7 @@ class SynthesisModel:
 
 
 def build_synthesis(
-    question: Question, types: tuple[CoreType, ...], *, optional: bool = False
+    question: ChipQuestion, types: tuple[CoreType, ...], *, optional: bool = False
 ) -> SynthesisModel | None:
     """The model; None where a group fits no chip of these types, however many cores it had.
 
@@ -53,18 +53,22 @@ def build_synthesis(
     made = SynthesisModel(types)
     made.counts = [made.model.new_int_var(0, most, "") for _ in types]
     made.model.add_linear_constraint(cp_model.LinearExpr.sum(made.counts), least, most)
-    for group in groups_on(question, types):
-        part = _part(group)
-        if part is None and not optional:
+    for settings in groups_on(question, types):
+        parts = [part for group in settings if (part := _part(group)) is not None]
+        if not parts and not optional:
             return None
-        carried = None
+        carried: cp_model.IntVar | None = None
         if optional:
             carried = made.model.new_bool_var("")
             made.carried.append(carried)
-            if part is None:
-                made.model.add(carried == 0)
-        if part is not None:
-            _add_part(made, part, carried)
+        if len(parts) == 1:
+            _add_part(made, parts[0], carried)
+        else:
+            # One setting of the sensor stage is chosen, and none of a group that is left out.
+            chosen = [made.model.new_bool_var("") for _ in parts]
+            made.model.add(cp_model.LinearExpr.sum(chosen) == (1 if carried is None else carried))
+            for part, setting in zip(parts, chosen, strict=True):
+                _add_part(made, part, setting)
     return made
 
 
@@ -72,7 +76,7 @@ def _part(group: Group) -> DividedModel | None:
     if not group.is_divisible:
         return None
     free = Slack(cores=frozenset(range(len(group.problem.classes))))
-    return build_model(group.tables, group.fmax, free)
+    return build_model(group.tables, group.table, free, group.spare)
 
 
 def _add_part(made: SynthesisModel, part: DividedModel, carried: cp_model.IntVar | None) -> None:
@@ -81,20 +85,21 @@ def _add_part(made: SynthesisModel, part: DividedModel, carried: cp_model.IntVar
     own = []
     for variable in proto.variables:
         low, high = list(variable.domain)
-        own.append(model.new_int_var(low, min(high, _most(made)), ""))
+        own.append(model.new_int_var(min(low, 0), min(high, _most(made)), ""))
     for constraint in proto.constraints:
         literals = [own[n] if n >= 0 else ~own[-n - 1] for n in constraint.enforcement_literal]
         if constraint.has_at_most_one():
-            model.add_at_most_one(
-                [own[n] if n >= 0 else ~own[-n - 1] for n in constraint.at_most_one.literals]
-            )
-            continue
-        if not constraint.has_linear():
+            model.add_at_most_one(own[n] for n in constraint.at_most_one.literals)
+        elif constraint.has_exactly_one():
+            one = cp_model.LinearExpr.sum([own[n] for n in constraint.exactly_one.literals])
+            model.add(one == (1 if carried is None else carried))
+        elif constraint.has_linear():
+            linear = constraint.linear
+            expression = cp_model.LinearExpr.weighted_sum([own[n] for n in linear.vars], list(linear.coeffs))
+            low, high = list(linear.domain)
+            _add_linear(model, expression, low, high, literals, carried)
+        else:
             raise RuntimeError("the placement model has a constraint that synthesis does not know")
-        linear = constraint.linear
-        expression = cp_model.LinearExpr.weighted_sum([own[n] for n in linear.vars], list(linear.coeffs))
-        low, high = list(linear.domain)
-        _add_linear(model, expression, low, high, literals, carried)
     users: dict[int, list[cp_model.IntVar]] = {}
     for k, variable in part.users():
         users.setdefault(k, []).append(own[variable.index])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -11,21 +10,18 @@ from typing import Literal, TypeAlias
 
 from ortools.sat.python import cp_model
 
-from mapper.demand import layer_demands
 from mapper.network import Network
-from mapper.options import SolveOptions, resolve
-from mapper.problem import Problem
-from mapper.repairs.search import placeable
+from mapper.options import SolveOptions
 from mapper.result import Status
 from mapper.solver.budget import INTERRUPTION, Budget
 from mapper.solver.smallest.model import SynthesisModel, build_synthesis
-from mapper.solver.smallest.sizes import CoreType, Question, chip_of, useful_types
+from mapper.solver.smallest.sizes import ChipQuestion, CoreType, chip_of, useful_types
+from mapper.solver.stages import tie_weight
+from mapper.work import layer_demands
 
 __all__ = ["ChipFound", "Minimise", "find_chip", "find_chip_for"]
 
 Minimise: TypeAlias = Literal["sram", "cores"]
-
-_TIE_BITS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +61,7 @@ class ChipFound:
     variables: int = 0
 
 
-def find_chip(question: Question, minimise: Minimise = "sram") -> ChipFound:
+def find_chip(question: ChipQuestion, minimise: Minimise = "sram") -> ChipFound:
     """The chip with the least memory, or with the fewest cores and then the least memory.
 
     Of several that are as good the one with the fewest cores is taken, then one that depends on sizes
@@ -93,7 +89,7 @@ def _left(options: SolveOptions, wall_s: float, work: float) -> SolveOptions:
 
 
 def _found_with(
-    question: Question,
+    question: ChipQuestion,
     types: tuple[CoreType, ...],
     minimise: Minimise,
     budget: Budget,
@@ -106,7 +102,7 @@ def _found_with(
 
 
 def _with_few(
-    question: Question, types: tuple[CoreType, ...], minimise: Minimise
+    question: ChipQuestion, types: tuple[CoreType, ...], minimise: Minimise
 ) -> tuple[ChipFound | None, float]:
     """The chip for as few of the groups as decide it, and the deterministic time spent.
 
@@ -121,7 +117,7 @@ def _with_few(
     options = question.options
     limits = [None if n is None else n / 2 for n in (options.time_limit_s, options.work_limit)]
     budget = Budget(replace(options, time_limit_s=limits[0], work_limit=limits[1]))
-    order = sorted(range(len(question.groups)), key=lambda n: -_demand(question.groups[n]))
+    order = sorted(range(len(question.groups)), key=lambda n: -_demand(question.groups[n].networks))
     chosen, found = order[:1], None
     while len(chosen) < len(order):
         waiting = [n for n in order if n not in chosen]
@@ -142,18 +138,18 @@ def _with_few(
 
 def _demand(group: Sequence[Network]) -> int:
     """Bits that the layers of a group ask for, each whole."""
-    demands = (entry.core for network in group for entry in layer_demands(network, 0, None))
-    return sum(CoreType(d.neuron_words, d.kernel_words, d.bias_words).capacity_bits for d in demands)
+    works = (entry.work for network in group for entry in layer_demands(network))
+    return sum(CoreType(w.neuron_words, w.kernel_words, w.bias_words).capacity_bits for w in works)
 
 
-def _carries(question: Question, cores: tuple[CoreType, ...], group: int) -> bool:
+def _carries(question: ChipQuestion, cores: tuple[CoreType, ...], group: int) -> bool | None:
+    """Whether these cores carry a group; None where a limit came first."""
     chip = chip_of(question.base, cores, question.fan_out, "candidate", "candidate")
-    networks = question.groups[group]
-    return placeable(Problem(networks, chip, resolve(question.options, networks, chip)))
+    return question.groups[group].fits_on(chip)
 
 
 def find_chip_for(
-    question: Question, carry: int, alone_bits: Sequence[int], floor_bits: int = 0
+    question: ChipQuestion, carry: int, alone_bits: Sequence[int], floor_bits: int = 0
 ) -> ChipFound:
     """The chip with the least memory that carries some of the groups, those that make it smallest.
 
@@ -201,12 +197,12 @@ def find_chip_for(
     )
 
 
-def _chip_for(question: Question, groups: tuple[int, ...]) -> ChipFound:
+def _chip_for(question: ChipQuestion, groups: tuple[int, ...]) -> ChipFound:
     return find_chip(replace(question, groups=tuple(question.groups[n] for n in groups)))
 
 
 def _choice(
-    question: Question,
+    question: ChipQuestion,
     carry: int,
     alone_bits: Sequence[int],
     bounds: tuple[int, int],
@@ -230,7 +226,7 @@ def _choice(
 class _Search:
     """One model and what its stages have found so far."""
 
-    def __init__(self, question: Question, made: SynthesisModel, budget: Budget) -> None:
+    def __init__(self, question: ChipQuestion, made: SynthesisModel, budget: Budget) -> None:
         self.question, self.made, self.budget = question, made, budget
         self.values: list[int] = []
         self.kept: list[int] = []
@@ -264,7 +260,7 @@ class _Search:
         """Minimise one sum, hold its value for the stages to come; status and bound."""
         cost = self.made.weighted(weights)
         self.made.model.minimize(cost)
-        solver, status = self.budget.run(self.made.model, whole_relaxation=True)
+        solver, status = self.budget.run(self.made.model)
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             return status, 0
         self._keep(solver)
@@ -290,8 +286,8 @@ class _Search:
         status, bound = self._stage([n // unit for n in bits])
         if status != cp_model.OPTIMAL:
             return self._told(status), bound * unit
-        names = ["+".join(network.name for network in group) for group in self.question.groups]
-        weights = [-_weight(name) for name in names]
+        names = ["+".join(network.name for network in group.networks) for group in self.question.groups]
+        weights = [-tie_weight(name) for name in names]
         cost = cp_model.LinearExpr.weighted_sum(self.made.carried, weights)
         proven = self._last(cost)
         return (Status.OPTIMAL if proven else Status.FEASIBLE), bound * unit
@@ -299,13 +295,13 @@ class _Search:
     def _unique(self) -> bool:
         """Of all chips as good, the least sum of weights that come from sizes; whether proven."""
         keys = [f"{t.kernel_words}/{t.neuron_words}/{t.bias_words}" for t in self.made.types]
-        return self._last(self.made.weighted([_weight(key) for key in keys]))
+        return self._last(self.made.weighted([tie_weight(key) for key in keys]))
 
     def _last(self, cost: cp_model.LinearExpr) -> bool:
         """Break ties; whether proven."""
         try:
             self.made.model.minimize(cost)
-            solver, status = self.budget.run(self.made.model, whole_relaxation=True)
+            solver, status = self.budget.run(self.made.model)
             if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
                 self._keep(solver)
         except KeyboardInterrupt:
@@ -334,7 +330,3 @@ class _Search:
     def _cores(self) -> tuple[CoreType, ...]:
         pairs = zip(self.made.types, self.values, strict=bool(self.values))
         return tuple(sorted((entry for entry, n in pairs for _ in range(n)), reverse=True))
-
-
-def _weight(key: str) -> int:
-    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) >> (64 - _TIE_BITS)

@@ -11,18 +11,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from hwspec.document import Draft, build, draft_of
 from hwspec.schema import BIAS_WORD_BITS, KERNEL_WORD_BITS, NEURON_WORD_BITS, ChipSpec
 from mapper.network import Network
-from mapper.options import SolveOptions, resolve
+from mapper.options import SolveOptions
 from mapper.problem import Problem
-from mapper.solver.divided.need import Need, need_of
-from mapper.solver.divided.run import divisible, piece_table
-from mapper.solver.divided.tables import Tables
+from mapper.solver.divided.need import least_pieces, need_of
+from mapper.solver.divided.run import divisible
+from mapper.solver.divided.tables import PieceTable, Tables
 
-__all__ = ["Ability", "CoreType", "Group", "MemorySizes", "Question", "chip_of", "useful_types"]
+__all__ = [
+    "Ability",
+    "ChipQuestion",
+    "CoreType",
+    "Group",
+    "MemorySizes",
+    "chip_of",
+    "groups_on",
+    "useful_types",
+]
 
 Ability: TypeAlias = tuple[int, ...]
 
@@ -59,14 +68,28 @@ class MemorySizes:
     bias_words: tuple[int, ...]
 
 
+class Carried(Protocol):
+    """Networks that share a chip, as `mapper.question.Question` asks about them."""
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """What the chip-free passes made."""
+
+    def problems_on(self, chip: ChipSpec) -> tuple[Problem, ...]:
+        """The question about a chip as the solver takes it, under each setting of the sensor stage."""
+
+    def fits_on(self, chip: ChipSpec) -> bool | None:
+        """Whether a chip carries them; None where a limit comes first."""
+
+
 @dataclass(frozen=True, slots=True)
-class Question:
+class ChipQuestion:
     """What a chip is sought for.
 
     Attributes
     ----------
     groups
-        Networks of a group share the chip; the groups take turns on it. In the chip's legal form.
+        Networks of a group share the chip; the groups take turns on it.
     base
         Everything but the memories and the number of cores is as on this chip; every core is like its
         first.
@@ -76,7 +99,7 @@ class Question:
         Destinations of every core.
     """
 
-    groups: tuple[tuple[Network, ...], ...]
+    groups: tuple[Carried, ...]
     base: ChipSpec
     cores: tuple[int, int]
     sizes: MemorySizes
@@ -86,9 +109,16 @@ class Question:
 
 @dataclass(frozen=True)
 class Group:
-    """Networks that share the chip, on a chip that offers every type of core in any number."""
+    """Networks that share the chip, under one setting of the sensor stage, on every type of core.
+
+    Attributes
+    ----------
+    cores
+        As many as the chip may have.
+    """
 
     problem: Problem
+    cores: int
 
     @cached_property
     def tables(self) -> Tables:
@@ -96,17 +126,19 @@ class Group:
         return Tables(self.problem)
 
     @cached_property
-    def fmax(self) -> tuple[tuple[int, ...], ...]:
-        """Per layer and type, the most features of a piece; 0 also where so small a piece is of no use."""
+    def table(self) -> PieceTable:
+        """Per layer, form and type, the most features of a piece; 0 also where so small a piece is of no use."""
         most = self.problem.options.max_pieces
-        demands = self.problem.demands
-        rows = zip(demands, piece_table(self.tables), strict=True)
-        return tuple(_useful(row, demand.core.output_shape.features, most) for demand, row in rows)
+        return tuple(
+            tuple(_useful(row, demand.work.output_shape.features, most) for row in rows)
+            for demand, rows in zip(self.problem.demands, self.tables.piece_table(), strict=True)
+        )
 
     @cached_property
-    def need(self) -> Need:
-        """Which pieces, copies and relays an optimum can need."""
-        return need_of(self.tables, self.fmax)
+    def spare(self) -> int:
+        """Cores beyond the least that all layers take, where the chip has as many as it may."""
+        layers = range(len(self.problem.demands))
+        return self.cores - sum(least_pieces(self.tables, self.table, layer) for layer in layers)
 
     @property
     def is_divisible(self) -> bool:
@@ -115,17 +147,14 @@ class Group:
 
     def abilities(self) -> list[Ability]:
         """Per type, everything that the model knows of it: more is never worse."""
-        columns: list[Sequence[int]] = list(self.fmax)
+        columns: list[Sequence[int]] = [row for rows in self.table for row in rows]
         types = range(len(self.problem.classes))
+        need = need_of(self.tables, self.table, self.spare)
         for number, signal in enumerate(self.tables.signals):
-            if number not in self.need.relayed:
-                continue
-            for level in self.tables.levels(signal):
-                holds = set(self.tables.relay_classes(signal, level))
-                columns.append([int(k in holds) for k in types])
-            for level in self.tables.aligned_levels(signal):
-                most = self.tables.aligned_limits(signal, level)
-                columns.append([most.get(k, 0) for k in types])
+            for level in self.tables.levels(signal) if number in need.relays else ():
+                for reads_all in (False, True):
+                    limits = self.tables.relay_limits(signal, level, reads_all=reads_all)
+                    columns.append([limits.get(k, 0) for k in types])
         return [tuple(column[k] for column in columns) for k in types]
 
 
@@ -152,23 +181,16 @@ def chip_of(
     return build(Draft(head, cores), name)
 
 
-def groups_on(question: Question, types: Sequence[CoreType]) -> tuple[Group, ...]:
-    """Every group on a chip that offers all these types."""
+def groups_on(question: ChipQuestion, types: Sequence[CoreType]) -> tuple[tuple[Group, ...], ...]:
+    """Every group on a chip that offers all these types, under each setting of the sensor stage."""
     most = question.cores[1]
     chip = chip_of(question.base, types, question.fan_out, "catalogue", "candidate sizes", most)
-    made = []
-    for networks in question.groups:
-        # A layer has a core at least: what is left bounds the pieces of any one of them.
-        spare = max(0, most - sum(len(network.layers) for network in networks))
-        pieces = min(question.options.max_pieces or spare + 1, spare + 1)
-        wanted = replace(question.options, max_pieces=pieces)
-        if not spare:
-            wanted = replace(wanted, relays=False, max_copies=1)
-        made.append(Group(Problem(networks, chip, resolve(wanted, networks, chip))))
-    return tuple(made)
+    return tuple(
+        tuple(Group(problem, most) for problem in carried.problems_on(chip)) for carried in question.groups
+    )
 
 
-def useful_types(question: Question) -> tuple[CoreType, ...]:
+def useful_types(question: ChipQuestion) -> tuple[CoreType, ...]:
     """Types that no other makes superfluous, cheapest first."""
     sizes = [_told_apart(question, field) for field in ("neuron_words", "kernel_words", "bias_words")]
     types = sorted((CoreType(*words) for words in product(*sizes)), key=_cost)
@@ -179,8 +201,8 @@ def _cost(entry: CoreType) -> tuple[int, CoreType]:
     return entry.capacity_bits, entry
 
 
-def _abilities(question: Question, types: Sequence[CoreType]) -> list[Ability]:
-    rows = [group.abilities() for group in groups_on(question, types)]
+def _abilities(question: ChipQuestion, types: Sequence[CoreType]) -> list[Ability]:
+    rows = [group.abilities() for settings in groups_on(question, types) for group in settings]
     return [tuple(value for row in rows for value in row[k]) for k in range(len(types))]
 
 
@@ -199,7 +221,7 @@ def _useful(row: tuple[int, ...], features: int, pieces: int | None) -> tuple[in
     return tuple(size if size >= least else 0 for size in row)
 
 
-def _told_apart(question: Question, field: str) -> list[int]:
+def _told_apart(question: ChipQuestion, field: str) -> list[int]:
     """Sizes of one memory, the least of those under which the same fits while the others are largest."""
     offered = question.sizes
     largest = CoreType(offered.neuron_words[-1], offered.kernel_words[-1], offered.bias_words[-1])

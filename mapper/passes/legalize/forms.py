@@ -1,0 +1,170 @@
+"""Every legal form of a network on a chip: per setting of the sensor stage, and per layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from hwspec.schema import ChipSpec
+from mapper.network import Network
+from mapper.operations import Pair
+from mapper.passes.legalize.layer_form import Candidate, LayerForm, Setting, candidates, unfolded
+from mapper.passes.legalize.pools import size_and_stride
+from mapper.passes.legalize.sensor import sensor_first, stage_settings
+from mapper.passes.legalize.stride import common_bounds
+
+__all__ = ["Forms", "legal_forms", "legalize"]
+
+Row = Mapping[str, tuple[Candidate, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Forms:
+    """Every legal form of a network on a chip, under one setting of the sensor stage.
+
+    Attributes
+    ----------
+    source
+        The network as it was.
+    stage
+        (height, width) of the sensor stage's pooling; None without a layer that the sensor feeds. Edges
+        keep their whole pool, of which the stage does this part. Where no setting serves all edges, the
+        pool of the first: a violation then says what is wrong.
+    layers
+        By layer, in the network's order, at least one form. The first is what destinations can do alone,
+        with the fewest changes; where there is none, the one that folds least.
+    """
+
+    source: Network
+    stage: Pair | None
+    layers: Mapping[str, tuple[LayerForm, ...]]
+
+    def network(self, chosen: Mapping[str, int] = MappingProxyType({})) -> Network:
+        """The network in the forms that are chosen: `source` itself where these change nothing.
+
+        Parameters
+        ----------
+        chosen
+            By layer, index of its form; 0 where a layer is not named.
+
+        Raises
+        ------
+        ValueError
+            A layer is unknown, or has no form of this index.
+        """
+        for name, index in chosen.items():
+            count = len(self.layers.get(name, ()))
+            if not 0 <= index < count:
+                raise ValueError(f"layer {name} has {count} forms, and none of index {index}")
+        forms = {name: choices[chosen.get(name, 0)] for name, choices in self.layers.items()}
+        notes = tuple(note for form in forms.values() for note in form.notes)
+        if not notes:
+            return self.source
+        edges = {name: iter(form.edges) for name, form in forms.items()}
+        return self.source.replacing(
+            layers=tuple(form.layer for form in forms.values()),
+            edges=tuple(next(edges[edge.target]) for edge in self.source.edges),
+            notes=(*self.source.notes, *notes),
+        )
+
+
+def legal_forms(
+    network: Network, chip: ChipSpec, *, relays: bool = True, shared_stage: bool = False
+) -> tuple[Forms, ...]:
+    """Every form of a network that is exact in time steps and legal on this chip, without dominated ones.
+
+    Per layer: pools as they are or folded into the kernel as far as destinations, host events, the
+    sensor stage and relays need it; kernels made square; strides that do not matter made legal; the
+    sensor's features in front. What cannot be rewritten stays, and becomes a violation.
+
+    Parameters
+    ----------
+    network
+        In normal form, with integer weights, others, or none.
+    chip
+        What counts is what all its cores allow in common.
+    relays
+        Also the forms whose pools need relays: 8 as 4 and 2, a pool behind the host or the stage.
+    shared_stage
+        Every setting of the sensor stage that serves the network, not only those that are best for it
+        alone: the stage has one setting for all networks on a chip.
+
+    Returns
+    -------
+    tuple of Forms
+        One per setting of the sensor stage, at least one. The first is the largest that serves all
+        layers without relays, if there is one; the others follow, the largest first.
+    """
+    sensed = [
+        edge for entry in network.inputs if entry.dvs is not None for edge in network.outgoing[entry.name]
+    ]
+    inputs = {entry.name: entry for entry in network.inputs}
+    setting = Setting(inputs, network.signal_shapes, chip, common_bounds(chip), relays)
+    shifts_elsewhere = chip.input is not None and chip.routing.feature_shift
+    shiftless = {edge.source for edge in sensed} if shifts_elsewhere else set()
+    starts = {layer.name: LayerForm(*sensor_first(network, layer, shiftless)) for layer in network.layers}
+    fed = {edge.target: starts[edge.target] for edge in sensed}
+    others = {name: _candidates(setting, start) for name, start in starts.items() if name not in fed}
+    if not sensed:
+        return (_forms(network, None, others),)
+    stages = _by_stage(setting, fed, stage_settings(sensed, chip), every=shared_stage)
+    if not stages:
+        stay = {name: _candidates(setting, start) for name, start in fed.items()}
+        stages = {size_and_stride(sensed[0].pool)[0]: stay}
+    return tuple(_forms(network, stage, {**others, **row}) for stage, row in stages.items())
+
+
+def legalize(network: Network, chip: ChipSpec) -> Network:
+    """The network with every rewrite that is exact in time steps and needed on this chip, relays apart.
+
+    Every rewrite leaves a note. A network that is legal as it is comes back as the same object.
+    """
+    return legal_forms(network, chip, relays=False)[0].network()
+
+
+def _candidates(setting: Setting, start: LayerForm) -> tuple[Candidate, ...]:
+    return candidates(setting, start) or (unfolded(setting, start),)
+
+
+def _forms(network: Network, stage: Pair | None, row: Row) -> Forms:
+    layers = {layer.name: tuple(entry.form for entry in row[layer.name]) for layer in network.layers}
+    return Forms(network, stage, layers)
+
+
+def _by_stage(
+    setting: Setting, fed: Mapping[str, LayerForm], stages: Iterable[Pair], *, every: bool
+) -> dict[Pair, Row]:
+    """By setting of the stage, the layers that the sensor feeds; settings that do not serve all left out."""
+    rows: dict[Pair, Row] = {}
+    for stage in stages:
+        at_stage = replace(setting, stage=stage)
+        row = {name: candidates(at_stage, start) for name, start in fed.items()}
+        if not all(row.values()):
+            continue
+        rows[stage] = row
+        if not every and _is_direct(row) and all(row[name][0].form is start for name, start in fed.items()):
+            # Nothing is rewritten and nothing relayed: a smaller setting has nothing to offer.
+            break
+    first = next((stage for stage, row in rows.items() if _is_direct(row)), next(iter(rows), None))
+    return {
+        stage: rows[stage]
+        for stage in sorted(rows, key=lambda stage: stage != first)
+        if every or not any(_dominates(rows, other, stage) for other in rows)
+    }
+
+
+def _is_direct(row: Row) -> bool:
+    """Whether every layer has a legal form without relays."""
+    return all(forms[0].is_direct and forms[0].is_legal for forms in row.values())
+
+
+def _dominates(rows: Mapping[Pair, Row], better: Pair, stage: Pair) -> bool:
+    """Whether a larger setting has, for every form of every layer, one that dominates it."""
+    if better == stage or better[0] < stage[0] or better[1] < stage[1]:
+        return False
+    return all(
+        any(entry.dominates(form) for entry in rows[better][name])
+        for name, forms in rows[stage].items()
+        for form in forms
+    )

@@ -1,0 +1,228 @@
+"""Does this network fit this chip, and how? The one place that answers; whoever wants to know asks here.
+
+A question has every legal form of its networks: layers whose pools are folded or left to relays are a
+choice of the model, settings of the sensor stage are asked one after the other. Numbers that a network has
+(weights) are part of the question; where it has shapes alone, the answer is by shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from hwspec.schema import ChipSpec
+from mapper.errors import Finding, NetworkError, VerificationError
+from mapper.network import Network
+from mapper.operations import Pair
+from mapper.options import SolveOptions, resolve
+from mapper.passes.legalize import Forms, LayerForm, legal_forms
+from mapper.problem import Problem
+from mapper.result import Result, Status
+from mapper.solution import Solution
+from mapper.verify import verify
+
+if TYPE_CHECKING:
+    from mapper.solver.budget import Budget
+
+__all__ = ["Detail", "Question", "decide", "fits", "float_form"]
+
+# How much of the reason is sought for a network that does not fit: what is unmet and what whole layers
+# cannot do together, or also what cannot hold together with all moves, which takes ten times a verdict.
+Detail: TypeAlias = Literal["reasons", "all"]
+
+
+@dataclass(frozen=True)
+class Question:
+    """Networks, a chip, and what is asked of the placement.
+
+    Attributes
+    ----------
+    networks
+        What the chip-free passes made, distinctly named; they share the chip.
+    options
+        Layer references are resolved here.
+
+    Raises
+    ------
+    OptionsError
+        On use: options that contradict one another, the networks or the chip.
+    """
+
+    networks: tuple[Network, ...]
+    chip: ChipSpec
+    options: SolveOptions
+
+    @cached_property
+    def resolved(self) -> SolveOptions:
+        """The options with names for layers, checked."""
+        return resolve(self.options, self.networks, self.chip)
+
+    @property
+    def is_by_shapes(self) -> bool:
+        """Whether a network has shapes alone: weights may then still forbid what the answer allows."""
+        return not all(network.has_weights for network in self.networks)
+
+    @cached_property
+    def problems(self) -> tuple[Problem, ...]:
+        """The question as the solver takes it: once for every setting of the sensor stage, best first."""
+        return tuple(self._problem(stage, forms) for stage, forms in self._settings())
+
+    def _settings(self) -> Iterator[tuple[Pair | None, tuple[Forms, ...]]]:
+        """Settings of the sensor stage that all networks share, with the networks' forms under each."""
+        sensing = [any(entry.dvs for entry in network.inputs) for network in self.networks]
+        shared, relays = sum(sensing) > 1, self.resolved.relays
+        several = [legal_forms(n, self.chip, relays=relays, shared_stage=shared) for n in self.networks]
+        by_stage = [{entry.stage: entry for entry in forms} for forms in several]
+        stages = [rows for rows in by_stage if None not in rows]
+        common = [stage for stage in stages[0] if all(stage in rows for rows in stages)] if stages else []
+        for stage in common or [next(iter(stages[0])) if stages else None]:
+            # Networks without a setting in common are a fault of the whole, which the report names.
+            yield stage, tuple(rows.get(stage) or next(iter(rows.values())) for rows in by_stage)
+
+    def _problem(self, stage: Pair | None, forms: tuple[Forms, ...]) -> Problem:
+        networks = tuple(entry.network() for entry in forms)
+        chosen = forms if any(len(rows) > 1 for entry in forms for rows in entry.layers.values()) else ()
+        return Problem(networks, self.chip, self.resolved, chosen, stage)
+
+    def on(self, chip: ChipSpec) -> Question:
+        """The same about another chip."""
+        return replace(self, chip=chip)
+
+    def problems_on(self, chip: ChipSpec) -> tuple[Problem, ...]:
+        """`problems` about another chip."""
+        return self.on(chip).problems
+
+    def fits_on(self, chip: ChipSpec) -> bool | None:
+        """`fits` about another chip."""
+        return fits(self.on(chip))
+
+
+def decide(question: Question, detail: Detail = "all", budget: Budget | None = None) -> Result:
+    """The best placement, checked, or the reason why there is none.
+
+    A placement of whole layers takes one core a layer, and pieces, copies and relays take more: it is the
+    best where it exists. INFEASIBLE is proven for every form and setting.
+
+    Raises
+    ------
+    OptionsError, NetworkError
+        A question that contradicts itself.
+    VerificationError
+        The checker rejects the solution: a fault of this package.
+    """
+    from mapper.solver import explain  # noqa: PLC0415  # OR-Tools is loaded when there is something to solve
+    from mapper.solver.budget import Budget  # noqa: PLC0415
+
+    spent = budget or Budget(question.resolved)
+    answers = [_solved(problem, spent) for problem in question.problems]
+    status, solution, networks = min(answers, key=_order)
+    if solution is not None:
+        if violations := verify(networks, question.chip, question.resolved, solution):
+            raise VerificationError(violations)
+        return _result(question, networks, status, spent, solution=solution)
+    problem = question.problems[0]
+    if any(answer[0] is Status.UNDECIDED for answer in answers):
+        report = explain.undecided_report(problem, spent)
+        return _result(question, problem.networks, Status.UNDECIDED, spent, report=report)
+    report = explain.infeasible_report(problem, spent, with_moves=detail == "all")
+    return _result(question, problem.networks, Status.INFEASIBLE, spent, report=report)
+
+
+def fits(question: Question, budget: Budget | None = None) -> bool | None:
+    """Whether `decide` has a placement, without seeking the best one; None where a limit comes first."""
+    from mapper.solver.budget import Budget  # noqa: PLC0415
+    from mapper.solver.divided.run import is_divided_placeable  # noqa: PLC0415
+    from mapper.solver.plain import is_placeable  # noqa: PLC0415
+
+    spent = budget or Budget(question.resolved)
+    verdict: bool | None = False
+    for problem in question.problems:
+        plain = is_placeable(problem, spent)
+        divided = is_divided_placeable(problem, spent) if plain is False else plain
+        if divided:
+            return True
+        verdict = None if divided is None else verdict
+    return verdict
+
+
+_Answer: TypeAlias = tuple[Status, Solution | None, tuple[Network, ...]]
+
+
+def _solved(problem: Problem, budget: Budget) -> _Answer:
+    from mapper.solver.divided.run import solve_divided  # noqa: PLC0415
+    from mapper.solver.plain import solve_plain  # noqa: PLC0415
+
+    status, solution = solve_plain(problem, budget)
+    if status is Status.INFEASIBLE and problem.options.divides:
+        return solve_divided(problem, budget)
+    return status, solution, problem.networks
+
+
+def _order(answer: _Answer) -> tuple[float | Fraction, ...]:
+    """Sort key of answers under several settings of the stage: placed, then objective by objective."""
+    _, solution, _ = answer
+    if solution is None:
+        return (1,)
+    values = {stage.name: stage.value for stage in solution.objectives if stage.value != "unknown"}
+    upwards = ("headroom", "layers_kept", "spikes_on_parallel_cores")
+    key: list[float | Fraction] = [0]
+    for name in (
+        "cores",
+        *(name for name in values if name not in ("cores", "capacity_bits")),
+        "capacity_bits",
+    ):
+        value = Fraction(values[name]) if name in values else Fraction(0)
+        key.append(-value if name in upwards else value)
+    return tuple(key)
+
+
+def _result(
+    question: Question, networks: tuple[Network, ...], status: Status, budget: Budget, **parts: object
+) -> Result:
+    fields = {"solution": None, "report": None, **parts}
+    return Result(
+        status=status,
+        networks=networks,
+        chip=question.chip,
+        options=question.resolved,
+        statistics=budget.statistics(),
+        **fields,  # type: ignore[arg-type]  # solution or report, by the callers above
+    )
+
+
+def float_form(network: Network, placed: Network, chip: ChipSpec) -> Network:
+    """A network with float weights in the form in which its integer twin was placed.
+
+    Parameters
+    ----------
+    network
+        What the chip-free passes made without rounding.
+    placed
+        A network of a result.
+
+    Raises
+    ------
+    NetworkError
+        No form of the one is that of the other.
+    """
+    for forms in legal_forms(network, chip):
+        chosen: dict[str, int] = {}
+        for layer in placed.layers:
+            shape = _shape_of(LayerForm(layer, placed.incoming[layer.name], ()))
+            rows = forms.layers[layer.name]
+            match = next((n for n, form in enumerate(rows) if _shape_of(form) == shape), None)
+            if match is None:
+                break
+            chosen[layer.name] = match
+        else:
+            return forms.network(chosen)
+    raise NetworkError(Finding(network.name, "has no form like that of its integers"))
+
+
+def _shape_of(form: LayerForm) -> tuple[object, ...]:
+    operation = form.layer.operation
+    numbers = [getattr(operation, name, None) for name in ("kernel", "stride", "padding")]
+    return form.layer.input_shape, *numbers, tuple((e.source, e.path, e.feature_offset) for e in form.edges)

@@ -1,0 +1,221 @@
+"""A lexicographic objective: stage after stage, each proven before the next, with one way to stop."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Generic, TypeVar
+
+from ortools.sat.python import cp_model
+
+from mapper.problem import Problem
+from mapper.result import Status
+from mapper.solution import Objective
+from mapper.solver.budget import INTERRUPTION, Budget
+from mapper.work import CoreWork, free_share
+
+__all__ = [
+    "Outcome",
+    "Stage",
+    "best_merit",
+    "kept_and_busy",
+    "merit_of",
+    "run_stages",
+    "states_bandwidth",
+    "tie_weight",
+]
+
+Values = TypeVar("Values")
+_TIE_BITS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One sum to be made as small, or as large, as can be.
+
+    Attributes
+    ----------
+    name
+        Of the objective; empty for stages that only choose among equals.
+    upwards
+        Whether large is good.
+    minor, radix
+        A second objective, (name, sum), that counts after the first in one number:
+        ``expression = radix * first + second``; the first sum is then `major`.
+    """
+
+    name: str
+    expression: cp_model.LinearExpr
+    upwards: bool = False
+    major: cp_model.LinearExpr | None = None
+    minor: tuple[str, cp_model.LinearExpr] | None = None
+    radix: int = 1
+
+    def objectives(self, value: int, bound: int) -> Iterator[Objective]:
+        """What a value and its bound say of each objective."""
+        if self.minor is None:
+            if self.name:
+                yield Objective(self.name, value, bound)
+            return
+        (first, second), (least, rest) = divmod(value, self.radix), divmod(bound, self.radix)
+        yield Objective(self.name, first, least)
+        # The bound of the second sum holds for the first one's value alone.
+        yield Objective(self.minor[0], second, second if value == bound else (rest if least == first else 0))
+
+    def hold(self, model: cp_model.CpModel, value: int) -> None:
+        """Bind later stages to a proven value."""
+        if self.major is not None and self.minor is not None:
+            # Two bounds instead of one on their weighted sum: measured, a third of the time.
+            first, second = divmod(value, self.radix)
+            model.add(self.major <= first)
+            model.add(self.minor[1] <= second)
+        elif self.upwards:
+            model.add(self.expression >= value)
+        else:
+            model.add(self.expression <= value)
+
+
+@dataclass
+class Outcome(Generic[Values]):
+    """What stages have come to.
+
+    Attributes
+    ----------
+    values
+        Of the last stage that gave any; None without.
+    is_infeasible
+        Proven.
+    """
+
+    values: Values | None = None
+    objectives: list[Objective] = field(default_factory=list)
+    is_infeasible: bool = False
+
+    def status(self, budget: Budget) -> Status:
+        """How far the stages got; a limit voids the proof even if only ties were left to break."""
+        if self.values is None:
+            return Status.INFEASIBLE if self.is_infeasible else Status.UNDECIDED
+        proven = all(stage.proven for stage in self.objectives) and budget.stopped_by is None
+        return Status.OPTIMAL if proven else Status.FEASIBLE
+
+
+def run_stages(
+    model: cp_model.CpModel,
+    stages: Iterable[Stage],
+    budget: Budget,
+    read: Callable[[cp_model.CpSolver], Values],
+    outcome: Outcome[Values] | None = None,
+) -> Outcome[Values]:
+    """Run stages until one is not proven.
+
+    Parameters
+    ----------
+    read
+        Takes the values out of a solved model.
+    outcome
+        What earlier stages have come to, to go on from.
+    """
+    so_far: Outcome[Values] = outcome or Outcome()
+    try:
+        for stage in stages:
+            if stage.upwards:
+                model.maximize(stage.expression)
+            else:
+                model.minimize(stage.expression)
+            solver, status = budget.run(model)
+            if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+                so_far.is_infeasible = status == cp_model.INFEASIBLE and so_far.values is None
+                if stage.name and so_far.values is not None:
+                    so_far.objectives.append(Objective(stage.name, "unknown", "a limit came first"))
+                break
+            so_far.values = read(solver)
+            value = round(solver.objective_value)
+            proven = status == cp_model.OPTIMAL
+            so_far.objectives += stage.objectives(value, value if proven else _bound(solver, stage))
+            if not proven:
+                break
+            stage.hold(model, value)
+    except KeyboardInterrupt:
+        # Ctrl-C inside the solver ends a stage; between two stages it arrives here. What there is stays.
+        budget.stopped_by = INTERRUPTION
+    return so_far
+
+
+def _bound(solver: cp_model.CpSolver, stage: Stage) -> int:
+    bound = solver.best_objective_bound
+    return int(bound + 1e-6) if stage.upwards else max(0, -int(-bound + 1e-6))
+
+
+def kept_and_busy(
+    problem: Problem, here: Mapping[tuple[int, int], cp_model.LinearExpr | cp_model.IntVar]
+) -> Iterator[Stage]:
+    """Stages before capacity: layers that stay, input layers on parallel cores.
+
+    Parameters
+    ----------
+    here
+        By (layer, class), a sum that is positive only if the layer stands there.
+    """
+    if problem.kept:
+        stay = [here[key] for key in problem.kept if key in here]
+        yield Stage("layers_kept", cp_model.LinearExpr.sum(stay), upwards=True)
+    parallel = [k for k, entry in enumerate(problem.classes) if entry.core.parallel]
+    busy = [(here[n, k], rate) for n, rate in problem.busy.items() for k in parallel if (n, k) in here]
+    if busy:
+        sums, rates = zip(*busy, strict=True)
+        weighted = cp_model.LinearExpr.weighted_sum(list(sums), list(rates))
+        yield Stage("spikes_on_parallel_cores", weighted, upwards=True)
+
+
+def states_bandwidth(problem: Problem) -> bool:
+    """Whether every core states a bandwidth, so that loads can be told as shares."""
+    return all(entry.core.synops_per_second is not None for entry in problem.classes)
+
+
+def merit_of(problem: Problem, work: CoreWork, k: int) -> Fraction:
+    """How good a class is for a work that it holds: least free share, or the load with a minus sign."""
+    core = problem.classes[k].core
+    if problem.options.objective != "balance":
+        return free_share(work, core)
+    bandwidth = core.synops_per_second if states_bandwidth(problem) else None
+    return -Fraction(work.synops_per_second, bandwidth or 1)
+
+
+def best_merit(
+    problem: Problem,
+    merits: Sequence[Fraction],
+    fits: Callable[[Fraction], bool | None],
+) -> Objective:
+    """The largest of some merits that every occupant can have, by bisection, as a stage of the objective.
+
+    Parameters
+    ----------
+    merits
+        Ascending, every value that can occur as the least of a placement.
+    fits
+        Whether a placement exists in which nothing has less; None where a limit came first.
+    """
+    low, high, best = 0, len(merits) - 1, None
+    while low <= high:
+        middle = (low + high) // 2
+        verdict = fits(merits[middle])
+        if verdict is None:
+            break
+        if verdict:
+            best, low = middle, middle + 1
+        else:
+            high = middle - 1
+    balance = problem.options.objective == "balance"
+    shared = "largest_load_share" if states_bandwidth(problem) else "largest_load_synops_per_second"
+    name = shared if balance else "headroom"
+    if best is None:
+        return Objective(name, "unknown", "a limit came first")
+    value, bound = (-merits[n] if balance else merits[n] for n in (best, high))
+    return Objective(name, str(value), str(bound))
+
+
+def tie_weight(key: str) -> int:
+    """A weight that depends on a name alone, so that of equal placements one is the least everywhere."""
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) >> (64 - _TIE_BITS)
