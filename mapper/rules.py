@@ -252,6 +252,15 @@ class Rule(Enum):
         "Allow more pieces, relays or copies.",
     )
 
+    OBJECTIVE = RuleText(
+        "M504",
+        "request",
+        "values of the objective",
+        "values",
+        "A placement states of its objective what it is, and no bound that the value denies.",
+        "This rule is broken by faulty placements only: report it.",
+    )
+
     @property
     def code(self) -> str:
         """Stable identifier."""

@@ -84,7 +84,7 @@ def sinabs_ms(runs: int) -> float | None:
     from mapper.work import layer_demands, shortfalls  # noqa: PLC0415
 
     fits = [
-        [n for n, core in enumerate(chip.cores) if not shortfalls(demand.work, core, chip)]
+        [n for n, core in enumerate(chip.cores) if not shortfalls(demand, core, chip)]
         for demand in layer_demands(network, 0, None)
     ]
     return median_ms(lambda: get_valid_mapping(fits), runs)

@@ -11,6 +11,7 @@ import pytest
 
 import mapper
 from mapper.errors import InfeasibleError, NetworkError, OptionsError, UndecidedError
+from mapper.normal_form import require_normal_form
 from mapper.operations import Convolution, Linear, Shape
 from mapper.options import SolveOptions
 from mapper.passes import prepare
@@ -18,7 +19,6 @@ from mapper.references import natural_key
 from mapper.rules import Rule, by_code
 from mapper.sim.network import simulate
 from mapper.wording import join_names, join_numbers
-from mapper.work import require_normal_form
 from tests.builders import chain, conv, gesture, tiny_chip
 
 

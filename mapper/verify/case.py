@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeAlias
 
 from hwspec.schema import ChipSpec, CoreSpec
-from mapper.network import Edge, Layer, Network
-from mapper.operations import Convolution, Pool
+from mapper.network import Edge, Layer, Network, Output
+from mapper.operations import Convolution, Pair, Pool, Shape
 from mapper.options import SolveOptions
 from mapper.references import layer_key
 from mapper.rules import Rule
-from mapper.solution import DvsStage, Placement, Relay, Route, Solution
+from mapper.solution import DVS, DvsStage, LayerPart, Placement, Relay, Route, Solution
 
-__all__ = ["Body", "Case", "Violation", "body_of", "convolution", "covers", "edge_pooling"]
+__all__ = [
+    "SENSOR",
+    "Body",
+    "Case",
+    "Signal",
+    "Span",
+    "Violation",
+    "covers",
+    "edge_pool",
+    "sensor_inputs",
+    "signal_of",
+    "signal_shape",
+]
 
+# Index of the network and name of a layer or host input; the sensor's events belong to no one network.
+Signal: TypeAlias = tuple[int | None, str]
 Span: TypeAlias = tuple[int, int]
+SENSOR: Signal = (None, DVS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +43,7 @@ class Violation:
     Attributes
     ----------
     where
-        Core, layer or edge.
+        Core, layer, edge, or field of the solution.
     problem
         What is wrong there.
     """
@@ -48,10 +64,6 @@ class Body:
     ----------
     name
         In messages.
-    key
-        What the layer is called in options; of a relay the signal it passes on.
-    layer
-        None for a relay.
     incoming
         (features, height, width) of what it reads.
     rows, columns
@@ -60,22 +72,22 @@ class Body:
         How many of them it makes.
     kernel, stride, padding
         (height, width).
+    spikes_per_second
+        Arriving, at the traffic given.
     """
 
     placement: Placement
     core: CoreSpec
     name: str
-    key: str
-    network: int
-    layer: Layer | None
     incoming: tuple[int, int, int]
     rows: int
     columns: int
     features: int
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    has_bias: bool
+    spikes_per_second: int
+    kernel: Pair = (1, 1)
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    has_bias: bool = False
 
     @property
     def where(self) -> str:
@@ -83,75 +95,128 @@ class Body:
         return f"core {self.placement.core}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Case:
-    """The question, with the look-ups that every check needs."""
+    """The question, with the look-ups that every check needs; what the solution names exists.
+
+    Attributes
+    ----------
+    parts
+        (body, its part, what options call the layer) of all that are layers, not relays.
+    by_core
+        The body of each core, the last one where there are several.
+    """
 
     networks: tuple[Network, ...]
     chip: ChipSpec
     options: SolveOptions
     solution: Solution
     bodies: Sequence[Body]
+    parts: Sequence[tuple[Body, LayerPart, str]]
+    by_core: Mapping[int | str, Body]
     routes_of: Mapping[int | str, Sequence[Route]]
 
-    @property
-    def layers(self) -> Sequence[tuple[Body, Layer]]:
-        """Bodies that are layers or parts of one."""
-        return [(body, body.layer) for body in self.bodies if body.layer is not None]
+    @classmethod
+    def of(
+        cls, networks: tuple[Network, ...], chip: ChipSpec, options: SolveOptions, solution: Solution
+    ) -> Case:
+        """The question with its look-ups."""
+        rates, bodies, parts = dict(options.traffic), [], []
+        for placement in solution.placements:
+            part, core = placement.body, chip.cores[placement.core]
+            if isinstance(part, Relay):
+                bodies.append(_relay(placement, part, core, networks, solution.dvs_stage, rates))
+            else:
+                bodies.append(_layer(placement, part, core, networks, rates))
+                parts.append((bodies[-1], part, layer_key(networks, part.network, part.layer)))
+        routes_of: dict[int | str, list[Route]] = defaultdict(list)
+        for route in solution.routes:
+            routes_of[route.source].append(route)
+        by_core: dict[int | str, Body] = {body.placement.core: body for body in bodies}
+        return cls(networks, chip, options, solution, bodies, parts, by_core, routes_of)
 
-    def edges_out(self, body: Body) -> tuple[Edge, ...]:
-        """Edges that leave the layer of a body; none for a relay."""
-        return () if body.layer is None else self.networks[body.network].outgoing[body.layer.name]
+    def layer(self, part: LayerPart) -> Layer:
+        """The layer that a part is of."""
+        return self.networks[part.network].by_name[part.layer]
+
+    def features(self, signal: Signal) -> int:
+        """Features of a signal; none of one that does not exist."""
+        shape = signal_shape(self.networks, self.solution.dvs_stage, signal)
+        return 0 if shape is None else shape.features
 
 
-def body_of(
-    placement: Placement, networks: tuple[Network, ...], chip: ChipSpec, stage: DvsStage | None
+def _relay(
+    placement: Placement,
+    relay: Relay,
+    core: CoreSpec,
+    networks: tuple[Network, ...],
+    stage: DvsStage | None,
+    rates: Mapping[str, int],
 ) -> Body:
-    """A placement with its numbers; names and core ids are known to exist."""
-    body, core = placement.body, chip.cores[placement.core]
-    network = networks[body.network]
+    signal = signal_of(relay)
+    shape = signal_shape(networks, stage, signal)
+    if shape is None:
+        raise ValueError(f"there is no signal {signal}: `malformations` reports it")
+    rows, columns = shape.height // relay.pooling, shape.width // relay.pooling
     features = placement.features[1] - placement.features[0]
-    if isinstance(body, Relay):
-        key = layer_key(networks, body.network, body.signal)
-        rows, columns = _relayed_map(network, body, stage)
-        return Body(
-            placement, core, f"relay of {body.signal}", key, body.network, None, (features, rows, columns),
-            rows, columns, features, (1, 1), (1, 1), (0, 0), False,
-        )  # fmt: skip
-    layer = network.by_name[body.layer]
-    conv, size = convolution(layer), layer.input_shape
+    # All sensor inputs are the same events: of different rates the highest is on the safe side.
+    names = sensor_inputs(networks) if relay.network is None else [(relay.network, relay.signal)]
+    spikes = max(rates.get(layer_key(networks, number, name), 0) for number, name in names)
+    incoming = (shape.features if relay.reads_all else features, rows, columns)
+    return Body(placement, core, f"relay of {relay.signal}", incoming, rows, columns, features, spikes)
+
+
+def _layer(
+    placement: Placement,
+    part: LayerPart,
+    core: CoreSpec,
+    networks: tuple[Network, ...],
+    rates: Mapping[str, int],
+) -> Body:
+    network = networks[part.network]
+    layer = network.by_name[part.layer]
+    conv, size = layer.operation, layer.input_shape
+    if not isinstance(conv, Convolution):
+        raise TypeError(f"layer {layer.name} is not in normal form")
     rows, columns = (
         (size[1 + axis] + 2 * conv.padding[axis] - conv.kernel[axis]) // conv.stride[axis] + 1
         for axis in (0, 1)
     )
+    keys = [layer_key(networks, part.network, edge.source) for edge in network.incoming[layer.name]]
     return Body(
-        placement, core, layer.name, layer_key(networks, body.network, layer.name), body.network, layer,
-        (size[0], size[1], size[2]), rows, columns, features, conv.kernel, conv.stride, conv.padding,
-        conv.has_bias,
+        placement, core, layer.name, (size[0], size[1], size[2]), rows, columns,
+        placement.features[1] - placement.features[0], sum(rates.get(key, 0) for key in keys),
+        conv.kernel, conv.stride, conv.padding, conv.has_bias,
     )  # fmt: skip
 
 
-def _relayed_map(network: Network, relay: Relay, stage: DvsStage | None) -> tuple[int, int]:
-    shape = network.signal_shapes[relay.signal]
-    rows, columns = shape[1], shape[2]
-    sensors = {entry.name for entry in network.inputs if entry.dvs is not None}
-    if stage is not None and relay.signal in sensors:
-        rows, columns = (stage.cut[axis] - stage.origin[axis] + 1 for axis in (0, 1))
-        if stage.swap:
-            rows, columns = columns, rows
-    return rows // relay.pooling, columns // relay.pooling
+def sensor_inputs(networks: tuple[Network, ...]) -> list[tuple[int, str]]:
+    """(network, name) of every input that the sensor stage feeds."""
+    return [(n, entry.name) for n, net in enumerate(networks) for entry in net.inputs if entry.dvs]
 
 
-def convolution(layer: Layer) -> Convolution:
-    """The convolution of a layer in normal form."""
-    if not isinstance(layer.operation, Convolution):
-        raise TypeError(f"layer {layer.name} is not in normal form")
-    return layer.operation
+def signal_of(body: LayerPart | Relay) -> Signal:
+    """What a core sends."""
+    return (body.network, body.signal if isinstance(body, Relay) else body.layer)
 
 
-def edge_pooling(edge: Edge) -> int:
-    """Rows of an edge's pool, 1 without."""
-    return next((step.size[0] for step in edge.path if isinstance(step, Pool)), 1)
+def signal_shape(networks: tuple[Network, ...], stage: DvsStage | None, signal: Signal) -> Shape | None:
+    """Shape of a layer, a host input, or the sensor behind its stage; None where there is no such signal."""
+    number, name = signal
+    sensors = sensor_inputs(networks)
+    if number is not None:
+        known = number in range(len(networks)) and (number, name) not in sensors
+        return networks[number].signal_shapes.get(name) if known else None
+    if name != DVS or stage is None or not sensors:
+        return None
+    height, width = (stage.cut[axis] - stage.origin[axis] + 1 for axis in (0, 1))
+    features = max(networks[n].signal_shapes[sensor].features for n, sensor in sensors)
+    return Shape(features, width, height) if stage.swap else Shape(features, height, width)
+
+
+def edge_pool(edge: Edge | Output) -> tuple[Pair, Pair]:
+    """Size and stride of the pool of an edge or output, ones without."""
+    return next(((step.size, step.stride) for step in edge.path if isinstance(step, Pool)), ((1, 1), (1, 1)))
 
 
 def covers(spans: Sequence[Span], start: int, stop: int, times: int = 1) -> bool:

@@ -3,68 +3,69 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeAlias
 
-from mapper.references import layer_key
 from mapper.rules import Rule
-from mapper.solution import LayerPart, Relay
-from mapper.verify.case import Case, Violation, covers
+from mapper.solution import Relay
+from mapper.verify.case import Body, Case, Violation, covers
+
+# What is wrong with a body on its core under one rule.
+Problems: TypeAlias = Callable[[Body], Iterator[str]]
 
 
-def check_input_size(case: Case) -> Iterator[Violation]:
-    """Check `Rule.INPUT_SIZE`."""
-    for body in case.bodies:
-        (_, height, width), limits = body.incoming, body.core.limits
-        if height > limits.input_height_max or width > limits.input_width_max:
-            yield Violation(Rule.INPUT_SIZE, body.where, f"{body.name} reads {height}x{width}")
+def on_each_core(rule: Rule) -> Callable[[Case], Iterator[Violation]]:
+    """The check of a rule of `HOLDING`: every body against the core it stands on."""
+
+    def check(case: Case) -> Iterator[Violation]:
+        for body in case.bodies:
+            for problem in HOLDING[rule](body):
+                yield Violation(rule, body.where, f"{body.name}: {problem}")
+
+    return check
 
 
-def check_output_size(case: Case) -> Iterator[Violation]:
-    """Check `Rule.OUTPUT_SIZE`."""
-    for body in case.bodies:
-        limits = body.core.limits
-        if body.rows > limits.output_height_max or body.columns > limits.output_width_max:
-            yield Violation(Rule.OUTPUT_SIZE, body.where, f"{body.name} makes {body.rows}x{body.columns}")
+def _input_size(body: Body) -> Iterator[str]:
+    (_, height, width), limits = body.incoming, body.core.limits
+    if height > limits.input_height_max or width > limits.input_width_max:
+        yield f"reads {height}x{width}"
 
 
-def check_features(case: Case) -> Iterator[Violation]:
-    """Check `Rule.FEATURES`."""
-    for body in case.bodies:
-        taken, given, limits = body.incoming[0], body.features, body.core.limits
-        if taken > limits.input_features_max or given > limits.output_features_max:
-            yield Violation(Rule.FEATURES, body.where, f"{body.name}: {taken} in, {given} out")
+def _output_size(body: Body) -> Iterator[str]:
+    limits = body.core.limits
+    if body.rows > limits.output_height_max or body.columns > limits.output_width_max:
+        yield f"makes {body.rows}x{body.columns}"
 
 
-def check_kernel_size(case: Case) -> Iterator[Violation]:
-    """Check `Rule.KERNEL_SIZE`."""
-    for body in case.bodies:
-        for size in body.kernel:
-            if not body.core.limits.kernel_size_min <= size <= body.core.limits.kernel_size_max:
-                yield Violation(Rule.KERNEL_SIZE, body.where, f"{body.name}: kernel of {size}")
+def _features(body: Body) -> Iterator[str]:
+    read, limits = body.incoming[0], body.core.limits
+    if read > limits.input_features_max or body.features > limits.output_features_max:
+        yield f"{read} features in, {body.features} out"
 
 
-def check_kernel_square(case: Case) -> Iterator[Violation]:
-    """Check `Rule.KERNEL_SQUARE`."""
-    for body in case.bodies:
-        height, width = body.kernel
-        if body.core.limits.kernel_square and height != width:
-            yield Violation(Rule.KERNEL_SQUARE, body.where, f"{body.name}: kernel {height}x{width}")
+def _kernel_size(body: Body) -> Iterator[str]:
+    limits = body.core.limits
+    for size in body.kernel:
+        if not limits.kernel_size_min <= size <= limits.kernel_size_max:
+            yield f"kernel of {size}"
 
 
-def check_stride(case: Case) -> Iterator[Violation]:
-    """Check `Rule.STRIDE`."""
-    for body in case.bodies:
-        for stride in body.stride:
-            if stride not in body.core.limits.strides:
-                yield Violation(Rule.STRIDE, body.where, f"{body.name}: stride of {stride}")
+def _kernel_square(body: Body) -> Iterator[str]:
+    height, width = body.kernel
+    if body.core.limits.kernel_square and height != width:
+        yield f"kernel {height}x{width}"
 
 
-def check_padding(case: Case) -> Iterator[Violation]:
-    """Check `Rule.PADDING`."""
-    for body in case.bodies:
-        for padding in body.padding:
-            if not 0 <= padding <= body.core.limits.padding_max:
-                yield Violation(Rule.PADDING, body.where, f"{body.name}: padding of {padding}")
+def _stride(body: Body) -> Iterator[str]:
+    for stride in body.stride:
+        if stride not in body.core.limits.strides:
+            yield f"stride of {stride}"
+
+
+def _padding(body: Body) -> Iterator[str]:
+    for padding in body.padding:
+        if not 0 <= padding <= body.core.limits.padding_max:
+            yield f"padding of {padding}"
 
 
 def _power_at_least(number: int) -> int:
@@ -74,68 +75,69 @@ def _power_at_least(number: int) -> int:
     return power
 
 
-def check_kernel_memory(case: Case) -> Iterator[Violation]:
-    """Check `Rule.KERNEL_MEMORY`."""
-    for body in case.bodies:
-        taps = body.kernel[0] * body.kernel[1]
-        words = body.incoming[0] * _power_at_least(taps) * _power_at_least(body.features)
-        if words > body.core.kernel_words:
-            problem = f"{body.name} takes {words} of {body.core.kernel_words} words"
-            yield Violation(Rule.KERNEL_MEMORY, body.where, problem)
+def memories(body: Body) -> tuple[tuple[Rule, int, int], ...]:
+    """(rule, words taken, words there) of each memory (datasheet, 3.2.4.1)."""
+    taps, core = body.kernel[0] * body.kernel[1], body.core
+    kernel = body.incoming[0] * _power_at_least(taps) * _power_at_least(body.features)
+    neuron = body.features * _power_at_least(body.rows) * _power_at_least(body.columns)
+    bias = body.features if body.has_bias else 0
+    return (
+        (Rule.KERNEL_MEMORY, kernel, core.kernel_words),
+        (Rule.NEURON_MEMORY, neuron, core.neuron_words),
+        (Rule.BIAS_MEMORY, bias, core.bias_words),
+    )
 
 
-def check_neuron_memory(case: Case) -> Iterator[Violation]:
-    """Check `Rule.NEURON_MEMORY`."""
-    for body in case.bodies:
-        words = body.features * _power_at_least(body.rows) * _power_at_least(body.columns)
-        if words > body.core.neuron_words:
-            problem = f"{body.name} takes {words} of {body.core.neuron_words} words"
-            yield Violation(Rule.NEURON_MEMORY, body.where, problem)
+def _memory(rule: Rule) -> Problems:
+    def problems(body: Body) -> Iterator[str]:
+        for memory, taken, there in memories(body):
+            if memory is rule and taken > there:
+                yield f"takes {taken} of {there} words"
+
+    return problems
 
 
-def check_bias_memory(case: Case) -> Iterator[Violation]:
-    """Check `Rule.BIAS_MEMORY`."""
-    for body in case.bodies:
-        words = body.features if body.has_bias else 0
-        if words > body.core.bias_words:
-            problem = f"{body.name} takes {words} of {body.core.bias_words} words"
-            yield Violation(Rule.BIAS_MEMORY, body.where, problem)
+def operations(body: Body) -> int:
+    """Synaptic operations per second: spikes in, times features, times taps over strides (datasheet, 2.4)."""
+    work = body.spikes_per_second * body.features * body.kernel[0] * body.kernel[1]
+    strides = body.stride[0] * body.stride[1]
+    return (work + strides - 1) // strides
 
 
-def check_bandwidth(case: Case) -> Iterator[Violation]:
-    """Check `Rule.BANDWIDTH`: spikes in per second, times features, times taps over strides."""
-    rates = dict(case.options.traffic)
-    for body in case.bodies:
-        if body.core.synops_per_second is None:
-            continue
-        if body.layer is None:
-            arriving = rates.get(body.key, 0)
-        else:
-            edges = case.networks[body.network].incoming[body.layer.name]
-            keys = [layer_key(case.networks, body.network, edge.source) for edge in edges]
-            arriving = sum(rates.get(key, 0) for key in keys)
-        work = arriving * body.features * body.kernel[0] * body.kernel[1]
-        if work > body.core.synops_per_second * body.stride[0] * body.stride[1]:
-            load = work / (body.stride[0] * body.stride[1])
-            problem = f"{body.name}: {load:.4g} of {body.core.synops_per_second} SynOps/s"
-            yield Violation(Rule.BANDWIDTH, body.where, problem)
+def _bandwidth(body: Body) -> Iterator[str]:
+    bandwidth = body.core.synops_per_second
+    if bandwidth is not None and operations(body) > bandwidth:
+        yield f"{operations(body)} of {bandwidth} SynOps/s"
+
+
+HOLDING: Mapping[Rule, Problems] = {
+    Rule.INPUT_SIZE: _input_size,
+    Rule.OUTPUT_SIZE: _output_size,
+    Rule.FEATURES: _features,
+    Rule.KERNEL_SIZE: _kernel_size,
+    Rule.KERNEL_SQUARE: _kernel_square,
+    Rule.STRIDE: _stride,
+    Rule.PADDING: _padding,
+    Rule.KERNEL_MEMORY: _memory(Rule.KERNEL_MEMORY),
+    Rule.NEURON_MEMORY: _memory(Rule.NEURON_MEMORY),
+    Rule.BIAS_MEMORY: _memory(Rule.BIAS_MEMORY),
+    Rule.BANDWIDTH: _bandwidth,
+}
 
 
 def check_placed(case: Case) -> Iterator[Violation]:
     """Check `Rule.PLACED`."""
-    ranges: dict[tuple[int, str, int], list[tuple[int, int]]] = defaultdict(list)
-    for body, layer in case.layers:
-        part = body.placement.body
-        if isinstance(part, LayerPart):
-            ranges[body.network, layer.name, part.copy_index].append(body.placement.features)
+    spans: dict[tuple[int, str, int], list[tuple[int, int]]] = defaultdict(list)
+    for body, part, _ in case.parts:
+        spans[part.network, part.layer, part.copy_index].append(body.placement.features)
     for number, network in enumerate(case.networks):
         for layer in network.layers:
-            if (number, layer.name, 0) not in ranges:
+            if (number, layer.name, 0) not in spans:
                 yield Violation(Rule.PLACED, layer.name, "is on no core")
-    for (number, name, _), spans in ranges.items():
-        expected = case.networks[number].by_name[name].output_shape.features
-        if not covers(spans, 0, expected):
-            problem = f"features {sorted(spans)} are not 0..{expected - 1} once each"
+    for (number, name, _), ranges in spans.items():
+        expected = case.features((number, name))
+        if not covers(ranges, 0, expected):
+            problem = f"features {sorted(ranges)} are not 0..{expected - 1} once each"
             yield Violation(Rule.PLACED, name, problem)
 
 
@@ -152,10 +154,10 @@ def check_one_layer_per_core(case: Case) -> Iterator[Violation]:
 def check_pin(case: Case) -> Iterator[Violation]:
     """Check `Rule.PIN`."""
     pins = dict(case.options.pins)
-    for body, layer in case.layers:
+    for body, part, key in case.parts:
         core = body.placement.core
-        if pins.get(body.key, core) != core:
-            yield Violation(Rule.PIN, layer.name, f"on core {core}, pinned to {pins[body.key]}")
+        if pins.get(key, core) != core:
+            yield Violation(Rule.PIN, part.layer, f"on core {core}, pinned to {pins[key]}")
 
 
 def check_forbidden_core(case: Case) -> Iterator[Violation]:
@@ -167,15 +169,13 @@ def check_forbidden_core(case: Case) -> Iterator[Violation]:
 
 def check_whole(case: Case) -> Iterator[Violation]:
     """Check `Rule.WHOLE`."""
-    places: dict[str, int] = defaultdict(int)
-    for body, _ in case.layers:
-        places[body.key] += 1
+    keys = [key for _, _, key in case.parts]
     whole = {str(name): "is pinned" for name, _ in case.options.pins}
     if case.options.readout is not None:
         whole[str(case.options.readout)] = "feeds the readout stage"
-    for key, why in whole.items():
-        if places[key] > 1:
-            yield Violation(Rule.WHOLE, key, f"{why} and stands on {places[key]} cores")
+    for name, why in whole.items():
+        if keys.count(name) > 1:
+            yield Violation(Rule.WHOLE, name, f"{why} and stands on {keys.count(name)} cores")
 
 
 def check_moves(case: Case) -> Iterator[Violation]:
@@ -183,13 +183,11 @@ def check_moves(case: Case) -> Iterator[Violation]:
     options, pieces = case.options, defaultdict[tuple[str, int], int](int)
     copies: dict[str, set[int]] = defaultdict(set)
     for body in case.bodies:
-        part = body.placement.body
-        if isinstance(part, Relay):
-            if not options.relays:
-                yield Violation(Rule.MOVES, body.where, f"{body.name}, and relays are not allowed")
-            continue
-        pieces[body.key, part.copy_index] += 1
-        copies[body.key].add(part.copy_index)
+        if isinstance(body.placement.body, Relay) and not options.relays:
+            yield Violation(Rule.MOVES, body.where, f"{body.name}, and relays are not allowed")
+    for _, part, key in case.parts:
+        pieces[key, part.copy_index] += 1
+        copies[key].add(part.copy_index)
     for (key, _), count in pieces.items():
         if options.max_pieces is not None and count > options.max_pieces:
             yield Violation(Rule.MOVES, key, f"{count} pieces of {options.max_pieces}")

@@ -11,7 +11,6 @@ import pytest
 import mapper
 from hwspec.variant import apply_overrides
 from mapper.errors import Finding, NetworkError, OptionsError, SpecError
-from mapper.explore import cell as cell_module
 from mapper.explore import plan as plan_module
 from mapper.explore.cell import Asked, decide
 from mapper.explore.identity import facts_hash, network_hash
@@ -131,7 +130,7 @@ def test_sizes_that_cannot_be_made_legal_are_unsupported(monkeypatch: pytest.Mon
     def refuses(*_: object, **__: object) -> None:
         raise NetworkError(Finding("layer a", "cannot be rewritten"))
 
-    monkeypatch.setattr(cell_module, "legalize", refuses)
+    monkeypatch.setattr("mapper.question.legal_forms", refuses)
     cell = decide(chain([conv(4)]), mapper.load_chip("speck2f"), Asked(SolveOptions()))
     assert (cell.verdict, cell.sentence) == ("unsupported", "layer a: cannot be rewritten")
 
@@ -238,7 +237,7 @@ def test_one_failing_cell_does_not_take_the_rest(monkeypatch: pytest.MonkeyPatch
             raise ZeroDivisionError("of this test")
         return right(problem, budget)
 
-    monkeypatch.setattr(cell_module, "solve_plain", breaks)
+    monkeypatch.setattr("mapper.solver.plain.solve_plain", breaks)
     record = sweep(*sides([SMALL, GESTURE], ["speck2f", "speck2cmini"]), BARE, HERE)
     assert [cell.verdict for cell in record.cells] == ["plain", "error", "plain", "error"]
     assert record.cells[1].sentence == "ZeroDivisionError: of this test"
@@ -247,7 +246,7 @@ def test_one_failing_cell_does_not_take_the_rest(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_wrong_placement_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cell_module, "verify", lambda *_: ("a violation",))
+    monkeypatch.setattr("mapper.question.verify", lambda *_: ("a violation",))
     record = sweep(*sides([SMALL], ["speck2f"]), BARE, HERE)
     assert record.cells[0].verdict == "error"
     assert "independent check" in str(record.cells[0].sentence)

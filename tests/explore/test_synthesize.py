@@ -21,12 +21,11 @@ from mapper.explore import smallest as module
 from mapper.explore.smallest import Answer, Request, curves, default_sizes, spec_toml, synthesize
 from mapper.frontends import load_network
 from mapper.network import Network
-from mapper.options import SolveOptions, resolve
+from mapper.options import SolveOptions
 from mapper.passes import prepare
-from mapper.problem import Problem
+from mapper.question import Question, decide
 from mapper.report.synthesis import curve_csv, plot_curves, synthesis_record
 from mapper.result import Status
-from mapper.solver.run import solve
 from mapper.solver.smallest.sizes import MemorySizes, _useful, chip_of
 from tests.builders import chain, conv, tiny_chip
 from tests.graphs import Link, graph
@@ -86,8 +85,7 @@ def all_chips(kinds: Sequence[Words], most: int) -> Iterator[tuple[Words, ...]]:
 
 def carries(cores: Sequence[Words], networks: Sequence[Network], request: Request) -> bool:
     chip = tiny_chip(*cores, overrides=[f"routing.fan_out={request.fan_out[1]}"])
-    options = resolve(request.options, tuple(networks), chip)
-    return solve(Problem(tuple(networks), chip, options)).solution is not None
+    return decide(Question(tuple(networks), chip, request.options), "reasons").solution is not None
 
 
 def enumerated(

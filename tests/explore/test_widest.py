@@ -16,11 +16,9 @@ from mapper.errors import InfeasibleError, MapperError, OptionsError
 from mapper.explore.widest import What, Widest, find_widest, steps_of
 from mapper.network import Input, Network, Output
 from mapper.operations import Convolution, Shape
-from mapper.options import SolveOptions, resolve
-from mapper.passes.legalize import legalize
-from mapper.problem import Problem
+from mapper.options import SolveOptions
+from mapper.question import Question, decide
 from mapper.report.synthesis import widest_lines
-from mapper.solver.run import solve
 from tests.builders import chain, conv, tiny_chip
 from tests.graphs import Link, graph
 
@@ -53,10 +51,10 @@ def linear(network: Network, chip: ChipSpec, options: SolveOptions, what: What) 
     best = None
     for step in steps_of(network, chip, what, None)[0]:
         try:
-            edited = legalize(apply_edits(network, step.edits), chip)
+            edited = apply_edits(network, step.edits)
         except MapperError:
             continue
-        if solve(Problem((edited,), chip, resolve(options, (edited,), chip))).solution is not None:
+        if decide(Question((edited,), chip, options), "reasons").solution is not None:
             best = step.told
     return best
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mapper.errors import NetworkError, UnsupportedLayerError
 from mapper.network import Edge, Input, Layer, Network, Output
+from mapper.normal_form import require_normal_form
 from mapper.operations import (
     BatchNorm,
     Convolution,
@@ -31,7 +32,6 @@ from mapper.passes.legalize import legalize
 from mapper.passes.minimum import mend_minimum
 from mapper.passes.quantize import quantize, tensor_scale
 from mapper.sim.network import simulate
-from mapper.work import require_normal_form
 from tests.builders import chain, conv, tiny_chip, weighted
 
 AVERAGE: tuple[PathOperation, ...] = (Pool("average", (2, 2), (2, 2)),)

@@ -14,7 +14,7 @@ from hwspec.schema import ChipSpec
 from mapper.network import Edge, Network
 from mapper.operations import Convolution
 from mapper.options import SolveOptions
-from mapper.repairs.search import applied
+from mapper.question import Question
 from mapper.result import FeasibilityReport, Requirement, Status
 from tests.builders import UNDIVIDED, chain, conv, pool, tiny_chip
 
@@ -199,6 +199,12 @@ def infeasible_cases(block: int, blocks: int) -> Iterator[tuple[int, mapper.Resu
             yield seed, result, network
 
 
+def is_possible(question: Question) -> bool:
+    """By enumeration, of the form in which destinations do all they can."""
+    (network,), chip = question.problems[0].networks, question.chip
+    return possible(network, chip, everything(network, chip, question.resolved))
+
+
 @pytest.mark.parametrize("block", range(8))
 def test_conflicts_corrections_and_repairs(block: int) -> None:
     repaired = 0
@@ -209,21 +215,16 @@ def test_conflicts_corrections_and_repairs(block: int) -> None:
         check_conflict(placed, result.chip, report, seed)
         check_correction(placed, result.chip, result.options, report, seed)
         for repair in report.repairs:
-            (changed,), chip, options = applied((network,), result.chip, result.options, repair)
-            assert possible(changed, chip, everything(changed, chip, options)), (seed, repair)
+            question = Question((network,), result.chip, result.options)
+            assert is_possible(repaired(question, repair)), (seed, repair)
             if repair.kind == "features":
                 (size,) = repair.sizes
                 assert isinstance(size.after, int)
                 assert isinstance(size.before, int)
                 if size.after + 1 < size.before:
                     one_more = size.model_copy(update={"after": size.after + 1})
-                    (wide,), variant, wishes = applied(
-                        (network,),
-                        result.chip,
-                        result.options,
-                        repair.model_copy(update={"sizes": (one_more,)}),
-                    )
-                    assert not possible(wide, variant, everything(wide, variant, wishes)), (seed, repair)
+                    wider = repair.model_copy(update={"sizes": (one_more,)})
+                    assert not is_possible(repaired(question, wider)), (seed, repair)
         repaired += bool(report.repairs)
     assert repaired > 0
 
