@@ -75,7 +75,11 @@ def report_html(report: FeasibilityReport, network: str = "") -> str:
     return _page(
         f"{network} on {report.chip}: {verdict}" if network else f"{report.chip}: {verdict}",
         sentences=report.sentences(),
-        paragraphs=conflict + correction,
+        paragraphs=[
+            *conflict,
+            *correction,
+            *(f"not done: {left_undone}" for left_undone in report.cut_short),
+        ],
         repairs=report.repairs,
         **_assumed(report.chip, report.assumed_facts),
     )

@@ -118,6 +118,8 @@ def print_report(console: Console, report: FeasibilityReport, network: str) -> N
     if report.correction is not None:
         line(console, report.correction.sentence)
     _print_repairs(console, report)
+    for left_undone in report.cut_short:
+        line(console, f"not done: {left_undone}")
     _print_assumed(console, report.chip, report.assumed_facts)
 
 

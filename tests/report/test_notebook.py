@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from mapper.api import check, solve
 from mapper.display import Displayed
 from mapper.record import placement_record
 from mapper.report.notebook import matrix_html
+from mapper.report.text import print_report
 from tests.builders import chain, conv, gesture
 from tests.report.markup import parsed
 from tests.report.samples import HOSTILE, hostile, large, partial, small
@@ -36,6 +39,11 @@ def test_a_report_shows_reasons_and_repairs() -> None:
     assert options == [
         f'--set "{override}"' for repair in result.report.repairs for override in repair.overrides
     ]
+    hasty = result.report.model_copy(update={"cut_short": ("repairs: the time limit came first",)})
+    assert "not done: repairs: the time limit came first" in hasty._repr_html_()
+    console = Console(width=100, file=io.StringIO(), record=True)
+    print_report(console, hasty, "gesture")
+    assert "not done: repairs: the time limit came first\n" in console.export_text()
     assert parsed(result.report._repr_html_()).all("h4")[0].text.startswith("speck2cmini: does not fit")
 
 

@@ -162,6 +162,7 @@ function reportDetail(found, cell) {
     repairsOf(found.repairs.length ? found.repairs : cell.repairs),
     found.repairs_missing.length > 0 && el("p", { class: "note" }, "No single repair of these kinds exists: "
       + `${found.repairs_missing.map((kind) => kind.replaceAll("_", " ")).join(", ")}.`),
+    ...found.cut_short.map((leftUndone) => el("p", { class: "note" }, `Not done: ${leftUndone}.`)),
     assumed(found.assumed_facts),
   ].filter(Boolean);
 }
