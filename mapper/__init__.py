@@ -9,6 +9,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from mapper.display import draw_with
+from mapper.version import __version__
+
 if TYPE_CHECKING:
     from hwspec.catalog import load as load_chip
     from mapper.api import check, solve, verify_equivalence
@@ -34,8 +37,6 @@ if TYPE_CHECKING:
     from mapper.result import FeasibilityReport, Result, Status
     from mapper.sim.config_frame import simulate_config
     from mapper.sim.event import EventOptions, simulate_events
-
-__version__ = "0.1.0"
 
 _HOME = {
     "hwspec.catalog": ("load_chip",),
@@ -96,6 +97,7 @@ __all__ = [
     "Status",
     "TorchOptions",
     "UndecidedError",
+    "__version__",
     "build_config",
     "check",
     "diff",
@@ -109,6 +111,10 @@ __all__ = [
     "verify_equivalence",
     "write_config",
 ]
+
+
+# Types that are shown stand left of what draws them: the package knows both.
+draw_with(lambda: import_module("mapper.report.notebook"))
 
 
 def __getattr__(name: str) -> object:

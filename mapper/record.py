@@ -3,91 +3,82 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from importlib import import_module
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import TypeAdapter, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
-from hwspec.memory import bias_words, kernel_words, neuron_words
 from hwspec.schema import AssumedFact
+from mapper.display import Displayed
 from mapper.errors import Finding, OptionsError
-from mapper.network import Network
-from mapper.operations import Pool
-from mapper.result import Result
+from mapper.operations import Pair, Pool, Shape
+from mapper.references import layer_key
+from mapper.result import Record, Result
 from mapper.solution import LayerPart, Placement, Relay, Solution
-from mapper.work import layer_demands
+from mapper.work import CoreWork, layer_demands, relay_work
 
 __all__ = [
     "CoreUse",
     "LayerRecord",
-    "PartRecord",
+    "LayerSizes",
     "PlacementRecord",
-    "RelayRecord",
     "core_use",
     "kept_cores",
+    "layer_sizes",
     "moved_layers",
     "placement_record",
     "read_placement",
+    "read_record",
 ]
 
 Used = tuple[int, int]
+AnyRecord = TypeVar("AnyRecord", bound=Record)
+
+_MEMORIES = ("kernel_words", "neuron_words", "bias_words")
+_EMPTY: dict[str, Any] = {
+    "label": "",
+    "role": "empty",
+    "network": None,
+    "layer": None,
+    "features": (0, 0),
+    "shape": (0, 0, 0),
+}
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
-
-
-class CoreUse(_Record):
-    """(taken, offered) words of a core's memories; `layer` is None for an empty core.
+class CoreUse(Record):
+    """What a core holds, and (taken, offered) words of its memories.
 
     Attributes
     ----------
-    layer
-        Of a relay the signal that it passes on.
+    label
+        What it holds, in words: "conv0", "conv0[0:8]", "conv0 copy", "relay of conv0 /2", "relay of the
+        sensor", behind "network:" where there are several; empty for an empty core.
     role
         "layer" (whole), "piece", "copy", "relay", or "empty".
+    network, layer
+        Whose layer it is, or of a relay whose signal; both None of an empty core, the network of the sensor.
     features
         Half-open range of the layer's or signal's features that live here.
+    shape
+        Features, height and width of the map of neurons here.
     """
 
     core: int
+    label: str
+    role: Literal["layer", "piece", "copy", "relay", "empty"]
+    network: int | None
     layer: str | None
-    network: int = 0
-    role: Literal["layer", "piece", "copy", "relay", "empty"] = "layer"
-    features: tuple[int, int] = (0, 0)
+    features: tuple[int, int]
+    shape: tuple[int, int, int]
     kernel_words: Used
     neuron_words: Used
     bias_words: Used
 
 
-class PartRecord(_Record):
-    """Features [start, stop) of a layer on one core; several copies count from 0."""
+class LayerSizes(Record):
+    """What a layer asks of a core that holds it whole; shapes are (features, height, width)."""
 
-    core: int
-    copy_index: int
-    features: tuple[int, int]
-
-
-class RelayRecord(_Record):
-    """An identity core that passes a signal on; `pooling` is what its output contains."""
-
-    core: int
-    network: int
-    signal: str
-    pooling: int
-    features: tuple[int, int]
-
-
-class LayerRecord(_Record):
-    """Where a layer lives and what it asks as a whole. Shapes are (features, height, width)."""
-
-    network: int
-    name: str
-    index: int
-    cores: tuple[int, ...]
-    parts: tuple[PartRecord, ...]
     input_shape: tuple[int, int, int]
     output_shape: tuple[int, int, int]
     kernel: tuple[int, int]
@@ -98,88 +89,68 @@ class LayerRecord(_Record):
     bias_words: int
 
 
-class RouteRecord(_Record):
-    """One destination entry; `source` and `target` are core ids, "dvs" or "readout"."""
-
-    source: int | Literal["dvs"]
-    slot: int
-    target: int | Literal["readout"]
-    pooling: int
-    feature_shift: int
-
-
-class HostEntryRecord(_Record):
-    """A core that takes an input's events from the host."""
+class LayerRecord(LayerSizes):
+    """Where a layer lives, its copies and pieces among it, and what it asks as a whole."""
 
     network: int
-    input: str
-    core: int
-    feature_shift: int
+    name: str
+    index: int
+    cores: tuple[int, ...]
 
 
-class MonitorRecord(_Record):
-    """A core whose spikes are read; `features` is half-open."""
-
-    core: int | Literal["dvs"]
-    network: int
-    signal: str
-    features: tuple[int, int]
-    pooling_seen: int
-
-
-class OutputRecord(_Record):
+class OutputRecord(Record):
     """An output of the network and the pools that the host applies to its spikes, (height, width)."""
 
     network: int
     name: str
     layer: str
-    host_pool: tuple[tuple[int, int], ...]
+    host_pool: tuple[Pair, ...]
 
 
-class DvsRecord(_Record):
-    """The sensor stage's setting; pairs are (height, width), `cut` is inclusive."""
-
-    merge: bool
-    pooling: tuple[int, int]
-    origin: tuple[int, int]
-    cut: tuple[int, int]
-    mirror: tuple[bool, bool]
-    swap: bool
-    gates: tuple[bool, bool]
+def _complete(given: object, read: ValidatorFunctionWrapHandler) -> Solution:
+    """Refuse what would be filled in: a file that leaves something out was not written by this program."""
+    solution: Solution = read(given)
+    if isinstance(given, dict):
+        whole = TypeAdapter(Solution).dump_python(solution, mode="json")
+        if absent := next(_absent(given, whole), None):
+            raise ValueError(f"{absent} is missing")
+    return solution
 
 
-class ObjectiveRecord(_Record):
-    """A stage of the objective; proven where value equals bound."""
+def _absent(given: Any, whole: Any, path: str = "") -> Iterator[str]:
+    if isinstance(whole, dict):
+        for name, value in whole.items():
+            here = f"{path}.{name}" if path else name
+            yield from _absent(given[name], value, here) if name in given else (here,)
+    elif isinstance(whole, list):
+        for number, (one, other) in enumerate(zip(given, whole, strict=True)):
+            yield from _absent(one, other, f"{path}.{number}")
 
-    name: str
-    value: int | str
-    bound: int | str
 
+class PlacementRecord(Record, Displayed):
+    """Content of ``placement.json``.
 
-class PlacementRecord(_Record):
-    """Content of ``placement.json``; layers by name, cores by id."""
+    Attributes
+    ----------
+    layers
+        By network, then name.
+    cores
+        By id.
+    solution
+        Everything that was decided, as the solver gave it and the checker accepted it.
+    """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     status: str
     chip: str
     chip_hash: str
     networks: tuple[str, ...]
     layers: tuple[LayerRecord, ...]
     cores: tuple[CoreUse, ...]
-    relays: tuple[RelayRecord, ...] = ()
-    routes: tuple[RouteRecord, ...]
-    host_entries: tuple[HostEntryRecord, ...]
-    dvs_stage: DvsRecord | None
-    monitors: tuple[MonitorRecord, ...]
+    solution: Annotated[Solution, WrapValidator(_complete)]
     outputs: tuple[OutputRecord, ...]
-    objectives: tuple[ObjectiveRecord, ...]
     notes: tuple[str, ...]
     assumed_facts: tuple[AssumedFact, ...]
-
-    def _repr_html_(self) -> str:
-        # Drawing stands to the right of here, and is loaded when a notebook asks.
-        text: str = import_module("mapper.report.notebook").placement_html(self)
-        return text
 
 
 def placement_record(result: Result) -> PlacementRecord:
@@ -190,94 +161,51 @@ def placement_record(result: Result) -> PlacementRecord:
     InfeasibleError, UndecidedError
         There is no placement.
     """
-    solution, chip = result.require(), result.chip
+    solution, chip, networks = result.require(), result.chip, result.networks
     return PlacementRecord(
         status=result.status.value,
         chip=chip.name,
         chip_hash=chip.content_hash(),
-        networks=tuple(network.name for network in result.networks),
+        networks=tuple(network.name for network in networks),
         layers=_layers(result),
         cores=core_use(result),
-        relays=tuple(_relays(solution)),
-        routes=tuple(_fields_of(RouteRecord, route) for route in solution.routes),
-        host_entries=tuple(_fields_of(HostEntryRecord, entry) for entry in solution.host_entries),
-        dvs_stage=None if solution.dvs_stage is None else _fields_of(DvsRecord, solution.dvs_stage),
-        monitors=tuple(
-            MonitorRecord(
-                core=m.source,
-                network=m.network,
-                signal=m.signal,
-                features=m.features,
-                pooling_seen=m.pooling_seen,
+        solution=solution,
+        outputs=tuple(
+            OutputRecord(
+                network=number,
+                name=output.name,
+                layer=output.source,
+                host_pool=tuple(step.size for step in output.path if isinstance(step, Pool)),
             )
-            for m in solution.monitors
+            for number, network in enumerate(networks)
+            for output in network.outputs
         ),
-        outputs=tuple(entry for n, network in enumerate(result.networks) for entry in _outputs(n, network)),
-        objectives=tuple(_fields_of(ObjectiveRecord, stage) for stage in solution.objectives),
-        notes=tuple(note for network in result.networks for note in network.notes),
+        notes=tuple(note for network in networks for note in network.notes),
         assumed_facts=chip.assumed_facts(),
     )
 
 
-_AnyRecord = TypeVar("_AnyRecord", bound=_Record)
-
-
-def _fields_of(kind: type[_AnyRecord], source: object) -> _AnyRecord:
-    """A record of what an object calls the same."""
-    return kind(**{name: getattr(source, name) for name in kind.model_fields})
-
-
-def _relays(solution: Solution) -> Iterator[RelayRecord]:
-    for place in solution.placements:
-        body = place.body
-        if isinstance(body, Relay):
-            yield RelayRecord(
-                core=place.core,
-                network=body.network,
-                signal=body.signal,
-                pooling=body.pooling,
-                features=place.features,
-            )
+def layer_sizes(work: CoreWork) -> dict[str, Any]:
+    """The fields of a `LayerSizes`, which a layer's work calls the same."""
+    return {name: getattr(work, name) for name in LayerSizes.model_fields}
 
 
 def _layers(result: Result) -> tuple[LayerRecord, ...]:
-    parts: dict[tuple[int, str], list[PartRecord]] = {}
+    cores: dict[tuple[int, str], list[int]] = {}
     for place in result.require().placements:
-        body = place.body
-        if isinstance(body, LayerPart):
-            part = PartRecord(core=place.core, copy_index=body.copy_index, features=place.features)
-            parts.setdefault((body.network, body.layer), []).append(part)
+        if isinstance(place.body, LayerPart):
+            cores.setdefault((place.body.network, place.body.layer), []).append(place.core)
     return tuple(
         LayerRecord(
-            network=n,
+            network=number,
             name=demand.layer,
             index=demand.index,
-            cores=tuple(sorted(part.core for part in parts[n, demand.layer])),
-            parts=tuple(sorted(parts[n, demand.layer], key=lambda p: (p.copy_index, p.features))),
-            input_shape=demand.work.input_shape,
-            output_shape=demand.work.output_shape,
-            kernel=demand.work.kernel,
-            stride=demand.work.stride,
-            padding=demand.work.padding,
-            kernel_words=demand.work.kernel_words,
-            neuron_words=demand.work.neuron_words,
-            bias_words=demand.work.bias_words,
+            cores=tuple(sorted(cores[number, demand.layer])),
+            **layer_sizes(demand.work),
         )
-        for n, network in enumerate(result.networks)
-        for demand in sorted(layer_demands(network, n, None), key=lambda demand: demand.layer)
+        for number, network in enumerate(result.networks)
+        for demand in sorted(layer_demands(network, number, None), key=lambda demand: demand.layer)
     )
-
-
-def _outputs(number: int, network: Network) -> list[OutputRecord]:
-    return [
-        OutputRecord(
-            network=number,
-            name=output.name,
-            layer=output.source,
-            host_pool=tuple(step.size for step in output.path if isinstance(step, Pool)),
-        )
-        for output in network.outputs
-    ]
 
 
 def core_use(result: Result) -> tuple[CoreUse, ...]:
@@ -290,57 +218,65 @@ def core_use(result: Result) -> tuple[CoreUse, ...]:
     """
     solution = result.require()
     places = {place.core: place for place in solution.placements}
-    demands = {
-        (n, demand.layer): demand.work
-        for n, network in enumerate(result.networks)
-        for demand in layer_demands(network, n, None)
+    works = {
+        (number, demand.layer): demand.work
+        for number, network in enumerate(result.networks)
+        for demand in layer_demands(network, number, None)
     }
     shares: Counter[object] = Counter(place.body for place in solution.placements)
     uses = []
     for core_id, core in enumerate(result.chip.cores):
-        place = places.get(core_id)
+        place, taken, occupant = places.get(core_id), (0, 0, 0), _EMPTY
+        if place is not None:
+            work = _whole_work(result, place.body, works)
+            taken = work.narrowed(place.features[1] - place.features[0]).words
+            occupant = _occupant(result, place, work.output_shape, whole=shares[place.body] == 1)
         offered = (core.kernel_words, core.neuron_words, core.bias_words)
-        taken, told = (0, 0, 0), {"layer": None, "role": "empty"}
-        if place is not None and isinstance(place.body, LayerPart):
-            whole = shares[place.body] == 1
-            role = "copy" if place.body.copy_index else ("layer" if whole else "piece")
-            taken = _words(demands[place.body.network, place.body.layer], place)
-            told = _told(place.body.layer, role, place)
-        elif place is not None and isinstance(place.body, Relay):
-            taken = _relay_words(result, place)
-            told = _told(place.body.signal, "relay", place)
-        kernel, neuron, bias = zip(taken, offered, strict=True)
-        uses.append(
-            CoreUse(core=core_id, kernel_words=kernel, neuron_words=neuron, bias_words=bias, **told)  # type: ignore[arg-type]  # by name
-        )
+        words = dict(zip(_MEMORIES, zip(taken, offered, strict=True), strict=True))
+        uses.append(CoreUse.model_validate({"core": core_id, **occupant, **words}))
     return tuple(uses)
 
 
-def _told(name: str, role: str, place: Placement) -> dict[str, Any]:
-    return {"layer": name, "role": role, "network": place.body.network, "features": place.features}
+def _whole_work(
+    result: Result, body: LayerPart | Relay, works: Mapping[tuple[int, str], CoreWork]
+) -> CoreWork:
+    """What the body asks with all its features."""
+    if isinstance(body, LayerPart):
+        return works[body.network, body.layer]
+    return relay_work(_signal_shape(result, body), body.pooling, 0, reads_all=body.reads_all)
 
 
-def _words(demand: CoreDemand, place: Placement) -> tuple[int, int, int]:
-    features = place.features[1] - place.features[0]
-    return (
-        kernel_words(demand.input_shape.features, features, *demand.kernel),
-        neuron_words(features, demand.output_shape.height, demand.output_shape.width),
-        bias_words(features, demand.bias_words > 0),
-    )
+def _occupant(result: Result, place: Placement, shape: Shape, *, whole: bool) -> dict[str, Any]:
+    """What a core holds of a body whose output has this shape; `whole`: it stands on no other core."""
+    body, (start, stop) = place.body, place.features
+    name = body.layer if isinstance(body, LayerPart) else body.signal
+    title = "the sensor" if body.network is None else layer_key(result.networks, body.network, name)
+    title += "" if place.features == (0, shape.features) else f"[{start}:{stop}]"
+    if isinstance(body, Relay):
+        role, label = "relay", f"relay of {title}" + (f" /{body.pooling}" if body.pooling > 1 else "")
+    elif body.copy_index:
+        role, label = "copy", f"{title} copy"
+    else:
+        role, label = "layer" if whole else "piece", title
+    return {
+        "label": label,
+        "role": role,
+        "network": body.network,
+        "layer": name,
+        "features": place.features,
+        "shape": (stop - start, shape.height, shape.width),
+    }
 
 
-def _relay_words(result: Result, place: Placement) -> tuple[int, int, int]:
-    body = place.body
-    if not isinstance(body, Relay):
-        return 0, 0, 0
-    network, stage = result.networks[body.network], result.require().dvs_stage
-    shape, features = network.signal_shapes[body.signal], place.features[1] - place.features[0]
-    height, width = shape.height, shape.width
-    if stage is not None and any(entry.name == body.signal and entry.dvs for entry in network.inputs):
-        height, width = (stage.cut[axis] - stage.origin[axis] + 1 for axis in (0, 1))
-        height, width = (width, height) if stage.swap else (height, width)
-    words = neuron_words(features, height // body.pooling, width // body.pooling)
-    return kernel_words(features, features, 1, 1), words, 0
+def _signal_shape(result: Result, relay: Relay) -> Shape:
+    """Shape of what a relay reads: the sensor's is what its stage lets pass."""
+    stage = result.require().dvs_stage
+    if relay.network is not None:
+        return result.networks[relay.network].signal_shapes[relay.signal]
+    if stage is None:
+        raise RuntimeError("a relay of the sensor without a setting of the sensor stage")
+    height, width = (stage.cut[axis] - stage.origin[axis] + 1 for axis in (0, 1))
+    return Shape(1 if stage.merge else 2, *((width, height) if stage.swap else (height, width)))
 
 
 def kept_cores(record: PlacementRecord) -> tuple[tuple[str, int], ...]:
@@ -357,15 +293,18 @@ def moved_layers(
     before: PlacementRecord, result: Result
 ) -> tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]:
     """(layer, cores before, cores now) of every layer that is not where it was; new and gone ones too."""
-    then: dict[str, list[int]] = {}
-    for name, core in kept_cores(before):
-        then.setdefault(name, []).append(core)
-    now: dict[str, list[int]] = {}
-    for name, core in kept_cores(placement_record(result)):
-        now.setdefault(name, []).append(core)
-    names = dict.fromkeys((*now, *then))
-    pairs = ((name, tuple(then.get(name, ())), tuple(now.get(name, ()))) for name in names)
-    return tuple(entry for entry in pairs if entry[1] != entry[2])
+    sides = []
+    for record in (placement_record(result), before):
+        cores: dict[str, tuple[int, ...]] = {}
+        for name, core in kept_cores(record):
+            cores[name] = (*cores.get(name, ()), core)
+        sides.append(cores)
+    now, then = sides
+    return tuple(
+        (name, then.get(name, ()), now.get(name, ()))
+        for name in now | then
+        if then.get(name) != now.get(name)
+    )
 
 
 def read_placement(path: Path) -> PlacementRecord:
@@ -376,11 +315,38 @@ def read_placement(path: Path) -> PlacementRecord:
     OptionsError
         It cannot be read, or is something else.
     """
+    return read_record(PlacementRecord, path, "placement", "mapper solve --out DIR writes one")
+
+
+def read_record(kind: type[AnyRecord], path: Path, noun: str, next_step: str) -> AnyRecord:
+    """A file of this program; no field may be missing or unknown.
+
+    Parameters
+    ----------
+    noun, next_step
+        What it should be, and where one comes from, for the error.
+
+    Raises
+    ------
+    OptionsError
+        It cannot be read, or is something else.
+    """
     try:
-        return PlacementRecord.model_validate_json(path.read_bytes())
+        record = kind.model_validate_json(path.read_bytes())
     except OSError as error:
         raise OptionsError(Finding(str(path), f"cannot be read: {error.strerror}")) from None
-    except ValueError as error:
-        step = "mapper solve --out DIR writes one"
-        problem = f"is no placement: {' '.join(str(error).split())[:150]}"
-        raise OptionsError(Finding(str(path), problem, next_step=step)) from None
+    except ValidationError as error:
+        entry = min(error.errors(), key=lambda entry: entry["loc"] != ("schema_version",))
+        if entry["loc"] == ("schema_version",):
+            problem, known = (
+                f"is a {noun} of another schema_version",
+                kind.model_fields["schema_version"].default,
+            )
+            raise OptionsError(
+                Finding(str(path), problem, entry["input"], known, next_step=next_step)
+            ) from None
+        problem = f"is no {noun}: {'.'.join(map(str, entry['loc'])) or 'the file'}: {entry['msg']}"
+        raise OptionsError(Finding(str(path), problem, next_step=next_step)) from None
+    for name in kind.model_fields.keys() - record.model_fields_set:
+        raise OptionsError(Finding(str(path), f"is no {noun}: {name} is missing", next_step=next_step))
+    return record

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib import import_module
 from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
 from hwspec.errors import Finding
 from hwspec.schema import AssumedFact, ChipSpec
+from mapper.display import Displayed
 from mapper.errors import InfeasibleError, OptionsError, UndecidedError
 from mapper.network import Network
 from mapper.options import SolveOptions
@@ -23,7 +23,9 @@ __all__ = [
     "Correction",
     "DividedConflict",
     "FeasibilityReport",
+    "Gap",
     "HallSet",
+    "Record",
     "Repair",
     "Requirement",
     "Result",
@@ -45,16 +47,18 @@ class Status(StrEnum):
     UNDECIDED = "undecided"
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
+    """Part of a file: immutable, and refuses fields it does not know."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
-class _Told(_Record):
+class _Sentence(Record):
     sentence: str
 
 
-class Unmet(_Told):
-    """One requirement no core (or not the chip) meets.
+class Gap(Record):
+    """By how much a requirement is missed.
 
     Attributes
     ----------
@@ -62,24 +66,39 @@ class Unmet(_Told):
         Name and stable code of the rule.
     layers
         Who asks.
-    cores
-        The cores that come nearest; empty where the chip as a whole is meant.
-    demand, bound, gap, unit, terms
-        What is asked, what there is, the difference, in what unit, and how the demand comes about.
+    demand, bound, gap, unit
+        What is asked, what there is, the difference (None where they are no numbers), in what unit.
     """
 
     rule: str
     code: str
     layers: tuple[str, ...]
-    cores: tuple[int, ...]
     demand: int | str
     bound: int | str
     gap: int | None
     unit: str
+
+
+class Unmet(Gap, _Sentence):
+    """One requirement no core (or not the chip) meets.
+
+    Attributes
+    ----------
+    cores
+        The cores that come nearest; empty where the chip as a whole is meant.
+    terms
+        How the demand comes about.
+    """
+
+    cores: tuple[int, ...]
     terms: str
 
+    def bare(self) -> Gap:
+        """The numbers alone."""
+        return Gap(**self.model_dump(include=set(Gap.model_fields)))
 
-class HallSet(_Told):
+
+class HallSet(_Sentence):
     """Layers that compete for too few cores: the certificate of a matching conflict.
 
     Attributes
@@ -95,7 +114,7 @@ class HallSet(_Told):
     reason: str
 
 
-class Requirement(_Told):
+class Requirement(_Sentence):
     """One thing that is asked of a placement, as part of a conflict or of a correction.
 
     Attributes
@@ -115,7 +134,7 @@ class Requirement(_Told):
     cores: tuple[int, ...]
 
 
-class Conflict(_Told):
+class Conflict(_Sentence):
     """Requirements that cannot hold together.
 
     Attributes
@@ -128,7 +147,7 @@ class Conflict(_Told):
     irreducible: bool
 
 
-class DividedConflict(_Told):
+class DividedConflict(_Sentence):
     """Requirements that cannot hold together although layers may be cut, copied or relayed.
 
     Attributes
@@ -144,13 +163,13 @@ class DividedConflict(_Told):
     irreducible: bool
 
 
-class Correction(_Told):
+class Correction(_Sentence):
     """The fewest requirements without which everything else is possible."""
 
     requirements: tuple[Requirement, ...]
 
 
-class SizeChange(_Record):
+class SizeChange(Record):
     """One size of the network that a repair changes; values as in `mapper.edits.Edit`."""
 
     name: str
@@ -160,7 +179,7 @@ class SizeChange(_Record):
     target: str | None = None
 
 
-class Repair(_Told):
+class Repair(_Sentence):
     """A change after which the network fits: solved and checked before it is shown.
 
     Attributes
@@ -187,7 +206,7 @@ class Repair(_Told):
     allowed_cores: tuple[int, ...] = ()
 
 
-class FeasibilityReport(_Record):
+class FeasibilityReport(Record, Displayed):
     """Why a network does not fit, by how much, and on which facts that rests.
 
     Attributes
@@ -238,19 +257,14 @@ class FeasibilityReport(_Record):
 
     def sentences(self) -> tuple[str, ...]:
         """One sentence for each thing that stands in the way."""
-        told = tuple(entry.sentence for entry in [*self.unmet, *self.certificate])
-        if self.divided is not None:
-            told = (*told, self.divided.sentence)
-        if not told and self.limit:
+        entries = (*self.unmet, *self.certificate, *filter(None, (self.divided,)))
+        if not entries and self.limit:
             return (f"Undecided: {self.limit} was reached.",)
-        return told
+        return tuple(entry.sentence for entry in entries)
 
     def sentence(self) -> str:
         """The whole report as text."""
         return " ".join(self.sentences())
-
-    def _repr_html_(self) -> str:
-        return _shown("report_html", self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +290,7 @@ class Statistics:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class Result(Displayed):
     """Outcome of a solve. A solution that stands here has passed the checker.
 
     Attributes
@@ -363,15 +377,6 @@ class Result:
             raise InfeasibleError(self.report)
         limit = self.report.limit if self.report and self.report.limit else "a limit"
         raise UndecidedError(limit, self)
-
-    def _repr_html_(self) -> str:
-        return _shown("result_html", self)
-
-
-def _shown(kind: str, value: object) -> str:
-    """What a notebook shows; drawing is to the right of here, and loaded when a notebook asks."""
-    text: str = getattr(import_module("mapper.report.notebook"), kind)(value)
-    return text
 
 
 def unmet(

@@ -290,7 +290,7 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "wide[0:16]" in told
     assert "wide is cut over cores" in told
     record = json.loads((tmp_path / "placement.json").read_text())
-    assert [part["features"] for part in record["layers"][0]["parts"]] == [[0, 16], [16, 17]]
+    assert [use["features"] for use in record["cores"] if use["layer"]] == [[0, 16], [16, 17]]
     assert run(["solve", str(tall), "--keep", str(tmp_path / "placement.json")]) == 0
     assert "moved: nothing" in capsys.readouterr().out
     assert run(["check", str(tall), "--max-pieces", "1", "--repairs", "0"]) == 1

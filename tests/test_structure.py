@@ -12,9 +12,11 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = [
     "hwspec",
+    "version",
     "errors",
     "wording",
     "files",
+    "display",
     "rules",
     "operations",
     "wellformed",

@@ -114,14 +114,7 @@ def _wishes(
         raise OptionsError(Finding("report", "has no networks", next_step=step))
     read = reading("speck2f", [], pin=[], **words)
     options = read["options"]
-    settings = Settings(
-        objective=options.objective,
-        max_pieces=options.max_pieces,
-        relays=options.relays,
-        max_copies=options.max_copies,
-        work_limit=options.work_limit,
-        **kept,
-    )
+    settings = Settings(options=options, **kept)
     names = ("input_shape", "nir", "torch", "add_output_neuron")
     return settings, plan_networks(sources, ReadOptions(**{name: read[name] for name in names}))
 
@@ -169,32 +162,26 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
 
 
 def _write(record: ReportRecord, out: Path) -> None:
-    """Every file of the report; report.json last, since it is the one to resume from."""
     from mapper.files import write_text  # noqa: PLC0415
-    from mapper.report.csv import layers_csv, summary_csv  # noqa: PLC0415
-    from mapper.report.html import write_html  # noqa: PLC0415
+    from mapper.report.formats import FORMATS  # noqa: PLC0415
 
-    write_text(out / "summary.csv", summary_csv(record))
-    write_text(out / "layers.csv", layers_csv(record))
-    write_html(record, out / "report.html")
-    write_text(out / "report.json", record.model_dump_json() + "\n")
+    for name, text_of in FORMATS.items():
+        write_text(out / name, text_of(record))
 
 
 def _tell(record: ReportRecord, out: Path, as_json: bool) -> None:
     from rich.console import Console  # noqa: PLC0415
 
+    from mapper.report.formats import FORMATS  # noqa: PLC0415
     from mapper.report.matrix import print_matrix  # noqa: PLC0415
 
     if as_json:
         typer.echo(record.model_dump_json(indent=2))
         return
     print_matrix(Console(soft_wrap=False), record)
-    typer.echo(f"written: {', '.join(str(out / name) for name in _FILES)}")
+    typer.echo(f"written: {', '.join(str(out / name) for name in FORMATS)}")
     if not record.complete:
         print(f"Interrupted. To go on: --resume {out / 'report.json'}", file=sys.stderr)
-
-
-_FILES = ("report.html", "report.json", "summary.csv", "layers.csv")
 
 
 def is_report(source: str) -> bool:

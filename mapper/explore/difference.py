@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
-
 from mapper.explore.record import Cell, ReportRecord, VariantRow, Verdict
+from mapper.result import Record
 
 __all__ = ["CellChange", "Kind", "ReportDifference", "VariantChange", "report_difference"]
 
@@ -18,11 +17,7 @@ _RANK: dict[Verdict, int] = {"plain": 2, "divided": 1, "infeasible": 0}
 _FACTS = ("kernel_words", "neuron_words", "bias_words", "fan_out", "parallel")
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
-
-
-class CellChange(_Record):
+class CellChange(Record):
     """One network on one variant, before and after.
 
     Attributes
@@ -48,7 +43,7 @@ class CellChange(_Record):
     sentence: str | None
 
 
-class VariantChange(_Record):
+class VariantChange(Record):
     """A variant, before and after; `facts` are its changed cores, in words."""
 
     before: str
@@ -56,7 +51,7 @@ class VariantChange(_Record):
     facts: tuple[str, ...]
 
 
-class ReportDifference(_Record):
+class ReportDifference(Record):
     """Everything that differs between two reports.
 
     Attributes

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
 from functools import lru_cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hwspec.schema import ChipSpec
 from mapper.network import Network
-from mapper.operations import Convolution
+from mapper.version import __version__
 
 __all__ = ["digest", "facts_hash", "network_hash", "program_version"]
 
@@ -24,33 +25,19 @@ def digest(content: Any) -> str:
 
 
 def network_hash(network: Network) -> str:
-    """Hash of a network after the passes: names, shapes and edges; no weights, which decide no placement."""
-    layers = [
-        {
-            "name": layer.name,
-            "input_shape": layer.input_shape,
-            "operation": _sizes(layer.operation),
-            "spiking": layer.neuron is not None,
-        }
-        for layer in network.layers
-    ]
-    return digest(
-        {
-            "name": network.name,
-            "inputs": [asdict(entry) for entry in network.inputs],
-            "layers": layers,
-            "edges": [asdict(edge) for edge in network.edges],
-            "outputs": [asdict(output) for output in network.outputs],
-            "notes": network.notes,
-        }
-    )
+    """Hash of a network after the passes: everything that it says, weights included."""
+    return digest(_content(network))
 
 
-def _sizes(operation: object) -> dict[str, Any]:
-    if not isinstance(operation, Convolution):
-        raise TypeError(f"after the passes a layer is a convolution, not {type(operation).__name__}")
-    names = (name for name in operation.__slots__ if name not in ("weight", "bias"))
-    return {name: getattr(operation, name) for name in names}
+def _content(value: object) -> object:
+    """A value as JSON can hold it; of an array its type, shape and hash."""
+    if is_dataclass(value):
+        return [_content(getattr(value, field.name)) for field in fields(value)]
+    if isinstance(value, tuple):
+        return [_content(entry) for entry in value]
+    if isinstance(value, np.ndarray):
+        return [value.dtype.str, value.shape, hashlib.sha256(value.tobytes()).hexdigest()]
+    return value
 
 
 def facts_hash(chip: ChipSpec) -> str:
@@ -68,4 +55,4 @@ def program_version() -> str:
     for folder in (root, root.parent / "hwspec"):
         for path in sorted(folder.rglob("*.py")):
             content.update(path.relative_to(root.parent).as_posix().encode() + b"\0" + path.read_bytes())
-    return f"{import_module('mapper').__version__}+{content.hexdigest()[:12]}"
+    return f"{__version__}+{content.hexdigest()[:12]}"

@@ -10,7 +10,6 @@ from typing import Literal
 from hwspec.catalog import load as load_chip
 from hwspec.schema import ChipSpec
 from hwspec.variant import apply_overrides
-from mapper.edits import shapes_only
 from mapper.errors import Finding, MapperError, OptionsError, SpecError
 from mapper.explore.identity import network_hash
 from mapper.explore.record import NetworkLayer, NetworkRow, VariantCore, VariantRow
@@ -18,6 +17,7 @@ from mapper.frontends import NirOptions, TorchOptions, load_network
 from mapper.network import Network
 from mapper.options import locate_traffic
 from mapper.passes import PrepareOptions, prepare
+from mapper.record import layer_sizes
 from mapper.references import named_apart
 from mapper.work import layer_demands
 
@@ -30,6 +30,8 @@ __all__ = [
     "planned",
     "with_traffic",
 ]
+
+_OFFERED = tuple(name for name in VariantCore.model_fields if name != "core")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class ReadOptions:
 
 @dataclass(frozen=True, slots=True)
 class PlannedNetwork:
-    """A network of the report; `network` has shapes alone, and is None where reading failed.
+    """A network of the report, after the passes and with its weights; None where reading failed.
 
     Attributes
     ----------
@@ -100,30 +102,19 @@ def planned(network: Network, source: str) -> PlannedNetwork:
     NetworkError
         It is not in normal form.
     """
-    plain = shapes_only(network)
     layers = tuple(
-        NetworkLayer(
-            name=demand.layer,
-            input_shape=demand.work.input_shape,
-            output_shape=demand.work.output_shape,
-            kernel=demand.work.kernel,
-            stride=demand.work.stride,
-            padding=demand.work.padding,
-            kernel_words=demand.work.kernel_words,
-            neuron_words=demand.work.neuron_words,
-            bias_words=demand.work.bias_words,
-            destinations=demand.sending.destinations,
-        )
-        for demand in layer_demands(plain, 0, None)
+        NetworkLayer(name=entry.layer, destinations=entry.sending.destinations, **layer_sizes(entry.work))
+        for entry in layer_demands(network, 0, None)
     )
     row = NetworkRow(
-        name=plain.name,
+        name=network.name,
         source=source,
         layers=len(layers),
         layer_rows=layers,
-        network_hash=network_hash(plain),
+        network_hash=network_hash(network),
+        has_weights=network.has_weights,
     )
-    return PlannedNetwork(row, plain)
+    return PlannedNetwork(row, network)
 
 
 def with_traffic(networks: Sequence[PlannedNetwork], rates: Mapping[str, int]) -> tuple[PlannedNetwork, ...]:
@@ -243,14 +234,7 @@ def _row(chip: ChipSpec, base: str, overrides: tuple[str, ...], *, is_chip: bool
         is_chip=is_chip,
         chip_hash=chip.content_hash(),
         cores=tuple(
-            VariantCore(
-                core=n,
-                kernel_words=core.kernel_words,
-                neuron_words=core.neuron_words,
-                bias_words=core.bias_words,
-                fan_out=core.fan_out,
-                parallel=core.parallel,
-            )
+            VariantCore(core=n, **{name: getattr(core, name) for name in _OFFERED})
             for n, core in enumerate(chip.cores)
         ),
         capacity_bits=sum(core.capacity_bits for core in chip.cores),

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
-
-from mapper.errors import Finding, OptionsError
-from mapper.record import PlacementRecord
-from mapper.result import FeasibilityReport, Repair
+from mapper.display import Displayed
+from mapper.options import SolveOptions
+from mapper.record import LayerSizes, PlacementRecord, read_record
+from mapper.result import FeasibilityReport, Gap, Record, Repair
 
 __all__ = [
     "Cell",
     "Details",
-    "Gap",
     "Margin",
     "MemoryUse",
     "NetworkLayer",
@@ -37,59 +34,43 @@ Resource: TypeAlias = Literal["kernel", "neuron", "bias", "cores", "fan_out"]
 Details: TypeAlias = Literal["all", "chips", "none"]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
-
-
-class Settings(_Record):
+class Settings(Record):
     """What was asked of every cell; a report goes on only under the same settings.
 
     Attributes
     ----------
-    objective, max_pieces, relays, max_copies, work_limit
-        As in `mapper.options.SolveOptions`. "headroom": the margin is the largest there is with the fewest
-        cores; "capacity": placements are those of `mapper solve`, as tight as can be.
+    options
+        Of every solve. Objective "headroom": the margin is the largest there is with the fewest cores;
+        "capacity": placements are those of `mapper solve`, as tight as can be.
     repairs
         For which variants repairs were sought: the unchanged chips, all, or none.
     details
         For which variants cells keep placement and full report.
     """
 
-    objective: Literal["headroom", "capacity"] = "headroom"
-    max_pieces: int | None = None
-    relays: bool = True
-    max_copies: int = 2
-    work_limit: float | None = None
+    options: SolveOptions = SolveOptions(objective="headroom")
     repairs: Details = "chips"
     details: Details = "chips"
 
 
-class NetworkLayer(_Record):
-    """A layer after the passes, and what it asks of a core that holds it whole.
-
-    Shapes are (features, height, width), pairs (height, width).
+class NetworkLayer(LayerSizes):
+    """A layer after the passes.
 
     Attributes
     ----------
+    destinations
+        Entries of the destination table that it takes.
     spikes_per_second, synops_per_second
         Arriving, and what they cost, at the traffic that was given; None without.
     """
 
     name: str
-    input_shape: tuple[int, int, int]
-    output_shape: tuple[int, int, int]
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    kernel_words: int
-    neuron_words: int
-    bias_words: int
     destinations: int
     spikes_per_second: int | None = None
     synops_per_second: int | None = None
 
 
-class NetworkRow(_Record):
+class NetworkRow(Record):
     """A network of the report.
 
     Attributes
@@ -101,7 +82,9 @@ class NetworkRow(_Record):
     layer_rows
         These layers, in the network's order.
     network_hash
-        SHA-256 of its shapes and edges after the passes; empty where it could not be read.
+        SHA-256 of all of it after the passes, weights included; empty where it could not be read.
+    has_weights
+        Whether its cells hold for its weights; else they were decided by shapes.
     error
         Why it could not be read or prepared; its cells are "unsupported".
     """
@@ -111,10 +94,16 @@ class NetworkRow(_Record):
     layers: int
     layer_rows: tuple[NetworkLayer, ...] = ()
     network_hash: str = ""
+    has_weights: bool = False
     error: str | None = None
 
+    @property
+    def basis(self) -> str:
+        """What its verdicts hold for: "weights", "shapes", or nothing where it could not be read."""
+        return "" if self.error is not None else ("weights" if self.has_weights else "shapes")
 
-class VariantCore(_Record):
+
+class VariantCore(Record):
     """What one core offers."""
 
     core: int
@@ -125,7 +114,7 @@ class VariantCore(_Record):
     parallel: bool
 
 
-class VariantRow(_Record):
+class VariantRow(Record):
     """A chip of the report.
 
     Attributes
@@ -147,7 +136,7 @@ class VariantRow(_Record):
     capacity_bits: int
 
 
-class Margin(_Record):
+class Margin(Record):
     """The tightest resource of a placement.
 
     Attributes
@@ -170,29 +159,7 @@ class Margin(_Record):
     free_share: float
 
 
-class Gap(_Record):
-    """By how much the nearest requirement is missed.
-
-    Attributes
-    ----------
-    rule, code
-        As in `mapper.result.Unmet`.
-    layers
-        Who asks.
-    demand, bound, gap, unit
-        What is asked, what there is, the difference (None where they are no numbers), in what unit.
-    """
-
-    rule: str
-    code: str
-    layers: tuple[str, ...]
-    demand: int | str
-    bound: int | str
-    gap: int | None
-    unit: str
-
-
-class Cell(_Record):
+class Cell(Record):
     """One network on one variant.
 
     Attributes
@@ -246,7 +213,7 @@ class Cell(_Record):
     report: FeasibilityReport | None = None
 
 
-class MemoryUse(_Record):
+class MemoryUse(Record):
     """A resource of one core over all networks that were placed on a variant.
 
     Attributes
@@ -267,13 +234,20 @@ class MemoryUse(_Record):
     bottleneck: int
 
 
-class VariantSummary(_Record):
-    """A variant over all networks.
+class _Counts(Record):
+    plain: int
+    divided: int
+    infeasible: int
+    unsupported: int
+    undecided: int
+    error: int
+
+
+class VariantSummary(_Counts):
+    """A variant over all networks: how many have which verdict, and what they are short of.
 
     Attributes
     ----------
-    plain, divided, infeasible, unsupported, undecided, error
-        Number of networks by verdict.
     memories
         Every core's memories and destinations; `most_used` 0: never needed.
     cores_short
@@ -285,32 +259,24 @@ class VariantSummary(_Record):
     """
 
     variant: int
-    plain: int
-    divided: int
-    infeasible: int
-    unsupported: int
-    undecided: int
-    error: int
     memories: tuple[MemoryUse, ...]
     cores_short: int
     unused_cores: tuple[int, ...]
     used_share: float | None
 
 
-class SmallestRepair(_Record):
+class SmallestRepair(Record):
     """The least change, over all variants where repairs were sought, that makes a network fit."""
 
     variant: int
     repair: Repair
 
 
-class NetworkSummary(_Record):
-    """A network over all variants.
+class NetworkSummary(_Counts):
+    """A network over all variants: on how many it has which verdict, and what they are short of.
 
     Attributes
     ----------
-    plain, divided, infeasible, unsupported, undecided, error
-        Number of variants by verdict.
     tightest
         Per variant the tightest resource in words ("neuron memory of core 2", "cores"); None where it
         is not placed, or not done yet.
@@ -319,17 +285,11 @@ class NetworkSummary(_Record):
     """
 
     network: int
-    plain: int
-    divided: int
-    infeasible: int
-    unsupported: int
-    undecided: int
-    error: int
     tightest: tuple[str | None, ...]
     repair: SmallestRepair | None = None
 
 
-class ReportRecord(_Record):
+class ReportRecord(Record, Displayed):
     """Content of ``report.json``.
 
     Attributes
@@ -344,7 +304,7 @@ class ReportRecord(_Record):
         What was left out, and why.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     version: str
     complete: bool
     settings: Settings
@@ -355,11 +315,6 @@ class ReportRecord(_Record):
     network_summaries: tuple[NetworkSummary, ...]
     notes: tuple[str, ...] = ()
 
-    def _repr_html_(self) -> str:
-        # Drawing stands to the right of here, and is loaded when a notebook asks.
-        text: str = import_module("mapper.report.notebook").matrix_html(self)
-        return text
-
 
 def read_report(path: Path) -> ReportRecord:
     """A report.json of this program.
@@ -369,11 +324,4 @@ def read_report(path: Path) -> ReportRecord:
     OptionsError
         It cannot be read, or is something else.
     """
-    try:
-        return ReportRecord.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise OptionsError(Finding(str(path), f"cannot be read: {error.strerror}")) from None
-    except ValueError as error:
-        step = "mapper report --out DIR writes one"
-        problem = f"is no report: {' '.join(str(error).split())[:150]}"
-        raise OptionsError(Finding(str(path), problem, next_step=step)) from None
+    return read_record(ReportRecord, path, "report", "mapper report --out DIR writes one")

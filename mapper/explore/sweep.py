@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mapper.errors import Finding, OptionsError
@@ -12,19 +12,19 @@ from mapper.explore.cache import CellCache, cell_key
 from mapper.explore.cell import Asked, at
 from mapper.explore.identity import facts_hash, program_version
 from mapper.explore.plan import PlannedNetwork, PlannedVariant
-from mapper.explore.record import Cell, ReportRecord, Settings
+from mapper.explore.record import Cell, NetworkRow, ReportRecord, Settings, VariantRow
 from mapper.explore.summary import network_summaries, variant_summaries
 from mapper.explore.workers import Task, TaskOutcome, in_this_process, on_cluster, on_cores
-from mapper.options import SolveOptions, resolve
+from mapper.options import resolve
 
 __all__ = ["Place", "sweep"]
 
 Cells = dict[tuple[int, int], Cell]
+LookUp = Callable[[PlannedNetwork, PlannedVariant], Cell | None]
 
 # Cells of one task: few enough that progress is seen and a lost task costs little, many enough that sending
 # a network costs little.
 _CELLS_PER_TASK = 10
-_REPAIRS_MAX = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,26 +76,25 @@ def sweep(
         A scheduler is given and Dask is not installed.
     """
     wanted, where = settings or Settings(), place or Place()
-    cells: Cells = dict(_unread(networks, variants))
+    cells = _known(networks, variants, _unread)
     if resume is not None:
-        cells |= _resumed(resume, networks, variants, wanted)
+        cells |= _known(networks, variants, _earlier(resume, wanted))
     cache = None if where.cache is None else CellCache(where.cache)
-    asked = {variant: _asked(wanted, entry) for variant, entry in enumerate(variants)}
-    for variant, wish in asked.items():
-        resolve(wish.options, (), variants[variant].chip)  # wrong options are bad input, not failing cells
+    for entry in variants:
+        resolve(wanted.options, (), entry.chip)  # wrong options are bad input, not failing cells
     tell = progress or (lambda _: None)
     complete = False
     try:
         if cache is not None:
-            cells |= _cached(cache, networks, variants, asked, cells)
+            cells = _known(networks, variants, lambda n, v: cache.read(_key(n, v, wanted))) | cells
         tell(len(cells))
-        with closing(_outcomes(_tasks(networks, variants, asked, cells), where)) as outcomes:
+        with closing(_outcomes(_tasks(networks, variants, wanted, cells), where)) as outcomes:
             for outcome in outcomes:
                 number = outcome.task.network_index
                 for variant, cell in zip(outcome.task.variant_indexes, outcome.cells, strict=False):
                     cells[number, variant] = at(cell, number, variant)
                     if cache is not None:
-                        cache.write(_key(networks[number], variants[variant], asked[variant]), cell)
+                        cache.write(_key(networks[number], variants[variant], wanted), cell)
                 tell(len(cells))
                 if outcome.is_interrupted:
                     raise KeyboardInterrupt
@@ -108,91 +107,68 @@ def sweep(
 
 
 def _asked(settings: Settings, variant: PlannedVariant) -> Asked:
-    options = SolveOptions(
-        objective=settings.objective,
-        work_limit=settings.work_limit,
-        repairs=_REPAIRS_MAX,
-        max_pieces=settings.max_pieces,
-        relays=settings.relays,
-        max_copies=settings.max_copies,
-    )
     named = {"all": True, "chips": variant.row.is_chip, "none": False}
-    return Asked(options, repairs=named[settings.repairs], details=named[settings.details])
+    return Asked(settings.options, repairs=named[settings.repairs], details=named[settings.details])
 
 
-def _unread(
-    networks: Sequence[PlannedNetwork], variants: Sequence[PlannedVariant]
-) -> Iterator[tuple[tuple[int, int], Cell]]:
-    for number, entry in enumerate(networks):
-        for variant in range(len(variants)) if entry.network is None else ():
-            cell = Cell(network=number, variant=variant, verdict=entry.failure, sentence=entry.row.error)
-            yield (number, variant), cell
+def _key(network: PlannedNetwork, variant: PlannedVariant, settings: Settings) -> str:
+    return cell_key(network.row.network_hash, variant.row.chip_hash, _asked(settings, variant))
 
 
-def _resumed(
-    resume: ReportRecord,
-    networks: Sequence[PlannedNetwork],
-    variants: Sequence[PlannedVariant],
-    settings: Settings,
-) -> Cells:
+def _known(networks: Sequence[PlannedNetwork], variants: Sequence[PlannedVariant], look_up: LookUp) -> Cells:
+    """Cells that need not be decided any more, with their indexes."""
+    found: Cells = {}
+    for number, network in enumerate(networks):
+        for variant, entry in enumerate(variants):
+            if cell := look_up(network, entry):
+                found[number, variant] = at(cell, number, variant)
+    return found
+
+
+def _unread(network: PlannedNetwork, _: PlannedVariant) -> Cell | None:
+    if network.network is not None:
+        return None
+    return Cell(network=0, variant=0, verdict=network.failure, sentence=network.row.error)
+
+
+def _earlier(resume: ReportRecord, settings: Settings) -> LookUp:
     """Cells of an earlier report, by the hashes of their network and chip; faults are tried again."""
     step = "Leave --resume out, or use --cache DIR, which keeps cells under all settings"
     if resume.version != program_version():
         problem = "was made by another version of this program"
         raise OptionsError(Finding("--resume", problem, resume.version, program_version(), next_step=step))
     if resume.settings != settings:
-        fields = settings.model_dump()
-        differing = [name for name, value in resume.settings.model_dump().items() if fields[name] != value]
-        problem = f"the report was made with other settings: {', '.join(differing)}"
+        sides = ((asdict(each.options), each.model_dump()) for each in (resume.settings, settings))
+        differing = [
+            name for one, other in zip(*sides, strict=True) for name in one if one[name] != other[name]
+        ]
+        names = ", ".join(name for name in differing if name != "options")
+        problem = f"the report was made with other settings: {names}"
         raise OptionsError(Finding("--resume", problem, next_step=step))
-    hashes = {
-        (resume.networks[cell.network].network_hash, resume.variants[cell.variant].chip_hash): cell
+    # What is kept of a cell depends on whether its variant counts as a chip.
+    cells = {
+        _hashes(resume.networks[cell.network], resume.variants[cell.variant]): cell
         for cell in resume.cells
-        if cell.verdict != "error"
+        if cell.verdict != "error" and resume.networks[cell.network].network_hash
     }
-    found: Cells = {}
-    for number, network in enumerate(networks):
-        for variant, entry in enumerate(variants):
-            cell = hashes.get((network.row.network_hash, entry.row.chip_hash))
-            # What is kept of a cell depends on whether its variant counts as a chip.
-            same = cell is not None and resume.variants[cell.variant].is_chip == entry.row.is_chip
-            if cell is not None and same and network.network is not None:
-                found[number, variant] = at(cell, number, variant)
-    return found
+    return lambda network, variant: cells.get(_hashes(network.row, variant.row))
 
 
-def _key(network: PlannedNetwork, variant: PlannedVariant, asked: Asked) -> str:
-    return cell_key(network.row.network_hash, variant.row.chip_hash, asked)
-
-
-def _cached(
-    cache: CellCache,
-    networks: Sequence[PlannedNetwork],
-    variants: Sequence[PlannedVariant],
-    asked: dict[int, Asked],
-    done: Cells,
-) -> Cells:
-    found: Cells = {}
-    for number, network in enumerate(networks):
-        for variant, entry in enumerate(variants):
-            if network.network is None or (number, variant) in done:
-                continue
-            cell = cache.read(_key(network, entry, asked[variant]))
-            if cell is not None:
-                found[number, variant] = at(cell, number, variant)
-    return found
+def _hashes(network: NetworkRow, variant: VariantRow) -> tuple[str, str, bool]:
+    return network.network_hash, variant.chip_hash, variant.is_chip
 
 
 def _tasks(
     networks: Sequence[PlannedNetwork],
     variants: Sequence[PlannedVariant],
-    asked: dict[int, Asked],
+    settings: Settings,
     done: Cells,
 ) -> list[Task]:
     """The cells that are missing: those with repairs first, since they take longest.
 
     Variants with the same facts stand in one task, where they share what is found.
     """
+    asked = {variant: _asked(settings, entry) for variant, entry in enumerate(variants)}
     facts = [facts_hash(entry.chip) for entry in variants]
     groups: dict[tuple[bool, bool, str], list[int]] = {}
     for variant, wish in asked.items():

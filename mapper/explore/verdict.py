@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from hwspec.schema import ChipSpec
-from mapper.explore.record import Cell, Gap, Margin, Resource
+from mapper.explore.record import Cell, Margin, Resource
 from mapper.network import Network
 from mapper.options import SolveOptions, moves_of
 from mapper.problem import Problem
@@ -102,23 +102,11 @@ def refused_cell(problem: Problem, report: FeasibilityReport, *, details: bool) 
         verdict="undecided" if undecided else "infeasible",
         sentence=sentences[0] if sentences else conflict or "No placement exists, proven.",
         nature=report.nature,
-        gaps=tuple(_gap(entry) for entry in unmet_first),
+        gaps=tuple(entry.bare() for entry in unmet_first),
         conflict=conflict,
         blamed=tuple(dict.fromkeys(_blamed(report.conflict, first))),
         repairs=report.repairs,
         report=report if details else None,
-    )
-
-
-def _gap(entry: Unmet) -> Gap:
-    return Gap(
-        rule=entry.rule,
-        code=entry.code,
-        layers=entry.layers,
-        demand=entry.demand,
-        bound=entry.bound,
-        gap=entry.gap,
-        unit=entry.unit,
     )
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -15,18 +12,15 @@ from rich.table import Table
 from mapper.emit.shared.config import ChipConfig
 from mapper.equivalence.report import EquivalenceReport
 from mapper.equivalence.sensitivity import Sensitivity
-from mapper.errors import BackendMissingError, Finding, OptionsError
-from mapper.files import write_bytes
+from mapper.report.plots import new_figure, write_figure
+from mapper.report.terminal import line, table
 from mapper.sim.recording import RecordingSummary
 
 __all__ = ["plot_equivalence", "print_equivalence", "print_simulation"]
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for n, name in enumerate(columns):
-        table.add_column(name, justify="right" if n else "left", overflow="fold")
-    return table
+def _numbers(title: str, *columns: str) -> Table:
+    return table(*columns, right=columns[1:], title=title)
 
 
 def _number(value: float | None) -> str:
@@ -36,27 +30,27 @@ def _number(value: float | None) -> str:
 def print_equivalence(console: Console, report: EquivalenceReport) -> None:
     """What is identical, what is not, and what that rests on."""
     size = f"{report.steps} steps of {report.dt_us} µs, {report.input_events} input events"
-    console.print(f"{report.network} on {report.chip}: {size}", highlight=False, markup=False)
+    line(console, f"{report.network} on {report.chip}: {size}")
     if report.difference is None:
         text = "configuration = integer network: identical in every layer and step"
     else:
         text = f"DIFFERENT, a fault of this program: {report.difference}"
-    console.print(text, highlight=False, markup=False)
-    rates = _table("integer against float", "layer", "float rate", "integer rate", "correlation", "argmax")
+    line(console, text)
+    rates = _numbers("integer against float", "layer", "float rate", "integer rate", "correlation", "argmax")
     for entry in report.rates:
         same = "same" if entry.same_argmax else "other"
         numbers = (entry.float_rate, entry.integer_rate, entry.correlation)
         rates.add_row(escape(entry.layer), *map(_number, numbers), same)
     console.print(rates)
     columns = ("layer", "in steps", "by spikes", "differing", "correlation", "order decides")
-    events = _table("spike by spike against time steps (spikes; neurons)", *columns)
+    events = _numbers("spike by spike against time steps (spikes; neurons)", *columns)
     depends = {entry.layer: entry.neurons for entry in report.events.sensitivity}
     for layer in report.events.layers:
         numbers_shown = (layer.frame_spikes, layer.event_spikes, layer.differing)
         shown = (*map(str, numbers_shown), _number(layer.correlation), str(depends.get(layer.layer, 0)))
         events.add_row(escape(layer.layer), *shown)
     console.print(events)
-    loads = _table("load at this rate", "core", "layer", "SynOps/s", "bandwidth")
+    loads = _numbers("load at this rate", "core", "layer", "SynOps/s", "bandwidth")
     for load in report.events.loads:
         limit = "-" if load.bandwidth is None else f"{load.bandwidth:.3g}"
         loads.add_row(str(load.core), escape(load.layer), f"{load.synops_per_second:.3g}", limit)
@@ -64,9 +58,9 @@ def print_equivalence(console: Console, report: EquivalenceReport) -> None:
     for accuracy in report.accuracies:
         low, high = accuracy.interval
         share = f"{100 * accuracy.share:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
-        console.print(f"accuracy, {accuracy.kind}: {share}, {accuracy.samples} samples", highlight=False)
+        line(console, f"accuracy, {accuracy.kind}: {share}, {accuracy.samples} samples")
     for note in report.notes:
-        console.print(f"note: {note}", highlight=False, markup=False)
+        line(console, f"note: {note}")
 
 
 def print_simulation(
@@ -75,31 +69,31 @@ def print_simulation(
     """Totals of a recording that ran through a configuration, core by core."""
     seconds = max(summary.duration_us, 1) * 1e-6
     head = f"{summary.events} events in {seconds:.3g} s"
-    console.print(f"{config.chip}: {head}", highlight=False, markup=False)
+    line(console, f"{config.chip}: {head}")
     owners = config.interface.owners if config.interface else {}
     columns = ("core", "layer", "spikes", "SynOps", "SynOps/s", "at the bound", "beyond 16 bits", "decimated")
-    table = _table("spike by spike", *columns)
+    cores = _numbers("spike by spike", *columns)
     for core, synops in summary.synops.items():
         counts = (summary.clamped[core], summary.saturated[core], summary.decimated[core])
         rate = f"{synops / seconds:.3g}"
         shown = (str(summary.spikes[core]), str(synops), rate, *map(str, counts))
-        table.add_row(str(core), escape(owners.get(core, "")), *shown)
-    console.print(table)
+        cores.add_row(str(core), escape(owners.get(core, "")), *shown)
+    console.print(cores)
     for name, spikes in summary.outputs.items():
-        console.print(f"output {name}: {spikes} spikes", highlight=False, markup=False)
+        line(console, f"output {name}: {spikes} spikes")
     for number, ticks in summary.classes.items():
         what = f"class {number}" if number else "no class"
-        console.print(f"readout: {what} at {ticks} ticks", highlight=False, markup=False)
+        line(console, f"readout: {what} at {ticks} ticks")
     if summary.outside:
         text = f"note: {summary.outside} events lay outside the input's map, gates or crop and were left out"
-        console.print(text, highlight=False, markup=False)
+        line(console, text)
     for (core, slot), spikes in summary.border.items():
         text = f"core {core}, destination {slot}: {spikes} spikes outside the pooled map"
-        console.print(f"note: {text}", highlight=False, markup=False)
+        line(console, f"note: {text}")
     for entry in depends:
         span = f"{entry.total_min} to {entry.total_max} spikes, at most {entry.largest} apart in a neuron"
         told = f"{entry.neurons} neurons depend on the order ({span})" if entry.neurons else "no dependence"
-        console.print(f"order, {entry.layer}: {told}", highlight=False, markup=False)
+        line(console, f"order, {entry.layer}: {told}")
 
 
 def plot_equivalence(report: EquivalenceReport, path: Path) -> None:
@@ -112,13 +106,7 @@ def plot_equivalence(report: EquivalenceReport, path: Path) -> None:
     OptionsError
         The file ends in neither .png nor .svg, or cannot be written.
     """
-    if path.suffix not in (".png", ".svg"):
-        raise OptionsError(Finding(str(path), "cannot be drawn", path.suffix or "no suffix", ".png, .svg"))
-    if find_spec("matplotlib") is None:
-        raise BackendMissingError("matplotlib", "a plot", 'Install it: pip install "dynapcnn-mapper[plot]"')
-    from matplotlib.figure import Figure  # noqa: PLC0415  # an optional extra
-
-    figure = Figure(figsize=(12, 4), layout="constrained")
+    figure = new_figure(path, 12, 4)
     bars, scatter, raster = figure.subplots(1, 3)
     _draw_rates(bars, report)
     output = report.output
@@ -129,11 +117,7 @@ def plot_equivalence(report: EquivalenceReport, path: Path) -> None:
     milliseconds = [time / 1000 for time in output.times_us]
     raster.scatter(milliseconds, output.neurons, s=4, marker="|")
     raster.set(xlabel="time, ms", ylabel="neuron", title="output, spike by spike")
-    stream = io.BytesIO()
-    # No date: the same report gives the same file.
-    about: dict[str, Any] = {"Date": None} if path.suffix == ".svg" else {}
-    figure.savefig(stream, format=path.suffix[1:], metadata=about)
-    write_bytes(path, stream.getvalue())
+    write_figure(figure, path)
 
 
 def _draw_rates(axes: Any, report: EquivalenceReport) -> None:

@@ -2,20 +2,25 @@
 
 Inputs enter from a bar on top, the readout stage is a bar at the bottom. Between rows and columns of cores
 run channels; every arrow has a track of its own there, leaves a core at its lower edge and enters at the
-upper one, so no two arrows lie on each other and none crosses a core. All arithmetic is on integers:
-`templates/floorplan.js` draws the same picture in the report, element by element.
+upper one, so no two arrows lie on each other and none crosses a core. The picture is a tree of elements:
+markup in a notebook, JSON in the report's page.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from html import escape
+from typing import TypeAlias
 
 from hwspec.schema import BIAS_WORD_BITS, KERNEL_WORD_BITS, NEURON_WORD_BITS
 from mapper.record import CoreUse, PlacementRecord
 from mapper.report.wiring import ARROW, BUS_HEIGHT, EDGE, LETTER_WIDTH, TILE_HEIGHT, TILE_WIDTH, Plan, Wire
+from mapper.report.words import destination, share_text
 
-__all__ = ["core_label", "floorplan_svg", "plain_text", "share_text"]
+__all__ = ["Element", "floorplan", "floorplan_svg"]
+
+# Tag, attributes, children.
+Element: TypeAlias = tuple[str, dict[str, str | int], list["Element | str"]]
 
 BAR_LEFT, BAR_LENGTH, BAR_HEIGHT = 24, 104, 10
 NAME_LETTERS, TARGET_LETTERS = 25, 29
@@ -27,39 +32,12 @@ MEMORIES = (
 )
 
 
-def plain_text(text: str) -> str:
+def _plain(text: str) -> str:
     """A name without control characters, which no markup may hold."""
     return "".join(
         "\N{REPLACEMENT CHARACTER}" if ord(c) < 32 or 127 <= ord(c) < 160 or 0xD800 <= ord(c) < 0xE000 else c
         for c in text
     )
-
-
-def share_text(used: int, offered: int) -> str:
-    """Whole percents, rounded down, so that only what is full says 100."""
-    if not offered:
-        return "-"
-    percent = 100 * used // offered
-    return "<1 %" if used and not percent else f"{percent} %"
-
-
-def core_label(record: PlacementRecord, use: CoreUse) -> str:
-    """What lives on a core, in words; empty for an empty core."""
-    if use.layer is None:
-        return ""
-    name = f"{record.networks[use.network]}:{use.layer}" if len(record.networks) > 1 else use.layer
-    if use.role == "relay":
-        pooling = next((relay.pooling for relay in record.relays if relay.core == use.core), 1)
-        return f"relay of {name}" + (f" /{pooling}" if pooling > 1 else "")
-    owner = (entry for entry in record.layers if (entry.network, entry.name) == (use.network, use.layer))
-    whole = next((entry.output_shape[0] for entry in owner), use.features[1])
-    span = "" if use.features == (0, whole) else f"[{use.features[0]}:{use.features[1]}]"
-    return name + span
-
-
-def _destination(pooling: int, shift: int) -> str:
-    told = [f"/{pooling}"] * (pooling != 1) + [f"+{shift}"] * (shift != 0)
-    return " ".join(told)
 
 
 def _short(text: str, letters: int) -> str:
@@ -70,32 +48,45 @@ def _short(text: str, letters: int) -> str:
 def _wires(record: PlacementRecord) -> list[Wire]:
     position = {use.core: n for n, use in enumerate(record.cores)}
     wires = []
-    for entry in record.host_entries:
-        label = f"{plain_text(entry.input)} {_destination(1, entry.feature_shift)}".strip()
+    for entry in record.solution.host_entries:
+        label = destination(_plain(entry.input), 1, entry.feature_shift)
         wires.append(Wire(None, position[entry.core], _short(label, NAME_LETTERS)))
-    for route in record.routes:
+    for route in record.solution.routes:
         source = None if route.source == "dvs" else position[route.source]
         target = None if route.target == "readout" else position[route.target]
-        label = _destination(route.pooling, route.feature_shift)
-        wires.append(Wire(source, target, f"sensor {label}".strip() if source is None else label))
+        name = "sensor" if source is None else ""
+        wires.append(Wire(source, target, destination(name, route.pooling, route.feature_shift)))
     return wires
 
 
-def _element(name: str, attributes: dict[str, str | int], children: Iterable[str] = ()) -> str:
-    told = "".join(f' {key}="{escape(str(value))}"' for key, value in attributes.items())
-    return f"<{name}{told}>{''.join(children)}</{name}>"
+def _element(name: str, attributes: dict[str, str | int], children: Iterable[Element | str] = ()) -> Element:
+    return name, attributes, list(children)
 
 
-def _text(kind: str, x: int, y: int, text: str, **more: str) -> str:
-    return _element("text", {"class": f"mfp-{kind}", "x": x, "y": y, **more}, [escape(text)])
+def _text(kind: str, x: int, y: int, text: str, **more: str) -> Element:
+    return _element("text", {"class": f"mfp-{kind}", "x": x, "y": y, **more}, [text])
 
 
-def _titled(text: str) -> str:
-    return _element("title", {}, [escape(text)])
+def _titled(text: str) -> Element:
+    return _element("title", {}, [text])
 
 
 def floorplan_svg(record: PlacementRecord) -> str:
-    """The placement as one SVG element, without style: `templates/floorplan.css` gives it.
+    """The `floorplan` as one SVG element that can stand in HTML or alone."""
+    name, attributes, children = floorplan(record)
+    return _markup((name, {"xmlns": "http://www.w3.org/2000/svg", **attributes}, children))
+
+
+def _markup(element: Element | str) -> str:
+    if isinstance(element, str):
+        return escape(element)
+    name, attributes, children = element
+    head = "".join(f' {key}="{escape(str(value))}"' for key, value in attributes.items())
+    return f"<{name}{head}>{''.join(map(_markup, children))}</{name}>"
+
+
+def floorplan(record: PlacementRecord) -> Element:
+    """The placement as an SVG element, without style: `templates/floorplan.css` gives it.
 
     Parameters
     ----------
@@ -105,10 +96,10 @@ def floorplan_svg(record: PlacementRecord) -> str:
     """
     plan = Plan(len(record.cores), _wires(record))
     scale = max((bits for use in record.cores for _, _, bits in _memories(use)), default=0)
-    name = plain_text(f"{', '.join(record.networks)} on {record.chip}")
+    name = _plain(f"{', '.join(record.networks)} on {record.chip}")
     parts = [
         _titled(f"Floorplan: {name}"),
-        _element("desc", {}, [escape(_description(record))]),
+        _element("desc", {}, [_description(record)]),
         *_buses(record, plan),
         *(_wire(plan, n) for n in range(len(plan.wires))),
         *(_tile(record, plan, n, scale) for n in range(len(record.cores))),
@@ -120,7 +111,7 @@ def floorplan_svg(record: PlacementRecord) -> str:
         "viewBox": f"0 0 {plan.width} {plan.height}",
     }
     about = {"class": "mfp", "role": "img", "aria-label": f"Floorplan: {name}"}
-    return _element("svg", {"xmlns": "http://www.w3.org/2000/svg", **about, **size}, parts)
+    return _element("svg", {**about, **size}, parts)
 
 
 def _memories(use: CoreUse) -> list[tuple[int, int, int]]:
@@ -130,18 +121,19 @@ def _memories(use: CoreUse) -> list[tuple[int, int, int]]:
 
 
 def _targets(record: PlacementRecord, use: CoreUse) -> str:
-    told = []
-    for route in record.routes:
-        if route.source == use.core:
-            label = _destination(route.pooling, route.feature_shift)
-            told.append(f"{route.target} {label}".strip())
-    return ", ".join(told)
+    return ", ".join(
+        destination(str(route.target), route.pooling, route.feature_shift)
+        for route in record.solution.routes
+        if route.source == use.core
+    )
 
 
 def _marks(record: PlacementRecord, use: CoreUse) -> str:
     """Role and monitor of a core, in words."""
     role = [] if use.role == "layer" else [use.role]
-    return ", ".join(role + ["monitor"] * any(monitor.core == use.core for monitor in record.monitors))
+    return ", ".join(
+        role + ["monitor"] * any(monitor.source == use.core for monitor in record.solution.monitors)
+    )
 
 
 def _sentence(record: PlacementRecord, use: CoreUse) -> str:
@@ -151,38 +143,39 @@ def _sentence(record: PlacementRecord, use: CoreUse) -> str:
         f"{name} {used} of {offered} words"
         for (_, name, _), (used, offered, _) in zip(MEMORIES, _memories(use), strict=True)
     )
-    label = plain_text(core_label(record, use))
-    told = f"core {use.core}: {label}" + (f" ({marks})" if marks else "") + f"; {words}"
+    told = f"core {use.core}: {_plain(use.label)}" + (f" ({marks})" if marks else "") + f"; {words}"
     return told + (f"; sends to {targets}" if targets else "") + "."
 
 
 def _description(record: PlacementRecord) -> str:
-    inputs = [f"{plain_text(entry.input)} enters at core {entry.core}." for entry in record.host_entries]
-    sensor = [f"The sensor feeds core {route.target}." for route in record.routes if route.source == "dvs"]
+    inputs = [f"{_plain(entry.input)} enters at core {entry.core}." for entry in record.solution.host_entries]
+    sensor = [
+        f"The sensor feeds core {route.target}." for route in record.solution.routes if route.source == "dvs"
+    ]
     return " ".join(
         [*inputs, *sensor, *(_sentence(record, use) for use in record.cores if use.layer is not None)]
     )
 
 
-def _buses(record: PlacementRecord, plan: Plan) -> Iterator[str]:
-    names = [f"host: {plain_text(entry.input)}" for entry in record.host_entries]
-    if record.dvs_stage is not None:
-        pooling = "x".join(map(str, record.dvs_stage.pooling))
-        watched = any(monitor.core == "dvs" for monitor in record.monitors)
+def _buses(record: PlacementRecord, plan: Plan) -> Iterator[Element]:
+    names = [f"host: {_plain(entry.input)}" for entry in record.solution.host_entries]
+    if record.solution.dvs_stage is not None:
+        pooling = "x".join(map(str, record.solution.dvs_stage.pooling))
+        watched = any(monitor.source == "dvs" for monitor in record.solution.monitors)
         names.append(f"sensor, pooled {pooling}" + (", monitor" if watched else ""))
     yield from _bus(plan, EDGE, f"inputs ({'; '.join(dict.fromkeys(names))})")
     if plan.has_readout:
         yield from _bus(plan, plan.bottom, "readout")
 
 
-def _bus(plan: Plan, y: int, text: str) -> Iterator[str]:
+def _bus(plan: Plan, y: int, text: str) -> Iterator[Element]:
     width = plan.width - 2 * EDGE
     box: dict[str, str | int] = {"class": "mfp-bus", "x": EDGE, "y": y, "width": width, "height": BUS_HEIGHT}
     yield _element("rect", box)
     yield _text("name", EDGE + 8, y + 17, _short(text, width // LETTER_WIDTH - 6))
 
 
-def _wire(plan: Plan, n: int) -> str:
+def _wire(plan: Plan, n: int) -> Element:
     wire, (out, into, between) = plan.wires[n], plan.ways[n]
     start = plan.leave.get(n, plan.lane.get(n, plan.enter.get(n, 0)))
     stop = plan.enter.get(n, plan.lane.get(n, start))
@@ -208,7 +201,7 @@ def _end(core: int | None) -> str:
     return "" if core is None else str(core)
 
 
-def _wire_label(plan: Plan, n: int) -> Iterator[str]:
+def _wire_label(plan: Plan, n: int) -> Iterator[Element]:
     for run in plan.runs:
         if run.wire == n and run.label:
             forward = run.stop >= run.start
@@ -217,7 +210,7 @@ def _wire_label(plan: Plan, n: int) -> Iterator[str]:
             yield _text("label", x, plan.level[n, run.channel] - 3, run.label, **anchor)
 
 
-def _tile(record: PlacementRecord, plan: Plan, n: int, scale: int) -> str:
+def _tile(record: PlacementRecord, plan: Plan, n: int, scale: int) -> Element:
     use = record.cores[n]
     x, y = plan.corner(n)
     right = x + TILE_WIDTH - 8
@@ -230,7 +223,7 @@ def _tile(record: PlacementRecord, plan: Plan, n: int, scale: int) -> str:
         ),
         _text("id", x + 8, y + 17, f"core {use.core}"),
         _text("mark", right, y + 17, _marks(record, use), **{"text-anchor": "end"}),
-        _text("name", x + 8, y + 34, _short(plain_text(core_label(record, use)), NAME_LETTERS)),
+        _text("name", x + 8, y + 34, _short(_plain(use.label), NAME_LETTERS)),
     ]
     for k, (used, offered, bits) in enumerate(_memories(use)):
         top = y + 42 + 15 * k

@@ -1,23 +1,27 @@
 """The feasibility report as one HTML file that needs nothing else.
 
 The report's JSON stands in the page, and a small script draws from it: the matrix only where it is looked at,
-a floorplan when its cell is opened. So the file grows with the record alone (a floorplan drawn ahead would
-take as much again as its placement), and every number on the page is one of the record's.
+a cell when it is opened. Every number on the page is one of the record's. Floorplans are drawn here and stand
+in the page compressed, those of a network together since they are much alike: about a kilobyte each.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import json
+import zlib
+from dataclasses import asdict
 from importlib.resources import files
-from pathlib import Path
 
 from jinja2 import Environment
 
-from mapper.explore.record import ReportRecord
-from mapper.files import write_text
+from mapper.explore.record import ReportRecord, Settings
+from mapper.options import SolveOptions
+from mapper.report.floorplan import Element, floorplan
+from mapper.report.words import count
 
-__all__ = ["count", "html_text", "template", "write_html"]
+__all__ = ["html_text", "template"]
 
 _STYLES = ("palette.css", "page.css", "floorplan.css")
 _SCRIPTS = (
@@ -26,7 +30,6 @@ _SCRIPTS = (
     "view.js",
     "matrix.js",
     "controls.js",
-    "floorplan.js",
     "detail.js",
     "summaries.js",
     "print.js",
@@ -46,11 +49,6 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
-def count(number: int, word: str) -> str:
-    """A number with its word, in the plural unless it is 1."""
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
-
-
 def html_text(record: ReportRecord) -> str:
     """The whole page; the same record gives the same text.
 
@@ -68,22 +66,35 @@ def html_text(record: ReportRecord) -> str:
         version=record.version,
         complete=record.complete,
         notes=record.notes,
-        settings=record.settings.model_dump(),
+        settings=_asked(record.settings),
         cells=len(record.cells),
         networks=networks,
         variants=variants,
         style=style,
         script=script,
         data=record.model_dump_json().translate(_ESCAPES),
+        drawings=json.dumps(_drawings(record)),
     )
 
 
-def write_html(record: ReportRecord, path: Path) -> None:
-    """Write the page; the file is there whole or not at all.
+def _asked(settings: Settings) -> dict[str, object]:
+    """Settings by name: the objective, options other than by default, which variants more was asked of."""
+    default = asdict(SolveOptions())
+    options = {
+        name: value
+        for name, value in asdict(settings.options).items()
+        if name == "objective" or value != default[name]
+    }
+    return options | settings.model_dump(exclude={"options"})
 
-    Raises
-    ------
-    OptionsError
-        The folder cannot be made or written to.
-    """
-    write_text(path, html_text(record))
+
+def _drawings(record: ReportRecord) -> dict[int, str]:
+    """Per network the floorplans by variant, as JSON that is compressed by zlib, in base 64."""
+    trees: dict[int, dict[int, Element]] = {}
+    for cell in record.cells:
+        if cell.placement is not None:
+            trees.setdefault(cell.network, {})[cell.variant] = floorplan(cell.placement)
+    return {
+        network: base64.b64encode(zlib.compress(json.dumps(drawn).encode(), 9)).decode()
+        for network, drawn in trees.items()
+    }

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from mapper.explore.difference import CellChange, ReportDifference
 from mapper.explore.record import Cell, ReportRecord, VariantSummary
 from mapper.explore.summary import resource_words
+from mapper.report.terminal import line, table
+from mapper.report.words import count
 from mapper.wording import join_numbers
 
 __all__ = ["cell_text", "print_difference", "print_matrix"]
@@ -56,50 +56,39 @@ def print_matrix(console: Console, record: ReportRecord) -> None:
     shown = _print_cells(console, record)
     if shown < len(record.variants):
         rest = len(record.variants) - shown
-        console.print(f"{rest} further variants: see the files of the report", highlight=False)
+        line(console, f"{rest} further variants: see the files of the report")
     _print_variants(console, record, shown)
     _print_networks(console, record)
-    _print_notes(console, record)
+    for note in record.notes:
+        line(console, f"note: {note}")
 
 
 def _print_head(console: Console, record: ReportRecord) -> None:
     networks, variants = len(record.networks), len(record.variants)
-    counts = Counter[str](cell.verdict for cell in record.cells)
-    told = [f"{counts[verdict]} {text}" for verdict, text in _TOLD.items() if counts[verdict]]
-    sides = f"{networks} network{'s' * (networks != 1)} on {variants} chip{'s' * (variants != 1)}"
+    verdicts = Counter[str](cell.verdict for cell in record.cells)
+    told = [f"{verdicts[verdict]} {text}" for verdict, text in _TOLD.items() if verdicts[verdict]]
+    sides = f"{count(networks, 'network')} on {count(variants, 'chip')}"
     console.print(f"[bold]{sides}[/]: {', '.join(told) or 'nothing decided'}", highlight=False)
+    if unweighted := [row.name for row in record.networks if row.basis == "shapes"]:
+        line(console, f"by shapes, without weights: {_some(unweighted)}")
     if not record.complete:
-        whole = networks * variants
-        console.print(
-            f"[bold]Partial:[/] {len(record.cells)} of {whole} cells; --resume goes on.", highlight=False
+        line(
+            console, f"Partial: {len(record.cells)} of {networks * variants} cells; --resume goes on.", "bold"
         )
-
-
-def _print_notes(console: Console, record: ReportRecord) -> None:
-    for note in record.notes:
-        console.print(escape(f"note: {note}"), highlight=False)
-
-
-def _table(*columns: tuple[str, str]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name, side in columns:
-        table.add_column(escape(name), justify="right" if side == "r" else "left", overflow="fold")
-    return table
 
 
 def _print_cells(console: Console, record: ReportRecord) -> int:
     """The matrix in blocks of columns that fit; how many variants were shown."""
     cells = {(cell.network, cell.variant): cell for cell in record.cells}
     longest = max((len(row.name) for row in record.networks), default=0)
-    count = max(1, (console.width - min(longest + 2, _NAME_WIDTH)) // _CELL_WIDTH)
-    shown = min(len(record.variants), _BLOCKS_MAX * count)
-    for start in range(0, shown, count):
-        block = range(start, min(start + count, shown))
-        names = [record.variants[variant].name for variant in block]
-        table = _table(("network", "l"), *((name, "l") for name in names))
+    width = max(1, (console.width - min(longest + 2, _NAME_WIDTH)) // _CELL_WIDTH)
+    shown = min(len(record.variants), _BLOCKS_MAX * width)
+    for start in range(0, shown, width):
+        block = range(start, min(start + width, shown))
+        matrix = table("network", *(record.variants[variant].name for variant in block))
         for number, row in enumerate(record.networks):
-            table.add_row(escape(row.name), *(_styled(cells.get((number, variant))) for variant in block))
-        console.print(table)
+            matrix.add_row(escape(row.name), *(_styled(cells.get((number, variant))) for variant in block))
+        console.print(matrix)
     return shown
 
 
@@ -108,22 +97,23 @@ def _styled(cell: Cell | None) -> str:
     return text if cell is None else f"[{_STYLES[cell.verdict]}]{text}[/]"
 
 
-def _print_variants(console: Console, record: ReportRecord, count: int) -> None:
-    columns = (("chip", "l"), ("fit", "r"), ("of these divided", "r"), ("not", "r"), ("bottleneck", "l"))
-    table = _table(*columns, ("never used", "l"), ("memory used", "r"))
-    for summary in record.variant_summaries[:count]:
-        table.add_row(
+def _print_variants(console: Console, record: ReportRecord, shown: int) -> None:
+    numbers = ("fit", "of these divided", "not")
+    variants = table(
+        "chip", *numbers, "bottleneck", "never used", "memory used", right=(*numbers, "memory used")
+    )
+    for summary in record.variant_summaries[:shown]:
+        unused = summary.unused_cores
+        variants.add_row(
             escape(record.variants[summary.variant].name),
             str(summary.plain + summary.divided),
             str(summary.divided),
             str(summary.infeasible),
             _bottleneck(summary),
-            f"core{'s' * (len(summary.unused_cores) > 1)} {join_numbers(summary.unused_cores)}"
-            if summary.unused_cores
-            else "",
+            f"core{'s' * (len(unused) > 1)} {join_numbers(unused)}" if unused else "",
             "" if summary.used_share is None else f"{100 * summary.used_share:.1f}%",
         )
-    console.print(table)
+    console.print(variants)
 
 
 def _bottleneck(summary: VariantSummary) -> str:
@@ -145,15 +135,15 @@ def _print_networks(console: Console, record: ReportRecord) -> None:
         f"{record.networks[network].name} on {_some(variants)}: {sentence}"
         for (network, sentence), variants in reasons.items()
     ]
-    for line in lines[:_REASONS_MAX]:
-        console.print(escape(line), highlight=False)
+    for text in lines[:_REASONS_MAX]:
+        line(console, text)
     if len(lines) > _REASONS_MAX:
-        console.print(f"... and {len(lines) - _REASONS_MAX} more, in summary.csv", highlight=False)
+        line(console, f"... and {len(lines) - _REASONS_MAX} more, in summary.csv")
     for summary in record.network_summaries:
         if summary.repair is not None:
             name, chip = record.networks[summary.network].name, record.variants[summary.repair.variant].name
             told = summary.repair.repair.sentence
-            console.print(escape(f"{name} would fit {chip}: {told}"), highlight=False)
+            line(console, f"{name} would fit {chip}: {told}")
 
 
 def _some(names: list[str]) -> str:
@@ -165,17 +155,17 @@ def print_difference(console: Console, found: ReportDifference) -> None:
     for variant in found.variants:
         facts = ", ".join(variant.facts) or "facts beside the cores"
         name = variant.before if variant.before == variant.after else f"{variant.before} -> {variant.after}"
-        console.print(escape(f"{name}: {facts}"), highlight=False)
+        line(console, f"{name}: {facts}")
     for kind in ("gained", "lost", "better", "worse", "other"):
         for change in found.changes:
             if change.kind == kind:
-                console.print(escape(_change_line(change)), highlight=False)
+                line(console, _change_line(change))
     for side, names in (("first", found.only_before), ("second", found.only_after)):
         for name in names:
-            console.print(escape(f"only in the {side}: {name}"), highlight=False)
-    counts = Counter(change.kind for change in found.changes)
-    told = [f"{count} {kind}" for kind, count in counts.items()]
-    console.print(f"{', '.join([*told, f'{found.unchanged} the same'])}", highlight=False)
+            line(console, f"only in the {side}: {name}")
+    kinds = Counter(change.kind for change in found.changes)
+    told = [f"{times} {kind}" for kind, times in kinds.items()]
+    line(console, ", ".join([*told, f"{found.unchanged} the same"]))
 
 
 def _change_line(change: CellChange) -> str:

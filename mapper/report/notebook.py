@@ -7,10 +7,12 @@ from typing import Any
 from jinja2 import Environment
 
 from hwspec.schema import AssumedFact
+from mapper.display import html
 from mapper.explore.record import Cell, ReportRecord
 from mapper.record import CoreUse, PlacementRecord, placement_record
-from mapper.report.floorplan import core_label, floorplan_svg, share_text
-from mapper.report.html import count, template
+from mapper.report.floorplan import floorplan_svg
+from mapper.report.html import template
+from mapper.report.words import count, share_text
 from mapper.result import FeasibilityReport, Result, Status
 from mapper.wording import join_names
 
@@ -34,6 +36,7 @@ def _page(title: str, **parts: Any) -> str:
     return page.render(title=title, style=style, **parts)
 
 
+@html.register
 def result_html(result: Result) -> str:
     """A placement with its floorplan, or why there is none."""
     if result.report is not None:
@@ -41,6 +44,7 @@ def result_html(result: Result) -> str:
     return placement_html(placement_record(result))
 
 
+@html.register
 def placement_html(record: PlacementRecord) -> str:
     """Floorplan and use of every core that holds something."""
     what = "placed, proven optimal" if record.status == Status.OPTIMAL else "placed, optimum not proven"
@@ -55,12 +59,12 @@ def placement_html(record: PlacementRecord) -> str:
 
 
 def _row(record: PlacementRecord, use: CoreUse) -> tuple[int | str, ...]:
-    label = core_label(record, use) + (" (copy)" if use.role == "copy" else "")
-    sent = sum(route.source == use.core for route in record.routes)
+    sent = sum(route.source == use.core for route in record.solution.routes)
     words = (use.kernel_words, use.neuron_words, use.bias_words)
-    return use.core, label, *(f"{u}/{o}, {share_text(u, o)}" for u, o in words), sent
+    return use.core, use.label, *(f"{u}/{o}, {share_text(u, o)}" for u, o in words), sent
 
 
+@html.register
 def report_html(report: FeasibilityReport, network: str = "") -> str:
     """Why a network does not fit, one sentence a reason, and what would mend it."""
     undecided = report.status is Status.UNDECIDED
@@ -71,7 +75,11 @@ def report_html(report: FeasibilityReport, network: str = "") -> str:
     return _page(
         f"{network} on {report.chip}: {verdict}" if network else f"{report.chip}: {verdict}",
         sentences=report.sentences(),
-        paragraphs=conflict + correction,
+        paragraphs=[
+            *conflict,
+            *correction,
+            *(f"not done: {left_undone}" for left_undone in report.cut_short),
+        ],
         repairs=report.repairs,
         **_assumed(report.chip, report.assumed_facts),
     )
@@ -81,6 +89,7 @@ def _assumed(chip: str, facts: tuple[AssumedFact, ...]) -> dict[str, str]:
     return {"chip": chip, "facts": ", ".join(fact.path for fact in facts)}
 
 
+@html.register
 def matrix_html(record: ReportRecord) -> str:
     """Networks against variants as a plain table; large ones as a line that names the page to open."""
     networks, variants = record.networks, record.variants
@@ -90,7 +99,10 @@ def matrix_html(record: ReportRecord) -> str:
         return _page(title, paragraphs=["Too large for a notebook: write report.html and open it."])
     cells = {(cell.network, cell.variant): _told(cell) for cell in record.cells}
     rows = [
-        (row.name, *(cells.get((n, k), "· not done") for k in range(len(variants))))
+        (
+            f"{row.name} (by shapes)" if row.basis == "shapes" else row.name,
+            *(cells.get((n, k), "· not done") for k in range(len(variants))),
+        )
         for n, row in enumerate(networks)
     ]
     return _page(title, paragraphs=[], head=("network", *(row.name for row in variants)), rows=rows)

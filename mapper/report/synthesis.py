@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from mapper.errors import BackendMissingError, Finding, OptionsError
-from mapper.files import write_bytes
+from mapper.report.csv import csv_text
+from mapper.report.plots import new_figure, write_figure
+from mapper.report.terminal import line, table
 from mapper.result import Status
+from mapper.rules import by_code
 from mapper.wording import join_names, join_numbers
 
 if TYPE_CHECKING:
@@ -45,47 +42,39 @@ def print_synthesis(console: Console, answer: Answer, curves: Curves | None) -> 
         f"{found.capacity_bits} bits of memory, {told}.",
         highlight=False,
     )
-    table = _table(("cores", "kernel words", "neuron words", "bias words", "fan-out"))
+    columns = ("cores", "kernel words", "neuron words", "bias words", "fan-out")
+    cores = table(*columns, right=columns[1:])
     for entry in chip.core_classes:
         core = entry.core
         words = (core.kernel_words, core.neuron_words, core.bias_words, core.fan_out)
-        table.add_row(join_numbers(entry.core_ids), *map(str, words))
-    console.print(table)
+        cores.add_row(join_numbers(entry.core_ids), *map(str, words))
+    console.print(cores)
     if not found.is_unique:
-        console.print("Other chips may be as good; another run may show one of them.", highlight=False)
-    carried = f"carries {join_names(answer.carried)}: placed and checked on it"
-    console.print(escape(carried), highlight=False)
+        line(console, "Other chips may be as good; another run may show one of them.")
+    line(console, f"carries {join_names(answer.carried)}: placed and checked on it")
     if curves is not None:
         _print_curve(console, "cores at most", curves.by_cores)
         _print_curve(console, "networks", curves.by_networks)
         if not curves.is_complete:
-            console.print("Interrupted: the curves end early.", highlight=False)
-
-
-def _table(columns: Sequence[str], title: str = "") -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in columns:
-        table.add_column(
-            name, justify="left" if name in ("", "carried", "cores") else "right", overflow="fold"
-        )
-    return table
+            line(console, "Interrupted: the curves end early.")
 
 
 def _print_curve(console: Console, title: str, points: Sequence[tuple[int, Answer | None]]) -> None:
     if len(points) < 2:
         return
-    table = _table((title, "bits of memory", "used cores", "gap", "carried"))
+    columns = (title, "bits of memory", "used cores", "gap", "carried")
+    curve = table(*columns, right=columns[:-1])
     for count, answer in points:
         if answer is None:
-            table.add_row(str(count), "-", "-", "-", "no chip found")
+            curve.add_row(str(count), "-", "-", "-", "no chip found")
             continue
         gap = "proven" if answer.found.status is Status.OPTIMAL else f"{answer.gap:.2%}"
         names = escape(join_names(answer.carried))
-        table.add_row(str(count), str(answer.found.capacity_bits), str(answer.chip.core_count), gap, names)
-    console.print(table)
+        curve.add_row(str(count), str(answer.found.capacity_bits), str(answer.chip.core_count), gap, names)
+    console.print(curve)
 
 
-def _rows(points: Sequence[tuple[int, Answer | None]]) -> Iterator[dict[str, object]]:
+def _rows(points: Sequence[tuple[int, Answer | None]]) -> Iterator[dict[str, Any]]:
     for count, answer in points:
         if answer is None:
             yield dict.fromkeys(_COLUMNS) | {"limit": count}
@@ -110,14 +99,8 @@ def curve_csv(points: Sequence[tuple[int, Answer | None]], limit: str) -> str:
     limit
         Name of the first column: "cores_max" or "networks_carried".
     """
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow((limit, *_COLUMNS[1:]))
-    for row in _rows(points):
-        names = row["networks"]
-        row["networks"] = " ".join(names) if isinstance(names, list) else ""
-        writer.writerow("" if row[name] is None else row[name] for name in _COLUMNS)
-    return stream.getvalue()
+    rows = [{**row, "networks": " ".join(row["networks"] or ())} for row in _rows(points)]
+    return csv_text((limit, *_COLUMNS[1:]), ([row[name] for name in _COLUMNS] for row in rows))
 
 
 def plot_curves(curves: Curves, path: Path) -> None:
@@ -130,14 +113,7 @@ def plot_curves(curves: Curves, path: Path) -> None:
     OptionsError
         The file ends in neither .png nor .svg, or cannot be written.
     """
-    if path.suffix not in (".png", ".svg"):
-        raise OptionsError(Finding(str(path), "cannot be drawn", path.suffix or "no suffix", ".png, .svg"))
-    if find_spec("matplotlib") is None:
-        raise BackendMissingError("matplotlib", "a plot", 'Install it: pip install "dynapcnn-mapper[plot]"')
-    import matplotlib as mpl  # noqa: PLC0415  # an optional extra
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure = new_figure(path, 9, 4)
     titles = ("most cores", "networks carried")
     for axes, points, title in zip(
         figure.subplots(1, 2), (curves.by_cores, curves.by_networks), titles, strict=True
@@ -149,12 +125,7 @@ def plot_curves(curves: Curves, path: Path) -> None:
         axes.set(xlabel=title, ylabel="memory, Kibit", xticks=counts)
         axes.set_ylim(bottom=0)
         axes.legend()
-    stream = io.BytesIO()
-    # No date and named marks: the same curves give the same file.
-    about: dict[str, Any] = {"Date": None} if path.suffix == ".svg" else {}
-    with mpl.rc_context({"svg.hashsalt": "mapper"}):
-        figure.savefig(stream, format=path.suffix[1:], metadata=about)
-    write_bytes(path, stream.getvalue())
+    write_figure(figure, path)
 
 
 def synthesis_record(answer: Answer, curves: Curves | None) -> dict[str, Any]:
@@ -182,8 +153,8 @@ def synthesis_record(answer: Answer, curves: Curves | None) -> dict[str, Any]:
 
 def print_widest(console: Console, widest: Widest) -> None:
     """The largest network that fits, and what keeps it from being larger."""
-    for line in widest_lines(widest):
-        console.print(escape(line), highlight=False)
+    for text in widest_lines(widest):
+        line(console, text)
 
 
 def widest_lines(widest: Widest) -> Iterator[str]:
@@ -202,7 +173,7 @@ def widest_lines(widest: Widest) -> Iterator[str]:
     if binding.demand is not None:
         where = f"{', '.join(binding.layers)}: " if binding.layers else ""
         yield (
-            f"binding: {where}{binding.rule} ({binding.code}), "
+            f"binding: {where}{by_code(binding.code).value.title} ({binding.code}), "
             f"asked {binding.demand}, at hand {binding.bound} ({binding.unit})"
         )
 

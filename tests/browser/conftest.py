@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from mapper.explore.record import ReportRecord
-from mapper.report.html import write_html
+from mapper.files import write_text
+from mapper.report.html import html_text
 
 # Without the extra there is nothing to collect; without Chromium these tests fail, once they are asked for.
 collect_ignore_glob = [] if find_spec("selenium") else ["test_*.py"]
@@ -55,7 +56,7 @@ def page(chromium: Any, tmp_path: Path) -> Iterator[Open]:
     """Opens a report; what the console says by the end of the test fails it."""
 
     def show(record: ReportRecord) -> Any:
-        write_html(record, tmp_path / "report.html")
+        write_text(tmp_path / "report.html", html_text(record))
         chromium.get((tmp_path / "report.html").as_uri())
         return chromium
 

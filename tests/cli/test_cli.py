@@ -44,7 +44,7 @@ def test_json_output(capsys: Capture) -> None:
     assert run(["solve", GESTURE, "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
     assert content["schema_version"] == 1
-    assert content["placement"]["dvs_stage"]["pooling"] == [1, 1]
+    assert content["placement"]["solution"]["dvs_stage"]["pooling"] == [1, 1]
     assert content["stats"]["solves"] >= 2
     assert run(["solve", GESTURE, "--chip", "speck2cmini", "--json"]) == 1
     content = json.loads(capsys.readouterr().out)

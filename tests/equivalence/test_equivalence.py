@@ -243,6 +243,6 @@ def test_what_cannot_be_checked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     report = mapper.verify_equivalence("digits", steps=2)
     with pytest.raises(OptionsError, match="gif"):
         plot_equivalence(report, tmp_path / "a.gif")
-    monkeypatch.setattr("mapper.report.equivalence.find_spec", lambda name: None)
+    monkeypatch.setattr("mapper.report.plots.find_spec", lambda name: None)
     with pytest.raises(BackendMissingError, match="matplotlib"):
         plot_equivalence(report, tmp_path / "a.png")

@@ -58,8 +58,9 @@ def test_all_shipped_chips_by_default(tmp_path: Path, capsys: Capture) -> None:
     assert run(["report", str(SMALL), *QUICK, "--out", str(tmp_path), *arguments]) == 0
     record = read_report(tmp_path / "report.json")
     assert len(record.variants) == 7
-    assert (record.settings.max_pieces, record.settings.max_copies) == (2, 1)
-    assert (record.settings.objective, record.settings.details) == ("capacity", "none")
+    options = record.settings.options
+    assert (options.max_pieces, options.max_copies) == (2, 1)
+    assert (options.objective, record.settings.details) == ("capacity", "none")
     capsys.readouterr()
 
 

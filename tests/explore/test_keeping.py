@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import mapper
@@ -20,11 +21,15 @@ from mapper.errors import OptionsError
 from mapper.explore import workers as workers_module
 from mapper.explore.cell import Asked, decide
 from mapper.explore.plan import plan_networks, plan_variants
-from mapper.explore.record import Cell, ReportRecord, Settings, read_report
+from mapper.explore.record import Cell, ReportRecord, read_report
 from mapper.explore.sweep import Place, sweep
 from mapper.explore.workers import Task, on_cores
 from mapper.options import SolveOptions
-from tests.explore.reports import BARE, GESTURE, HERE, SMALL, TOO_LARGE, ZOO, sides
+from mapper.report.formats import FORMATS
+from tests.builders import chain, conv, weighted
+from tests.explore.reports import BARE, GESTURE, HERE, SMALL, TOO_LARGE, ZOO, bare, sides
+
+WHOLE = bare(max_pieces=1)
 
 
 @pytest.fixture
@@ -56,10 +61,21 @@ def test_a_second_run_does_only_what_changed(tmp_path: Path, decided: list[tuple
     sweep(plan_networks([SMALL, TOO_LARGE]), plan_variants(["speck2f", "speck2cmini"])[0], BARE, place)
     assert [network for network, _ in decided] == ["sinabs_too_large"] * 2
     decided.clear()
-    sweep(
-        networks, plan_variants(["speck2f"])[0], Settings(repairs="none", details="none", relays=False), place
-    )
+    sweep(networks, plan_variants(["speck2f"])[0], WHOLE, place)
     assert len(decided) == 2
+
+
+def test_other_weights_are_another_network(tmp_path: Path, decided: list[tuple[str, str]]) -> None:
+    place, (variants, _) = Place(workers=0, cache=tmp_path), plan_variants(["speck2f"])
+    shapes = chain([conv(4), conv(2)], (2, 8, 8))
+    first, second = (plan_networks([weighted(shapes, np.random.default_rng(seed))]) for seed in (0, 1))
+    record = sweep(first, variants, BARE, place)
+    sweep(first, variants, BARE, place)
+    assert len(decided) == 1
+    sweep(second, variants, BARE, place)
+    sweep(second, variants, BARE, HERE, resume=record)
+    assert len(decided) == 3
+    assert [row.basis for row in record.networks] == ["weights"]
 
 
 def test_a_damaged_cell_is_decided_again(tmp_path: Path, decided: list[tuple[str, str]]) -> None:
@@ -136,7 +152,7 @@ def test_a_report_under_other_settings_is_not_resumed() -> None:
     networks, variants = sides([SMALL], ["speck2f"])
     record = sweep(networks, variants, BARE, HERE)
     with pytest.raises(OptionsError, match="other settings: max_pieces"):
-        sweep(networks, variants, BARE.model_copy(update={"max_pieces": 2}), HERE, resume=record)
+        sweep(networks, variants, WHOLE, HERE, resume=record)
     older = record.model_copy(update={"version": "0.0.1+0"})
     with pytest.raises(OptionsError, match="another version"):
         sweep(networks, variants, BARE, HERE, resume=older)
@@ -202,12 +218,7 @@ def test_ctrl_c_in_the_terminal(workers: str, tmp_path: Path) -> None:
     assert not record.complete
     assert 3 <= len(record.cells) < len(record.networks) * len(record.variants)
     assert {cell.verdict for cell in record.cells} <= {"plain", "divided", "infeasible", "unsupported"}
-    assert sorted(path.name for path in out.iterdir()) == [
-        "layers.csv",
-        "report.html",
-        "report.json",
-        "summary.csv",
-    ]
+    assert {path.name for path in out.iterdir()} == FORMATS.keys()
 
 
 def test_partial_records_are_marked(tmp_path: Path) -> None:

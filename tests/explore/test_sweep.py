@@ -33,6 +33,7 @@ from tests.explore.reports import (
     SMALL,
     TOO_LARGE,
     ZOO,
+    bare,
     sides,
     small_report,
 )
@@ -122,7 +123,7 @@ def test_pools_that_relays_can_do(words: int) -> None:
         if cell.placement is not None:
             assert result.solution is not None
             relays = [p.core for p in result.solution.placements if not isinstance(p.body, LayerPart)]
-            assert [relay.core for relay in cell.placement.relays] == relays
+            assert [use.core for use in cell.placement.cores if use.role == "relay"] == relays
 
 
 def test_sizes_that_cannot_be_made_legal_are_unsupported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +170,7 @@ def test_small_report_in_full() -> None:
     assert placed.placement is not None
     assert placed.placement.chip == "speck2f"
     assert placed.used == tuple(
-        (use.core, use.kernel_words[0], use.neuron_words[0], use.bias_words[0], sum(r.source == use.core for r in placed.placement.routes))
+        (use.core, use.kernel_words[0], use.neuron_words[0], use.bias_words[0], sum(r.source == use.core for r in placed.placement.solution.routes))
         for use in placed.placement.cores
         if use.layer is not None
     )  # fmt: skip
@@ -268,14 +269,14 @@ def test_networks_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_work_limit_leaves_cells_undecided() -> None:
-    settings = Settings(repairs="none", details="none", work_limit=1e-9)
+    settings = bare(work_limit=1e-9)
     record = sweep(*sides([GESTURE], ["speck2f"]), settings, HERE)
     assert record.cells[0].verdict == "undecided"
     assert "work limit" in str(record.cells[0].sentence)
 
 
 def test_moves_can_be_forbidden() -> None:
-    settings = Settings(repairs="none", details="none", max_pieces=1, relays=False, max_copies=1)
+    settings = bare(max_pieces=1, relays=False, max_copies=1)
     networks, variants = sides(sorted(ZOO.glob("*.yaml")), ["speck2f"], HALVED)
     free, bound = (sweep(networks, variants, wish, HERE) for wish in (BARE, settings))
     divided = [cell for cell in free.cells if cell.verdict == "divided"]
@@ -336,10 +337,10 @@ def test_networks_of_one_name_are_told_apart() -> None:
     assert names == ["gesture_small", "gesture_small-2", "gesture_small-3"]
 
 
-def test_hashes_see_shapes_and_no_weights() -> None:
+def test_hashes_see_shapes_and_weights() -> None:
     network = prepare(chain([conv(4), conv(2)], (2, 8, 8)))
-    with_weights = weighted(network, np.random.default_rng(0))
-    assert network_hash(network) == network_hash(with_weights)
+    trained = [weighted(network, np.random.default_rng(seed)) for seed in (0, 0, 1)]
+    assert len({network_hash(entry) for entry in (network, *trained)}) == 3
     other = prepare(chain([conv(4), conv(3)], (2, 8, 8)))
     pooled = prepare(chain([conv(4), conv(2)], (2, 8, 8), [2]))
     renamed = network.replacing(name="other")
@@ -364,7 +365,10 @@ def test_a_report_is_read_back(tmp_path: Path) -> None:
     path.write_text(small_report().model_dump_json(), encoding="utf-8")
     assert read_report(path) == small_report()
     path.write_text('{"schema_version": 2}', encoding="utf-8")
-    with pytest.raises(OptionsError, match="is no report"):
+    with pytest.raises(OptionsError, match="is no report: version: Field required"):
+        read_report(path)
+    path.write_text('{"schema_version": 1}', encoding="utf-8")
+    with pytest.raises(OptionsError, match="of another schema_version"):
         read_report(path)
     with pytest.raises(OptionsError, match="cannot be read"):
         read_report(tmp_path / "nowhere.json")

@@ -11,11 +11,12 @@ from rich.console import Console
 from mapper.errors import OptionsError
 from mapper.explore.difference import report_difference
 from mapper.explore.plan import plan_networks, plan_variants, with_traffic
-from mapper.explore.record import Cell, Gap, Margin
+from mapper.explore.record import Cell, Margin
 from mapper.explore.sweep import sweep
 from mapper.network import Network
 from mapper.report.csv import LAYER_COLUMNS, SUMMARY_COLUMNS, layers_csv, summary_csv
 from mapper.report.matrix import cell_text, print_difference, print_matrix
+from mapper.result import Gap
 from tests.builders import chain, conv
 from tests.explore.reports import BARE, GESTURE, HERE, SMALL, TOO_LARGE, sides, small_report
 
@@ -39,6 +40,7 @@ def test_summary_has_a_row_for_every_cell() -> None:
         assert row["network"] == record.networks[cell.network].name
         assert row["variant"] == record.variants[cell.variant].name
         assert row["verdict"] == cell.verdict
+        assert row["basis"] == ("" if cell.verdict == "unsupported" else "shapes")
         assert row["cores_used"] == ("" if cell.cores_used is None else str(cell.cores_used))
         assert row["sentence"] == (cell.sentence or "")
         assert row["conflict"] == (cell.conflict or "")
@@ -115,6 +117,14 @@ def test_matrix_in_the_terminal() -> None:
     assert "note: speck2cmini is not changed" in text
     assert "would fit speck2cmini" in text
     assert "Partial" not in text
+
+
+def test_verdicts_by_shapes_are_named() -> None:
+    record = sweep(*sides(["digits", SMALL], ["speck2f"]), BARE, HERE)
+    assert [row["basis"] for row in rows(summary_csv(record))] == ["weights", "shapes"]
+    console = Console(width=80, file=io.StringIO(), record=True)
+    print_matrix(console, record)
+    assert "by shapes, without weights: gesture_small\n" in console.export_text()
 
 
 def test_many_variants_are_not_all_printed() -> None:

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 import numpy as np
 
-from mapper.record import (
-    CoreUse,
-    DvsRecord,
-    HostEntryRecord,
-    LayerRecord,
-    MonitorRecord,
-    PartRecord,
-    PlacementRecord,
-    RelayRecord,
-    RouteRecord,
-)
+from mapper.record import CoreUse, LayerRecord, PlacementRecord
+from mapper.solution import DvsStage, HostEntry, LayerPart, Monitor, Placement, Relay, Route, Solution
 
 __all__ = ["random_placements"]
 
@@ -33,26 +25,13 @@ def _placement(draw: np.random.Generator, chip: str) -> PlacementRecord:
     count = int(draw.choice([1, 2, 5, 9, 9, 12, 20, 64]))
     cores = tuple(_use(draw, core) for core in range(count))
     busy = [use.core for use in cores if use.role != "empty"]
-    relays = tuple(
-        RelayRecord(
-            core=use.core, network=0, signal="s", pooling=int(draw.choice([1, 2])), features=use.features
-        )
+    placements = tuple(
+        Placement(use.core, Relay(None, "dvs") if use.role == "relay" else LayerPart(0, "s"), use.features)
         for use in cores
-        if use.role == "relay"
+        if use.role != "empty"
     )
-    entries = tuple(
-        HostEntryRecord(network=0, input="events", core=core, feature_shift=int(draw.integers(0, 2)))
-        for core in busy[:2]
-    )
-    sensor = DvsRecord(
-        merge=False,
-        pooling=(2, 2),
-        origin=(0, 0),
-        cut=(63, 63),
-        mirror=(False, False),
-        swap=False,
-        gates=(True, True),
-    )
+    entries = tuple(HostEntry(0, "events", core, int(draw.integers(0, 2))) for core in busy[:2])
+    sensor = DvsStage(merge=False, pooling=(2, 2), origin=(0, 0), cut=(63, 63))
     return PlacementRecord(
         status="feasible",
         chip=chip,
@@ -60,16 +39,14 @@ def _placement(draw: np.random.Generator, chip: str) -> PlacementRecord:
         networks=("one", "two")[: 1 + int(draw.integers(2))],
         layers=(_layer(),),
         cores=cores,
-        relays=relays,
-        routes=tuple(_routes(draw, busy)),
-        host_entries=entries,
-        dvs_stage=sensor if draw.integers(2) else None,
-        monitors=tuple(
-            MonitorRecord(core=core, network=0, signal="s", features=(0, 16), pooling_seen=1)
-            for core in busy[-2:]
+        solution=Solution(
+            placements,
+            tuple(_routes(draw, busy)),
+            entries,
+            tuple(Monitor(core, 0, "s", (0, 16)) for core in busy[-2:]),
+            sensor if draw.integers(2) else None,
         ),
         outputs=(),
-        objectives=(),
         notes=(),
         assumed_facts=(),
     )
@@ -85,9 +62,14 @@ def _use(draw: np.random.Generator, core: int) -> CoreUse:
     return CoreUse.model_validate(
         {
             "core": core,
-            "layer": None if role == "empty" else "s",
+            "label": {"empty": "", "layer": "s", "piece": f"s[{start}:16]", "copy": "s copy"}.get(
+                role, "relay of the sensor"
+            ),
             "role": role,
+            "network": None if role in ("empty", "relay") else 0,
+            "layer": {"empty": None, "relay": "dvs"}.get(role, "s"),
             "features": (start, 16),
+            "shape": (16 - start, 8, 8),
             **dict(zip(("kernel_words", "neuron_words", "bias_words"), words, strict=True)),
         }
     )
@@ -99,7 +81,6 @@ def _layer() -> LayerRecord:
         name="s",
         index=0,
         cores=(0,),
-        parts=(PartRecord(core=0, copy_index=0, features=(0, 16)),),
         input_shape=_SHAPE,
         output_shape=_SHAPE,
         kernel=(3, 3),
@@ -111,17 +92,11 @@ def _layer() -> LayerRecord:
     )
 
 
-def _routes(draw: np.random.Generator, busy: list[int]) -> Iterable[RouteRecord]:
-    for source in [*busy, "dvs"]:
+def _routes(draw: np.random.Generator, busy: list[int]) -> Iterable[Route]:
+    sources: list[int | Literal["dvs"]] = [*busy, "dvs"]
+    for source in sources:
         for slot in range(int(draw.integers(0, 4)) if busy else 0):
-            yield RouteRecord.model_validate(
-                {
-                    "source": source,
-                    "slot": slot,
-                    "target": "readout"
-                    if draw.integers(12) == 0 and source != "dvs"
-                    else int(draw.choice(busy)),
-                    "pooling": int(draw.choice([1, 1, 2, 4])),
-                    "feature_shift": int(draw.choice([0, 0, 64, 512])),
-                }
-            )
+            to_readout = draw.integers(12) == 0 and source != "dvs"
+            target: int | Literal["readout"] = "readout" if to_readout else int(draw.choice(busy))
+            pooling, shift = int(draw.choice([1, 1, 2, 4])), int(draw.choice([0, 0, 64, 512]))
+            yield Route(source, slot, target, pooling, shift)

@@ -14,10 +14,12 @@ from mapper.explore.summary import network_summaries, variant_summaries
 from mapper.explore.sweep import Place, sweep
 from mapper.network import Network
 from mapper.operations import Convolution
+from mapper.options import SolveOptions
 from tests.builders import chain, conv, gesture
 
 __all__ = ["HOSTILE", "hostile", "large", "partial", "small", "zoo"]
 
+BOUNDED = SolveOptions(objective="headroom", work_limit=5.0)
 HOSTILE = (
     "</script><script>window.hacked=1</script>",
     '"><img src=x onerror="window.hacked=1">',
@@ -47,7 +49,7 @@ def small() -> ReportRecord:
         big,
         "nowhere/missing.yaml",
     ]
-    return _swept(networks, Settings(work_limit=5.0))
+    return _swept(networks, Settings(options=BOUNDED))
 
 
 @cache
@@ -61,7 +63,7 @@ def zoo() -> ReportRecord:
     others = [load(*source).model_copy(update={"name": name}) for name, source in made.items()]
     variants, _ = plan_variants(list(names()), others)
     networks = plan_networks(sorted(Path("tests/data/zoo").glob("*.yaml")))
-    return sweep(networks, variants, Settings(work_limit=5.0, repairs="none"))
+    return sweep(networks, variants, Settings(options=BOUNDED, repairs="none"))
 
 
 @cache
@@ -73,7 +75,7 @@ def hostile() -> ReportRecord:
         kinds = [conv(4 + n), conv(300 if n % 2 else 4, 3)]
         plain = chain(kinds, (2, 16, 16) if n < 4 else (2, 120, 120), (2,), name=name)
         networks.append(_renamed(plain, name))
-    record = _swept([*networks, f"{HOSTILE[1]}.yaml"], Settings(work_limit=5.0))
+    record = _swept([*networks, f"{HOSTILE[1]}.yaml"], Settings(options=BOUNDED))
     rows = tuple(
         row.model_copy(update={"name": f"{HOSTILE[n]} {n}", "base": HOSTILE[n]})
         for n, row in enumerate(record.variants)

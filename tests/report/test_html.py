@@ -4,19 +4,21 @@ import base64
 import hashlib
 import json
 import re
+import zlib
 from importlib.resources import files
-from pathlib import Path
 
 import pytest
 
 from mapper.explore.record import ReportRecord
-from mapper.report.html import html_text, write_html
+from mapper.report.floorplan import floorplan
+from mapper.report.formats import FORMATS
+from mapper.report.html import html_text
 from tests.report.markup import Node, parsed
 from tests.report.samples import HOSTILE, hostile, large, partial, small
 
 
 def scripts(page: Node) -> tuple[Node, Node]:
-    data, code = page.all("script")
+    data, _, code = page.all("script")
     return data, code
 
 
@@ -65,7 +67,7 @@ def test_policy_allows_the_pages_own_script_and_style_alone() -> None:
 def test_hostile_names_stay_text() -> None:
     text = html_text(hostile())
     page = parsed(text)
-    assert [node.tag for node in page.all("script")] == ["script", "script"]
+    assert [node.tag for node in page.all("script")] == ["script"] * 3
     assert "window.hacked" not in scripts(page)[1].text
     notes = [node.text.removeprefix("note: ") for node in page.all("p", "note")]
     assert notes[: len(HOSTILE)] == list(HOSTILE)
@@ -95,10 +97,23 @@ def test_a_partial_report_says_so() -> None:
     )
 
 
-def test_same_record_same_bytes_and_a_whole_file(tmp_path: Path) -> None:
-    write_html(small(), tmp_path / "made" / "report.html")
-    assert (tmp_path / "made" / "report.html").read_text(encoding="utf-8") == html_text(small())
-    assert [entry.name for entry in (tmp_path / "made").iterdir()] == ["report.html"]
+def test_same_record_same_bytes() -> None:
+    for name, text_of in FORMATS.items():
+        assert text_of(small()) == text_of(small()), name
+
+
+def test_the_drawings_in_the_page_are_the_floorplans() -> None:
+    record = small()
+    drawings = json.loads(parsed(html_text(record)).all("script")[1].text)
+    drawn = {
+        (int(network), int(variant)): tree
+        for network, text in drawings.items()
+        for variant, tree in json.loads(zlib.decompress(base64.b64decode(text))).items()
+    }
+    kept = {(c.network, c.variant): c.placement for c in record.cells if c.placement is not None}
+    assert drawn.keys() == kept.keys()
+    for place, placement in kept.items():
+        assert drawn[place] == json.loads(json.dumps(floorplan(placement)))
 
 
 def test_templates_stay_short() -> None:

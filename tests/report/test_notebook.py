@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from mapper.api import check, solve
+from mapper.display import Displayed
 from mapper.record import placement_record
 from mapper.report.notebook import matrix_html
+from mapper.report.text import print_report
 from tests.builders import chain, conv, gesture
 from tests.report.markup import parsed
 from tests.report.samples import HOSTILE, hostile, large, partial, small
@@ -35,6 +39,11 @@ def test_a_report_shows_reasons_and_repairs() -> None:
     assert options == [
         f'--set "{override}"' for repair in result.report.repairs for override in repair.overrides
     ]
+    hasty = result.report.model_copy(update={"cut_short": ("repairs: the time limit came first",)})
+    assert "not done: repairs: the time limit came first" in hasty._repr_html_()
+    console = Console(width=100, file=io.StringIO(), record=True)
+    print_report(console, hasty, "gesture")
+    assert "not done: repairs: the time limit came first\n" in console.export_text()
     assert parsed(result.report._repr_html_()).all("h4")[0].text.startswith("speck2cmini: does not fit")
 
 
@@ -51,17 +60,33 @@ def test_the_matrix_as_a_table() -> None:
     shown = parsed(small()._repr_html_())
     assert len(shown.all("tr")) == 1 + len(small().networks)
     assert shown.all("td")[1].text.startswith("✓ fits, ")
+    assert [row.all("td")[0].text for row in shown.all("tr")[1:3]] == ["digits", "gesture (by shapes)"]
     assert "partial" in parsed(matrix_html(partial())).all("h4")[0].text
     assert "· not done" in matrix_html(partial())
     assert not parsed(matrix_html(hostile())).all("script")
     assert len(matrix_html(large(60, 50))) < 10_000
 
 
-@pytest.mark.parametrize("module", ["mapper", "mapper.result", "mapper.record"])
+def said(code: str) -> str:
+    """What a fresh interpreter prints."""
+    root, command = Path(__file__).parents[2], [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=root).stdout.strip()
+
+
+@pytest.mark.parametrize("module", ["mapper", "mapper.result", "mapper.record", "mapper.explore.record"])
 def test_results_load_no_drawing_before_a_notebook_asks(module: str) -> None:
-    code = (
-        f"import sys, {module}; print([n for n in sys.modules if n.startswith(('mapper.report', 'jinja2'))])"
-    )
-    root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
-    assert done.stdout.strip() == "[]"
+    drawing = "[name for name in sys.modules if name.startswith(('mapper.report', 'jinja2'))]"
+    assert said(f"import sys, {module}; print({drawing})") == "[]"
+
+
+def test_a_notebook_imports_nothing_but_the_package() -> None:
+    code = "import mapper; print(mapper.solve('digits')._repr_html_())"
+    assert "<h4>digits on speck2f: placed, proven optimal, checked</h4>" in said(code)
+
+
+def test_what_nothing_draws_is_an_error() -> None:
+    class Strange(Displayed):
+        pass
+
+    with pytest.raises(TypeError, match="nothing draws a Strange"):
+        Strange()._repr_html_()

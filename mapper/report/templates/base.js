@@ -15,6 +15,10 @@ function fill(node, attributes, children) {
 const el = (tag, attributes = {}, ...children) => fill(document.createElement(tag), attributes, children);
 const svg = (tag, attributes = {}, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
 
+/** A floorplan that was drawn ahead: [tag, attributes, children]. */
+const drawn = ([tag, attributes, children]) =>
+  svg(tag, attributes, children.map((child) => (typeof child === "string" ? child : drawn(child))));
+
 /** A name that cannot turn the text around it: marked for isolation of writing direction. */
 const named = (text) => el("bdi", {}, text);
 

@@ -2,6 +2,15 @@
 
 const report = JSON.parse(document.getElementById("report").textContent);
 
+const drawings = JSON.parse(document.getElementById("drawings").textContent);
+
+/** The floorplan of a cell that keeps its placement. */
+async function floorplan(network, variant) {
+  const bytes = Uint8Array.from(atob(drawings[network]), (letter) => letter.charCodeAt(0));
+  const text = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return drawn((await new Response(text).json())[variant]);
+}
+
 const VERDICTS = {
   plain: { symbol: "✓", word: "fits", about: "one whole layer per core" },
   divided: { symbol: "÷", word: "fits divided", about: "with pieces, copies or relays" },
@@ -24,6 +33,9 @@ for (const cell of report.cells) cellByPlace[cell.network * report.variants.leng
 
 const cellAt = (network, variant) => cellByPlace[network * report.variants.length + variant];
 const verdictAt = (network, variant) => cellAt(network, variant)?.verdict ?? "pending";
+
+/** Whether a network's verdicts hold for its weights, or for its shapes alone. */
+const byShapes = (network) => (network.has_weights || network.error !== null ? "" : ", by shapes");
 
 /** For sorting: better cells are greater; the margin decides between placed ones. */
 function worth(network, variant) {

@@ -46,7 +46,7 @@ function cellDetail(network, variant) {
   const cell = cellAt(network, variant), verdict = VERDICTS[cell?.verdict ?? "pending"];
   const title = el("h2", { id: "detail-title" },
     named(report.networks[network].name), " on ", named(report.variants[variant].name));
-  const facts = [divisions(cell) || verdict.about];
+  const facts = [(divisions(cell) || verdict.about) + byShapes(report.networks[network])];
   if (cell?.cores_used) facts.push(`${count(cell.cores_used, "core")} used`);
   const badge = el("p", { class: "badge" },
     el("span", { class: `swatch ${look(cell)}` }, verdict.symbol), ` ${verdict.word}`,
@@ -77,19 +77,19 @@ function variantFacts(variant) {
 }
 
 function placementDetail(cell, variant) {
-  const record = cell.placement, drawing = floorplan(record);
-  drawing.addEventListener("mouseover", lightWires);
-  const notes = [...record.notes];
+  const record = cell.placement, { objectives } = record.solution;
+  const drawing = el("div", { class: "drawing", tabindex: "0", role: "region", "aria-label": "floorplan", mouseover: lightWires });
+  floorplan(cell.network, variant)
+    .then((picture) => drawing.append(picture), () => drawing.append("This browser cannot decompress the floorplan."));
   return [
     el("div", { class: "beside" },
-      section("Floorplan",
-        el("div", { class: "drawing", tabindex: "0", role: "region", "aria-label": "floorplan" }, drawing)),
+      section("Floorplan", drawing),
       section("Cores", useTable(record, report.variants[variant]))),
     el("div", { class: "beside" }, section("Destinations", routeTable(record)), section("Layers", layerTable(record))),
     section("Objective", table("each stage of the objective", ["stage", "value", "bound", "proof"],
-      record.objectives.map((stage) => [stage.name.replaceAll("_", " "), stage.value, stage.bound,
+      objectives.map((stage) => [stage.name.replaceAll("_", " "), stage.value, stage.bound,
         stage.value === stage.bound ? "proven" : "not proven"]))),
-    notes.length > 0 && section("Notes", listOf(notes)),
+    record.notes.length > 0 && section("Notes", listOf(record.notes)),
     assumed(record.assumed_facts),
   ].filter(Boolean);
 }
@@ -107,13 +107,13 @@ const withShare = (pair) => (pair[1] ? `${usedOf(pair)}, ${shareText(...pair)}` 
 
 function useTable(record, variant) {
   const head = ["core", "holds", "kernel words", "neuron words", "bias words", "destinations"];
+  const { routes, monitors } = record.solution;
   const rows = record.cores.map((use) => {
-    const sent = record.routes.filter((route) => route.source === use.core).length;
+    const sent = routes.filter((route) => route.source === use.core).length;
     const fanOut = variant.cores.find((core) => core.core === use.core)?.fan_out;
-    const label = coreLabel(record, use);
-    // A relay says so in its name.
-    const marks = marksOf(record, use).replace(/^relay(, )?/, "");
-    return [use.core, label ? [named(label), marks && ` (${marks})`] : "empty",
+    const marks = [use.role === "piece" && "piece", monitors.some((each) => each.source === use.core) && "monitor"]
+      .filter(Boolean).join(", ");
+    return [use.core, use.label ? [named(use.label), marks && ` (${marks})`] : "empty",
       withShare(use.kernel_words), withShare(use.neuron_words), withShare(use.bias_words),
       fanOut === undefined ? String(sent) : `${sent}/${fanOut}`];
   });
@@ -121,14 +121,14 @@ function useTable(record, variant) {
 }
 
 function routeTable(record) {
-  const holder = new Map(record.cores.map((use) => [use.core, coreLabel(record, use)]));
+  const { routes, host_entries } = record.solution;
+  const holder = new Map(record.cores.map((use) => [use.core, use.label]));
   const end = (core) => (typeof core === "number" ? named(`${core}: ${holder.get(core)}`) : core.replace("dvs", "sensor"));
   const fromSensor = (route) => Number(route.source !== "dvs");
-  const entries = record.host_entries.map((entry) =>
-    [named(`host: ${entry.input}`), "-", end(entry.core), "-", entry.feature_shift]);
-  const routes = [...record.routes].sort((a, b) => fromSensor(a) - fromSensor(b)).map((route) =>
+  const entries = host_entries.map((entry) => [named(`host: ${entry.input}`), "-", end(entry.core), "-", entry.feature_shift]);
+  const sent = [...routes].sort((a, b) => fromSensor(a) - fromSensor(b)).map((route) =>
     [end(route.source), route.slot, end(route.target), route.pooling, route.feature_shift]);
-  return table("what sends where", ["from", "slot", "to", "pool", "feature shift"], [...entries, ...routes]);
+  return table("what sends where", ["from", "slot", "to", "pool", "feature shift"], [...entries, ...sent]);
 }
 
 function layerTable(record) {
@@ -162,6 +162,7 @@ function reportDetail(found, cell) {
     repairsOf(found.repairs.length ? found.repairs : cell.repairs),
     found.repairs_missing.length > 0 && el("p", { class: "note" }, "No single repair of these kinds exists: "
       + `${found.repairs_missing.map((kind) => kind.replaceAll("_", " ")).join(", ")}.`),
+    ...found.cut_short.map((leftUndone) => el("p", { class: "note" }, `Not done: ${leftUndone}.`)),
     assumed(found.assumed_facts),
   ].filter(Boolean);
 }

@@ -113,7 +113,7 @@ function rowHead(r) {
       title: `${network.name}: sort variants by this network`,
       click: () => { setView({ columnSort: nextSort(view.columnSort, at) }); },
     }, el("bdi", { class: "label" }, network.name),
-    el("span", { class: "sub" }, `${count(network.layers, "layer")} `,
+    el("span", { class: "sub" }, `${count(network.layers, "layer")}${byShapes(network)} `,
       el("i", {}, { "▼": "◀", "▲": "▶", "": "" }[sortSign(view.columnSort, at)]))));
 }
 
