@@ -53,7 +53,7 @@ FOREIGN = {
     "torch": {"frontends", "sim", "compat"},
     "nir": {"frontends"},
     "sinabs": {"frontends"},
-    "typer": {"cli"},
+    "cyclopts": {"cli"},
     "rich": {"report", "cli"},
     "h5py": {"frontends"},
 }
@@ -114,7 +114,7 @@ def test_imports_go_left_only(path: Path) -> None:
 
 @pytest.mark.parametrize("package", ["mapper", "hwspec"])
 def test_a_bare_import_loads_nothing_heavy(package: str) -> None:
-    heavy = ["numpy", "pydantic", "ortools", "torch", "nir", "h5py", "samna", "rich", "typer"]
+    heavy = ["numpy", "pydantic", "ortools", "torch", "nir", "h5py", "samna", "rich", "cyclopts"]
     code = f"import sys, {package}; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "[]"

@@ -2,151 +2,90 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
-import typer
+from cyclopts import Parameter
 
-from mapper.cli.app import app, finish, write_placement
-from mapper.cli.options import (
-    ChipOption,
-    CopiesOption,
-    ForbidOption,
-    JsonOption,
-    KeepOption,
-    MinimumOption,
-    MonitorOption,
-    NetworksArgument,
-    NeuronOption,
-    ObjectiveOption,
-    PiecesOption,
-    PinOption,
-    PooledOption,
-    ReadoutMonitorOption,
-    ReadoutOption,
-    RelaysOption,
-    ReluOption,
-    RepairsOption,
-    ResetOption,
-    SetOption,
-    ShapeOption,
-    TrafficOption,
-    solved,
-)
-
-if TYPE_CHECKING:
-    from hwspec.schema import ChipSpec
-    from mapper.emit.shared.config import ChipConfig
-    from mapper.result import Result
+from mapper.cli import options
+from mapper.cli.options import file, group, number
+from mapper.cli.output import finish, write_placement
+from mapper.cli.solve import solved
 
 __all__ = ["emit"]
 
-# Options of the command that are wishes of the emitter, by the emitter's names.
-_EMIT_WORDS = {
-    "dt": "dt_us",
-    "sensor": "sensor",
-    "monitor_sensor": "monitor_sensor",
-    "readout_threshold": "readout_threshold",
-    "readout_window": "readout_window_ticks",
-}
+
+@group("Configuration", 7)
+@dataclass(frozen=True)
+class Settings:
+    """Wishes for the configuration; the fields are those of `EmitOptions`."""
+
+    dt_us: Annotated[float | None, options.DT, Parameter(show_default="none: no biases")] = None
+    sensor: Annotated[
+        bool | None,
+        Parameter(
+            negative="--no-sensor", help="let the sensor's own events in", show_default="as the network"
+        ),
+    ] = None
+    monitor_sensor: Annotated[bool, Parameter(help="read the sensor stage")] = False
+    readout_threshold: Annotated[int, number("SPIKES", "spikes the readout's average must exceed")] = 0
+    readout_window_ticks: Annotated[
+        int, number("TICKS", "length of the readout's moving window", name="--readout-window")
+    ] = 1
 
 
-@app.command()
-def emit(
-    network: NetworksArgument,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="write config.json and placement.json there")],
-    chip: ChipOption = "speck2f",
-    overrides: SetOption = [],  # noqa: B006  # Typer copies it
-    input_shape: ShapeOption = None,
-    pin: PinOption = [],  # noqa: B006
-    forbid: ForbidOption = None,
-    objective: ObjectiveOption = "capacity",
-    monitor: MonitorOption = [],  # noqa: B006
-    readout: ReadoutOption = None,
-    readout_monitor: ReadoutMonitorOption = False,
-    repairs: RepairsOption = 3,
-    add_output_neuron: NeuronOption = None,
-    relu_as_if: ReluOption = False,
-    reset: ResetOption = None,
-    v_min: MinimumOption = None,
-    max_pieces: PiecesOption = None,
-    relays: RelaysOption = True,
-    copies: CopiesOption = True,
-    pooled_outputs: PooledOption = "host",
-    traffic: TrafficOption = None,
-    keep: KeepOption = None,
-    dt: Annotated[float | None, typer.Option(metavar="MICROSECONDS", help="length of a time step")] = None,
-    sensor: Annotated[bool | None, typer.Option(help="let the sensor's own events in")] = None,
-    monitor_sensor: Annotated[bool, typer.Option(help="read the sensor stage")] = False,
-    readout_threshold: Annotated[int, typer.Option(help="spikes the readout's average must exceed")] = 0,
-    readout_window: Annotated[int, typer.Option(help="ticks of the readout's moving window")] = 1,
-    flash: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="write the board's flash image too; needs samna")
-    ] = None,
+@group("Output", 9)
+@dataclass(frozen=True, kw_only=True)
+class Files(options.Output):
+    """What is written."""
+
+    out: Annotated[Path, options.OUT]
+    flash: Annotated[Path | None, file("write the board's flash image too; needs samna", "none")] = None
     self_test: Annotated[
-        bool, typer.Option(help="write known_answer.json, for deploy.py --self-test")
-    ] = True,
-    as_json: JsonOption = False,
-) -> int:
-    """Place a network and write the chip's configuration. Exit: 0 written, 1 does not fit, 2 bad input."""
-    words = dict(locals())
-    kept = {name: words.pop(name) for name in (*_EMIT_WORDS, "out", "flash", "self_test", "as_json")}
-    result = solved(**words)
-    if result.solution is None:
-        return finish(result, as_json)
-    return _emitted(result, keep=keep, **kept)
+        bool, Parameter(negative="--no-self-test", help="write known_answer.json, for deploy.py --self-test")
+    ] = True
 
 
-def _emitted(
-    result: Result,
-    *,
-    out: Path,
-    flash: Path | None,
-    self_test: bool,
-    as_json: bool,
-    keep: Path | None,
-    **words: Any,
+def emit(
+    *networks: Annotated[str, options.NETWORKS],
+    chip: options.Chip = options.Chip(),
+    reading: options.Reading = options.Reading(),
+    requests: options.Requests = options.Requests(),
+    preferences: options.Preferences = options.Preferences(),
+    moves: options.Moves = options.Moves(),
+    limits: options.Limits = options.Limits(),
+    settings: Settings = Settings(),
+    output: Files,
 ) -> int:
-    """Write what belongs to a placement, and tell."""
+    """Place networks and write the chip's configuration: config.json, placement.json, known_answer.json.
+
+    Exit: 0 written, 1 proven not to fit, 2 bad input, 3 undecided.
+    """
+    from mapper.emit.samna import flash_binary, to_samna  # noqa: PLC0415
     from mapper.emit.shared.file import write_config  # noqa: PLC0415
     from mapper.emit.write.build import build_config  # noqa: PLC0415
     from mapper.emit.write.options import EmitOptions  # noqa: PLC0415
-
-    wishes = EmitOptions(**{_EMIT_WORDS[name]: value for name, value in words.items()})
-    config = build_config(result, wishes)
-    write_config(config, out / "config.json")
-    write_placement(result, out)
-    written = [out / "config.json", out / "placement.json"]
-    if self_test and _write_known_answer(config, result.chip, out / "known_answer.json"):
-        written.append(out / "known_answer.json")
-    if flash is not None:
-        _write_flash(config, result.chip, flash)
-        written.append(flash)
-    status = finish(result, as_json, keep)
-    if not as_json:
-        _tell(config, written)
-    return status
-
-
-def _tell(config: ChipConfig, written: list[Path]) -> None:
-    typer.echo(f"written: {', '.join(map(str, written))}")
-    for note in config.interface.notes if config.interface else ():
-        typer.echo(f"note: {note}")
-
-
-def _write_known_answer(config: ChipConfig, chip: ChipSpec, path: Path) -> bool:
-    """Write the self-test, if there is one for this configuration."""
     from mapper.equivalence.known_answer import known_answer  # noqa: PLC0415
-    from mapper.files import write_text  # noqa: PLC0415
+    from mapper.files import write_bytes, write_text  # noqa: PLC0415
 
-    made = known_answer(config, chip)
-    if made is not None:
-        write_text(path, made.model_dump_json() + "\n")
-    return made is not None
-
-
-def _write_flash(config: ChipConfig, chip: ChipSpec, path: Path) -> None:
-    from mapper.emit.samna import flash_binary, to_samna  # noqa: PLC0415
-    from mapper.files import write_bytes  # noqa: PLC0415
-
-    write_bytes(path, flash_binary(to_samna(config, chip), chip))
+    result = solved(networks, chip, reading, requests, preferences, moves, limits)
+    if result.solution is None:
+        return finish(result, output.as_json)
+    config = build_config(result, EmitOptions(**vars(settings)))
+    written = [output.out / "config.json", output.out / "placement.json"]
+    write_config(config, written[0])
+    write_placement(result, output.out)
+    answer = known_answer(config, result.chip) if output.self_test else None
+    if answer is not None:
+        written.append(output.out / "known_answer.json")
+        write_text(written[-1], answer.model_dump_json() + "\n")
+    if output.flash is not None:
+        written.append(output.flash)
+        write_bytes(output.flash, flash_binary(to_samna(config, result.chip), result.chip))
+    status = finish(result, output.as_json, preferences.keep)
+    if not output.as_json:
+        print(f"written: {', '.join(map(str, written))}")
+        for note in config.interface.notes if config.interface else ():
+            print(f"note: {note}")
+    return status

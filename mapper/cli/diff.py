@@ -2,98 +2,84 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import typer
+from cyclopts import Parameter
 
-from mapper.cli.app import app
-from mapper.cli.options import (
-    JsonOption,
-    MinimumOption,
-    NeuronOption,
-    ReluOption,
-    ResetOption,
-    ShapeOption,
-    reading,
-)
+from mapper.cli.options import Chip, Output, Reading, keywords, read_network
+from mapper.cli.output import print_json
 
 if TYPE_CHECKING:
     from mapper.emit.read.diff import Difference
     from mapper.emit.shared.config import ChipConfig
     from mapper.network import Network
 
-__all__ = ["diff_command"]
+__all__ = ["diff"]
 
 _EXIT_DIFFERENT = 1
+_SIDE = Parameter(help="config.json, a network, or report.json")
 
 
-@app.command("diff")
-def diff_command(
-    left: Annotated[str, typer.Argument(help="config.json, a network, or report.json")],
-    right: Annotated[str, typer.Argument(help="config.json, a network, or report.json")],
-    input_shape: ShapeOption = None,
-    add_output_neuron: NeuronOption = None,
-    relu_as_if: ReluOption = False,
-    reset: ResetOption = None,
-    v_min: MinimumOption = None,
-    as_json: JsonOption = False,
+def diff(
+    left: Annotated[str, _SIDE],
+    right: Annotated[str, _SIDE],
+    /,
+    *,
+    reading: Reading = Reading(),
+    output: Output = Output(),
 ) -> int:
-    """Compare configurations or networks, or two reports. Exit: 0 the same, 1 different."""
+    """Compare configurations or networks, or two reports.
+
+    Exit: 0 the same, 1 different, 2 bad input.
+    """
     from dataclasses import asdict  # noqa: PLC0415
 
     from mapper.cli.report import is_report, print_report_difference  # noqa: PLC0415
 
     if is_report(left) or is_report(right):
-        return print_report_difference(left, right, as_json)
-    words = reading(
-        "speck2f", [], pin=(), input_shape=input_shape, relu_as_if=relu_as_if, reset=reset, v_min=v_min,
-        add_output_neuron=add_output_neuron,
-    )  # fmt: skip
-    found = _compared(_side(left, words), _side(right, words))
-    if as_json:
-        record = {"schema_version": 1, "differences": [asdict(entry) for entry in found]}
-        typer.echo(json.dumps(record, indent=2))
+        return print_report_difference(left, right, output.as_json)
+    differences = _compared(_side(left, reading), _side(right, reading))
+    if output.as_json:
+        print_json(differences=[asdict(entry) for entry in differences])
     else:
-        for entry in found:
-            typer.echo(str(entry))
-        typer.echo("the same" if not found else f"{len(found)} differences")
-    return _EXIT_DIFFERENT if found else 0
+        for entry in differences:
+            print(entry)
+        print("the same" if not differences else f"{len(differences)} differences")
+    return _EXIT_DIFFERENT if differences else 0
 
 
-def _side(source: str, words: dict[str, Any]) -> ChipConfig | Network:
+def _side(source: str, reading: Reading) -> ChipConfig | Network:
     """A configuration file, or a network after all passes."""
     from mapper.emit.shared.file import read_config  # noqa: PLC0415
-    from mapper.frontends import load_network  # noqa: PLC0415
-    from mapper.passes import PrepareOptions, prepare  # noqa: PLC0415
 
     path = Path(source)
     if path.suffix == ".json" and path.is_file() and '"hardware"' in path.read_text("utf-8", "replace"):
         return read_config(path)
-    read = load_network(source, words["input_shape"], words["nir"], words["torch"])
-    return prepare(read, PrepareOptions(add_output_neuron=words["add_output_neuron"]))
+    return read_network(source, keywords(Chip(), reading))
 
 
 def _compared(left: ChipConfig | Network, right: ChipConfig | Network) -> tuple[Difference, ...]:
     """Differences; a network is compared in the form that a configuration's chip needs, if that is known."""
     from hwspec.catalog import load, names  # noqa: PLC0415
-    from mapper.emit.read.diff import diff  # noqa: PLC0415
+    from mapper.emit.read.diff import diff as compare  # noqa: PLC0415
     from mapper.emit.shared.config import ChipConfig as Config  # noqa: PLC0415
-    from mapper.passes.legalize import legal_forms  # noqa: PLC0415
+    from mapper.emit.read.extract import extract  # noqa: PLC0415
+    from mapper.errors import NetworkError  # noqa: PLC0415
+    from mapper.question import Question, float_form  # noqa: PLC0415
 
     config = next((side for side in (left, right) if isinstance(side, Config)), None)
     chip = config.chip.partition("+")[0] if config else ""
-    if chip not in names() or (isinstance(left, Config) and isinstance(right, Config)):
-        return tuple(diff(left, right))
-    spec, tried = load(chip), []
-    for last in (False, True):
-        sides: list[ChipConfig | Network] = []
-        for side in (left, right):
-            if isinstance(side, Config):
-                sides.append(side)
-                continue
-            forms = legal_forms(side, spec)[0]
-            sides.append(forms.network({name: last * (len(c) - 1) for name, c in forms.layers.items()}))
-        tried.append(tuple(diff(*sides)))
-    return min(tried, key=len)
+    if config is None or chip not in names() or (isinstance(left, Config) and isinstance(right, Config)):
+        return tuple(compare(left, right))
+    placed, spec = extract(config), load(chip)
+
+    def formed(side: ChipConfig | Network) -> ChipConfig | Network:
+        if isinstance(side, Config):
+            return side
+        try:
+            return float_form(side, placed, spec)
+        except (NetworkError, KeyError):
+            return Question((side,), spec, SolveOptions()).problems[0].networks[0]
+
+    return tuple(compare(formed(left), formed(right)))

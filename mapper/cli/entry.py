@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
-from typing import Any
 
-import typer
+from cyclopts.exceptions import CycloptsError, MissingArgumentError, UnusedCliTokensError
 
 from hwspec.errors import SpecError
-from mapper.cli import board as _board_commands  # noqa: F401  # registers its commands
-from mapper.cli import config as _config_commands  # noqa: F401  # registers its commands
-from mapper.cli import diff as _diff_command  # noqa: F401  # registers its command
-from mapper.cli import report as _report_command  # noqa: F401  # registers its command
-from mapper.cli import simulate as _simulate_command  # noqa: F401  # registers its command
-from mapper.cli import synthesize as _synthesize_commands  # noqa: F401  # registers its commands
-from mapper.cli import verify as _verify_command  # noqa: F401  # registers its command
 from mapper.cli.app import app
-from mapper.errors import MapperError
+from mapper.cli.help import help_text, label
+from mapper.cli.output import print_json
+from mapper.errors import Finding, MapperError, OptionsError
 
 __all__ = ["run"]
-
-# Typer exports this one usage error; its root class is not public and has moved between versions.
-_USAGE_ERROR: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
-
-# What Typer returns for Ctrl-C, depending on its version: this, or `Abort`.
-_INTERRUPTED = 130
 
 EXIT_OK, EXIT_BAD_INPUT, EXIT_UNDECIDED, EXIT_FAULT = 0, 2, 3, 4
 
@@ -44,15 +31,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        outcome = app(words, standalone_mode=False, prog_name="mapper")
-    except _USAGE_ERROR as error:
-        error.show()
-        return EXIT_BAD_INPUT
-    except (SpecError, MapperError) as error:
-        _tell(error, "--json" in words)
-        return error.exit_code
-    except (typer.Abort, KeyboardInterrupt):
-        outcome = _INTERRUPTED
+        return _dispatch(words)
+    except (SpecError, MapperError, CycloptsError) as error:
+        known = _usage_error(error) if isinstance(error, CycloptsError) else error
+        if "--json" in words:
+            print_json(error=type(known).__name__, message=str(known))
+        print(f"Error: {known}", file=sys.stderr)
+        return known.exit_code
+    except KeyboardInterrupt:
+        print("Interrupted before anything was found.", file=sys.stderr)
+        return EXIT_UNDECIDED
     except BrokenPipeError:
         # The reader has gone; standard output is closed so that nothing more is attempted on it.
         sys.stderr.close()
@@ -60,17 +48,37 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # the one broad handler: anything unforeseen is our fault
         _report_fault(error)
         return EXIT_FAULT
-    if outcome == _INTERRUPTED:
-        print("Interrupted before anything was found.", file=sys.stderr)
-        return EXIT_UNDECIDED
+
+
+def _dispatch(words: list[str]) -> int:
+    """Print help where it is asked for, or where no command is named; else run the command."""
+    own = words[: words.index("--")] if "--" in words else words
+    flags = [word for word in own if word in app.help_flags]
+    words = [word for word in own if word not in flags] + words[len(own) :]
+    chain, apps, rest = app.parse_commands(words)
+    if apps[-1].default_command is None and not rest:
+        print(help_text(chain, apps[-1]), file=sys.stdout if flags else sys.stderr)
+        return EXIT_OK if flags else EXIT_BAD_INPUT
+    if flags and apps[-1].default_command is not None:
+        print(help_text(chain, apps[-1]))
+        return EXIT_OK
+    command, bound, _ = app.parse_args(words)
+    outcome = command(*bound.args, **bound.kwargs)
     return outcome if isinstance(outcome, int) else EXIT_OK
 
 
-def _tell(error: SpecError | MapperError, as_json: bool) -> None:
-    if as_json:
-        record = {"schema_version": 1, "error": type(error).__name__, "message": str(error)}
-        print(json.dumps(record, indent=2))
-    print(f"Error: {error}", file=sys.stderr)
+def _usage_error(error: CycloptsError) -> OptionsError:
+    """What is wrong with the words, in one line; two of the parser's own messages say too little."""
+    message = " ".join(str(error).split())
+    if isinstance(error, UnusedCliTokensError):
+        message = f"Unexpected argument: {' '.join(error.unused_tokens or ())}."
+    elif isinstance(error, MissingArgumentError) and error.argument is not None:
+        option = error.argument.parameter
+        lack = f"{error.keyword} needs a value" if error.keyword else f"{label(error.argument)} is missing"
+        message = f"{lack}{f' ({option.metavar})' if option.metavar else ''}: {option.help}."
+    command = " ".join(("mapper", *(error.command_chain or ())))
+    end = "" if message.endswith((".", "?")) else "."
+    return OptionsError(Finding("", f"{message}{end} Help: {command} --help"))
 
 
 def _report_fault(error: Exception) -> None:

@@ -1,206 +1,308 @@
-"""Arguments of commands, and what they say in the package's terms."""
+"""Options of the commands: groups of them, each declared once, and what they say in the package's terms."""
 
-from __future__ import annotations
-
+# No `from __future__ import annotations` here: of a class in another module that inherits from one of these,
+# the parser would look up the names of inherited annotations in that other module.
 import json
 import math
 import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import typer
+from cyclopts import Group, Parameter, Token
 
 from mapper.errors import Finding, OptionsError
 
 if TYPE_CHECKING:
-    from hwspec.schema import ChipSpec
-    from mapper.result import Result
+    from mapper.network import Network
 
-NETWORK_HELP = (
-    '"digits", a NIR file (.nir), a shape file (.yaml/.json/.toml), or package.module:factory, '
-    "a callable that gives a torch or sinabs module or a NIR graph (this imports and runs your code)"
+
+def group(title: str, order: int) -> Parameter:
+    """Flatten the fields of a class into options under one heading; headings stand by `order` in the help."""
+    return Parameter(name="*", group=Group(title, sort_key=order))
+
+
+def _read_number(kind: Any, tokens: Sequence[Token]) -> float:
+    """A number as Python writes it; the parser's own reading takes 1.5 for 2, and "none" for no limit."""
+    text, is_whole = tokens[0].value, "int" in str(kind)
+    try:
+        return int(text) if is_whole else float(text)
+    except ValueError:
+        raise ValueError(f'"{text}" is no {"whole " if is_whole else ""}number') from None
+
+
+def number(unit: str, meaning: str, unset: str | None = None, **more: Any) -> Parameter:
+    """An option that takes a number in a unit; `unset` says what holds without it."""
+    return Parameter(metavar=unit, help=meaning, show_default=unset, converter=_read_number, **more)
+
+
+def text(form: str, meaning: str, unset: str | None = None, **more: Any) -> Parameter:
+    """An option that takes a text, which may begin with a hyphen: -1 is the last layer."""
+    return Parameter(metavar=form, help=meaning, show_default=unset, allow_leading_hyphen=True, **more)
+
+
+def word(meaning: str, unset: str | None = None) -> Parameter:
+    """An option that takes one of a few words."""
+    return Parameter(help=meaning, show_default=unset)
+
+
+def file(meaning: str, unset: str | None = None, **more: Any) -> Parameter:
+    """An option that takes the path of a file."""
+    return Parameter(metavar="FILE", help=meaning, show_default=unset, **more)
+
+
+NETWORK = Parameter(
+    name="NETWORK",
+    help='"digits", a NIR file (.nir), a shape file (.yaml/.json/.toml), or package.module:factory, '
+    "a callable that gives a torch or sinabs module or a NIR graph (this imports and runs your code)",
 )
-NetworksArgument = Annotated[
-    list[str], typer.Argument(metavar="NETWORK...", help=f"{NETWORK_HELP}; several share the chip")
-]
-NetworkArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="NETWORK",
-        help=NETWORK_HELP,
-    ),
-]
-ChipOption = Annotated[str, typer.Option("--chip", help="chip or device name, or a chip file (.toml)")]
-SetOption = Annotated[
-    list[str], typer.Option("--set", help='changed fact, e.g. "core[5].kernel_words=128Ki"')
-]
-ShapeOption = Annotated[
-    str | None, typer.Option(metavar="C,H,W", help="input shape where the file does not tell")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
-PinOption = Annotated[
-    list[str], typer.Option("--pin", metavar="LAYER=CORE", help="layer (name or index) on a core")
-]
-ForbidOption = Annotated[str | None, typer.Option("--forbid", metavar="0,1", help="cores that stay empty")]
-ObjectiveOption = Annotated[
-    str,
-    typer.Option(help="capacity (least memory taken), headroom (most left over), balance (least load)"),
-]
-MonitorOption = Annotated[
-    list[str], typer.Option("--monitor", metavar="LAYER", help="read this layer's spikes")
-]
-ReadoutOption = Annotated[
-    str | None, typer.Option(metavar="LAYER", help="layer that feeds the readout stage")
-]
-ReadoutMonitorOption = Annotated[
-    bool, typer.Option("--readout-monitor", help="read the readout stage itself")
-]
-TimeOption = Annotated[float | None, typer.Option("--time-limit", metavar="SECONDS", help="wall-clock limit")]
-WorkOption = Annotated[float | None, typer.Option("--work-limit", help="limit in deterministic solver time")]
-WorkersOption = Annotated[int, typer.Option(help="solver threads")]
-RepairsOption = Annotated[
-    int, typer.Option(metavar="N", help="repairs to look for if the network does not fit")
-]
-NeuronOption = Annotated[
-    float | None,
-    typer.Option(
-        "--add-output-neuron", metavar="THRESHOLD", help="append neurons to output layers without any"
-    ),
-]
-ReluOption = Annotated[
-    bool, typer.Option("--relu-as-if", help="torch: take ReLUs as spiking neurons of threshold 1")
-]
-ResetOption = Annotated[str | None, typer.Option(metavar="subtract|zero", help="NIR: reset of IF neurons")]
-MinimumOption = Annotated[
-    str | None, typer.Option("--v-min", metavar="threshold|NUMBER", help="NIR: lower bound of potentials")
-]
-PiecesOption = Annotated[
-    int | None, typer.Option("--max-pieces", metavar="N", help="cut a layer over N cores at most; 1: none")
-]
-RelaysOption = Annotated[bool, typer.Option("--relays/--no-relays", help="let spare cores pass signals on")]
-CopiesOption = Annotated[
-    bool, typer.Option("--copies/--no-copies", help="let a layer stand on the chip twice")
-]
-PooledOption = Annotated[
-    Literal["host", "relay"], typer.Option("--pooled-outputs", help="who pools pooled outputs")
-]
-TrafficOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="spikes per second by signal, from mapper simulate")
-]
-KeepOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="placement.json: move as few layers as possible")
-]
+CHIP_HELP = "chip or device name, or a chip file (.toml)"
+# What several commands have in forms of their own: required, say, or with another default.
+NETWORKS = Parameter(name="NETWORK", help=f"{NETWORK.help}; several share the chip", required=True)
+CONFIG = Parameter(name="CONFIG", help="config.json, written by emit")
+OUT = Parameter(name="--out", metavar="DIR", help="folder that the command's files are written to")
+EVENTS = file("recorded events: .npy, .npz, .csv, .aedat4")
+INPUT = text("NAME", "input, where there are several", "the only one", name="--input")
+DT = number("MICROSECONDS", "length of a time step", name="--dt")
+PLOT = file("draw it there: .png or .svg", "no drawing")
+TRAFFIC = file("spikes per second by signal, from mapper simulate --traffic", "unknown")
+
+Texts = tuple[str, ...]
 
 
-def load_chip(name: str, overrides: list[str]) -> ChipSpec:
-    """A chip with the facts that --set changes."""
-    from hwspec.catalog import load  # noqa: PLC0415
+@group("Output", 9)
+@dataclass(frozen=True)
+class Output:
+    """How a command answers."""
 
-    return load(name, overrides)
-
-
-def solved(network: str | list[str], chip: str, overrides: list[str], **words: Any) -> Result:
-    """Read what the options say and solve."""
-    from mapper.api import solve as solve_network  # noqa: PLC0415
-
-    return solve_network(network, **reading(chip, overrides, **words))
+    as_json: Annotated[bool, Parameter(name="--json", help="print JSON")] = False
 
 
-def reading(chip: str, overrides: list[str], **words: Any) -> dict[str, Any]:
+@dataclass(frozen=True)
+class FileOutput(Output):
+    """How a command answers that can write files."""
+
+    out: Annotated[Path | None, OUT, Parameter(show_default="none is written")] = None
+
+
+@group("Chip", 1)
+@dataclass(frozen=True)
+class Changes:
+    """Changed facts of a chip."""
+
+    changes: Annotated[
+        Texts, text("CHANGE", 'changed fact, e.g. "core[5].kernel_words=128Ki"', name="--set")
+    ] = ()
+
+
+@dataclass(frozen=True)
+class Chip(Changes):
+    """The chip that a network is placed on."""
+
+    chip: Annotated[str, text("CHIP", CHIP_HELP)] = "speck2f"
+
+
+@group("Network", 2)
+@dataclass(frozen=True)
+class Reading:
+    """How a network is read."""
+
+    input_shape: Annotated[str | None, text("C,H,W", "input shape, e.g. 2,34,34", "the file's")] = None
+    add_output_neuron: Annotated[
+        float | None, number("THRESHOLD", "append neurons to output layers without any", "none")
+    ] = None
+    relu_as_if: Annotated[bool, Parameter(help="torch: take ReLUs as spiking neurons of threshold 1")] = False
+    reset: Annotated[Literal["subtract", "zero"] | None, word("NIR: reset of IF neurons", "the file's")] = (
+        None
+    )
+    v_min: Annotated[str | None, text("threshold|NUMBER", "NIR: lower bound of potentials", "the file's")] = (
+        None
+    )
+
+
+@group("Requests", 3)
+@dataclass(frozen=True)
+class Pins:
+    """Where layers must stand. Fields of all groups from here on are those of `SolveOptions`."""
+
+    pins: Annotated[Texts, text("LAYER=CORE", "layer on a core, e.g. conv2=5", name="--pin")] = ()
+
+
+@dataclass(frozen=True)
+class Requests(Pins):
+    """What a placement must fulfil."""
+
+    forbidden_cores: Annotated[
+        str | None, text("CORES", "cores that stay empty, e.g. 0,1", "none", name="--forbid")
+    ] = None
+    monitors: Annotated[
+        Texts, text("LAYER", "layer whose spikes are read, e.g. conv1", "the outputs", name="--monitor")
+    ] = ()
+    readout: Annotated[str | None, text("LAYER", "layer that feeds the readout stage", "none")] = None
+    readout_monitor: Annotated[bool, Parameter(help="read the readout stage itself")] = False
+    pooled_outputs: Annotated[Literal["host", "relay"], word("who pools pooled outputs")] = "host"
+    traffic: Annotated[Path | None, TRAFFIC] = None
+
+
+@group("Preferences", 4)
+@dataclass(frozen=True)
+class Preferences:
+    """Which of the placements that fulfil the requests."""
+
+    objective: Annotated[
+        Literal["capacity", "headroom", "balance"], word("least memory taken, most left over, or least load")
+    ] = "capacity"
+    keep: Annotated[Path | None, file("placement.json: move as few layers as possible", "all are free")] = (
+        None
+    )
+
+
+@group("Moves", 5)
+@dataclass(frozen=True)
+class Moves:
+    """What may be done to a network so that it fits."""
+
+    max_pieces: Annotated[
+        int | None, number("CORES", "most cores that a layer is cut over; 1: none is cut", "no bound")
+    ] = None
+    relays: Annotated[bool, Parameter(negative="--no-relays", help="let spare cores pass signals on")] = True
+    copies: Annotated[bool, Parameter(negative="--no-copies", help="let a layer stand on the chip twice")] = (
+        True
+    )
+
+
+@group("Limits", 6)
+@dataclass(frozen=True)
+class WorkLimit:
+    """How much the solver may do, alike on every machine."""
+
+    work_limit: Annotated[
+        float | None, number("UNITS", "limit in the solver's deterministic time", "none")
+    ] = None
+
+
+@dataclass(frozen=True)
+class SolverLimits(WorkLimit):
+    """How much the solver may do."""
+
+    time_limit: Annotated[float | None, number("SECONDS", "wall-clock limit", "none")] = None
+    workers: Annotated[int, number("THREADS", "solver threads")] = 1
+
+
+@dataclass(frozen=True)
+class Limits(SolverLimits):
+    """How much the solver may do, explanation included."""
+
+    repairs: Annotated[int, number("COUNT", "repairs to look for if the network does not fit")] = 3
+
+
+SolveGroup = Pins | Preferences | Moves | WorkLimit
+
+
+def keywords(chip: Chip, reading: Reading, *groups: SolveGroup, **fixed: Any) -> dict[str, Any]:
     """What the options say, as keywords of `mapper.solve`.
+
+    Parameters
+    ----------
+    fixed
+        Keywords of `SolveOptions` that the command sets.
 
     Raises
     ------
     OptionsError, SpecError
         With everything that is wrong.
     """
+    from hwspec.catalog import load  # noqa: PLC0415
     from mapper.frontends import NirOptions, TorchOptions  # noqa: PLC0415
     from mapper.options import SolveOptions  # noqa: PLC0415
 
+    words = fixed | {name: value for entry in (reading, *groups) for name, value in vars(entry).items()}
     findings: list[Finding] = []
-    pins = tuple(filter(None, (_pin(text, findings) for text in words.pop("pin"))))
-    forbidden = _numbers("--forbid", words.pop("forbid", None), findings)
-    shape = _numbers("--input-shape", words.pop("input_shape"), findings)
-    if shape and (len(shape) != 3 or min(shape) < 1):
-        findings.append(Finding("--input-shape", "wants three positive numbers", shape, "C,H,W"))
-    reset, minimum = words.pop("reset"), _minimum(words.pop("v_min"), findings)
-    if reset not in (None, "subtract", "zero"):
-        findings.append(Finding("--reset", "unknown reset", reset, "subtract or zero"))
-    threshold = words.pop("add_output_neuron")
-    if threshold is not None and not 0 < threshold < float("inf"):
-        findings.append(Finding("--add-output-neuron", "a threshold must be positive", threshold, "> 0"))
+    for name, read in _READERS.items():
+        try:
+            words |= {name: read(words[name])} if name in words else {}
+        except OptionsError as error:
+            findings += error.findings
     if findings:
         raise OptionsError(*findings)
-    monitors = words.pop("monitor", [])
-    keep, traffic = words.pop("keep", None), words.pop("traffic", None)
-    relu_threshold = 1.0 if words.pop("relu_as_if") else None
-    options = SolveOptions(
-        pins=pins,
-        forbidden_cores=forbidden,
-        objective=words.pop("objective", "capacity"),
-        monitors=tuple(monitors) or None,
-        readout=words.pop("readout", None),
-        time_limit_s=words.pop("time_limit", None),
-        max_copies=2 if words.pop("copies", True) else 1,
-        keep=() if keep is None else _kept(keep),
-        traffic=() if traffic is None else read_rates(traffic),
-        **words,
-    )
+    copies, limit = 2 if words.pop("copies", True) else 1, words.pop("time_limit", None)
     return {
-        "chip": load_chip(chip, overrides),
-        "options": options,
-        "input_shape": shape or None,
-        "nir": NirOptions(reset=reset, v_min=minimum),
-        "torch": TorchOptions(relu_as_if=relu_threshold),
-        "add_output_neuron": threshold,
+        "input_shape": words.pop("input_shape"),
+        "add_output_neuron": words.pop("add_output_neuron"),
+        "nir": NirOptions(reset=words.pop("reset"), v_min=words.pop("v_min")),
+        "torch": TorchOptions(relu_as_if=1.0 if words.pop("relu_as_if") else None),
+        "options": SolveOptions(time_limit_s=limit, max_copies=copies, **words),
+        "chip": load(chip.chip, chip.changes),
     }
 
 
-def _pin(text: str, findings: list[Finding]) -> tuple[str, int] | None:
-    layer, separator, core = text.rpartition("=")
-    if separator and layer and re.fullmatch(r"[0-9]{1,9}", core.strip()):
-        return layer.strip(), int(core)
-    findings.append(
-        Finding(f"--pin {text}", "not of the form LAYER=CORE", next_step="Example: --pin conv2=5")
-    )
-    return None
+def read_network(source: str, words: dict[str, Any]) -> "Network":
+    """A network as `keywords` says, after all passes but those for a chip."""
+    from mapper.frontends import load_network  # noqa: PLC0415
+    from mapper.passes import PrepareOptions, prepare  # noqa: PLC0415
+
+    network = load_network(source, words["input_shape"], words["nir"], words["torch"])
+    return prepare(network, PrepareOptions(add_output_neuron=words["add_output_neuron"]))
 
 
-def _numbers(option: str, text: str | None, findings: list[Finding]) -> tuple[int, ...]:
+def _pins(texts: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
+    parts = [(text, *text.rpartition("=")) for text in texts]
+    step = "Example: --pin conv2=5"
+    wrong = [
+        Finding(f"--pin {text}", "not of the form LAYER=CORE", next_step=step)
+        for text, layer, _, core in parts
+        if not layer or not re.fullmatch(r"\s*[0-9]{1,9}\s*", core)
+    ]
+    if wrong:
+        raise OptionsError(*wrong)
+    return tuple((layer.strip(), int(core)) for _, layer, _, core in parts)
+
+
+def _numbers(option: str, text: str | None) -> tuple[int, ...]:
     if text is None:
         return ()
-    if re.fullmatch(r"\s*[0-9]{1,9}(\s*,\s*[0-9]{1,9})*\s*", text):
-        return tuple(int(part) for part in text.split(","))
-    findings.append(Finding(option, "wants whole numbers separated by commas", text))
-    return ()
+    if not re.fullmatch(r"\s*[0-9]{1,9}(\s*,\s*[0-9]{1,9})*\s*", text):
+        raise OptionsError(Finding(option, "wants whole numbers separated by commas", text))
+    return tuple(int(part) for part in text.split(","))
 
 
-def _minimum(text: str | None, findings: list[Finding]) -> float | Literal["threshold"] | None:
-    if text is None:
-        return None
-    if text == "threshold":
-        return "threshold"
+def _shape(text: str | None) -> tuple[int, ...] | None:
+    shape = _numbers("--input-shape", text)
+    if shape and (len(shape) != 3 or min(shape) < 1):
+        raise OptionsError(Finding("--input-shape", "wants three positive numbers", shape, "C,H,W"))
+    return shape or None
+
+
+def _lowest(text: str | None) -> float | str | None:
     try:
-        return float(text)
+        return text if text is None or text == "threshold" else float(text)
     except ValueError:
-        findings.append(Finding("--v-min", "wants a number or the word threshold", text))
-        return None
+        raise OptionsError(Finding("--v-min", "wants a number or the word threshold", text)) from None
 
 
-def _kept(path: Path) -> tuple[tuple[str, int], ...]:
+def _threshold(value: float | None) -> float | None:
+    if value is not None and not 0 < value < float("inf"):
+        raise OptionsError(Finding("--add-output-neuron", "a threshold must be positive", value, "> 0"))
+    return value
+
+
+def _kept(path: Path | None) -> tuple[tuple[str, int], ...]:
     from mapper.record import kept_cores, read_placement  # noqa: PLC0415
 
-    return kept_cores(read_placement(path))
+    return () if path is None else kept_cores(read_placement(path))
 
 
-def read_rates(path: Path) -> tuple[tuple[str, int], ...]:
-    """Spikes per second by signal, rounded up, of a file that `mapper simulate --traffic` wrote.
+def read_rates(path: Path | None) -> tuple[tuple[str, int], ...]:
+    """Spikes per second by signal, rounded up, of a file that `mapper simulate --traffic` wrote, if any.
 
     Raises
     ------
     OptionsError
         It cannot be read, or holds something else.
     """
+    if path is None:
+        return ()
     step = "mapper simulate CONFIG --events FILE --traffic FILE writes one"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -208,11 +310,11 @@ def read_rates(path: Path) -> tuple[tuple[str, int], ...]:
         raise OptionsError(Finding(str(path), f"cannot be read: {error.strerror}")) from None
     except ValueError:
         raise OptionsError(Finding(str(path), "is no traffic: not JSON", next_step=step)) from None
-    rates = content.get("spikes_per_second") if isinstance(content, dict) else None
-    if not isinstance(rates, dict) or content.get("schema_version") != 1:
-        raise OptionsError(
-            Finding(str(path), "is no traffic of a version this program knows", next_step=step)
-        )
+    is_known = isinstance(content, dict) and content.get("schema_version") == 1
+    rates = content.get("spikes_per_second") if is_known else None
+    if not isinstance(rates, dict):
+        problem = "is no traffic of a version this program knows"
+        raise OptionsError(Finding(str(path), problem, next_step=step))
     wrong = [
         Finding(f"{path}: {name}", "a rate must be a number from 0", rate)
         for name, rate in rates.items()
@@ -221,3 +323,16 @@ def read_rates(path: Path) -> tuple[tuple[str, int], ...]:
     if wrong:
         raise OptionsError(*wrong)
     return tuple((name, math.ceil(rate)) for name, rate in rates.items())
+
+
+# By field, what turns an option's value into the package's.
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "input_shape": _shape,
+    "add_output_neuron": _threshold,
+    "v_min": _lowest,
+    "pins": _pins,
+    "forbidden_cores": lambda text: _numbers("--forbid", text),
+    "monitors": lambda layers: layers or None,
+    "traffic": read_rates,
+    "keep": _kept,
+}

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import typer
+from cyclopts import Parameter
 
-from mapper.cli.app import app
-from mapper.cli.options import JsonOption
+from mapper.cli.options import CONFIG, EVENTS, INPUT, FileOutput, file, group, number, text, word
+from mapper.cli.output import console, print_json, progress_bar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from mapper.emit.shared.config import ChipConfig
     from mapper.equivalence import Sensitivity
@@ -24,52 +25,76 @@ if TYPE_CHECKING:
 __all__ = ["simulate"]
 
 
-@app.command()
-def simulate(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="config.json, written by emit")],
-    events: Annotated[Path, typer.Option(metavar="FILE", help="events: .npy, .npz, .csv, .aedat4")],
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="write layers' spikes there, .npy")] = None,
-    layer: Annotated[list[str], typer.Option(help="layer to record; else monitored ones, outputs")] = [],  # noqa: B006
-    input_name: Annotated[str | None, typer.Option("--input", help="input, where there are several")] = None,
-    order: Annotated[Literal["depth", "breadth", "random"], typer.Option(help="of spikes")] = "depth",
-    seed: Annotated[int, typer.Option(help="of the random order")] = 0,
+@group("Input", 2)
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """What is run."""
+
+    events: Annotated[Path, EVENTS]
+    input_name: Annotated[str | None, INPUT] = None
+    piece: Annotated[int, number("EVENTS", "events in memory at once")] = 100_000
+
+
+@group("Simulation", 3)
+@dataclass(frozen=True)
+class Semantics:
+    """How spikes are carried; the fields are those of `EventOptions`."""
+
+    order: Annotated[Literal["depth", "breadth", "random"], word("order of spikes")] = "depth"
+    seed: Annotated[int, number("SEED", "seed of the random order")] = 0
     sensor_view: Annotated[
-        Literal["raw", "input"],
-        typer.Option(help="a sensor's own events, or behind crop, mirror and swap"),
-    ] = "raw",
-    pooled_border: Annotated[
-        Literal["dropped", "delivered"], typer.Option(help="spikes outside a pooled map")
-    ] = "dropped",
-    tick: Annotated[float | None, typer.Option(metavar="MICROSECONDS", help="of the slow clock")] = None,
-    ignore_lossy: Annotated[bool, typer.Option(help="leave a congestion balancer out")] = False,
-    sensitivity: Annotated[
-        int, typer.Option(metavar="N", help="compare depth, breadth and N random orders too")
-    ] = 0,
-    traffic: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="write spikes per second by signal, for solve")
-    ] = None,
-    piece: Annotated[int, typer.Option(metavar="EVENTS", help="events in memory at once")] = 100_000,
-    as_json: JsonOption = False,
+        Literal["raw", "input"], word("a sensor's own events, or behind crop, mirror and swap")
+    ] = "raw"
+    pooled_border: Annotated[Literal["dropped", "delivered"], word("spikes outside a pooled map")] = "dropped"
+    tick_us: Annotated[
+        float | None, number("MICROSECONDS", "period of the slow clock", "the configuration's", name="--tick")
+    ] = None
+    ignore_lossy: Annotated[bool, Parameter(help="leave a congestion balancer out")] = False
+
+
+@dataclass(frozen=True)
+class Measurements(FileOutput):
+    """What is recorded and measured."""
+
+    layer: Annotated[tuple[str, ...], text("LAYER", "layer to record", "monitored ones, or outputs")] = ()
+    sensitivity: Annotated[int, number("COUNT", "compare depth, breadth and so many random orders")] = 0
+    traffic: Annotated[Path | None, file("write spikes per second by signal, for solve", "none")] = None
+
+
+def simulate(
+    config: Annotated[Path, CONFIG],
+    /,
+    *,
+    recording: Recording,
+    semantics: Semantics = Semantics(),
+    output: Measurements = Measurements(),
 ) -> int:
-    """Run recorded events through a configuration, spike by spike; no board and no samna."""
+    """Run recorded events through a configuration, spike by spike; no board and no samna.
+
+    Writes the spikes of each recorded layer as .npy.
+    """
     from mapper.emit.shared.file import read_config  # noqa: PLC0415
+    from mapper.equivalence import count_ranges, layer_shapes, sensitivity  # noqa: PLC0415
     from mapper.events import read_events  # noqa: PLC0415
     from mapper.sim.event import EventOptions  # noqa: PLC0415
 
-    made, recorded = read_config(config), read_events(events)
-    options = EventOptions(
-        order=order, seed=seed, pooled_border=pooled_border, tick_us=tick, sensor_view=sensor_view,
-        ignore_lossy=ignore_lossy, record=tuple(layer) or None,
-    )  # fmt: skip
-    inputs = {_input(made, input_name): recorded}
-    summary = _with_progress(made, inputs, options, piece, out, is_shown=not as_json)
-    if traffic is not None:
-        _write_traffic(summary, traffic)
-    depends = _sensitivity(made, inputs, options, sensitivity) if sensitivity > 0 else ()
-    if as_json:
-        typer.echo(json.dumps(_record(summary, depends), indent=2))
+    configuration = read_config(config)
+    options = EventOptions(**vars(semantics), record=output.layer or None)
+    recorded = read_events(recording.events)
+    inputs = {_input(configuration, recording.input_name): recorded}
+    summary = _run(configuration, inputs, options, recording.piece, output)
+    if output.traffic is not None:
+        _write_traffic(summary, output.traffic)
+    depends: tuple[Sensitivity, ...] = ()
+    if output.sensitivity > 0:
+        shapes, orders = layer_shapes(configuration), output.sensitivity
+        depends = sensitivity(count_ranges(configuration, inputs, shapes, options, random_orders=orders))
+    if output.as_json:
+        print_json(**_record(summary, depends))
         return 0
-    _tell(made, summary, depends)
+    from mapper.report.equivalence import print_simulation  # noqa: PLC0415
+
+    print_simulation(console(), configuration, summary, depends)
     return 0
 
 
@@ -87,50 +112,27 @@ def _input(config: ChipConfig, name: str | None) -> str:
     return name or names[0]
 
 
-def _with_progress(
-    config: ChipConfig,
-    inputs: Mapping[str, Events],
-    options: EventOptions,
-    piece: int,
-    out: Path | None,
-    *,
-    is_shown: bool,
+def _run(
+    config: ChipConfig, inputs: Mapping[str, Events], options: EventOptions, piece: int, output: Measurements
 ) -> RecordingSummary:
-    """Run, write what is recorded, and draw a bar with rate and time left on standard error."""
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn  # noqa: PLC0415
-
+    """Run; what is recorded goes piece by piece to a file a layer, and these appear when all is done."""
+    from mapper.events import EventWriter  # noqa: PLC0415
     from mapper.sim.recording import default_layers, run_recording  # noqa: PLC0415
 
+    layers = () if output.out is None else options.record or default_layers(config)
     total = sum(map(len, inputs.values()))
-    columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), TimeRemainingColumn())
     with ExitStack() as stack:
-        sink = None if out is None else _sink(stack, out, options.record or default_layers(config))
-        bar = Progress(*columns, console=Console(stderr=True), transient=True, disable=not is_shown)
-        stack.enter_context(bar)
-        task = bar.add_task("events", total=total)
+        paths = {layer: (output.out or Path()) / f"{layer.replace('/', '_')}.npy" for layer in layers}
+        writers = {layer: stack.enter_context(EventWriter(path)) for layer, path in paths.items()}
+
+        def sink(spikes: Mapping[str, Events]) -> None:
+            for layer, events in spikes.items():
+                writers[layer].append(events)
+
+        progress = stack.enter_context(progress_bar("events", total, is_shown=not output.as_json))
         return run_recording(
-            config,
-            inputs,
-            options,
-            piece_events=piece,
-            sink=sink,
-            progress=lambda done: bar.update(task, completed=done),
+            config, inputs, options, piece_events=piece, sink=sink if layers else None, progress=progress
         )
-
-
-def _sink(stack: ExitStack, out: Path, layers: tuple[str, ...]) -> Callable[[Mapping[str, Events]], None]:
-    """Write the pieces of every layer to a file of its own; the files appear when all is done."""
-    from mapper.events import EventWriter  # noqa: PLC0415
-
-    names = {layer: f"{layer.replace('/', '_')}.npy" for layer in layers}
-    writers = {layer: stack.enter_context(EventWriter(out / name)) for layer, name in names.items()}
-
-    def write(spikes: Mapping[str, Events]) -> None:
-        for layer, made in spikes.items():
-            writers[layer].append(made)
-
-    return write
 
 
 def _write_traffic(summary: RecordingSummary, path: Path) -> None:
@@ -144,28 +146,8 @@ def _write_traffic(summary: RecordingSummary, path: Path) -> None:
     write_text(path, json.dumps(content, indent=1) + "\n")
 
 
-def _sensitivity(
-    config: ChipConfig, inputs: Mapping[str, Events], options: EventOptions, orders: int
-) -> tuple[Sensitivity, ...]:
-    from mapper.equivalence import count_ranges, layer_shapes, sensitivity  # noqa: PLC0415
-
-    counts = count_ranges(config, inputs, layer_shapes(config), options, random_orders=orders)
-    return sensitivity(counts)
-
-
 def _record(summary: RecordingSummary, depends: tuple[Sensitivity, ...]) -> dict[str, Any]:
     from dataclasses import asdict  # noqa: PLC0415
 
-    told = asdict(summary)
-    told["border"] = [
-        {"core": core, "slot": slot, "spikes": count} for (core, slot), count in summary.border.items()
-    ]
-    return {"schema_version": 1, **told, "sensitivity": [asdict(entry) for entry in depends]}
-
-
-def _tell(config: ChipConfig, summary: RecordingSummary, depends: tuple[Sensitivity, ...]) -> None:
-    from rich.console import Console  # noqa: PLC0415
-
-    from mapper.report.equivalence import print_simulation  # noqa: PLC0415
-
-    print_simulation(Console(soft_wrap=False), config, summary, depends)
+    border = [{"core": core, "slot": slot, "spikes": count} for (core, slot), count in summary.border.items()]
+    return {**asdict(summary), "border": border, "sensitivity": [asdict(entry) for entry in depends]}

@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from cyclopts import Parameter
 
-from mapper.cli.app import app
-from mapper.cli.options import (
-    ChipOption,
-    CopiesOption,
-    JsonOption,
-    MinimumOption,
-    NetworkArgument,
-    NeuronOption,
-    PiecesOption,
-    PinOption,
-    RelaysOption,
-    ReluOption,
-    ResetOption,
-    SetOption,
-    ShapeOption,
-    reading,
-)
+from mapper.cli import options
+from mapper.cli.options import file, group, keywords, number
+from mapper.cli.output import console, print_json, progress_bar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from mapper.equivalence import EquivalenceReport
 
 __all__ = ["verify"]
@@ -36,92 +20,65 @@ __all__ = ["verify"]
 _EXIT_DIFFERENT = 4
 
 
-@app.command()
+@group("Input", 7)
+@dataclass(frozen=True)
+class Stimulus:
+    """What the simulators are fed; the fields are parameters of `verify_equivalence`."""
+
+    events: Annotated[Path | None, options.EVENTS, Parameter(show_default="random spikes")] = None
+    rate: Annotated[
+        float, number("RATE", "probability of a random spike per pixel and step, 0..1", name="--random")
+    ] = 0.05
+    steps: Annotated[int, number("COUNT", "steps of the random spikes")] = 50
+    seed: Annotated[int, number("SEED", "seed of the random spikes")] = 0
+    data: Annotated[str | None, file('"digits", or .npz with rasters and labels', "no accuracies")] = None
+    dt_us: Annotated[int, options.DT] = 1000
+
+
 def verify(
-    network: NetworkArgument,
-    chip: ChipOption = "speck2f",
-    overrides: SetOption = [],  # noqa: B006  # Typer copies it
-    input_shape: ShapeOption = None,
-    pin: PinOption = [],  # noqa: B006
-    add_output_neuron: NeuronOption = None,
-    relu_as_if: ReluOption = False,
-    reset: ResetOption = None,
-    v_min: MinimumOption = None,
-    max_pieces: PiecesOption = None,
-    relays: RelaysOption = True,
-    copies: CopiesOption = True,
-    events: Annotated[Path | None, typer.Option(metavar="FILE", help="recording: .npy .csv .aedat4")] = None,
-    random: Annotated[float, typer.Option(metavar="RATE", help="spikes per pixel and step, 0..1")] = 0.05,
-    steps: Annotated[int, typer.Option(help="steps of the random input")] = 50,
-    seed: Annotated[int, typer.Option(help="of the random input")] = 0,
-    data: Annotated[str | None, typer.Option(help='"digits", or .npz with rasters and labels')] = None,
-    dt: Annotated[int, typer.Option(metavar="MICROSECONDS", help="length of a time step")] = 1000,
-    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="draw .png or .svg")] = None,
-    as_json: JsonOption = False,
+    network: Annotated[str, options.NETWORK],
+    /,
+    *,
+    chip: options.Chip = options.Chip(),
+    reading: options.Reading = options.Reading(),
+    pins: options.Pins = options.Pins(),
+    moves: options.Moves = options.Moves(),
+    stimulus: Stimulus = Stimulus(),
+    plot: Annotated[Path | None, options.PLOT] = None,
+    output: options.Output = options.Output(),
 ) -> int:
-    """Simulate the emitted configuration against the network. Exit: 0 identical, 4 different (a fault)."""
+    """Simulate the configuration that is emitted for a network against the network.
+
+    Exit: 0 identical, 1 proven not to fit, 2 bad input, 3 undecided, 4 different (a fault).
+    """
     from mapper.api import verify_equivalence  # noqa: PLC0415
     from mapper.events import read_events  # noqa: PLC0415
 
-    words: dict[str, Any] = reading(
-        chip, overrides, pin=pin, input_shape=input_shape, relu_as_if=relu_as_if, reset=reset, v_min=v_min,
-        add_output_neuron=add_output_neuron, max_pieces=max_pieces, relays=relays, copies=copies,
-    )  # fmt: skip
-    recorded = None if events is None else read_events(events)
-    report = _with_progress(
-        data is not None and not as_json,
-        lambda progress: verify_equivalence(
-            network, events=recorded, rate=random, steps=steps, seed=seed, dt_us=dt, data=data,
-            progress=progress, **words,
-        ),
-    )  # fmt: skip
+    words = keywords(chip, reading, pins, moves)
+    words |= vars(stimulus)
+    words["events"] = None if stimulus.events is None else read_events(stimulus.events)
+    is_shown = stimulus.data is not None and not output.as_json
+    with progress_bar("labelled samples", None, is_shown=is_shown) as progress:
+        report = verify_equivalence(network, progress=progress, **words)
     if plot is not None:
         from mapper.report.equivalence import plot_equivalence  # noqa: PLC0415
 
         plot_equivalence(report, plot)
-    if as_json:
-        typer.echo(json.dumps(_record(report), indent=2))
+    if output.as_json:
+        print_json(**_record(report))
     else:
-        from rich.console import Console  # noqa: PLC0415
-
         from mapper.report.equivalence import print_equivalence  # noqa: PLC0415
 
-        print_equivalence(Console(soft_wrap=False), report)
+        print_equivalence(console(), report)
     return 0 if report.is_equivalent else _EXIT_DIFFERENT
-
-
-def _with_progress(
-    is_shown: bool, work: Callable[[Callable[[int], None] | None], EquivalenceReport]
-) -> EquivalenceReport:
-    """Run `work`, with a bar of the labelled samples on standard error."""
-    if not is_shown:
-        return work(None)
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import Progress  # noqa: PLC0415
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("labelled samples", total=None)
-        return work(lambda done: bar.update(task, completed=done))
 
 
 def _record(report: EquivalenceReport) -> dict[str, Any]:
     from dataclasses import asdict  # noqa: PLC0415
 
-    events = asdict(report.events)
-    del events["outputs"]
-    return {
-        "schema_version": 1,
-        "network": report.network,
-        "chip": report.chip,
-        "steps": report.steps,
-        "dt_us": report.dt_us,
-        "input_events": report.input_events,
-        "is_equivalent": report.is_equivalent,
-        "difference": None if report.difference is None else asdict(report.difference),
-        "rates": [asdict(entry) for entry in report.rates],
-        "events": events,
-        "accuracies": [
-            {**asdict(entry), "share": entry.share, "interval": entry.interval} for entry in report.accuracies
-        ],
-        "notes": report.notes,
-    }
+    record = asdict(report) | {"is_equivalent": report.is_equivalent}
+    del record["output"], record["events"]["outputs"]
+    accuracies = [
+        {**asdict(entry), "share": entry.share, "interval": entry.interval} for entry in report.accuracies
+    ]
+    return {**record, "accuracies": accuracies}

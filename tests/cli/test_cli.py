@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from mapper import api
-from mapper.cli import app as app_module
 from mapper.cli import doctor
+from mapper.cli import solve as solve_module
 from mapper.cli.entry import run
 from mapper.errors import VerificationError
 from mapper.files import write_text
@@ -150,7 +150,7 @@ BAD: list[tuple[list[str], str]] = [
     (["solve", "digits", "--workers", "0"], "workers"),
     (["solve", "digits", "--objective", "beauty"], "beauty"),
     (["solve", "digits", "--add-output-neuron", "0"], "positive"),
-    (["solve", "digits", "--reset", "maybe"], "subtract or zero"),
+    (["solve", "digits", "--reset", "maybe"], '"subtract", "zero"'),
     (["solve", "digits", "--v-min", "low"], "--v-min"),
     (["solve", "digits", "--readout", "zz"], "zz"),
     (["solve", "digits", "--monitor", "zz"], "zz"),
@@ -186,7 +186,7 @@ def test_our_own_faults_leave_a_report_and_exit_4(capsys: Capture, monkeypatch: 
     def fail(*_: Any, **__: Any) -> Result:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr(app_module, "solved", fail)
+    monkeypatch.setattr(solve_module, "solved", fail)
     assert run(["solve", "digits"]) == 4
     told = capsys.readouterr().err
     report = Path(told.rsplit(" ", 1)[1].strip())
@@ -196,13 +196,13 @@ def test_our_own_faults_leave_a_report_and_exit_4(capsys: Capture, monkeypatch: 
     def rejected(*_: Any, **__: Any) -> Result:
         raise VerificationError(("M201 core 3: too small",))
 
-    monkeypatch.setattr(app_module, "solved", rejected)
+    monkeypatch.setattr(solve_module, "solved", rejected)
     assert run(["solve", "digits"]) == 4
 
     def stopped(*_: Any, **__: Any) -> Result:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(app_module, "solved", stopped)
+    monkeypatch.setattr(solve_module, "solved", stopped)
     assert run(["solve", "digits"]) == 3
 
 

@@ -1,0 +1,118 @@
+"""The commands that place nothing: chips, rules, schemas, and what is installed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from mapper.cli.options import CHIP_HELP, Changes, Output
+from mapper.cli.output import console, print_json
+from mapper.errors import Finding, OptionsError
+
+__all__ = ["chips_check", "chips_list", "chips_schema", "chips_show", "doctor", "explain", "schema"]
+
+
+def doctor(*, output: Output = Output()) -> int:
+    """Say which versions are installed and which backends are there."""
+    from mapper.cli.doctor import diagnose  # noqa: PLC0415
+
+    packages = diagnose()
+    if output.as_json:
+        print_json(packages=packages)
+    else:
+        print("\n".join(f"{name:12} {state}" for name, state in packages.items()))
+    return 0
+
+
+def explain(
+    code: Annotated[str | None, Parameter(help="code of a rule, e.g. M103; none lists them all")] = None,
+    /,
+    *,
+    page: Annotated[bool, Parameter(help="print the page of all rules as Markdown")] = False,
+) -> int:
+    """Explain a rule by its code: what it says, in what unit, and the ways out."""
+    from mapper.report.rules import rule_text, rules_page  # noqa: PLC0415
+    from mapper.rules import Rule, by_code  # noqa: PLC0415
+
+    if page:
+        print(rules_page(), end="")
+    elif code is None:
+        for rule in sorted(Rule, key=lambda entry: entry.code):
+            print(f"{rule.code}  {rule.value.title}")
+    else:
+        try:
+            print(rule_text(by_code(code)))
+        except KeyError:
+            known = f"{min(r.code for r in Rule)} to {max(r.code for r in Rule)}; mapper explain lists them"
+            raise OptionsError(Finding(f"explain {code}", "no rule has this code", code, known)) from None
+    return 0
+
+
+def chips_list(*, output: Output = Output()) -> int:
+    """List the chips that come with the package, and the device names they go by."""
+    from hwspec.catalog import load, names  # noqa: PLC0415
+
+    specs = [load(name) for name in names()]
+    if output.as_json:
+        rows = [
+            {"name": s.name, "title": s.title, "cores": s.core_count, "devices": s.devices} for s in specs
+        ]
+        print_json(chips=rows)
+        return 0
+    for spec in specs:
+        devices = f"   devices: {', '.join(spec.devices)}" if spec.devices else ""
+        print(f"{spec.name:12} {spec.core_count} cores{devices}")
+    return 0
+
+
+def chips_show(
+    name: Annotated[str, Parameter(help=CHIP_HELP)],
+    /,
+    *,
+    changes: Changes = Changes(),
+    output: Output = Output(),
+) -> int:
+    """Show a chip: memories, limits, errata, what is assumed."""
+    from hwspec.catalog import load  # noqa: PLC0415
+
+    spec = load(name, changes.changes)
+    if output.as_json:
+        print(spec.model_dump_json(indent=2))
+    else:
+        from mapper.report.text import print_chip  # noqa: PLC0415
+
+        print_chip(console(), spec)
+    return 0
+
+
+def chips_check(
+    file: Annotated[Path, Parameter(help="chip file (.toml)")], /, *, output: Output = Output()
+) -> int:
+    """Check a chip file; every problem is named with file, field and value."""
+    from hwspec.catalog import load  # noqa: PLC0415
+
+    spec = load(str(file) if file.suffix == ".toml" else f"./{file}", [])
+    if output.as_json:
+        print_json(name=spec.name, cores=spec.core_count, hash=spec.content_hash())
+    else:
+        print(f"{file}: {spec.name} is sound: {spec.core_count} cores in {len(spec.core_classes)} classes")
+    return 0
+
+
+def chips_schema() -> int:
+    """Print the JSON schema of a chip specification."""
+    from hwspec.check import json_schema  # noqa: PLC0415
+
+    print(json.dumps(json_schema(), indent=2))
+    return 0
+
+
+def schema() -> int:
+    """Print the JSON schema of a shape file."""
+    from mapper.frontends.shapes import json_schema  # noqa: PLC0415
+
+    print(json.dumps(json_schema(), indent=2))
+    return 0

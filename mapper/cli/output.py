@@ -1,0 +1,84 @@
+"""What commands print and write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mapper.result import Result
+
+__all__ = ["console", "finish", "print_json", "progress_bar", "write_placement"]
+
+
+def console() -> Console:
+    """Standard output for tables."""
+    from rich.console import Console  # noqa: PLC0415
+
+    return Console(soft_wrap=False)
+
+
+def print_json(**record: Any) -> None:
+    """Print a record of the first version of its schema."""
+    print(json.dumps({"schema_version": 1, **record}, indent=2))
+
+
+@contextmanager
+def progress_bar(label: str, total: int | None, *, is_shown: bool = True) -> Iterator[Callable[[int], None]]:
+    """A bar with rate and time left on standard error, told how much is done."""
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    class Rate(ProgressColumn):
+        """Steps per second."""
+
+        def render(self, task: Task) -> Text:
+            return Text("" if not task.speed else f"{task.speed:.1f}/s")
+
+    columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not is_shown) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def write_placement(result: Result, folder: Path) -> None:
+    """Write placement.json into a folder."""
+    from mapper.files import write_text  # noqa: PLC0415
+    from mapper.record import placement_record  # noqa: PLC0415
+
+    write_text(folder / "placement.json", placement_record(result).model_dump_json(indent=2) + "\n")
+
+
+def finish(result: Result, as_json: bool, keep: Path | None = None) -> int:
+    """Print a result, and what left its place in the placement to be kept; its exit status."""
+    from mapper.record import moved_layers, placement_record, read_placement  # noqa: PLC0415
+
+    is_kept = keep is not None and result.solution is not None
+    moved = moved_layers(read_placement(keep), result) if is_kept and keep else ()
+    if as_json:
+        record: dict[str, Any] = {
+            "status": result.status.value,
+            "placement": placement_record(result).model_dump(mode="json") if result.solution else None,
+            "report": result.report.model_dump(mode="json") if result.report else None,
+            "stats": asdict(result.statistics),
+        }
+        if is_kept:
+            record["moved"] = [{"layer": name, "before": old, "now": new} for name, old, new in moved]
+        print_json(**record)
+    else:
+        from mapper.report.text import print_result  # noqa: PLC0415
+
+        print_result(console(), result)
+        for layer, *cores in moved:
+            before, now = (", ".join(map(str, entry)) or "nowhere" for entry in cores)
+            print(f"moved: {layer} from {before} to {now}")
+        if is_kept and not moved:
+            print("moved: nothing")
+    return {"optimal": 0, "feasible": 0, "infeasible": 1, "undecided": 3}[result.status.value]

@@ -1,0 +1,68 @@
+"""The commands that place networks: solve and check."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from mapper.cli import options
+from mapper.cli.options import keywords
+from mapper.cli.output import console, finish, write_placement
+
+if TYPE_CHECKING:
+    from mapper.result import Result
+
+__all__ = ["check", "solve", "solved"]
+
+
+def solve(
+    *networks: Annotated[str, options.NETWORKS],
+    chip: options.Chip = options.Chip(),
+    reading: options.Reading = options.Reading(),
+    requests: options.Requests = options.Requests(),
+    preferences: options.Preferences = options.Preferences(),
+    moves: options.Moves = options.Moves(),
+    limits: options.Limits = options.Limits(),
+    output: options.FileOutput = options.FileOutput(),
+) -> int:
+    """Place networks on a chip; writes placement.json.
+
+    Exit: 0 placed, 1 proven not to fit, 2 bad input, 3 undecided.
+    """
+    result = solved(networks, chip, reading, requests, preferences, moves, limits)
+    if output.out is not None and result.solution is not None:
+        write_placement(result, output.out)
+    return finish(result, output.as_json, preferences.keep)
+
+
+def check(
+    *networks: Annotated[str, options.NETWORKS],
+    chip: options.Chip = options.Chip(),
+    reading: options.Reading = options.Reading(),
+    requests: options.Requests = options.Requests(),
+    moves: options.Moves = options.Moves(),
+    limits: options.Limits = options.Limits(),
+    output: options.Output = options.Output(),
+) -> int:
+    """Say whether networks fit a chip together, and why not; writes no file.
+
+    Exit: 0 they fit, 1 proven not to, 2 bad input, 3 undecided.
+    """
+    result = solved(networks, chip, reading, requests, moves, limits)
+    if output.as_json or result.solution is None:
+        return finish(result, output.as_json)
+    count = len(result.solution.placements)
+    several = " and ".join(network.name for network in result.networks)
+    fit = f"{several} fit{'' if len(result.networks) > 1 else 's'} {result.chip.name}"
+    console().print(
+        f"{fit}: {count} of {result.chip.core_count} cores, checked.", highlight=False, markup=False
+    )
+    return 0
+
+
+def solved(
+    networks: tuple[str, ...], chip: options.Chip, reading: options.Reading, *groups: options.SolveGroup
+) -> Result:
+    """Read what the options say and solve."""
+    from mapper.api import solve as solve_networks  # noqa: PLC0415
+
+    return solve_networks(list(networks), **keywords(chip, reading, *groups))

@@ -1,0 +1,312 @@
+"""The tree of commands: help, options, usage errors, completion."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from cyclopts import App
+from cyclopts.argument import Argument
+
+from mapper.cli.app import app
+from mapper.cli.entry import run
+from mapper.cli.options import Chip, Moves, Reading, Requests, keywords
+
+Capture = pytest.CaptureFixture[str]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def commands(tree: App = app, chain: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], App]]:
+    """Every command with the words that call it; the help flags are none."""
+    for name in tree:
+        if name not in tree.help_flags:
+            command = tree[name]
+            yield (*chain, name), command
+            yield from commands(command, (*chain, name))
+
+
+def arguments(command: App) -> list[Argument]:
+    return (
+        list(command.assemble_argument_collection().filter_by(show=True)) if command.default_command else []
+    )
+
+
+def is_flag(argument: Argument) -> bool:
+    return argument.is_flag() or bool(argument.negatives)
+
+
+def sample(argument: Argument) -> list[str]:
+    """Words that give an argument a value."""
+    choices = argument.get_choices()
+    value = choices[0] if choices else "3"
+    if argument.index is not None:
+        return [value]
+    return [argument.name] if is_flag(argument) else [argument.name, value]
+
+
+TREE = list(commands())
+LEAVES = [(chain, command) for chain, command in TREE if command.default_command is not None]
+by_chain = pytest.mark.parametrize(
+    ("chain", "command"), LEAVES, ids=lambda value: " ".join(value) if isinstance(value, tuple) else ""
+)
+
+
+def test_the_commands() -> None:
+    names = {" ".join(chain) for chain, _ in TREE}
+    jobs = "solve check emit verify simulate report diff synthesize widest explain schema devices run doctor chips"
+    assert names == {
+        *jobs.split(),
+        *(f"chips {name}" for name in ("list", "show", "check", "schema")),
+        *("--version", "--show-completion", "--install-completion"),
+    }
+
+
+@by_chain
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_of_every_command(chain: tuple[str, ...], command: App, flag: str, capsys: Capture) -> None:
+    assert run([*chain, flag]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"Usage: mapper {' '.join(chain)} [OPTIONS]")
+    for group in command.assemble_argument_collection().filter_by(show=True).groups:
+        assert f"\n{group.name}:\n" in text
+    for argument in arguments(command):
+        for name in argument.names:
+            assert name.lstrip("-").upper() in text.upper()
+        assert argument.parameter.help, argument.name
+
+
+@by_chain
+def test_every_option_tells_its_form_and_its_default(
+    chain: tuple[str, ...], command: App, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run([*chain, "--help"]) == 0
+    flat = " ".join(capsys.readouterr().out.split())
+    for argument in arguments(command):
+        if argument.index is not None or is_flag(argument):
+            continue
+        form = "|".join(argument.get_choices() or ()) or argument.parameter.metavar
+        assert form, argument.name
+        _, _, rest = flat.partition(f"{argument.name} {form} {argument.parameter.help}"[:40])
+        note = rest.partition("]")[0]
+        assert any(word in note for word in ("default:", "required", "repeatable")), argument.name
+
+
+def test_the_groups_of_solve(capsys: Capture) -> None:
+    assert run(["solve", "-h"]) == 0
+    titles = [line for line in capsys.readouterr().out.splitlines() if line.endswith(":") and line[0] != " "]
+    groups = "Arguments Chip Network Requests Preferences Moves Limits Output Help"
+    assert titles == [f"{name}:" for name in groups.split()]
+
+
+# Options that mean different things in different commands.
+HOMONYMS = {
+    "--chip": "one chip, or those of a report",
+    "--objective": "of a placement, or of the cells of a report",
+    "--repairs": "how many, or for which chips of a report",
+    "--workers": "threads of the solver, or processes of a report",
+    "--seed": "of random spikes, or of a random order",
+    "--traffic": "read, or written by simulate",
+    "--out": "a folder, or the file of a completion script",
+}
+
+
+def test_an_option_is_declared_once() -> None:
+    declared: dict[str, set[Any]] = defaultdict(set)
+    for _, command in LEAVES:
+        for argument in arguments(command):
+            parameter = argument.parameter
+            if argument.index is None:
+                declared[argument.name].add(
+                    (argument.names, parameter.help, parameter.metavar, argument.get_choices())
+                )
+    several = {name for name, forms in declared.items() if len(forms) > 1}
+    assert several == set(HOMONYMS)
+    assert len(declared) > 60
+
+
+def test_commands_take_a_handful_of_groups() -> None:
+    for chain, command in LEAVES:
+        roots = command.assemble_argument_collection()._root_arguments
+        assert len(list(roots)) <= 9, chain
+
+
+@by_chain
+def test_every_option_is_taken(chain: tuple[str, ...], command: App) -> None:
+    """Groups inherit from one another across modules: that their annotations resolve shows only in use."""
+    every = arguments(command)
+    app.parse_args([*chain, *(word for argument in every if argument.required for word in sample(argument))])
+    app.parse_args([*chain, *(word for argument in every for word in sample(argument))])
+
+
+USAGE = [
+    (["solve"], ["NETWORK... is missing", "digits"]),
+    (["solve", "digits", "--nonsense"], ["--nonsense"]),
+    (["solve", "digits", "--time-limt", "3"], ["--time-limt", "Did you mean --time-limit?"]),
+    (["solve", "digits", "--time-limit"], ["--time-limit needs a value", "SECONDS"]),
+    (["solve", "digits", "--time-limit", "soon"], ["--time-limit", '"soon" is no number']),
+    (["solve", "digits", "--time-limit", "none"], ["--time-limit", '"none" is no number']),
+    (["solve", "digits", "--max-pieces", "1.5"], ["--max-pieces", '"1.5" is no whole number']),
+    (["solve", "digits", "--workers", "0x10"], ["--workers", '"0x10" is no whole number']),
+    (
+        ["solve", "digits", "--objective", "beauty"],
+        ["--objective", "beauty", "capacity", "headroom", "balance"],
+    ),
+    (["solve", "digits", "--pooled-outputs", "hots"], ['Did you mean "host"?']),
+    (["solve", "digits", "--out", "--json"], ["--out needs a value"]),
+    (["solve", "digits", "--no-json"], ["--no-json"]),
+    (["solve", "digits", "--empty-pin"], ["--empty-pin"]),
+    (["check", "digits", "-x"], ["-x"]),
+    (["emit", "digits"], ["--out is missing (DIR)"]),
+    (["run", "config.json", "--events", "e.npy"], ["--device is missing"]),
+    (["run", "config.json", "more", "--device", "d", "--events", "e.npy"], ["Unexpected argument: more"]),
+    (["diff", "one"], ["RIGHT is missing"]),
+    (["dance"], ["dance", "solve"]),
+    (["dance", "--help"], ["dance"]),
+    (["solv", "digits"], ['Did you mean "solve"?']),
+    (["chips", "sho", "speck2f"], ['Did you mean "show"?']),
+    (["--show-completion", "ksh"], ["ksh", "bash", "zsh", "fish"]),
+]
+
+
+@pytest.mark.parametrize(("words", "parts"), USAGE, ids=lambda value: " ".join(value))
+def test_a_usage_error_is_one_line_and_exit_2(words: list[str], parts: list[str], capsys: Capture) -> None:
+    assert run(words) == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith("Error: ")
+    assert shown.err.count("\n") == 1
+    assert shown.err.rstrip().endswith("--help")
+    assert all(part in shown.err for part in parts), shown.err
+    assert ("--json" in words) == bool(shown.out)
+
+
+def test_a_usage_error_as_json(capsys: Capture) -> None:
+    assert run(["solve", "digits", "--reset", "maybe", "--json"]) == 2
+    record = json.loads(capsys.readouterr().out)
+    assert (record["schema_version"], record["error"]) == (1, "OptionsError")
+    assert "maybe" in record["message"]
+
+
+@pytest.mark.parametrize(("words", "usage"), [([], "mapper"), (["chips"], "mapper chips")])
+def test_no_command_is_a_usage_error_that_shows_the_help(
+    words: list[str], usage: str, capsys: Capture
+) -> None:
+    assert run(words) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith(f"Usage: {usage} [OPTIONS] COMMAND\n")
+
+
+def requests(*words: str) -> tuple[Any, ...]:
+    """Networks, requests and moves of a call of solve."""
+    _, bound, _ = app.parse_args(["solve", *words])
+    arguments = bound.arguments
+    return arguments["networks"], arguments.get("requests", Requests()), arguments.get("moves", Moves())
+
+
+def test_values_may_begin_with_a_hyphen_and_names_with_anything() -> None:
+    _, made, moves = requests(
+        *("digits", "--pin", "-1=0", "--pin", "a=b=3", "--pin=-2=1", "--monitor", "-1", "--monitor", "#3"),
+        *("--readout", "-2", "--no-relays", "--no-copies", "--forbid", "0,1"),
+    )
+    assert made.pins == ("-1=0", "a=b=3", "-2=1")
+    assert made.monitors == ("-1", "#3")
+    assert made.readout == "-2"
+    assert moves == Moves(relays=False, copies=False)
+    words = keywords(Chip(), Reading(), made, moves)
+    solve_options = words["options"]
+    assert solve_options.pins == (("-1", 0), ("a=b", 3), ("-2", 1))
+    assert (solve_options.max_copies, solve_options.relays, solve_options.forbidden_cores) == (
+        1,
+        False,
+        (0, 1),
+    )
+
+
+def test_networks_may_stand_between_options_and_none_is_a_name() -> None:
+    networks, made, moves = requests("a", "--readout", "none", "b", "--relays", "--max-pieces=2", "--", "-c")
+    assert networks == ("a", "b", "-c")
+    assert made.readout == "none"
+    assert (moves.relays, moves.max_pieces) == (True, 2)
+    assert requests("a", "--max-pieces", "2", "--max-pieces", "3")[2].max_pieces == 3
+
+
+def test_version(capsys: Capture) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("mapper 0.")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["solve", "--help"], ["chips", "-h"], ["--version"]])
+def test_help_loads_nothing_but_the_parser(words: list[str]) -> None:
+    heavy = ["numpy", "pydantic", "ortools", "torch", "nir", "h5py", "samna", "rich"]
+    code = (
+        f"import sys; from mapper.cli.entry import run; run({words});"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@cache
+def script(shell: Literal["bash", "zsh", "fish"]) -> str:
+    return app.generate_completion(shell=shell)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(shell: Literal["bash", "zsh", "fish"], capsys: Capture) -> None:
+    assert run(["--show-completion", shell]) == 0
+    text = capsys.readouterr().out
+    assert text == script(shell)
+    for word in ("solve", "synthesize", "chips", "objective", "headroom", "no-relays"):
+        assert word in text
+    assert "empty-pin" not in text
+
+
+def test_installed_completion(capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(App, "generate_completion", lambda *_, **words: script(words["shell"]))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    assert run(["--install-completion", "bash"]) == 0
+    path = Path(capsys.readouterr().out.removeprefix("written: ").partition(";")[0])
+    assert path.is_relative_to(tmp_path)
+    assert path.read_text(encoding="utf-8") == script("bash")
+    rules = (tmp_path / ".bashrc").read_text(encoding="utf-8")
+    assert str(path) in rules
+    for shell in ("bash", "zsh", "fish"):
+        other = tmp_path / "folder" / shell
+        assert run(["--install-completion", shell, "--out", str(other)]) == 0
+        assert other.is_file()
+    assert (tmp_path / ".bashrc").read_text(encoding="utf-8") == rules
+    assert run(["--install-completion", "fish", "--out", str(path / "x")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("sol", ["solve"]),
+        ("solve digits --mon", ["--monitor"]),
+        ("solve digits --objective ", ["capacity", "headroom", "balance"]),
+        ("chips s", ["show", "schema"]),
+        ("report --no-", ["--no-relays", "--no-copies"]),
+    ],
+)
+def test_bash_completes(line: str, offered: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "script"
+    path.write_text(script("bash"), encoding="utf-8")
+    words = ["mapper", *line.split(" ")]
+    code = (
+        f"source {path}; COMP_WORDS=({' '.join(map(repr, words))}); COMP_CWORD={len(words) - 1};"
+        "_mapper; printf '%s\\n' \"${COMPREPLY[@]}\""
+    )
+    bash = shutil.which("bash") or "bash"
+    done = subprocess.run([bash, "--norc", "-c", code], capture_output=True, text=True, check=True)
+    assert sorted(entry.strip() for entry in done.stdout.splitlines()) == sorted(offered)
