@@ -199,6 +199,8 @@ def owners_of(interface: dict[str, Any]) -> dict[int, str]:
     """By core, what it holds: a layer or features of it, a copy, or a relay."""
     places = [(entry["name"], place) for entry in interface["layers"] for place in entry["places"]]
     places += [(entry["name"], place) for entry in interface["inputs"] for place in entry.get("relays", ())]
+    sensor = ", ".join(entry["name"] for entry in interface["inputs"] if entry["source"] == "dvs")
+    places += [(sensor, place) for place in interface.get("sensor_relays", ())]
     told = {}
     for name, place in places:
         span = f"{name}, features {place['start']}..{place['stop'] - 1}"

@@ -15,7 +15,8 @@ from hwspec.schema import ChipSpec
 from mapper.boards.discovery import find_board
 from mapper.boards.monitored import monitored_layers
 from mapper.emit.samna import chip_library, quiet, samna_library, to_samna, validate
-from mapper.emit.shared.config import ChipConfig, Interface
+from mapper.emit.shared.config import ChipConfig
+from mapper.emit.shared.interface import Interface
 from mapper.errors import BoardError, ConfigError, Finding
 from mapper.events import (
     Events,

@@ -1,0 +1,192 @@
+"""Hand-made solutions: emitted, read back, and run in time steps and spike by spike like their networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mapper.emit.read.diff import diff
+from mapper.emit.read.extract import extract
+from mapper.emit.shared.config import ChipConfig
+from mapper.emit.shared.file import config_text
+from mapper.emit.shared.joined import joined
+from mapper.emit.shared.tensor import Tensor
+from mapper.emit.write.build import build_config
+from mapper.equivalence.known_answer import known_answer
+from mapper.equivalence.run import check_equivalence, random_recording
+from mapper.errors import ConfigError
+from mapper.events import events_from_raster, raster_from_events
+from mapper.result import Result
+from mapper.sim.config_frame import simulate_config
+from mapper.sim.event import EventSimulator, simulate_events
+from mapper.sim.network import simulate
+from mapper.sim.recording import run_recording
+from tests.emit.handmade import (
+    CASES,
+    one_relay_for_three_networks,
+    pooled_output_by_aligned_relays,
+    sensor_relay_in_pieces,
+)
+from tests.sim.test_divided import assert_same, run_events
+
+ALL = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+STEPS = 4
+
+
+def rasters(result: Result) -> dict[str, Any]:
+    """Counts for every input; the sensor gives the same to all."""
+    network, draw = joined(result.networks), np.random.default_rng(3)
+    shapes = {tuple(entry.shape): draw.integers(0, 3, (STEPS, *entry.shape)) for entry in network.inputs}
+    return {entry.name: shapes[tuple(entry.shape)] for entry in network.inputs}
+
+
+@ALL
+def test_it_comes_back(case: Callable[[], Result]) -> None:
+    result = case()
+    config = build_config(result)
+    assert diff(result.networks, config) == ()
+    assert ChipConfig.model_validate_json(config_text(config)) == config
+    for network in result.networks:
+        assert diff(network, extract(config, network=network.name)) == ()
+
+
+@ALL
+def test_it_runs_like_its_networks(case: Callable[[], Result]) -> None:
+    result = case()
+    config, x = build_config(result), rasters(result)
+    assert assert_same(result, config, x, case) > 200
+    expected, found = simulate(joined(result.networks), x), run_events(config, x)
+    for name, spikes in expected.spikes.items():
+        seen = raster_from_events(found.layers[name], spikes.shape[1:], 1000.0, STEPS).counts
+        assert np.array_equal(seen, spikes), name
+    for name, spikes in expected.outputs.items():
+        seen = raster_from_events(found.outputs[name], spikes.shape[1:], 1000.0, STEPS).counts
+        assert np.array_equal(seen, spikes), name
+
+
+@ALL
+def test_the_whole_check_holds(case: Callable[[], Result]) -> None:
+    result = case()
+    recording = random_recording(joined(result.networks), 0.1, 3, 1000)
+    report = check_equivalence(result, result.networks, recording)
+    assert report.is_equivalent
+    assert all(entry.differing == 0 for entry in report.events.layers)
+    answer = known_answer(build_config(result), result.chip)
+    assert answer is not None
+    assert answer.is_exact
+
+
+def test_events_pass_a_shared_relay_once() -> None:
+    result = one_relay_for_three_networks()
+    config, x = build_config(result), rasters(result)
+    assert config.interface is not None
+    assert [place.core for place in config.interface.sensor_relays] == [6]
+    assert config.interface.owners[6] == "relay of a:in, b:in, c:in"
+    assert any(
+        note.startswith("a:in, b:in, c:in: passed on by a relay on core 6") for note in config.interface.notes
+    )
+    frames = simulate_config(config, x)
+    count = int(x["a:in"].sum())
+    # Each event reaches both neurons of its place.
+    assert frames.synops[6] == 2 * count
+    events = run_events(config, x)
+    assert events.spikes[6] == count
+    # One recording is enough, whichever input it is given to: there is one sensor.
+    for name in x:
+        one = simulate_config(config, {name: x[name]})
+        assert all(np.array_equal(one.layers[layer], frames.layers[layer]) for layer in frames.layers)
+        alone = run_events(config, {name: x[name]})
+        assert all(np.array_equal(alone.layers[layer], events.layers[layer]) for layer in events.layers)
+        given = events_from_raster(x[name], 1000)
+        summary = run_recording(config, {name: given})
+        assert summary.events == count
+        assert summary.signals["c:in"] == count
+    everywhere = run_recording(config, {name: events_from_raster(raster, 1000) for name, raster in x.items()})
+    assert everywhere.events == count
+
+
+def test_recordings_of_one_sensor_must_not_differ() -> None:
+    result = one_relay_for_three_networks()
+    config, x = build_config(result), rasters(result)
+    other = {**x, "b:in": x["b:in"] + (np.arange(STEPS) == 1)[:, None, None, None]}
+    with pytest.raises(ConfigError, match=r"input b:in: shares the sensor stage.*those of a:in"):
+        simulate_config(config, other)
+    events = {name: events_from_raster(raster, 1000) for name, raster in other.items()}
+    with pytest.raises(ConfigError, match=r"input b:in: shares the sensor stage.*those of a:in"):
+        simulate_events(config, events)
+    with pytest.raises(ConfigError, match=r"input a:in: is missing"):
+        simulate_config(config, {})
+
+
+def test_what_fills_no_pool_is_no_difference() -> None:
+    """Recordings that differ only in rows that the stage drops leave it alike."""
+    result = one_relay_for_three_networks()
+    config, x = build_config(result), rasters(result)
+    larger = np.pad(x["a:in"], ((0, 0), (0, 0), (0, 2), (0, 1)), constant_values=1)
+    frames = simulate_config(config, {**x, "c:in": larger})
+    assert np.array_equal(frames.layers["c:l1"], simulate_config(config, x).layers["c:l1"])
+    events = {name: events_from_raster(raster, 1000) for name, raster in {**x, "c:in": larger}.items()}
+    # Within a step the order of events is that of features, rows and columns: the same without those left out.
+    assert EventSimulator(config).run(events).spikes == run_events(config, x).spikes
+
+
+def relay_changed(config: ChipConfig, core: int, **changes: Any) -> ChipConfig:
+    cores = list(config.hardware.cnn_layers)
+    cores[core] = cores[core].model_copy(update=changes)
+    return config.model_copy(
+        update={"hardware": config.hardware.model_copy(update={"cnn_layers": tuple(cores)})}
+    )
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_relay_that_selects_something_else_is_found(place: int) -> None:
+    config = build_config(sensor_relay_in_pieces())
+    for core in (5, 6):
+        weights = config.hardware.cnn_layers[core].weights
+        assert weights is not None
+        assert weights.shape == (1, 2, 1, 1)
+        array = weights.array.copy()
+        array[0, place] = 127 - array[0, place]
+        with pytest.raises(
+            ConfigError, match=rf"core {core}: is no true relay of in: its weight\[0, {place}\]"
+        ):
+            extract(relay_changed(config, core, weights=Tensor.of(array)))
+
+
+def test_an_interface_that_says_something_else_is_found() -> None:
+    config = build_config(sensor_relay_in_pieces())
+    assert config.interface is not None
+    one, other = config.interface.sensor_relays
+    swapped = (one.model_copy(update={"core": 6}), other.model_copy(update={"core": 5}))
+    with pytest.raises(ConfigError, match="is no true relay"):
+        extract(_told(config, sensor_relays=swapped))
+    wider = (one, other.model_copy(update={"start": 0}))
+    with pytest.raises(ConfigError, match=r"core 6: is a relay of features 0..1 of in, and makes others"):
+        extract(_told(config, sensor_relays=wider))
+    with pytest.raises(ConfigError, match="is configured, and the interface does not say what it holds"):
+        extract(_told(config, sensor_relays=(one,)))
+    shared = build_config(one_relay_for_three_networks())
+    assert shared.interface is not None
+    nameless = tuple(entry.model_copy(update={"readers": ()}) for entry in shared.interface.inputs)
+    with pytest.raises(ConfigError, match="no input names a:l0 among its readers"):
+        extract(_told(shared, inputs=nameless))
+
+
+def _told(config: ChipConfig, **changes: Any) -> ChipConfig:
+    return config.model_copy(update={"interface": config.interface.model_copy(update=changes)})  # type: ignore[union-attr]  # it has one
+
+
+def test_outputs_that_show_not_all_are_found() -> None:
+    config = build_config(pooled_output_by_aligned_relays())
+    assert config.interface is not None
+    (output,) = config.interface.outputs
+    assert [(part.core, part.start, part.stop) for part in output.parts] == [(5, 0, 2), (6, 2, 6)]
+    assert output.host_pool == (1, 1)
+    less = output.model_copy(update={"parts": output.parts[1:]})
+    with pytest.raises(
+        ConfigError, match=r"do not show every feature of l1 once \(got 2..5; allowed: 0..5\)"
+    ):
+        extract(_told(config, outputs=(less,)))
