@@ -29,9 +29,15 @@ from tests.builders import conv, pool
 __all__ = ["CASES", "placed"]
 
 
-def placed(networks: Sequence[Network], solution: Solution, chip: str = "speck2f", **options: Any) -> Result:
+def placed(
+    networks: Sequence[Network],
+    solution: Solution,
+    overrides: Sequence[str] = (),
+    chip: str = "speck2f",
+    **options: Any,
+) -> Result:
     """A result with this solution, unchecked."""
-    spec = load(chip)
+    spec = load(chip, overrides)
     resolved = resolve(SolveOptions(**options), networks, spec)
     statistics = Statistics(0.0, 0.0, 0, 0, 0)
     return Result(Status.FEASIBLE, tuple(networks), spec, resolved, solution, None, statistics)

@@ -12,7 +12,7 @@ import numpy as np
 
 from mapper.errors import Finding
 from mapper.network import Edge, Layer, Network
-from mapper.operations import Convolution, PathOperation, Pool, Shape
+from mapper.operations import Convolution, PathOperation, Pool
 
 __all__ = ["network_findings"]
 
@@ -61,32 +61,25 @@ def _layer_findings(layer: Layer) -> Iterator[Finding]:
     ):
         if value != only:
             yield Finding(where, f"no field holds its {name}", value, only, "", _PASSES)
-    arrays = [
-        ("weights", conv.weight, (conv.out_features, layer.input_shape.features, *conv.kernel)),
-        ("biases", conv.bias, (conv.out_features,)),
-    ]
+    yield from _array_findings(where, "weights", conv.weight)
+    yield from _array_findings(where, "biases", conv.bias)
     if neuron is None:
         yield Finding(where, "has no neurons, and every core has", next_step=_PASSES)
-    else:
-        arrays += [
-            ("threshold", np.asarray(neuron.threshold), ()),
-            ("minimum", None if neuron.minimum is None else np.asarray(neuron.minimum), ()),
-            ("initial potentials", neuron.initial_potential, layer.output_shape),
-        ]
-    for name, array, shape in arrays:
-        yield from _array_findings(where, name, array, shape)
-
-
-def _array_findings(where: str, name: str, array: Any, shape: tuple[int, ...] | Shape) -> Iterator[Finding]:
-    """Nothing is rounded, cut or repeated to make it fit its field."""
-    if array is None:
         return
-    if array.shape != tuple(shape):
-        yield Finding(where, f"its {name} have another shape than their field", array.shape, tuple(shape))
-    elif array.dtype.kind not in "iub":
-        off = array[array != np.floor(array)] if array.dtype.kind == "f" else array.ravel()
-        value = off.ravel()[0] if off.size else array.dtype
-        yield Finding(where, f"its {name} must be whole numbers in an integer type", value, next_step=_PASSES)
+    yield from _array_findings(where, "initial potentials", neuron.initial_potential)
+    for name, number in (("threshold", neuron.threshold), ("minimum", neuron.minimum)):
+        if np.ndim(np.asarray(number)):
+            yield Finding(where, f"a core has one {name}", np.shape(np.asarray(number)), 1, "", _PASSES)
+        elif number is not None and number != np.floor(number):
+            yield Finding(where, f"its {name} must be a whole number", number, next_step=_PASSES)
+
+
+def _array_findings(where: str, name: str, array: Any) -> Iterator[Finding]:
+    """Nothing is rounded to make it fit its field."""
+    if array is not None and array.dtype.kind not in "iub":
+        broken = next(iter(array[array != np.floor(array)]), array.dtype)
+        problem = f"its {name} must be whole numbers of an integer type"
+        yield Finding(where, problem, broken, next_step=_PASSES)
 
 
 def _edge_findings(edge: Edge, *, is_sensor: bool) -> Iterator[Finding]:
@@ -96,8 +89,6 @@ def _edge_findings(edge: Edge, *, is_sensor: bool) -> Iterator[Finding]:
         yield Finding(where, problem, _text(edge.path), next_step=_PASSES)
     elif edge.pool is not None and len(set(edge.pool.size)) > 1 and not is_sensor:
         yield Finding(where, "no destination pools rows and columns differently", edge.pool.size)
-    if edge.delay_steps < 0:
-        yield Finding(where, "a delay must not be negative", edge.delay_steps, ">= 0", "steps")
 
 
 def _is_pool(path: tuple[PathOperation, ...], kinds: tuple[str, ...]) -> bool:

@@ -14,7 +14,7 @@ from mapper.emit.write.placed import Part, Placed
 from mapper.errors import Finding
 from mapper.network import DvsSettings, Input, Network
 from mapper.result import Result
-from mapper.solution import DVS, READOUT, DvsStage, Monitor, Placement, Relay, Route
+from mapper.solution import DVS, READOUT, DvsStage, HostEntry, Monitor, Placement, Relay, Route
 
 __all__ = ["placement_findings", "solution_findings"]
 
@@ -80,29 +80,39 @@ def _body_findings(networks: Sequence[Network], placement: Placement, where: str
 
 def solution_findings(placed: Placed, result: Result) -> Iterator[Finding]:
     """Routes, host entries, monitors and settings of the sensor stage that no field can hold."""
-    slots: Counter[tuple[int | str, int]] = Counter()
-    for route in placed.solution.routes:
-        slots[route.source, route.slot] += 1
-        yield from _route_findings(placed, result.chip, route)
-    for (source, slot), times in slots.items():
-        if times > 1:
-            yield Finding(_destination(source, slot), "is used more than once", times, 1)
-    for core, part in placed.parts.items():
-        if part.relayed is not None:
-            yield from _relay_findings(placed, core, part)
+    routes = tuple(_all_route_findings(placed, result.chip))
+    yield from routes
+    if not routes:
+        # Every route leads somewhere: what arrives is known.
+        for core, part in placed.parts.items():
+            if part.relayed is not None:
+                yield from _relay_findings(placed, core, part)
     for entry in placed.solution.host_entries:
-        where = f"host entry {entry.input} into core {entry.core}"
-        key = placed.key(entry.network, entry.input)
-        if key in placed.network.by_name or key in placed.sensors:
-            yield Finding(where, "the host sends inputs that are not the sensor's, and nothing else", key)
-        elif entry.core not in placed.parts:
-            yield Finding(where, "nothing is placed on this core", entry.core)
-        else:
-            features = placed.network.signal_shapes[key].features
-            yield from _shift_findings(placed, where, entry.feature_shift, features, entry.core)
+        yield from _host_entry_findings(placed, entry)
     for monitor in placed.solution.monitors:
         yield from _monitor_findings(placed, monitor)
     yield from _sensor_findings(placed, result.chip)
+
+
+def _all_route_findings(placed: Placed, chip: ChipSpec) -> Iterator[Finding]:
+    for route in placed.solution.routes:
+        yield from _route_findings(placed, chip, route)
+    used = Counter((route.source, route.slot) for route in placed.solution.routes)
+    for (source, slot), times in used.items():
+        if times > 1:
+            yield Finding(_destination(source, slot), "is used more than once", times, 1)
+
+
+def _host_entry_findings(placed: Placed, entry: HostEntry) -> Iterator[Finding]:
+    where = f"host entry {entry.input} into core {entry.core}"
+    key = placed.key(entry.network, entry.input)
+    if key in placed.network.by_name or key in placed.sensors:
+        yield Finding(where, "the host sends inputs that are not the sensor's, and nothing else", key)
+    elif entry.core not in placed.parts:
+        yield Finding(where, "nothing is placed on this core", entry.core)
+    else:
+        features = placed.network.signal_shapes[key].features
+        yield from _shift_findings(placed, where, entry.feature_shift, features, entry.core)
 
 
 def _destination(source: int | str, slot: int) -> str:
@@ -133,9 +143,12 @@ def _route_findings(placed: Placed, chip: ChipSpec, route: Route) -> Iterator[Fi
         yield from _readout_findings(chip, where, route)
     elif route.target not in placed.parts:
         yield Finding(where, "leads to a core on which nothing is placed", route.target)
-    elif route.source != DVS:
-        part = placed.parts[int(route.source)]
-        count = part.stop - part.start
+    else:
+        if route.source == DVS:
+            count = placed.network.signal_shapes[placed.sensors[0]].features if placed.sensors else 0
+        else:
+            part = placed.parts[route.source]
+            count = part.stop - part.start
         yield from _shift_findings(placed, where, route.feature_shift, count, int(route.target))
 
 
