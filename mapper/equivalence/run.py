@@ -77,10 +77,10 @@ def random_recording(network: Network, rate: float, steps: int, dt_us: int, seed
 
     # There is one sensor: all inputs that it feeds see the same, each as much of it as its shape has.
     sensed = [entry.shape for entry in network.inputs if entry.dvs is not None]
-    sensor = spikes(map(max, zip(*sensed, strict=True)))
+    sensor = spikes(map(max, zip(*sensed, strict=True))) if sensed else None
     rasters = {
         entry.name: spikes(entry.shape)
-        if entry.dvs is None
+        if sensor is None or entry.dvs is None
         else sensor[:, : entry.shape.features, : entry.shape.height, : entry.shape.width]
         for entry in network.inputs
     }
