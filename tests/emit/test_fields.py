@@ -199,3 +199,16 @@ def test_chips_that_lack_what_a_solution_uses() -> None:
         EmitError, match=r"feature_shift: its field cannot hold this value \(got 2; allowed: 0..0\)"
     ):
         build_config(replace(sensing, chip=still))
+
+
+@pytest.mark.parametrize("pooling", [1, 3, 4])
+def test_a_relay_is_pooled_as_what_arrives(pooling: int) -> None:
+    """Which pools its spikes contain stands in no field of its own."""
+    result = CASES["layer_relay_in_pieces"]()
+    solution = result.require()
+    placements = tuple(
+        replace(p, body=replace(p.body, pooling=pooling)) if isinstance(p.body, Relay) else p
+        for p in solution.placements
+    )
+    with pytest.raises(EmitError, match=rf"relay of l0 on core 3: is not pooled.*got {pooling}; allowed: 2"):
+        build_config(replace(result, solution=replace(solution, placements=placements)))

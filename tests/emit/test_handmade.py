@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from hwspec.catalog import load
 from mapper.emit.read.diff import diff
 from mapper.emit.read.extract import extract
 from mapper.emit.shared.config import ChipConfig
@@ -34,6 +36,7 @@ from tests.emit.handmade import (
     one_relay_for_three_networks,
     placed,
     pooled_output_by_aligned_relays,
+    pooled_output_by_relays_that_read_all,
     sensor_relay_in_pieces,
 )
 from tests.sim.test_divided import assert_same, run_events
@@ -231,3 +234,30 @@ def test_outputs_that_show_not_all_are_found() -> None:
         ConfigError, match=r"do not show every feature of l1 once \(got 2..5; allowed: 0..5\)"
     ):
         extract(_told(config, outputs=(less,)))
+
+
+def test_an_output_is_shown_once_whoever_shows_it() -> None:
+    """One relay of all features and two of some, all of them monitored; and two that leave some out."""
+    result = pooled_output_by_relays_that_read_all()
+    solution, chip = result.require(), load("speck2f", ["core[1].fan_out=3"])
+    whole = Placement(7, Relay(0, "l1", 2), (0, 6))
+    more = replace(
+        solution,
+        placements=(*solution.placements, whole),
+        routes=(*solution.routes, Route(1, 2, 7, 2)),
+        monitors=(*solution.monitors, Monitor(7, 0, "l1", (0, 6), 2)),
+    )
+    x = rasters(result)
+    for monitors, cores, host_pool in (
+        (more.monitors, [7], 1),
+        (more.monitors[:2], [5, 6], 1),
+        (more.monitors[:1], [1], 2),
+    ):
+        made = replace(result, chip=chip, solution=replace(more, monitors=monitors))
+        config = build_config(made)
+        assert config.interface is not None
+        (output,) = config.interface.outputs
+        assert [part.core for part in output.parts] == cores
+        assert output.host_pool == (host_pool, host_pool)
+        assert diff(made.networks, config) == ()
+        assert_same(made, config, x, cores)
