@@ -162,4 +162,8 @@ class VerificationError(MapperError):
 
 
 class EmitError(MapperError):
-    """A configuration that cannot express the placement."""
+    """A configuration that cannot express the placement: everything that it cannot, in `findings`."""
+
+    def __init__(self, *findings: Finding) -> None:
+        self.findings: tuple[Finding, ...] = findings
+        super().__init__(sentence_list(findings))

@@ -48,7 +48,11 @@ def write(target: Any, fields: dict[str, Any], where: str) -> None:
                 raise SystemExit(f"this samna has no {where}.{name}, and the value {value} matters")
         elif isinstance(value, dict) and "values" in value:
             array = tensor(value)
-            setattr(target, name, array.astype(NUMBERS.get(name, bool)).tolist())
+            typed = array.astype(NUMBERS.get(name, bool))
+            if not np.array_equal(typed, array):
+                told = f"{array.min()}..{array.max()}"
+                raise SystemExit(f"{where}.{name}: the chip does not hold all of the values {told}")
+            setattr(target, name, typed.tolist())
         elif isinstance(value, dict):
             write(getattr(target, name), value, f"{where}.{name}")
         elif isinstance(value, list):
@@ -97,7 +101,8 @@ def input_of(content: dict[str, Any], name: str | None) -> dict[str, Any]:
     """The input that events go to: the named one, or the only one."""
     inputs: list[dict[str, Any]] = content["interface"]["inputs"]
     chosen = [entry for entry in inputs if name in (None, entry["name"])]
-    if len(chosen) != 1:
+    # The sensor stage sends the same events to all of its inputs: any of them stands for them.
+    if len(chosen) != 1 and not (chosen and all(entry["source"] == "dvs" for entry in chosen)):
         known = ", ".join(entry["name"] for entry in inputs)
         problem = "there are several inputs" if name is None else f"there is no input {name}"
         raise SystemExit(f"{problem}: give --input, one of {known}")
@@ -199,6 +204,8 @@ def owners_of(interface: dict[str, Any]) -> dict[int, str]:
     """By core, what it holds: a layer or features of it, a copy, or a relay."""
     places = [(entry["name"], place) for entry in interface["layers"] for place in entry["places"]]
     places += [(entry["name"], place) for entry in interface["inputs"] for place in entry.get("relays", ())]
+    sensor = ", ".join(entry["name"] for entry in interface["inputs"] if entry["source"] == "dvs")
+    places += [(sensor, place) for place in interface.get("sensor_relays", ())]
     told = {}
     for name, place in places:
         span = f"{name}, features {place['start']}..{place['stop'] - 1}"

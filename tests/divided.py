@@ -39,7 +39,9 @@ def big_chip(name: str = "speck2f") -> ChipSpec:
     overrides = ["+core[9..120]=core[3]", *(f"core[0..120].{size}" for size in sizes)]
     overrides += ["core[0..1].parallel=false"] if base.cores[0].parallel else []
     # A variant of so many cores is nothing samna knows; what the cores of the family have is kept here.
-    return load(name, [*overrides, "input.fan_out=40"]).model_copy(update={"emission": base.emission})
+    chip = load(name, [*overrides, "input.fan_out=40"])
+    emission = base.emission and base.emission.model_copy(update={"destination_id_max": chip.core_count - 1})
+    return chip.model_copy(update={"emission": emission})
 
 
 @dataclass(frozen=True)

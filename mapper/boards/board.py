@@ -15,7 +15,8 @@ from hwspec.schema import ChipSpec
 from mapper.boards.discovery import find_board
 from mapper.boards.monitored import monitored_layers
 from mapper.emit.samna import chip_library, quiet, samna_library, to_samna, validate
-from mapper.emit.shared.config import ChipConfig, Interface
+from mapper.emit.shared.config import ChipConfig
+from mapper.emit.shared.interface import Interface
 from mapper.errors import BoardError, ConfigError, Finding
 from mapper.events import (
     Events,
@@ -353,7 +354,8 @@ class Board:
 def _one_input(interface: Interface, name: str | None) -> Any:
     known = ", ".join(entry.name for entry in interface.inputs)
     chosen = [entry for entry in interface.inputs if name in (None, entry.name)]
-    if len(chosen) == 1:
+    # The sensor stage sends the same events to all of its inputs: any of them stands for them.
+    if len(chosen) == 1 or (chosen and all(entry.source == "dvs" for entry in chosen)):
         return chosen[0]
     problem = "there is no such input" if name else "there are several: name one"
     raise ConfigError(Finding("input", problem, name, known))

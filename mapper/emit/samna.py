@@ -30,6 +30,7 @@ from mapper.emit.shared.config import (
     Vector,
     vendor_names,
 )
+from mapper.emit.shared.ranges import out_of_range
 from mapper.emit.shared.tensor import Tensor
 from mapper.errors import BackendMissingError, ConfigError, EmitError, Finding
 
@@ -159,12 +160,14 @@ def to_samna(config: ChipConfig, chip: ChipSpec) -> Any:
     ConfigError
         It is a chip samna does not know, or the configuration is of another chip.
     EmitError
-        This version of samna has no place for a value that matters.
+        This version of samna has no place for a value that matters, or its type does not hold it.
     """
     library = chip_library(chip, "a configuration for a board")
     if config.chip_hash != chip.content_hash():
         problem = "was made for another chip, or for other facts about it"
         raise ConfigError(Finding("configuration", problem, config.chip, chip.name))
+    if findings := tuple(out_of_range(config.hardware, chip)):
+        raise EmitError(*findings)
     name = chip.emission.configuration_class if chip.emission else ""
     target: Any = getattr(library.configuration, name)()
     for number, core in enumerate(config.hardware.cnn_layers):
@@ -174,12 +177,13 @@ def to_samna(config: ChipConfig, chip: ChipSpec) -> Any:
         if part is not None:
             if not hasattr(target, name):
                 if part.model_dump() != type(part)(**_neutral(part)).model_dump():
-                    raise EmitError(f"this samna has no {name}, and the configuration uses it")
+                    raise EmitError(Finding(f"this samna has no {name}", "and the configuration uses it"))
                 continue
             _write(getattr(target, name), part, name)
     for name, value in (config.hardware.factory_config or {}).items():
         if not hasattr(target, "factory_config") or not hasattr(target.factory_config, name):
-            raise EmitError(f"this samna has no factory_config.{name}, and the configuration sets it")
+            problem = "and the configuration sets it"
+            raise EmitError(Finding(f"this samna has no factory_config.{name}", problem, value))
         setattr(target.factory_config, name, value)
     return target
 
@@ -220,14 +224,15 @@ def _write(target: Any, record: BaseModel, where: str) -> None:
             continue
         if not hasattr(target, name):
             if name in _REQUIRED or _matters(value):
-                raise EmitError(f"this samna has no {where}.{name}, and the value {str(value)[:40]} matters")
+                problem = "and the value matters"
+                raise EmitError(Finding(f"this samna has no {where}.{name}", problem, str(value)[:40]))
             continue
         place = f"{where}.{name}"
         if isinstance(value, Tensor):
             kind = _TENSOR_TYPES.get(name)
             array = value.array
             # Arrays where samna takes them: a hundred thousand small lists cost more than all the rest.
-            setattr(target, name, array.tolist() if kind is None else _narrow(array, kind, place))
+            setattr(target, name, array.tolist() if kind is None else array.astype(kind))
         elif isinstance(value, BaseModel):
             _write(getattr(target, name), value, place)
         elif isinstance(value, tuple):
@@ -241,13 +246,6 @@ def _matters(value: object) -> bool:
     if isinstance(value, Tensor):
         return bool(value.array.any())
     return bool(value)
-
-
-def _narrow(array: Any, kind: Any, where: str) -> Any:
-    limits = np.iinfo(kind)
-    if array.size and (array.min() < limits.min or array.max() > limits.max):
-        raise EmitError(f"{where}: {array.min()}..{array.max()} is outside {limits.min}..{limits.max}")
-    return array.astype(kind)
 
 
 def validate(samna_config: Any, chip: ChipSpec) -> tuple[bool, str]:
@@ -274,7 +272,7 @@ def flash_binary(samna_config: Any, chip: ChipSpec) -> bytes:
     """
     library = chip_library(chip, "a flash image")
     if not hasattr(library, "configuration_to_flash_binary"):
-        raise EmitError(f"samna makes no flash image for {chip.name}")
+        raise EmitError(Finding(f"chip {chip.name}", "samna makes no flash image for it"))
     return bytes(library.configuration_to_flash_binary(samna_config))
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from mapper.emit.shared.config import ChipConfig, InterfaceLayer
+from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.graph import ConfigGraph
+from mapper.emit.shared.interface import InterfaceLayer
 
 __all__ = ["exactness"]
 
@@ -35,6 +36,8 @@ def _pieces_and_relays(config: ChipConfig, *, has_cycle: bool) -> Iterator[str]:
     cut = [layer.name for layer in layers if any(place.role == "piece" for place in layer.places)]
     relayed = [layer.name for layer in layers if any(place.role == "relay" for place in layer.places)]
     relayed += [entry.name for entry in inputs if entry.relays]
+    if config.interface and config.interface.sensor_relays:
+        relayed += config.interface.sensor_inputs
     for names, what in ((cut, "cut into pieces"), (relayed, "passed on by relays")):
         if names and has_cycle:
             yield f"{', '.join(names)}: {what}: exact in time steps; spike by spike not, because of the cycle"

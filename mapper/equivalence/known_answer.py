@@ -11,7 +11,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from hwspec.schema import ChipSpec
-from mapper.emit.shared.config import ChipConfig, CnnLayer, Interface, InterfaceLayer, LayerPlace
+from mapper.emit.shared.config import ChipConfig, CnnLayer
+from mapper.emit.shared.interface import Interface, InterfaceLayer, LayerPlace
 from mapper.emit.shared.tensor import Tensor
 from mapper.equivalence.sensitivity import count_ranges, layer_shapes
 from mapper.errors import ConfigError
@@ -152,19 +153,19 @@ def _questions(interface: Interface, length: int, seed: int) -> dict[str, Events
     found = {}
     for n, entry in enumerate(host):
         found[entry.name] = _random_events(entry.shape, length, seed + n, n, turns)
-    for entry in sensors:
+    # The stage sends the same events to all that read it: one input stands for them.
+    for entry in sensors[:1]:
         found[entry.name] = _random_events(entry.shape, length, seed + len(host), len(host), turns)
     return found
 
 
 def _asked(config: ChipConfig, interface: Interface, asked: dict[str, Events]) -> Iterator[AnswerInput]:
-    stage, sensors = config.hardware.dvs_layer, 0
+    stage = config.hardware.dvs_layer
     for entry in interface.inputs:
+        if entry.name not in asked:
+            continue
         events = asked[entry.name]
         if entry.source == "dvs" and stage is not None:
-            sensors += 1
-            if sensors > 1:
-                continue
             events = sensor_events(events, stage)
         rows = tuple((int(t), int(p), int(y), int(x)) for t, p, y, x in events.tolist())
         yield AnswerInput(name=entry.name, source=entry.source, events=rows)

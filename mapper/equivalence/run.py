@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,12 +71,19 @@ def random_recording(network: Network, rate: float, steps: int, dt_us: int, seed
     if findings:
         raise EventError(*findings)
     draw = np.random.default_rng(seed)
-    rasters: dict[str, NDArray[Any]] = {}
-    sensor: dict[tuple[int, ...], NDArray[Any]] = {}
-    for entry in network.inputs:
-        raster = (draw.random((steps, *entry.shape)) < rate).astype(np.uint8)
-        # There is one sensor: all networks that read it see the same.
-        rasters[entry.name] = raster if entry.dvs is None else sensor.setdefault(tuple(entry.shape), raster)
+
+    def spikes(shape: Iterable[int]) -> NDArray[Any]:
+        return (draw.random((steps, *shape)) < rate).astype(np.uint8)
+
+    # There is one sensor: all inputs that it feeds see the same, each as much of it as its shape has.
+    sensed = [entry.shape for entry in network.inputs if entry.dvs is not None]
+    sensor = spikes(map(max, zip(*sensed, strict=True))) if sensed else None
+    rasters = {
+        entry.name: spikes(entry.shape)
+        if sensor is None or entry.dvs is None
+        else sensor[:, : entry.shape.features, : entry.shape.height, : entry.shape.width]
+        for entry in network.inputs
+    }
     events = {name: events_from_raster(raster, dt_us) for name, raster in rasters.items()}
     return Recording(rasters, events, dt_us)
 

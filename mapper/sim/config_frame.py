@@ -9,17 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from mapper.emit.shared.config import ChipConfig, InterfaceOutput
+from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.file import config_of
 from mapper.emit.shared.graph import ConfigGraph, graph_of
+from mapper.emit.shared.interface import InterfaceOutput
 from mapper.errors import ConfigError, Finding
 from mapper.sim.frame_run import FrameState, Run
+from mapper.sim.stages import one_sensor
 
 __all__ = ["FrameResult", "FrameState", "simulate_config"]
 
@@ -71,7 +74,7 @@ def simulate_config(
         A configuration, or the file of one.
     inputs
         By input name, (time, features, height, width) or (batch, time, features, height, width), whole
-        numbers from 0.
+        numbers from 0. Inputs that share the sensor stage see the same: one of them is enough.
     state
         Of an earlier call with the same batch size; None starts from the initial potentials.
     input_cores
@@ -94,6 +97,7 @@ def simulate_config(
     findings = [*_input_findings(graph, arrays), *(() if ignore_lossy else _lossy(graph))]
     if findings:
         raise ConfigError(*findings)
+    arrays = one_sensor(arrays, graph, partial(_same_counts, graph))
     batched = all(array.ndim == 5 for array in arrays.values())
     ready = {name: array if array.ndim == 5 else array[None] for name, array in arrays.items()}
     wanted = config.interface.outputs if config.interface else ()
@@ -111,19 +115,19 @@ def simulate_config(
 
 
 def _input_findings(graph: ConfigGraph, arrays: Mapping[str, Any]) -> Iterator[Finding]:
-    known = ", ".join(graph.entries) or "none: name them by input_cores"
+    known = ", ".join(graph.input_names) or "none: name them by input_cores"
     for name in arrays:
-        if name not in graph.entries:
+        if name not in graph.input_names:
             yield Finding(f"input {name}", "the configuration has no such input", limit=known)
     for name in graph.entries:
-        if name not in arrays:
+        if name not in arrays and not (
+            name in graph.sensor_inputs and arrays.keys() & set(graph.sensor_inputs)
+        ):
             yield Finding(f"input {name}", "is missing")
     if len({(array.ndim, array.shape[: array.ndim - 3]) for array in arrays.values()}) > 1:
         yield Finding("inputs", "differ in batch size or number of time steps")
-    for name, (entries, (py, px)) in graph.entries.items():
-        array = arrays.get(name)
-        if array is None:
-            continue
+    for name, array in arrays.items():
+        entries, (py, px) = graph.entries.get(graph.entry_name(name), ((), (1, 1)))
         if array.ndim not in (4, 5) or array.dtype.kind not in "biuf":
             yield Finding(
                 f"input {name}", "must be (time, features, height, width), batch before it", array.shape
@@ -146,6 +150,14 @@ def _input_findings(graph: ConfigGraph, arrays: Mapping[str, Any]) -> Iterator[F
                 yield Finding(
                     f"input {name}", f"has more features than core {entry.core} reads", features, most
                 )
+
+
+def _same_counts(graph: ConfigGraph, left: Any, right: Any) -> bool:
+    """Whether two recordings of the sensor leave its stage alike."""
+    if left is right or np.array_equal(left, right):
+        return True
+    _, pooling = graph.entries[graph.sensor_inputs[0]]
+    return np.array_equal(_pooled(left, pooling), _pooled(right, pooling))
 
 
 def _counts(array: Any) -> bool:

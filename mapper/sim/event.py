@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +24,7 @@ from mapper.errors import ConfigError, Finding
 from mapper.events import EVENT_DTYPE, Events, events_from
 from mapper.sim.event_kernel import COUNT, ORDERS, run_events
 from mapper.sim.event_tables import Chip, Rules, Tables, tables_of
-from mapper.sim.stages import readout_classes, through_stage, window_ticks
+from mapper.sim.stages import one_sensor, readout_classes, same_events, through_stage, window_ticks
 
 __all__ = ["EventOptions", "EventResult", "EventSimulator", "simulate_events"]
 
@@ -123,7 +124,8 @@ def simulate_events(
     config
         A configuration, or the file of one.
     inputs
-        By input name, events in ascending time.
+        By input name, events in ascending time. Inputs that share the sensor stage see the same: one of them
+        is enough.
     input_cores
         By input name the core it enters, for a configuration without interface.
     end_us
@@ -239,22 +241,23 @@ class EventSimulator:
 
     def _arrivals(self, inputs: Mapping[str, Events]) -> tuple[NDArray[np.int64], Events, int]:
         """(time, core, feature, row, column) of all inputs in order; the sensor's events; those outside."""
-        known = ", ".join(self.graph.entries) or "none: name them by input_cores"
+        known = ", ".join(self.graph.input_names) or "none: name them by input_cores"
         wrong = [
             Finding(f"input {n}", "there is no such input", None, known)
             for n in inputs
-            if n not in self.graph.entries
+            if n not in self.graph.input_names
         ]
         if wrong:
             raise ConfigError(*wrong)
         parts, outside = [], 0
-        sensor = np.empty(0, EVENT_DTYPE)
-        for name, given in inputs.items():
-            events = events_from(given, source=f"input {name}")
-            entries, _ = self.graph.entries[name]
-            if name in self.graph.sensor_inputs and self.config.hardware.dvs_layer is not None:
-                raw = self.options.sensor_view == "raw"
-                events, lost = through_stage(events, self.config.hardware.dvs_layer, raw)
+        sensor, stage = np.empty(0, EVENT_DTYPE), self.config.hardware.dvs_layer
+        raw = self.options.sensor_view == "raw"
+        recordings = {name: events_from(given, source=f"input {name}") for name, given in inputs.items()}
+        recordings = one_sensor(recordings, self.graph, partial(same_events, stage=stage, raw=raw))
+        for name, given in recordings.items():
+            events, (entries, _) = given, self.graph.entries[name]
+            if name in self.graph.sensor_inputs and stage is not None:
+                events, lost = through_stage(given, stage, raw)
                 sensor, outside = events, outside + lost
             rows, lost = _fanned_out(events, entries, self.graph, self.tables.index)
             parts.append(rows)

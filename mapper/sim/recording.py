@@ -101,7 +101,7 @@ def run_recording(
     if wanted.record is None:
         wanted = replace(wanted, record=default_layers(config))
     simulator = EventSimulator(config, wanted, input_cores=input_cores)
-    totals, done = _Totals({n: [core for core, _ in p] for n, p in simulator.places.items()}), 0
+    totals, done = _Totals(simulator), 0
     for piece in _pieces(inputs, piece_events):
         result = simulator.run(piece)
         totals.add(result)
@@ -116,8 +116,9 @@ def run_recording(
 class _Totals:
     """Sums over pieces."""
 
-    def __init__(self, cores_of: Mapping[str, list[int]]) -> None:
-        self.cores_of = cores_of
+    def __init__(self, simulator: EventSimulator) -> None:
+        self.cores_of = {name: [core for core, _ in parts] for name, parts in simulator.places.items()}
+        self.sensor_inputs = simulator.graph.sensor_inputs
         self.by_field: dict[str, Counter[Any]] = {name: Counter() for name in _COUNTED}
         self.outputs: Counter[str] = Counter()
         self.classes: Counter[int] = Counter()
@@ -135,10 +136,13 @@ class _Totals:
         duration = int(max(t[-1] for t in times) - min(t[0] for t in times)) if times else 0
         counted: dict[str, Any] = {name: dict(total) for name, total in self.by_field.items()}
         signals = {name: len(events) for name, events in inputs.items()}
+        sensed = [signals[name] for name in self.sensor_inputs if name in inputs]
+        # The stage sends the same events to all: whether one recording was given, or one for each.
+        signals |= dict.fromkeys(self.sensor_inputs, sensed[0]) if sensed else {}
         for name, cores in self.cores_of.items():
             signals[name] = sum(counted["spikes"][core] for core in cores)
         return RecordingSummary(
-            sum(map(len, inputs.values())),
+            sum(map(len, inputs.values())) - sum(sensed[1:]),
             self.outside,
             duration,
             signals=signals,

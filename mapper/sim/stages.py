@@ -2,16 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 from mapper.emit.shared.config import DvsLayer, Readout
+from mapper.emit.shared.graph import ConfigGraph
+from mapper.errors import ConfigError, Finding
 from mapper.events import Events
 
-__all__ = ["readout_classes", "sensor_events", "through_stage", "window_ticks"]
+__all__ = ["one_sensor", "readout_classes", "same_events", "sensor_events", "through_stage", "window_ticks"]
+
+_Recording = TypeVar("_Recording")
 
 # HARDWARE.md, errata 2: in mode 3 feature n of the last core is class n // 4 + 1, of 15.
 _SPACING, _CLASSES = 4, 15
+
+
+def one_sensor(
+    inputs: Mapping[str, _Recording],
+    graph: ConfigGraph,
+    is_same: Callable[[_Recording, _Recording], bool],
+) -> dict[str, _Recording]:
+    """Recordings by the names of `graph.entries`: inputs that share the sensor stage are given once.
+
+    Raises
+    ------
+    ConfigError
+        They are given different recordings: the stage sends the same events to all.
+    """
+    entering: dict[str, tuple[str, _Recording]] = {}
+    for name, recording in inputs.items():
+        first, known = entering.setdefault(graph.entry_name(name), (name, recording))
+        if not is_same(known, recording):
+            step = "Give one recording for all of them, or run the networks one by one"
+            problem = "shares the sensor stage, which sends the same events to all, and is given others"
+            raise ConfigError(Finding(f"input {name}", problem, None, f"those of {first}", next_step=step))
+    return {name: recording for name, (_, recording) in entering.items()}
+
+
+def same_events(left: Events, right: Events, stage: DvsLayer | None, raw: bool) -> bool:
+    """Whether two recordings of the sensor leave its stage alike; `raw` as in `through_stage`."""
+    if left is right or np.array_equal(left, right):
+        return True
+    if stage is None:
+        return False
+    one, other = (_inside(through_stage(events, stage, raw)[0], stage) for events in (left, right))
+    return np.array_equal(one, other)
+
+
+def _inside(events: Events, stage: DvsLayer) -> Events:
+    """Events on the map that leaves the stage: rows and columns that fill no pool are not."""
+    height, width = stage.output_size
+    return events[(events["y"] < height) & (events["x"] < width)]
 
 
 def through_stage(events: Events, stage: DvsLayer, raw: bool) -> tuple[Events, int]:
@@ -30,8 +75,9 @@ def through_stage(events: Events, stage: DvsLayer, raw: bool) -> tuple[Events, i
     made = made[passes]
     if stage.merge:
         made["p"] = 0
-    made["y"] //= stage.pooling.x if stage.mirror_diagonal and not raw else stage.pooling.y
-    made["x"] //= stage.pooling.y if stage.mirror_diagonal and not raw else stage.pooling.x
+    py, px = (stage.pooling.y, stage.pooling.x) if raw else stage.output_pooling
+    made["y"] //= py
+    made["x"] //= px
     if raw:
         y, x = made["y"].astype(np.int64) - stage.origin.y, made["x"].astype(np.int64) - stage.origin.x
         height, width = stage.cut.y - stage.origin.y + 1, stage.cut.x - stage.origin.x + 1

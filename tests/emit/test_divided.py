@@ -13,8 +13,9 @@ import pytest
 import mapper
 from mapper.emit.read.diff import diff
 from mapper.emit.read.extract import extract
-from mapper.emit.shared.config import ChipConfig, CnnLayer, LayerPlace
+from mapper.emit.shared.config import ChipConfig, CnnLayer
 from mapper.emit.shared.file import config_text
+from mapper.emit.shared.interface import LayerPlace
 from mapper.emit.shared.joined import joined
 from mapper.emit.shared.tensor import Tensor
 from mapper.emit.write.build import build_config

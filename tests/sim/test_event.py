@@ -15,15 +15,11 @@ from mapper.emit.shared.config import (
     Dimensions,
     DvsLayer,
     Hardware,
-    InputEntry,
-    Interface,
-    InterfaceInput,
-    InterfaceLayer,
-    LayerPlace,
     LayerShape,
     Readout,
     Vector,
 )
+from mapper.emit.shared.interface import InputEntry, Interface, InterfaceInput, InterfaceLayer, LayerPlace
 from mapper.emit.shared.tensor import Tensor
 from mapper.emit.write.options import EmitOptions
 from mapper.errors import ConfigError, EventError

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from mapper.emit.shared.config import CnnLayer, InterfaceLayer, LayerPlace
+from mapper.emit.shared.config import CnnLayer
+from mapper.emit.shared.interface import InterfaceLayer, LayerPlace
 from mapper.emit.shared.tensor import alive
 from mapper.errors import Finding
 from mapper.network import Layer

@@ -11,16 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from mapper.emit.read.assemble import assembled
-from mapper.emit.read.trace import Arriving, Trace
-from mapper.emit.shared.config import (
-    ChipConfig,
-    DvsLayer,
-    Interface,
-    InterfaceLayer,
-    InterfaceOutput,
-    LayerPlace,
-)
+from mapper.emit.read.trace import Arriving, Trace, times_covered
+from mapper.emit.shared.config import ChipConfig, DvsLayer
 from mapper.emit.shared.graph import ConfigGraph, graph_of
+from mapper.emit.shared.interface import Interface, InterfaceLayer, InterfaceOutput, LayerPlace
 from mapper.errors import ConfigError, Finding
 from mapper.network import DvsSettings, Edge, Input, Network, Output
 from mapper.operations import PathOperation, Pool, Shape
@@ -130,11 +124,9 @@ def _inputs(config: ChipConfig, graph: ConfigGraph, interface: Interface) -> Ite
 
 def _sensor_shape(stated: Shape, stage: DvsLayer) -> Shape:
     """What the stage lets through, before pooling: rows and columns that fill no pool are as stated."""
-    rows, columns = stage.cut.y - stage.origin.y + 1, stage.cut.x - stage.origin.x + 1
-    if stage.mirror_diagonal:
-        rows, columns = columns, rows
-    height = stated.height if stated.height // stage.pooling.y == rows else rows * stage.pooling.y
-    width = stated.width if stated.width // stage.pooling.x == columns else columns * stage.pooling.x
+    (rows, columns), (py, px) = stage.output_size, stage.output_pooling
+    height = stated.height if stated.height // py == rows else rows * py
+    width = stated.width if stated.width // px == columns else columns * px
     return Shape(1 if stage.merge else 2 if stated.features == 1 else stated.features, height, width)
 
 
@@ -199,6 +191,15 @@ def _seen(trace: Trace, output: InterfaceOutput) -> tuple[int, int]:
                 Finding(where, f"does not hold these features of {output.layer}", told, name)
             )
         poolings.add(trace.relayed(part.core))
+    spans = [(part.start, part.stop) for part in output.parts]
+    features = trace.features.get(output.layer, 0)
+    if spans and times_covered(spans, 0, features) != 1:
+        where, problem = (
+            f"output {output.name}",
+            f"its cores do not show every feature of {output.layer} once",
+        )
+        shown = ", ".join(f"{start}..{stop - 1}" for start, stop in sorted(spans))
+        trace.findings.append(Finding(where, problem, shown, f"0..{features - 1}"))
     if len(poolings) > 1:
         trace.findings.append(
             Finding(f"output {output.name}", "its cores show different pools", sorted(poolings))

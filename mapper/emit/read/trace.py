@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TypeAlias
 
-from mapper.emit.shared.config import Interface, LayerPlace
 from mapper.emit.shared.graph import ConfigGraph
+from mapper.emit.shared.interface import Interface, LayerPlace
 from mapper.emit.shared.relay import relay_faults
 from mapper.errors import Finding
 
-__all__ = ["Arriving", "Trace"]
+__all__ = ["Arriving", "Trace", "times_covered"]
 
 Spans: TypeAlias = list[tuple[int, int]]
 
@@ -55,9 +55,8 @@ class Trace:
         self.graph, self.features = graph, features
         self.findings: list[Finding] = []
         self.holds: dict[int, tuple[str, LayerPlace]] = {}
-        places = [(entry.name, place) for entry in interface.layers for place in entry.places]
-        places += [(entry.name, place) for entry in interface.inputs for place in entry.relays]
-        for name, place in places:
+        self.readers = {layer: entry.name for entry in interface.inputs for layer in entry.readers}
+        for name, place in interface.places:
             if place.core in self.holds:
                 self._tell(place.core, f"holds {name} and {self.holds[place.core][0]}")
             self.holds[place.core] = (name, place)
@@ -77,14 +76,25 @@ class Trace:
         """How often each signal arrives at a core, in full."""
         found: Counter[Arriving] = Counter()
         for arriving, spans in self._spans(core).items():
-            times = _times(spans, 0, self.features[arriving.signal])
+            times = times_covered(spans, 0, self.features[arriving.signal])
             if times is None:
                 limit = f"0..{self.features[arriving.signal] - 1}"
                 problem = f"not all features of {arriving} arrive equally often"
                 self._tell(core, problem, _text(spans), limit)
             else:
-                found[arriving] = times
+                found[self._named(core, arriving)] = times
         return found
+
+    def _named(self, core: int, arriving: Arriving) -> Arriving:
+        """The sensor's events by the name of the input by which the core's layer reads them."""
+        sensor = self.graph.sensor_inputs
+        if len(sensor) < 2 or arriving.signal != sensor[0]:
+            return arriving
+        layer = self.holds[core][0]
+        if layer not in self.readers:
+            problem = f"gets the sensor's events, and no input names {layer} among its readers"
+            self._tell(core, problem, None, ", ".join(sensor))
+        return replace(arriving, signal=self.readers.get(layer, arriving.signal))
 
     def relayed(self, core: int) -> tuple[int, int]:
         """The pooling that the spikes of a core show already."""
@@ -97,20 +107,36 @@ class Trace:
             return
         # Relays in a circle come here again before they are known.
         self._passed_on[core] = None
-        for what, value, wanted in relay_faults(self.graph.cores[core]):
-            self._tell(core, f"is no true relay of {name}: its {what}", value, wanted)
+        # It reads all of the signal, or only what it passes on.
+        inputs, outputs = self._feature_counts(core)
+        first, last = place.start, place.stop
+        if inputs != last - first:
+            first, last = 0, self.features[name]
+        if (inputs, outputs) != (last - first, place.stop - place.start):
+            problem = f"is a relay of features {place.start}..{place.stop - 1} of {name}, and makes others"
+            self._tell(
+                core, problem, f"{outputs} of {inputs}", f"{place.stop - place.start} of {last - first}"
+            )
+            return
+        for what, value, limit in relay_faults(self.graph.cores[core], place.start - first):
+            self._tell(core, f"is no true relay of {name}: its {what}", value, limit)
         arriving = self._spans(core)
         told = [f"{one}: features {_text(spans)}" for one, spans in sorted(arriving.items())]
         if len(arriving) != 1:
             self._tell(core, f"is a relay of {name} and must get one signal", "; ".join(told) or "nothing")
             return
         ((one, spans),) = arriving.items()
-        is_whole = _times(spans, place.start, place.stop) == 1
-        if one.signal != name or one.offset != -place.start or not is_whole:
-            problem = f"is a relay of {name}, features {place.start}..{place.stop - 1} once each, and gets"
+        is_whole = times_covered(spans, first, last) == 1
+        if one.signal != name or one.offset != -first or not is_whole:
+            problem = f"is a relay of {name}, reads features {first}..{last - 1} once each, and gets"
             self._tell(core, problem, told[0])
             return
         self._passed_on[core] = one
+
+    def _feature_counts(self, core: int) -> tuple[int, int]:
+        """How many features a core reads and makes."""
+        shape = self.graph.cores[core].dimensions
+        return (shape.input_shape.feature_count, shape.output_shape.feature_count) if shape else (0, 0)
 
     def _spans(self, core: int) -> dict[Arriving, Spans]:
         """Features of each signal that come to a core, unsorted."""
@@ -137,7 +163,7 @@ class Trace:
         return found
 
 
-def _times(spans: Sequence[tuple[int, int]], start: int, stop: int) -> int | None:
+def times_covered(spans: Sequence[tuple[int, int]], start: int, stop: int) -> int | None:
     """How often every number of start..stop is covered; None if not all equally often, or others too."""
     places = sorted({start, stop, *(place for span in spans for place in span)})
     if places[0] < start or places[-1] > stop:

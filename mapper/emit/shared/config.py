@@ -2,8 +2,7 @@
 
 `hardware` has exactly samna's field names (those of the classes `SpeckConfiguration` and
 `DynapcnnConfiguration`); a field a chip does not have is None and is not written. `interface` says what
-samna's fields cannot: where input enters, which outputs count, which layer lives where. It is never sent
-to a chip, and is None for a configuration that was read back from one.
+samna's fields cannot.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from hwspec.schema import ChipSpec
+from mapper.emit.shared.interface import Interface
 from mapper.emit.shared.tensor import Tensor
 
 __all__ = [
@@ -24,14 +24,7 @@ __all__ = [
     "DvsFilter",
     "DvsLayer",
     "Hardware",
-    "InputEntry",
-    "Interface",
-    "InterfaceInput",
-    "InterfaceLayer",
-    "InterfaceOutput",
-    "LayerPlace",
     "LayerShape",
-    "OutputPart",
     "Readout",
     "Vector",
     "VendorNames",
@@ -135,6 +128,18 @@ class DvsLayer(_Record):
     monitor_enable: bool = False
     raw_monitor_enable: bool = False
 
+    @property
+    def output_size(self) -> tuple[int, int]:
+        """(height, width) of the map that leaves the stage: cut, and its axes swapped."""
+        size = (self.cut.y - self.origin.y + 1, self.cut.x - self.origin.x + 1)
+        return size[::-1] if self.mirror_diagonal else size
+
+    @property
+    def output_pooling(self) -> tuple[int, int]:
+        """(height, width) of the pools along the axes of that map."""
+        pooling = (self.pooling.y, self.pooling.x)
+        return pooling[::-1] if self.mirror_diagonal else pooling
+
 
 class DvsFilter(_Record):
     """The noise filter of the sensor stage: off, noise, low-pass, or noise with hot pixels."""
@@ -179,136 +184,6 @@ class Hardware(_Record):
     dvs_filter: DvsFilter | None = None
     readout: Readout | None = None
     factory_config: dict[str, int] | None = None
-
-
-class InputEntry(_Record):
-    """A core that takes an input's events, features shifted by `feature_shift`."""
-
-    core: int
-    feature_shift: int = 0
-
-
-class LayerPlace(_Record):
-    """Features [start, stop) of a layer or input on one core.
-
-    Attributes
-    ----------
-    role
-        "layer": the whole layer; "piece": some of its features; "copy": the layer, or some of its features,
-        once more; "relay": a core that only passes the spikes on.
-    """
-
-    core: int
-    start: int
-    stop: int
-    role: Literal["layer", "piece", "copy", "relay"] = "layer"
-
-
-class InterfaceInput(_Record):
-    """Where an input enters: host events at `entries`, or the sensor stage.
-
-    Attributes
-    ----------
-    shape
-        (features, height, width) of the events.
-    entries
-        Cores that take host events. Of the sensor stage: which of its destinations belong to this input,
-        where several networks read it; empty where all do.
-    relays
-        Cores that pass the events on.
-    """
-
-    name: str
-    shape: tuple[int, int, int]
-    source: Literal["host", "dvs"]
-    entries: tuple[InputEntry, ...] = ()
-    relays: tuple[LayerPlace, ...] = ()
-
-
-class OutputPart(_Record):
-    """Features [start, stop) of an output, as the monitor of a core shows them."""
-
-    core: int
-    start: int
-    stop: int
-
-
-class InterfaceOutput(_Record):
-    """An output: where it is seen, and the pool that the host still has to do.
-
-    Attributes
-    ----------
-    parts
-        Cores of the layer, or of a relay that shows it pooled.
-    host_pool
-        (height, width), stride = size; (1, 1) for none.
-    divisor
-        What the host divides the pooled sums by: 1 unless the pool was an average.
-    """
-
-    name: str
-    layer: str
-    parts: tuple[OutputPart, ...]
-    host_pool: tuple[int, int] = (1, 1)
-    divisor: float = 1.0
-
-
-class InterfaceLayer(_Record):
-    """A layer of the network, in the network's order, and where it lives.
-
-    Attributes
-    ----------
-    places
-        The layer or its pieces, then its copy, then its relays; features ascending.
-    delays
-        (core, slot, steps) of destinations that a time-step simulation delays; of a chain of relays the
-        last hop.
-    """
-
-    name: str
-    places: tuple[LayerPlace, ...]
-    spike_mode: Literal["multi", "single"] = "multi"
-    delays: tuple[tuple[int, int, int], ...] = ()
-
-
-class Interface(_Record):
-    """What samna's fields cannot say; never sent to a chip.
-
-    Names of inputs, outputs and layers are "network:name" where several networks share the chip.
-
-    Attributes
-    ----------
-    network
-        Its name, or the names of all joined by "+".
-    monitored
-        Layers whose spikes are read.
-    dt_us
-        Microseconds of a time step, or None.
-    slow_clock_hz
-        Rate the slow clock must have; None where nothing needs it.
-    notes
-        What a user should know before trusting the result.
-    """
-
-    schema_version: Literal[1] = 1
-    network: str
-    inputs: tuple[InterfaceInput, ...]
-    outputs: tuple[InterfaceOutput, ...]
-    layers: tuple[InterfaceLayer, ...]
-    monitored: tuple[str, ...] = ()
-    dt_us: float | None = None
-    slow_clock_hz: float | None = None
-    notes: tuple[str, ...] = ()
-
-    @property
-    def owners(self) -> dict[int, str]:
-        """By core, what it holds: the name of a layer, or what it is of a layer or input."""
-        places = [(entry.name, place) for entry in self.layers for place in entry.places]
-        places += [(entry.name, place) for entry in self.inputs for place in entry.relays]
-        return {
-            place.core: f"{place.role} of {name}" if place.role in ("copy", "relay") else name
-            for name, place in places
-        }
 
 
 class VendorNames(_Record):

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
-from mapper.emit.shared.config import ChipConfig, CnnLayer, InputEntry, InterfaceInput
+from mapper.emit.shared.config import ChipConfig, CnnLayer
+from mapper.emit.shared.interface import InputEntry
 from mapper.errors import ConfigError, Finding
 
 __all__ = ["ConfigGraph", "Link", "graph_of"]
@@ -43,11 +44,12 @@ class ConfigGraph:
     Attributes
     ----------
     entries
-        By input name, the cores that take its events, and the (height, width) pool on the way.
+        By input name, the cores that take its events, and the (height, width) pool on the way. Inputs that
+        share the sensor stage enter as one, by the name of the first.
     single_spike
         Cores whose neurons spike at most once a step.
     sensor_inputs
-        Names of the inputs that enter through the sensor stage.
+        Names of the inputs that enter through the sensor stage, whose events are the same.
     readout
         Cores that feed the readout stage.
     """
@@ -57,8 +59,17 @@ class ConfigGraph:
     links: tuple[Link, ...]
     entries: Mapping[str, tuple[tuple[InputEntry, ...], tuple[int, int]]]
     single_spike: frozenset[int]
-    sensor_inputs: frozenset[str] = frozenset()
+    sensor_inputs: tuple[str, ...] = ()
     readout: tuple[int, ...] = ()
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of all inputs."""
+        return tuple(dict.fromkeys((*self.entries, *self.sensor_inputs)))
+
+    def entry_name(self, name: str) -> str:
+        """The name of `entries` under which an input enters."""
+        return self.sensor_inputs[0] if name in self.sensor_inputs else name
 
     def arriving(self, core: int) -> tuple[Link, ...]:
         """Links that end at a core."""
@@ -104,15 +115,14 @@ def graph_of(
         if place.role != "relay"
     }
     entries = _entries(config, input_cores or {})
-    stage, interface = config.hardware.dvs_layer, config.interface
-    from_sensor = {"dvs"} if interface is None else {e.name for e in interface.inputs if e.source == "dvs"}
+    sensor = ("dvs",) if config.interface is None else config.interface.sensor_inputs
     return ConfigGraph(
         order,
         cores,
         links,
         entries,
         frozenset(single),
-        frozenset(from_sensor & set(entries)) if stage else frozenset(),
+        sensor if entries.keys() & set(sensor) else (),
         tuple(_readout_cores(config, cores)),
     )
 
@@ -233,23 +243,14 @@ def _entries(
 ) -> dict[str, tuple[tuple[InputEntry, ...], tuple[int, int]]]:
     stage, interface = config.hardware.dvs_layer, config.interface
     sensor = tuple(InputEntry(core=e.layer) for e in stage.destinations if e.enable) if stage else ()
-    pooling = (stage.pooling.y, stage.pooling.x) if stage else (1, 1)
+    pooling = stage.output_pooling if stage else (1, 1)
     if interface is None:
-        found: dict[str, tuple[tuple[InputEntry, ...], tuple[int, int]]] = {}
-        for name, core in input_cores.items():
-            found[name] = ((InputEntry(core=core),), (1, 1))
-        if sensor:
-            found["dvs"] = (sensor, pooling)
-        return found
+        entries: dict[str, tuple[tuple[InputEntry, ...], tuple[int, int]]] = {
+            name: ((InputEntry(core=core),), (1, 1)) for name, core in input_cores.items()
+        }
+        return entries | ({"dvs": (sensor, pooling)} if sensor else {})
     return {
-        entry.name: (_sensor_entries(sensor, entry), pooling)
-        if entry.source == "dvs"
-        else (entry.entries, (1, 1))
+        entry.name: (entry.entries, (1, 1)) if entry.source == "host" else (sensor, pooling)
         for entry in interface.inputs
+        if entry.source == "host" or entry.name == interface.sensor_inputs[0]
     }
-
-
-def _sensor_entries(sensor: tuple[InputEntry, ...], entry: InterfaceInput) -> tuple[InputEntry, ...]:
-    """Destinations of the sensor stage that belong to an input: all, unless it names its own."""
-    own = {one.core for one in entry.entries}
-    return tuple(one for one in sensor if not own or one.core in own)

@@ -6,24 +6,37 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mapper.emit.shared.config import CnnLayer, Dimensions, LayerShape, Vector
 from mapper.emit.shared.tensor import Tensor, alive
 
-__all__ = ["relay_faults", "relay_fields"]
+__all__ = ["relay_faults", "relay_fields", "selection"]
 
 # The vendor's own board test runs one event through a weight and a threshold of 127: one spike.
 _WEIGHT = 127
 
 
-def relay_fields(features: int, height: int, width: int, kill_bits: bool) -> dict[str, Any]:
-    """Fields of a core that gives every spike it gets once: weight = threshold on the diagonal."""
-    weights = (_WEIGHT * np.eye(features, dtype=np.int64)).reshape(features, features, 1, 1)
-    shape = LayerShape(feature_count=features, size=Vector(x=width, y=height))
-    biases, initial = np.zeros(features, np.int64), np.zeros((features, width, height), np.int64)
+def relay_fields(
+    inputs: int, features: tuple[int, int], height: int, width: int, kill_bits: bool
+) -> dict[str, Any]:
+    """Fields of a core that gives every spike of its features once: there weight = threshold, else 0.
+
+    Parameters
+    ----------
+    inputs
+        Features that it reads, >= 1.
+    features
+        Half-open range of those that it passes on.
+    """
+    start, stop = features
+    count = stop - start
+    weights = _WEIGHT * selection(count, inputs, start)
+    shape = LayerShape(feature_count=count, size=Vector(x=width, y=height))
+    biases, initial = np.zeros(count, np.int64), np.zeros((count, width, height), np.int64)
     fields: dict[str, Any] = {
         "dimensions": Dimensions(
-            input_shape=shape,
+            input_shape=shape.model_copy(update={"feature_count": inputs}),
             output_shape=shape,
             kernel_size=1,
             stride=Vector(x=1, y=1),
@@ -44,8 +57,19 @@ def relay_fields(features: int, height: int, width: int, kill_bits: bool) -> dic
     return fields
 
 
-def relay_faults(core: CnnLayer) -> Iterator[tuple[str, object, object]]:
-    """(what, value, wanted) of everything that keeps a configured core from being an identity."""
+def selection(count: int, inputs: int, start: int) -> npt.NDArray[np.int64]:
+    """(count, inputs, 1, 1): 1 from feature start + i to feature i, for every i; else 0."""
+    return np.eye(count, inputs, start, dtype=np.int64)[:, :, None, None]
+
+
+def relay_faults(core: CnnLayer, start: int = 0) -> Iterator[tuple[str, object, object]]:
+    """(what, value, wanted) of everything that keeps a configured core from being an identity.
+
+    Parameters
+    ----------
+    start
+        First of the arriving features that it passes on.
+    """
     shape = core.dimensions
     weights = alive(core.weights, core.weights_kill_bit)
     biases = alive(core.biases, core.biases_kill_bit)
@@ -57,14 +81,15 @@ def relay_faults(core: CnnLayer) -> Iterator[tuple[str, object, object]]:
         told = f"kernel {shape.kernel_size}, stride {shape.stride}, padding {shape.padding}"
         yield "convolution", told, "1x1, stride 1, padding 0"
         return
-    if shape.input_shape != shape.output_shape:
-        yield "features", shape.input_shape.feature_count, shape.output_shape.feature_count
+    inputs, count = shape.input_shape.feature_count, shape.output_shape.feature_count
+    if start + count > inputs:
+        yield "features", f"{start}..{start + count - 1}", f"0..{inputs - 1}, which it reads"
         return
-    wanted = (core.threshold_high or 0) * np.eye(len(weights), dtype=np.int64)
-    wrong = np.argwhere(weights[:, :, 0, 0] != wanted)
+    identity = (core.threshold_high or 0) * selection(count, inputs, start)
+    wrong = np.argwhere(weights != identity)
     if len(wrong):
-        out, into = (int(n) for n in wrong[0])
-        limit = f"{wanted[out, into]} (the threshold, for the feature itself only)"
+        out, into = (int(n) for n in wrong[0][:2])
+        limit = f"{identity[out, into, 0, 0]} (the threshold, for the feature itself only)"
         yield f"weight[{out}, {into}]", int(weights[out, into, 0, 0]), limit
     if (core.threshold_low or 0) > -1:
         yield "lower threshold", core.threshold_low, "<= -1"

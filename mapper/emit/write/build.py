@@ -18,13 +18,16 @@ from mapper.emit.shared.config import (
     Vector,
     vendor_names,
 )
+from mapper.emit.shared.ranges import out_of_range
 from mapper.emit.shared.relay import relay_fields
 from mapper.emit.shared.tensor import Tensor
 from mapper.emit.write.interface import interface_of
+from mapper.emit.write.network_fields import network_findings
 from mapper.emit.write.options import EmitOptions
 from mapper.emit.write.placed import Part, Placed
+from mapper.emit.write.solution_fields import placement_findings, solution_findings
 from mapper.emit.write.stages import dvs_filter, dvs_layer, option_findings, readout
-from mapper.errors import Finding, NetworkError, OptionsError
+from mapper.errors import EmitError, Finding, NetworkError, OptionsError
 from mapper.network import Layer, Network
 from mapper.operations import Convolution
 from mapper.result import Result
@@ -49,14 +52,16 @@ def build_config(result: Result, options: EmitOptions | None = None) -> ChipConf
         A network has shapes alone, was not made integer, or delays an input.
     OptionsError
         Wishes the chip cannot meet, or that contradict one another; everything at once.
+    EmitError
+        A value of a network or of the solution that no field of the configuration holds; everything at once.
     """
     result.require()
     wishes, chip = options or EmitOptions(), result.chip
-    if problems := [finding for network in result.networks for finding in _network_findings(network)]:
+    if problems := [finding for network in result.networks for finding in _input_findings(network)]:
         raise NetworkError(*problems)
     if findings := tuple(option_findings(result, wishes)):
         raise OptionsError(*findings)
-    placed = Placed(result)
+    placed = _placed(result)
     cores = [_core(result, placed, wishes, core) for core in range(chip.core_count)]
     hardware = Hardware(
         cnn_layers=tuple(cores),
@@ -65,16 +70,31 @@ def build_config(result: Result, options: EmitOptions | None = None) -> ChipConf
         readout=readout(result, wishes),
         factory_config=dict(wishes.factory) or None,
     )
+    interface = interface_of(result, placed, wishes)
+    if misfits := tuple(out_of_range(hardware, chip, interface.owners)):
+        raise EmitError(*misfits)
     return ChipConfig(
         chip=chip.name,
         chip_hash=chip.content_hash(),
         vendor=vendor_names(chip),
         hardware=hardware,
-        interface=interface_of(result, placed, wishes),
+        interface=interface,
     )
 
 
-def _network_findings(network: Network) -> Iterator[Finding]:
+def _placed(result: Result) -> Placed:
+    """The placement, once it is known that everything in it and in its networks has a field."""
+    unwritable = [finding for network in result.networks for finding in network_findings(network)]
+    unwritable += placement_findings(result)
+    if not unwritable:
+        placed = Placed(result)
+        unwritable += solution_findings(placed, result)
+    if unwritable:
+        raise EmitError(*unwritable)
+    return placed
+
+
+def _input_findings(network: Network) -> Iterator[Finding]:
     """What a configuration cannot say of a network."""
     if not network.is_integer:
         step = "Give a network with weights: a NIR file or a torch module"
@@ -99,7 +119,7 @@ def _core(result: Result, placed: Placed, wishes: EmitOptions, core: int) -> Cnn
         return CnnLayer(destinations=(Destination(),) * slots, **fields)
     kill_bits = "kill_bits" in extras
     if part.role == "relay":
-        fields |= relay_fields(part.stop - part.start, *_relayed_map(placed, part), kill_bits)
+        fields |= relay_fields(*_read_features(placed, part), *_relayed_map(placed, part), kill_bits)
     else:
         fields |= _layer_fields(placed.network.by_name[part.signal], (part.start, part.stop), kill_bits)
         if part.signal in wishes.balancers:
@@ -126,12 +146,18 @@ def _extras(extras: Collection[str]) -> dict[str, Any]:
     return fields
 
 
+def _read_features(placed: Placed, relay: Part) -> tuple[int, tuple[int, int]]:
+    """How many features a relay reads, and which of them it passes on."""
+    features = placed.network.signal_shapes[relay.signal].features
+    first = relay.start if relay.reads == features else 0
+    return relay.reads, (first, first + relay.stop - relay.start)
+
+
 def _relayed_map(placed: Placed, relay: Part) -> tuple[int, int]:
     """(height, width) of what a relay passes on: the sensor's stage has cut and pooled before."""
     shape, stage = placed.network.signal_shapes[relay.signal], placed.solution.dvs_stage
     height, width = shape.height, shape.width
-    sensors = {entry.name for entry in placed.network.inputs if entry.dvs is not None}
-    if stage is not None and relay.signal in sensors:
+    if stage is not None and relay.signal in placed.sensors:
         height, width = (stage.cut[axis] - stage.origin[axis] + 1 for axis in (0, 1))
         if stage.swap:
             height, width = width, height
@@ -154,9 +180,7 @@ def _layer_fields(layer: Layer, features: tuple[int, int], kill_bits: bool) -> d
     """Tensors and shapes of the features [start, stop) of a layer."""
     conv, neuron = layer.operation, layer.neuron
     if not isinstance(conv, Convolution) or neuron is None:
-        raise NetworkError(
-            Finding(f"layer {layer.name}", "is not in normal form", next_step="Run the passes")
-        )
+        raise EmitError(Finding(f"layer {layer.name}", "is not in normal form"))
     part = slice(*features)
     # samna's last axis is y: torch's last two axes are swapped.
     weights = np.asarray(conv.weight)[part].transpose(0, 1, 3, 2)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mapper.emit.shared.config import (
+from mapper.emit.shared.interface import (
     InputEntry,
     Interface,
     InterfaceInput,
@@ -20,6 +20,7 @@ from mapper.emit.shared.config import (
 from mapper.emit.write.options import EmitOptions
 from mapper.emit.write.placed import Arrival, Part, Placed
 from mapper.emit.write.stages import slow_clock_hz
+from mapper.errors import EmitError, Finding
 from mapper.network import Layer, Output
 from mapper.operations import Pool
 from mapper.result import Result
@@ -37,6 +38,7 @@ def interface_of(result: Result, placed: Placed, wishes: EmitOptions) -> Interfa
         inputs=tuple(_inputs(placed)),
         outputs=outputs,
         layers=tuple(_layers(placed)),
+        sensor_relays=tuple(map(_place, placed.of(placed.sensors[0]))) if placed.sensors else (),
         monitored=monitored,
         dt_us=wishes.dt_us,
         slow_clock_hz=slow_clock_hz(result, wishes),
@@ -45,19 +47,20 @@ def interface_of(result: Result, placed: Placed, wishes: EmitOptions) -> Interfa
 
 
 def _inputs(placed: Placed) -> Iterator[InterfaceInput]:
-    sensors = [entry.name for entry in placed.network.inputs if entry.dvs is not None]
     for entry in placed.network.inputs:
-        yield InterfaceInput(
-            name=entry.name,
-            shape=(entry.shape.features, entry.shape.height, entry.shape.width),
-            source="host" if entry.dvs is None else "dvs",
-            entries=tuple(_entries(placed, entry.name, len(sensors) > 1)),
-            relays=tuple(map(_place, placed.of(entry.name))),
-        )
+        shape = (entry.shape.features, entry.shape.height, entry.shape.width)
+        if entry.dvs is None:
+            entries, relays = tuple(_entries(placed, entry.name)), tuple(map(_place, placed.of(entry.name)))
+            yield InterfaceInput(name=entry.name, shape=shape, source="host", entries=entries, relays=relays)
+            continue
+        targets = {edge.target for edge in placed.network.outgoing[entry.name]}
+        readers = tuple(layer.name for layer in placed.network.layers if layer.name in targets)
+        shared = len(placed.sensors) > 1
+        yield InterfaceInput(name=entry.name, shape=shape, source="dvs", readers=readers if shared else ())
 
 
-def _entries(placed: Placed, name: str, is_shared: bool) -> Iterator[InputEntry]:
-    """Cores that take an input's events; of the sensor stage only where networks must be told apart."""
+def _entries(placed: Placed, name: str) -> Iterator[InputEntry]:
+    """Cores that take an input's events from the host."""
     own = [host for host in placed.solution.host_entries if placed.key(host.network, host.input) == name]
     # The host sends to one after the other: in the order in which a core would. Of equal edges each
     # reaches all pieces before the next one does.
@@ -69,12 +72,6 @@ def _entries(placed: Placed, name: str, is_shared: bool) -> Iterator[InputEntry]
         seen[rank] += 1
     for _, host in sorted(ordered, key=lambda entry: entry[0]):
         yield InputEntry(core=host.core, feature_shift=host.feature_shift)
-    if is_shared:
-        readers = {edge.target for edge in placed.network.outgoing[name]}
-        for route in placed.solution.routes:
-            part = placed.parts[int(route.target)] if route.source == DVS else None
-            if part is not None and (part.signal in readers if part.role != "relay" else part.signal == name):
-                yield InputEntry(core=part.core)
 
 
 def _place(part: Part) -> LayerPlace:
@@ -109,13 +106,23 @@ def _shown(placed: Placed, signal: str, pool: Pool | None) -> tuple[int, tuple[O
             start, stop = monitor.features
             part = OutputPart(core=int(monitor.source), start=start, stop=stop)
             by_pooling[monitor.pooling_seen].append(part)
-    size = pool.size if pool else (1, 1)
-    fitting = [seen for seen in by_pooling if size[0] % seen == size[1] % seen == 0]
+    size, features = pool.size if pool else (1, 1), placed.network.signal_shapes[signal].features
+    whole = {seen: _cover(among, features) for seen, among in by_pooling.items()}
+    fitting = [seen for seen in whole if whole[seen] and size[0] % seen == size[1] % seen == 0]
     if fitting:
         seen = max(fitting)
-        return seen, tuple(sorted(by_pooling[seen], key=lambda part: part.start))
+        return seen, whole[seen]
     own = (part for part in placed.of(signal) if part.role in ("layer", "piece"))
     return 1, tuple(OutputPart(core=part.core, start=part.start, stop=part.stop) for part in own)
+
+
+def _cover(parts: Sequence[OutputPart], features: int) -> tuple[OutputPart, ...]:
+    """Parts that show every feature once, larger and lower cores first; empty if there are none."""
+    chains: dict[int, tuple[OutputPart, ...]] = {0: ()}
+    for part in sorted(parts, key=lambda entry: (entry.start, -entry.stop, entry.core)):
+        if part.start in chains:
+            chains.setdefault(part.stop, (*chains[part.start], part))
+    return chains.get(features, ())
 
 
 def _layers(placed: Placed) -> Iterator[InterfaceLayer]:
@@ -131,31 +138,52 @@ def _layers(placed: Placed) -> Iterator[InterfaceLayer]:
 
 
 def _delays(placed: Placed) -> Mapping[int, list[tuple[int, int]]]:
-    """By core, (slot, steps) of the routes that end a delayed edge."""
+    """By core, (slot, steps) of the routes that end a delayed edge.
+
+    Raises
+    ------
+    EmitError
+        A route carries a layer's spikes to a layer, and no edge of the network does.
+    """
     wanted: dict[tuple[str, str, int, int], list[int]] = defaultdict(list)
     for edge in placed.network.edges:
         key = (edge.target, edge.source, edge.pool.size[0] if edge.pool else 1, edge.feature_offset)
         wanted[key].append(edge.delay_steps)
-    found: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    delays: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    astray: list[Finding] = []
     for core, part in placed.parts.items():
         if part.role == "relay":
             continue
         alike: dict[tuple[str, int, int], list[Arrival]] = defaultdict(list)
         for arrival in placed.arrivals[core]:
-            if arrival.signal not in placed.network.by_name:
-                continue  # what an input sends is never delayed
-            alike[arrival.signal, arrival.pooling, arrival.offset].append(arrival)
+            if arrival.signal in placed.network.by_name:
+                # What an input sends is never delayed.
+                alike[arrival.signal, arrival.pooling, arrival.offset].append(arrival)
         for among, arrivals in alike.items():
             for arrival, steps in _matched(arrivals, sorted(wanted[part.signal, *among])):
-                if steps:
-                    found[int(arrival.route.source)].append((arrival.route.slot, steps))
-    return found
+                if steps is None:
+                    astray.append(_no_edge(arrival, part))
+                elif steps:
+                    delays[int(arrival.route.source)].append((arrival.route.slot, steps))
+    if astray:
+        raise EmitError(*astray)
+    return delays
 
 
-def _matched(arrivals: Sequence[Arrival], delays: Sequence[int]) -> Iterator[tuple[Arrival, int]]:
-    """Give each of several equal edges a set of arrivals that are all its features once."""
+def _no_edge(arrival: Arrival, part: Part) -> Finding:
+    where = f"destination {arrival.route.slot} of core {arrival.route.source}"
+    problem = f"no edge of the network brings these features of {arrival.signal} to {part.signal}"
+    value = f"{arrival.start}..{arrival.stop - 1}, pooled by {arrival.pooling}, at offset {arrival.offset}"
+    return Finding(where, problem, value)
+
+
+def _matched(arrivals: Sequence[Arrival], delays: Sequence[int]) -> Iterator[tuple[Arrival, int | None]]:
+    """Give each of several equal edges a set of arrivals that are all its features once; None to the rest."""
     ends = [0] * len(delays)
     for arrival in sorted(arrivals, key=lambda one: (one.start, int(one.route.source), one.route.slot)):
+        if arrival.start not in ends:
+            yield arrival, None
+            continue
         edge = ends.index(arrival.start)
         ends[edge] = arrival.stop
         yield arrival, delays[edge]
@@ -190,11 +218,11 @@ def _division_notes(placed: Placed) -> Iterator[str]:
         for part in parts:
             if part.relayed is not None:
                 pooled = f", pooled by {part.relayed}" if part.relayed > 1 else ""
-                yield f"{signal}: passed on by a relay on {_spans([part])}{pooled}"
+                yield f"{placed.title(signal)}: passed on by a relay on {_spans([part])}{pooled}"
 
 
 def _spans(parts: Sequence[Part]) -> str:
-    return ", ".join(f"core {part.core} (features {part.start}..{part.stop - 1})" for part in parts)
+    return ", ".join(f"core {part.core} (features {part.features})" for part in parts)
 
 
 def _output_notes(outputs: Sequence[InterfaceOutput], monitored: Sequence[str]) -> Iterator[str]:

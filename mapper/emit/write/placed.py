@@ -11,7 +11,7 @@ from mapper.emit.shared.joined import joined
 from mapper.network import Network
 from mapper.references import layer_key, natural_key
 from mapper.result import Result
-from mapper.solution import READOUT, Relay, Route, Solution
+from mapper.solution import READOUT, Placement, Relay, Route, Solution
 
 __all__ = ["Arrival", "Part", "Placed"]
 
@@ -26,6 +26,8 @@ class Part:
         The layer, or the layer or input whose spikes a relay passes on, by the joined network's name.
     start, stop
         Its features [start, stop).
+    reads
+        How many features arrive.
     relayed
         By how much a relay's signal is pooled; None for a layer.
     """
@@ -35,7 +37,13 @@ class Part:
     start: int
     stop: int
     role: Literal["layer", "piece", "copy", "relay"]
+    reads: int
     relayed: int | None = None
+
+    @property
+    def features(self) -> str:
+        """Its features, for messages."""
+        return f"{self.start}..{self.stop - 1}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,8 @@ class Placed:
     ----------
     network
         All networks of the result, joined.
+    sensors
+        Inputs that the sensor stage feeds; it sends the same events to all.
     parts
         By core.
     """
@@ -73,25 +83,35 @@ class Placed:
         self.networks = result.networks
         self.network: Network = joined(result.networks)
         self.solution: Solution = result.require()
-        self.parts: Mapping[int, Part] = {part.core: part for part in self._parts()}
+        self.sensors = tuple(entry.name for entry in self.network.inputs if entry.dvs is not None)
+        self.parts: Mapping[int, Part] = {
+            placement.core: self._part(placement)
+            for placement in sorted(self.solution.placements, key=lambda entry: entry.core)
+        }
 
     def key(self, network: int, name: str) -> str:
         """A layer, input or output by the joined network's name."""
         return layer_key(self.networks, network, name)
 
-    def _parts(self) -> list[Part]:
-        made = []
-        for placement in sorted(self.solution.placements, key=lambda entry: entry.core):
-            body, (start, stop) = placement.body, placement.features
-            if isinstance(body, Relay):
-                key = self.key(body.network, body.signal)
-                made.append(Part(placement.core, key, start, stop, "relay", body.pooling))
-                continue
-            whole = stop - start == self.networks[body.network].by_name[body.layer].output_shape.features
-            role: Literal["layer", "piece", "copy"] = "layer" if whole else "piece"
-            key = self.key(body.network, body.layer)
-            made.append(Part(placement.core, key, start, stop, "copy" if body.copy_index else role))
-        return made
+    def signal(self, network: int | None, name: str) -> str:
+        """A layer or input by the joined network's name; the first of the sensor's inputs for all of them."""
+        key = self.sensors[0] if network is None else self.key(network, name)
+        return self.sensors[0] if key in self.sensors else key
+
+    def title(self, signal: str) -> str:
+        """A signal for people: the sensor's events by all names that they have."""
+        return ", ".join(self.sensors) if signal in self.sensors else signal
+
+    def _part(self, placement: Placement) -> Part:
+        core, body, (start, stop) = placement.core, placement.body, placement.features
+        if isinstance(body, Relay):
+            signal = self.signal(body.network, body.signal)
+            reads = self.network.signal_shapes[signal].features if body.reads_all else stop - start
+            return Part(core, signal, start, stop, "relay", reads, body.pooling)
+        layer = self.networks[body.network].by_name[body.layer]
+        role: Literal["layer", "piece"] = "layer" if stop - start == layer.output_shape.features else "piece"
+        signal, reads = self.key(body.network, body.layer), layer.input_shape.features
+        return Part(core, signal, start, stop, "copy" if body.copy_index else role, reads)
 
     def of(self, signal: str) -> tuple[Part, ...]:
         """Parts of a layer or input: itself, then its copy, then its relays; features ascending."""
@@ -122,11 +142,11 @@ class Placed:
     @cached_property
     def arrivals(self) -> Mapping[int, tuple[Arrival, ...]]:
         """By core, what comes to it from other cores."""
-        found: dict[int, list[Arrival]] = {core: [] for core in self.parts}
+        arrivals: dict[int, list[Arrival]] = {core: [] for core in self.parts}
         for core, part in self.parts.items():
             for route in self.routes_of(core):
                 if route.target != READOUT:
                     pooling, offset = (part.relayed or 1) * route.pooling, route.feature_shift - part.start
                     arrival = Arrival(route, part.signal, pooling, offset, part.start, part.stop)
-                    found[int(route.target)].append(arrival)
-        return {core: tuple(arrivals) for core, arrivals in found.items()}
+                    arrivals[int(route.target)].append(arrival)
+        return {core: tuple(entries) for core, entries in arrivals.items()}

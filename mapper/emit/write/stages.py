@@ -28,6 +28,7 @@ def dvs_layer(result: Result, wishes: EmitOptions) -> DvsLayer | None:
     if stage is None:
         return None
     entries = [DvsDestination()] * stage.fan_out
+    is_monitored = wishes.monitor_sensor or any(monitor.source == DVS for monitor in solution.monitors)
     for route in solution.routes:
         if route.source == DVS:
             entries[route.slot] = DvsDestination(layer=int(route.target), enable=True)
@@ -40,7 +41,7 @@ def dvs_layer(result: Result, wishes: EmitOptions) -> DvsLayer | None:
             origin=Vector(x=0, y=0),
             cut=Vector(x=stage.width - 1, y=stage.height - 1),
             mirror=Vector(x=0, y=0),
-            monitor_enable=wishes.monitor_sensor,
+            monitor_enable=is_monitored,
         )
     (oy, ox), (cy, cx), (py, px) = setting.origin, setting.cut, setting.pooling
     return DvsLayer(
@@ -54,7 +55,7 @@ def dvs_layer(result: Result, wishes: EmitOptions) -> DvsLayer | None:
         cut=Vector(x=cx, y=cy),
         mirror=Vector(x=int(setting.mirror[1]), y=int(setting.mirror[0])),
         mirror_diagonal=setting.swap,
-        monitor_enable=wishes.monitor_sensor,
+        monitor_enable=is_monitored,
     )
 
 

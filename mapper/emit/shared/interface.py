@@ -1,0 +1,191 @@
+"""What samna's fields cannot say: where input enters, which outputs count, which layer lives where.
+
+It is never sent to a chip, and is None for a configuration that was read back from one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+__all__ = [
+    "InputEntry",
+    "Interface",
+    "InterfaceInput",
+    "InterfaceLayer",
+    "InterfaceOutput",
+    "LayerPlace",
+    "OutputPart",
+]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class InputEntry(_Record):
+    """A core that takes an input's events, features shifted by `feature_shift`."""
+
+    core: int
+    feature_shift: int = 0
+
+
+class LayerPlace(_Record):
+    """Features [start, stop) of a layer or input on one core.
+
+    Attributes
+    ----------
+    role
+        "layer": the whole layer; "piece": some of its features; "copy": the layer, or some of its features,
+        once more; "relay": a core that only passes these features on. Whether it reads these features alone
+        or all of the signal shows in the core's dimensions.
+    """
+
+    core: int
+    start: int
+    stop: int
+    role: Literal["layer", "piece", "copy", "relay"] = "layer"
+
+
+class InterfaceInput(_Record):
+    """Where an input enters: host events at `entries`, or the sensor stage.
+
+    Attributes
+    ----------
+    shape
+        (features, height, width) of the events.
+    entries
+        Cores that take host events.
+    relays
+        Cores that pass host events on.
+    readers
+        Of an input of the sensor stage where several share it: the layers that read it by this name. The
+        stage sends the same events to all.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    source: Literal["host", "dvs"]
+    entries: tuple[InputEntry, ...] = ()
+    relays: tuple[LayerPlace, ...] = ()
+    readers: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _check_source(self) -> Self:
+        if self.source == "dvs" and (self.entries or self.relays):
+            step = "what passes the sensor on stands in sensor_relays: emit the configuration again"
+            raise ValueError(f"input {self.name} of the sensor has entries or relays of its own; {step}")
+        if self.source == "host" and self.readers:
+            raise ValueError(f"input {self.name} of the host has readers: its entries say where it enters")
+        return self
+
+
+class OutputPart(_Record):
+    """Features [start, stop) of an output, as the monitor of a core shows them."""
+
+    core: int
+    start: int
+    stop: int
+
+
+class InterfaceOutput(_Record):
+    """An output: where it is seen, and the pool that the host still has to do.
+
+    Attributes
+    ----------
+    parts
+        Cores of the layer, or of a relay that shows it pooled.
+    host_pool
+        (height, width), stride = size; (1, 1) for none.
+    divisor
+        What the host divides the pooled sums by: 1 unless the pool was an average.
+    """
+
+    name: str
+    layer: str
+    parts: tuple[OutputPart, ...]
+    host_pool: tuple[int, int] = (1, 1)
+    divisor: float = 1.0
+
+
+class InterfaceLayer(_Record):
+    """A layer of the network, in the network's order, and where it lives.
+
+    Attributes
+    ----------
+    places
+        The layer or its pieces, then its copy, then its relays; features ascending.
+    delays
+        (core, slot, steps) of destinations that a time-step simulation delays; of a chain of relays the
+        last hop.
+    """
+
+    name: str
+    places: tuple[LayerPlace, ...]
+    spike_mode: Literal["multi", "single"] = "multi"
+    delays: tuple[tuple[int, int, int], ...] = ()
+
+
+class Interface(_Record):
+    """What samna's fields cannot say; never sent to a chip.
+
+    Names of inputs, outputs and layers are "network:name" where several networks share the chip.
+
+    Attributes
+    ----------
+    network
+        Its name, or the names of all joined by "+".
+    sensor_relays
+        Cores that pass the sensor's events on, for every input of the sensor stage.
+    monitored
+        Layers whose spikes are read.
+    dt_us
+        Microseconds of a time step, or None.
+    slow_clock_hz
+        Rate the slow clock must have; None where nothing needs it.
+    notes
+        What a user should know before trusting the result.
+    """
+
+    schema_version: Literal[1] = 1
+    network: str
+    inputs: tuple[InterfaceInput, ...]
+    outputs: tuple[InterfaceOutput, ...]
+    layers: tuple[InterfaceLayer, ...]
+    sensor_relays: tuple[LayerPlace, ...] = ()
+    monitored: tuple[str, ...] = ()
+    dt_us: float | None = None
+    slow_clock_hz: float | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def sensor_inputs(self) -> tuple[str, ...]:
+        """Names of the inputs that enter through the sensor stage; the first stands for its events."""
+        return tuple(entry.name for entry in self.inputs if entry.source == "dvs")
+
+    @property
+    def places(self) -> Iterator[tuple[str, LayerPlace]]:
+        """(layer or input, place) of every core that holds something."""
+        for layer in self.layers:
+            yield from ((layer.name, place) for place in layer.places)
+        for entry in self.inputs:
+            yield from ((entry.name, place) for place in entry.relays)
+        yield from ((self.sensor_inputs[0], place) for place in self.sensor_relays)
+
+    @model_validator(mode="after")
+    def _check_sensor(self) -> Self:
+        if self.sensor_relays and not self.sensor_inputs:
+            raise ValueError("sensor_relays pass the sensor on, and no input is the sensor's")
+        return self
+
+    @property
+    def owners(self) -> dict[int, str]:
+        """By core, what it holds: the name of a layer, or what it is of a layer or of inputs."""
+        names = {name: name for name, _ in self.places}
+        names |= dict.fromkeys(self.sensor_inputs[:1], ", ".join(self.sensor_inputs))
+        return {
+            place.core: f"{place.role} of {names[name]}" if place.role in ("copy", "relay") else name
+            for name, place in self.places
+        }

@@ -1,0 +1,183 @@
+"""What the fields of a configuration hold: one table, for the writer, for samna's objects and for readers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+from hwspec.schema import ChipSpec, LayerLimits
+from mapper.emit.shared.config import Hardware
+from mapper.emit.shared.tensor import Tensor
+from mapper.errors import Finding
+
+__all__ = ["FAMILY", "Range", "out_of_range", "ranges_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Whole numbers that a field holds: `low` .. `high`, or only some of them."""
+
+    low: int
+    high: int
+    only: tuple[int, ...] = ()
+
+    @classmethod
+    def among(cls, values: tuple[int, ...]) -> Range:
+        """These values and no others."""
+        return cls(min(values), max(values), values)
+
+    @classmethod
+    def signed(cls, bits: int) -> Range:
+        """Integers of so many bits in two's complement."""
+        return cls(-(1 << bits - 1), (1 << bits - 1) - 1)
+
+    def holds(self, value: int) -> bool:
+        """Whether the field can have this value."""
+        return self.low <= value <= self.high and (not self.only or value in self.only)
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.only)) if self.only else f"{self.low}..{self.high}"
+
+
+_BIT, _POOLS, _SIDE, _MAP = Range(0, 1), Range.among((1, 2, 4)), Range(1, 128), Range(1, 64)
+_FEATURES, _PIXEL = Range(1, 1024), Range(0, 127)
+
+FAMILY: Mapping[str, Range] = {
+    "cnn_layers.dimensions.input_shape.feature_count": _FEATURES,
+    "cnn_layers.dimensions.input_shape.size.x": _SIDE,
+    "cnn_layers.dimensions.input_shape.size.y": _SIDE,
+    "cnn_layers.dimensions.output_shape.feature_count": _FEATURES,
+    "cnn_layers.dimensions.output_shape.size.x": _MAP,
+    "cnn_layers.dimensions.output_shape.size.y": _MAP,
+    "cnn_layers.dimensions.kernel_size": Range(1, 16),
+    "cnn_layers.dimensions.stride.x": Range.among((1, 2, 4, 8)),
+    "cnn_layers.dimensions.stride.y": Range.among((1, 2, 4, 8)),
+    "cnn_layers.dimensions.padding.x": Range(0, 7),
+    "cnn_layers.dimensions.padding.y": Range(0, 7),
+    "cnn_layers.destinations.layer": Range(0, 13),
+    "cnn_layers.destinations.pooling": _POOLS,
+    "cnn_layers.destinations.feature_shift": Range(0, 1023),
+    "cnn_layers.weights": Range.signed(8),
+    "cnn_layers.biases": Range.signed(16),
+    "cnn_layers.neurons_initial_value": Range.signed(16),
+    "cnn_layers.threshold_high": Range(1, 32767),
+    # Erratum of the data sheet: a lower bound of 0 misbehaves.
+    "cnn_layers.threshold_low": Range(-32768, -1),
+    "cnn_layers.output_decimator_interval": Range(0, 7),
+    "cnn_layers.weights_kill_bit": _BIT,
+    "cnn_layers.biases_kill_bit": _BIT,
+    "cnn_layers.neurons_value_kill_bit": _BIT,
+    "dvs_layer.destinations.layer": Range(0, 13),
+    "dvs_layer.pooling.x": _POOLS,
+    "dvs_layer.pooling.y": _POOLS,
+    "dvs_layer.origin.x": _PIXEL,
+    "dvs_layer.origin.y": _PIXEL,
+    "dvs_layer.cut.x": _PIXEL,
+    "dvs_layer.cut.y": _PIXEL,
+    "dvs_layer.mirror.x": _BIT,
+    "dvs_layer.mirror.y": _BIT,
+    "dvs_filter.filter_size.x": Range(0, 15),
+    "dvs_filter.filter_size.y": Range(0, 15),
+    "dvs_filter.threshold": Range(0, 32767),
+    "readout.readout_configuration_sel": Range(0, 3),
+    "readout.output_mode_sel": Range(0, 3),
+    "readout.threshold": Range(0, 32767),
+}
+"""What the family's chips hold, by field. Source: samna's types; Speck Dev Kit Datasheet V1.0, 2.4, 3.2."""
+
+
+def ranges_of(chip: ChipSpec | None = None, core: int = 0) -> Mapping[str, Range]:
+    """By field, what a chip's fields hold; those of the family for None.
+
+    Parameters
+    ----------
+    core
+        Whose `cnn_layers` are meant: cores may have limits of their own.
+    """
+    if chip is None:
+        return FAMILY
+    readout = chip.readout.destination_id if chip.readout else 0
+    last = chip.emission.destination_id_max if chip.emission else max(chip.core_count - 1, readout)
+    own = _core_ranges(chip.cores[core].limits)
+    own["destinations.layer"] = Range(0, last)
+    own["destinations.pooling"] = Range.among(chip.routing.poolings)
+    most = max(entry.limits.input_features_max for entry in chip.cores) - 1
+    own["destinations.feature_shift"] = Range(0, most if chip.routing.feature_shift else 0)
+    ranges = {**FAMILY, **{f"cnn_layers.{name}": entry for name, entry in own.items()}}
+    if chip.input is not None:
+        ranges["dvs_layer.destinations.layer"] = Range(0, last)
+        for axis, size in (("y", chip.input.height), ("x", chip.input.width)):
+            ranges[f"dvs_layer.pooling.{axis}"] = Range.among(chip.input.poolings)
+            ranges[f"dvs_layer.origin.{axis}"] = ranges[f"dvs_layer.cut.{axis}"] = Range(0, size - 1)
+    return ranges
+
+
+def _core_ranges(limits: LayerLimits) -> dict[str, Range]:
+    state = Range.signed(limits.state_bits)
+    kernels = Range(limits.kernel_size_min, limits.kernel_size_max)
+    ranges = {
+        "dimensions.input_shape.feature_count": Range(1, limits.input_features_max),
+        "dimensions.input_shape.size.x": Range(1, limits.input_width_max),
+        "dimensions.input_shape.size.y": Range(1, limits.input_height_max),
+        "dimensions.output_shape.feature_count": Range(1, limits.output_features_max),
+        "dimensions.output_shape.size.x": Range(1, limits.output_width_max),
+        "dimensions.output_shape.size.y": Range(1, limits.output_height_max),
+        "dimensions.kernel_size": kernels,
+        "weights": Range.signed(limits.weight_bits),
+        "biases": Range.signed(limits.bias_bits),
+        "neurons_initial_value": state,
+        "threshold_high": Range(1, state.high),
+        "threshold_low": Range(state.low, -1),
+    }
+    for axis in ("x", "y"):
+        ranges[f"dimensions.stride.{axis}"] = Range.among(limits.strides)
+        ranges[f"dimensions.padding.{axis}"] = Range(0, limits.padding_max)
+    return ranges
+
+
+def out_of_range(
+    hardware: Hardware, chip: ChipSpec | None = None, owners: Mapping[int, str] | None = None
+) -> Iterator[Finding]:
+    """Every value that its field cannot hold.
+
+    Parameters
+    ----------
+    chip
+        Whose fields; None for what all chips of the family have.
+    owners
+        By core, what it holds, for the messages.
+    """
+    for number, core in enumerate(hardware.cnn_layers):
+        owner = f" ({owners[number]})" if owners and number in owners else ""
+        yield from _misfits(core, ranges_of(chip, number), "cnn_layers", f"core {number}{owner}: ")
+    stages = ranges_of(chip)
+    for name in ("dvs_layer", "dvs_filter", "readout"):
+        part = getattr(hardware, name)
+        if part is not None:
+            yield from _misfits(part, stages, name, f"{name}: ")
+
+
+def _misfits(record: BaseModel, ranges: Mapping[str, Range], field: str, where: str) -> Iterator[Finding]:
+    for name in type(record).model_fields:
+        value, path, place = getattr(record, name), f"{field}.{name}", f"{where}{name}"
+        if isinstance(value, BaseModel):
+            yield from _misfits(value, ranges, path, f"{place}.")
+        elif isinstance(value, tuple):
+            for n, entry in enumerate(value):
+                yield from _misfits(entry, ranges, path, f"{place}[{n}].")
+        elif path in ranges and value is not None:
+            wrong = _wrong(value, ranges[path])
+            if wrong is not None:
+                yield Finding(place, "its field cannot hold this value", wrong, ranges[path])
+
+
+def _wrong(value: Tensor | int, allowed: Range) -> int | None:
+    """The value outside, of a tensor the one farthest out; None if there is none."""
+    if not isinstance(value, Tensor):
+        return None if allowed.holds(value) else value
+    if not value.array.size:
+        return None
+    low, high = int(value.array.min()), int(value.array.max())
+    return low if low < allowed.low else high if high > allowed.high else None
