@@ -159,40 +159,45 @@ def _weights_in_the_way(question: Question, budget: Budget) -> Iterator[Unmet]:
     for number, network in enumerate(question.networks):
         if not network.is_integer or budget.is_spent:
             continue
-        free = [
-            replace(
-                layer,
-                operation=replace(layer.operation, weight=np.asarray(layer.operation.weight, np.float64)),
-            )
-            for layer in network.layers
-        ]
         own = legal_forms(network, question.chip)[0].layers
-        for name, forms in legal_forms(network.replacing(layers=tuple(free)), question.chip)[
-            0
-        ].layers.items():
+        for name, forms in legal_forms(_unrounded(network), question.chip)[0].layers.items():
             known = {_shape_of(form) for form in own[name]}
             lost = next((form for form in forms if _shape_of(form) not in known), None)
-            if lost is None:
-                continue
-            key = question.problems[0].key(number, name)
-            most = int(np.abs(np.asarray(lost.layer.operation.weight)).max())
-            bound = 2 ** (min(core.limits.weight_bits for core in question.chip.cores) - 1) - 1
-            by_shapes = Question(tuple(map(shapes_only, question.networks)), question.chip, question.options)
-            fit = (
-                "by shapes all of it fits"
-                if fits(by_shapes, budget.aside())
-                else "it does not fit by shapes either"
-            )
-            yield Unmet(
-                rule=Rule.POOLING.name.lower(), code=Rule.POOLING.code, layers=(key,), cores=(),
-                demand=most, bound=bound, gap=most - bound, unit="weight",
-                terms="weights of a kernel that takes up an overlapping pool",
-                sentence=(
-                    f"{key}: the pool before it could go into its kernel, but there its weights add up to {most}, "
-                    f"and a core holds {-bound - 1}..{bound}; {fit}. Train with smaller weights, or with pools "
-                    "that do not overlap."
-                ),
-            )  # fmt: skip
+            if lost is not None:
+                most = int(np.abs(np.asarray(lost.layer.operation.weight)).max())
+                key = question.problems[0].key(number, name)
+                yield _overflow(key, most, question, budget)
+
+
+def _unrounded(network: Network) -> Network:
+    """The same numbers as floats, which no pass holds to a number of bits."""
+    layers = []
+    for layer in network.layers:
+        weight = np.asarray(layer.operation.weight, np.float64)
+        layers.append(replace(layer, operation=replace(layer.operation, weight=weight)))
+    return network.replacing(layers=tuple(layers))
+
+
+def _overflow(layer: str, most: int, question: Question, budget: Budget) -> Unmet:
+    bound = 2 ** (min(core.limits.weight_bits for core in question.chip.cores) - 1) - 1
+    by_shapes = replace(question, networks=tuple(map(shapes_only, question.networks)))
+    fit = "fits" if fits(by_shapes, budget.aside()) else "does not fit either"
+    return Unmet(
+        rule=Rule.POOLING.name.lower(),
+        code=Rule.POOLING.code,
+        layers=(layer,),
+        cores=(),
+        demand=most,
+        bound=bound,
+        gap=most - bound,
+        unit="weight",
+        terms="a kernel that takes up an overlapping pool",
+        sentence=(
+            f"{layer}: the pool before it could go into its kernel, but there its weights add up to {most}, "
+            f"and a core holds {-bound - 1}..{bound}. By shapes alone it {fit}: train with smaller weights, "
+            "or with pools that do not overlap."
+        ),
+    )
 
 
 _Answer: TypeAlias = tuple[Status, Solution | None, tuple[Network, ...]]

@@ -10,13 +10,14 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import TypeAdapter, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from hwspec.schema import AssumedFact
+from mapper.demand import layer_demands
 from mapper.display import Displayed
 from mapper.errors import Finding, OptionsError
 from mapper.operations import Pair, Pool, Shape
 from mapper.references import layer_key
 from mapper.result import Record, Result
 from mapper.solution import LayerPart, Placement, Relay, Solution
-from mapper.work import CoreWork, layer_demands, relay_work
+from mapper.work import CoreWork, relay_work
 
 __all__ = [
     "CoreUse",

@@ -25,12 +25,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import mapper
 from hwspec.schema import ChipSpec
+from mapper.demand import layer_demands
 from mapper.network import Network
 from mapper.options import SolveOptions
 from mapper.question import Question, decide
 from mapper.record import placement_record
 from mapper.result import Result, Status
-from mapper.work import lacking, layer_demands
+from mapper.work import lacking
 from tests.random_networks import four_classes, random_speck_network
 
 Matcher = Callable[[list[list[int]]], object]

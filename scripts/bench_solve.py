@@ -81,7 +81,7 @@ def sinabs_ms(runs: int) -> float | None:
     except ImportError:
         return None
     network, chip = gesture(), mapper.load_chip("speck2f")
-    from mapper.work import layer_demands, shortfalls  # noqa: PLC0415
+    from mapper.demand import layer_demands, shortfalls  # noqa: PLC0415
 
     fits = [
         [n for n, core in enumerate(chip.cores) if not shortfalls(demand, core, chip)]

@@ -258,7 +258,7 @@ def test_a_changed_formula_changes_every_answer(monkeypatch: pytest.MonkeyPatch)
     chip = load("speck2f", ["core[0..8].kernel_words=4608"])
     assert mapper.solve(network, chip, repairs=0).status is Status.INFEASIBLE
     monkeypatch.setattr("mapper.work.kernel_words", words)
-    monkeypatch.setitem(CHECKS, Rule.KERNEL_MEMORY, check)  # type: ignore[arg-type]  # a dict behind the Mapping
+    monkeypatch.setitem(CHECKS, Rule.KERNEL_MEMORY, check)
     result = mapper.solve(network, chip, repairs=0)
     assert result.status is Status.OPTIMAL
     assert [p.features[1] - p.features[0] for p in result.require().placements] == [32] * 8
@@ -276,7 +276,7 @@ def test_a_rule_about_one_core_holds_for_relays_and_pieces(monkeypatch: pytest.M
         need = operations(work)
         return Shortfall(Rule.PADDING, need, bound, need - bound, "SynOps a spike") if need > bound else None
 
-    monkeypatch.setitem(HOLDING, Rule.PADDING, limit)  # type: ignore[arg-type]  # a dict behind the Mapping
+    monkeypatch.setitem(HOLDING, Rule.PADDING, limit)
     shape = Shape(1, 16, 16)
     layers = [Layer("hub", shape, conv(64, 2, stride=(2, 2), padding=(0, 0)))]
     layers += [Layer(f"b{n}", Shape(64, 8, 8), conv(4, 1, stride=(2, 2))) for n in range(3)]

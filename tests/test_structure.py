@@ -21,18 +21,22 @@ ORDER = [
     "operations",
     "wellformed",
     "network",
-    "edits",
+    "normal_form",
     "references",
+    "edits",
     "options",
     "frontends",
     "passes",
+    "work",
     "demand",
     "solution",
+    "faults",
     "problem",
     "verify",
     "result",
     "record",
     "solver",
+    "question",
     "repairs",
     "emit",
     "events",
@@ -58,8 +62,8 @@ FOREIGN = {
     "h5py": {"frontends"},
 }
 KEPT_APART = {
-    "verify": {"demand", "problem", "solver"},
-    "sim": {"passes", "frontends", "solver", "problem", "demand", "api"},
+    "verify": {"work", "demand", "faults", "problem", "solver", "question"},
+    "sim": {"passes", "frontends", "solver", "problem", "work", "demand", "question", "api"},
 }
 
 

@@ -63,9 +63,10 @@ def _compared(left: ChipConfig | Network, right: ChipConfig | Network) -> tuple[
     """Differences; a network is compared in the form that a configuration's chip needs, if that is known."""
     from hwspec.catalog import load, names  # noqa: PLC0415
     from mapper.emit.read.diff import diff as compare  # noqa: PLC0415
-    from mapper.emit.shared.config import ChipConfig as Config  # noqa: PLC0415
     from mapper.emit.read.extract import extract  # noqa: PLC0415
+    from mapper.emit.shared.config import ChipConfig as Config  # noqa: PLC0415
     from mapper.errors import NetworkError  # noqa: PLC0415
+    from mapper.options import SolveOptions  # noqa: PLC0415
     from mapper.question import Question, float_form  # noqa: PLC0415
 
     config = next((side for side in (left, right) if isinstance(side, Config)), None)

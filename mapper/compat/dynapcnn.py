@@ -27,6 +27,7 @@ from mapper.compat.arguments import (
 from mapper.compat.arguments import batch_size as stated_batch_size
 from mapper.compat.forward import ForwardNetwork, along
 from mapper.compat.sensor import sensor_view
+from mapper.demand import layer_demands
 from mapper.emit.shared.config import ChipConfig
 from mapper.emit.write.build import build_config
 from mapper.emit.write.options import EmitOptions
@@ -43,7 +44,6 @@ from mapper.network import Network
 from mapper.passes import PrepareOptions, prepare
 from mapper.references import LayerReference, as_index
 from mapper.result import FeasibilityReport, Result
-from mapper.work import layer_demands
 
 __all__ = ["DynapcnnCompatibleNetwork", "DynapcnnNetwork"]
 

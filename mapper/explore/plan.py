@@ -10,6 +10,7 @@ from typing import Literal
 from hwspec.catalog import load as load_chip
 from hwspec.schema import ChipSpec
 from hwspec.variant import apply_overrides
+from mapper.demand import layer_demands
 from mapper.errors import Finding, MapperError, OptionsError, SpecError
 from mapper.explore.identity import network_hash
 from mapper.explore.record import NetworkLayer, NetworkRow, VariantCore, VariantRow
@@ -19,7 +20,6 @@ from mapper.options import locate_traffic
 from mapper.passes import PrepareOptions, prepare
 from mapper.record import layer_sizes
 from mapper.references import named_apart
-from mapper.work import layer_demands
 
 __all__ = [
     "PlannedNetwork",

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict
 
 from hwspec.schema import ChipSpec
+from mapper.demand import shortfalls
 from mapper.edits import Edit, apply_edits, linked_layers, shapes_only
 from mapper.errors import Finding, InfeasibleError, MapperError, NetworkError, OptionsError
 from mapper.network import Network
@@ -20,7 +21,6 @@ from mapper.question import Question, decide, fits
 from mapper.repairs.search import size_changes
 from mapper.result import FeasibilityReport, Result, SizeChange
 from mapper.rules import Rule, by_code
-from mapper.work import shortfalls
 
 __all__ = ["Binding", "What", "Widest", "find_widest", "steps_of"]
 

@@ -1,4 +1,4 @@
-"""What is left of a question's limits, and what it has cost: one object through solving, reasons and repairs."""
+"""What is left of a question's limits, and what was spent: through solving, reasons and repairs."""
 
 from __future__ import annotations
 

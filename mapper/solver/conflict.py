@@ -8,13 +8,13 @@ from typing import TypeVar
 
 from ortools.sat.python import cp_model
 
+from mapper.demand import shortfalls
 from mapper.problem import Problem
 from mapper.result import Conflict, Correction, Requirement
 from mapper.rules import Rule, by_code
 from mapper.solver.budget import Budget
 from mapper.solver.requirements import Part, Relaxation
 from mapper.wording import join_names, join_numbers
-from mapper.work import shortfalls
 
 __all__ = ["find_conflict", "find_correction", "reduced"]
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from ortools.sat.python import cp_model
 
-from mapper.problem import ChipFault, Problem
+from mapper.faults import ChipFault
+from mapper.problem import Problem
 from mapper.result import DividedConflict, FeasibilityReport, HallSet, ReportNature, Status, Unmet, unmet
 from mapper.rules import Rule, by_code
 from mapper.solver.budget import Budget

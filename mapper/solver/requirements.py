@@ -15,10 +15,10 @@ from typing import Literal
 
 from ortools.sat.python import cp_model
 
+from mapper.demand import shortfalls
 from mapper.problem import CoreClass, Problem
 from mapper.rules import Rule
 from mapper.solver.budget import Budget
-from mapper.work import shortfalls
 
 __all__ = ["Part", "Relaxation"]
 

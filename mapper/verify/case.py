@@ -121,7 +121,8 @@ class Case:
         cls, networks: tuple[Network, ...], chip: ChipSpec, options: SolveOptions, solution: Solution
     ) -> Case:
         """The question with its look-ups."""
-        rates, bodies, parts = dict(options.traffic), [], []
+        rates = {str(signal): rate for signal, rate in options.traffic}
+        bodies, parts = [], []
         for placement in solution.placements:
             part, core = placement.body, chip.cores[placement.core]
             if isinstance(part, Relay):

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from mapper import api
+from mapper.demand import layer_demands
 from mapper.errors import MapperError, NetworkError, UnsupportedLayerError
 from mapper.frontends import load_network
 from mapper.frontends.shapes import json_schema, parse_shapes
 from mapper.operations import Pool, Shape
 from mapper.passes import PrepareOptions, prepare
 from mapper.result import Result
-from mapper.work import layer_demands
 
 ZOO = Path(__file__).resolve().parent.parent / "data" / "zoo"
 EXPECTED: dict[str, Any] = json.loads((ZOO / "expected.json").read_text(encoding="utf-8"))

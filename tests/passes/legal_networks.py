@@ -11,6 +11,7 @@ import numpy as np
 
 from hwspec.catalog import load
 from hwspec.schema import ChipSpec
+from mapper.demand import layer_demands, shortfalls
 from mapper.network import DvsSettings, Edge, Input, Layer, Network, Output
 from mapper.operations import Convolution, Flatten, Linear, Neuron, Pair, Pool, Shape, shape_after
 from mapper.options import SolveOptions
@@ -19,7 +20,6 @@ from mapper.passes.legalize import legalize
 from mapper.problem import Problem
 from mapper.rules import Rule
 from mapper.sim.network import simulate
-from mapper.work import layer_demands, shortfalls
 from tests.builders import conv, weighted
 
 CHIP = load("speck2f")

@@ -15,6 +15,7 @@ from mapper.network import Edge, Network
 from mapper.operations import Convolution
 from mapper.options import SolveOptions
 from mapper.question import Question
+from mapper.repairs.search import repaired
 from mapper.result import FeasibilityReport, Requirement, Status
 from tests.builders import UNDIVIDED, chain, conv, pool, tiny_chip
 
@@ -207,7 +208,7 @@ def is_possible(question: Question) -> bool:
 
 @pytest.mark.parametrize("block", range(8))
 def test_conflicts_corrections_and_repairs(block: int) -> None:
-    repaired = 0
+    mended = 0
     for seed, result, network in infeasible_cases(block, 8):
         report, placed = result.report, result.networks[0]
         assert report is not None
@@ -225,8 +226,8 @@ def test_conflicts_corrections_and_repairs(block: int) -> None:
                     one_more = size.model_copy(update={"after": size.after + 1})
                     wider = repair.model_copy(update={"sizes": (one_more,)})
                     assert not is_possible(repaired(question, wider)), (seed, repair)
-        repaired += bool(report.repairs)
-    assert repaired > 0
+        mended += bool(report.repairs)
+    assert mended > 0
 
 
 def test_the_oracle_tells_requirements_apart() -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from ortools.sat.python import cp_model
 
-from mapper.solver.divided.model import DividedModel, Piece
 from mapper.solver.divided.tables import PieceTable, Provider, Tables
+from mapper.solver.divided.variables import DividedModel, Piece
 
 __all__ = ["Counts", "counts_of"]
 

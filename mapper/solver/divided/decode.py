@@ -21,7 +21,7 @@ from mapper.solution import (
 )
 from mapper.solver.divided.counts import Counts
 from mapper.solver.divided.flows import Wish, share_slots
-from mapper.solver.divided.model import Taker, preference, suiting
+from mapper.solver.divided.slots import Taker, preference, suiting
 from mapper.solver.divided.tables import ORIGIN, Consumer, Provider, Signal
 
 __all__ = ["decode_counts"]
@@ -237,7 +237,7 @@ class _Decoder:
     def _shares(
         self, signal: Signal, senders: Senders, relays: list[Provider], readers: list[Consumer]
     ) -> tuple[dict[Provider, list[tuple[Provider, int]]], list[Shares]]:
-        """Slots by sender: for the relays of each provider, in the order in which to take them; for each reader.
+        """Slots by sender: for the relays of each provider, in the order to take them; for each reader.
 
         The first whole relay of a level is fed from below it, and those at its own level last.
         """

@@ -13,8 +13,10 @@ from mapper.result import DividedConflict, Requirement, Unmet, unmet
 from mapper.rules import Rule
 from mapper.solver.budget import Budget
 from mapper.solver.conflict import reduced
-from mapper.solver.divided.model import Slack, Taker, build_model, suiting
+from mapper.solver.divided.model import build_model
+from mapper.solver.divided.slots import Taker, suiting
 from mapper.solver.divided.tables import ORIGIN, Provider, Signal, Tables
+from mapper.solver.divided.variables import Slack
 from mapper.wording import join_names, join_numbers
 from mapper.work import HOLDING
 

@@ -16,8 +16,9 @@ from mapper.solver.budget import Budget
 from mapper.solver.divided.counts import Counts, counts_of
 from mapper.solver.divided.decode import decode_counts
 from mapper.solver.divided.merit import cores_with, merits_of
-from mapper.solver.divided.model import DividedModel, build_model
+from mapper.solver.divided.model import build_model
 from mapper.solver.divided.tables import Tables
+from mapper.solver.divided.variables import DividedModel
 from mapper.solver.stages import Outcome, Stage, best_merit, kept_and_busy, run_stages, tie_weight
 
 __all__ = ["divisible", "is_divided_placeable", "solve_divided"]

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from ortools.sat.python import cp_model
 
-from mapper.solver.divided.model import DividedModel, Slack, build_model
+from mapper.solver.divided.model import build_model
+from mapper.solver.divided.variables import DividedModel, Slack
 from mapper.solver.smallest.sizes import ChipQuestion, CoreType, Group, groups_on
 
 __all__ = ["SynthesisModel", "build_synthesis"]

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 
 from ortools.sat.python import cp_model
 
+from mapper.demand import layer_demands
 from mapper.network import Network
 from mapper.options import SolveOptions
 from mapper.result import Status
@@ -17,7 +18,6 @@ from mapper.solver.budget import INTERRUPTION, Budget
 from mapper.solver.smallest.model import SynthesisModel, build_synthesis
 from mapper.solver.smallest.sizes import ChipQuestion, CoreType, chip_of, useful_types
 from mapper.solver.stages import tie_weight
-from mapper.work import layer_demands
 
 __all__ = ["ChipFound", "Minimise", "find_chip", "find_chip_for"]
 

@@ -127,7 +127,7 @@ class Group:
 
     @cached_property
     def table(self) -> PieceTable:
-        """Per layer, form and type, the most features of a piece; 0 also where so small a piece is of no use."""
+        """Per layer, form and type, the most features of a piece; 0 also where so few are of no use."""
         most = self.problem.options.max_pieces
         return tuple(
             tuple(_useful(row, demand.work.output_shape.features, most) for row in rows)

@@ -1,0 +1,142 @@
+"""What a whole layer asks: of its core, and of the destinations that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from hwspec.schema import ChipSpec, CoreSpec
+from mapper.network import Edge, Network
+from mapper.normal_form import require_normal_form
+from mapper.operations import Pair, Pool
+from mapper.rules import Rule
+from mapper.wording import join_names
+from mapper.work import CoreWork, Shortfall, above, lacking, layer_work, times
+
+__all__ = ["SENDING", "LayerDemand", "Sending", "layer_demands", "shortfalls"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """What a whole layer asks of destinations: its own, and those that reach it.
+
+    Attributes
+    ----------
+    destinations
+        Entries of the destination table it takes, readout included.
+    pools
+        (size, stride) of each pooled destination, distinct, sorted.
+    shifts_features
+        Whether any of its destinations adds an offset.
+    host_pools
+        (size, stride) of pools between a host input and this layer: a core cannot have them.
+    """
+
+    destinations: int
+    pools: tuple[tuple[Pair, Pair], ...]
+    shifts_features: bool
+    host_pools: tuple[tuple[Pair, Pair], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerDemand:
+    """What a whole layer asks, with its identity: index of the network, name and index of the layer."""
+
+    network: int
+    layer: str
+    index: int
+    work: CoreWork
+    sending: Sending
+
+
+def layer_demands(
+    network: Network, number: int = 0, readout: str | None = None, traffic: Mapping[str, int] | None = None
+) -> tuple[LayerDemand, ...]:
+    """Demand of every layer of a network in normal form, in the network's order.
+
+    Parameters
+    ----------
+    number
+        Index of the network.
+    readout
+        The layer that feeds the readout stage, if one does.
+    traffic
+        By signal, spikes that leave it per second.
+
+    Raises
+    ------
+    NetworkError
+        The network is not in normal form.
+    """
+    require_normal_form(network)
+    host = {entry.name for entry in network.inputs if entry.dvs is None}
+    works: dict[CoreWork, CoreWork] = {}
+    demands = []
+    for index, layer in enumerate(network.layers):
+        work = layer_work(network, layer, traffic)
+        leaving, arriving = network.outgoing[layer.name], network.incoming[layer.name]
+        sending = Sending(
+            destinations=len(leaving) + (readout == layer.name),
+            pools=_pools(leaving),
+            shifts_features=any(edge.feature_offset for edge in leaving),
+            host_pools=_pools(edge for edge in arriving if edge.source in host),
+        )
+        demands.append(LayerDemand(number, layer.name, index, works.setdefault(work, work), sending))
+    return tuple(demands)
+
+
+def _pools(edges: Iterable[Edge]) -> tuple[tuple[Pair, Pair], ...]:
+    pools = {(edge.pool.size, edge.pool.stride) for edge in edges if isinstance(edge.pool, Pool)}
+    return tuple(sorted(pools - {((1, 1), (1, 1))}))
+
+
+def _pooling(sending: Sending, _: CoreSpec, chip: ChipSpec) -> Shortfall | None:
+    allowed = chip.routing.poolings
+    for size, stride in sending.pools:
+        if size != stride or size[0] != size[1] or size[0] not in allowed:
+            bound = f"squares of {join_names([*map(str, allowed)])}, stride = size"
+            terms = f"pool {times(size)}, stride {times(stride)}"
+            return Shortfall(Rule.POOLING, times(size), bound, None, terms)
+    return None
+
+
+def _feature_shift(sending: Sending, _: CoreSpec, chip: ChipSpec) -> Shortfall | None:
+    if chip.routing.feature_shift or not sending.shifts_features:
+        return None
+    return Shortfall(Rule.FEATURE_SHIFT, "an offset", "none", None, "a destination that concatenates")
+
+
+def _input_pooling(sending: Sending, _: CoreSpec, __: ChipSpec) -> Shortfall | None:
+    if not sending.host_pools:
+        return None
+    size = times(sending.host_pools[0][0])
+    return Shortfall(Rule.INPUT_POOLING, size, "1x1", None, "pool the events on the host")
+
+
+def _fan_out(sending: Sending, core: CoreSpec, _: ChipSpec) -> Shortfall | None:
+    terms = "edges that leave the layer, readout included"
+    return above(Rule.FAN_OUT, sending.destinations, core.fan_out, terms)
+
+
+SendingCheck: TypeAlias = Callable[[Sending, CoreSpec, ChipSpec], Shortfall | None]
+
+# What the destinations of a whole layer must express; those of pieces, copies and relays are counted.
+SENDING: Mapping[Rule, SendingCheck] = {
+    Rule.POOLING: _pooling,
+    Rule.FEATURE_SHIFT: _feature_shift,
+    Rule.INPUT_POOLING: _input_pooling,
+    Rule.FAN_OUT: _fan_out,
+}
+
+
+def _unsendable(sending: Sending, core: CoreSpec, chip: ChipSpec) -> tuple[Shortfall, ...]:
+    """Every rule that keeps the destinations of a whole layer on this core from what they should do."""
+    return tuple(lack for check in SENDING.values() if (lack := check(sending, core, chip)) is not None)
+
+
+def shortfalls(demand: LayerDemand, core: CoreSpec, chip: ChipSpec) -> tuple[Shortfall, ...]:
+    """Every rule under which this core cannot have this layer whole, in the order of `Rule`."""
+    lacks = (*lacking(demand.work, core), *_unsendable(demand.sending, core, chip))
+    order = list(Rule)
+    return tuple(sorted(lacks, key=lambda lack: order.index(lack.rule))) if len(lacks) > 1 else lacks
