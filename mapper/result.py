@@ -147,20 +147,16 @@ class Conflict(_Sentence):
     irreducible: bool
 
 
-class DividedConflict(_Sentence):
+class DividedConflict(Conflict):
     """Requirements that cannot hold together although layers may be cut, copied or relayed.
 
     Attributes
     ----------
     moves
         What was allowed: "pieces", "relays", "copies". The verdict holds within these moves.
-    irreducible
-        Whether any one left out makes the others possible; False where a limit came first.
     """
 
     moves: tuple[str, ...]
-    requirements: tuple[Requirement, ...]
-    irreducible: bool
 
 
 class Correction(_Sentence):

@@ -9,11 +9,16 @@ from ortools.sat.python import cp_model
 
 from mapper.faults import ChipFault
 from mapper.problem import Problem
-from mapper.result import DividedConflict, FeasibilityReport, HallSet, ReportNature, Status, Unmet, unmet
-from mapper.rules import Rule, by_code
+from mapper.result import FeasibilityReport, HallSet, ReportNature, Status, Unmet, unmet
+from mapper.rules import Rule
 from mapper.solver.budget import Budget
 from mapper.solver.conflict import find_conflict, find_correction
-from mapper.solver.divided.explain import divided_conflict, divided_unmet
+from mapper.solver.divided.explain import (
+    divided_conflict,
+    divided_unmet,
+    fits_without_destinations,
+    out_of_reach,
+)
 from mapper.solver.divided.run import divisible
 from mapper.solver.plain import Group, group_layers
 from mapper.wording import join_names, join_numbers
@@ -55,7 +60,7 @@ def infeasible_report(problem: Problem, budget: Budget, *, with_moves: bool = Tr
     return _report(
         problem,
         Status.INFEASIBLE,
-        _nature(entries, certificate, divided, divides=divides),
+        _nature(problem, entries, certificate, budget),
         budget,
         unmet=tuple(entries),
         certificate=certificate,
@@ -81,18 +86,20 @@ def _report(
 
 
 def _nature(
-    entries: Sequence[Unmet], halls: Sequence[HallSet], divided: DividedConflict | None, *, divides: bool
+    problem: Problem, entries: Sequence[Unmet], halls: Sequence[HallSet], budget: Budget
 ) -> ReportNature:
-    """The hardest kind of limit that is met, with all moves: structural before routing before capacity."""
-    if divided is not None:
-        rules = {by_code(entry.code) for entry in divided.requirements if entry.kind in ("rule", "chip")}
-    else:
-        rules = {Rule[entry.rule.upper()] for entry in entries} - (_MENDED if divides else frozenset())
-    natures = {rule.nature for rule in rules}
-    for nature in ("structural", "routing", "capacity"):
-        if nature in natures:
-            return nature
-    return "capacity" if halls and divided is None else "count"
+    """The hardest kind of limit that is met, with all moves: structural before routing before capacity.
+
+    Where layers may be divided, destinations are to blame only if all would fit without them.
+    """
+    divides = problem.options.divides and divisible(problem)
+    rules = {Rule[entry.rule.upper()] for entry in entries}
+    natures = {rule.nature for rule in rules - (_MENDED if divides else frozenset())}
+    if "structural" in natures or (divides and out_of_reach(problem)):
+        return "structural"
+    if fits_without_destinations(problem, budget) if divides else "routing" in natures:
+        return "routing"
+    return "capacity" if "capacity" in natures or halls else "count"
 
 
 def _too_many(problem: Problem) -> list[Unmet]:

@@ -207,7 +207,7 @@ def test_our_own_faults_leave_a_report_and_exit_4(capsys: Capture, monkeypatch: 
 
 
 def test_a_solution_the_checker_rejects_is_never_returned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "verify", lambda *_: ("M201 core 3: too small",))
+    monkeypatch.setattr("mapper.question.verify", lambda *_: ("M201 core 3: too small",))
     with pytest.raises(VerificationError, match="M201"):
         api.solve("digits")
 

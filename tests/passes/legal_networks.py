@@ -29,7 +29,7 @@ KINDS = ("host", "sensor", "core", "residual", "concatenated", "mixed")
 
 def broken(network: Network, chip: ChipSpec = CHIP) -> set[tuple[Rule, str]]:
     """(rule, layer) of everything that keeps a layer off the core with the largest kernel memory."""
-    problem = Problem((network,), chip, SolveOptions())
+    problem = Problem((network,), chip, SolveOptions(relays=False))
     core = max(chip.cores, key=lambda entry: entry.kernel_words)
     found = {
         (entry.rule, demand.layer)

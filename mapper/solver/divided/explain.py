@@ -15,12 +15,12 @@ from mapper.solver.budget import Budget
 from mapper.solver.conflict import reduced
 from mapper.solver.divided.model import build_model
 from mapper.solver.divided.slots import Taker, suiting
-from mapper.solver.divided.tables import ORIGIN, Provider, Signal, Tables
+from mapper.solver.divided.tables import ORIGIN, Consumer, Provider, Signal, Tables
 from mapper.solver.divided.variables import Slack
 from mapper.wording import join_names, join_numbers
 from mapper.work import HOLDING
 
-__all__ = ["divided_conflict", "divided_unmet"]
+__all__ = ["divided_conflict", "divided_unmet", "fits_without_destinations", "out_of_reach"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -75,6 +75,27 @@ def divided_conflict(problem: Problem, budget: Budget) -> DividedConflict | None
         ),
         irreducible=sure and also_sure,
     )
+
+
+def out_of_reach(problem: Problem) -> bool:
+    """Whether some layer reads, in all of its forms, what no chain of destinations pools or shifts so."""
+    tables = Tables(problem)
+    astray = {(c.layer, c.form) for signal in tables.signals for c in _astray(tables, signal)}
+    works = problem.works
+    return any(all((layer, form) in astray for form in range(len(works[layer]))) for layer, _ in astray)
+
+
+def _astray(tables: Tables, signal: Signal) -> list[Consumer]:
+    """Consumers that neither the signal's origin nor any relay can serve."""
+    providers = [ORIGIN, *(Provider(level, "relay") for level in tables.levels(signal))]
+    return [c for c in signal.consumers if not suiting(tables, signal, providers, Taker(c.pooling, c.direct))]
+
+
+def fits_without_destinations(problem: Problem, budget: Budget) -> bool:
+    """Whether all layers would find cores if destinations, pools and monitors had no limits."""
+    probe = _Probe(problem, budget)
+    kept = [part for part in probe.parts(problem.by_name) if part.kind not in ("slots", "monitors")]
+    return not budget.is_spent and probe.possible(problem.by_name, kept) is True
 
 
 class _Probe:
@@ -192,12 +213,7 @@ def _slots_told(probe: _Probe, signal: Signal) -> tuple[Rule, str]:
     """The rule that binds the destinations of a signal, and what it says."""
     problem, tables, name = probe.problem, probe.tables, signal_title(probe.problem, signal)
     levels = tables.levels(signal)
-    providers = [ORIGIN, *(Provider(level, "relay") for level in levels)]
-    astray = dict.fromkeys(
-        c.layer
-        for c in signal.consumers
-        if not suiting(tables, signal, providers, Taker(c.pooling, c.direct))
-    )
+    astray = dict.fromkeys(consumer.layer for consumer in _astray(tables, signal))
     if astray and signal.kind != "host":
         targets = join_names([problem.title(layer) for layer in astray])
         return Rule.POOLING, f"no destination of {name} pools or shifts as {targets} reads it"
