@@ -22,7 +22,8 @@ def address_bits(count: int) -> int:
     ValueError
         `count` is below 1.
     """
-    _positive(count=count)
+    if count < 1:
+        _positive(count=count)
     return (count - 1).bit_length()
 
 
@@ -34,7 +35,8 @@ def kernel_words(input_features: int, output_features: int, kernel_height: int, 
     ValueError
         A number is below 1.
     """
-    _positive(input_features=input_features, kernel_height=kernel_height, kernel_width=kernel_width)
+    if min(input_features, kernel_height, kernel_width) < 1:
+        _positive(input_features=input_features, kernel_height=kernel_height, kernel_width=kernel_width)
     return input_features << (address_bits(kernel_height * kernel_width) + address_bits(output_features))
 
 
@@ -51,7 +53,8 @@ def neuron_words(features: int, height: int, width: int) -> int:
     ValueError
         A number is below 1.
     """
-    _positive(features=features)
+    if features < 1:
+        _positive(features=features)
     return features << (address_bits(height) + address_bits(width))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -130,13 +130,20 @@ SENDING: Mapping[Rule, SendingCheck] = {
 }
 
 
-def _unsendable(sending: Sending, core: CoreSpec, chip: ChipSpec) -> tuple[Shortfall, ...]:
-    """Every rule that keeps the destinations of a whole layer on this core from what they should do."""
-    return tuple(lack for check in SENDING.values() if (lack := check(sending, core, chip)) is not None)
+def shortfalls(
+    demand: LayerDemand, core: CoreSpec, chip: ChipSpec, lacks: Sequence[Shortfall] | None = None
+) -> tuple[Shortfall, ...]:
+    """Every rule under which this core cannot have this layer whole, in the order of `Rule`.
+
+    Parameters
+    ----------
+    lacks
+        `mapper.work.lacking` of the layer's work, where it is known.
+    """
+    held = lacking(demand.work, core) if lacks is None else lacks
+    sent = (check(demand.sending, core, chip) for check in SENDING.values())
+    every = (*held, *(lack for lack in sent if lack is not None))
+    return tuple(sorted(every, key=lambda lack: _ORDER[lack.rule])) if len(every) > 1 else every
 
 
-def shortfalls(demand: LayerDemand, core: CoreSpec, chip: ChipSpec) -> tuple[Shortfall, ...]:
-    """Every rule under which this core cannot have this layer whole, in the order of `Rule`."""
-    lacks = (*lacking(demand.work, core), *_unsendable(demand.sending, core, chip))
-    order = list(Rule)
-    return tuple(sorted(lacks, key=lambda lack: order.index(lack.rule))) if len(lacks) > 1 else lacks
+_ORDER = {rule: place for place, rule in enumerate(Rule)}

@@ -15,7 +15,7 @@ from mapper.options import SolveOptions
 from mapper.passes.legalize import Forms
 from mapper.references import layer_key, natural_key, require_distinct
 from mapper.solution import DvsStage
-from mapper.work import CoreWork, Shortfall, layer_work
+from mapper.work import CoreWork, Shortfall, lacking, layer_work
 
 __all__ = ["CoreClass", "Problem"]
 
@@ -196,6 +196,17 @@ class Problem:
         )
 
     @cached_property
+    def _lacks(self) -> dict[tuple[CoreWork, int], tuple[Shortfall, ...]]:
+        return {}
+
+    def lacking(self, work: CoreWork, core: CoreSpec) -> tuple[Shortfall, ...]:
+        """`mapper.work.lacking`, remembered for the cores of this chip."""
+        key = (work, id(core))
+        if key not in self._lacks:
+            self._lacks[key] = lacking(work, core)
+        return self._lacks[key]
+
+    @cached_property
     def _shortfall_table(self) -> dict[tuple[CoreWork, Sending], tuple[tuple[Shortfall, ...], ...]]:
         table: dict[tuple[CoreWork, Sending], tuple[tuple[Shortfall, ...], ...]] = {}
         for demand in self.demands:
@@ -203,7 +214,8 @@ class Problem:
                 by_core: dict[int, tuple[Shortfall, ...]] = {}
                 for entry in self.classes:
                     if id(entry.core) not in by_core:
-                        by_core[id(entry.core)] = shortfalls(demand, entry.core, self.chip)
+                        lacks = self.lacking(demand.work, entry.core)
+                        by_core[id(entry.core)] = shortfalls(demand, entry.core, self.chip, lacks)
                 table[demand.work, demand.sending] = tuple(by_core[id(entry.core)] for entry in self.classes)
         return table
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from hwspec.memory import address_bits, bias_words, kernel_words, neuron_words
 from hwspec.schema import CoreSpec
@@ -36,8 +35,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class CoreWork:
+class CoreWork(NamedTuple):
     """What an occupant asks of a core, without its name: equal for those that are interchangeable.
 
     Attributes
@@ -69,17 +67,17 @@ class CoreWork:
             self.is_relay,
         )  # fmt: skip
 
-    @cached_property
+    @property
     def kernel_words(self) -> int:
         """8-bit words of kernel memory."""
         return kernel_words(self.input_shape.features, self.output_shape.features, *self.kernel)
 
-    @cached_property
+    @property
     def neuron_words(self) -> int:
         """16-bit words of neuron memory."""
         return neuron_words(*self.output_shape)
 
-    @cached_property
+    @property
     def bias_words(self) -> int:
         """16-bit words of bias memory."""
         return bias_words(self.output_shape.features, self.has_bias)
@@ -214,19 +212,21 @@ def _padding(work: CoreWork, core: CoreSpec) -> Shortfall | None:
 
 
 def _kernel_memory(work: CoreWork, core: CoreSpec) -> Shortfall | None:
-    if work.kernel_words <= core.kernel_words:
+    words = work.kernel_words
+    if words <= core.kernel_words:
         return None
     (ky, kx), f = work.kernel, work.output_shape.features
     terms = f"{work.input_shape.features} x 2^({address_bits(ky * kx)} + {address_bits(f)})"
-    return above(Rule.KERNEL_MEMORY, work.kernel_words, core.kernel_words, terms)
+    return above(Rule.KERNEL_MEMORY, words, core.kernel_words, terms)
 
 
 def _neuron_memory(work: CoreWork, core: CoreSpec) -> Shortfall | None:
-    if work.neuron_words <= core.neuron_words:
+    words = work.neuron_words
+    if words <= core.neuron_words:
         return None
     f, height, width = work.output_shape
     terms = f"{f} x 2^({address_bits(height)} + {address_bits(width)})"
-    return above(Rule.NEURON_MEMORY, work.neuron_words, core.neuron_words, terms)
+    return above(Rule.NEURON_MEMORY, words, core.neuron_words, terms)
 
 
 def _bias_memory(work: CoreWork, core: CoreSpec) -> Shortfall | None:
@@ -270,9 +270,15 @@ def largest(rule: Rule, work: CoreWork, core: CoreSpec) -> int:
     return work.output_shape.features if check(work, core) is None else _most(work, core, (check,))
 
 
-def largest_held(work: CoreWork, core: CoreSpec) -> int:
-    """The most output features of a work that a core holds under every rule: 0 .. all."""
-    broken = [check for check in HOLDING.values() if check(work, core) is not None]
+def largest_held(work: CoreWork, core: CoreSpec, lacks: Sequence[Shortfall] | None = None) -> int:
+    """The most output features of a work that a core holds under every rule: 0 .. all.
+
+    Parameters
+    ----------
+    lacks
+        `lacking` of the two, where it is known.
+    """
+    broken = [HOLDING[lack.rule] for lack in (lacking(work, core) if lacks is None else lacks)]
     return _most(work, core, broken) if broken else work.output_shape.features
 
 

@@ -98,15 +98,20 @@ def _most_pieces(tables: Tables, table: PieceTable, layer: int, spare: int) -> i
     features = problem.demands[layer].work.output_shape.features
     if layer in tables.whole:
         return 1
-    limits = {most for row in table[layer] for most in row if most}
-    for signal in tables.signals:
-        # Pieces that relays are aligned to are no larger than these hold.
-        if signal.layer == layer:
-            for level in tables.levels(signal) if spare > 1 else ():
-                limits |= set(tables.partial_limits(signal, level, reads_all=False).values())
-    least = min(limits, default=features)
-    bound = min(-(-features // least), features, problem.options.max_pieces or features)
-    return max(1, min(bound, least_pieces(tables, table, layer) + spare))
+    least, limits = least_pieces(tables, table, layer), {most for row in table[layer] for most in row if most}
+    cap = max(1, min(features, problem.options.max_pieces or features, least + spare))
+    most = min(-(-features // min(limits, default=features)), cap)
+    # With a relay aligned to each of them, pieces are no larger than these hold, and take two cores each.
+    paired = min((least + spare) // 2, cap)
+    if paired > most:
+        signal = tables.signal_of(layer)
+        held = {
+            limit
+            for level in tables.levels(signal)
+            for limit in tables.partial_limits(signal, level, reads_all=False).values()
+        }
+        most = max(most, min(-(-features // min(limits | held, default=features)), paired))
+    return max(1, most)
 
 
 def _may_copy(tables: Tables, layer: int) -> bool:

@@ -117,6 +117,7 @@ class Tables:
 
     def __init__(self, problem: Problem, offered: tuple[CoreSpec, ...] | None = None) -> None:
         self.problem = problem
+        self.is_chip = offered is None
         self.offered = offered or tuple(entry.core for entry in problem.classes)
         self.poolings = tuple(sorted(problem.chip.routing.poolings))
         self._limits: dict[tuple[Rule | None, CoreWork], tuple[int, ...]] = {}
@@ -128,9 +129,12 @@ class Tables:
             by_core: dict[int, int] = {}
             for core in self.offered:
                 if id(core) not in by_core:
-                    by_core[id(core)] = largest(rule, work, core) if rule else largest_held(work, core)
+                    by_core[id(core)] = largest(rule, work, core) if rule else self._largest(work, core)
             self._limits[rule, work] = tuple(by_core[id(core)] for core in self.offered)
         return self._limits[rule, work]
+
+    def _largest(self, work: CoreWork, core: CoreSpec) -> int:
+        return largest_held(work, core, self.problem.lacking(work, core) if self.is_chip else None)
 
     def limits(self, layer: int, rule: Rule) -> tuple[int, ...]:
         """Per class, the most features of a piece under one rule, in the layer's most frugal form."""
@@ -222,6 +226,14 @@ class Tables:
         """Every signal: the sensor and host inputs first, then layers, network by network."""
         networks = range(len(self.problem.networks))
         return (*self._sensor(), *(signal for n in networks for signal in self._signals(n)))
+
+    def signal_of(self, layer: int) -> Signal:
+        """What a layer sends."""
+        return self.signals[self._signal_of[layer]]
+
+    @cached_property
+    def _signal_of(self) -> Mapping[int, int]:
+        return {signal.layer: n for n, signal in enumerate(self.signals) if signal.layer is not None}
 
     @cached_property
     def by_name(self) -> tuple[int, ...]:
