@@ -80,6 +80,9 @@ def _add_layer(made: DividedModel, layer: int, slack: Slack) -> bool:
             weights += columns.values()
         count = cp_model.LinearExpr.sum(terms)
         model.add(cp_model.LinearExpr.weighted_sum(terms, weights) >= features * exists)
+        if not copy:
+            model.add_linear_constraint(count, least, bound)
+            continue
         model.add(count >= least * exists)
         model.add(count <= bound * exists)
     return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ortools.sat.python import cp_model
 
@@ -46,11 +46,23 @@ def _add_set(
 def _add_split(made: DividedModel, number: int, signal: Signal, level: int, slack: Slack) -> None:
     """Relays that each read the whole signal and pass on a part of it."""
     limits = made.tables.partial_limits(signal, level, reads_all=True)
-    if limits and signal.shape.features > 1:
+    if limits and signal.shape.features > 1 and _may_gain(made, signal, limits):
         provider = Provider(level, "split")
         relays = _add_set(made, number, provider, limits, slack)
         covered = cp_model.LinearExpr.weighted_sum(relays, list(limits.values()))
         made.model.add(covered >= signal.shape.features * made.sets[number, provider])
+
+
+def _may_gain(made: DividedModel, signal: Signal, classes: Iterable[int]) -> bool:
+    """Whether a set that takes two destinations at least may be worth it.
+
+    It offers more of them, or what it serves cannot be served by what feeds it: a pool or a shift that the
+    signal's origin does not have, or pools of the chip that do not follow from one another.
+    """
+    cores, poolings = made.tables.problem.classes, made.tables.poolings
+    follow = all(a % b or a // b in poolings for a in poolings for b in poolings)
+    direct = follow and not signal.shown and all(consumer.direct for consumer in signal.consumers)
+    return not direct or max(cores[k].core.fan_out for k in classes) > 2
 
 
 def _add_aligned(made: DividedModel, number: int, signal: Signal, level: int, slack: Slack) -> None:
