@@ -285,6 +285,20 @@ class Problem:
         height, width = (stage.cut[axis] - stage.origin[axis] + 1 for axis in (0, 1))
         return Shape(self.sensors[0][1].shape.features, *((width, height) if stage.swap else (height, width)))
 
+    def signal(self, network: int | None, name: str) -> tuple[Shape, int]:
+        """Shape of a signal as relays see it, and its spikes per second; network None for the sensor.
+
+        Raises
+        ------
+        ValueError
+            Nothing reads the sensor.
+        """
+        if network is not None:
+            return self.networks[network].signal_shapes[name], self.traffic[network].get(name, 0)
+        if self.sensor_shape is None:
+            raise ValueError("nothing reads the sensor")
+        return self.sensor_shape, max(self.traffic[n].get(entry.name, 0) for n, entry in self.sensors)
+
     def behind_stage(self, edge: Edge) -> Pair:
         """What is left of a sensor edge's pool, (rows, columns), behind the stage; 1 pools nothing."""
         size = edge.pool.size if edge.pool else (1, 1)

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from ortools.sat.python import cp_model
 
@@ -23,7 +23,16 @@ from mapper.result import Status
 from mapper.solution import Objective, Solution
 from mapper.solver.budget import Budget
 from mapper.solver.decode import decode
-from mapper.solver.stages import Outcome, Stage, best_merit, kept_and_busy, merit_of, run_stages
+from mapper.solver.stages import (
+    Outcome,
+    Stage,
+    best_merit,
+    kept_and_busy,
+    least_merit,
+    merit_objective,
+    merit_of,
+    run_stages,
+)
 
 __all__ = ["Group", "group_layers", "is_placeable", "solve_plain"]
 
@@ -108,18 +117,21 @@ def _may_fit(problem: Problem) -> bool:
 
 def is_placeable(problem: Problem, budget: Budget) -> bool | None:
     """Whether every layer gets a core of its own; None if a limit came first."""
-    return _probe(problem, budget, problem.candidates)[0] if _may_fit(problem) else False
+    _, counts = _probe(problem, budget, problem.candidates) if _may_fit(problem) else (None, False)
+    return True if counts else (False if counts is False else None)
 
 
-def _probe(problem: Problem, budget: Budget, candidates: Candidates) -> tuple[bool | None, Solution | None]:
-    """Whether these candidates admit a placement, and one of them."""
+def _probe(
+    problem: Problem, budget: Budget, candidates: Candidates
+) -> tuple[_Model | None, Counts | Literal[False] | None]:
+    """Some placement with these candidates: False if there is none, None if a limit came first."""
     if not all(candidates):
-        return False, None
+        return None, False
     made = _build(problem, candidates)
     solver, status = budget.run(made.model)
     if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-        return True, decode(problem, made.groups, made.values(solver), ())
-    return (None if status == cp_model.UNKNOWN else False), None
+        return made, made.values(solver)
+    return made, (None if status == cp_model.UNKNOWN else False)
 
 
 def solve_plain(problem: Problem, budget: Budget) -> tuple[Status, Solution | None]:
@@ -129,49 +141,50 @@ def solve_plain(problem: Problem, budget: Budget) -> tuple[Status, Solution | No
     """
     if not _may_fit(problem):
         return Status.INFEASIBLE, None
-    candidates: Candidates = problem.candidates
-    objectives = [Objective("cores", len(problem.demands), len(problem.demands))]
-    best: Solution | None = None
-    if problem.options.objective != "capacity":
-        verdict, best = _probe(problem, budget, candidates)
-        if not verdict:
-            return (Status.UNDECIDED if verdict is None else Status.INFEASIBLE), None
-        candidates, best, stage = _with_best_merit(problem, budget, best)
-        objectives.append(stage)
-    made = _build(problem, candidates)
+    outcome: Outcome[Counts] = Outcome()
+    outcome.objectives.append(Objective("cores", len(problem.demands), len(problem.demands)))
+    simply = problem.options.objective == "capacity"
+    made = _build(problem, problem.candidates) if simply else _with_best_merit(problem, budget, outcome)
+    if made is None:
+        return outcome.status(budget), None
     here = {(g.layers[0], k): made.count[n, k] for n, g in enumerate(made.groups) for k in g.classes}
     stages = [*kept_and_busy(problem, here), Stage("capacity_bits", made.capacity_bits()), *_canonical(made)]
-    outcome = run_stages(made.model, stages, budget, made.values, Outcome(objectives=objectives))
-    if outcome.values is not None:
-        best = decode(problem, made.groups, outcome.values, ())
-    if best is None:
+    outcome = run_stages(made.model, stages, budget, made.values, outcome)
+    if outcome.values is None:
         return outcome.status(budget), None
-    status = outcome.status(budget) if outcome.values is not None else Status.FEASIBLE
-    return status, replace(best, objectives=tuple(outcome.objectives))
+    solution = decode(problem, made.groups, outcome.values, ())
+    return outcome.status(budget), outcome.placed(problem, solution)
 
 
-def _with_best_merit(
-    problem: Problem, budget: Budget, best: Solution | None
-) -> tuple[Candidates, Solution | None, Objective]:
-    """Candidates with the largest possible least merit, a placement with them, and the stage's outcome.
+def _with_best_merit(problem: Problem, budget: Budget, outcome: Outcome[Counts]) -> _Model | None:
+    """The model of the layers on cores with the largest possible least merit; None without any placement.
 
     A merit (headroom, or less load) is reachable if the layers can be placed on cores that each have at
     least it; every probe is one solve, and the smallest merit that fails is the proof.
     """
     table = _merits(problem)
-    chosen: Candidates = problem.candidates
+    made, counts = _probe(problem, budget, problem.candidates)
+    if made is None or not counts:
+        outcome.is_infeasible = counts is False
+        return None
 
-    def fits(least: Fraction) -> bool | None:
-        nonlocal chosen, best
+    def reach(least: Fraction) -> Fraction | Literal[False] | None:
+        nonlocal made
         candidates = tuple(tuple(k for k, merit in row.items() if merit >= least) for row in table)
-        verdict, solution = _probe(problem, budget, candidates)
-        if solution is not None:
-            chosen, best = candidates, solution
-        return verdict
+        model, placed = _probe(problem, budget, candidates)
+        if model is None or not placed:
+            return False if placed is False else None
+        made, outcome.values = model, placed
+        return reached(model, placed)
 
+    def reached(model: _Model, placed: Counts) -> Fraction:
+        return least_merit(problem, decode(problem, model.groups, placed, ()), {})
+
+    outcome.values, first = counts, reached(made, counts)
     merits = sorted({merit for row in table for merit in row.values()})
-    stage = best_merit(problem, merits, fits)
-    return chosen, best, stage
+    bound = best_merit(merits, first, reach)
+    outcome.objectives.append(merit_objective(problem, bound, bound))
+    return made
 
 
 def _merits(problem: Problem) -> list[Mapping[int, Fraction]]:
@@ -181,7 +194,7 @@ def _merits(problem: Problem) -> list[Mapping[int, Fraction]]:
     for demand, classes in zip(problem.demands, problem.candidates, strict=True):
         for k in classes:
             if (demand.work, k) not in known:
-                known[demand.work, k] = merit_of(problem, demand.work, k)
+                known[demand.work, k] = merit_of(problem, demand.work, problem.classes[k].core)
         table.append({k: known[demand.work, k] for k in classes})
     return table
 

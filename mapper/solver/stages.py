@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Generic, TypeVar
+from types import MappingProxyType
+from typing import Generic, Literal, TypeVar
 
 from ortools.sat.python import cp_model
 
+from hwspec.schema import CoreSpec
 from mapper.problem import Problem
 from mapper.result import Status
-from mapper.solution import Objective
+from mapper.solution import LayerPart, Objective, Relay, Solution
 from mapper.solver.budget import INTERRUPTION, Budget
-from mapper.work import CoreWork, free_share
+from mapper.work import CoreWork, free_share, relay_work
 
 __all__ = [
     "Outcome",
     "Stage",
     "best_merit",
     "kept_and_busy",
+    "least_merit",
+    "merit_objective",
     "merit_of",
     "run_stages",
     "states_bandwidth",
@@ -28,6 +33,7 @@ __all__ = [
 ]
 
 Values = TypeVar("Values")
+NO_FORMS: Mapping[int, int] = MappingProxyType({})
 _TIE_BITS = 40
 
 
@@ -92,6 +98,14 @@ class Outcome(Generic[Values]):
     values: Values | None = None
     objectives: list[Objective] = field(default_factory=list)
     is_infeasible: bool = False
+
+    def placed(self, problem: Problem, solution: Solution, forms: Mapping[int, int] = NO_FORMS) -> Solution:
+        """A solution with what the stages say of it; its merit is its own, which a limit may leave low."""
+        if problem.options.objective != "capacity" and len(self.objectives) > 1:
+            bound = self.objectives[1].bound
+            reached = merit_objective(problem, least_merit(problem, solution, forms), Fraction(0))
+            self.objectives[1] = replace(reached, bound=bound)
+        return replace(solution, objectives=tuple(self.objectives))
 
     def status(self, budget: Budget) -> Status:
         """How far the stages got; a limit voids the proof even if only ties were left to break."""
@@ -174,46 +188,78 @@ def states_bandwidth(problem: Problem) -> bool:
     return all(entry.core.synops_per_second is not None for entry in problem.classes)
 
 
-def merit_of(problem: Problem, work: CoreWork, k: int) -> Fraction:
-    """How good a class is for a work that it holds: least free share, or the load with a minus sign."""
-    core = problem.classes[k].core
+def merit_of(problem: Problem, work: CoreWork, core: CoreSpec) -> Fraction:
+    """How good a core is for a work that it holds: least free share, or the load with a minus sign."""
     if problem.options.objective != "balance":
         return free_share(work, core)
     bandwidth = core.synops_per_second if states_bandwidth(problem) else None
     return -Fraction(work.synops_per_second, bandwidth or 1)
 
 
+def least_merit(problem: Problem, solution: Solution, forms: Mapping[int, int]) -> Fraction:
+    """The least merit of all that stands on a core.
+
+    Parameters
+    ----------
+    forms
+        By layer, the index of its form where it is not the first.
+    """
+    layers = {(demand.network, demand.layer): n for n, demand in enumerate(problem.demands)}
+
+    def work_of(body: LayerPart | Relay) -> CoreWork:
+        if isinstance(body, LayerPart):
+            layer = layers[body.network, body.layer]
+            return problem.works[layer][forms.get(layer, 0)]
+        shape, rate = problem.signal(body.network, body.signal)
+        return relay_work(shape, body.pooling, rate, reads_all=body.reads_all)
+
+    return min(
+        merit_of(
+            problem,
+            work_of(place.body).narrowed(place.features[1] - place.features[0]),
+            problem.chip.cores[place.core],
+        )
+        for place in solution.placements
+    )
+
+
+def merit_objective(problem: Problem, value: Fraction, bound: Fraction) -> Objective:
+    """The stage of the objective that a least merit stands for."""
+    if problem.options.objective != "balance":
+        return Objective("headroom", str(value), str(bound))
+    name = "largest_load_share" if states_bandwidth(problem) else "largest_load_synops_per_second"
+    return Objective(name, str(-value), str(-bound))
+
+
 def best_merit(
-    problem: Problem,
     merits: Sequence[Fraction],
-    fits: Callable[[Fraction], bool | None],
-) -> Objective:
-    """The largest of some merits that every occupant can have, by bisection, as a stage of the objective.
+    reached: Fraction,
+    reach: Callable[[Fraction], Fraction | Literal[False] | None],
+) -> Fraction:
+    """Seek the largest of some merits that everything can have, by bisection; what no placement exceeds.
 
     Parameters
     ----------
     merits
         Ascending, every value that can occur as the least of a placement.
-    fits
-        Whether a placement exists in which nothing has less; None where a limit came first.
+    reached
+        The least merit of a placement that there is.
+    reach
+        Seeks a placement in which nothing has less than a merit, keeps it, and gives its least merit; False
+        where there is none, None where a limit came first.
     """
-    low, high, best = 0, len(merits) - 1, None
+    low, high, step = bisect_right(merits, reached), len(merits) - 1, 1
     while low <= high:
-        middle = (low + high) // 2
-        verdict = fits(merits[middle])
-        if verdict is None:
+        # The first placement is often among the best: the search begins next to it, in growing steps.
+        middle, step = min(low + step - 1, (low + high) // 2), 4 * step
+        least = reach(merits[middle])
+        if least is None:
             break
-        if verdict:
-            best, low = middle, middle + 1
-        else:
+        if least is False:
             high = middle - 1
-    balance = problem.options.objective == "balance"
-    shared = "largest_load_share" if states_bandwidth(problem) else "largest_load_synops_per_second"
-    name = shared if balance else "headroom"
-    if best is None:
-        return Objective(name, "unknown", "a limit came first")
-    value, bound = (-merits[n] if balance else merits[n] for n in (best, high))
-    return Objective(name, str(value), str(bound))
+        else:
+            reached, low = least, bisect_right(merits, least)
+    return max(reached, merits[high])
 
 
 def tie_weight(key: str) -> int:

@@ -26,7 +26,7 @@ def merits_of(tables: Tables, table: PieceTable) -> list[Fraction]:
                 piece = work.narrowed(features)
                 if (piece, k) not in known:
                     known.add((piece, k))
-                    merits.add(merit_of(problem, piece, k))
+                    merits.add(merit_of(problem, piece, problem.classes[k].core))
     return sorted(merits)
 
 
