@@ -18,7 +18,7 @@ from mapper.wording import join_names
 
 # The solver is loaded by this module: the command line imports it when it has read its arguments.
 from mapper.solver.budget import INTERRUPTION  # isort: skip
-from mapper.solver.smallest.search import ChipFound, Minimise, find_chip, find_chip_for  # isort: skip
+from mapper.solver.smallest.search import SmallestChip, Minimise, find_chip, find_chip_for  # isort: skip
 from mapper.solver.smallest.sizes import CoreType, MemorySizes, ChipQuestion, chip_of  # isort: skip
 
 __all__ = ["Answer", "Curves", "Request", "curves", "default_sizes", "spec_toml", "synthesize"]
@@ -72,7 +72,7 @@ class Answer:
     """
 
     chip: ChipSpec
-    found: ChipFound
+    found: SmallestChip
     fan_out: int
     carried: tuple[str, ...]
     results: tuple[Result, ...]
@@ -249,7 +249,7 @@ def _with_networks(
     return _checked(question, found, request, f"{request.name}-{carry}-networks")
 
 
-def _go_on(found: ChipFound) -> None:
+def _go_on(found: SmallestChip) -> None:
     """Ctrl-C ends a solve as a limit does: it is meant for the whole curve."""
     if found.stopped_by == INTERRUPTION:
         raise KeyboardInterrupt
@@ -321,7 +321,7 @@ def _question(groups: tuple[tuple[Network, ...], ...], request: Request, most: i
 
 def _least(
     groups: tuple[tuple[Network, ...], ...], request: Request, most: int
-) -> tuple[ChipQuestion, ChipFound]:
+) -> tuple[ChipQuestion, SmallestChip]:
     """The chip with the most destinations; then the fewest destinations under which it is as small."""
     question = _question(groups, request, most)
     found = find_chip(question, request.minimise)
@@ -336,7 +336,7 @@ def _least(
     return question, found
 
 
-def _checked(question: ChipQuestion, found: ChipFound, request: Request, name: str) -> Answer | None:
+def _checked(question: ChipQuestion, found: SmallestChip, request: Request, name: str) -> Answer | None:
     """The chip as a specification, with every network placed on it; None where there is no chip."""
     if not found.cores:
         return None

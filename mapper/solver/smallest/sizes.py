@@ -226,11 +226,11 @@ def _told_apart(question: ChipQuestion, field: str) -> list[int]:
     offered = question.sizes
     largest = CoreType(offered.neuron_words[-1], offered.kernel_words[-1], offered.bias_words[-1])
     types = [replace(largest, **{field: size}) for size in getattr(offered, field)]
-    found: dict[Ability, int] = {}
+    sizes: dict[Ability, int] = {}
     for entry, ability in zip(types, _abilities(question, types), strict=True):
         if any(ability):
-            found.setdefault(ability, getattr(entry, field))
-    return list(found.values()) or [getattr(largest, field)]
+            sizes.setdefault(ability, getattr(entry, field))
+    return list(sizes.values()) or [getattr(largest, field)]
 
 
 def _without_dominated(types: Sequence[CoreType], abilities: Sequence[Ability]) -> tuple[CoreType, ...]:
