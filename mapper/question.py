@@ -99,9 +99,9 @@ class Question:
         """`problems` about another chip."""
         return self.on(chip).problems
 
-    def fits_on(self, chip: ChipSpec) -> bool | None:
+    def fits_on(self, chip: ChipSpec, budget: Budget) -> bool | None:
         """`fits` about another chip."""
-        return fits(self.on(chip))
+        return fits(self.on(chip), budget)
 
 
 def decide(question: Question, detail: Detail = "all", budget: Budget | None = None) -> Result:

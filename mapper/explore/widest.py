@@ -21,6 +21,7 @@ from mapper.question import Question, decide, fits
 from mapper.repairs.search import size_changes
 from mapper.result import FeasibilityReport, Result, SizeChange
 from mapper.rules import Rule, by_code
+from mapper.solver.budget import Budget
 
 __all__ = ["Binding", "What", "Widest", "find_widest", "steps_of"]
 
@@ -123,7 +124,7 @@ def find_widest(
     InfeasibleError
         Not even the smallest one fits; the report is about that.
     UndecidedError
-        A limit came before the placement of the answer.
+        A limit came before the answer.
     """
     wanted = replace(options or SolveOptions(), repairs=0)
     plain = shapes_only(network)
@@ -133,7 +134,7 @@ def find_widest(
     if best is None:
         raise InfeasibleError(search.smallest_report())
     edited = apply_edits(plain, steps[best].edits)
-    result = decide(Question((edited,), chip, wanted))
+    result = decide(Question((edited,), chip, wanted), budget=search.budget)
     result.require()
     following = search.following(best)
     changes = size_changes(plain, steps[best].edits)
@@ -250,7 +251,8 @@ class _Search:
         self, network: Network, chip: ChipSpec, options: SolveOptions, steps: Sequence[Step]
     ) -> None:
         self.network, self.chip, self.options, self.steps = network, chip, options, steps
-        self.verdicts: dict[int, bool | None] = {}
+        self.verdicts: dict[int, bool] = {}
+        self.budget = Budget(options)
 
     def question(self, step: int) -> Question | None:
         """The question at a step; None where the shapes do not follow."""
@@ -261,11 +263,20 @@ class _Search:
         return Question((edited,), self.chip, self.options)
 
     def fits(self, step: int) -> bool:
-        """Whether the network fits at a step; what a limit leaves undecided counts as too large."""
+        """Whether the network fits at a step.
+
+        Raises
+        ------
+        UndecidedError
+            A limit came first.
+        """
         if step not in self.verdicts:
             question = self.question(step)
-            self.verdicts[step] = question is not None and fits(question)
-        return bool(self.verdicts[step])
+            verdict = question is not None and fits(question, self.budget.share(1))
+            if verdict is None and question is not None:
+                decide(question, "reasons", self.budget).require()
+            self.verdicts[step] = bool(verdict)
+        return self.verdicts[step]
 
     def scan(self, top: int) -> int | None:
         """The largest step up to `top` that fits: one after the other from above."""
@@ -301,7 +312,7 @@ class _Search:
 
     def _report(self, step: int) -> FeasibilityReport:
         question = self.question(step)
-        result = None if question is None else decide(question)
+        result = None if question is None else decide(question, budget=self.budget)
         if result is None or result.report is None:
             raise RuntimeError("a network was found not to fit, and does")
         return result.report

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
@@ -12,7 +11,6 @@ from ortools.sat.python import cp_model
 
 from mapper.demand import layer_demands
 from mapper.network import Network
-from mapper.options import SolveOptions
 from mapper.result import Status
 from mapper.solver.budget import INTERRUPTION, Budget
 from mapper.solver.smallest.model import SynthesisModel, build_synthesis
@@ -61,31 +59,22 @@ class SmallestChip:
     variables: int = 0
 
 
-def find_chip(question: ChipQuestion, minimise: Minimise = "sram") -> SmallestChip:
+def find_chip(question: ChipQuestion, budget: Budget, minimise: Minimise = "sram") -> SmallestChip:
     """The chip with the least memory, or with the fewest cores and then the least memory.
 
     Of several that are as good the one with the fewest cores is taken, then one that depends on sizes
     alone.
     """
-    start = time.perf_counter()
+    start_s = budget.elapsed_s
     types = useful_types(question)
-    smallest, work = _with_few(question, types, minimise)
-    if smallest is None or (not smallest.carried and smallest.status is not Status.INFEASIBLE):
-        if smallest is not None and smallest.stopped_by == INTERRUPTION:
-            return replace(smallest, wall_s=time.perf_counter() - start)
-        # With fewest cores first the bound holds for the number of cores that a part of the groups needs.
+    smallest = _with_few(question, types, minimise, budget.share(0.5))
+    decided = smallest is not None and (smallest.carried or smallest.status is Status.INFEASIBLE)
+    if smallest is None or not (decided or smallest.stopped_by == INTERRUPTION):
+        # With fewest cores first the bound holds for the number of cores that some of the groups need.
         floor = 0 if smallest is None or minimise == "cores" else smallest.bits_bound
-        budget = Budget(_left(question.options, time.perf_counter() - start, work))
         smallest = _smallest_with(question, types, minimise, budget)
         smallest = replace(smallest, bits_bound=max(floor, smallest.bits_bound))
-    return replace(smallest, wall_s=time.perf_counter() - start)
-
-
-def _left(options: SolveOptions, wall_s: float, work: float) -> SolveOptions:
-    limits = (options.time_limit_s, wall_s), (options.work_limit, work)
-    # A solver takes no limit of 0 or less.
-    left = [None if limit is None else max(limit - spent, 1e-6) for limit, spent in limits]
-    return replace(options, time_limit_s=left[0], work_limit=left[1])
+    return replace(smallest, wall_s=budget.elapsed_s - start_s)
 
 
 def _smallest_with(
@@ -102,38 +91,35 @@ def _smallest_with(
 
 
 def _with_few(
-    question: ChipQuestion, types: tuple[CoreType, ...], minimise: Minimise
-) -> tuple[SmallestChip | None, float]:
-    """The chip for as few of the groups as decide it, and the deterministic time spent.
+    question: ChipQuestion, types: tuple[CoreType, ...], minimise: Minimise, budget: Budget
+) -> SmallestChip | None:
+    """The chip for as few of the groups as decide it.
 
     The best chip for some of the groups that carries the others too is the best for all of them. Groups
-    are taken in one by one, those with the largest demands first, within half of the limits.
+    are taken in one by one, those with the largest demands first.
 
     Returns
     -------
     SmallestChip or None
         Without `carried` where a limit came before a chip for all; None where all groups are needed.
     """
-    options = question.options
-    limits = [None if n is None else n / 2 for n in (options.time_limit_s, options.work_limit)]
-    budget = Budget(replace(options, time_limit_s=limits[0], work_limit=limits[1]))
     order = sorted(range(len(question.groups)), key=lambda n: -_demand(question.groups[n].networks))
     chosen, smallest = order[:1], None
     while len(chosen) < len(order):
         waiting = [n for n in order if n not in chosen]
 
         def missing(cores: tuple[CoreType, ...], waiting: list[int] = waiting) -> int | None:
-            return next((n for n in waiting if not _carries(question, cores, n)), None)
+            return next((n for n in waiting if not _carries(question, cores, n, budget)), None)
 
         some = replace(question, groups=tuple(question.groups[n] for n in sorted(chosen)))
         smallest = _smallest_with(some, types, minimise, budget, lambda cores: missing(cores) is None)
         lacks = missing(smallest.cores) if smallest.cores else None
         if smallest.cores and lacks is None:
-            return replace(smallest, carried=tuple(range(len(order)))), budget.deterministic_time
+            return replace(smallest, carried=tuple(range(len(order))))
         if lacks is None or budget.stopped_by is not None:
-            return replace(smallest, cores=(), carried=(), is_unique=False), budget.deterministic_time
+            return replace(smallest, cores=(), carried=(), is_unique=False)
         chosen.append(lacks)
-    return None, budget.deterministic_time
+    return None
 
 
 def _demand(group: Sequence[Network]) -> int:
@@ -142,14 +128,14 @@ def _demand(group: Sequence[Network]) -> int:
     return sum(CoreType(w.neuron_words, w.kernel_words, w.bias_words).capacity_bits for w in works)
 
 
-def _carries(question: ChipQuestion, cores: tuple[CoreType, ...], group: int) -> bool | None:
+def _carries(question: ChipQuestion, cores: tuple[CoreType, ...], group: int, budget: Budget) -> bool | None:
     """Whether these cores carry a group; None where a limit came first."""
     chip = chip_of(question.base, cores, question.fan_out, "candidate", "candidate")
-    return question.groups[group].fits_on(chip)
+    return question.groups[group].fits_on(chip, budget.aside())
 
 
 def find_chip_for(
-    question: ChipQuestion, carry: int, alone_bits: Sequence[int], floor_bits: int = 0
+    question: ChipQuestion, budget: Budget, carry: int, alone_bits: Sequence[int], floor_bits: int = 0
 ) -> SmallestChip:
     """The chip with the least memory that carries some of the groups, those that make it smallest.
 
@@ -162,28 +148,27 @@ def find_chip_for(
     floor_bits
         What a chip for so many is known to need at least.
     """
-    start = time.perf_counter()
+    start_s = budget.elapsed_s
     order = sorted(range(len(question.groups)), key=lambda n: (alone_bits[n], n))
     # Of any so many groups one needs as much alone as the last of the cheapest ones.
     floor_bits = max(floor_bits, alone_bits[order[carry - 1]])
     cheapest = tuple(sorted(order[:carry]))
-    guess = replace(_chip_for(question, cheapest), carried=cheapest)
+    guess = replace(_chip_for(question, cheapest, budget.share(0.4)), carried=cheapest)
     if guess.cores and guess.capacity_bits == floor_bits:
-        wall_s = time.perf_counter() - start
+        wall_s = budget.elapsed_s - start_s
         return replace(guess, status=Status.OPTIMAL, bits_bound=floor_bits, wall_s=wall_s)
-    budget = Budget(question.options)
-    search = _choice(question, carry, alone_bits, (floor_bits, guess.capacity_bits), budget)
+    search = _choice(question, carry, alone_bits, (floor_bits, guess.capacity_bits), budget.share(0.6))
     if search is None:
-        return SmallestChip(Status.INFEASIBLE, wall_s=time.perf_counter() - start)
+        return SmallestChip(Status.INFEASIBLE, wall_s=budget.elapsed_s - start_s)
     status, bound = search.choose()
     bound = max(bound, floor_bits)
     chosen = tuple(search.kept)
-    smallest = guess if chosen in ((), cheapest) else _chip_for(question, chosen)
+    smallest = guess if chosen in ((), cheapest) else _chip_for(question, chosen, budget)
     if guess.cores and (not smallest.cores or guess.capacity_bits < smallest.capacity_bits):
         smallest, chosen = guess, cheapest
     if not smallest.cores:
         status = Status.INFEASIBLE if status is Status.INFEASIBLE else Status.UNDECIDED
-        return SmallestChip(status, stopped_by=budget.stopped_by, wall_s=time.perf_counter() - start)
+        return SmallestChip(status, stopped_by=search.budget.stopped_by, wall_s=budget.elapsed_s - start_s)
     is_least = smallest.capacity_bits == bound
     return replace(
         smallest,
@@ -191,14 +176,14 @@ def find_chip_for(
         bits_bound=bound,
         carried=chosen or cheapest,
         is_unique=smallest.is_unique and status is Status.OPTIMAL,
-        stopped_by=smallest.stopped_by or budget.stopped_by,
-        wall_s=time.perf_counter() - start,
-        variables=budget.variables,
+        stopped_by=smallest.stopped_by or search.budget.stopped_by,
+        wall_s=budget.elapsed_s - start_s,
+        variables=search.budget.variables,
     )
 
 
-def _chip_for(question: ChipQuestion, groups: tuple[int, ...]) -> SmallestChip:
-    return find_chip(replace(question, groups=tuple(question.groups[n] for n in groups)))
+def _chip_for(question: ChipQuestion, groups: tuple[int, ...], budget: Budget) -> SmallestChip:
+    return find_chip(replace(question, groups=tuple(question.groups[n] for n in groups)), budget)
 
 
 def _choice(

@@ -18,6 +18,7 @@ from hwspec.schema import BIAS_WORD_BITS, KERNEL_WORD_BITS, NEURON_WORD_BITS, Ch
 from mapper.network import Network
 from mapper.options import SolveOptions
 from mapper.problem import Problem
+from mapper.solver.budget import Budget
 from mapper.solver.divided.need import least_pieces, need_of
 from mapper.solver.divided.run import divisible
 from mapper.solver.divided.tables import PieceTable, Tables
@@ -78,7 +79,7 @@ class Carried(Protocol):
     def problems_on(self, chip: ChipSpec) -> tuple[Problem, ...]:
         """The question about a chip as the solver takes it, under each setting of the sensor stage."""
 
-    def fits_on(self, chip: ChipSpec) -> bool | None:
+    def fits_on(self, chip: ChipSpec, budget: Budget) -> bool | None:
         """Whether a chip carries them; None where a limit comes first."""
 
 
