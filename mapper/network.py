@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Self
 
 from mapper.errors import NetworkError, ShapeError
 from mapper.operations import (
@@ -214,8 +215,8 @@ class Network:
         weights = [layer.operation.weight for layer in self.layers]
         return bool(weights) and all(w is not None and w.dtype.kind == "i" for w in weights)
 
-    def replacing(self, **changes: object) -> Network:
-        """A new network with some fields changed, checked anew."""
+    def replacing(self, **changes: object) -> Self:
+        """A new network of the same type with some fields changed, checked anew."""
         return replace(self, **changes)  # type: ignore[arg-type]  # dataclasses.replace is not typed
 
 

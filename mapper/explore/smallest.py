@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from hwspec.schema import ChipSpec
 from mapper.api import solve
 from mapper.errors import Finding, InfeasibleError, OptionsError, UndecidedError, VerificationError
-from mapper.network import Network
+from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
 from mapper.question import Question
 from mapper.references import networks_apart
@@ -119,7 +119,7 @@ def _powers(least: int, most: int) -> tuple[int, ...]:
     return sizes or (most,)
 
 
-def synthesize(networks: Sequence[Network], request: Request) -> Answer:
+def synthesize(networks: Sequence[NormalNetwork], request: Request) -> Answer:
     """The smallest chip; every network has been placed on it by the normal path, and checked.
 
     Parameters
@@ -151,7 +151,7 @@ def synthesize(networks: Sequence[Network], request: Request) -> Answer:
     return answer
 
 
-def curves(networks: Sequence[Network], request: Request, best: Answer) -> Curves:
+def curves(networks: Sequence[NormalNetwork], request: Request, best: Answer) -> Curves:
     """The least memory for every number of cores, and for every number of networks carried.
 
     Without a limit of the user's each point has one in deterministic time: which networks are cheapest
@@ -185,7 +185,7 @@ def curves(networks: Sequence[Network], request: Request, best: Answer) -> Curve
 
 
 def _by_cores(
-    groups: tuple[tuple[Network, ...], ...],
+    groups: tuple[tuple[NormalNetwork, ...], ...],
     request: Request,
     known: Answer | None,
     points: list[tuple[int, Answer | None]],
@@ -197,7 +197,7 @@ def _by_cores(
 
 
 def _by_networks(
-    groups: tuple[tuple[Network, ...], ...],
+    groups: tuple[tuple[NormalNetwork, ...], ...],
     request: Request,
     whole: Answer | None,
     points: list[tuple[int, Answer | None]],
@@ -230,14 +230,14 @@ def _smaller(point: Answer | None, following: Answer | None) -> Answer | None:
     )
 
 
-def _with_cores(groups: tuple[tuple[Network, ...], ...], request: Request, most: int) -> Answer | None:
+def _with_cores(groups: tuple[tuple[NormalNetwork, ...], ...], request: Request, most: int) -> Answer | None:
     question, found = _least(groups, request, most)
     _go_on(found)
     return _checked(question, found, request, f"{request.name}-{most}-cores")
 
 
 def _with_networks(
-    groups: tuple[tuple[Network, ...], ...],
+    groups: tuple[tuple[NormalNetwork, ...], ...],
     request: Request,
     carry: int,
     alone: Sequence[int],
@@ -255,7 +255,7 @@ def _go_on(found: ChipFound) -> None:
         raise KeyboardInterrupt
 
 
-def _require_sound(networks: Sequence[Network], request: Request) -> None:
+def _require_sound(networks: Sequence[NormalNetwork], request: Request) -> None:
     (low, high), (few, many) = request.cores, request.fan_out
     findings = []
     if not 1 <= low <= high <= _CORES_MAX:
@@ -280,21 +280,21 @@ def _require_sound(networks: Sequence[Network], request: Request) -> None:
         raise OptionsError(*findings)
 
 
-def _groups(networks: Sequence[Network], request: Request) -> tuple[tuple[Network, ...], ...]:
+def _groups(networks: Sequence[NormalNetwork], request: Request) -> tuple[tuple[NormalNetwork, ...], ...]:
     """Networks in natural order of names, so that the order of arguments does not count."""
     ready = list(networks_apart(networks))
     ready.sort(key=lambda network: network.name)
     return (tuple(ready),) if request.together else tuple((network,) for network in ready)
 
 
-def _require_possible(groups: Sequence[tuple[Network, ...]], request: Request) -> None:
+def _require_possible(groups: Sequence[tuple[NormalNetwork, ...]], request: Request) -> None:
     for group in groups:
         result = _on_largest(group, request)
         if result.status is Status.INFEASIBLE and result.report is not None:
             raise InfeasibleError(result.report)
 
 
-def _on_largest(group: tuple[Network, ...], request: Request) -> Result:
+def _on_largest(group: tuple[NormalNetwork, ...], request: Request) -> Result:
     """The verdict on a chip of as many cores as may be, each with the largest memories on offer."""
     sizes = request.sizes
     largest = CoreType(sizes.neuron_words[-1], sizes.kernel_words[-1], sizes.bias_words[-1])
@@ -304,7 +304,7 @@ def _on_largest(group: tuple[Network, ...], request: Request) -> Result:
     return solve(_alone(group), chip, options=_plainly(request))
 
 
-def _alone(group: tuple[Network, ...]) -> Network | list[Network]:
+def _alone(group: tuple[NormalNetwork, ...]) -> NormalNetwork | list[NormalNetwork]:
     return group[0] if len(group) == 1 else list(group)
 
 
@@ -313,14 +313,14 @@ def _plainly(request: Request) -> SolveOptions:
     return replace(request.options, time_limit_s=None, work_limit=None, repairs=0)
 
 
-def _question(groups: tuple[tuple[Network, ...], ...], request: Request, most: int) -> ChipQuestion:
+def _question(groups: tuple[tuple[NormalNetwork, ...], ...], request: Request, most: int) -> ChipQuestion:
     cores = (min(request.cores[0], most), most)
     carried = tuple(Question(group, request.base, request.options) for group in groups)
     return ChipQuestion(carried, request.base, cores, request.sizes, request.fan_out[1], request.options)
 
 
 def _least(
-    groups: tuple[tuple[Network, ...], ...], request: Request, most: int
+    groups: tuple[tuple[NormalNetwork, ...], ...], request: Request, most: int
 ) -> tuple[ChipQuestion, ChipFound]:
     """The chip with the most destinations; then the fewest destinations under which it is as small."""
     question = _question(groups, request, most)
@@ -349,7 +349,9 @@ def _checked(question: ChipQuestion, found: ChipFound, request: Request, name: s
     return Answer(chip, found, question.fan_out, names, results)
 
 
-def _placed(groups: Sequence[tuple[Network, ...]], chip: ChipSpec, request: Request) -> Iterator[Result]:
+def _placed(
+    groups: Sequence[tuple[NormalNetwork, ...]], chip: ChipSpec, request: Request
+) -> Iterator[Result]:
     for group in groups:
         result = solve(_alone(group), chip, options=_plainly(request))
         if result.solution is None:

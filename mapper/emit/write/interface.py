@@ -21,7 +21,7 @@ from mapper.emit.write.options import EmitOptions
 from mapper.emit.write.placed import Arrival, Part, Placed
 from mapper.emit.write.stages import slow_clock_hz
 from mapper.errors import EmitError, Finding
-from mapper.network import Layer, Output
+from mapper.network import Output
 from mapper.operations import Pool
 from mapper.result import Result
 from mapper.solution import DVS
@@ -195,14 +195,10 @@ def _layer_notes(placed: Placed) -> Iterator[str]:
         if bias is not None and np.any(bias > 0):
             count = int(np.count_nonzero(bias > 0))
             yield f"{layer.name}: {count} positive biases, which the vendor does not document"
-    single = [layer.name for layer in placed.network.layers if _is_single(layer)]
+    single = [layer.name for layer in placed.network.layers if layer.neuron.spike_mode == "single"]
     if single:
         names = ", ".join(single)
         yield f"{names}: single-spike mode; the chip behaves like multi per step and may spike more often"
-
-
-def _is_single(layer: Layer) -> bool:
-    return layer.neuron is not None and layer.neuron.spike_mode == "single"
 
 
 def _division_notes(placed: Placed) -> Iterator[str]:
