@@ -134,7 +134,7 @@ class Edge:
     @property
     def pool(self) -> Pool | None:
         """The pool of the path, if there is one; meaningful after the passes."""
-        return next((step for step in self.path if isinstance(step, Pool)), None)
+        return _pool(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +144,15 @@ class Output:
     name: str
     source: str
     path: tuple[PathOperation, ...] = ()
+
+    @property
+    def pool(self) -> Pool | None:
+        """The pool of the path, if there is one."""
+        return _pool(self.path)
+
+
+def _pool(path: Iterable[PathOperation]) -> Pool | None:
+    return next((step for step in path if isinstance(step, Pool)), None)
 
 
 @dataclass(frozen=True)

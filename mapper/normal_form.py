@@ -45,8 +45,16 @@ class NormalNetwork(Network):
     layers: tuple[NormalLayer, ...]
 
     def __post_init__(self) -> None:
-        findings = [finding for layer in self.layers for finding in _layer_findings(layer)]
-        findings += [finding for edge in self.edges for finding in _edge_findings(edge)]
+        findings = [
+            Finding(f"layer {layer.name}", problem, next_step=step)
+            for layer in self.layers
+            for problem, step in _layer_problems(layer)
+        ]
+        findings += [
+            Finding(f"edge {edge.source} -> {edge.target}", problem, next_step=_PASSES)
+            for edge in self.edges
+            for problem in _edge_problems(edge)
+        ]
         if findings:
             raise NetworkError(*findings)
         object.__setattr__(self, "layers", tuple(map(_normal_layer, self.layers)))
@@ -79,24 +87,21 @@ def _fields(value: Layer | Network) -> dict[str, Any]:
     return {entry.name: getattr(value, entry.name) for entry in fields(value)}
 
 
-def _layer_findings(layer: Layer) -> Iterator[Finding]:
-    where, operation = f"layer {layer.name}", layer.operation
+def _layer_problems(layer: Layer) -> Iterator[tuple[str, str]]:
+    """(what is not in normal form, what helps)."""
+    operation = layer.operation
     if not isinstance(operation, Convolution):
-        yield Finding(where, "a linear layer must become a convolution first", next_step=_PASSES)
+        yield "a linear layer must become a convolution first", _PASSES
     elif operation.groups != 1 or operation.dilation != (1, 1):
-        yield Finding(where, "groups and dilation must be made dense first", next_step=_PASSES)
+        yield "groups and dilation must be made dense first", _PASSES
     if layer.between:
         kinds = ", ".join(type(step).__name__ for step in layer.between)
-        yield Finding(where, f"{kinds} must be folded into the weights first", next_step=_PASSES)
+        yield f"{kinds} must be folded into the weights first", _PASSES
     if layer.neuron is None:
-        problem = "a weight layer without spiking neurons, which no core can run"
         step = "--add-output-neuron THRESHOLD appends them to an output layer"
-        yield Finding(where, problem, next_step=step)
+        yield "a weight layer without spiking neurons, which no core can run", step
 
 
-def _edge_findings(edge: Edge) -> Iterator[Finding]:
-    sums = [isinstance(step, Pool) and step.kind == "sum" for step in edge.path]
-    if len(sums) > 1 or not all(sums):
-        steps = ", ".join(type(step).__name__ for step in edge.path)
-        where = f"edge {edge.source} -> {edge.target}"
-        yield Finding(where, f"more than one sum pool: {steps}", next_step=_PASSES)
+def _edge_problems(edge: Edge) -> Iterator[str]:
+    if len(edge.path) > 1 or not all(isinstance(step, Pool) and step.kind == "sum" for step in edge.path):
+        yield f"more than one sum pool: {', '.join(type(step).__name__ for step in edge.path)}"

@@ -11,7 +11,7 @@ from mapper.demand import LayerDemand, Sending, layer_demands, shortfalls
 from mapper.faults import ChipFault, monitor_faults, readout_faults, sensor_faults, stage_of
 from mapper.network import Edge, Input
 from mapper.normal_form import NormalNetwork
-from mapper.operations import Pair, Pool, Shape
+from mapper.operations import Pair, Shape
 from mapper.options import SolveOptions
 from mapper.passes.legalize import Forms
 from mapper.references import layer_key, natural_key, require_distinct
@@ -313,7 +313,7 @@ class Problem:
         """(network, layer, pooling that the monitor shows) of every output."""
         for n, network in enumerate(self.networks):
             for output in network.outputs:
-                pool = next((step for step in output.path if isinstance(step, Pool)), None)
+                pool = output.pool
                 square = pool is not None and len({*pool.size, *pool.stride}) == 1
                 relayed = self.options.pooled_outputs == "relay"
                 if output.source in network.by_name:

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from hwspec.schema import ChipSpec, CoreSpec
 from mapper.network import Edge, Network, Output
 from mapper.normal_form import NormalLayer, NormalNetwork
-from mapper.operations import Pair, Pool, Shape
+from mapper.operations import Pair, Shape
 from mapper.options import SolveOptions
 from mapper.references import layer_key
 from mapper.rules import Rule
@@ -216,7 +216,7 @@ def signal_shape(networks: tuple[Network, ...], stage: DvsStage | None, signal: 
 
 def edge_pool(edge: Edge | Output) -> tuple[Pair, Pair]:
     """Size and stride of the pool of an edge or output, ones without."""
-    return next(((step.size, step.stride) for step in edge.path if isinstance(step, Pool)), ((1, 1), (1, 1)))
+    return (edge.pool.size, edge.pool.stride) if edge.pool else ((1, 1), (1, 1))
 
 
 def covers(spans: Sequence[Span], start: int, stop: int, times: int = 1) -> bool:

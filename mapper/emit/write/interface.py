@@ -21,7 +21,6 @@ from mapper.emit.write.options import EmitOptions
 from mapper.emit.write.placed import Arrival, Part, Placed
 from mapper.emit.write.stages import slow_clock_hz
 from mapper.errors import EmitError, Finding
-from mapper.network import Output
 from mapper.operations import Pool
 from mapper.result import Result
 from mapper.solution import DVS
@@ -80,7 +79,7 @@ def _place(part: Part) -> LayerPlace:
 
 def _outputs(placed: Placed) -> Iterator[InterfaceOutput]:
     for output in placed.network.outputs:
-        pool = _host_pool(output)
+        pool = output.pool
         seen, parts = _shown(placed, output.source, pool)
         left = (pool.size[0] // seen, pool.size[1] // seen) if pool else (1, 1)
         divisor = 1.0
@@ -89,10 +88,6 @@ def _outputs(placed: Placed) -> Iterator[InterfaceOutput]:
         yield InterfaceOutput(
             name=output.name, layer=output.source, parts=parts, host_pool=left, divisor=divisor
         )
-
-
-def _host_pool(output: Output) -> Pool | None:
-    return next((step for step in output.path if isinstance(step, Pool)), None)
 
 
 def _shown(placed: Placed, signal: str, pool: Pool | None) -> tuple[int, tuple[OutputPart, ...]]:
