@@ -112,7 +112,7 @@ def test_shapes_alone_take_the_same_way() -> None:
 
 
 def test_averages_of_different_size_into_one_sum_are_refused_with_weights_and_noted_without() -> None:
-    network = chain([conv(2), conv(2), conv(2)], (2, 8, 8))
+    network = as_read(chain([conv(2), conv(2), conv(2)], (2, 8, 8)))
     edges = (
         network.edges[0],
         Edge("conv0", "conv1", AVERAGE),
@@ -128,7 +128,7 @@ def test_averages_of_different_size_into_one_sum_are_refused_with_weights_and_no
 
 
 def test_side_by_side_signals_may_be_scaled_differently() -> None:
-    base = chain([conv(2), conv(2)], (2, 4, 4))
+    base = as_read(chain([conv(2), conv(2)], (2, 4, 4)))
     second = replace(base.layers[1], input_shape=Shape(4, 4, 4))
     edges = (base.edges[0], Edge("conv0", "conv1", (Scale(0.5),)), Edge("input", "conv1", (Scale(2.0),), 2))
     network = weighted(base.replacing(layers=(base.layers[0], second), edges=edges), np.random.default_rng(2))
