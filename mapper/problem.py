@@ -9,8 +9,9 @@ from functools import cached_property
 from hwspec.schema import ChipSpec, CoreSpec
 from mapper.demand import LayerDemand, Sending, layer_demands, shortfalls
 from mapper.faults import ChipFault, monitor_faults, readout_faults, sensor_faults, stage_of
-from mapper.network import Edge, Input, Network
-from mapper.operations import Pair, Pool, Shape
+from mapper.network import Edge, Input
+from mapper.normal_form import NormalNetwork
+from mapper.operations import Pair, Shape
 from mapper.options import SolveOptions
 from mapper.passes.legalize import Forms
 from mapper.references import layer_key, natural_key, require_distinct
@@ -52,7 +53,7 @@ class Problem:
     Attributes
     ----------
     networks
-        In normal form and distinctly named, each layer in its first form.
+        Distinctly named, each layer in its first form.
     forms
         Per network, every legal form of its layers, all of the same output shape: what destinations alone
         cannot do in later ones is left to relays. Empty where each layer has the one form that it has.
@@ -62,11 +63,10 @@ class Problem:
     Raises
     ------
     NetworkError
-        Names of networks or layers that cannot be told apart; on construction of `demands`, a network that
-        is not in normal form.
+        Names of networks or layers that cannot be told apart.
     """
 
-    networks: tuple[Network, ...]
+    networks: tuple[NormalNetwork, ...]
     chip: ChipSpec
     options: SolveOptions
     forms: tuple[Forms, ...] = ()
@@ -139,7 +139,7 @@ class Problem:
             return self.networks[demand.network].incoming[demand.layer]
         return self.forms[demand.network].layers[demand.layer][form].edges
 
-    def networks_as(self, chosen: Mapping[int, int]) -> tuple[Network, ...]:
+    def networks_as(self, chosen: Mapping[int, int]) -> tuple[NormalNetwork, ...]:
         """The networks with some layers (indexes of `demands`) in other forms than the first."""
         if not chosen:
             return self.networks
@@ -339,7 +339,7 @@ class Problem:
         """(network, layer, pooling that the monitor shows) of every output."""
         for n, network in enumerate(self.networks):
             for output in network.outputs:
-                pool = next((step for step in output.path if isinstance(step, Pool)), None)
+                pool = output.pool
                 square = pool is not None and len({*pool.size, *pool.stride}) == 1
                 relayed = self.options.pooled_outputs == "relay"
                 if output.source in network.by_name:

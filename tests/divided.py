@@ -11,6 +11,7 @@ import numpy as np
 from hwspec.catalog import load
 from hwspec.schema import ChipSpec
 from mapper.network import Network
+from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions, resolve
 from mapper.passes import prepare
 from mapper.passes.legalize import legalize
@@ -74,7 +75,7 @@ class _Consumer:
 class _Maker:
     """The placement so far."""
 
-    networks: tuple[Network, ...]
+    networks: tuple[NormalNetwork, ...]
     draw: np.random.Generator
     moves: Moves
     free: list[int]
@@ -207,7 +208,7 @@ def plain(networks: Sequence[Network], chip: ChipSpec) -> Result:
     return divided(networks, chip, np.random.default_rng(0), moves)
 
 
-def _place(maker: _Maker, number: int, network: Network, options: SolveOptions) -> None:
+def _place(maker: _Maker, number: int, network: NormalNetwork, options: SolveOptions) -> None:
     parts: dict[tuple[str, int], list[_Piece]] = {}
     for layer in network.layers:
         for copy in range(1 + (maker.moves.copies and maker.chance(0.3))):
@@ -257,7 +258,7 @@ def _enter(maker: _Maker, number: int, name: str, consumers: Sequence[_Consumer]
             maker.route(DVS, core.core, 1, 0)
 
 
-def _stage(networks: Sequence[Network]) -> DvsStage | None:
+def _stage(networks: Sequence[NormalNetwork]) -> DvsStage | None:
     """The sensor stage that all networks with a sensor share."""
     for network in networks:
         for entry in network.inputs:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from hwspec.schema import ChipSpec
 from mapper.errors import Finding, OptionsError, UndecidedError, VerificationError
-from mapper.network import Network
+from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
 from mapper.question import Question, decide
 from mapper.references import networks_apart
@@ -123,7 +123,7 @@ def _powers(least: int, most: int) -> tuple[int, ...]:
     return sizes or (most,)
 
 
-def synthesize(networks: Sequence[Network], request: Request) -> Answer:
+def synthesize(networks: Sequence[NormalNetwork], request: Request) -> Answer:
     """The smallest chip; every network has been placed on it by the normal path, and checked.
 
     Parameters
@@ -156,7 +156,7 @@ def synthesize(networks: Sequence[Network], request: Request) -> Answer:
     return answer
 
 
-def curves(networks: Sequence[Network], request: Request, best: Answer) -> Curves:
+def curves(networks: Sequence[NormalNetwork], request: Request, best: Answer) -> Curves:
     """The least memory for every number of cores, and for every number of networks carried.
 
     A limit of the user's is for all of it, the search for the best chip included, and points are left out
@@ -193,7 +193,9 @@ def curves(networks: Sequence[Network], request: Request, best: Answer) -> Curve
 class _Points:
     """Points of the curves, within what the search for the best chip has left of the limits."""
 
-    def __init__(self, groups: tuple[tuple[Network, ...], ...], request: Request, budget: Budget) -> None:
+    def __init__(
+        self, groups: tuple[tuple[NormalNetwork, ...], ...], request: Request, budget: Budget
+    ) -> None:
         self.groups, self.request, self.budget = groups, request, budget
         self.left = request.cores[1] - request.cores[0] + 2 * len(groups)
 
@@ -256,7 +258,7 @@ def _smaller(point: Answer | None, following: Answer | None) -> Answer | None:
     )
 
 
-def _require_sound(networks: Sequence[Network], request: Request) -> None:
+def _require_sound(networks: Sequence[NormalNetwork], request: Request) -> None:
     (low, high), (few, many) = request.cores, request.fan_out
     findings = []
     if not 1 <= low <= high <= _CORES_MAX:
@@ -281,14 +283,14 @@ def _require_sound(networks: Sequence[Network], request: Request) -> None:
         raise OptionsError(*findings)
 
 
-def _groups(networks: Sequence[Network], request: Request) -> tuple[tuple[Network, ...], ...]:
+def _groups(networks: Sequence[NormalNetwork], request: Request) -> tuple[tuple[NormalNetwork, ...], ...]:
     """Networks in natural order of names, so that the order of arguments does not count."""
     ready = list(networks_apart(networks))
     ready.sort(key=lambda network: network.name)
     return (tuple(ready),) if request.together else tuple((network,) for network in ready)
 
 
-def _on_largest(group: tuple[Network, ...], request: Request, budget: Budget) -> Result:
+def _on_largest(group: tuple[NormalNetwork, ...], request: Request, budget: Budget) -> Result:
     """The verdict on a chip of as many cores as may be, each with the largest memories on offer."""
     sizes = request.sizes
     largest = CoreType(sizes.neuron_words[-1], sizes.kernel_words[-1], sizes.bias_words[-1])
@@ -298,14 +300,14 @@ def _on_largest(group: tuple[Network, ...], request: Request, budget: Budget) ->
     return decide(Question(group, chip, request.options), budget=budget.share(0.5))
 
 
-def _question(groups: tuple[tuple[Network, ...], ...], request: Request, most: int) -> ChipQuestion:
+def _question(groups: tuple[tuple[NormalNetwork, ...], ...], request: Request, most: int) -> ChipQuestion:
     cores = (min(request.cores[0], most), most)
     carried = tuple(Question(group, request.base, request.options) for group in groups)
     return ChipQuestion(carried, request.base, cores, request.sizes, request.fan_out[1], request.options)
 
 
 def _least(
-    groups: tuple[tuple[Network, ...], ...], request: Request, most: int, budget: Budget
+    groups: tuple[tuple[NormalNetwork, ...], ...], request: Request, most: int, budget: Budget
 ) -> tuple[ChipQuestion, SmallestChip]:
     """The chip with the most destinations; then the fewest destinations under which it is as small."""
     question = _question(groups, request, most)

@@ -13,8 +13,8 @@ from hwspec.schema import ChipSpec
 from mapper.demand import shortfalls
 from mapper.edits import Edit, apply_edits, linked_layers, shapes_only
 from mapper.errors import Finding, InfeasibleError, MapperError, NetworkError, OptionsError
-from mapper.network import Network
-from mapper.operations import Convolution, Pair
+from mapper.normal_form import NormalNetwork
+from mapper.operations import Pair
 from mapper.options import SolveOptions
 from mapper.problem import Problem
 from mapper.question import Question, decide, fits
@@ -89,7 +89,7 @@ class Widest:
     now: str
     next_told: str | None
     changes: tuple[SizeChange, ...]
-    edited: Network
+    edited: NormalNetwork
     result: Result
     is_monotone: bool
     tried: int
@@ -98,7 +98,7 @@ class Widest:
 
 
 def find_widest(
-    network: Network,
+    network: NormalNetwork,
     chip: ChipSpec,
     what: What = "width",
     options: SolveOptions | None = None,
@@ -112,8 +112,6 @@ def find_widest(
 
     Parameters
     ----------
-    network
-        After the chip-free passes.
     name
         The input or output meant, where there are several.
 
@@ -155,7 +153,9 @@ def find_widest(
     )
 
 
-def steps_of(network: Network, chip: ChipSpec, what: What, name: str | None) -> tuple[list[Step], str, str]:
+def steps_of(
+    network: NormalNetwork, chip: ChipSpec, what: What, name: str | None
+) -> tuple[list[Step], str, str]:
     """Sizes in ascending order, what limits their range, and the network's own size.
 
     Raises
@@ -170,7 +170,7 @@ def steps_of(network: Network, chip: ChipSpec, what: What, name: str | None) -> 
     return _inputs(network, chip, name)
 
 
-def _widths(network: Network, chip: ChipSpec) -> tuple[list[Step], str, str]:
+def _widths(network: NormalNetwork, chip: ChipSpec) -> tuple[list[Step], str, str]:
     """Every multiple of the hidden layers' features at which one of them gains a feature."""
     outputs = {output.source for output in network.outputs}
     hidden: dict[str, int] = {}
@@ -180,7 +180,7 @@ def _widths(network: Network, chip: ChipSpec) -> tuple[list[Step], str, str]:
         except NetworkError:
             continue
         if not outputs & set(linked):
-            hidden[layer.name] = _features(network, layer.name)
+            hidden[layer.name] = layer.operation.out_features
     if not hidden:
         step = "Ask for --what input or classes"
         raise OptionsError(
@@ -198,13 +198,6 @@ def _widths(network: Network, chip: ChipSpec) -> tuple[list[Step], str, str]:
     return steps, f"a core reads {most} features at most", "1"
 
 
-def _features(network: Network, layer: str) -> int:
-    operation = network.by_name[layer].operation
-    if not isinstance(operation, Convolution):
-        raise TypeError(f"layer {layer} is not in normal form")
-    return operation.out_features
-
-
 def _named(option: str, kind: str, names: Sequence[str], name: str | None) -> str:
     if name is not None and name not in names:
         raise OptionsError(Finding(option, f"there is no such {kind}", name, ", ".join(names)))
@@ -216,7 +209,7 @@ def _named(option: str, kind: str, names: Sequence[str], name: str | None) -> st
     return name or names[0]
 
 
-def _classes(network: Network, chip: ChipSpec, name: str | None) -> tuple[list[Step], str, str]:
+def _classes(network: NormalNetwork, chip: ChipSpec, name: str | None) -> tuple[list[Step], str, str]:
     """Features of the layer behind an output."""
     names = list(dict.fromkeys(output.source for output in network.outputs))
     layer = _named("--output", "output layer", names, name)
@@ -226,10 +219,14 @@ def _classes(network: Network, chip: ChipSpec, name: str | None) -> tuple[list[S
         raise OptionsError(*error.findings) from None
     most = sum(core.limits.output_features_max for core in chip.cores)
     steps = [Step(str(n), (Edit(layer, "features", n),)) for n in range(1, most + 1)]
-    return steps, f"all cores together make {most} features at most", str(_features(network, layer))
+    return (
+        steps,
+        f"all cores together make {most} features at most",
+        str(network.by_name[layer].operation.out_features),
+    )
 
 
-def _inputs(network: Network, chip: ChipSpec, name: str | None) -> tuple[list[Step], str, str]:
+def _inputs(network: NormalNetwork, chip: ChipSpec, name: str | None) -> tuple[list[Step], str, str]:
     """Sizes of an input by its longer side, in its proportions."""
     chosen = _named("--input", "input", [entry.name for entry in network.inputs], name)
     shape = next(entry.shape for entry in network.inputs if entry.name == chosen)
@@ -248,7 +245,7 @@ class _Search:
     """Verdicts of a network's sizes on a chip."""
 
     def __init__(
-        self, network: Network, chip: ChipSpec, options: SolveOptions, steps: Sequence[Step]
+        self, network: NormalNetwork, chip: ChipSpec, options: SolveOptions, steps: Sequence[Step]
     ) -> None:
         self.network, self.chip, self.options, self.steps = network, chip, options, steps
         self.verdicts: dict[int, bool] = {}

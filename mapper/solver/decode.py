@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import count
 from typing import TYPE_CHECKING
 
-from mapper.network import Network
+from mapper.normal_form import NormalNetwork
 from mapper.problem import Problem
 from mapper.solution import (
     DVS,
@@ -80,7 +80,7 @@ def decode(
 
 
 def _core_routes(
-    problem: Problem, number: int, network: Network, core_of: Mapping[tuple[int, str], int]
+    problem: Problem, number: int, network: NormalNetwork, core_of: Mapping[tuple[int, str], int]
 ) -> list[Route]:
     """Destinations of every core, canonically ordered: by name of the target, pooling and offset."""
     routes = []

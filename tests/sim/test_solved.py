@@ -15,6 +15,7 @@ from mapper.emit.shared.config import ChipConfig
 from mapper.emit.write.build import build_config
 from mapper.errors import ConfigError
 from mapper.network import Network
+from mapper.normal_form import normal_form
 from mapper.options import SolveOptions, resolve
 from mapper.question import Question, decide
 from mapper.result import Result
@@ -40,7 +41,7 @@ def solved(block: int, **options: Any) -> Iterator[tuple[int, Network, Result]]:
         if wishes.readout is not None:
             continue
         wanted: SolveOptions = resolve(replace(wishes, **options), network, chip)
-        result = decide(Question((network,), chip, wanted))
+        result = decide(Question((normal_form(network),), chip, wanted))
         if result.solution is not None and len(result.solution.placements) > len(network.layers):
             yield seed, network, result
 

@@ -21,7 +21,6 @@ from mapper.emit.write.options import EmitOptions
 from mapper.emit.write.placed import Arrival, Part, Placed
 from mapper.emit.write.stages import slow_clock_hz
 from mapper.errors import EmitError, Finding
-from mapper.network import Layer, Output
 from mapper.operations import Pool
 from mapper.result import Result
 from mapper.solution import DVS
@@ -80,7 +79,7 @@ def _place(part: Part) -> LayerPlace:
 
 def _outputs(placed: Placed) -> Iterator[InterfaceOutput]:
     for output in placed.network.outputs:
-        pool = _host_pool(output)
+        pool = output.pool
         seen, parts = _shown(placed, output.source, pool)
         left = (pool.size[0] // seen, pool.size[1] // seen) if pool else (1, 1)
         divisor = 1.0
@@ -89,10 +88,6 @@ def _outputs(placed: Placed) -> Iterator[InterfaceOutput]:
         yield InterfaceOutput(
             name=output.name, layer=output.source, parts=parts, host_pool=left, divisor=divisor
         )
-
-
-def _host_pool(output: Output) -> Pool | None:
-    return next((step for step in output.path if isinstance(step, Pool)), None)
 
 
 def _shown(placed: Placed, signal: str, pool: Pool | None) -> tuple[int, tuple[OutputPart, ...]]:
@@ -195,14 +190,10 @@ def _layer_notes(placed: Placed) -> Iterator[str]:
         if bias is not None and np.any(bias > 0):
             count = int(np.count_nonzero(bias > 0))
             yield f"{layer.name}: {count} positive biases, which the vendor does not document"
-    single = [layer.name for layer in placed.network.layers if _is_single(layer)]
+    single = [layer.name for layer in placed.network.layers if layer.neuron.spike_mode == "single"]
     if single:
         names = ", ".join(single)
         yield f"{names}: single-spike mode; the chip behaves like multi per step and may spike more often"
-
-
-def _is_single(layer: Layer) -> bool:
-    return layer.neuron is not None and layer.neuron.spike_mode == "single"
 
 
 def _division_notes(placed: Placed) -> Iterator[str]:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Literal
 
 from mapper.emit.shared.joined import joined
-from mapper.network import Network
+from mapper.normal_form import NormalNetwork
 from mapper.references import layer_key, natural_key
 from mapper.result import Result
 from mapper.solution import READOUT, Placement, Relay, Route, Solution
@@ -81,7 +81,7 @@ class Placed:
 
     def __init__(self, result: Result) -> None:
         self.networks = result.networks
-        self.network: Network = joined(result.networks)
+        self.network: NormalNetwork = joined(result.networks)
         self.solution: Solution = result.require()
         self.sensors = tuple(entry.name for entry in self.network.inputs if entry.dvs is not None)
         self.parts: Mapping[int, Part] = {

@@ -8,7 +8,7 @@ from typing import Literal
 
 from ortools.sat.python import cp_model
 
-from mapper.network import Network
+from mapper.normal_form import NormalNetwork
 from mapper.problem import Problem
 from mapper.result import Status
 from mapper.rules import Rule
@@ -58,7 +58,9 @@ def is_divided_placeable(problem: Problem, budget: Budget) -> bool | None:
     return status in (cp_model.OPTIMAL, cp_model.FEASIBLE) if status != cp_model.UNKNOWN else None
 
 
-def solve_divided(problem: Problem, budget: Budget) -> tuple[Status, Solution | None, tuple[Network, ...]]:
+def solve_divided(
+    problem: Problem, budget: Budget
+) -> tuple[Status, Solution | None, tuple[NormalNetwork, ...]]:
     """The best placement with pieces, copies and relays; INFEASIBLE is proven within these moves.
 
     Returns

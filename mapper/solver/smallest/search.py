@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 from ortools.sat.python import cp_model
 
 from mapper.demand import layer_demands
-from mapper.network import Network
+from mapper.normal_form import NormalNetwork
 from mapper.result import Status
 from mapper.solver.budget import INTERRUPTION, Budget
 from mapper.solver.smallest.model import SynthesisModel, build_synthesis
@@ -122,7 +122,7 @@ def _with_few(
     return None
 
 
-def _demand(group: Sequence[Network]) -> int:
+def _demand(group: Sequence[NormalNetwork]) -> int:
     """Bits that the layers of a group ask for, each whole."""
     works = (entry.work for network in group for entry in layer_demands(network))
     return sum(CoreType(w.neuron_words, w.kernel_words, w.bias_words).capacity_bits for w in works)

@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias
 
 from hwspec.document import Draft, build, draft_of
 from hwspec.schema import BIAS_WORD_BITS, KERNEL_WORD_BITS, NEURON_WORD_BITS, ChipSpec
-from mapper.network import Network
+from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
 from mapper.problem import Problem
 from mapper.solver.budget import Budget
@@ -73,7 +73,7 @@ class Carried(Protocol):
     """Networks that share a chip, as `mapper.question.Question` asks about them."""
 
     @property
-    def networks(self) -> tuple[Network, ...]:
+    def networks(self) -> tuple[NormalNetwork, ...]:
         """What the chip-free passes made."""
 
     def problems_on(self, chip: ChipSpec) -> tuple[Problem, ...]:
