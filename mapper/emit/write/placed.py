@@ -134,7 +134,7 @@ class Placed:
         if part.role != "relay":
             return (natural_key(part.signal), pooling, offset, part.role == "copy", part.start)
         behind = (
-            self.rank(int(route.target), pooling * route.pooling, route.feature_shift)
+            self.rank(int(route.target), pooling * route.pooling, route.feature_shift - part.start)
             for route in self.routes_of(core)
         )
         return min(behind, default=())
