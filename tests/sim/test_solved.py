@@ -82,7 +82,7 @@ def test_spike_by_spike_without_copies_and_cycles(block: int) -> None:
             continue
         x = rasters(network, seed, 3, 2)
         try:
-            expected = run_events(build_config(plain([network], BIG)), x, 20_000).layers
+            expected = run_events(build_config(plain(result.networks, BIG)), x, 20_000).layers
         except ConfigError:
             continue  # an avalanche, which takes minutes
         found = run_events(build_config(result), x).layers
