@@ -280,8 +280,7 @@ def test_a_relay_of_the_sensor_is_of_no_one_network() -> None:
     result = one_relay_for_three_networks()
     solution = result.require()
     owned = tuple(
-        replace(place, body=replace(place.body, network=1, signal="in")) if place.core == 6 else place
-        for place in solution.placements
+        replace(place, body=Relay(1, "in")) if place.core == 6 else place for place in solution.placements
     )
     with pytest.raises(EmitError, match=r"core 6: the sensor's events are of no one network \(got in\)"):
         build_config(replace(result, solution=replace(solution, placements=owned)))
