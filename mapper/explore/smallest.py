@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from hwspec.schema import ChipSpec
 from mapper.errors import Finding, OptionsError, UndecidedError, VerificationError
@@ -21,6 +22,9 @@ from mapper.solver.smallest.search import SmallestChip, Minimise, find_chip, fin
 from mapper.solver.smallest.sizes import CoreType, MemorySizes, ChipQuestion, chip_of  # isort: skip
 
 __all__ = ["Answer", "Curves", "Request", "curves", "default_sizes", "spec_toml", "synthesize"]
+
+# Networks of a group share the chip; the groups take turns on it.
+Groups: TypeAlias = tuple[tuple[NormalNetwork, ...], ...]
 
 _CORES_MAX = 64
 _NAMES_TOLD = 40
@@ -193,9 +197,7 @@ def curves(networks: Sequence[NormalNetwork], request: Request, best: Answer) ->
 class _Points:
     """Points of the curves, within what the search for the best chip has left of the limits."""
 
-    def __init__(
-        self, groups: tuple[tuple[NormalNetwork, ...], ...], request: Request, budget: Budget
-    ) -> None:
+    def __init__(self, groups: Groups, request: Request, budget: Budget) -> None:
         self.groups, self.request, self.budget = groups, request, budget
         self.left = request.cores[1] - request.cores[0] + 2 * len(groups)
 
@@ -283,7 +285,7 @@ def _require_sound(networks: Sequence[NormalNetwork], request: Request) -> None:
         raise OptionsError(*findings)
 
 
-def _groups(networks: Sequence[NormalNetwork], request: Request) -> tuple[tuple[NormalNetwork, ...], ...]:
+def _groups(networks: Sequence[NormalNetwork], request: Request) -> Groups:
     """Networks in natural order of names, so that the order of arguments does not count."""
     ready = list(networks_apart(networks))
     ready.sort(key=lambda network: network.name)
@@ -300,15 +302,13 @@ def _on_largest(group: tuple[NormalNetwork, ...], request: Request, budget: Budg
     return decide(Question(group, chip, request.options), budget=budget.share(0.5))
 
 
-def _question(groups: tuple[tuple[NormalNetwork, ...], ...], request: Request, most: int) -> ChipQuestion:
+def _question(groups: Groups, request: Request, most: int) -> ChipQuestion:
     cores = (min(request.cores[0], most), most)
     carried = tuple(Question(group, request.base, request.options) for group in groups)
     return ChipQuestion(carried, request.base, cores, request.sizes, request.fan_out[1], request.options)
 
 
-def _least(
-    groups: tuple[tuple[NormalNetwork, ...], ...], request: Request, most: int, budget: Budget
-) -> tuple[ChipQuestion, SmallestChip]:
+def _least(groups: Groups, request: Request, most: int, budget: Budget) -> tuple[ChipQuestion, SmallestChip]:
     """The chip with the most destinations; then the fewest destinations under which it is as small."""
     question = _question(groups, request, most)
     smallest = find_chip(question, budget.share(0.5), request.minimise)

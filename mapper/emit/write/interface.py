@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -62,13 +62,17 @@ def _entries(placed: Placed, name: str) -> Iterator[InputEntry]:
     """Cores that take an input's events from the host."""
     own = [host for host in placed.solution.host_entries if placed.key(host.network, host.input) == name]
     # The host sends to one after the other: in the order in which a core would. Of equal edges each
-    # reaches all pieces before the next one does.
-    seen: Counter[tuple[object, ...]] = Counter()
+    # reaches all pieces before the next one does; relays that share one, by features, stand together.
+    sent: dict[tuple[object, ...], list[tuple[int, int, int]]] = defaultdict(list)
     ordered = []
     for host in own:
-        rank = placed.rank(host.core, 1, host.feature_shift)
-        ordered.append(((rank[:3], seen[rank], rank[3:]), host))
-        seen[rank] += 1
+        rank, part = placed.rank(host.core, 1, host.feature_shift), placed.parts[host.core]
+        features = placed.network.signal_shapes[name].features
+        start, stop = (part.start, part.stop) if part.role == "relay" else (0, features)
+        before = [time for time, first, last in sent[rank] if first < stop and start < last]
+        time = max(before, default=-1) + 1
+        sent[rank].append((time, start, stop))
+        ordered.append(((rank[:3], time, rank[3:]), host))
     for _, host in sorted(ordered, key=lambda entry: entry[0]):
         yield InputEntry(core=host.core, feature_shift=host.feature_shift)
 
