@@ -86,6 +86,12 @@ class CoreSpec(_Spec):
             + BIAS_WORD_BITS * self.bias_words
         )
 
+    @property
+    def states_bounds(self) -> bool:
+        """Whether it states any bound beside memories and limits: one of the facts that may be absent."""
+        optional = (name for name, field in type(self).model_fields.items() if field.default is None)
+        return any(getattr(self, name) is not None for name in optional)
+
 
 class CoreGroup(_Spec):
     """A run of equal cores, first and last id inclusive."""

@@ -14,7 +14,7 @@ from mapper.rules import Rule
 from mapper.wording import join_names
 from mapper.work import CoreWork, Shortfall, above, lacking, layer_work, times
 
-__all__ = ["SENDING", "LayerDemand", "Sending", "layer_demands", "shortfalls"]
+__all__ = ["SENDING", "LayerDemand", "Sending", "is_pool", "layer_demands", "shortfalls"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +88,15 @@ def _pools(edges: Iterable[Edge]) -> tuple[tuple[Pair, Pair], ...]:
     return tuple(sorted(pools - {((1, 1), (1, 1))}))
 
 
+def is_pool(size: Pair, stride: Pair, chip: ChipSpec) -> bool:
+    """Whether a destination can pool so."""
+    return size == stride and size[0] == size[1] and size[0] in chip.routing.poolings
+
+
 def _pooling(sending: Sending, _: CoreSpec, chip: ChipSpec) -> Shortfall | None:
-    allowed = chip.routing.poolings
     for size, stride in sending.pools:
-        if size != stride or size[0] != size[1] or size[0] not in allowed:
-            bound = f"squares of {join_names([*map(str, allowed)])}, stride = size"
+        if not is_pool(size, stride, chip):
+            bound = f"squares of {join_names([*map(str, chip.routing.poolings)])}, stride = size"
             terms = f"pool {times(size)}, stride {times(stride)}"
             return Shortfall(Rule.POOLING, times(size), bound, None, terms)
     return None

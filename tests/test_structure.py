@@ -5,9 +5,12 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from hwspec.schema import CoreSpec, LayerLimits
 
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = [
@@ -117,9 +120,12 @@ def test_imports_go_left_only(path: Path) -> None:
 
 
 @pytest.mark.parametrize("package", ["mapper", "hwspec"])
-def test_a_bare_import_loads_nothing_heavy(package: str) -> None:
-    heavy = ["numpy", "pydantic", "ortools", "torch", "nir", "h5py", "samna", "rich", "cyclopts"]
-    code = f"import sys, {package}; print([name for name in {heavy} if name in sys.modules])"
+def test_a_bare_import_loads_no_third_party_package(package: str) -> None:
+    code = (
+        f"import sys; before = {{*sys.modules}}; import {package};"
+        "print(sorted({name.partition('.')[0] for name in {*sys.modules} - before}"
+        " - {*sys.stdlib_module_names, 'mapper', 'hwspec'}))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -143,3 +149,139 @@ def test_files_and_functions_stay_short() -> None:
             if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= 60:
                 long.append(f"{path}:{node.name}")
     assert long == []
+
+
+WORDS = {"kernel_words", "neuron_words", "bias_words"}
+FACTS = {*LayerLimits.model_fields, *WORDS}
+
+
+def called(tree: ast.AST, names: set[str]) -> Iterator[str]:
+    """Calls of these functions, by their own name, an alias of it, or as an attribute of a module."""
+    alias = {name: name for name in names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            alias |= {
+                entry.asname: entry.name for entry in node.names if entry.asname and entry.name in names
+            }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if name in alias:
+                yield alias[name]
+
+
+def words_computed(tree: ast.AST) -> Iterator[str]:
+    """Calls of the word formulas of `hwspec.memory`."""
+    return called(tree, WORDS)
+
+
+def questions_prepared(tree: ast.AST) -> Iterator[str]:
+    """Calls that turn a network and a chip into what is solved."""
+    return called(tree, {"legal_forms", "legalize", "Problem"})
+
+
+def facts_compared(tree: ast.AST) -> Iterator[str]:
+    """Comparisons of a limit or memory of a core with something else, also by min and max of values."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            is_comparison = not all(isinstance(kind, ast.Is | ast.IsNot) for kind in node.ops)
+        else:
+            is_comparison = isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("min", "max")
+        if is_comparison:
+            # A call of min or max with one argument seeks among the facts of several cores.
+            sides = [side for side in ast.iter_child_nodes(node) if isinstance(side, ast.expr)]
+            sides = sides[1:] if isinstance(node, ast.Call) else sides
+            facts = [
+                [n.attr for n in ast.walk(side) if isinstance(n, ast.Attribute) and n.attr in FACTS]
+                for side in sides
+            ]
+            if not all(facts):
+                yield from (name for names in facts for name in names)
+
+
+def imported_by_string(tree: ast.AST) -> Iterator[str]:
+    """Imports of the project's own modules, or of whatever a variable names, by a string."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if name in ("import_module", "__import__"):
+                first = node.args[0] if node.args else None
+                text = first.value if isinstance(first, ast.Constant) else None
+                if not isinstance(text, str) or text.split(".")[0] in ("mapper", "hwspec", ""):
+                    yield str(text) if text else ast.unparse(node)
+
+
+Finder = Callable[[ast.AST], Iterator[str]]
+
+# What may be done in some places only, what it looks like, and the like of it that is anyone's.
+PLACES: list[tuple[Finder, set[str], str, str]] = [
+    (
+        words_computed,
+        {"mapper/work.py", "mapper/passes/legalize"},
+        "from hwspec.memory import kernel_words as k; k(1, 1, 1, 1)",
+        "work.kernel_words",
+    ),
+    (
+        words_computed,
+        {"mapper/work.py", "mapper/passes/legalize"},
+        "from hwspec import memory; memory.neuron_words(1, 1, 1)",
+        "row(neuron_words=1)",
+    ),
+    (
+        facts_compared,
+        {"mapper/work.py", "mapper/verify", "mapper/passes/legalize"},
+        "limits = core.limits; height > 1 + limits.input_height_max",
+        "str(limits.input_height_max)",
+    ),
+    (
+        facts_compared,
+        {"mapper/work.py", "mapper/verify", "mapper/passes/legalize"},
+        "min(words, core.kernel_words)",
+        "max(core.kernel_words for core in cores)",
+    ),
+    (
+        questions_prepared,
+        {"mapper/question.py", "mapper/passes/legalize"},
+        "problem.Problem((network,), chip, options)",
+        "problem: Problem",
+    ),
+    (
+        questions_prepared,
+        {"mapper/question.py", "mapper/passes/legalize"},
+        "from mapper.passes.legalize import legal_forms as forms; forms(network, chip)",
+        "problem.forms(network)",
+    ),
+    (
+        imported_by_string,
+        # The lazy tables; a factory that the user names; the vendor's module of a chip.
+        {"mapper/__init__.py", "hwspec/__init__.py", "mapper/frontends/target.py", "mapper/emit/samna.py"},
+        "importlib.import_module('mapper.solver.plain')",
+        "import_module('distributed')",
+    ),
+]
+
+
+@pytest.mark.parametrize(("find", "homes", "instance", "other"), PLACES)
+def test_what_has_one_home_is_done_there_alone(
+    find: Finder, homes: set[str], instance: str, other: str
+) -> None:
+    assert list(find(ast.parse(instance)))
+    assert not list(find(ast.parse(other)))
+    inside = {}
+    for path in modules():
+        relative = path.relative_to(ROOT).as_posix()
+        if inner := sorted(set(find(ast.parse(path.read_text(encoding="utf-8"))))):
+            inside[relative] = inner
+    outside = {path: inner for path, inner in inside.items() if not path.startswith(tuple(homes))}
+    assert outside == {}
+    assert all(any(path.startswith(home) for path in inside) for home in homes), "a home that is none"
+
+
+def test_chips_know_no_mapper() -> None:
+    names = {name for path in modules() if home(path) == "hwspec" for name in imported(path)}
+    assert not any(name.split(".")[0] == "mapper" for name in names)
+
+
+def test_the_optional_facts_of_a_core_are_bounds() -> None:
+    optional = {name for name, entry in CoreSpec.model_fields.items() if entry.default is None}
+    assert optional == {"synops_per_second"}

@@ -272,7 +272,8 @@ def _require_sound(networks: Sequence[NormalNetwork], request: Request) -> None:
         findings.append(Finding("--fan-out", problem, f"{few}..{many}", f"1..{_CORES_MAX}"))
     if not networks:
         findings.append(Finding("networks", "at least one is needed", 0, ">= 1"))
-    alike = {(core.limits, core.synops_per_second) for core in request.base.cores}
+    sought = {"kernel_words": 0, "neuron_words": 0, "bias_words": 0, "fan_out": 0, "parallel": False}
+    alike = {core.model_copy(update=sought) for core in request.base.cores}
     if len(alike) > 1:
         step = "Name a chip whose cores agree, as speck2f"
         findings.append(

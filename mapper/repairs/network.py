@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import islice, product
 
+from mapper.demand import is_pool
 from mapper.edits import Edit, linked_layers, reads_whole_map
 from mapper.errors import MapperError
 from mapper.operations import Pair
@@ -12,6 +13,8 @@ from mapper.repairs.search import Search, largest, size_changes
 from mapper.result import Repair, SizeChange
 from mapper.rules import Rule
 from mapper.wording import join_names
+from mapper.work import HOLDING, CoreWork, layer_work
+from mapper.work import largest as largest_features
 
 __all__ = ["combined_repairs", "single_repairs"]
 
@@ -20,6 +23,8 @@ _WIDTH_STEPS = 64
 
 # Combinations of legal values that are tried when several values are illegal.
 _COMBINATIONS_MAX = 243
+
+_KERNEL_RULES = (Rule.KERNEL_SIZE, Rule.KERNEL_SQUARE)
 
 
 def _repair(search: Search, kind: str, edits: Sequence[Edit], change: float, aside: str = "") -> Repair:
@@ -112,11 +117,18 @@ def _legal_first(before: Pair, allowed: Sequence[int]) -> list[Pair]:
     return sorted((p for p in pairs if p != before), key=lambda pair: _ratio(before, pair))
 
 
+def _strides(search: Search) -> list[int]:
+    """Strides that some core has."""
+    return sorted(
+        {stride for kind in search.problem.chip.core_classes for stride in kind.core.limits.strides}
+    )
+
+
 def _stride(search: Search, layer: str) -> Iterator[Repair]:
     conv, shape = search.convolution(layer), search.network.by_name[layer].output_shape
     if shape[1:] == (1, 1):
         return
-    for stride in _legal_first(conv.stride, search.problem.chip.cores[0].limits.strides):
+    for stride in _legal_first(conv.stride, _strides(search)):
         if search.fits_with(Edit(layer, "stride", stride)):
             yield _repair(search, "stride", [Edit(layer, "stride", stride)], _ratio(conv.stride, stride))
             return
@@ -288,24 +300,31 @@ def _share(search: Search, edits: Sequence[Edit]) -> float:
 
 def _legal_choices(search: Search, layer: str) -> Iterator[list[Edit]]:
     """For each illegal value of a layer the edits that make it legal, nearest first."""
-    conv, chip = search.convolution(layer), search.problem.chip
-    limits = chip.cores[0].limits
-    if conv.out_features > limits.output_features_max:
-        yield [Edit(layer, "features", limits.output_features_max)]
-    side = min(max(conv.kernel), limits.kernel_size_max)
-    square = limits.kernel_square and conv.kernel[0] != conv.kernel[1]
-    kernel = (min(conv.kernel),) * 2 if square else tuple(min(k, side) for k in conv.kernel)
-    if kernel != conv.kernel and not reads_whole_map(search.network.by_name[layer]):
-        yield [Edit(layer, "kernel", (kernel[0], kernel[1]))]
-    if any(stride not in limits.strides for stride in conv.stride):
-        yield [Edit(layer, "stride", pair) for pair in _legal_first(conv.stride, limits.strides)]
-    if max(conv.padding) > limits.padding_max:
-        most = limits.padding_max
-        yield [Edit(layer, "padding", (min(conv.padding[0], most), min(conv.padding[1], most)))]
+    conv, chip, entry = search.convolution(layer), search.problem.chip, search.network.by_name[layer]
+    work, cores = layer_work(search.network, entry), [kind.core for kind in chip.core_classes]
+
+    def breaks(changed: CoreWork, *rules: Rule) -> bool:
+        return all(any(HOLDING[rule](changed, core) for rule in rules) for core in cores)
+
+    alone = work._replace(input_shape=work.input_shape._replace(features=1))
+    most = max(largest_features(Rule.FEATURES, alone, core) for core in cores)
+    if most < conv.out_features:
+        yield [Edit(layer, "features", most)]
+    if breaks(work, *_KERNEL_RULES) and not reads_whole_map(entry):
+        smaller = (_at_most(conv.kernel, side) for side in range(max(conv.kernel), 0, -1))
+        legal = (pair for pair in smaller if not breaks(work._replace(kernel=pair), *_KERNEL_RULES))
+        yield from ([Edit(layer, "kernel", pair)] for pair in islice(legal, 1))
+    if breaks(work, Rule.STRIDE):
+        yield [Edit(layer, "stride", pair) for pair in _legal_first(conv.stride, _strides(search))]
+    if breaks(work, Rule.PADDING):
+        smaller = (_at_most(conv.padding, side) for side in range(max(conv.padding), -1, -1))
+        legal = (pair for pair in smaller if not breaks(work._replace(padding=pair), Rule.PADDING))
+        yield from ([Edit(layer, "padding", pair)] for pair in islice(legal, 1))
     for edge in search.network.outgoing[layer]:
-        pool = edge.pool
-        if pool and (
-            pool.size != pool.stride or len({*pool.size}) > 1 or pool.size[0] not in chip.routing.poolings
-        ):
-            legal = _legal_first(pool.size, chip.routing.poolings)
-            yield [Edit(layer, "pooling", pair, edge.target) for pair in legal]
+        if edge.pool and not is_pool(edge.pool.size, edge.pool.stride, chip):
+            pairs = _legal_first(edge.pool.size, chip.routing.poolings)
+            yield [Edit(layer, "pooling", pair, edge.target) for pair in pairs]
+
+
+def _at_most(pair: Pair, side: int) -> Pair:
+    return min(pair[0], side), min(pair[1], side)

@@ -56,7 +56,7 @@ class Candidate:
     is_legal
         Whether the layer is expressible.
     counts_events
-        Whether the chip bounds what its cores do per second.
+        Whether the chip bounds what its cores do with an event.
     """
 
     form: LayerForm
@@ -73,7 +73,7 @@ class Candidate:
         """Whether nothing is lost without the other form.
 
         On every edge this one needs no relay, or no more of them for the same pool; and it has no more
-        taps: in its kernel, and per event where bandwidth counts. All else that a rewrite changes is a
+        taps: in its kernel, and per event where these count. All else that a rewrite changes is a
         limit, which both keep.
         """
         edges = zip(self.form.edges, self.relays, other.form.edges, other.relays, strict=True)
@@ -177,7 +177,7 @@ def unfolded(setting: Setting, start: LayerForm, relays: tuple[int, ...] = ()) -
     layer, notes = _mended(start.layer, setting.bounds)
     form = start if layer is start.layer else LayerForm(layer, start.edges, (*start.notes, *notes))
     relays = relays or (0,) * len(start.edges)
-    return Candidate(form, relays, expressible(layer, setting.bounds), setting.bounds.bandwidth)
+    return Candidate(form, relays, expressible(layer, setting.bounds), setting.bounds.beyond_words)
 
 
 def _folded(
@@ -200,7 +200,7 @@ def _folded(
         return None
     # Kernel and stride may still be mended; what that leaves illegal is not worth a fold.
     shape, _ = _mended(bare, bounds)
-    rough = Candidate(LayerForm(shape, moved), relays, expressible(shape, bounds), bounds.bandwidth)
+    rough = Candidate(LayerForm(shape, moved), relays, expressible(shape, bounds), bounds.beyond_words)
     if not rough.is_legal or any(entry.dominates(rough) for entry in direct):
         return None
     wide = folded(start.layer, bare, factor, bounds)

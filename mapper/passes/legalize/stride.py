@@ -27,13 +27,13 @@ class Bounds:
         What all cores allow in common; strides ascending, and possibly none.
     kernel_words
         Words of the largest kernel memory.
-    bandwidth
-        Whether a core states how much it does per second.
+    beyond_words
+        Whether a core bounds more than words and sizes: operations, which taps and strides decide.
     """
 
     limits: LayerLimits
     kernel_words: int
-    bandwidth: bool
+    beyond_words: bool
 
 
 def common_bounds(chip: ChipSpec) -> Bounds:
@@ -54,7 +54,7 @@ def common_bounds(chip: ChipSpec) -> Bounds:
     return Bounds(
         every[0].model_copy(update=tightest),
         max(core.kernel_words for core in cores),
-        any(core.synops_per_second is not None for core in cores),
+        any(core.states_bounds for core in cores),
     )
 
 
