@@ -16,7 +16,7 @@ from mapper.emit.write.build import build_config
 from mapper.errors import ConfigError
 from mapper.events import Events, events_from_raster
 from mapper.network import Network
-from mapper.normal_form import NormalNetwork
+from mapper.normal_form import NormalNetwork, normal_form
 from mapper.sim.config_frame import simulate_config
 from mapper.sim.event import EventOptions, EventResult, simulate_events
 from mapper.sim.network import simulate
@@ -33,9 +33,9 @@ LIMIT = 2000
 def some_network(seed: int) -> NormalNetwork:
     """Chains with one more edge, and graphs with sums, concatenations, fans, cycles and pools up to 8."""
     if seed % 2:
-        return random_network(seed)
+        return normal_form(random_network(seed))
     draw = np.random.default_rng(seed)
-    return neurons(weighted(random_divided_instance(seed)[0][0], draw, integer=True), draw)
+    return normal_form(neurons(weighted(random_divided_instance(seed)[0][0], draw, integer=True), draw))
 
 
 def rasters(network: Network, seed: int, steps: int = 4, most: int = 3) -> dict[str, Any]:
@@ -136,8 +136,8 @@ def test_spike_by_spike_pieces_and_relays_change_nothing(block: int) -> None:
 
 def several(seed: int) -> list[NormalNetwork]:
     return [
-        random_network(2 * seed).replacing(name="first"),
-        random_network(2 * seed + 1).replacing(name="second"),
+        normal_form(random_network(2 * seed)).replacing(name="first"),
+        normal_form(random_network(2 * seed + 1)).replacing(name="second"),
     ]
 
 
