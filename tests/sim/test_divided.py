@@ -17,10 +17,12 @@ from mapper.errors import ConfigError
 from mapper.events import Events, events_from_raster
 from mapper.network import Network
 from mapper.normal_form import NormalNetwork, normal_form
+from mapper.operations import Shape
 from mapper.sim.config_frame import simulate_config
 from mapper.sim.event import EventOptions, EventResult, simulate_events
 from mapper.sim.network import simulate
-from tests.builders import weighted
+from mapper.solution import DVS, LayerPart, Relay
+from tests.builders import pool, weighted
 from tests.divided import Moves, big_chip, divided, plain
 from tests.property.divided_instances import random_divided_instance
 from tests.sim.test_config_frame import neurons, random_network
@@ -33,9 +35,23 @@ LIMIT = 2000
 def some_network(seed: int) -> NormalNetwork:
     """Chains with one more edge, and graphs with sums, concatenations, fans, cycles and pools up to 8."""
     if seed % 2:
-        return normal_form(random_network(seed))
+        chosen = pooled_sensor(random_network(seed)) if seed % 4 == 1 else random_network(seed)
+        return normal_form(chosen)
     draw = np.random.default_rng(seed)
     return normal_form(neurons(weighted(random_divided_instance(seed)[0][0], draw, integer=True), draw))
+
+
+def pooled_sensor(network: Network) -> Network:
+    """The same behind a sensor twice as large, which is pooled by 2 on its way."""
+    sensors = {entry.name for entry in network.inputs if entry.dvs is not None}
+    inputs, edges = [], []
+    for entry in network.inputs:
+        features, height, width = entry.shape
+        twice = replace(entry, shape=Shape(features, 2 * height, 2 * width))
+        inputs.append(twice if entry.name in sensors else entry)
+    for edge in network.edges:
+        edges.append(replace(edge, path=pool(2)) if edge.source in sensors else edge)
+    return network.replacing(inputs=tuple(inputs), edges=tuple(edges))
 
 
 def rasters(network: Network, seed: int, steps: int = 4, most: int = 3) -> dict[str, Any]:
@@ -173,7 +189,8 @@ def by_spikes(config: ChipConfig, x: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_networks_that_share_the_sensor() -> None:
-    found = 0
+    kinds: set[tuple[LayerPart | Relay, bool]] = set()
+    shared = 0
     for seed in range(40):
         networks = several(seed)
         shapes = {network.inputs[0].shape for network in networks}
@@ -181,8 +198,21 @@ def test_networks_that_share_the_sensor() -> None:
             networks = [networks[0], networks[0].replacing(name="second")]
         if networks[0].inputs[0].dvs is None:
             continue
-        found += 1
-        config = build_config(divided(networks, CHIP, np.random.default_rng(seed)))
+        networks = [pooled_sensor(network) if seed % 2 else network for network in networks]
+        result = divided(networks, CHIP, np.random.default_rng(seed))
+        solution, config = result.require(), build_config(result)
+        bodies = {place.core: place.body for place in solution.placements}
+        relays = {core: body for core, body in bodies.items() if body.network is None}
+        pooled = {route.source for route in solution.routes if route.pooling > 1}
+        kinds |= {(body, core in pooled) for core, body in relays.items()}
+        shared += any(
+            {bodies[int(route.target)].network for route in solution.routes if route.source == core} >= {0, 1}
+            for core in relays
+        )
         x = rasters(networks[0], seed)["input"]
         assert_same(networks, config, {"first:input": x, "second:input": x}, seed)
-    assert found > 5
+    assert shared > 3
+    assert {
+        (body, False) for body in (Relay(None, DVS), Relay(None, DVS, 1, True), Relay(None, DVS, 2))
+    } <= kinds
+    assert {(body, True) for body in (Relay(None, DVS), Relay(None, DVS, 1, True))} <= kinds
