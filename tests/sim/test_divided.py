@@ -198,7 +198,7 @@ def test_networks_that_share_the_sensor() -> None:
             networks = [networks[0], networks[0].replacing(name="second")]
         if networks[0].inputs[0].dvs is None:
             continue
-        networks = [pooled_sensor(network) if seed % 2 else network for network in networks]
+        networks = [normal_form(pooled_sensor(n)) if seed % 2 else n for n in networks]
         result = divided(networks, CHIP, np.random.default_rng(seed))
         solution, config = result.require(), build_config(result)
         bodies = {place.core: place.body for place in solution.placements}
