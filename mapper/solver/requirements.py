@@ -18,6 +18,7 @@ from mapper.problem import CoreClass, Problem
 from mapper.rules import Rule
 from mapper.solver.budget import Budget
 from mapper.solver.divided.model import build_model
+from mapper.solver.divided.need import least_pieces
 from mapper.solver.divided.tables import Tables
 from mapper.solver.divided.variables import Slack
 
@@ -60,7 +61,7 @@ class Requirements:
 
     def __init__(self, problem: Problem, budget: Budget, *, with_moves: bool) -> None:
         self.faults = () if with_moves else problem.faults
-        if not with_moves:
+        if not with_moves and (problem.options.divides or problem.forms):
             options = replace(problem.options, max_pieces=1, relays=False, max_copies=1)
             problem = replace(problem, options=options, forms=())
         self.problem, self.budget, self.with_moves = problem, budget, with_moves
@@ -126,11 +127,8 @@ class Requirements:
         problem, tables = self.problem, self.tables
         parts = []
         for layer in problem.by_name:
-            features = self.features(layer)
             parts.append(Part("layer", layer))
-            for rule in tables.limiting:
-                if any(bound < features for bound in tables.limits(layer, rule)):
-                    parts.append(Part("limit", layer, rule))
+            parts += [Part("limit", layer, rule) for rule in tables.limiting(layer)]
             if layer in self.pins:
                 parts.append(Part("pin", layer))
         if self.with_moves:
@@ -157,6 +155,9 @@ class Requirements:
         layers = {part.index for part in kept if part.kind == "layer"}
         dropped = [part for part in self.parts if part not in kept]
         limits = frozenset((p.rule, p.index) for p in dropped if p.kind == "limit" and p.index in layers)
+        table = tables.piece_table(limits)
+        if not all(least_pieces(tables, table, layer) for layer in layers):
+            return False
         shared = {part.index for part in dropped if part.kind == "cores"}
         slack = Slack(
             slots=frozenset(n for n in range(len(tables.signals)) if Part("slots", n) not in kept),
@@ -166,7 +167,7 @@ class Requirements:
             layers=frozenset(range(len(self.problem.demands))) - layers,
             monitors=Part("monitors") not in kept,
         )
-        built = build_model(tables, tables.piece_table(limits), slack)
+        built = build_model(tables, table, slack)
         if built is None:
             return False
         _, status = self.budget.aside().run(built.model)

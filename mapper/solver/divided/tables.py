@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Literal, NamedTuple, TypeAlias
 
 from hwspec.schema import CoreSpec
-from mapper.demand import SENDING
 from mapper.network import Edge
 from mapper.operations import Pair, Shape
 from mapper.problem import Problem
@@ -146,17 +145,25 @@ class Tables:
     def _largest(self, work: CoreWork, core: CoreSpec) -> int:
         return largest_held(work, core, self.problem.lacking(work, core) if self.is_chip else None)
 
-    @property
-    def limiting(self) -> tuple[Rule, ...]:
-        """Rules that `limits` knows: without moves, destinations are no more than what a layer asks."""
-        sending = (Rule.FEATURE_SHIFT,) if self.problem.options.divides else (*SENDING,)
-        return tuple(rule for rule in Rule if rule in HOLDING or rule in sending)
+    def limiting(self, layer: int) -> tuple[Rule, ...]:
+        """Rules under which some class does not hold a layer whole, in the order of `Rule`.
+
+        Without moves what a layer asks of destinations is among them.
+        """
+        features = self._features(layer)
+        if not self.problem.options.divides:
+            rules = {lack.rule for lacks in self.problem.shortfalls(layer) for lack in lacks}
+        else:
+            rules = {r for r in (*HOLDING, Rule.FEATURE_SHIFT) if min(self.limits(layer, r)) < features}
+        return tuple(rule for rule in Rule if rule in rules) if rules else ()
 
     def limits(self, layer: int, rule: Rule) -> tuple[int, ...]:
         """Per class, the most features of a piece under one rule, in the layer's most frugal form."""
         if not self.problem.options.divides:
-            others = frozenset((other, layer) for other in self.limiting if other is not rule)
-            return self._whole_row(layer, others)
+            return tuple(
+                0 if any(lack.rule is rule for lack in lacks) else self._features(layer)
+                for lacks in self.problem.shortfalls(layer)
+            )
         if rule is Rule.FEATURE_SHIFT:
             return self._unshifted(layer) or tuple(self._features(layer) for _ in self.offered)
         rows = [self._per_class(rule, work) for work in self.problem.works[layer]]
@@ -193,7 +200,10 @@ class Tables:
         self, layer: int, work: CoreWork, left_out: frozenset[tuple[Rule, int]]
     ) -> tuple[int, ...]:
         if not self.problem.options.divides:
-            row = self._whole_row(layer, left_out)
+            row = tuple(
+                0 if any((lack.rule, layer) not in left_out for lack in lacks) else self._features(layer)
+                for lacks in self.problem.shortfalls(layer)
+            )
         elif any(owner == layer for _, owner in left_out):
             rules = [rule for rule in HOLDING if (rule, layer) not in left_out]
             columns = [self._per_class(rule, work) for rule in rules]
@@ -204,13 +214,6 @@ class Tables:
         if self._unshifted(layer) is not None and (Rule.FEATURE_SHIFT, layer) not in left_out:
             row = tuple(most if most >= features else 0 for most in row)
         return tuple(most if self.may_use(layer, k) else 0 for k, most in enumerate(row))
-
-    def _whole_row(self, layer: int, left_out: frozenset[tuple[Rule, int]]) -> tuple[int, ...]:
-        """All features or none: what whole layers may break."""
-        features, rows = self._features(layer), self.problem.shortfalls(layer)
-        return tuple(
-            0 if any((lack.rule, layer) not in left_out for lack in lacks) else features for lacks in rows
-        )
 
     def may_use(self, layer: int, k: int) -> bool:
         """Whether pins leave class k to a layer."""
