@@ -27,13 +27,6 @@ def _core_words(cores: Sequence[int]) -> str:
     return f"core{'s' * (len(cores) > 1)} {join_numbers(cores)}"
 
 
-def _rule_of(asked: Requirements, part: Part) -> Rule:
-    """The rule behind a requirement."""
-    if part.kind == "slots":
-        return _binding(asked, part.index)[0]
-    return part.rule if part.kind == "limit" else _RULES[part.kind]
-
-
 class Sentences:
     """What some requirements of a problem say.
 
@@ -52,16 +45,17 @@ class Sentences:
 
     def requirement(self, part: Part) -> Requirement:
         """One of them as a record."""
-        asked, problem, rule = self.asked, self.asked.problem, _rule_of(self.asked, part)
+        layers: tuple[str, ...] = ()
         cores: Sequence[int] = ()
+        rule = _RULES.get(part.kind, part.rule)
         if part.kind == "slots":
-            layers: tuple[str, ...] = (_signal_title(asked, part.index),)
-        else:
-            layers = (problem.title(part.index),) if part.kind in ("layer", "limit", "pin") else ()
+            layers, rule = (self._signal_title(part.index),), self._binding(part.index)[0]
+        elif part.kind in ("layer", "limit", "pin"):
+            layers = (self.asked.problem.title(part.index),)
         if part.kind == "limit":
             cores = self._cores([k for rows in self._short(part).values() for k in rows])
         elif part.kind in ("pin", "forbidden", "cores"):
-            cores = asked.cores_of(part)
+            cores = self.asked.cores_of(part)
         kinds = {"limit": "rule", "slots": "rule", "monitors": "chip"}
         return Requirement(
             sentence="; ".join(self._clauses([part], [])) or f"{layers[0]} is placed",
@@ -104,9 +98,7 @@ class Sentences:
         signals: dict[tuple[Rule, str], list[str]] = {}
         for part in parts:
             if part.kind == "slots":
-                signals.setdefault(_binding(self.asked, part.index), []).append(
-                    _signal_title(self.asked, part.index)
-                )
+                signals.setdefault(self._binding(part.index), []).append(self._signal_title(part.index))
             elif part.kind == "pin":
                 yield f"{self._names([part.index])} is pinned to {_core_words(self.asked.cores_of(part))}"
         for (rule, text), names in signals.items():
@@ -146,26 +138,23 @@ class Sentences:
                 f"{{}} off {'every core' if everywhere else _core_words(self._cores(classes))}{helps}",
             )
 
+    def _signal_title(self, number: int) -> str:
+        signal = self.asked.tables.signals[number]
+        return "the sensor" if signal.network is None else self.asked.problem.key(signal.network, signal.name)
 
-def _signal_title(asked: Requirements, number: int) -> str:
-    """What a signal is called in messages."""
-    signal = asked.tables.signals[number]
-    return "the sensor" if signal.network is None else asked.problem.key(signal.network, signal.name)
-
-
-def _binding(asked: Requirements, number: int) -> tuple[Rule, str]:
-    """The rule that binds the destinations of a signal, and what it says of it."""
-    tables, chip = asked.tables, asked.problem.chip
-    signal = tables.signals[number]
-    if signal.kind == "host":
-        return Rule.INPUT_POOLING, "events of {} reach a core unpooled"
-    if lost := dict.fromkeys(consumer.layer for consumer in astray(tables, signal)):
-        targets = join_names([asked.problem.title(layer) for layer in lost])
-        return Rule.POOLING, f"no destination of {{}} pools or shifts as {targets} reads it"
-    levels = tables.levels(signal)
-    missing = [p for p in signal.shown if p not in levels or not tables.relay_limits(signal, p)]
-    if missing:
-        return Rule.MONITOR, f"no core shows {{}} pooled by {missing[0]}"
-    if signal.kind == "sensor":
-        return Rule.DVS_FAN_OUT, f"{{}} {{have}} {chip.input.fan_out if chip.input else 0} destinations"
-    return Rule.FAN_OUT, f"{{}} {{have}} {max(core.fan_out for core in chip.cores)} destinations a core"
+    def _binding(self, number: int) -> tuple[Rule, str]:
+        """The rule that binds the destinations of a signal, and what it says, with a place for its name."""
+        tables, chip = self.asked.tables, self.asked.problem.chip
+        signal = tables.signals[number]
+        if signal.kind == "host":
+            return Rule.INPUT_POOLING, "events of {} reach a core unpooled"
+        lost = dict.fromkeys(c.layer for c in astray(tables, signal) if Part("layer", c.layer) in self.parts)
+        if lost:
+            return Rule.POOLING, f"no destination of {{}} pools or shifts as {self._names([*lost])} reads it"
+        levels = tables.levels(signal)
+        missing = [p for p in signal.shown if p not in levels or not tables.relay_limits(signal, p)]
+        if missing:
+            return Rule.MONITOR, f"no core shows {{}} pooled by {missing[0]}"
+        if signal.kind == "sensor":
+            return Rule.DVS_FAN_OUT, f"{{}} {{have}} {chip.input.fan_out if chip.input else 0} destinations"
+        return Rule.FAN_OUT, f"{{}} {{have}} {max(core.fan_out for core in chip.cores)} destinations a core"
