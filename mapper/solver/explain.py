@@ -13,14 +13,10 @@ from mapper.result import FeasibilityReport, HallSet, ReportNature, Status, Unme
 from mapper.rules import Rule
 from mapper.solver.budget import Budget
 from mapper.solver.conflict import find_conflict, find_correction
-from mapper.solver.divided.explain import (
-    divided_conflict,
-    divided_unmet,
-    fits_without_destinations,
-    out_of_reach,
-)
+from mapper.solver.divided.explain import divided_unmet, fits_without_destinations, out_of_reach
 from mapper.solver.divided.run import divisible
 from mapper.solver.plain import Group, group_layers
+from mapper.solver.requirements import Requirements
 from mapper.wording import join_names, join_numbers
 from mapper.work import Shortfall
 
@@ -54,9 +50,11 @@ def infeasible_report(problem: Problem, budget: Budget, *, with_moves: bool = Tr
     if divides:
         entries += divided_unmet(problem)
     # The reason with all moves comes first where time is short: it is the one behind the verdict.
-    divided = divided_conflict(problem, budget) if divides and with_moves else None
+    divided = None
+    if divides and with_moves:
+        divided = find_conflict(Requirements(problem, budget, with_moves=True))
     certificate = hall_sets(problem, budget)
-    conflict = find_conflict(problem, budget)
+    whole = Requirements(problem, budget, with_moves=False)
     return _report(
         problem,
         Status.INFEASIBLE,
@@ -64,8 +62,8 @@ def infeasible_report(problem: Problem, budget: Budget, *, with_moves: bool = Tr
         budget,
         unmet=tuple(entries),
         certificate=certificate,
-        conflict=conflict,
-        correction=find_correction(problem, budget),
+        conflict=find_conflict(whole),
+        correction=find_correction(whole),
         divided=divided,
     )
 

@@ -1,133 +1,174 @@
-"""The requirements of a placement one by one, so that some can be given up.
+"""The requirements of a placement one by one, and whether some of them can hold together.
 
-A placement is possible if every layer that must be placed gets a core that the requirements leave it.
-Requirements left out of a set leave more cores, so that sets of requirements can be compared: what
-cannot hold together (`mapper.solver.conflict`), and what to give up.
+What moves a placement may make is part of the problem: whole layers are the covering model
+(`mapper.solver.divided.model`) without any, in which a layer stands on a core or does not, and what its
+destinations must express is a limit of its own like what the core must hold.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
 from ortools.sat.python import cp_model
 
-from mapper.demand import shortfalls
 from mapper.problem import CoreClass, Problem
 from mapper.rules import Rule
 from mapper.solver.budget import Budget
+from mapper.solver.divided.model import build_model
+from mapper.solver.divided.need import least_pieces
+from mapper.solver.divided.tables import Tables
+from mapper.solver.divided.variables import Slack
 
-__all__ = ["Part", "Relaxation"]
+__all__ = ["Part", "Requirements"]
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Part:
-    """One requirement: `layer` is a position in the canonical order, `core_class` an index of `classes`.
+    """One requirement.
 
     Attributes
     ----------
     kind
-        As in `mapper.result.Requirement`; "chip" does not occur, since nothing relaxes it.
+        "layer": it is placed. "limit": a rule bounds the features of its pieces. "pin": it is on the core it
+        is pinned to. "slots": a signal has so many destinations. "forbidden": a core stays empty. "cores":
+        the cores of a class hold one occupant each. "monitors": so many cores are watched at most.
+    index
+        Of the problem's demands ("layer", "limit", "pin") or of the tables' signals ("slots"), or a core id,
+        of a class its smallest ("forbidden", "cores").
     rule
-        Name of the rule, for kind "rule".
+        Of a limit.
     """
 
-    kind: Literal["layer", "pin", "forbidden", "rule", "cores"]
-    layer: int = -1
-    rule: str = ""
-    core_class: int = -1
+    kind: Literal["layer", "limit", "pin", "slots", "forbidden", "cores", "monitors"]
+    index: int = -1
+    rule: Rule = Rule.PLACED
 
 
-class Relaxation:
-    """A problem whose requirements can be switched off.
+class Requirements:
+    """A problem whose requirements can be given up one by one.
 
     Attributes
     ----------
-    classes
-        The problem's core classes and, behind them, its forbidden cores.
+    faults
+        What nothing relaxes: rules that the chip as a whole breaks, whole layers or not.
+    tables
+        Without any pin or forbidden core: its classes are all cores of the chip, and those under a request
+        are classes of their own.
     """
 
-    def __init__(self, problem: Problem, budget: Budget) -> None:
-        self.problem, self.budget = problem, budget
-        self.classes: tuple[CoreClass, ...] = (*problem.classes, *problem.forbidden_classes)
-        self.order = problem.by_name
-        table: dict[object, tuple[frozenset[str], ...]] = {}
-        for demand in problem.demands:
-            if (demand.work, demand.sending) not in table:
-                rows = (shortfalls(demand, entry.core, problem.chip) for entry in self.classes)
-                table[demand.work, demand.sending] = tuple(
-                    frozenset(lack.rule.name for lack in row) for row in rows
-                )
-        self._broken = table
-        pins = {
-            entry.pinned_layer: k for k, entry in enumerate(self.classes) if entry.pinned_layer is not None
-        }
-        identities = [(problem.demands[i].network, problem.demands[i].layer) for i in self.order]
-        self.pin_of = {n: pins[key] for n, key in enumerate(identities) if key in pins}
+    def __init__(self, problem: Problem, budget: Budget, *, with_moves: bool) -> None:
+        self.faults = () if with_moves else problem.faults
+        if not with_moves and (problem.options.divides or problem.forms):
+            options = replace(problem.options, max_pieces=1, relays=False, max_copies=1)
+            problem = replace(problem, options=options, forms=())
+        self.problem, self.budget, self.with_moves = problem, budget, with_moves
+        self._by_requests: dict[tuple[frozenset[int], frozenset[int]], Tables] = {}
+        self.tables = self._tables(frozenset(), frozenset())
 
-    def broken_rules(self, layer: int, core_class: int) -> frozenset[str]:
-        """Names of the rules that a layer (canonical position) breaks on a class."""
-        demand = self.problem.demands[self.order[layer]]
-        return self._broken[demand.work, demand.sending][core_class]
+    @property
+    def classes(self) -> tuple[CoreClass, ...]:
+        """All cores of the chip."""
+        return self.tables.problem.classes
+
+    @cached_property
+    def pins(self) -> dict[int, int]:
+        """Cores of pinned layers."""
+        layer_of, identity = self.tables.layer_of, self.problem.identity
+        return {layer_of[identity[str(name)]]: core for name, core in self.problem.options.pins}
+
+    def features(self, layer: int) -> int:
+        """Output features of a layer."""
+        return self.problem.demands[layer].work.output_shape.features
+
+    def cores_of(self, part: Part) -> tuple[int, ...]:
+        """Cores that a part of kind "pin", "forbidden" or "cores" speaks of."""
+        if part.kind != "cores":
+            return (self.pins[part.index] if part.kind == "pin" else part.index,)
+        return next(entry.core_ids for entry in self.classes if entry.core_ids[0] == part.index)
+
+    def against(self, layer: int, k: int) -> Iterator[Part]:
+        """Requirements that keep a whole layer off a class."""
+        yield from (Part("limit", layer, lack.rule) for lack in self.tables.problem.shortfalls(layer)[k])
+        first = self.classes[k].core_ids[0]
+        if first in self.problem.options.forbidden_cores:
+            yield Part("forbidden", first)
+        if self.pins.get(layer, first) != first:
+            yield Part("pin", layer)
+
+    def _tables(self, pinned: frozenset[int], forbidden: frozenset[int]) -> Tables:
+        """What a placement counts with that keeps these pins and leaves these cores empty."""
+        if (pinned, forbidden) not in self._by_requests:
+            problem, options = self.problem, self.problem.options
+            if options.pins or options.forbidden_cores:
+                pins = tuple((name, core) for name, core in options.pins if core in pinned)
+                # A core that an earlier placement used is a class of its own, and so stays one that was
+                # under a request.
+                name = str(next(iter(problem.identity)))
+                own = {*options.forbidden_cores, *(core for _, core in options.pins)}
+                keep = (*options.keep, *((name, core) for core in sorted(own)))
+                asked = replace(options, pins=pins, forbidden_cores=tuple(sorted(forbidden)), keep=keep)
+                problem = replace(problem, options=asked)
+            self._by_requests[pinned, forbidden] = Tables(problem, reserves_pinned=False)
+        return self._by_requests[pinned, forbidden]
+
+    def tables_under(self, parts: Iterable[Part]) -> Tables:
+        """What a placement counts with that keeps the requests among some requirements."""
+        kept = [(part.kind, part.index) for part in parts]
+        layers = {index for kind, index in kept if kind == "layer"}
+        pinned = frozenset(self.pins[n] for kind, n in kept if kind == "pin" and n in layers)
+        return self._tables(pinned, frozenset(core for kind, core in kept if kind == "forbidden"))
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
         """Every requirement, in canonical order."""
-        found: set[Part] = {Part("cores", core_class=k) for k in range(len(self.classes))}
-        found |= {Part("forbidden", core_class=k) for k, e in enumerate(self.classes) if e.forbidden}
-        for layer in range(len(self.order)):
-            found.add(Part("layer", layer))
-            if layer in self.pin_of:
-                found.add(Part("pin", layer, core_class=self.pin_of[layer]))
-            rules = frozenset[str]().union(*(self.broken_rules(layer, k) for k in range(len(self.classes))))
-            found |= {Part("rule", layer, rule) for rule in rules}
-        return tuple(sorted(found))
+        problem, tables = self.problem, self.tables
+        parts = []
+        for layer in problem.by_name:
+            parts.append(Part("layer", layer))
+            parts += [Part("limit", layer, rule) for rule in tables.limiting(layer)]
+            if layer in self.pins:
+                parts.append(Part("pin", layer))
+        if self.with_moves:
+            parts += [Part("slots", number) for number in tables.by_name]
+            if problem.chip.monitor.cores_max is not None:
+                parts.append(Part("monitors"))
+        parts += [Part("forbidden", core) for core in sorted(problem.options.forbidden_cores)]
+        return (*parts, *(Part("cores", entry.core_ids[0]) for entry in self.classes))
 
-    def against(self, layer: int, core_class: int) -> tuple[Part, ...]:
-        """The requirements that keep a layer off a class."""
-        parts = [Part("rule", layer, rule) for rule in sorted(self.broken_rules(layer, core_class))]
-        if self.classes[core_class].forbidden:
-            parts.append(Part("forbidden", core_class=core_class))
-        if layer in self.pin_of and self.pin_of[layer] != core_class:
-            parts.append(Part("pin", layer, core_class=self.pin_of[layer]))
-        return tuple(parts)
+    def matters(self, part: Part, layers: Collection[int]) -> bool:
+        """Whether a requirement asks anything of a placement of these layers."""
+        if part.kind in ("limit", "pin"):
+            return part.index in layers
+        if part.kind != "slots":
+            return True
+        signal = self.tables.signals[part.index]
+        return any(consumer.layer in layers for consumer in signal.consumers) or (
+            bool(signal.shown) and signal.layer in layers
+        )
 
     def possible(self, parts: Collection[Part]) -> bool | None:
         """Whether these requirements, alone, can hold together; None if the work limit came first."""
-        kept = frozenset(parts)
-        groups: dict[tuple[int, ...], int] = defaultdict(int)
-        for layer in range(len(self.order)):
-            if Part("layer", layer) not in kept:
-                continue
-            left = tuple(k for k in range(len(self.classes)) if not kept.intersection(self.against(layer, k)))
-            if not left:
-                return False
-            # A class that any number of layers may share takes the layer in every case.
-            if all(Part("cores", core_class=k) in kept for k in left):
-                groups[left] += 1
-        model, users = cp_model.CpModel(), defaultdict(list)
-        for left, size in groups.items():
-            counts = [model.new_int_var(0, min(size, len(self.classes[k].core_ids)), "") for k in left]
-            model.add(cp_model.LinearExpr.sum(counts) == size)
-            for k, count in zip(left, counts, strict=True):
-                users[k].append(count)
-        for k, counts in users.items():
-            model.add(cp_model.LinearExpr.sum(counts) <= len(self.classes[k].core_ids))
-        _, status = self.budget.aside().run(model)
-        if status == cp_model.UNKNOWN:
-            return None
-        return status in (cp_model.OPTIMAL, cp_model.FEASIBLE)
-
-    def rule_of(self, part: Part) -> Rule:
-        """The rule behind a requirement."""
-        if part.kind == "rule":
-            return Rule[part.rule]
-        return {
-            "layer": Rule.PLACED,
-            "pin": Rule.PIN,
-            "forbidden": Rule.FORBIDDEN_CORE,
-            "cores": Rule.ONE_LAYER_PER_CORE,
-        }[part.kind]
+        kept, tables = frozenset(parts), self.tables_under(parts)
+        layers = {part.index for part in kept if part.kind == "layer"}
+        dropped = [part for part in self.parts if part not in kept]
+        limits = frozenset((p.rule, p.index) for p in dropped if p.kind == "limit" and p.index in layers)
+        table = tables.piece_table(limits)
+        if not all(least_pieces(tables, table, layer) for layer in layers):
+            return False
+        shared = {part.index for part in dropped if part.kind == "cores"}
+        slack = Slack(
+            slots=frozenset(n for n in range(len(tables.signals)) if Part("slots", n) not in kept),
+            cores=frozenset(
+                k for k, entry in enumerate(tables.problem.classes) if entry.core_ids[0] in shared
+            ),
+            layers=frozenset(range(len(self.problem.demands))) - layers,
+            monitors=Part("monitors") not in kept,
+        )
+        built = build_model(tables, table, slack)
+        if built is None:
+            return False
+        _, status = self.budget.aside().run(built.model)
+        return None if status == cp_model.UNKNOWN else status in (cp_model.OPTIMAL, cp_model.FEASIBLE)

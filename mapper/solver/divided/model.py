@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ortools.sat.python import cp_model
 
-from mapper.solver.divided.need import UNBOUNDED, need_of, spare_cores
+from mapper.solver.divided.need import UNBOUNDED, Need, need_of, spare_cores
 from mapper.solver.divided.relays import add_relays
 from mapper.solver.divided.slots import add_slots
 from mapper.solver.divided.tables import PieceTable, Provider, Tables
@@ -29,7 +31,7 @@ def build_model(
         spare = UNBOUNDED if slack.cores else spare_cores(tables, table, slack.layers)
     if spare < 0:
         return None
-    divided = DividedModel(tables, table, need_of(tables, table, spare))
+    divided = DividedModel(tables, table, _lean(tables, need_of(tables, table, spare), slack))
     for layer in range(len(tables.problem.demands)):
         if layer not in slack.layers and not _add_layer(divided, layer, slack):
             return None
@@ -44,17 +46,32 @@ def build_model(
     return divided
 
 
+def _lean(tables: Tables, need: Need, slack: Slack) -> Need:
+    """Relays and copies only of signals whose destinations count and are served."""
+    if not slack.slots and not slack.layers:
+        return need
+    served = {
+        number
+        for number, signal in enumerate(tables.signals)
+        if number not in slack.slots
+        and (signal.shown or any(consumer.layer not in slack.layers for consumer in signal.consumers))
+    }
+    relays = {number: most for number, most in need.relays.items() if number in served}
+    sending = {tables.signals[number].layer for number in served}
+    return replace(need, relays=relays, copied=need.copied & sending)
+
+
 def _add_layer(divided: DividedModel, layer: int, slack: Slack) -> bool:
     """A cover of the layer by pieces in one of its forms, and another for each further copy."""
     tables, model = divided.tables, divided.model
     features = tables.problem.demands[layer].work.output_shape.features
-    floor = features if layer in tables.whole else 1
+    bound = divided.need.pieces[layer]
+    floor = features if bound == 1 else 1
     usable = {
         form: columns
         for form, row in enumerate(divided.table[layer])
         if (columns := {k: min(most, features) for k, most in enumerate(row) if most >= floor})
     }
-    bound = divided.need.pieces[layer]
     if not usable:
         return False
     least = -(-features // max(most for columns in usable.values() for most in columns.values()))

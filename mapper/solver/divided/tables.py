@@ -113,10 +113,19 @@ class Tables:
     offered
         Per core class, the core whose memories and bandwidth count; None for the chip's own. Smaller ones
         leave headroom.
+    reserves_pinned
+        Whether a core that a layer is pinned to is closed to all others. An explanation leaves it to the
+        number of cores, which it may give up.
     """
 
-    def __init__(self, problem: Problem, offered: tuple[CoreSpec, ...] | None = None) -> None:
-        self.problem = problem
+    def __init__(
+        self,
+        problem: Problem,
+        offered: tuple[CoreSpec, ...] | None = None,
+        *,
+        reserves_pinned: bool = True,
+    ) -> None:
+        self.problem, self.reserves_pinned = problem, reserves_pinned
         self.is_chip = offered is None
         self.offered = offered or tuple(entry.core for entry in problem.classes)
         self.poolings = tuple(sorted(problem.chip.routing.poolings))
@@ -136,8 +145,25 @@ class Tables:
     def _largest(self, work: CoreWork, core: CoreSpec) -> int:
         return largest_held(work, core, self.problem.lacking(work, core) if self.is_chip else None)
 
+    def limiting(self, layer: int) -> tuple[Rule, ...]:
+        """Rules under which some class does not hold a layer whole, in the order of `Rule`.
+
+        Without moves what a layer asks of destinations is among them.
+        """
+        features = self._features(layer)
+        if not self.problem.options.divides:
+            rules = {lack.rule for lacks in self.problem.shortfalls(layer) for lack in lacks}
+        else:
+            rules = {r for r in (*HOLDING, Rule.FEATURE_SHIFT) if min(self.limits(layer, r)) < features}
+        return tuple(rule for rule in Rule if rule in rules) if rules else ()
+
     def limits(self, layer: int, rule: Rule) -> tuple[int, ...]:
         """Per class, the most features of a piece under one rule, in the layer's most frugal form."""
+        if not self.problem.options.divides:
+            return tuple(
+                0 if any(lack.rule is rule for lack in lacks) else self._features(layer)
+                for lacks in self.problem.shortfalls(layer)
+            )
         if rule is Rule.FEATURE_SHIFT:
             return self._unshifted(layer) or tuple(self._features(layer) for _ in self.offered)
         rows = [self._per_class(rule, work) for work in self.problem.works[layer]]
@@ -173,22 +199,28 @@ class Tables:
     def _piece_row(
         self, layer: int, work: CoreWork, left_out: frozenset[tuple[Rule, int]]
     ) -> tuple[int, ...]:
-        if any(owner == layer for _, owner in left_out):
+        if not self.problem.options.divides:
+            row = tuple(
+                0 if any((lack.rule, layer) not in left_out for lack in lacks) else self._features(layer)
+                for lacks in self.problem.shortfalls(layer)
+            )
+        elif any(owner == layer for _, owner in left_out):
             rules = [rule for rule in HOLDING if (rule, layer) not in left_out]
             columns = [self._per_class(rule, work) for rule in rules]
             row = tuple(min(column) for column in zip(*columns, strict=True))
         else:
             row = self._per_class(None, work)
-        features, unshifted = self._features(layer), self._unshifted(layer)
-        if unshifted is not None and (Rule.FEATURE_SHIFT, layer) not in left_out:
+        features = self._features(layer)
+        if self._unshifted(layer) is not None and (Rule.FEATURE_SHIFT, layer) not in left_out:
             row = tuple(most if most >= features else 0 for most in row)
         return tuple(most if self.may_use(layer, k) else 0 for k, most in enumerate(row))
 
     def may_use(self, layer: int, k: int) -> bool:
         """Whether pins leave class k to a layer."""
         demand, pinned = self.problem.demands[layer], self.problem.classes[k].pinned_layer
-        if pinned is not None:
-            return pinned == (demand.network, demand.layer)
+        is_own = pinned == (demand.network, demand.layer)
+        if pinned is not None and (is_own or self.reserves_pinned):
+            return is_own
         return layer not in self.pinned
 
     @cached_property
@@ -330,7 +362,8 @@ class Tables:
         work = relay_work(signal.shape, level, signal.spikes_per_second, reads_all=reads_all)
         row = self._per_class(None, work)
         classes = self.problem.classes
-        return {k: most for k, most in enumerate(row) if most and classes[k].pinned_layer is None}
+        reserved = self.reserves_pinned
+        return {k: n for k, n in enumerate(row) if n and not (reserved and classes[k].pinned_layer)}
 
     def relay_classes(self, signal: Signal, level: int) -> tuple[int, ...]:
         """Core classes that hold a relay of a whole signal."""

@@ -7,7 +7,6 @@ from typing import NamedTuple, TypeAlias
 
 from ortools.sat.python import cp_model
 
-from mapper.rules import Rule
 from mapper.solver.divided.need import UNBOUNDED, Need
 from mapper.solver.divided.tables import PieceTable, Provider, Tables
 
@@ -31,8 +30,6 @@ class Slack:
 
     Attributes
     ----------
-    limits
-        (rule, layer): this limit of the layer's pieces does not count.
     slots
         Indexes of signals whose destinations do not count.
     cores
@@ -41,7 +38,6 @@ class Slack:
         Layers that need not be placed.
     """
 
-    limits: frozenset[tuple[Rule, int]] = frozenset()
     slots: frozenset[int] = frozenset()
     cores: frozenset[int] = frozenset()
     layers: frozenset[int] = frozenset()
