@@ -104,52 +104,70 @@ def _arrivals(
     return tuple(found)
 
 
-def _is_exact(layer: Layer, wide: Convolution, edge: Edge, kept: int, rows: tuple[int, int]) -> bool:
-    """Whether every row and column reaches every output as it did behind the whole pool."""
-    conv, (size, hop) = layer.operation, pool_of(edge.path)
-    assert isinstance(conv, Convolution)
-    span, step = size // kept, hop // kept
-    for axis in (0, 1):
-        outputs, taps = layer.output_shape[1 + axis], range(conv.kernel[axis])
-        before = _arrivals(
-            outputs,
-            tuple((tap,) for tap in taps),
-            conv.stride[axis],
-            conv.padding[axis],
-            (size, hop),
-            rows[axis],
+@dataclass(frozen=True)
+class _Axis:
+    """Rows or columns of a kernel: per position the taps of the original added up there; none for a zero."""
+
+    taps: tuple[tuple[int, ...], ...]
+    stride: int
+    padding: int
+
+
+@dataclass(frozen=True)
+class _Axes:
+    """Everything about one axis of a layer that its forms have in common.
+
+    Attributes
+    ----------
+    pools
+        Of each edge, its own (size, stride) with the rows or columns of its signal, and what stays of it.
+    strides
+        That the chip has, ascending.
+    """
+
+    kernel: int
+    stride: int
+    padding: int
+    outputs: int
+    seen: int
+    pools: tuple[tuple[tuple[int, int], int, int], ...]
+    strides: tuple[int, ...]
+
+    def written(self, span: int, step: int, size: int | None = None) -> _Axis | None:
+        """The kernel behind which a pool of this size and stride has gone, in so many taps, if it is exact.
+
+        Zeros before it need as much more padding. Along an axis with one output any stride does that
+        makes one.
+        """
+        own = (self.kernel - 1) * step + span
+        taps = tuple(
+            tuple(tap for tap in range(self.kernel) if tap * step <= place < tap * step + span)
+            for place in range(own)
         )
-        places = tuple(
-            tuple(tap for tap in taps if tap * step <= place < tap * step + span)
-            for place in range(wide.kernel[axis])
+        stride, size = self.stride * step, size or own
+        strides = [
+            n for n in (stride, *self.strides) if (n in self.strides and self.outputs == 1) or n == stride
+        ]
+        # The layer's own comes first where the chip has it, and last where not.
+        strides.sort(key=lambda n: (n not in self.strides, n != stride, n))
+        for before in range(size - own + 1):
+            padding = self.padding * step + before
+            zeros: tuple[tuple[int, ...], ...] = ((),)
+            room = self.seen + 2 * padding - size
+            for hop in strides:
+                axis = _Axis(zeros * before + taps + zeros * (size - own - before), hop, padding)
+                if room >= 0 and room // hop + 1 == self.outputs and self._is_exact(axis):
+                    return axis
+        return None
+
+    def _is_exact(self, axis: _Axis) -> bool:
+        """Whether every row reaches every output as it did behind the whole pool."""
+        taps = tuple((tap,) for tap in range(self.kernel))
+        return all(
+            _arrivals(self.outputs, taps, self.stride, self.padding, pool, rows)
+            == _arrivals(self.outputs, axis.taps, axis.stride, axis.padding, (kept, kept), rows)
+            for pool, rows, kept in self.pools
         )
-        after = _arrivals(outputs, places, wide.stride[axis], wide.padding[axis], (kept, kept), rows[axis])
-        if before != after:
-            return False
-    return True
-
-
-def _widened(conv: Convolution, span: int, step: int) -> Convolution:
-    """The kernel behind which a pool of this size and stride has gone."""
-    (ky, kx), (sy, sx), (py, px) = conv.kernel, conv.stride, conv.padding
-    return replace(
-        conv,
-        kernel=((ky - 1) * step + span, (kx - 1) * step + span),
-        stride=(sy * step, sx * step),
-        padding=(py * step, px * step),
-    )
-
-
-def _with_strides(layer: Layer, strides: Sequence[int]) -> Layer:
-    """Strides that the chip does not have do not matter along an axis with one output: the least that has none."""
-    conv = layer.operation
-    assert isinstance(conv, Convolution)
-    found = list(conv.stride)
-    for axis, stride in enumerate(found):
-        room = layer.input_shape[1 + axis] + 2 * conv.padding[axis] - conv.kernel[axis]
-        if stride not in strides and layer.output_shape[1 + axis] == 1:
-            found[axis] = min((entry for entry in strides if entry > room), default=stride)
-    return replace(layer, operation=replace(conv, stride=(found[0], found[1])))
 
 
 def _kept(edge: Edge, most: int) -> Iterator[tuple[tuple[int, int], int]]:
@@ -170,34 +188,55 @@ def forms_of(network: Network, layer: Layer, chip: ChipSpec, stage: int | None) 
     """
     edges, sensors = network.incoming[layer.name], sensors_of(network)
     choices = [dict(_kept(edge, pool_of(edge.path)[0])) for edge in edges]
-    strides = sorted(set.intersection(*(set(core.limits.strides) for core in chip.cores)))
     forms = []
     for span, step in sorted(set.intersection(*map(set, choices))):
         kept = [choice[span, step] for choice in choices]
         behind = [stage if edge.source in sensors and stage else 1 for edge in edges]
-        maps = {
-            tuple(size // pool for size in network.signal_shapes[edge.source][1:])
-            for edge, pool in zip(edges, kept, strict=True)
-        }
-        if len(maps) > 1 or any(pool % part for pool, part in zip(kept, behind, strict=True)):
+        if any(pool % part for pool, part in zip(kept, behind, strict=True)):
             continue
-        (seen,) = maps
-        conv = layer.operation
-        assert isinstance(conv, Convolution)
-        wide = _widened(conv, span, step)
-        shape = layer.input_shape._replace(height=seen[0], width=seen[1])
-        written = replace(layer, input_shape=shape, operation=wide)
-        exact = written.output_shape == layer.output_shape and all(
-            _is_exact(layer, wide, edge, pool, network.signal_shapes[edge.source][1:])
-            for edge, pool in zip(edges, kept, strict=True)
-        )
-        if exact:
-            written = _with_strides(written, strides)
+        for written in _written(network, layer, chip, (span, step), kept):
             forms += [
                 Form(written, tuple(_left(*entry) for entry in zip(edges, kept, offsets, strict=True)))
                 for offsets in _offsets(network, edges, sensors)
             ]
     return forms
+
+
+def _written(
+    network: Network, layer: Layer, chip: ChipSpec, factor: tuple[int, int], kept: Sequence[int]
+) -> Iterator[Layer]:
+    """The layer with a pool of (size, stride) in its kernel: as large as it must be, or filled up to a square."""
+    edges, conv = network.incoming[layer.name], layer.operation
+    assert isinstance(conv, Convolution)
+    signals = [network.signal_shapes[edge.source][1:] for edge in edges]
+    maps = {(rows // pool, columns // pool) for (rows, columns), pool in zip(signals, kept, strict=True)}
+    if len(maps) > 1:
+        return
+    (seen,) = maps
+    strides = tuple(sorted(set.intersection(*(set(core.limits.strides) for core in chip.cores))))
+    axes = [
+        _Axes(
+            conv.kernel[axis], conv.stride[axis], conv.padding[axis], layer.output_shape[1 + axis], seen[axis],
+            tuple((pool_of(e.path), sig[axis], n) for e, sig, n in zip(edges, signals, kept, strict=True)),
+            strides,
+        )
+        for axis in (0, 1)
+    ]  # fmt: skip
+    sizes: list[int | None] = [None]
+    own = [(axis.kernel - 1) * factor[1] + factor[0] for axis in axes]
+    if own[0] != own[1] and any(core.limits.kernel_square for core in chip.cores):
+        sizes += range(max(own), max(core.limits.kernel_size_max for core in chip.cores) + 1)
+    for size in sizes:
+        rows, columns = (axis.written(*factor, size) for axis in axes)
+        if rows is not None and columns is not None:
+            operation = replace(
+                conv,
+                kernel=(len(rows.taps), len(columns.taps)),
+                stride=(rows.stride, columns.stride),
+                padding=(rows.padding, columns.padding),
+            )
+            shape = layer.input_shape._replace(height=seen[0], width=seen[1])
+            yield replace(layer, input_shape=shape, operation=operation)
 
 
 def _left(edge: Edge, kept: int, offset: int) -> Edge:

@@ -183,6 +183,10 @@ def _convolution(draw: np.random.Generator, seen: Shape) -> Convolution:
     features, has_bias = _pick(draw, 1, 2, 2, 4, 6, 8, 12), _chance(draw, 0.2)
     if seen.height in (2, 4) and _chance(draw, 0.4):
         return conv(features, seen.height, padding=(0, 0), has_bias=has_bias)
+    if seen.height > 3 and _chance(draw, 0.08):
+        # Neither square nor, where one output makes it irrelevant, of a stride that the chip has.
+        kernels = _pick(draw, (1, 2), (2, 1), (1, 3), (3, 2), (2, seen.width))
+        return Convolution(features, kernels, stride=_pick(draw, (1, 1), (2, 2), (2, 3)), padding=(0, 0))
     kernel = _pick(draw, 1, 1, 2, 3)
     stride = _pick(draw, *[1] * 7, 2) if seen.height > 3 else 1
     padding = kernel // 2 if kernel == 3 else 0
@@ -249,6 +253,8 @@ def _chip(draw: np.random.Generator, networks: Sequence[Network]) -> ChipSpec:
     ]
     if _chance(draw, 0.3):
         overrides += [f"core[{n}].fan_out={draw.integers(1, 5)}" for n in range(count)]
+    if _chance(draw, 0.2):
+        overrides.append("limits.kernel_square=false")
     if _chance(draw, 0.15):
         overrides.append("routing.poolings=[1, 2]")
     if _chance(draw, 0.15):

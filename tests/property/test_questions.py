@@ -27,6 +27,7 @@ LEAST = {
     "folded": 100,
     "part of a pool folded": 60,
     "overlapping pool folded": 3,
+    "filled up to a square": 5,
     "sensor moved in front": 3,
     "sensor relayed at an offset": 20,
     "stage pools": 30,

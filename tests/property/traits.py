@@ -28,7 +28,10 @@ def _forms(source: Sequence[Network], placed: Sequence[Network]) -> Iterator[str
         for old, new in zip(before.layers, after.layers, strict=True):
             assert isinstance(old.operation, Convolution)
             assert isinstance(new.operation, Convolution)
-            if old.operation.kernel != new.operation.kernel:
+            (before_y, before_x), (after_y, after_x) = old.operation.kernel, new.operation.kernel
+            if before_y != before_x and after_y == after_x:
+                yield "filled up to a square"
+            elif old.operation.kernel != new.operation.kernel:
                 pools = [edge.pool for edge in before.incoming[old.name] if edge.pool]
                 yield "folded"
                 yield from ("overlapping pool folded" for pool in pools if pool.size != pool.stride)
