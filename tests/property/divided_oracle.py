@@ -161,7 +161,8 @@ class _Writer:
 
     def _send(self, pieces: Sequence[Piece], target: int | str, pooling: int, offset: int) -> None:
         """A destination of every piece; of the sensor stage where there are none."""
-        for source, (start, _) in pieces or [(DVS, (0, 0))]:
+        senders: list[tuple[int | str, int]] = [(core, start) for core, (start, _) in pieces]
+        for source, start in senders or [(DVS, 0)]:
             slot = self.slots[source]
             self.routes.append(Route(source, slot, target, pooling, offset + start))  # type: ignore[arg-type]  # DVS and READOUT are their own literals
             self.slots[source] += 1

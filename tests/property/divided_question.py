@@ -129,7 +129,9 @@ class Question:
         }
         self.shapes = self._shapes()
         self.levels = {signal: self._levels(signal) for signal in self.shapes}
-        self.ways = {(n, layer.name): self._ways_of(n, layer) for n, layer in self.layers}
+        self.ways: dict[Signal, list[Way]] = {
+            (n, layer.name): self._ways_of(n, layer) for n, layer in self.layers
+        }
 
     def key(self, network: int, name: str) -> str:
         """What options call a layer or input."""
@@ -185,7 +187,7 @@ class Question:
         assert isinstance(operation, Convolution)
         incoming = self.networks[number].incoming[name]
         body = Body(
-            tuple(layer.input_shape), rows, columns, operation.kernel, operation.stride, operation.padding,
+            layer.input_shape, rows, columns, operation.kernel, operation.stride, operation.padding,
             operation.has_bias, sum(self.rates.get(self.key(number, edge.source), 0) for edge in incoming),
         )  # fmt: skip
         return most_features(body, operation.out_features, self.stocks, key, self.pinned)

@@ -211,10 +211,8 @@ def test_a_pool_of_eight_passes_a_relay_or_goes_into_the_kernel() -> None:
     folded = best(network, tiny_chip(*[LARGE] * 3))
     assert folded is not None
     assert relays_of(folded) == []
-    assert [layer.operation.kernel for layer in folded.networks[0].layers] in (
-        [(3, 3), (6, 6)],
-        [(3, 3), (12, 12)],
-    )  # type: ignore[union-attr]  # convolutions only
+    kernels = [getattr(layer.operation, "kernel", None) for layer in folded.networks[0].layers]
+    assert kernels in ([(3, 3), (6, 6)], [(3, 3), (12, 12)])
     exact, short = ((32 * 4 * 4 * per, 65536, 1024) for per in (2, 1))
     assert best(network, tiny_chip(exact, exact)) is not None
     assert relays_of(best(network, tiny_chip(short, short, short))) in ([("conv0", 2)], [("conv0", 4)])
