@@ -132,6 +132,11 @@ class Problem:
             rows.append(tuple(known.setdefault(work, work) for work in works))
         return tuple(rows)
 
+    @property
+    def differs_in_limits(self) -> bool:
+        """Whether the form that suits best depends on the core: no form is the first choice everywhere."""
+        return bool(self.forms) and len({entry.core.limits for entry in self.chip.core_classes}) > 1
+
     def edges_into(self, layer: int, form: int) -> tuple[Edge, ...]:
         """Incoming edges of a layer in one of its forms."""
         demand = self.demands[layer]

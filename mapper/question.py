@@ -146,7 +146,7 @@ def fits(question: Question, budget: Budget | None = None) -> bool | None:
     spent = budget or Budget(question.resolved)
     verdict: bool | None = False
     for problem in question.problems:
-        plain = is_placeable(problem, spent)
+        plain = False if problem.differs_in_limits else is_placeable(problem, spent)
         divided = is_divided_placeable(problem, spent) if plain is False else plain
         if divided:
             return True
@@ -161,8 +161,8 @@ def _weights_in_the_way(question: Question, budget: Budget) -> Iterator[Unmet]:
             continue
         own = legal_forms(network, question.chip)[0].layers
         for name, forms in legal_forms(_unrounded(network), question.chip)[0].layers.items():
-            known = {_shape_of(form) for form in own[name]}
-            lost = next((form for form in forms if _shape_of(form) not in known), None)
+            known = {form.shape for form in own[name]}
+            lost = next((form for form in forms if form.shape not in known), None)
             if lost is not None:
                 most = int(np.abs(np.asarray(lost.layer.operation.weight)).max())
                 key = question.problems[0].key(number, name)
@@ -207,6 +207,8 @@ def _solved(problem: Problem, budget: Budget) -> _Answer:
     from mapper.solver.divided.run import solve_divided  # noqa: PLC0415
     from mapper.solver.plain import solve_plain  # noqa: PLC0415
 
+    if problem.differs_in_limits:
+        return solve_divided(problem, budget)
     status, solution = solve_plain(problem, budget)
     if status is Status.INFEASIBLE and problem.options.divides:
         return solve_divided(problem, budget)
@@ -263,17 +265,12 @@ def float_form(network: NormalNetwork, placed: NormalNetwork, chip: ChipSpec) ->
     for forms in legal_forms(network, chip):
         chosen: dict[str, int] = {}
         for layer in placed.layers:
-            shape = _shape_of(LayerForm(layer, placed.incoming[layer.name], ()))
+            shape = LayerForm(layer, placed.incoming[layer.name]).shape
             rows = forms.layers[layer.name]
-            match = next((n for n, form in enumerate(rows) if _shape_of(form) == shape), None)
+            match = next((n for n, form in enumerate(rows) if form.shape == shape), None)
             if match is None:
                 break
             chosen[layer.name] = match
         else:
             return forms.network(chosen)
     raise NetworkError(Finding(network.name, "has no form like that of its integers"))
-
-
-def _shape_of(form: LayerForm) -> tuple[object, ...]:
-    conv, edges = form.layer.operation, tuple((e.source, e.path, e.feature_offset) for e in form.edges)
-    return form.layer.input_shape, conv.kernel, conv.stride, conv.padding, edges

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations, combinations_with_replacement, product
 from pathlib import Path
@@ -25,14 +25,16 @@ from mapper.options import SolveOptions
 from mapper.passes import prepare
 from mapper.question import Question, decide
 from mapper.report.synthesis import curve_csv, plot_curves, synthesis_record
-from mapper.result import Status
+from mapper.result import Result, Status
 from mapper.solver.smallest.sizes import MemorySizes, _useful, chip_of
 from tests.builders import chain, conv, tiny_chip
 from tests.graphs import Link, graph
+from tests.property.traits import traits
 
 ZOO = Path(__file__).resolve().parent.parent / "data" / "zoo"
 INSTANCES = int(os.environ.get("MAPPER_INSTANCES", "150")) // 10
 Words = tuple[int, int, int]
+Instances = Callable[[int], tuple[list[NormalNetwork], Request, list[Words]]]
 Capture = pytest.CaptureFixture[str]
 
 
@@ -74,6 +76,49 @@ def instance(seed: int) -> tuple[list[NormalNetwork], Request, list[Words]]:
     return networks, request, list(product(kernel, neuron, bias))
 
 
+def sensing_network(draw: np.random.Generator, name: str, *, dvs: bool) -> NormalNetwork:
+    """One or two layers behind pools of up to 8, or two readers of one sensor with pools of their own."""
+    first, second = (int(n) for n in draw.choice([1, 2, 4, 8], 2))
+    kinds = [
+        conv(int(draw.choice([1, 2, 4, 6])), kernel, padding=(kernel // 2,) * 2)
+        for kernel in (int(n) for n in draw.choice([1, 3], 2))
+    ]
+    if not dvs:
+        links = [Link(-1, 0, int(draw.choice([1, 1, 2]))), Link(0, 1, int(draw.choice([2, 8])))]
+    elif draw.integers(3):
+        links = [Link(-1, 0, first), Link(-1, 1, second)]
+    else:
+        links = [Link(-1, 0, first), Link(0, 1, second if first * second <= 16 else 1)]
+    if draw.integers(4) == 0:
+        kinds, links = kinds[:1], links[:1]
+    ends = [(n, 1) for n in range(len(kinds)) if all(link.source != n for link in links)]
+    return graph(kinds, links, (2, 16, 16), ends, dvs=dvs).replacing(name=name)
+
+
+def sensing_instance(seed: int) -> tuple[list[NormalNetwork], Request, list[Words]]:
+    """Pools of 8, sensors and networks that share the chip; half of the chips allowed have relays to choose."""
+    draw = np.random.default_rng(seed)
+    count, dvs = int(draw.choice([1, 1, 2, 2, 3])), bool(draw.integers(3))
+    networks = [sensing_network(draw, f"net{n}", dvs=dvs or bool(draw.integers(2))) for n in range(count)]
+    cores = 5 if count > 1 else 4
+    kernel, neuron = (
+        [1 << int(n) for n in draw.integers(low, high)]
+        for low, high in (((3, 7), (7, 11)), ((5, 9), (9, 12)))
+    )
+    sizes = MemorySizes(tuple(kernel), tuple(neuron), (8,))
+    fan_out, base = int(draw.integers(1, 4)), load("speck2f", [f"input.fan_out={int(draw.integers(1, 4))}"])
+    request = Request(
+        base,
+        (1, cores),
+        sizes,
+        (fan_out, fan_out),
+        "cores" if draw.integers(3) == 0 else "sram",
+        count > 1 and bool(draw.integers(4)),
+        options=SolveOptions(repairs=0, relays=bool(draw.integers(6)), max_copies=int(draw.integers(1, 3))),
+    )
+    return networks, request, list(product(kernel, neuron, (8,)))
+
+
 def bits(words: Words) -> int:
     return 8 * words[0] + 16 * words[1] + 16 * words[2]
 
@@ -84,7 +129,9 @@ def all_chips(kinds: Sequence[Words], most: int) -> Iterator[tuple[Words, ...]]:
 
 
 def carries(cores: Sequence[Words], networks: Sequence[NormalNetwork], request: Request) -> bool:
-    chip = tiny_chip(*cores, overrides=[f"routing.fan_out={request.fan_out[1]}"])
+    slots = request.base.input.fan_out if request.base.input else 0
+    overrides = [f"routing.fan_out={request.fan_out[1]}", f"input.fan_out={slots}"]
+    chip = tiny_chip(*cores, overrides=overrides)
     return decide(Question(tuple(networks), chip, request.options), "reasons").solution is not None
 
 
@@ -112,8 +159,10 @@ def found(networks: Sequence[NormalNetwork], request: Request) -> Answer | None:
 
 
 @pytest.mark.parametrize("seed", range(INSTANCES))
-def test_same_as_enumeration(seed: int) -> None:
-    networks, request, kinds = instance(seed)
+@pytest.mark.parametrize("make", [instance, sensing_instance], ids=["small", "sensing"])
+def test_same_as_enumeration(make: Instances, seed: int) -> None:
+    networks, request, kinds = make(seed)
+    # Every smaller chip is asked for its verdict, and refused.
     expected, answer = enumerated(networks, request, kinds), found(networks, request)
     if expected is None:
         assert answer is None
@@ -133,14 +182,24 @@ def test_the_instances_are_mixed() -> None:
     answers = [found(*instance(seed)[:2]) for seed in range(40)]
     placed = [answer for answer in answers if answer is not None]
     assert 5 < len(placed) < 38
-    divided = [
-        result
-        for answer in placed
-        for result in answer.results
-        if result.require().placements
-        and len(result.require().placements) > sum(len(n.layers) for n in result.networks)
-    ]
-    assert divided
+    assert any(is_divided(result) for answer in placed for result in answer.results)
+    answers = [found(*sensing_instance(seed)[:2]) for seed in range(40)]
+    placed = [answer for answer in answers if answer is not None]
+    assert 5 < len(placed) < 38
+    results = [result for answer in placed for result in answer.results]
+    assert sum(map(is_divided, results)) > 5
+    assert sum(len(result.networks) > 1 for result in results) > 3
+    made = {
+        trait for result in results for trait in traits(result.networks, result.networks, result.require())
+    }
+    assert {"relay of sensor", "relay of layer", "relay shared by networks", "stage pools", "pieces"} <= made
+    layers = (layer for result in results for network in result.networks for layer in network.layers)
+    assert any(max(getattr(layer.operation, "kernel", (0, 0))) > 3 for layer in layers), "no pool was folded"
+
+
+def is_divided(result: Result) -> bool:
+    """Whether more cores are taken than there are layers."""
+    return len(result.require().placements) > sum(len(network.layers) for network in result.networks)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -20,6 +20,7 @@ from mapper.operations import Convolution, Shape
 from mapper.options import SolveOptions
 from mapper.question import Question, decide
 from mapper.report.synthesis import widest_lines
+from mapper.result import Status
 from tests.builders import chain, conv, tiny_chip
 from tests.graphs import Link, graph
 
@@ -45,6 +46,29 @@ def instance(seed: int) -> tuple[NormalNetwork, ChipSpec, SolveOptions]:
         repairs=0, relays=bool(draw.integers(3)), max_pieces=None if draw.integers(3) else 1
     )
     return graph(kinds, links, (2, 8, 8)), chip, options
+
+
+def pooled_instance(seed: int) -> tuple[NormalNetwork, ChipSpec, SolveOptions]:
+    """A layer behind a pool of 8, and sometimes another: it is folded, or relayed, or neither."""
+    draw = np.random.default_rng(seed)
+    kinds = [
+        conv(int(draw.choice([2, 3, 4])), int(draw.choice([1, 3]))) for _ in range(int(draw.integers(2, 4)))
+    ]
+    links = [Link(-1, 0), Link(0, 1, 8), *([Link(0, 2, int(draw.choice([2, 8])))] if len(kinds) > 2 else [])]
+    ends = [(n, 1) for n in range(1, len(kinds))]
+    cores = [
+        (1 << int(draw.integers(5, 11)), 1 << int(draw.integers(7, 12)), 16)
+        for _ in range(len(kinds) + int(draw.integers(0, 3)))
+    ]
+    limits = [f"limits.{name}_features_max=24" for name in ("input", "output")]
+    limits += [f"limits.{name}_{axis}_max=24" for name in ("input", "output") for axis in ("height", "width")]
+    stage = [f"input.{axis}=24" for axis in ("height", "width")]
+    chip = tiny_chip(*cores, overrides=[*limits, *stage, f"routing.fan_out={int(draw.integers(1, 4))}"])
+    return (
+        graph(kinds, links, (2, 16, 16), ends),
+        chip,
+        SolveOptions(repairs=0, relays=bool(draw.integers(4))),
+    )
 
 
 def linear(network: NormalNetwork, chip: ChipSpec, options: SolveOptions, what: What) -> str | None:
@@ -79,6 +103,36 @@ def test_same_as_a_search_through_every_size(seed: int, what: What) -> None:
     assert (found.binding is None) == (found.next_told is None)
     assert found.is_monotone == (what != "input")
     assert list(widest_lines(found))
+
+
+@pytest.mark.parametrize("what", ["width", "input", "classes"])
+def test_the_step_after_the_answer_is_refused(what: What) -> None:
+    refused = divided = folded = 0
+    for seed in range(24):
+        network, chip, options = pooled_instance(seed)
+        if what == "classes":
+            network = network.replacing(outputs=network.outputs[:1])
+        found = answer(network, chip, options, what)
+        steps = steps_of(network, chip, what, None)[0]
+        names = [step.told for step in steps]
+        first = names.index(found.told) if found else -1
+        if found is not None:
+            edited = apply_edits(network, steps[first].edits)
+            result = decide(Question((edited,), chip, options), "reasons")
+            assert result.solution is not None, seed
+            divided += len(result.solution.placements) > len(network.layers)
+            kernels = [getattr(layer.operation, "kernel", (0, 0)) for layer in result.networks[0].layers]
+            folded += max(map(max, kernels)) > 3
+        for step in steps[first + 1 :]:
+            try:
+                larger = apply_edits(network, step.edits)
+            except MapperError:
+                continue
+            assert decide(Question((larger,), chip, options), "reasons").status is Status.INFEASIBLE, seed
+            assert found is None or found.next_told == step.told, seed
+            refused += found is not None
+            break
+    assert min(refused, divided, folded) > 1
 
 
 def test_the_binding_resource_is_named() -> None:

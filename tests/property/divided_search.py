@@ -1,214 +1,218 @@
-"""Enumeration of pieces, copies and relays: the search of the oracle, without the solver's model.
+"""Enumeration of forms, pieces, copies and relays: the search of the oracle, without the solver's model.
 
-Three plain searches inside one another. How often each layer stands on the chip and which cores each
-copy takes; which cores relay which signal, pooled by how much; and, per signal, who hangs on whom. The
-number of cores grows from outside, so the first number that admits anything is the fewest.
+How each layer is written, how often it stands on the chip and which cores each copy takes; which cores
+relay which signal, pooled by how much; and, per signal, who hangs on whom. The number of cores grows from
+outside, so the first number that admits anything is the fewest.
 
 Left out is only what cannot be the best: a piece or a relay that could be dropped, a copy nobody reads,
-and all but one of the choices that differ by a swap of equal cores. A piece with a relay beside it could be
-dropped only together with that relay, where the other such pairs hold all features.
+what takes as much as something else and gives no more, and all but one of the choices that differ by a
+swap of equal cores. A piece with a relay beside it could be dropped only together with that relay, where
+the other such pairs hold all features.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from itertools import combinations_with_replacement
 
-from tests.property.divided_question import Aligned, Copies, Counts, Question, RelayKind, Standing
+from tests.property.divided_cores import Counts
+from tests.property.divided_hanging import Hanging, Link, hang
+from tests.property.divided_question import UNLIMITED, Question, Signal, Way
 
-__all__ = ["Choice", "fewest_cores", "hang"]
+__all__ = ["Choice", "Relays", "fewest_cores", "hanging_of"]
+
+
+@dataclass(frozen=True)
+class Relays:
+    """Relays of a whole signal, or several that share it, each of which reads all of it.
+
+    Attributes
+    ----------
+    stocks
+        Of their cores; one for a whole signal.
+    """
+
+    level: int
+    stocks: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Option:
+    """Relays that serve all readers of a signal: the cores they take, and how many show it pooled."""
+
+    relays: tuple[Relays, ...]
+    taken: Counts
+    watched: int
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Which cores do what: how each layer stands on the chip, relays of whole signals by signal."""
+    """Which cores do what."""
 
-    standings: dict[str, Standing]
-    relays: dict[str, tuple[RelayKind, ...]]
-
-    @property
-    def copies(self) -> dict[str, Copies]:
-        """Cores of each copy, by layer."""
-        return {name: standing.copies for name, standing in self.standings.items()}
-
-    def aligned(self, name: str) -> Aligned | None:
-        """Relays beside the pieces of a signal's first copy."""
-        return self.standings[name].aligned if name in self.standings else None
+    ways: dict[Signal, Way]
+    relays: dict[Signal, tuple[Relays, ...]]
 
 
-Hanging = tuple[tuple[int, ...], tuple[int, ...]]
+def hanging_of(question: Question, signal: Signal, choice: Choice) -> Hanging | None:
+    """Who reads whom of a signal."""
+    return _hanging(question, signal, choice.ways, choice.relays[signal])
 
 
-@cache
-def hang(
-    root: int,
-    direct: frozenset[int],
-    poolings: frozenset[int],
-    relays: tuple[tuple[int, int], ...],
-    consumers: tuple[int, ...],
-    aligned: tuple[int, int] | None = None,
+def _hanging(
+    question: Question, signal: Signal, ways: dict[Signal, Way], relays: tuple[Relays, ...]
 ) -> Hanging | None:
-    """Who reads whom so that nobody has more readers than slots, by trying everything.
-
-    Parameters
-    ----------
-    root
-        Slots of the signal itself; the pools they can have are `direct`.
-    relays
-        (level, fan-out) of each.
-    consumers
-        Level that each wants, ascending.
-    aligned
-        (level, fan-out) of a set of aligned relays; it reads the signal itself, never a relay.
-
-    Returns
-    -------
-    Per relay and per consumer, what it reads: 0 for the signal itself, n for relay n - 1, the next number
-    for the set; or None.
-    """
-    sets = () if aligned is None else (aligned,)
-    providers = (*relays, *sets)
-    if root < len(sets) or any(level not in direct for level, _ in sets):
-        return None
-    if root + sum(fan for _, fan in providers) < len(providers) + len(consumers):
-        return None
-    levels = (1, *(level for level, _ in providers))
-    pools = (direct, *(poolings for _ in providers))
-
-    def grow(free: tuple[int, ...], parents: dict[int, int]) -> Hanging | None:
-        if len(parents) == len(relays):
-            served = _serve(free, consumers, levels, pools)
-            return None if served is None else (tuple(parents[n] for n in range(len(relays))), served)
-        for number, (level, fan) in enumerate(relays):
-            if number in parents:
-                continue
-            for provider in _open(level, free, levels, pools):
-                after = [slots - (n == provider) for n, slots in enumerate(free)]
-                after[number + 1] = fan
-                if found := grow(tuple(after), {**parents, number: provider}):
-                    return found
-        return None
-
-    # A relay has no slots to give before it hangs somewhere itself: so there is never a circle.
-    return grow((root - len(sets), *(0 for _ in relays), *(fan for _, fan in sets)), {})
-
-
-def _open(
-    wanted: int, free: Sequence[int], levels: Sequence[int], pools: Sequence[frozenset[int]]
-) -> Iterator[int]:
-    """Providers with a slot left that reach a level by one pool; of equal ones the first."""
-    seen = set()
-    for provider, level in enumerate(levels):
-        kind = (provider == 0, level)
-        if (
-            free[provider] > 0
-            and kind not in seen
-            and wanted % level == 0
-            and wanted // level in pools[provider]
-        ):
-            seen.add(kind)
-            yield provider
-
-
-def _serve(
-    free: tuple[int, ...], consumers: tuple[int, ...], levels: Sequence[int], pools: Sequence[frozenset[int]]
-) -> tuple[int, ...] | None:
-    """A provider for every consumer, by trying all; states that failed once are not tried again."""
-    dead: set[tuple[tuple[int, ...], int]] = set()
-
-    def serve(free: tuple[int, ...], served: tuple[int, ...]) -> tuple[int, ...] | None:
-        if len(served) == len(consumers):
-            return served
-        if (free, len(served)) in dead:
-            return None
-        for provider in _open(consumers[len(served)], free, levels, pools):
-            after = tuple(slots - (n == provider) for n, slots in enumerate(free))
-            if (found := serve(after, (*served, provider))) is not None:
-                return found
-        dead.add((free, len(served)))
-        return None
-
-    return serve(free, ())
+    links = tuple(Link(r.level, question.fan_out(r.stocks), len(r.stocks)) for r in relays)
+    way = ways.get(signal)
+    aligned = way.standing.aligned if way else None
+    beside = Link(aligned.level, way.set_slots) if way and aligned else None
+    root, consumers = question.root_slots(signal, ways), question.consumers(signal, ways)
+    if root == UNLIMITED:
+        # As many as could ever be taken.
+        root = len(consumers) + sum(link.takes for link in links)
+    return hang(root, question.origin_pools(signal), question.poolings, links, consumers, beside)
 
 
 class _Search:
     """The best choice with at most so many cores."""
 
-    def __init__(self, question: Question, budget: int) -> None:
-        self.question, self.budget = question, budget
+    def __init__(
+        self, question: Question, budget: int, known: dict[tuple[object, ...], list[_Option]]
+    ) -> None:
+        self.question, self.budget, self.known = question, budget, known
         self.best: tuple[int, Choice] | None = None
-        least = [min(sum(s.taken) for s in options) for options in question.standings]
-        cheapest = [min(question.cost(s.taken) for s in options) for options in question.standings]
+        self.steps = _steps(question)
+        taken = [[way.standing.taken for way in question.ways.get(step, ())] for step, _ in self.steps]
+        is_layer = [is_layer for _, is_layer in self.steps]
+        least = [min(map(sum, row)) if own else 0 for row, own in zip(taken, is_layer, strict=True)]
+        bits = [min(map(question.cost, row)) if own else 0 for row, own in zip(taken, is_layer, strict=True)]
         self.cores_left = [sum(least[n:]) for n in range(len(least) + 1)]
-        self.cost_left = [sum(cheapest[n:]) for n in range(len(cheapest) + 1)]
+        self.cost_left = [sum(bits[n:]) for n in range(len(bits) + 1)]
+        self.room = tuple(len(stock.cores) for stock in question.stocks)
 
     def run(self) -> tuple[int, Choice] | None:
-        self._layers(tuple(len(stock.cores) for stock in self.question.stocks), 0, {})
+        self._go(0, self.room, 0, 0, Choice({}, {}))
         return self.best
 
-    def _worse(self, cost: int) -> bool:
-        return self.best is not None and cost >= self.best[0]
-
-    def _layers(self, free: Counts, cost: int, standings: dict[str, Standing]) -> None:
-        question, number = self.question, len(standings)
-        used = sum(len(stock.cores) for stock in question.stocks) - sum(free)
-        if used + self.cores_left[number] > self.budget or self._worse(cost + self.cost_left[number]):
+    def _go(self, step: int, free: Counts, bits: int, watched: int, choice: Choice) -> None:
+        used, bound = sum(self.room) - sum(free), self.question.chip.monitor.cores_max
+        if used + self.cores_left[step] > self.budget or (bound is not None and watched > bound):
             return
-        if number == len(question.standings):
-            choice = Choice(standings, {})
-            if self._watchable(choice.copies):
-                signals = list(question.network.signal_shapes)
-                self._relays(signals, self.budget - used, free, cost, choice)
+        if self.best is not None and bits + self.cost_left[step] >= self.best[0]:
             return
-        name = question.network.layers[number].name
-        for option in question.standings[number]:
-            rest = tuple(have - taken for have, taken in zip(free, option.taken, strict=True))
-            if min(rest) >= 0:
-                self._layers(rest, cost + question.cost(option.taken), {**standings, name: option})
-
-    def _watchable(self, copies: dict[str, Copies]) -> bool:
-        question, bound = self.question, self.question.chip.monitor.cores_max
-        watched = sum(sum(copies[name][0]) for name in question.watched())
-        watched += sum(len(question.shown(name)) for name in question.network.by_name)
-        return bound is None or watched <= bound
-
-    def _relays(self, signals: list[str], left: int, free: Counts, cost: int, choice: Choice) -> None:
-        if self._worse(cost):
+        if step == len(self.steps):
+            self.best = bits, choice
             return
-        if not signals:
-            self.best = cost, choice
-            return
-        question, (name, *others) = self.question, signals
-        root, direct = question.root(name, choice.copies.get(name, ()))
-        consumers = question.consumers(name, choice.copies)
-        beside = choice.aligned(name)
-        aligned = None if beside is None else (beside.level, question.set_fan_out(beside))
-        for count in range(left + 1):
-            for kinds in combinations_with_replacement(question.relay_kinds[name], count):
-                rest = list(free)
-                for kind in kinds:
-                    rest[kind.stock] -= 1
-                if min(rest, default=0) < 0 or not question.shown(name) <= {kind.level for kind in kinds}:
-                    continue
-                relays = tuple((kind.level, kind.fan_out) for kind in kinds)
-                if hang(root, direct, question.poolings, relays, consumers, aligned) is None:
-                    continue
-                dearer = cost + sum(question.stocks[kind.stock].core.capacity_bits for kind in kinds)
-                chosen = Choice(choice.standings, {**choice.relays, name: kinds})
-                self._relays(others, left - count, tuple(rest), dearer, chosen)
-                # A signal that needs no relay gains nothing from one.
-                if count == 0:
-                    return
+        signal, is_layer = self.steps[step]
+        left = self.budget - used - self.cores_left[step + 1]
+        for taken, more, chosen in (
+            self._ways(signal, choice) if is_layer else self._relays(signal, left, choice)
+        ):
+            rest = tuple(have - n for have, n in zip(free, taken, strict=True))
+            if min(rest, default=0) >= 0:
+                self._go(step + 1, rest, bits + self.question.cost(taken), watched + more, chosen)
+
+    def _ways(self, signal: Signal, choice: Choice) -> Iterator[tuple[Counts, int, Choice]]:
+        for way in self.question.ways[signal]:
+            watched = sum(way.standing.copies[0]) if signal in self.question.watched else 0
+            yield way.standing.taken, watched, Choice({**choice.ways, signal: way}, choice.relays)
+
+    def _relays(self, signal: Signal, left: int, choice: Choice) -> Iterator[tuple[Counts, int, Choice]]:
+        question, way = self.question, choice.ways.get(signal)
+        aligned = way.standing.aligned if way else None
+        key = (
+            signal, left, question.root_slots(signal, choice.ways), question.consumers(signal, choice.ways),
+            aligned and (aligned.level, len(aligned.pairs)), way.set_slots if way else 0,
+        )  # fmt: skip
+        if key not in self.known:
+            self.known[key] = list(self._options(signal, left, choice.ways))
+        for option in self.known[key]:
+            chosen = Choice(choice.ways, {**choice.relays, signal: option.relays})
+            yield option.taken, option.watched, chosen
+
+    def _options(self, signal: Signal, left: int, ways: dict[Signal, Way]) -> Iterator[_Option]:
+        """Relays that serve a signal with at most so many cores, none of which could be dropped."""
+        kept: list[_Option] = []
+        for relays in _combinations(self.question, signal, left):
+            stocks = [stock for entry in relays for stock in entry.stocks]
+            taken = tuple(stocks.count(n) for n in range(len(self.room)))
+            watched = self._watched(signal, ways, relays)
+            if watched is None or any(n > room for n, room in zip(taken, self.room, strict=True)):
+                continue
+            if any(
+                option.watched <= watched and all(a <= b for a, b in zip(option.taken, taken, strict=True))
+                for option in kept
+            ):
+                continue
+            if _hanging(self.question, signal, ways, relays) is not None:
+                kept.append(_Option(relays, taken, watched))
+                yield kept[-1]
+
+    def _watched(self, signal: Signal, ways: dict[Signal, Way], relays: tuple[Relays, ...]) -> int | None:
+        """Cores that show a signal pooled, as few as may be; None if nothing shows it at some pool."""
+        way, count = ways.get(signal), 0
+        aligned = way.standing.aligned if way else None
+        for level in self.question.shown(signal):
+            sizes = [len(entry.stocks) for entry in relays if entry.level == level]
+            if aligned and aligned.level == level:
+                sizes.append(len(aligned.pairs))
+            if not sizes:
+                return None
+            count += min(sizes)
+        return count
 
 
-def fewest_cores(question: Question) -> tuple[int, int, Choice] | None:
-    """Fewest cores, then least capacity in bits, with the choice that reaches them; None if nothing does."""
-    if question.impossible() or not all(question.standings):
+def _steps(question: Question) -> list[tuple[Signal, bool]]:
+    """(layer, True) for every layer; (signal, False) as soon as all that reads it is known."""
+    readers: dict[Signal, set[Signal]] = {
+        signal: {signal} & question.ways.keys() for signal in question.shapes
+    }
+    for reader, rows in question.readings.items():
+        for row in rows:
+            for entry in row:
+                readers[entry.signal].add(reader)
+    steps: list[tuple[Signal, bool]] = []
+    done: set[Signal] = set()
+    for n, layer in question.layers:
+        done.add((n, layer.name))
+        steps.append(((n, layer.name), True))
+        ready = [signal for signal, reading in readers.items() if reading <= done]
+        steps += [(signal, False) for signal in ready]
+        for signal in ready:
+            del readers[signal]
+    return steps
+
+
+def _combinations(question: Question, signal: Signal, left: int) -> Iterator[tuple[Relays, ...]]:
+    """Relays of a signal on at most so many cores, fewest first; those that share it once a level."""
+    whole, shared = [], []
+    for level in question.levels[signal]:
+        whole += [Relays(level, (stock,)) for stock in sorted(question.whole_stocks(signal, level))]
+        shared += [Relays(level, stocks) for stocks in question.partial_sets(signal, level)]
+    sets: list[tuple[Relays, ...]] = [()]
+    for entry in shared:
+        sets += [(*chosen, entry) for chosen in sets if all(one.level != entry.level for one in chosen)]
+    for count in range(left + 1):
+        for chosen in sets:
+            rest = count - sum(len(entry.stocks) for entry in chosen)
+            if rest >= 0:
+                for kinds in combinations_with_replacement(whole, rest):
+                    yield (*kinds, *chosen)
+
+
+def fewest_cores(question: Question, most: int | None = None) -> tuple[int, int, Choice] | None:
+    """Fewest cores, then least capacity in bits, with the choice that reaches them; None if nothing does.
+
+    Parameters
+    ----------
+    most
+        Cores that may be taken; None for all.
+    """
+    if question.readout_impossible() or not all(question.ways.values()):
         return None
     available = sum(len(stock.cores) for stock in question.stocks)
-    for budget in range(len(question.standings), available + 1):
-        if found := _Search(question, budget).run():
+    known: dict[tuple[object, ...], list[_Option]] = {}
+    for budget in range(len(question.ways), min(available, most or available) + 1):
+        if found := _Search(question, budget, known).run():
             return budget, *found
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections import Counter
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -14,13 +15,15 @@ import pytest
 from hwspec.catalog import load
 from hwspec.schema import ChipSpec
 from mapper.normal_form import NormalNetwork
-from mapper.options import SolveOptions
-from mapper.question import Question, decide
+from mapper.options import SolveOptions, resolve
+from mapper.question import Question, decide, fits
 from mapper.result import Result, Status
 from mapper.solution import LayerPart, Objective, Placement, Solution
 from mapper.solver.budget import Budget
 from mapper.verify import verify
 from tests.builders import UNDIVIDED, chain, conv, tiny_chip
+from tests.property.divided_oracle import best_division
+from tests.property.question_instances import random_question_instance
 
 INSTANCES = int(os.environ.get("MAPPER_INSTANCES", "150"))
 
@@ -155,15 +158,32 @@ def test_the_order_of_layers_and_edges_does_not_change_the_placement() -> None:
     assert left == right
 
 
-def test_a_limit_is_never_called_infeasible() -> None:
-    network, chip = chain([conv(4)] * 9, (2, 32, 32)), load("speck2f")
-    result = run(network, chip, SolveOptions(work_limit=1e-12))
-    assert result.status in (Status.UNDECIDED, Status.FEASIBLE)
-    timed = run(network, chip, SolveOptions(time_limit_s=1e-9))
-    assert timed.status in (Status.UNDECIDED, Status.FEASIBLE)
-    if timed.status is Status.UNDECIDED:
-        assert timed.report is not None
-        assert "limit" in timed.report.sentence()
+@pytest.mark.parametrize(
+    "limit",
+    [{"work_limit": 1e-9}, {"work_limit": 1e-4}, {"time_limit_s": 1e-9}, {"time_limit_s": 2e-3}],
+    ids=lambda limit: "-".join(f"{name}-{value:g}" for name, value in limit.items()),
+)
+def test_a_limit_never_turns_a_verdict_around(limit: dict[str, float]) -> None:
+    """Whatever stops the solver: what fits is never INFEASIBLE, and what does not fit has no placement."""
+    verdicts: Counter[tuple[bool, Status]] = Counter()
+    for seed in range(90):
+        networks, chip, options = random_question_instance(seed)
+        is_feasible = best_division(networks, chip, resolve(options, networks, chip)) is not None
+        question = Question(networks, chip, replace(options, **limit))  # type: ignore[arg-type]  # a limit
+        result = decide(question, "reasons")
+        verdicts[is_feasible, result.status] += 1
+        assert fits(question) in (is_feasible, None), seed
+        if result.solution is not None:
+            assert verify(result.networks, chip, result.options, result.solution) == (), seed
+        if result.status is Status.UNDECIDED:
+            assert result.report is not None, seed
+            assert "limit" in result.report.sentence(), seed
+    assert verdicts[True, Status.INFEASIBLE] == 0
+    assert verdicts[False, Status.OPTIMAL] == verdicts[False, Status.FEASIBLE] == 0
+    assert min(sum(n for (fit, _), n in verdicts.items() if fit is truth) for truth in (True, False)) > 20
+    if min(limit.values()) < 1e-6:
+        assert verdicts[True, Status.UNDECIDED]
+        assert verdicts[False, Status.UNDECIDED]
 
 
 def test_an_interruption_keeps_what_was_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -12,7 +12,7 @@ from mapper.operations import Pair
 from mapper.passes.legalize.layer_form import Candidate, LayerForm, Setting, candidates, unfolded
 from mapper.passes.legalize.pools import size_and_stride
 from mapper.passes.legalize.sensor import sensor_first, stage_settings
-from mapper.passes.legalize.stride import common_bounds
+from mapper.passes.legalize.stride import Bounds, bounds_apart, common_bounds
 
 __all__ = ["Forms", "legal_forms", "legalize"]
 
@@ -83,7 +83,7 @@ def legal_forms(
     network
         With integer weights, others, or none.
     chip
-        What counts is what all its cores allow in common.
+        Where its cores differ in limits: the forms that all of them allow first, then those of some.
     relays
         Also the forms whose pools need relays: 8 as 4 and 2, a pool behind the host or the stage.
     shared_stage
@@ -96,11 +96,22 @@ def legal_forms(
         One per setting of the sensor stage, at least one. The first is the largest that serves all
         layers without relays, if there is one; the others follow, the largest first.
     """
+    variants = [
+        _under(network, chip, bounds, relays=relays, shared_stage=shared_stage)
+        for bounds in (common_bounds(chip), *bounds_apart(chip))
+    ]
+    return variants[0] if len(variants) == 1 else tuple(_together(variants))
+
+
+def _under(
+    network: NormalNetwork, chip: ChipSpec, bounds: Bounds, *, relays: bool, shared_stage: bool
+) -> tuple[Forms, ...]:
+    """`legal_forms` where all cores have these limits."""
     sensed = [
         edge for entry in network.inputs if entry.dvs is not None for edge in network.outgoing[entry.name]
     ]
     inputs = {entry.name: entry for entry in network.inputs}
-    setting = Setting(inputs, network.signal_shapes, chip, common_bounds(chip), relays)
+    setting = Setting(inputs, network.signal_shapes, chip, bounds, relays)
     shifts_elsewhere = chip.input is not None and chip.routing.feature_shift
     shiftless = {edge.source for edge in sensed} if shifts_elsewhere else set()
     starts = {layer.name: LayerForm(*sensor_first(network, layer, shiftless)) for layer in network.layers}
@@ -113,6 +124,17 @@ def legal_forms(
         stay = {name: _candidates(setting, start) for name, start in fed.items()}
         stages = {size_and_stride(sensed[0].pool)[0]: stay}
     return tuple(_forms(network, stage, {**others, **row}) for stage, row in stages.items())
+
+
+def _together(variants: Sequence[tuple[Forms, ...]]) -> Iterator[Forms]:
+    """Forms under several limits, stage by stage, each once."""
+    for stage in dict.fromkeys(forms.stage for several in variants for forms in several):
+        rows = [forms for several in variants for forms in several if forms.stage == stage]
+        layers = {
+            name: tuple({form.shape: form for forms in rows for form in forms.layers[name]}.values())
+            for name in rows[0].layers
+        }
+        yield replace(rows[0], layers=layers)
 
 
 def legalize(network: NormalNetwork, chip: ChipSpec) -> NormalNetwork:

@@ -44,6 +44,12 @@ class LayerForm:
     edges: tuple[Edge, ...]
     notes: tuple[str, ...] = ()
 
+    @property
+    def shape(self) -> tuple[object, ...]:
+        """All of it but numbers and notes: equal for the same form of other weights."""
+        conv, edges = self.layer.operation, tuple((e.source, e.path, e.feature_offset) for e in self.edges)
+        return self.layer.input_shape, conv.kernel, conv.stride, conv.padding, edges
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:

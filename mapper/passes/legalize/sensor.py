@@ -56,18 +56,18 @@ def sensor_first(
     """Layer, incoming edges and notes with the sensor's features in front, where that is exact.
 
     The feature spans of the edges fall into blocks that do not overlap, and the order of blocks is
-    free: the kernel's input features are permuted alike. Everything stays as it is where several
-    sensor edges differ in their offset, or where the sensor's span begins inside a block.
+    free: the kernel's input features are permuted alike. Everything stays as it is where a sensor edge
+    is in front already, or where no sensor's span begins a block. Of several the first is moved.
     """
     edges, conv = network.incoming[layer.name], layer.operation
     offsets = {edge.feature_offset for edge in edges if edge.source in sensors}
-    if len(offsets) != 1 or offsets == {0}:
+    if not offsets or 0 in offsets:
         return layer, edges, ()
-    (offset,) = offsets
     spans = list(_blocks(network, edges, layer.input_shape.features))
-    first = next((span for span in spans if span.start == offset), None)
+    first = next((span for span in spans if span.start in offsets), None)
     if first is None:
         return layer, edges, ()
+    offset = first.start
     order = [feature for span in (first, *(s for s in spans if s is not first)) for feature in span]
     place = {feature: n for n, feature in enumerate(order)}
     moved = tuple(replace(edge, feature_offset=place[edge.feature_offset]) for edge in edges)

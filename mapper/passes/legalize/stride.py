@@ -10,11 +10,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from hwspec.memory import kernel_words
-from hwspec.schema import ChipSpec, LayerLimits
+from hwspec.schema import ChipSpec, CoreSpec, LayerLimits
 from mapper.normal_form import NormalLayer
 from mapper.operations import Pair
 
-__all__ = ["Bounds", "common_bounds", "expressible", "legal_stride", "stride_note", "strided", "times"]
+__all__ = [
+    "Bounds",
+    "bounds_apart",
+    "common_bounds",
+    "expressible",
+    "legal_stride",
+    "stride_note",
+    "strided",
+    "times",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +64,19 @@ def common_bounds(chip: ChipSpec) -> Bounds:
         every[0].model_copy(update=tightest),
         max(core.kernel_words for core in cores),
         any(core.states_bounds for core in cores),
+    )
+
+
+def bounds_apart(chip: ChipSpec) -> tuple[Bounds, ...]:
+    """The bounds of cores with the same limits, where not all cores have the same."""
+    apart: dict[LayerLimits, list[CoreSpec]] = {}
+    for entry in chip.core_classes:
+        apart.setdefault(entry.core.limits, []).append(entry.core)
+    if len(apart) == 1:
+        return ()
+    return tuple(
+        Bounds(limits, max(core.kernel_words for core in cores), any(core.states_bounds for core in cores))
+        for limits, cores in apart.items()
     )
 
 

@@ -27,7 +27,7 @@ class Counts:
     table: PieceTable
     pieces: Mapping[Piece, int]
     relays: Mapping[tuple[int, Provider, int], int]
-    capped: Mapping[tuple[int, int, int, int], int]
+    capped: Mapping[tuple[int, int, Piece, int], int]
 
     @property
     def forms(self) -> dict[int, int]:
@@ -57,7 +57,9 @@ class Counts:
 
     def caps_of(self, signal: int) -> list[tuple[int, int]]:
         """(class, cap) of every piece of a signal's first copy that a relay is aligned to, ascending."""
-        here = sorted((k, cap, n) for (owner, _, k, cap), n in self.capped.items() if owner == signal)
+        here = sorted(
+            (piece.core_class, cap, n) for (owner, _, piece, cap), n in self.capped.items() if owner == signal
+        )
         return [(k, cap) for k, cap, n in here for _ in range(n)]
 
 

@@ -78,24 +78,18 @@ def _add_aligned(divided: DividedModel, number: int, signal: Signal, level: int,
     provider, features, bound = Provider(level, "aligned"), signal.shape.features, divided.need.pieces[layer]
     relays = dict(zip(limits, _add_set(divided, number, provider, limits, slack), strict=True))
     exists, caps = divided.sets[number, provider], sorted(set(limits.values()))
-    columns: dict[int, list[tuple[int, cp_model.IntVar]]] = {}
-    for piece in divided.pieces_of(layer, copy=0):
-        columns.setdefault(piece.core_class, []).append(
-            (divided.table[layer][piece.form][piece.core_class], divided.pieces[piece])
-        )
     terms: list[tuple[int, int, cp_model.IntVar]] = []
-    for k, entries in columns.items():
-        own = max(most for most, _ in entries)
-        capped = []
+    for piece in divided.pieces_of(layer, copy=0):
+        own, capped = divided.table[layer][piece.form][piece.core_class], []
         for n, cap in enumerate(caps):
             if n and caps[n - 1] >= own:
                 break  # a smaller cap holds such a piece as well
-            variable = divided.capped[number, level, k, cap] = model.new_int_var(0, bound, "")
+            variable = divided.capped[number, level, piece, cap] = model.new_int_var(0, bound, "")
             capped.append(variable)
             terms.append((min(cap, own, features), cap, variable))
-        pieces, total = cp_model.LinearExpr.sum([v for _, v in entries]), cp_model.LinearExpr.sum(capped)
-        model.add(total <= pieces)
-        model.add(total >= pieces - bound + bound * exists)
+        count, total = divided.pieces[piece], cp_model.LinearExpr.sum(capped)
+        model.add(total <= count)
+        model.add(total >= count - bound + bound * exists)
     model.add(cp_model.LinearExpr.sum([v for *_, v in terms]) <= bound * exists)
     covered = cp_model.LinearExpr.weighted_sum([v for *_, v in terms], [size for size, *_ in terms])
     model.add(covered >= features * exists)

@@ -48,7 +48,7 @@ def divisible(problem: Problem) -> bool:
 
 def is_divided_placeable(problem: Problem, budget: Budget) -> bool | None:
     """Whether a placement with the allowed moves exists; None if a limit came first."""
-    if not problem.options.divides or not divisible(problem):
+    if not (problem.options.divides or problem.differs_in_limits) or not divisible(problem):
         return False
     tables = Tables(problem)
     divided = build_model(tables, tables.piece_table())
@@ -164,7 +164,8 @@ def _unique(divided: DividedModel) -> Iterator[Stage]:
         keys.append((f"piece/{layer(n)}/{copy}/{cores(k)}" + f"/{form}" * bool(form), variable))
     for (n, provider, k), variable in divided.relays.items():
         keys.append((f"{provider.kind}/{signal(n)}/{provider.level}/{cores(k)}", variable))
-    for (n, level, k, cap), variable in divided.capped.items():
-        keys.append((f"capped/{signal(n)}/{level}/{cores(k)}/{cap}", variable))
+    for (n, level, piece, cap), variable in divided.capped.items():
+        where = f"{cores(piece.core_class)}/{cap}" + f"/{piece.form}" * bool(piece.form)
+        keys.append((f"capped/{signal(n)}/{level}/{where}", variable))
     weights = [tie_weight(key) for key, _ in keys]
     yield Stage("", cp_model.LinearExpr.weighted_sum([variable for _, variable in keys], weights))

@@ -64,10 +64,8 @@ class DividedModel:
     sets
         (signal, provider): whether the set of partial relays exists.
     capped
-        (signal, level, class, cap): of the first copy's pieces in a class, those that hold no more than
-        `cap` features, so that relays which hold as many are aligned to them.
-    takers
-        (signal, taker): the variables that take destinations.
+        (signal, level, piece, cap): of the first copy's pieces, those that hold no more than `cap` features,
+        so that relays which hold as many are aligned to them.
     """
 
     tables: Tables
@@ -79,7 +77,7 @@ class DividedModel:
     copies: dict[tuple[int, int], cp_model.IntVar] = field(default_factory=dict)
     relays: dict[tuple[int, Provider, int], cp_model.IntVar] = field(default_factory=dict)
     sets: dict[tuple[int, Provider], cp_model.IntVar] = field(default_factory=dict)
-    capped: dict[tuple[int, int, int, int], cp_model.IntVar] = field(default_factory=dict)
+    capped: dict[tuple[int, int, Piece, int], cp_model.IntVar] = field(default_factory=dict)
     _most: dict[int, int] = field(default_factory=dict)
     _by_layer: dict[int, list[Piece]] = field(default_factory=dict)
     _by_signal: dict[int, dict[Provider, dict[int, cp_model.IntVar]]] = field(default_factory=dict)
