@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hwspec.schema import CoreSpec, LayerLimits
+from hwspec.schema import LayerLimits
 
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = [
@@ -280,8 +280,3 @@ def test_what_has_one_home_is_done_there_alone(
 def test_chips_know_no_mapper() -> None:
     names = {name for path in modules() if home(path) == "hwspec" for name in imported(path)}
     assert not any(name.split(".")[0] == "mapper" for name in names)
-
-
-def test_the_optional_facts_of_a_core_are_bounds() -> None:
-    optional = {name for name, entry in CoreSpec.model_fields.items() if entry.default is None}
-    assert optional == {"synops_per_second"}
