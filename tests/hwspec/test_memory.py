@@ -67,7 +67,7 @@ def test_neuron_words(f: int, height: int, width: int, words: int) -> None:
 def test_terms_come_to_the_words(c: int, f: int, height: int, width: int) -> None:
     def value(terms: str) -> int:
         factor, *bits = map(int, re.findall(r"\d+", terms.replace("2^", "")))
-        return factor * 2 ** sum(bits)
+        return factor << sum(bits)
 
     assert value(kernel_terms(c, f, height, width)) == kernel_words(c, f, height, width)
     assert value(neuron_terms(f, height, width)) == neuron_words(f, height, width)
