@@ -13,6 +13,7 @@ from hwspec.schema import ChipSpec
 from mapper.errors import Finding, MissingNeuronError, OptionsError
 from mapper.frontends import load_network
 from mapper.network import Network
+from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
 from mapper.passes import PrepareOptions, ReadoutSpacing, prepare
 from mapper.question import Question, decide, float_form
@@ -97,7 +98,7 @@ def _read(
 
 def _prepared(
     networks: tuple[Network, ...], chip: ChipSpec, wanted: SolveOptions, add_output_neuron: float | None
-) -> tuple[Network, ...]:
+) -> tuple[NormalNetwork, ...]:
     """All chip-free passes; where only output neurons are missing, the error says what they would change."""
     spacing: dict[str, ReadoutSpacing] = {}
     if wanted.readout is not None and chip.readout is not None:
@@ -107,7 +108,7 @@ def _prepared(
                 if layer_key(networks, number, name) == key:
                     spacing[network.name] = ReadoutSpacing(name, chip.readout.feature_spacing)
 
-    def ready(threshold: float | None) -> tuple[Network, ...]:
+    def ready(threshold: float | None) -> tuple[NormalNetwork, ...]:
         return tuple(
             prepare(network, PrepareOptions(add_output_neuron=threshold, readout=spacing.get(network.name)))
             for network in networks

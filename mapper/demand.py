@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from hwspec.schema import ChipSpec, CoreSpec
-from mapper.network import Edge, Network
-from mapper.normal_form import require_normal_form
-from mapper.operations import Pair, Pool
+from mapper.network import Edge
+from mapper.normal_form import NormalNetwork
+from mapper.operations import Pair
 from mapper.rules import Rule
 from mapper.wording import join_names
 from mapper.work import CoreWork, Shortfall, above, lacking, layer_work, times
@@ -51,9 +51,12 @@ class LayerDemand:
 
 
 def layer_demands(
-    network: Network, number: int = 0, readout: str | None = None, traffic: Mapping[str, int] | None = None
+    network: NormalNetwork,
+    number: int = 0,
+    readout: str | None = None,
+    traffic: Mapping[str, int] | None = None,
 ) -> tuple[LayerDemand, ...]:
-    """Demand of every layer of a network in normal form, in the network's order.
+    """Demand of every layer of a network, in the network's order.
 
     Parameters
     ----------
@@ -63,13 +66,7 @@ def layer_demands(
         The layer that feeds the readout stage, if one does.
     traffic
         By signal, spikes that leave it per second.
-
-    Raises
-    ------
-    NetworkError
-        The network is not in normal form.
     """
-    require_normal_form(network)
     host = {entry.name for entry in network.inputs if entry.dvs is None}
     works: dict[CoreWork, CoreWork] = {}
     demands = []
@@ -87,7 +84,7 @@ def layer_demands(
 
 
 def _pools(edges: Iterable[Edge]) -> tuple[tuple[Pair, Pair], ...]:
-    pools = {(edge.pool.size, edge.pool.stride) for edge in edges if isinstance(edge.pool, Pool)}
+    pools = {(edge.pool.size, edge.pool.stride) for edge in edges if edge.pool}
     return tuple(sorted(pools - {((1, 1), (1, 1))}))
 
 

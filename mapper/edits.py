@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from mapper.errors import Finding, NetworkError, ShapeError
-from mapper.network import Edge, Input, Layer, Network
-from mapper.operations import Convolution, Pair, Pool, Shape, shape_after
+from mapper.network import Edge, Input
+from mapper.normal_form import NormalLayer, NormalNetwork
+from mapper.operations import Pair, Pool, Shape, shape_after
 
 __all__ = ["Edit", "EditField", "apply_edits", "linked_layers", "reads_whole_map", "shapes_only"]
 
@@ -42,26 +43,26 @@ class Edit:
     target: str | None = None
 
 
-def reads_whole_map(layer: Layer) -> bool:
+def reads_whole_map(layer: NormalLayer) -> bool:
     """Whether the kernel covers the map, as that of a former linear layer does: it follows the map."""
     conv = layer.operation
-    return isinstance(conv, Convolution) and conv.kernel == layer.input_shape[1:] and conv.padding == (0, 0)
+    return conv.kernel == layer.input_shape[1:] and conv.padding == (0, 0)
 
 
-def shapes_only(network: Network) -> Network:
+def shapes_only(network: NormalNetwork) -> NormalNetwork:
     """The network without its numbers."""
     layers = [
         replace(
             layer,
             operation=replace(layer.operation, weight=None, bias=None),
-            neuron=layer.neuron and replace(layer.neuron, initial_potential=None),
+            neuron=replace(layer.neuron, initial_potential=None),
         )
         for layer in network.layers
     ]
     return network.replacing(layers=tuple(layers))
 
 
-def linked_layers(network: Network, name: str) -> tuple[str, ...]:
+def linked_layers(network: NormalNetwork, name: str) -> tuple[str, ...]:
     """Layers whose features must change together because their signals are added, `name` first.
 
     Raises
@@ -85,20 +86,15 @@ def linked_layers(network: Network, name: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _overlap(network: Network, one: Edge, two: Edge) -> bool:
+def _overlap(network: NormalNetwork, one: Edge, two: Edge) -> bool:
     spans = [
         (e.feature_offset, e.feature_offset + network.signal_shapes[e.source].features) for e in (one, two)
     ]
     return one is not two and max(spans[0][0], spans[1][0]) < min(spans[0][1], spans[1][1])
 
 
-def apply_edits(network: Network, edits: Sequence[Edit]) -> Network:
+def apply_edits(network: NormalNetwork, edits: Sequence[Edit]) -> NormalNetwork:
     """A network of shapes alone with some sizes changed, and all that follows from them.
-
-    Parameters
-    ----------
-    network
-        After the chip-free passes: convolutions, one pool at most on an edge.
 
     Raises
     ------
@@ -128,7 +124,7 @@ def apply_edits(network: Network, edits: Sequence[Edit]) -> Network:
     return plain.replacing(inputs=inputs, layers=ready, edges=tuple(edges))
 
 
-def _edited(layer: Layer, edits: Iterable[Edit], features: int | None) -> Layer:
+def _edited(layer: NormalLayer, edits: Iterable[Edit], features: int | None) -> NormalLayer:
     conv = layer.operation
     changes: dict[str, object] = {} if features is None else {"out_features": features}
     for edit in edits:
@@ -150,11 +146,10 @@ def _pooled(edge: Edge, pools: Mapping[tuple[str, str | None], Pair]) -> Edge:
     size = pools.get((edge.source, edge.target), pools.get((edge.source, None)))
     if size is None:
         return edge
-    rest = tuple(step for step in edge.path if not isinstance(step, Pool))
-    return replace(edge, path=rest if size == (1, 1) else (*rest, Pool("sum", size, size)))
+    return replace(edge, path=() if size == (1, 1) else (Pool("sum", size, size),))
 
 
-def _shifted(network: Network, features: Mapping[str, int]) -> Iterator[Edge]:
+def _shifted(network: NormalNetwork, features: Mapping[str, int]) -> Iterator[Edge]:
     """Edges whose offsets close the gaps that lost features leave in a concatenation."""
     for edge in network.edges:
         lost = {}
@@ -166,8 +161,8 @@ def _shifted(network: Network, features: Mapping[str, int]) -> Iterator[Edge]:
 
 
 def _propagated(
-    inputs: Sequence[Input], layers: Mapping[str, Layer], edges: Sequence[Edge], whole: frozenset[str]
-) -> tuple[Layer, ...]:
+    inputs: Sequence[Input], layers: Mapping[str, NormalLayer], edges: Sequence[Edge], whole: frozenset[str]
+) -> tuple[NormalLayer, ...]:
     """Layers with the input shapes that follow; sweeps settle because sizes follow from the inputs."""
     ready = dict(layers)
     incoming: dict[str, list[Edge]] = {name: [] for name in ready}
@@ -182,7 +177,7 @@ def _propagated(
             if shape != layer.input_shape:
                 settled = False
                 fresh = replace(layer, input_shape=shape)
-                if name in whole and isinstance(fresh.operation, Convolution):
+                if name in whole:
                     fresh = replace(fresh, operation=replace(fresh.operation, kernel=shape[1:]))
                 ready[name] = fresh
                 signals[name] = fresh.output_shape

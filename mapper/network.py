@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Self
 
 from mapper.errors import NetworkError, ShapeError
 from mapper.operations import (
@@ -133,7 +134,7 @@ class Edge:
     @property
     def pool(self) -> Pool | None:
         """The pool of the path, if there is one; meaningful after the passes."""
-        return next((step for step in self.path if isinstance(step, Pool)), None)
+        return _pool(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,15 @@ class Output:
     name: str
     source: str
     path: tuple[PathOperation, ...] = ()
+
+    @property
+    def pool(self) -> Pool | None:
+        """The pool of the path, if there is one."""
+        return _pool(self.path)
+
+
+def _pool(path: Iterable[PathOperation]) -> Pool | None:
+    return next((step for step in path if isinstance(step, Pool)), None)
 
 
 @dataclass(frozen=True)
@@ -214,8 +224,8 @@ class Network:
         weights = [layer.operation.weight for layer in self.layers]
         return bool(weights) and all(w is not None and w.dtype.kind == "i" for w in weights)
 
-    def replacing(self, **changes: object) -> Network:
-        """A new network with some fields changed, checked anew."""
+    def replacing(self, **changes: object) -> Self:
+        """A new network of the same type with some fields changed, checked anew."""
         return replace(self, **changes)  # type: ignore[arg-type]  # dataclasses.replace is not typed
 
 

@@ -1,64 +1,107 @@
-"""What the chip-free passes guarantee: convolutions with neurons, and at most one sum pool on an edge."""
+"""What the chip-free passes guarantee, as a type: code that takes it need not look again.
+
+Every layer is a dense convolution with neurons, and an edge carries nothing or one sum pool. Whether a chip
+has room for that is no matter of this form.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import Any
 
 from mapper.errors import Finding, NetworkError
-from mapper.network import Layer, Network
-from mapper.operations import Convolution, Pool
+from mapper.network import Edge, Layer, Network
+from mapper.operations import Convolution, Neuron, Pool
 
-__all__ = ["convolution_of", "require_normal_form"]
+__all__ = ["NormalLayer", "NormalNetwork", "normal_form"]
+
+_PASSES = "Run the passes: mapper.passes.prepare brings a network into normal form"
 
 
-def convolution_of(layer: Layer) -> Convolution:
-    """The convolution of a layer in normal form.
+@dataclass(frozen=True, slots=True)
+class NormalLayer(Layer):
+    """A convolution of one group and dilation 1, with spiking neurons and nothing between.
+
+    Values are checked by the network that has the layer.
+    """
+
+    operation: Convolution
+    between: tuple[()] = ()
+    neuron: Neuron = field(default_factory=Neuron)
+
+
+@dataclass(frozen=True)
+class NormalNetwork(Network):
+    """A network in normal form. Layers that are of this form by value become `NormalLayer`.
+
+    Raises
+    ------
+    NetworkError, ShapeError
+        On construction: every layer and edge that is not in normal form; then as `Network`.
+    """
+
+    layers: tuple[NormalLayer, ...]
+
+    def __post_init__(self) -> None:
+        findings = [
+            Finding(f"layer {layer.name}", problem, next_step=step)
+            for layer in self.layers
+            for problem, step in _layer_problems(layer)
+        ]
+        findings += [
+            Finding(f"edge {edge.source} -> {edge.target}", problem, next_step=_PASSES)
+            for edge in self.edges
+            for problem in _edge_problems(edge)
+        ]
+        if findings:
+            raise NetworkError(*findings)
+        object.__setattr__(self, "layers", tuple(map(_normal_layer, self.layers)))
+        super().__post_init__()
+
+    @cached_property
+    def by_name(self) -> Mapping[str, NormalLayer]:
+        """Layers by name."""
+        return {layer.name: layer for layer in self.layers}
+
+
+def normal_form(network: Network) -> NormalNetwork:
+    """The network by its type, which is the same object where it has this type already.
 
     Raises
     ------
     NetworkError
-        The layer is still linear.
+        Every layer and edge that is not in normal form.
     """
-    if not isinstance(layer.operation, Convolution):
-        raise NetworkError(Finding(f"layer {layer.name}", "a linear layer must become a convolution first"))
-    return layer.operation
+    if isinstance(network, NormalNetwork):
+        return network
+    return NormalNetwork(**_fields(network))
 
 
-def require_normal_form(network: Network) -> None:
-    """Check that the passes have run.
-
-    Raises
-    ------
-    NetworkError
-        Every layer and edge that is not in this form.
-    """
-    findings = [*_layer_form(network), *_edge_form(network)]
-    if findings:
-        raise NetworkError(*findings)
+def _normal_layer(layer: Layer) -> NormalLayer:
+    return layer if isinstance(layer, NormalLayer) else NormalLayer(**_fields(layer))
 
 
-def _layer_form(network: Network) -> Iterator[Finding]:
-    for layer in network.layers:
-        where, operation = f"layer {layer.name}", layer.operation
-        if not isinstance(operation, Convolution):
-            yield Finding(where, "a linear layer must become a convolution first", next_step="Run the passes")
-        elif operation.groups != 1 or operation.dilation != (1, 1):
-            yield Finding(where, "groups and dilation must be made dense first", next_step="Run the passes")
-        if layer.between:
-            kinds = ", ".join(type(step).__name__ for step in layer.between)
-            yield Finding(where, f"{kinds} must be folded into the weights first", next_step="Run the passes")
-        if layer.neuron is None:
-            yield Finding(
-                where,
-                "a weight layer without spiking neurons, which no core can run",
-                next_step="--add-output-neuron THRESHOLD appends them to an output layer",
-            )
+def _fields(value: Layer | Network) -> dict[str, Any]:
+    return {entry.name: getattr(value, entry.name) for entry in fields(value)}
 
 
-def _edge_form(network: Network) -> Iterator[Finding]:
-    for edge in network.edges:
-        plain = all(isinstance(step, Pool) and step.kind == "sum" for step in edge.path)
-        if not plain or len(edge.path) > 1:
-            steps = ", ".join(type(step).__name__ for step in edge.path)
-            where = f"edge {edge.source} -> {edge.target}"
-            yield Finding(where, f"more than one sum pool: {steps}", next_step="Run the passes")
+def _layer_problems(layer: Layer) -> Iterator[tuple[str, str]]:
+    """(what is not in normal form, what helps)."""
+    operation = layer.operation
+    if not isinstance(operation, Convolution):
+        yield "a linear layer must become a convolution first", _PASSES
+    elif operation.groups != 1 or operation.dilation != (1, 1):
+        yield "groups and dilation must be made dense first", _PASSES
+    if layer.between:
+        kinds = ", ".join(type(step).__name__ for step in layer.between)
+        yield f"{kinds} must be folded into the weights first", _PASSES
+    if layer.neuron is None:
+        step = "--add-output-neuron THRESHOLD appends them to an output layer"
+        yield "a weight layer without spiking neurons, which no core can run", step
+
+
+def _edge_problems(edge: Edge) -> Iterator[str]:
+    if len(edge.path) > 1 or not all(isinstance(step, Pool) and step.kind == "sum" for step in edge.path):
+        yield f"more than one sum pool: {', '.join(type(step).__name__ for step in edge.path)}"

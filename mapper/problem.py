@@ -9,8 +9,9 @@ from functools import cached_property
 from hwspec.schema import ChipSpec, CoreSpec
 from mapper.demand import LayerDemand, Sending, layer_demands, shortfalls
 from mapper.faults import ChipFault, monitor_faults, readout_faults, sensor_faults, stage_of
-from mapper.network import Edge, Input, Network
-from mapper.operations import Pair, Pool, Shape
+from mapper.network import Edge, Input
+from mapper.normal_form import NormalNetwork
+from mapper.operations import Pair, Shape
 from mapper.options import SolveOptions
 from mapper.passes.legalize import Forms
 from mapper.references import layer_key, natural_key, require_distinct
@@ -52,7 +53,7 @@ class Problem:
     Attributes
     ----------
     networks
-        In normal form and distinctly named, each layer in its first form.
+        Distinctly named, each layer in its first form.
     forms
         Per network, every legal form of its layers, all of the same output shape: what destinations alone
         cannot do in later ones is left to relays. Empty where each layer has the one form that it has.
@@ -62,11 +63,10 @@ class Problem:
     Raises
     ------
     NetworkError
-        Names of networks or layers that cannot be told apart; on construction of `demands`, a network that
-        is not in normal form.
+        Names of networks or layers that cannot be told apart.
     """
 
-    networks: tuple[Network, ...]
+    networks: tuple[NormalNetwork, ...]
     chip: ChipSpec
     options: SolveOptions
     forms: tuple[Forms, ...] = ()
@@ -106,11 +106,11 @@ class Problem:
     @cached_property
     def demands(self) -> tuple[LayerDemand, ...]:
         """Demand of every layer, network by network, in the networks' orders."""
-        found: list[LayerDemand] = []
+        entries: list[LayerDemand] = []
         for n, network in enumerate(self.networks):
             readout = self.readout[1] if self.readout and self.readout[0] == n else None
-            found += layer_demands(network, n, readout, self.traffic[n])
-        return tuple(found)
+            entries += layer_demands(network, n, readout, self.traffic[n])
+        return tuple(entries)
 
     @cached_property
     def by_name(self) -> tuple[int, ...]:
@@ -139,7 +139,7 @@ class Problem:
             return self.networks[demand.network].incoming[demand.layer]
         return self.forms[demand.network].layers[demand.layer][form].edges
 
-    def networks_as(self, chosen: Mapping[int, int]) -> tuple[Network, ...]:
+    def networks_as(self, chosen: Mapping[int, int]) -> tuple[NormalNetwork, ...]:
         """The networks with some layers (indexes of `demands`) in other forms than the first."""
         if not chosen:
             return self.networks
@@ -154,16 +154,16 @@ class Problem:
         forbidden = set(self.options.forbidden_cores)
         pinned = {core: self.identity[str(layer)] for layer, core in self.options.pins}
         kept = {core for _, core in self.options.keep} - forbidden - set(pinned)
-        found = []
+        entries = []
         for entry in self.chip.core_classes:
             free = tuple(
                 core for core in entry.core_ids if core not in forbidden | kept and core not in pinned
             )
             if free:
-                found.append(CoreClass(entry.core, free))
-            found += [CoreClass(entry.core, (c,), kept=True) for c in entry.core_ids if c in kept]
-            found += [CoreClass(entry.core, (c,), pinned[c]) for c in entry.core_ids if c in pinned]
-        return tuple(sorted(found, key=lambda entry: entry.core_ids))
+                entries.append(CoreClass(entry.core, free))
+            entries += [CoreClass(entry.core, (c,), kept=True) for c in entry.core_ids if c in kept]
+            entries += [CoreClass(entry.core, (c,), pinned[c]) for c in entry.core_ids if c in pinned]
+        return tuple(sorted(entries, key=lambda entry: entry.core_ids))
 
     @cached_property
     def kept(self) -> tuple[tuple[int, int], ...]:
@@ -177,12 +177,12 @@ class Problem:
     def busy(self) -> dict[int, int]:
         """Spikes per second into layers that an input feeds, at the traffic given: best on parallel cores."""
         inputs = [{entry.name for entry in network.inputs} for network in self.networks]
-        found = {}
+        entries = {}
         for n, demand in enumerate(self.demands):
             edges = self.networks[demand.network].incoming[demand.layer]
             if demand.work.spikes_per_second and any(e.source in inputs[demand.network] for e in edges):
-                found[n] = demand.work.spikes_per_second
-        return found if any(entry.core.parallel for entry in self.classes) else {}
+                entries[n] = demand.work.spikes_per_second
+        return entries if any(entry.core.parallel for entry in self.classes) else {}
 
     @cached_property
     def forbidden_classes(self) -> tuple[CoreClass, ...]:
@@ -230,10 +230,10 @@ class Problem:
         pinned = {entry.pinned_layer: k for k, entry in enumerate(self.classes) if entry.pinned_layer}
         unpinned = frozenset(k for k, entry in enumerate(self.classes) if entry.pinned_layer is None)
         fits = {
-            asked: tuple(k for k, lacks in enumerate(row) if not lacks)
-            for asked, row in self._shortfall_table.items()
+            demanded: tuple(k for k, lacks in enumerate(row) if not lacks)
+            for demanded, row in self._shortfall_table.items()
         }
-        free = {asked: tuple(k for k in row if k in unpinned) for asked, row in fits.items()}
+        free = {demanded: tuple(k for k in row if k in unpinned) for demanded, row in fits.items()}
         result = []
         for demand in self.demands:
             pin = pinned.get((demand.network, demand.layer))
@@ -339,7 +339,7 @@ class Problem:
         """(network, layer, pooling that the monitor shows) of every output."""
         for n, network in enumerate(self.networks):
             for output in network.outputs:
-                pool = next((step for step in output.path if isinstance(step, Pool)), None)
+                pool = output.pool
                 square = pool is not None and len({*pool.size, *pool.stride}) == 1
                 relayed = self.options.pooled_outputs == "relay"
                 if output.source in network.by_name:

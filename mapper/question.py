@@ -18,7 +18,7 @@ import numpy as np
 from hwspec.schema import ChipSpec
 from mapper.edits import shapes_only
 from mapper.errors import Finding, NetworkError, VerificationError
-from mapper.network import Network
+from mapper.normal_form import NormalNetwork
 from mapper.operations import Pair
 from mapper.options import SolveOptions, resolve
 from mapper.passes.legalize import Forms, LayerForm, legal_forms
@@ -55,7 +55,7 @@ class Question:
         On use: options that contradict one another, the networks or the chip.
     """
 
-    networks: tuple[Network, ...]
+    networks: tuple[NormalNetwork, ...]
     chip: ChipSpec
     options: SolveOptions
 
@@ -99,9 +99,9 @@ class Question:
         """`problems` about another chip."""
         return self.on(chip).problems
 
-    def fits_on(self, chip: ChipSpec) -> bool | None:
+    def fits_on(self, chip: ChipSpec, budget: Budget) -> bool | None:
         """`fits` about another chip."""
-        return fits(self.on(chip))
+        return fits(self.on(chip), budget)
 
 
 def decide(question: Question, detail: Detail = "all", budget: Budget | None = None) -> Result:
@@ -169,7 +169,7 @@ def _weights_in_the_way(question: Question, budget: Budget) -> Iterator[Unmet]:
                 yield _overflow(key, most, question, budget)
 
 
-def _unrounded(network: Network) -> Network:
+def _unrounded(network: NormalNetwork) -> NormalNetwork:
     """The same numbers as floats, which no pass holds to a number of bits."""
     layers = []
     for layer in network.layers:
@@ -200,7 +200,7 @@ def _overflow(layer: str, most: int, question: Question, budget: Budget) -> Unme
     )
 
 
-_Answer: TypeAlias = tuple[Status, Solution | None, tuple[Network, ...]]
+_Answer: TypeAlias = tuple[Status, Solution | None, tuple[NormalNetwork, ...]]
 
 
 def _solved(problem: Problem, budget: Budget) -> _Answer:
@@ -232,7 +232,7 @@ def _order(answer: _Answer) -> tuple[float | Fraction, ...]:
 
 
 def _result(
-    question: Question, networks: tuple[Network, ...], status: Status, budget: Budget, **parts: object
+    question: Question, networks: tuple[NormalNetwork, ...], status: Status, budget: Budget, **parts: object
 ) -> Result:
     fields = {"solution": None, "report": None, **parts}
     return Result(
@@ -245,7 +245,7 @@ def _result(
     )
 
 
-def float_form(network: Network, placed: Network, chip: ChipSpec) -> Network:
+def float_form(network: NormalNetwork, placed: NormalNetwork, chip: ChipSpec) -> NormalNetwork:
     """A network with float weights in the form in which its integer twin was placed.
 
     Parameters
@@ -275,6 +275,5 @@ def float_form(network: Network, placed: Network, chip: ChipSpec) -> Network:
 
 
 def _shape_of(form: LayerForm) -> tuple[object, ...]:
-    operation = form.layer.operation
-    numbers = [getattr(operation, name, None) for name in ("kernel", "stride", "padding")]
-    return form.layer.input_shape, *numbers, tuple((e.source, e.path, e.feature_offset) for e in form.edges)
+    conv, edges = form.layer.operation, tuple((e.source, e.path, e.feature_offset) for e in form.edges)
+    return form.layer.input_shape, conv.kernel, conv.stride, conv.padding, edges

@@ -20,13 +20,15 @@ from dataclasses import astuple, dataclass
 from difflib import get_close_matches
 from itertools import chain, count
 from operator import index
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from hwspec.errors import Finding
 from mapper.errors import NetworkError, OptionsError
 
 if TYPE_CHECKING:
     from mapper.network import Network
+
+AnyNetwork = TypeVar("AnyNetwork", bound="Network")
 
 __all__ = [
     "LayerReference",
@@ -81,7 +83,7 @@ def named_apart(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(apart)
 
 
-def networks_apart(networks: Sequence[Network]) -> tuple[Network, ...]:
+def networks_apart(networks: Sequence[AnyNetwork]) -> tuple[AnyNetwork, ...]:
     """Networks under names that tell them apart, as `named_apart` does."""
     names = named_apart([network.name for network in networks])
     pairs = zip(networks, names, strict=True)

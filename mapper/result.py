@@ -12,7 +12,7 @@ from hwspec.errors import Finding
 from hwspec.schema import AssumedFact, ChipSpec
 from mapper.display import Displayed
 from mapper.errors import InfeasibleError, OptionsError, UndecidedError
-from mapper.network import Network
+from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
 from mapper.references import LayerReference, locate_layer, resolve_layer, whole_number
 from mapper.rules import Rule
@@ -300,7 +300,7 @@ class Result(Displayed):
     """
 
     status: Status
-    networks: tuple[Network, ...]
+    networks: tuple[NormalNetwork, ...]
     chip: ChipSpec
     options: SolveOptions
     solution: Solution | None

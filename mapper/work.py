@@ -14,8 +14,7 @@ from typing import NamedTuple, TypeAlias
 
 from hwspec.memory import bias_words, kernel_terms, kernel_words, neuron_terms, neuron_words
 from hwspec.schema import CoreSpec
-from mapper.network import Layer, Network
-from mapper.normal_form import convolution_of
+from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Pair, Shape
 from mapper.rules import Rule
 from mapper.wording import join_names
@@ -115,7 +114,9 @@ class Shortfall:
     terms: str
 
 
-def layer_work(network: Network, layer: Layer, traffic: Mapping[str, int] | None = None) -> CoreWork:
+def layer_work(
+    network: NormalNetwork, layer: NormalLayer, traffic: Mapping[str, int] | None = None
+) -> CoreWork:
     """What a whole layer asks of its core.
 
     Parameters
@@ -123,7 +124,7 @@ def layer_work(network: Network, layer: Layer, traffic: Mapping[str, int] | None
     traffic
         By signal, spikes that leave it per second.
     """
-    convolution, rates = convolution_of(layer), traffic or {}
+    convolution, rates = layer.operation, traffic or {}
     spikes = sum(rates.get(edge.source, 0) for edge in network.incoming[layer.name]) if rates else 0
     return CoreWork(
         layer.input_shape, layer.output_shape, convolution.kernel, convolution.stride, convolution.padding,

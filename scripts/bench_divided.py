@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import mapper
 from hwspec.schema import ChipSpec
 from mapper.demand import layer_demands
-from mapper.network import Network
+from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
 from mapper.question import Question, decide
 from mapper.record import placement_record
@@ -37,14 +37,14 @@ from tests.random_networks import four_classes, random_speck_network
 Matcher = Callable[[list[list[int]]], object]
 
 
-def checked(networks: Sequence[Network], chip: ChipSpec, options: SolveOptions) -> tuple[Result, float]:
+def checked(networks: Sequence[NormalNetwork], chip: ChipSpec, options: SolveOptions) -> tuple[Result, float]:
     """A result whose solution the checker accepts, and the milliseconds that both took."""
     start = time.perf_counter()
     result = decide(Question(tuple(networks), chip, options))
     return result, (time.perf_counter() - start) * 1e3
 
 
-def fitting_cores(network: Network, chip: ChipSpec) -> list[list[int]]:
+def fitting_cores(network: NormalNetwork, chip: ChipSpec) -> list[list[int]]:
     """Per layer, the cores whose memories and limits hold it; destinations are not looked at."""
     return [
         [n for n, core in enumerate(chip.cores) if not lacking(demand.work, core)]
@@ -137,7 +137,7 @@ def same_bytes(count: int) -> None:
 
 def several(layers: int, cores: int, limit_s: float | None = None) -> None:
     """Random networks that fit Speck 2f one by one, together on a large chip."""
-    networks: list[Network] = []
+    networks: list[NormalNetwork] = []
     small, have, seed = mapper.load_chip("speck2f"), 0, 0
     while have < layers:
         network = random_speck_network(seed)

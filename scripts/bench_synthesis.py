@@ -27,7 +27,7 @@ from mapper.errors import InfeasibleError, MapperError, UndecidedError
 from mapper.explore.smallest import Answer, Request, curves, default_sizes, synthesize
 from mapper.explore.widest import What, find_widest
 from mapper.frontends import load_network
-from mapper.network import Network
+from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
 from mapper.passes import prepare
 from mapper.result import Status
@@ -44,7 +44,7 @@ def request(limit: float, *, cores: tuple[int, int] = (1, 9)) -> Request:
     return Request(base, cores, default_sizes(base), destinations, options=options)
 
 
-def is_carried(network: Network, wanted: Request) -> bool:
+def is_carried(network: NormalNetwork, wanted: Request) -> bool:
     """Whether some chip carries the network."""
     try:
         synthesize([network], wanted)
@@ -53,9 +53,9 @@ def is_carried(network: Network, wanted: Request) -> bool:
     return True
 
 
-def random_set(seed: int, wanted: Request) -> list[Network]:
+def random_set(seed: int, wanted: Request) -> list[NormalNetwork]:
     """Five random networks of 4 to 8 layers that nine cores can carry."""
-    chosen: list[Network] = []
+    chosen: list[NormalNetwork] = []
     draw = 1000 * seed
     while len(chosen) < 5:
         network = prepare(random_speck_network(draw).replacing(name=f"net{len(chosen)}"))
@@ -65,7 +65,7 @@ def random_set(seed: int, wanted: Request) -> list[Network]:
     return chosen
 
 
-def zoo(wanted: Request) -> list[Network]:
+def zoo(wanted: Request) -> list[NormalNetwork]:
     """Published networks that can be read, and that some chip carries."""
     found = []
     for path in sorted(ZOO.glob("*.yaml")):
@@ -78,7 +78,7 @@ def zoo(wanted: Request) -> list[Network]:
     return found
 
 
-def measured(networks: Sequence[Network], wanted: Request) -> tuple[Answer | None, float, float]:
+def measured(networks: Sequence[NormalNetwork], wanted: Request) -> tuple[Answer | None, float, float]:
     """A chip, and the wall and processor seconds that it took."""
     start, work = time.perf_counter(), time.process_time()
     try:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from hwspec.catalog import load
 from hwspec.schema import ChipSpec
 from mapper.network import DvsSettings, Edge, Input, Layer, Network, Output
+from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Convolution, Neuron, PathOperation, Pool, Shape, shape_after
+
+AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 
 # Whole layers, one per core: what pieces, copies and relays are compared with.
 UNDIVIDED: dict[str, Any] = {"max_pieces": 1, "relays": False, "max_copies": 1}
@@ -28,20 +31,26 @@ def chain(
     dvs: bool = False,
     name: str = "chain",
     input_path: tuple[PathOperation, ...] = (),
-) -> Network:
+) -> NormalNetwork:
     """Layers conv0, conv1, ... one after the other; `pools[n]` follows layer n."""
-    layers: list[Layer] = []
+    layers: list[NormalLayer] = []
     edges: list[Edge] = []
     source, here, path = "input", Shape(*shape), input_path
     for n, convolution in enumerate(convolutions):
         here = shape_after(here, path)
-        layer = Layer(f"conv{n}", here, convolution)
+        layer = NormalLayer(f"conv{n}", here, convolution)
         layers.append(layer)
         edges.append(Edge(source, layer.name, path))
         source, here = layer.name, layer.output_shape
         path = pool(pools[n]) if n < len(pools) else ()
     entry = Input("input", Shape(*shape), DvsSettings() if dvs else None)
-    return Network(name, (entry,), tuple(layers), tuple(edges), (Output("out", source),))
+    return NormalNetwork(name, (entry,), tuple(layers), tuple(edges), (Output("out", source),))
+
+
+def as_read(network: Network) -> Network:
+    """The network by the plain type, which need not stay in normal form."""
+    fields = (network.inputs, network.layers, network.edges, network.outputs, network.notes)
+    return Network(network.name, *fields)
 
 
 def conv(features: int = 4, kernel: int = 3, **more: object) -> Convolution:
@@ -49,7 +58,7 @@ def conv(features: int = 4, kernel: int = 3, **more: object) -> Convolution:
     return Convolution(features, (kernel, kernel), padding=padding, **more)  # type: ignore[arg-type]  # test helper
 
 
-def gesture() -> Network:
+def gesture() -> NormalNetwork:
     """The nine-layer DVS gesture network: fills Speck 2f."""
     kinds = [
         conv(16, 2, stride=(2, 2), padding=(0, 0)),
@@ -78,7 +87,7 @@ def tiny_chip(*cores: tuple[int, int, int], overrides: Sequence[str] = ()) -> Ch
     return load("speck2f", [*grow, *shrink, *changes, *overrides])
 
 
-def weighted(network: Network, generator: np.random.Generator, *, integer: bool = False) -> Network:
+def weighted(network: AnyNetwork, generator: np.random.Generator, *, integer: bool = False) -> AnyNetwork:
     """The network with random dyadic weights, exact in single precision, or small integers."""
     layers = []
     for layer in network.layers:

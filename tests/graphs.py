@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mapper.network import DvsSettings, Edge, Input, Layer, Network, Output
+from mapper.network import DvsSettings, Edge, Input, Output
+from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Convolution, Shape, shape_after
 from tests.builders import pool
 
@@ -29,7 +30,7 @@ def graph(
     outputs: Sequence[tuple[int, int]] = (),
     *,
     dvs: bool = False,
-) -> Network:
+) -> NormalNetwork:
     """Layers conv0, conv1, ..., connected as the links say.
 
     Parameters
@@ -48,7 +49,7 @@ def graph(
         first = next(link for link in coming if link.source < n)
         _, height, width = shape_after(shapes[first.source + 1], pool(first.pooling))
         taken = max(link.offset + features[link.source + 1] for link in coming)
-        layers.append(Layer(names[n], Shape(taken, height, width), operation))
+        layers.append(NormalLayer(names[n], Shape(taken, height, width), operation))
         shapes.append(layers[-1].output_shape)
     edges = [
         Edge(
@@ -63,4 +64,4 @@ def graph(
     ends = outputs or [(len(names) - 1, 1)]
     shown = tuple(Output(f"out{n}", names[layer], pool(size)) for n, (layer, size) in enumerate(ends))
     entry = Input("input", Shape(*shape), DvsSettings() if dvs else None)
-    return Network("graph", (entry,), tuple(layers), tuple(edges), shown)
+    return NormalNetwork("graph", (entry,), tuple(layers), tuple(edges), shown)

@@ -7,13 +7,14 @@ import numpy as np
 from hwspec.catalog import load
 from hwspec.schema import ChipSpec
 from mapper.errors import NetworkError
-from mapper.network import Edge, Network
+from mapper.network import Edge
+from mapper.normal_form import NormalNetwork
 from tests.builders import chain, conv, pool
 
 __all__ = ["four_classes", "random_speck_network"]
 
 
-def random_speck_network(seed: int) -> Network:
+def random_speck_network(seed: int) -> NormalNetwork:
     """3 to 9 layers, with pools (sometimes by 8), biases, and up to two residual edges.
 
     Maps are 16, 32 or 64 wide, layers have 8 to 128 features and kernels of 1, 3 or 5: about a third fits
@@ -45,7 +46,7 @@ def random_speck_network(seed: int) -> Network:
         return network
 
 
-def _with_residual(network: Network, draw: np.random.Generator) -> Network:
+def _with_residual(network: NormalNetwork, draw: np.random.Generator) -> NormalNetwork:
     """One more edge between layers whose features agree, pooled to the target's map."""
     source = network.layers[int(draw.integers(len(network.layers) - 1))]
     given = source.output_shape

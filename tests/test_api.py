@@ -11,8 +11,7 @@ import pytest
 
 import mapper
 from mapper.errors import InfeasibleError, NetworkError, OptionsError, UndecidedError
-from mapper.normal_form import require_normal_form
-from mapper.operations import Convolution, Linear, Shape
+from mapper.operations import Convolution, Shape
 from mapper.options import SolveOptions
 from mapper.passes import prepare
 from mapper.references import natural_key
@@ -93,25 +92,6 @@ def test_several_reasons_on_one_layer() -> None:
     assert "forbidden" in left.sentence()
     dvs = chain([conv(4)], (2, 8, 8), dvs=True)
     assert mapper.check(dvs, chip=mapper.load_chip("speck2f", ["input=none"])).report is not None
-
-
-def test_normal_form_is_required() -> None:
-    network = chain([conv(4, groups=2)])
-    bare = network.layers[0]
-    with pytest.raises(NetworkError) as caught:
-        require_normal_form(
-            network.replacing(
-                layers=(
-                    mapper.Layer("conv0", bare.input_shape, bare.operation, (mapper.BatchNorm(),), None),
-                ),
-                edges=(mapper.Edge("input", "conv0", (mapper.Pool("average", (1, 1), (1, 1)),)),),
-            )
-        )
-    assert len(caught.value.findings) == 4
-    line = chain([conv(4)], (4, 1, 1))
-    flat = mapper.Layer("conv0", Shape(4, 1, 1), Linear(2))
-    with pytest.raises(NetworkError, match="convolution first"):
-        require_normal_form(line.replacing(layers=(flat,)))
 
 
 def test_malformed_networks_are_refused_with_every_problem() -> None:

@@ -13,7 +13,8 @@ from hwspec.catalog import load
 from hwspec.schema import ChipSpec, CoreSpec
 from mapper.edits import shapes_only
 from mapper.errors import NetworkError, OptionsError
-from mapper.network import DvsSettings, Edge, Input, Layer, Network, Output
+from mapper.network import DvsSettings, Edge, Input, Output
+from mapper.normal_form import NormalLayer, NormalNetwork, normal_form
 from mapper.operations import Convolution, Neuron, Pool, Shape
 from mapper.options import SolveOptions
 from mapper.problem import Problem
@@ -37,12 +38,15 @@ def relays(result: Result) -> list[Relay]:
     return [p.body for p in result.require().placements if isinstance(p.body, Relay)]
 
 
-def star(readers: int) -> Network:
+def star(readers: int) -> NormalNetwork:
     shape = Shape(2, 8, 8)
-    layers = [Layer("hub", shape, one(2)), *(Layer(f"b{n}", shape, one(2)) for n in range(readers))]
+    layers = [
+        NormalLayer("hub", shape, one(2)),
+        *(NormalLayer(f"b{n}", shape, one(2)) for n in range(readers)),
+    ]
     edges = [Edge("in", "hub"), *(Edge("hub", f"b{n}") for n in range(readers))]
     outputs = tuple(Output(f"o{n}", f"b{n}") for n in range(readers))
-    return Network(f"star{readers}", (Input("in", shape),), tuple(layers), tuple(edges), outputs)
+    return NormalNetwork(f"star{readers}", (Input("in", shape),), tuple(layers), tuple(edges), outputs)
 
 
 @pytest.mark.parametrize("readers", [12, 13, 20])
@@ -60,18 +64,20 @@ def test_each_pool_is_folded_or_relayed_on_its_own() -> None:
     """Two pools of 8: one must be folded, for no core is left for a relay; the other fits relayed alone."""
     shape = Shape(1, 16, 16)
     layers = (
-        Layer("a", shape, one(2)),
-        Layer("b", Shape(2, 2, 2), one(1)),
-        Layer("d", shape, one(16)),
-        Layer("e", Shape(16, 2, 2), Convolution(16, (2, 2))),
+        NormalLayer("a", shape, one(2)),
+        NormalLayer("b", Shape(2, 2, 2), one(1)),
+        NormalLayer("d", shape, one(16)),
+        NormalLayer("e", Shape(16, 2, 2), Convolution(16, (2, 2))),
     )
     edges = (Edge("in", "a"), Edge("a", "b", pool(8)), Edge("in", "d"), Edge("d", "e", pool(8)))
-    network = Network("mixed", (Input("in", shape),), layers, edges, (Output("o1", "b"), Output("o2", "e")))
+    network = NormalNetwork(
+        "mixed", (Input("in", shape),), layers, edges, (Output("o1", "b"), Output("o2", "e"))
+    )
     chip = tiny_chip((16, 4096, 0), (2, 512, 0), (8, 4, 0), (1024, 16, 0), (256, 256, 0))
     result = mapper.solve(network, chip, repairs=0)
     assert result.status is Status.OPTIMAL
     assert [relay.signal for relay in relays(result)] == ["d"]
-    kernels = {layer.name: layer.operation.kernel for layer in result.networks[0].layers}  # type: ignore[union-attr]  # after the passes
+    kernels = {layer.name: layer.operation.kernel for layer in result.networks[0].layers}
     assert kernels["b"] == (2, 2)
     assert kernels["e"] == (2, 2)
 
@@ -79,8 +85,8 @@ def test_each_pool_is_folded_or_relayed_on_its_own() -> None:
 def test_a_pooled_output_may_be_shown_in_pieces() -> None:
     shape = Shape(1, 8, 8)
     output = Output("o", "a", (Pool("sum", (2, 2), (2, 2)),))
-    network = Network(
-        "shown", (Input("in", shape),), (Layer("a", shape, one(32)),), (Edge("in", "a"),), (output,)
+    network = NormalNetwork(
+        "shown", (Input("in", shape),), (NormalLayer("a", shape, one(32)),), (Edge("in", "a"),), (output,)
     )
     chip = tiny_chip((256, 1024, 0), (256, 1024, 0), (256, 256, 0), (256, 256, 0))
     result = mapper.solve(network, chip, pooled_outputs="relay", repairs=0)
@@ -89,14 +95,16 @@ def test_a_pooled_output_may_be_shown_in_pieces() -> None:
     assert {m.pooling_seen for m in result.require().monitors} == {2}
 
 
-def sensing(name: str, pools: Sequence[int] = (4,), shape: Shape = Shape(2, 128, 128)) -> Network:
+def sensing(name: str, pools: Sequence[int] = (4,), shape: Shape = Shape(2, 128, 128)) -> NormalNetwork:
     layers, edges, outputs = [], [], []
     for n, size in enumerate(pools):
         seen = Shape(2, shape.height // size, shape.width // size)
-        layers.append(Layer(f"c{n}", seen, conv(4)))
+        layers.append(NormalLayer(f"c{n}", seen, conv(4)))
         edges.append(Edge("in", f"c{n}", pool(size)))
         outputs.append(Output(f"o{n}", f"c{n}"))
-    return Network(name, (Input("in", shape, DvsSettings()),), tuple(layers), tuple(edges), tuple(outputs))
+    return NormalNetwork(
+        name, (Input("in", shape, DvsSettings()),), tuple(layers), tuple(edges), tuple(outputs)
+    )
 
 
 def test_one_relay_of_the_sensor_serves_several_networks() -> None:
@@ -139,8 +147,8 @@ def test_the_sensor_behind_another_signal_is_not_placed_at_an_offset() -> None:
 
     neuron = Neuron(6, -20)
     layers = (
-        Layer("l0", shape, Convolution(2, (1, 1), weight=weights(2, 2, 1, 1)), neuron=neuron),
-        Layer(
+        NormalLayer("l0", shape, Convolution(2, (1, 1), weight=weights(2, 2, 1, 1)), neuron=neuron),
+        NormalLayer(
             "l1",
             Shape(4, 16, 16),
             Convolution(3, (3, 3), padding=(1, 1), weight=weights(3, 4, 3, 3)),
@@ -148,7 +156,7 @@ def test_the_sensor_behind_another_signal_is_not_placed_at_an_offset() -> None:
         ),
     )
     edges = (Edge("in", "l0"), Edge("l0", "l1"), Edge("in", "l1", (), 2))
-    network = Network("skip", (Input("in", shape, DvsSettings()),), layers, edges, (Output("o", "l1"),))
+    network = NormalNetwork("skip", (Input("in", shape, DvsSettings()),), layers, edges, (Output("o", "l1"),))
     result = mapper.solve(network, "speck2f")
     assert all(route.feature_shift == 0 for route in result.require().routes if route.source == DVS)
     events = {"in": draw.integers(0, 2, (10, 2, 16, 16))}
@@ -160,8 +168,10 @@ def test_the_sensor_behind_another_signal_is_not_placed_at_an_offset() -> None:
 def test_the_sensor_twice_at_two_offsets_takes_a_relay() -> None:
     shape = Shape(2, 16, 16)
     edges = (Edge("in", "l"), Edge("in", "l", (), 2))
-    layer = Layer("l", Shape(4, 16, 16), conv(3))
-    network = Network("twice", (Input("in", shape, DvsSettings()),), (layer,), edges, (Output("o", "l"),))
+    layer = NormalLayer("l", Shape(4, 16, 16), conv(3))
+    network = NormalNetwork(
+        "twice", (Input("in", shape, DvsSettings()),), (layer,), edges, (Output("o", "l"),)
+    )
     result = mapper.solve(network, "speck2f", repairs=0)
     assert [relay.signal for relay in relays(result)] == [DVS]
     refused = mapper.solve(network, "speck2f", repairs=0, relays=False)
@@ -180,7 +190,7 @@ def test_names_of_networks_never_collide() -> None:
     assert config.interface is not None
     assert len({layer.name for layer in config.interface.layers}) == 12
     with pytest.raises(NetworkError, match="a"):
-        Problem((digits.replacing(name="a"),) * 2, chip, SolveOptions())
+        Problem((normal_form(digits).replacing(name="a"),) * 2, chip, SolveOptions())
 
 
 def overlapping(first: int = 8, second: int = 16, size: int = 32) -> Result:
@@ -192,7 +202,7 @@ def overlapping(first: int = 8, second: int = 16, size: int = 32) -> Result:
     for n in range(3):
         values = draw.integers(-127, 128, (features[n + 1], features[n], 3, 3))
         layers.append(
-            Layer(
+            NormalLayer(
                 f"l{n}", Shape(features[n], maps[n], maps[n]),
                 Convolution(features[n + 1], (3, 3), padding=(1, 1), weight=values), neuron=Neuron(100, -100),
             )
@@ -200,9 +210,9 @@ def overlapping(first: int = 8, second: int = 16, size: int = 32) -> Result:
         edges.append(Edge(f"l{n - 1}" if n else "in", f"l{n}", pool(2) if n else ()))
     values = draw.integers(-127, 128, (11, second, maps[3], maps[3]))
     dense = Convolution(11, (maps[3], maps[3]), weight=values)
-    layers.append(Layer("out", Shape(second, maps[3], maps[3]), dense, neuron=Neuron(100, -100)))
+    layers.append(NormalLayer("out", Shape(second, maps[3], maps[3]), dense, neuron=Neuron(100, -100)))
     edges.append(Edge("l2", "out", (Pool("sum", (3, 3), (2, 2)),)))
-    network = Network(
+    network = NormalNetwork(
         "overlap", (Input("in", Shape(2, size, size)),), tuple(layers), tuple(edges), (Output("o", "out"),)
     )
     return mapper.solve(network, "speck2f")
@@ -278,11 +288,11 @@ def test_a_rule_about_one_core_holds_for_relays_and_pieces(monkeypatch: pytest.M
 
     monkeypatch.setitem(HOLDING, Rule.PADDING, limit)
     shape = Shape(1, 16, 16)
-    layers = [Layer("hub", shape, conv(64, 2, stride=(2, 2), padding=(0, 0)))]
-    layers += [Layer(f"b{n}", Shape(64, 8, 8), conv(4, 1, stride=(2, 2))) for n in range(3)]
+    layers = [NormalLayer("hub", shape, conv(64, 2, stride=(2, 2), padding=(0, 0)))]
+    layers += [NormalLayer(f"b{n}", Shape(64, 8, 8), conv(4, 1, stride=(2, 2))) for n in range(3)]
     edges = (Edge("in", "hub"), *(Edge("hub", f"b{n}") for n in range(3)))
     outputs = tuple(Output(f"o{n}", f"b{n}") for n in range(3))
-    network = Network("hub", (Input("in", shape),), tuple(layers), edges, outputs)
+    network = NormalNetwork("hub", (Input("in", shape),), tuple(layers), edges, outputs)
     relayed = mapper.solve(network, "speck2f", repairs=0, max_copies=1)
     assert len(relays(relayed)) == 1
     bound = 63
@@ -331,7 +341,7 @@ def test_pins_by_name_and_by_index_are_told_apart() -> None:
     network = chain([conv(2), conv(2), conv(2), conv(2)])
     names = {"conv0": "0", "conv1": "3", "conv2": "6", "conv3": "10"}
     renamed = network.replacing(
-        layers=tuple(Layer(names[x.name], x.input_shape, x.operation) for x in network.layers),
+        layers=tuple(NormalLayer(names[x.name], x.input_shape, x.operation) for x in network.layers),
         edges=tuple(Edge(names.get(e.source, e.source), names[e.target]) for e in network.edges),
         outputs=(Output("out", "10"),),
     )

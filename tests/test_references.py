@@ -22,6 +22,7 @@ from mapper.errors import NetworkError, OptionsError
 from mapper.explore.plan import plan_networks, with_traffic
 from mapper.frontends import TorchOptions
 from mapper.network import Network
+from mapper.normal_form import NormalNetwork
 from mapper.references import (
     LayerReference,
     as_index,
@@ -40,7 +41,7 @@ from tests.builders import chain, conv
 NUMBERED = ("0", "3", "6", "10")
 
 
-def named(name: str, layers: Sequence[str]) -> Network:
+def named(name: str, layers: Sequence[str]) -> NormalNetwork:
     """A chain of layers of these names."""
     network = chain([conv(2)] * len(layers), (2, 4, 4), name=name)
     to = dict(zip(network.index, layers, strict=True))

@@ -13,7 +13,7 @@ from mapper.cli.output import print_json
 if TYPE_CHECKING:
     from mapper.emit.read.diff import Difference
     from mapper.emit.shared.config import ChipConfig
-    from mapper.network import Network
+    from mapper.normal_form import NormalNetwork
 
 __all__ = ["diff"]
 
@@ -49,7 +49,7 @@ def diff(
     return _EXIT_DIFFERENT if differences else 0
 
 
-def _side(source: str, reading: Reading) -> ChipConfig | Network:
+def _side(source: str, reading: Reading) -> ChipConfig | NormalNetwork:
     """A configuration file, or a network after all passes."""
     from mapper.emit.shared.file import read_config  # noqa: PLC0415
 
@@ -59,7 +59,7 @@ def _side(source: str, reading: Reading) -> ChipConfig | Network:
     return read_network(source, keywords(Chip(), reading))
 
 
-def _compared(left: ChipConfig | Network, right: ChipConfig | Network) -> tuple[Difference, ...]:
+def _compared(left: ChipConfig | NormalNetwork, right: ChipConfig | NormalNetwork) -> tuple[Difference, ...]:
     """Differences; a network is compared in the form that a configuration's chip needs, if that is known."""
     from hwspec.catalog import load, names  # noqa: PLC0415
     from mapper.emit.read.diff import diff as compare  # noqa: PLC0415
@@ -75,7 +75,7 @@ def _compared(left: ChipConfig | Network, right: ChipConfig | Network) -> tuple[
         return tuple(compare(left, right))
     placed, spec = extract(config), load(chip)
 
-    def formed(side: ChipConfig | Network) -> ChipConfig | Network:
+    def formed(side: ChipConfig | NormalNetwork) -> ChipConfig | NormalNetwork:
         if isinstance(side, Config):
             return side
         try:

@@ -15,7 +15,7 @@ from cyclopts import Group, Parameter, Token
 from mapper.errors import Finding, OptionsError
 
 if TYPE_CHECKING:
-    from mapper.network import Network
+    from mapper.normal_form import NormalNetwork
 
 
 def group(title: str, order: int) -> Parameter:
@@ -237,7 +237,7 @@ def keywords(chip: Chip, reading: Reading, *groups: SolveGroup, **fixed: Any) ->
     }
 
 
-def read_network(source: str, words: dict[str, Any]) -> "Network":
+def read_network(source: str, words: dict[str, Any]) -> "NormalNetwork":
     """A network as `keywords` says, after all passes but those for a chip."""
     from mapper.frontends import load_network  # noqa: PLC0415
     from mapper.passes import PrepareOptions, prepare  # noqa: PLC0415

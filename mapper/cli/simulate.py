@@ -107,7 +107,8 @@ def _input(config: ChipConfig, name: str | None) -> str:
     names = [entry.name for entry in config.interface.inputs]
     if name is not None and name not in names:
         raise OptionsError(Finding("--input", "there is no such input", name, ", ".join(names)))
-    if name is None and len(names) != 1:
+    # The sensor sends the same events to all of its inputs: a recording of any one of them is enough.
+    if name is None and len(names) - len(config.interface.sensor_inputs[1:]) != 1:
         raise OptionsError(Finding("--input", "there are several inputs", None, ", ".join(names)))
     return name or names[0]
 

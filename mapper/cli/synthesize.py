@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from hwspec.schema import ChipSpec
     from mapper.explore.smallest import Answer, Curves, Request
-    from mapper.network import Network
+    from mapper.normal_form import NormalNetwork
     from mapper.solver.smallest.sizes import MemorySizes
 
 __all__ = ["synthesize", "widest"]
@@ -122,7 +122,7 @@ def widest(
     return 0
 
 
-def _read_all(sources: Sequence[str], words: dict[str, Any]) -> list[Network]:
+def _read_all(sources: Sequence[str], words: dict[str, Any]) -> list[NormalNetwork]:
     """All networks, or everything that is wrong with any of them."""
     read, findings = [], []
     for source in sources:

@@ -40,7 +40,6 @@ from mapper.errors import (
     UndecidedError,
 )
 from mapper.frontends import load_network
-from mapper.network import Network
 from mapper.passes import PrepareOptions, prepare
 from mapper.references import LayerReference, as_index
 from mapper.result import FeasibilityReport, Result
@@ -100,7 +99,7 @@ class DynapcnnNetwork(nn.Module):
         read = load_network(snn, input_shape, None, TorchOptions(relu_as_if=relu_as_if))
         self.dvs_input = dvs_input
         self.discretize = discretize
-        self.network: Network = prepare(
+        self.network = prepare(
             fed(read, dvs_input), PrepareOptions(quantize=discretize, rescale=weight_rescaling_fn)
         )
         shape = self.network.inputs[0].shape

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from mapper.errors import Finding, NetworkError
-from mapper.network import Edge, Layer, Network
-from mapper.operations import Convolution, PathOperation, Pool, Scale
+from mapper.network import Edge
+from mapper.normal_form import NormalLayer, NormalNetwork
+from mapper.operations import PathOperation, Pool, Scale
 
 __all__ = ["ForwardNetwork", "Surrogate", "default_surrogate"]
 
@@ -44,11 +45,11 @@ class _Spikes(torch.autograd.Function):
 class ForwardLayer(nn.Module):
     """A convolution with integrate-and-fire neurons; its potentials persist until they are reset."""
 
-    def __init__(self, layer: Layer, surrogate: Surrogate) -> None:
+    def __init__(self, layer: NormalLayer, surrogate: Surrogate) -> None:
         super().__init__()
         conv, neuron = layer.operation, layer.neuron
-        if not isinstance(conv, Convolution) or neuron is None or conv.weight is None:
-            raise NetworkError(Finding(f"layer {layer.name}", "has no weights or no neurons to run"))
+        if conv.weight is None:
+            raise NetworkError(Finding(f"layer {layer.name}", "has no weights to run"))
         self.weight = nn.Parameter(_float(conv.weight))
         self.bias = None if conv.bias is None or not conv.has_bias else nn.Parameter(_float(conv.bias))
         self.register_buffer("threshold", torch.tensor(float(_number(neuron.threshold))))
@@ -108,7 +109,7 @@ class ForwardNetwork(nn.Module):
         By layer, in order; None takes the default for all.
     """
 
-    def __init__(self, network: Network, surrogates: Sequence[Surrogate] | None = None) -> None:
+    def __init__(self, network: NormalNetwork, surrogates: Sequence[Surrogate] | None = None) -> None:
         super().__init__()
         chosen = surrogates or [default_surrogate] * len(network.layers)
         self.network = network
@@ -168,7 +169,9 @@ class ForwardNetwork(nn.Module):
             return {layer.name: signals[layer.name] for layer in self.network.layers}
         return self._step_by_step(inputs)
 
-    def _run(self, layer: Layer, module: nn.Module, signals: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    def _run(
+        self, layer: NormalLayer, module: nn.Module, signals: Mapping[str, torch.Tensor]
+    ) -> torch.Tensor:
         arriving = self._arriving(layer, lambda edge: signals[edge.source])
         if not isinstance(module, ForwardLayer):
             raise TypeError(type(module).__name__)
@@ -198,7 +201,7 @@ class ForwardNetwork(nn.Module):
         self.history = {name: torch.cat(trace[-self.depth :], 1).detach() for name, trace in past.items()}
         return {layer.name: torch.cat(past[layer.name][self.depth :], 1) for layer in self.network.layers}
 
-    def _arriving(self, layer: Layer, signal: Callable[[Edge], torch.Tensor]) -> torch.Tensor:
+    def _arriving(self, layer: NormalLayer, signal: Callable[[Edge], torch.Tensor]) -> torch.Tensor:
         parts = []
         for edge in self.network.incoming[layer.name]:
             value = along(edge.path, signal(edge))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mapper.emit.shared.config import ChipConfig
 from mapper.errors import EventError, Finding
 from mapper.events import events_from_raster
-from mapper.network import Network
+from mapper.normal_form import NormalNetwork
 from mapper.sim.config_frame import simulate_config
 from mapper.sim.event import EventOptions, simulate_events
 from mapper.sim.network import simulate
@@ -90,8 +90,8 @@ def read_labelled(source: str) -> LabelledData:
 
 def accuracies(
     data: LabelledData,
-    floating: Network,
-    integer: Network,
+    floating: NormalNetwork,
+    integer: NormalNetwork,
     config: ChipConfig,
     *,
     dt_us: int,

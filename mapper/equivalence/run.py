@@ -20,6 +20,7 @@ from mapper.equivalence.report import EquivalenceReport, OutputTrace
 from mapper.errors import EventError, Finding
 from mapper.events import Events, events_from_raster, raster_from_events
 from mapper.network import Network
+from mapper.normal_form import NormalNetwork
 from mapper.result import Result
 from mapper.sim.config_frame import simulate_config
 from mapper.sim.event import EventOptions
@@ -113,7 +114,7 @@ def recording_of(network: Network, events: Events, dt_us: int) -> Recording:
 
 def check_equivalence(
     result: Result,
-    floating: Network | Sequence[Network],
+    floating: NormalNetwork | Sequence[NormalNetwork],
     recording: Recording,
     *,
     data: LabelledData | None = None,

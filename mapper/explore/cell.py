@@ -9,7 +9,7 @@ from mapper.errors import NetworkError
 from mapper.explore.identity import facts_hash
 from mapper.explore.record import Cell
 from mapper.explore.verdict import placed_cell, refused_cell
-from mapper.network import Network
+from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
 from mapper.question import Question
 from mapper.question import decide as decide_question
@@ -43,7 +43,7 @@ class Shared:
     repairs: dict[str, tuple[tuple[Repair, ...], tuple[str, ...]]] = field(default_factory=dict)
 
 
-def decide(network: Network, chip: ChipSpec, asked: Asked, shared: Shared | None = None) -> Cell:
+def decide(network: NormalNetwork, chip: ChipSpec, asked: Asked, shared: Shared | None = None) -> Cell:
     """A cell with the indexes 0; whatever goes wrong is a verdict too, so that other cells go on.
 
     Parameters
@@ -65,7 +65,7 @@ def decide(network: Network, chip: ChipSpec, asked: Asked, shared: Shared | None
         return Cell(network=0, variant=0, verdict="error", sentence=sentence)
 
 
-def _decided(network: Network, chip: ChipSpec, asked: Asked, shared: Shared) -> Cell:
+def _decided(network: NormalNetwork, chip: ChipSpec, asked: Asked, shared: Shared) -> Cell:
     question, facts = Question((network,), chip, asked.options), facts_hash(chip)
     budget = Budget(question.resolved)
     if facts in shared.placed:

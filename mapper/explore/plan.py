@@ -16,6 +16,7 @@ from mapper.explore.identity import network_hash
 from mapper.explore.record import NetworkLayer, NetworkRow, VariantCore, VariantRow
 from mapper.frontends import NirOptions, TorchOptions, load_network
 from mapper.network import Network
+from mapper.normal_form import NormalNetwork
 from mapper.options import locate_traffic
 from mapper.passes import PrepareOptions, prepare
 from mapper.record import layer_sizes
@@ -55,7 +56,7 @@ class PlannedNetwork:
     """
 
     row: NetworkRow
-    network: Network | None
+    network: NormalNetwork | None
     failure: Literal["unsupported", "error"] = "unsupported"
 
 
@@ -94,14 +95,8 @@ def _failed(source: str, message: str, failure: Literal["unsupported", "error"])
     return PlannedNetwork(row, None, failure)
 
 
-def planned(network: Network, source: str) -> PlannedNetwork:
-    """A network after the passes, with its row.
-
-    Raises
-    ------
-    NetworkError
-        It is not in normal form.
-    """
+def planned(network: NormalNetwork, source: str) -> PlannedNetwork:
+    """A network after the passes, with its row."""
     layers = tuple(
         NetworkLayer(name=entry.layer, destinations=entry.sending.destinations, **layer_sizes(entry.work))
         for entry in layer_demands(network, 0, None)

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from hwspec.schema import ChipSpec
-from mapper.api import solve
-from mapper.errors import Finding, InfeasibleError, OptionsError, UndecidedError, VerificationError
-from mapper.network import Network
+from mapper.errors import Finding, OptionsError, UndecidedError, VerificationError
+from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
-from mapper.question import Question
+from mapper.question import Question, decide
 from mapper.references import networks_apart
 from mapper.result import Result, Status
 from mapper.wording import join_names
 
 # The solver is loaded by this module: the command line imports it when it has read its arguments.
-from mapper.solver.budget import INTERRUPTION  # isort: skip
-from mapper.solver.smallest.search import ChipFound, Minimise, find_chip, find_chip_for  # isort: skip
+from mapper.solver.budget import INTERRUPTION, Budget  # isort: skip
+from mapper.solver.smallest.search import SmallestChip, Minimise, find_chip, find_chip_for  # isort: skip
 from mapper.solver.smallest.sizes import CoreType, MemorySizes, ChipQuestion, chip_of  # isort: skip
 
 __all__ = ["Answer", "Curves", "Request", "curves", "default_sizes", "spec_toml", "synthesize"]
+
+# Networks of a group share the chip; the groups take turns on it.
+Groups: TypeAlias = tuple[tuple[NormalNetwork, ...], ...]
 
 _CORES_MAX = 64
 _NAMES_TOLD = 40
 # Deterministic time of a point of a curve: about as many seconds.
 _POINT_WORK = 20.0
+# Of a limit, the part for the search of a chip: the networks are still to be placed on it.
+_SEARCH_SHARE = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +74,16 @@ class Answer:
         Names of the networks.
     results
         One a network, or one for all where they share the chip.
+    budget
+        What is left of the limits.
     """
 
     chip: ChipSpec
-    found: ChipFound
+    found: SmallestChip
     fan_out: int
     carried: tuple[str, ...]
     results: tuple[Result, ...]
+    budget: Budget = field(compare=False)
 
     @property
     def gap(self) -> float:
@@ -119,7 +127,7 @@ def _powers(least: int, most: int) -> tuple[int, ...]:
     return sizes or (most,)
 
 
-def synthesize(networks: Sequence[Network], request: Request) -> Answer:
+def synthesize(networks: Sequence[NormalNetwork], request: Request) -> Answer:
     """The smallest chip; every network has been placed on it by the normal path, and checked.
 
     Parameters
@@ -139,23 +147,25 @@ def synthesize(networks: Sequence[Network], request: Request) -> Answer:
         A network does not fit the chip that was found for it: a fault of this package.
     """
     _require_sound(networks, request)
-    groups = _groups(networks, request)
-    _require_possible(groups, request)
-    question, found = _least(groups, request, request.cores[1])
-    if found.status is Status.INFEASIBLE:
+    groups, budget = _groups(networks, request), Budget(request.options)
+    largest = [_on_largest(group, request, budget) for group in groups]
+    if refused := next((result for result in largest if result.status is Status.INFEASIBLE), None):
+        refused.require()
+    question, smallest = _least(groups, request, request.cores[1], budget.share(_SEARCH_SHARE))
+    if smallest.status is Status.INFEASIBLE:
         raise RuntimeError("each network fits the largest chip, and all of them fit none")
-    answer = _checked(question, found, request, request.name)
+    answer = _checked(question, smallest, request, request.name, budget)
     if answer is None:
-        limit = found.stopped_by or "a limit"
-        raise UndecidedError(limit, _on_largest(groups[0], request))
+        raise UndecidedError(smallest.stopped_by or "a limit", largest[0])
     return answer
 
 
-def curves(networks: Sequence[Network], request: Request, best: Answer) -> Curves:
+def curves(networks: Sequence[NormalNetwork], request: Request, best: Answer) -> Curves:
     """The least memory for every number of cores, and for every number of networks carried.
 
-    Without a limit of the user's each point has one in deterministic time: which networks are cheapest
-    together can be far harder than the chip for all of them.
+    A limit of the user's is for all of it, the search for the best chip included, and points are left out
+    when it is reached. Without one each point has its own in deterministic time: which networks are
+    cheapest together can be far harder than the chip for all of them.
 
     Parameters
     ----------
@@ -168,50 +178,70 @@ def curves(networks: Sequence[Network], request: Request, best: Answer) -> Curve
         As `synthesize`.
     """
     groups = _groups(networks, request)
-    options = request.options
-    if options.time_limit_s is None and options.work_limit is None:
-        options = replace(options, work_limit=_POINT_WORK)
-    wanted = replace(request, minimise="sram", options=options)
+    points = _Points(groups, replace(request, minimise="sram"), best.budget)
     by_cores: list[tuple[int, Answer | None]] = []
     by_networks: list[tuple[int, Answer | None]] = []
     try:
         if best.found.stopped_by == INTERRUPTION:
             raise KeyboardInterrupt
-        _by_cores(groups, wanted, best if request.minimise == "sram" else None, by_cores)
-        _by_networks(groups, wanted, by_cores[-1][1], by_networks)
+        least, most = request.cores
+        for count in range(least, most + 1):
+            is_known = request.minimise == "sram" and count == most
+            by_cores.append((count, best if is_known else points.with_cores(count)))
+        points.add_networks(by_cores[-1][1], by_networks)
     except KeyboardInterrupt:
         return Curves(tuple(by_cores), tuple(by_networks), is_complete=False)
-    return Curves(tuple(by_cores), tuple(by_networks))
+    return Curves(tuple(by_cores), tuple(by_networks), is_complete=not points.budget.is_spent)
 
 
-def _by_cores(
-    groups: tuple[tuple[Network, ...], ...],
-    request: Request,
-    known: Answer | None,
-    points: list[tuple[int, Answer | None]],
-) -> None:
-    least, most = request.cores
-    for count in range(least, most + 1):
-        is_known = known is not None and count == most
-        points.append((count, known if is_known else _with_cores(groups, request, count)))
+class _Points:
+    """Points of the curves, within what the search for the best chip has left of the limits."""
 
+    def __init__(self, groups: Groups, request: Request, budget: Budget) -> None:
+        self.groups, self.request, self.budget = groups, request, budget
+        self.left = request.cores[1] - request.cores[0] + 2 * len(groups)
 
-def _by_networks(
-    groups: tuple[tuple[Network, ...], ...],
-    request: Request,
-    whole: Answer | None,
-    points: list[tuple[int, Answer | None]],
-) -> None:
-    floor, alone = 0, []
-    for group in groups if len(groups) > 1 else ():
-        alone.append(find_chip(_question((group,), request, request.cores[1])).bits_bound)
-    for carry in range(1, len(groups) + 1):
-        point = whole if carry == len(groups) else _with_networks(groups, request, carry, alone, floor)
-        floor = max(floor, point.found.bits_bound if point else 0)
-        points.append((carry, point))
-    # Where a limit came first, a chip for more networks may be smaller than the one found for these.
-    for n in range(len(points) - 2, -1, -1):
-        points[n] = (points[n][0], _smaller(points[n][1], points[n + 1][1]))
+    def part(self) -> Budget:
+        """What one point may take."""
+        options = self.request.options
+        if options.time_limit_s is None and options.work_limit is None:
+            return Budget(replace(options, work_limit=_POINT_WORK))
+        self.left = max(1, self.left - 1)
+        return self.budget.share(1 / (self.left + 1))
+
+    def with_cores(self, most: int) -> Answer | None:
+        """The least memory with so many cores."""
+        budget = self.part()
+        question, smallest = _least(self.groups, self.request, most, budget.share(_SEARCH_SHARE))
+        return self._answer(question, smallest, f"{self.request.name}-{most}-cores", budget)
+
+    def add_networks(self, whole: Answer | None, points: list[tuple[int, Answer | None]]) -> None:
+        """The least memory for every number of networks carried."""
+        groups, most = self.groups, self.request.cores[1]
+        alone = [
+            find_chip(_question((group,), self.request, most), self.part()).bits_bound
+            for group in (groups if len(groups) > 1 else ())
+        ]
+        floor, question = 0, _question(groups, self.request, most)
+        for carry in range(1, len(groups) + 1):
+            point = whole
+            if carry < len(groups):
+                budget = self.part()
+                smallest = find_chip_for(question, budget.share(_SEARCH_SHARE), carry, alone, floor)
+                point = self._answer(question, smallest, f"{self.request.name}-{carry}-networks", budget)
+            floor = max(floor, point.found.bits_bound if point else 0)
+            points.append((carry, point))
+        # Where a limit came first, a chip for more networks may be smaller than the one found for these.
+        for n in range(len(points) - 2, -1, -1):
+            points[n] = (points[n][0], _smaller(points[n][1], points[n + 1][1]))
+
+    def _answer(
+        self, question: ChipQuestion, smallest: SmallestChip, name: str, budget: Budget
+    ) -> Answer | None:
+        if smallest.stopped_by == INTERRUPTION:
+            # Ctrl-C ends a solve as a limit does: it is meant for the whole curve.
+            raise KeyboardInterrupt
+        return _checked(question, smallest, self.request, name, budget)
 
 
 def _smaller(point: Answer | None, following: Answer | None) -> Answer | None:
@@ -230,32 +260,7 @@ def _smaller(point: Answer | None, following: Answer | None) -> Answer | None:
     )
 
 
-def _with_cores(groups: tuple[tuple[Network, ...], ...], request: Request, most: int) -> Answer | None:
-    question, found = _least(groups, request, most)
-    _go_on(found)
-    return _checked(question, found, request, f"{request.name}-{most}-cores")
-
-
-def _with_networks(
-    groups: tuple[tuple[Network, ...], ...],
-    request: Request,
-    carry: int,
-    alone: Sequence[int],
-    floor: int,
-) -> Answer | None:
-    question = _question(groups, request, request.cores[1])
-    found = find_chip_for(question, carry, alone, floor)
-    _go_on(found)
-    return _checked(question, found, request, f"{request.name}-{carry}-networks")
-
-
-def _go_on(found: ChipFound) -> None:
-    """Ctrl-C ends a solve as a limit does: it is meant for the whole curve."""
-    if found.stopped_by == INTERRUPTION:
-        raise KeyboardInterrupt
-
-
-def _require_sound(networks: Sequence[Network], request: Request) -> None:
+def _require_sound(networks: Sequence[NormalNetwork], request: Request) -> None:
     (low, high), (few, many) = request.cores, request.fan_out
     findings = []
     if not 1 <= low <= high <= _CORES_MAX:
@@ -281,82 +286,64 @@ def _require_sound(networks: Sequence[Network], request: Request) -> None:
         raise OptionsError(*findings)
 
 
-def _groups(networks: Sequence[Network], request: Request) -> tuple[tuple[Network, ...], ...]:
+def _groups(networks: Sequence[NormalNetwork], request: Request) -> Groups:
     """Networks in natural order of names, so that the order of arguments does not count."""
     ready = list(networks_apart(networks))
     ready.sort(key=lambda network: network.name)
     return (tuple(ready),) if request.together else tuple((network,) for network in ready)
 
 
-def _require_possible(groups: Sequence[tuple[Network, ...]], request: Request) -> None:
-    for group in groups:
-        result = _on_largest(group, request)
-        if result.status is Status.INFEASIBLE and result.report is not None:
-            raise InfeasibleError(result.report)
-
-
-def _on_largest(group: tuple[Network, ...], request: Request) -> Result:
+def _on_largest(group: tuple[NormalNetwork, ...], request: Request, budget: Budget) -> Result:
     """The verdict on a chip of as many cores as may be, each with the largest memories on offer."""
     sizes = request.sizes
     largest = CoreType(sizes.neuron_words[-1], sizes.kernel_words[-1], sizes.bias_words[-1])
     cores = [largest] * request.cores[1]
     name = f"largest-{len(cores)}-core-chip"
     chip = chip_of(request.base, cores, request.fan_out[1], name, "the largest chip on offer")
-    return solve(_alone(group), chip, options=_plainly(request))
+    return decide(Question(group, chip, request.options), budget=budget.share(0.5))
 
 
-def _alone(group: tuple[Network, ...]) -> Network | list[Network]:
-    return group[0] if len(group) == 1 else list(group)
-
-
-def _plainly(request: Request) -> SolveOptions:
-    """Options of the normal path: its limits are not those of the search for a chip."""
-    return replace(request.options, time_limit_s=None, work_limit=None, repairs=0)
-
-
-def _question(groups: tuple[tuple[Network, ...], ...], request: Request, most: int) -> ChipQuestion:
+def _question(groups: Groups, request: Request, most: int) -> ChipQuestion:
     cores = (min(request.cores[0], most), most)
     carried = tuple(Question(group, request.base, request.options) for group in groups)
     return ChipQuestion(carried, request.base, cores, request.sizes, request.fan_out[1], request.options)
 
 
-def _least(
-    groups: tuple[tuple[Network, ...], ...], request: Request, most: int
-) -> tuple[ChipQuestion, ChipFound]:
+def _least(groups: Groups, request: Request, most: int, budget: Budget) -> tuple[ChipQuestion, SmallestChip]:
     """The chip with the most destinations; then the fewest destinations under which it is as small."""
     question = _question(groups, request, most)
-    found = find_chip(question, request.minimise)
+    smallest = find_chip(question, budget.share(0.5), request.minimise)
     for fan_out in range(*request.fan_out):
-        if found.status is not Status.OPTIMAL:
+        if smallest.status is not Status.OPTIMAL:
             break
         fewer = replace(question, fan_out=fan_out)
-        tried = find_chip(fewer, request.minimise)
-        same = (tried.capacity_bits, len(tried.cores)) == (found.capacity_bits, len(found.cores))
+        tried = find_chip(fewer, budget.share(0.5), request.minimise)
+        same = (tried.capacity_bits, len(tried.cores)) == (smallest.capacity_bits, len(smallest.cores))
         if tried.status is Status.OPTIMAL and same:
             return fewer, tried
-    return question, found
+    return question, smallest
 
 
-def _checked(question: ChipQuestion, found: ChipFound, request: Request, name: str) -> Answer | None:
+def _checked(
+    question: ChipQuestion, smallest: SmallestChip, request: Request, name: str, budget: Budget
+) -> Answer | None:
     """The chip as a specification, with every network placed on it; None where there is no chip."""
-    if not found.cores:
+    if not smallest.cores:
         return None
-    groups = [question.groups[n].networks for n in found.carried]
+    groups = [question.groups[n].networks for n in smallest.carried]
     names = tuple(network.name for group in groups for network in group)
-    told = names if len(names) <= _NAMES_TOLD else (*names[:_NAMES_TOLD], f"{len(names) - _NAMES_TOLD} more")
-    source = f"synthesized for {join_names(told)}, all but the memories as on {request.base.name}"
-    chip = chip_of(question.base, found.cores, question.fan_out, name, source)
-    results = tuple(_placed(groups, chip, request))
-    return Answer(chip, found, question.fan_out, names, results)
-
-
-def _placed(groups: Sequence[tuple[Network, ...]], chip: ChipSpec, request: Request) -> Iterator[Result]:
-    for group in groups:
-        result = solve(_alone(group), chip, options=_plainly(request))
-        if result.solution is None:
-            names = join_names([network.name for network in group])
-            raise VerificationError((f"{names} does not fit the chip that was synthesized for it",))
-        yield result
+    listed = (
+        names if len(names) <= _NAMES_TOLD else (*names[:_NAMES_TOLD], f"{len(names) - _NAMES_TOLD} more")
+    )
+    source = f"synthesized for {join_names(listed)}, all but the memories as on {request.base.name}"
+    chip = chip_of(question.base, smallest.cores, question.fan_out, name, source)
+    results = tuple(decide(Question(group, chip, request.options), budget=budget) for group in groups)
+    for group, result in zip(groups, results, strict=True):
+        if result.status is Status.INFEASIBLE:
+            fault = f"{join_names([n.name for n in group])} does not fit the chip that was synthesized for it"
+            raise VerificationError((fault,))
+        result.require()
+    return Answer(chip, smallest, question.fan_out, names, results, budget.top)
 
 
 def spec_toml(chip: ChipSpec) -> str:

@@ -13,14 +13,15 @@ from hwspec.schema import ChipSpec
 from mapper.demand import shortfalls
 from mapper.edits import Edit, apply_edits, linked_layers, shapes_only
 from mapper.errors import Finding, InfeasibleError, MapperError, NetworkError, OptionsError
-from mapper.network import Network
-from mapper.operations import Convolution, Pair
+from mapper.normal_form import NormalNetwork
+from mapper.operations import Pair
 from mapper.options import SolveOptions
 from mapper.problem import Problem
 from mapper.question import Question, decide, fits
 from mapper.repairs.search import size_changes
 from mapper.result import FeasibilityReport, Result, SizeChange
 from mapper.rules import Rule, by_code
+from mapper.solver.budget import Budget
 
 __all__ = ["Binding", "What", "Widest", "find_widest", "steps_of"]
 
@@ -88,7 +89,7 @@ class Widest:
     now: str
     next_told: str | None
     changes: tuple[SizeChange, ...]
-    edited: Network
+    edited: NormalNetwork
     result: Result
     is_monotone: bool
     tried: int
@@ -97,7 +98,7 @@ class Widest:
 
 
 def find_widest(
-    network: Network,
+    network: NormalNetwork,
     chip: ChipSpec,
     what: What = "width",
     options: SolveOptions | None = None,
@@ -111,8 +112,6 @@ def find_widest(
 
     Parameters
     ----------
-    network
-        After the chip-free passes.
     name
         The input or output meant, where there are several.
 
@@ -123,7 +122,7 @@ def find_widest(
     InfeasibleError
         Not even the smallest one fits; the report is about that.
     UndecidedError
-        A limit came before the placement of the answer.
+        A limit came before the answer.
     """
     wanted = replace(options or SolveOptions(), repairs=0)
     plain = shapes_only(network)
@@ -133,7 +132,7 @@ def find_widest(
     if best is None:
         raise InfeasibleError(search.smallest_report())
     edited = apply_edits(plain, steps[best].edits)
-    result = decide(Question((edited,), chip, wanted))
+    result = decide(Question((edited,), chip, wanted), budget=search.budget)
     result.require()
     following = search.following(best)
     changes = size_changes(plain, steps[best].edits)
@@ -154,7 +153,9 @@ def find_widest(
     )
 
 
-def steps_of(network: Network, chip: ChipSpec, what: What, name: str | None) -> tuple[list[Step], str, str]:
+def steps_of(
+    network: NormalNetwork, chip: ChipSpec, what: What, name: str | None
+) -> tuple[list[Step], str, str]:
     """Sizes in ascending order, what limits their range, and the network's own size.
 
     Raises
@@ -169,7 +170,7 @@ def steps_of(network: Network, chip: ChipSpec, what: What, name: str | None) -> 
     return _inputs(network, chip, name)
 
 
-def _widths(network: Network, chip: ChipSpec) -> tuple[list[Step], str, str]:
+def _widths(network: NormalNetwork, chip: ChipSpec) -> tuple[list[Step], str, str]:
     """Every multiple of the hidden layers' features at which one of them gains a feature."""
     outputs = {output.source for output in network.outputs}
     hidden: dict[str, int] = {}
@@ -179,7 +180,7 @@ def _widths(network: Network, chip: ChipSpec) -> tuple[list[Step], str, str]:
         except NetworkError:
             continue
         if not outputs & set(linked):
-            hidden[layer.name] = _features(network, layer.name)
+            hidden[layer.name] = layer.operation.out_features
     if not hidden:
         step = "Ask for --what input or classes"
         raise OptionsError(
@@ -197,13 +198,6 @@ def _widths(network: Network, chip: ChipSpec) -> tuple[list[Step], str, str]:
     return steps, f"a core reads {most} features at most", "1"
 
 
-def _features(network: Network, layer: str) -> int:
-    operation = network.by_name[layer].operation
-    if not isinstance(operation, Convolution):
-        raise TypeError(f"layer {layer} is not in normal form")
-    return operation.out_features
-
-
 def _named(option: str, kind: str, names: Sequence[str], name: str | None) -> str:
     if name is not None and name not in names:
         raise OptionsError(Finding(option, f"there is no such {kind}", name, ", ".join(names)))
@@ -215,7 +209,7 @@ def _named(option: str, kind: str, names: Sequence[str], name: str | None) -> st
     return name or names[0]
 
 
-def _classes(network: Network, chip: ChipSpec, name: str | None) -> tuple[list[Step], str, str]:
+def _classes(network: NormalNetwork, chip: ChipSpec, name: str | None) -> tuple[list[Step], str, str]:
     """Features of the layer behind an output."""
     names = list(dict.fromkeys(output.source for output in network.outputs))
     layer = _named("--output", "output layer", names, name)
@@ -225,10 +219,14 @@ def _classes(network: Network, chip: ChipSpec, name: str | None) -> tuple[list[S
         raise OptionsError(*error.findings) from None
     most = sum(core.limits.output_features_max for core in chip.cores)
     steps = [Step(str(n), (Edit(layer, "features", n),)) for n in range(1, most + 1)]
-    return steps, f"all cores together make {most} features at most", str(_features(network, layer))
+    return (
+        steps,
+        f"all cores together make {most} features at most",
+        str(network.by_name[layer].operation.out_features),
+    )
 
 
-def _inputs(network: Network, chip: ChipSpec, name: str | None) -> tuple[list[Step], str, str]:
+def _inputs(network: NormalNetwork, chip: ChipSpec, name: str | None) -> tuple[list[Step], str, str]:
     """Sizes of an input by its longer side, in its proportions."""
     chosen = _named("--input", "input", [entry.name for entry in network.inputs], name)
     shape = next(entry.shape for entry in network.inputs if entry.name == chosen)
@@ -247,10 +245,11 @@ class _Search:
     """Verdicts of a network's sizes on a chip."""
 
     def __init__(
-        self, network: Network, chip: ChipSpec, options: SolveOptions, steps: Sequence[Step]
+        self, network: NormalNetwork, chip: ChipSpec, options: SolveOptions, steps: Sequence[Step]
     ) -> None:
         self.network, self.chip, self.options, self.steps = network, chip, options, steps
-        self.verdicts: dict[int, bool | None] = {}
+        self.verdicts: dict[int, bool] = {}
+        self.budget = Budget(options)
 
     def question(self, step: int) -> Question | None:
         """The question at a step; None where the shapes do not follow."""
@@ -261,11 +260,20 @@ class _Search:
         return Question((edited,), self.chip, self.options)
 
     def fits(self, step: int) -> bool:
-        """Whether the network fits at a step; what a limit leaves undecided counts as too large."""
+        """Whether the network fits at a step.
+
+        Raises
+        ------
+        UndecidedError
+            A limit came first.
+        """
         if step not in self.verdicts:
             question = self.question(step)
-            self.verdicts[step] = question is not None and fits(question)
-        return bool(self.verdicts[step])
+            verdict = question is not None and fits(question, self.budget.share(1))
+            if verdict is None and question is not None:
+                decide(question, "reasons", self.budget).require()
+            self.verdicts[step] = bool(verdict)
+        return self.verdicts[step]
 
     def scan(self, top: int) -> int | None:
         """The largest step up to `top` that fits: one after the other from above."""
@@ -301,7 +309,7 @@ class _Search:
 
     def _report(self, step: int) -> FeasibilityReport:
         question = self.question(step)
-        result = None if question is None else decide(question)
+        result = None if question is None else decide(question, budget=self.budget)
         if result is None or result.report is None:
             raise RuntimeError("a network was found not to fit, and does")
         return result.report

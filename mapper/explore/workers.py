@@ -16,7 +16,7 @@ from hwspec.schema import ChipSpec
 from mapper.errors import BackendMissingError, Finding, OptionsError
 from mapper.explore.cell import Asked, Shared, decide
 from mapper.explore.record import Cell
-from mapper.network import Network
+from mapper.normal_form import NormalNetwork
 
 __all__ = ["Task", "TaskOutcome", "in_this_process", "on_cluster", "on_cores", "run_task"]
 
@@ -38,7 +38,7 @@ class Task:
     """
 
     network_index: int
-    network: Network
+    network: NormalNetwork
     variant_indexes: tuple[int, ...]
     chips: tuple[ChipSpec, ...]
     asked: Asked

@@ -1,7 +1,8 @@
 """Rewrites from a network as it was trained to the integer network a chip runs.
 
-Every pass is a pure function ``Network -> Network``, knows no chip, and keeps what the network
-computes, which tests prove by simulating it before and after. `quantize` alone changes values: it rounds.
+Every pass is a pure function, knows no chip, and keeps what the network computes, which tests prove by
+simulating it before and after. `PASSES` take a `Network` to the normal form; what follows takes a
+`NormalNetwork`. `quantize` alone changes values: it rounds.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 
 from mapper.errors import Finding, NetworkError
 from mapper.network import Network
+from mapper.normal_form import NormalNetwork, normal_form
 from mapper.passes.average import average_to_sum
 from mapper.passes.batch_norm import fold_batch_norm
 from mapper.passes.dense import make_dense
@@ -61,7 +63,7 @@ class PrepareOptions:
     rescale: Rescale | None = None
 
 
-def prepare(network: Network, options: PrepareOptions | None = None) -> Network:
+def prepare(network: Network, options: PrepareOptions | None = None) -> NormalNetwork:
     """All passes in order: the network in normal form, with integers if it has weights.
 
     Raises
@@ -75,10 +77,10 @@ def prepare(network: Network, options: PrepareOptions | None = None) -> Network:
         raise NetworkError(
             *(Finding(f"layer {name}", "has no weights, though other layers have") for name in bare)
         )
-    ready = add_output_neuron(network, wanted.add_output_neuron)
+    dense = add_output_neuron(network, wanted.add_output_neuron)
     for step in PASSES:
-        ready = fold_scale(ready, wanted.rescale) if step is fold_scale else step(ready)
-    ready = space_readout(ready, wanted.readout)
+        dense = fold_scale(dense, wanted.rescale) if step is fold_scale else step(dense)
+    ready = space_readout(normal_form(dense), wanted.readout)
     if wanted.quantize and ready.has_weights and not ready.is_integer:
         ready = mend_minimum(quantize(ready))
     return ready

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mapper.errors import Finding, UnsupportedLayerError
-from mapper.network import Network
+from mapper.normal_form import NormalNetwork
 
 __all__ = ["mend_minimum"]
 
 
-def mend_minimum(network: Network) -> Network:
+def mend_minimum(network: NormalNetwork) -> NormalNetwork:
     """After quantization: a lower bound of 0 becomes -1, as an erratum of the chips demands.
 
     Raises
@@ -21,9 +21,9 @@ def mend_minimum(network: Network) -> Network:
     findings, layers, notes = [], [], []
     for layer in network.layers:
         neuron = layer.neuron
-        if neuron is not None and neuron.minimum is not None and neuron.minimum > 0:
+        if neuron.minimum is not None and neuron.minimum > 0:
             findings.append(Finding(f"layer {layer.name}", "lower bound above 0", neuron.minimum, "<= 0"))
-        if neuron is not None and neuron.minimum == 0:
+        if neuron.minimum == 0:
             layer = replace(layer, neuron=replace(neuron, minimum=-1))  # noqa: PLW2901
             notes.append(f"{layer.name}: the lower bound 0 became -1 (erratum threshold-low-zero)")
         layers.append(layer)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from mapper.errors import Finding, NetworkError
-from mapper.network import Layer, Network
+from mapper.normal_form import NormalLayer, NormalNetwork
 
 __all__ = ["quantize", "tensor_scale"]
 
@@ -33,7 +33,7 @@ def tensor_scale(values: Any, half: int) -> np.float32:
         return _F(_F(half) / smallest)
 
 
-def quantize(network: Network) -> Network:
+def quantize(network: NormalNetwork) -> NormalNetwork:
     """The integer network; no lower bound becomes -32768 after scaling.
 
     Raises
@@ -55,8 +55,8 @@ def quantize(network: Network) -> Network:
     return network.replacing(layers=tuple(layers))
 
 
-def _numbers(layer: Layer) -> Iterator[tuple[str, Any]]:
-    neuron: Any = layer.neuron
+def _numbers(layer: NormalLayer) -> Iterator[tuple[str, Any]]:
+    neuron = layer.neuron
     yield "weights", layer.operation.weight
     yield "biases", layer.operation.bias
     yield "threshold", neuron.threshold
@@ -64,7 +64,7 @@ def _numbers(layer: Layer) -> Iterator[tuple[str, Any]]:
     yield "initial potentials", neuron.initial_potential
 
 
-def _unsound(layer: Layer) -> Iterator[Finding]:
+def _unsound(layer: NormalLayer) -> Iterator[Finding]:
     where = f"layer {layer.name}"
     for name, value in _numbers(layer):
         if value is not None:
@@ -73,13 +73,12 @@ def _unsound(layer: Layer) -> Iterator[Finding]:
             if not np.all(np.isfinite(single)):
                 bad = int(np.count_nonzero(~np.isfinite(single)))
                 yield Finding(where, f"{name} that are NaN or infinite in single precision", bad, 0, "values")
-    if layer.neuron is not None and not np.all(np.asarray(layer.neuron.threshold) > 0):
+    if not np.all(np.asarray(layer.neuron.threshold) > 0):
         yield Finding(where, "the threshold must be positive", layer.neuron.threshold, "> 0")
 
 
-def _layer_scale(layer: Layer) -> np.float32:
-    neuron: Any = layer.neuron
-    operation = layer.operation
+def _layer_scale(layer: NormalLayer) -> np.float32:
+    operation, neuron = layer.operation, layer.neuron
     scales = [tensor_scale(operation.weight, _WEIGHT_HALF)]
     if operation.bias is not None:
         scales.append(tensor_scale(operation.bias, _WEIGHT_HALF))
@@ -95,9 +94,8 @@ def _round(values: Any, scale: np.float32) -> Any:
         return np.rint(np.asarray(values, _F) * scale).astype(np.int64)
 
 
-def _rounded(layer: Layer) -> Layer:
-    neuron: Any = layer.neuron
-    operation, scale = layer.operation, _layer_scale(layer)
+def _rounded(layer: NormalLayer) -> NormalLayer:
+    operation, neuron, scale = layer.operation, layer.neuron, _layer_scale(layer)
     bias = None if operation.bias is None else _round(operation.bias, scale)
     has_bias = bias is not None and bool(np.any(bias))
     minimum = -_STATE_HALF if neuron.minimum is None else int(_round(neuron.minimum, scale))
@@ -111,7 +109,7 @@ def _rounded(layer: Layer) -> Layer:
     )
 
 
-def _ruined(layer: Layer, rounded: Layer) -> Iterator[Finding]:
+def _ruined(layer: NormalLayer, rounded: NormalLayer) -> Iterator[Finding]:
     where, neuron = f"layer {layer.name}", rounded.neuron
     before: Any = layer.operation.weight
     after: Any = rounded.operation.weight
@@ -119,6 +117,6 @@ def _ruined(layer: Layer, rounded: Layer) -> Iterator[Finding]:
         largest = float(np.abs(before).max())
         step = "Rescale the layer: threshold and biases are too large beside its weights"
         yield Finding(where, "all weights would round to zero", f"largest {largest:g}", next_step=step)
-    if neuron is not None and np.any(np.asarray(neuron.threshold) < 1):
+    if np.any(np.asarray(neuron.threshold) < 1):
         step = "Rescale the layer: the threshold is too small beside its weights"
         yield Finding(where, "the threshold would round below 1", neuron.threshold, ">= 1", next_step=step)

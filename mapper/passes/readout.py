@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mapper.errors import Finding, NetworkError
-from mapper.network import Layer, Network
+from mapper.normal_form import NormalLayer, NormalNetwork
 
 __all__ = ["ReadoutSpacing", "space_readout"]
 
@@ -21,7 +21,7 @@ class ReadoutSpacing:
     spacing: int
 
 
-def space_readout(network: Network, wanted: ReadoutSpacing | None) -> Network:
+def space_readout(network: NormalNetwork, wanted: ReadoutSpacing | None) -> NormalNetwork:
     """The readout layer with class n at feature ``n * spacing``; the features between never spike.
 
     Source: on the chips with a readout stage, feature n of the core reaches class ``n / 4 + 1`` (erratum of
@@ -49,7 +49,7 @@ def space_readout(network: Network, wanted: ReadoutSpacing | None) -> Network:
     return network.replacing(layers=layers, notes=(*network.notes, note))
 
 
-def _spread(layer: Layer, spacing: int) -> Layer:
+def _spread(layer: NormalLayer, spacing: int) -> NormalLayer:
     conv, neuron = layer.operation, layer.neuron
     count = spacing * (conv.out_features - 1) + 1
 
@@ -60,9 +60,8 @@ def _spread(layer: Layer, spacing: int) -> Layer:
         wide[::spacing] = array
         return wide
 
-    state = None if neuron is None else spaced(neuron.initial_potential)
     return replace(
         layer,
         operation=replace(conv, out_features=count, weight=spaced(conv.weight), bias=spaced(conv.bias)),
-        neuron=neuron and replace(neuron, initial_potential=state),
+        neuron=replace(neuron, initial_potential=spaced(neuron.initial_potential)),
     )

@@ -19,9 +19,9 @@ __all__ = ["chip_repairs"]
 def chip_repairs(search: Search, kind: str) -> Iterator[Repair]:
     """Repairs of one kind: "memory", "cores", "memory_and_cores" or "fan_out"."""
     if kind == "memory":
-        found = _memory(search, search.problem, ())
-        if found is not None:
-            yield found
+        candidates = _memory(search, search.problem, ())
+        if candidates is not None:
+            yield candidates
     elif kind == "cores":
         yield from _cores(search)
     elif kind == "memory_and_cores":
@@ -52,14 +52,14 @@ def _memory(search: Search, problem: Problem, overrides: tuple[str, ...]) -> Rep
             before = getattr(problem.classes[k].core, name)
             enlarged.append((core, name, int(lack.demand), before))
             bits += width * (int(lack.demand) - before)
-    told = [
+    sentences = [
         f"core {core}: {after} {name.replace('_', ' ')} instead of {before}"
         for core, name, after, before in sorted(enlarged)
     ]
     changes = tuple(f"core[{core}].{name}={after}" for core, name, after, _ in sorted(enlarged))
     total = _total_bits(search.problem)
     return Repair(
-        sentence=f"{join_names(told)}.",
+        sentence=f"{join_names(sentences)}.",
         kind="memory",
         change=round(bits / (bits + total), 4),
         overrides=(*overrides, *changes),
@@ -82,7 +82,7 @@ def _cores_told(count: int, core: int) -> str:
 def _cores(search: Search) -> Iterator[Repair]:
     """Fewest further cores of one class; of equally few the smallest."""
     layers = len(search.problem.demands)
-    found = []
+    candidates = []
     for core, spec in _kinds_of_cores(search):
 
         def works(spare: int, core: int = core) -> bool:
@@ -90,8 +90,8 @@ def _cores(search: Search) -> Iterator[Repair]:
 
         spare = largest(0, layers - 1, works)
         if spare is not None:
-            found.append((layers - spare, spec.capacity_bits, core))
-    for count, bits, core in sorted(found)[:1]:
+            candidates.append((layers - spare, spec.capacity_bits, core))
+    for count, bits, core in sorted(candidates)[:1]:
         total = _total_bits(search.problem)
         yield Repair(
             sentence=f"{_cores_told(count, core)}.",
@@ -107,7 +107,7 @@ def _memory_and_cores(search: Search) -> Iterator[Repair]:
     count = len(search.problem.demands) - have
     if count < 1:
         return
-    found = []
+    candidates = []
     for core, spec in _kinds_of_cores(search):
         override = _more(search, core, count)
         try:
@@ -116,7 +116,7 @@ def _memory_and_cores(search: Search) -> Iterator[Repair]:
             continue
         repair = _memory(search, search.question.on(chip).problems[0], (override,))
         if repair is not None:
-            found.append(
+            candidates.append(
                 (
                     repair.change
                     + count * spec.capacity_bits / _total_bits(search.question.on(chip).problems[0]),
@@ -124,28 +124,31 @@ def _memory_and_cores(search: Search) -> Iterator[Repair]:
                     repair,
                 )
             )
-    for change, core, repair in sorted(found, key=lambda entry: entry[:2])[:1]:
-        told = f"{_cores_told(count, core)}, and {repair.sentence}"
-        update = {"sentence": told, "kind": "memory_and_cores", "change": round(min(change, 1.0), 4)}
+    for change, core, repair in sorted(candidates, key=lambda entry: entry[:2])[:1]:
+        sentence = f"{_cores_told(count, core)}, and {repair.sentence}"
+        update = {"sentence": sentence, "kind": "memory_and_cores", "change": round(min(change, 1.0), 4)}
         yield repair.model_copy(update=update)
 
 
 def _fan_out(search: Search) -> Iterator[Repair]:
     """As many destinations as the layer with the most wants, on every core or at the sensor stage."""
     chip, problem = search.problem.chip, search.problem
-    wanted = max(demand.sending.destinations for demand in problem.demands)
+    destinations = max(demand.sending.destinations for demand in problem.demands)
     have = min(core.fan_out for core in chip.cores)
-    if wanted > have:
-        override = f"core[0..{chip.core_count - 1}].fan_out={wanted}"
+    if destinations > have:
+        override = f"core[0..{chip.core_count - 1}].fan_out={destinations}"
         if search.fits_on(override):
-            told = f"Cores with {wanted} destinations instead of {have}."
+            sentence = f"Cores with {destinations} destinations instead of {have}."
             yield Repair(
-                sentence=told, kind="fan_out", change=round(1 - have / wanted, 4), overrides=(override,)
+                sentence=sentence,
+                kind="fan_out",
+                change=round(1 - have / destinations, 4),
+                overrides=(override,),
             )
     stage = chip.input
     if stage is not None and len(problem.dvs_edges) > stage.fan_out:
-        wanted, override = len(problem.dvs_edges), f"input.fan_out={len(problem.dvs_edges)}"
+        destinations, override = len(problem.dvs_edges), f"input.fan_out={len(problem.dvs_edges)}"
         if search.fits_on(override):
-            told = f"A sensor stage with {wanted} destinations instead of {stage.fan_out}."
-            change = round(1 - stage.fan_out / wanted, 4)
-            yield Repair(sentence=told, kind="fan_out", change=change, overrides=(override,))
+            sentence = f"A sensor stage with {destinations} destinations instead of {stage.fan_out}."
+            change = round(1 - stage.fan_out / destinations, 4)
+            yield Repair(sentence=sentence, kind="fan_out", change=change, overrides=(override,))

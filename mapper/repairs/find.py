@@ -73,10 +73,10 @@ def find_repairs(
     return tuple(checked), tuple(kind for kind, repairs in proposals.items() if not repairs)
 
 
-def _ranked(found: dict[str, list[Repair]]) -> list[Repair]:
+def _ranked(proposals: dict[str, list[Repair]]) -> list[Repair]:
     rows = [
         (rank, repair.change, KINDS.index(kind), repair)
-        for kind, repairs in found.items()
+        for kind, repairs in proposals.items()
         for rank, repair in enumerate(repairs)
     ]
     return [repair for *_, repair in sorted(rows, key=lambda row: row[:3])]
@@ -100,17 +100,17 @@ def works(question: Question, repair: Repair, budget: Budget) -> bool:
     return decide(changed, "reasons", budget.aside()).solution is not None
 
 
-def _of_kind(search: Search, kind: str, found: dict[str, list[Repair]]) -> Iterator[Repair]:
+def _of_kind(search: Search, kind: str, proposals: dict[str, list[Repair]]) -> Iterator[Repair]:
     if kind == "request":
         yield from _requests(search)
     elif kind in CHIP_KINDS:
-        if kind != "memory_and_cores" or not (found["memory"] or found["cores"]):
+        if kind != "memory_and_cores" or not (proposals["memory"] or proposals["cores"]):
             yield from chip_repairs(search, kind)
     elif search.too_many_layers or len(search.question.networks) > 1 or search.fits_with():
         return  # sizes change neither the number of layers nor what weights forbid
     elif kind in NETWORK_KINDS:
         yield from single_repairs(search, kind)
-    elif kind != "legal_values" or not any(found[k] for k in NETWORK_KINDS):
+    elif kind != "legal_values" or not any(proposals[k] for k in NETWORK_KINDS):
         yield from combined_repairs(search, kind)
 
 
@@ -125,9 +125,9 @@ def _requests(search: Search) -> Iterator[Repair]:
     if not working and len(single) > 1 and search.fits_asked(_without(options, *all_of_them)):
         working = [all_of_them]
     for dropped, allowed in working:
-        told = [f"unpin {layer} (core {pins[layer]})" for layer in dropped]
-        told += [f"allow core {core}" for core in allowed]
-        sentence = ", ".join(told)
+        words = [f"unpin {layer} (core {pins[layer]})" for layer in dropped]
+        words += [f"allow core {core}" for core in allowed]
+        sentence = ", ".join(words)
         yield Repair(
             sentence=f"{sentence[0].upper()}{sentence[1:]}.",
             kind="request",

@@ -29,9 +29,9 @@ _KERNEL_RULES = (Rule.KERNEL_SIZE, Rule.KERNEL_SQUARE)
 
 def _repair(search: Search, kind: str, edits: Sequence[Edit], change: float, aside: str = "") -> Repair:
     changes = size_changes(search.network, edits)
-    told = join_names([_told(search, entry) for entry in changes])
+    sentence = join_names([_told(search, entry) for entry in changes])
     return Repair(
-        sentence=f"{told}{aside}{_retrained(search)}.", kind=kind, change=round(change, 4), sizes=changes
+        sentence=f"{sentence}{aside}{_retrained(search)}.", kind=kind, change=round(change, 4), sizes=changes
     )
 
 
@@ -65,8 +65,8 @@ def single_repairs(search: Search, kind: str) -> Iterator[Repair]:
     find = {"features": _features, "kernel": _kernel, "stride": _stride, "padding": _padding}.get(
         kind, _pooling
     )
-    found = [repair for layer in search.suspects for repair in find(search, layer)]
-    yield from sorted(found, key=lambda r: (r.kind == "features" and _answers(search, r), r.change))
+    repairs = [repair for layer in search.suspects for repair in find(search, layer)]
+    yield from sorted(repairs, key=lambda r: (r.kind == "features" and _answers(search, r), r.change))
 
 
 def _answers(search: Search, repair: Repair) -> bool:
@@ -213,15 +213,15 @@ def _scaled(search: Search, layers: Sequence[str], steps: int) -> tuple[Edit, ..
 
 def _hidden(search: Search, layers: Sequence[str]) -> tuple[str, ...]:
     """Layers whose features may change freely: no output is added to them."""
-    found = []
+    repairs = []
     for layer in layers:
         try:
             linked = linked_layers(search.network, layer)
         except MapperError:
             continue
         if not search.outputs & set(linked):
-            found.append(layer)
-    return tuple(found)
+            repairs.append(layer)
+    return tuple(repairs)
 
 
 def combined_repairs(search: Search, kind: str) -> Iterator[Repair]:
@@ -241,9 +241,9 @@ def combined_repairs(search: Search, kind: str) -> Iterator[Repair]:
         edits = _widened(search, edits)
         yield _repair(search, kind, edits, _share(search, edits))
         return
-    told = f"Every hidden layer with {100 * best / _WIDTH_STEPS:.0f} % of its features"
+    sentence = f"Every hidden layer with {100 * best / _WIDTH_STEPS:.0f} % of its features"
     repair = _repair(search, kind, edits, 1 - best / _WIDTH_STEPS)
-    yield repair.model_copy(update={"sentence": f"{told}{_retrained(search)}."})
+    yield repair.model_copy(update={"sentence": f"{sentence}{_retrained(search)}."})
 
 
 def _widened(search: Search, edits: tuple[Edit, ...]) -> tuple[Edit, ...]:

@@ -9,7 +9,7 @@ from functools import cached_property
 from hwspec.variant import apply_overrides
 from mapper.edits import Edit, apply_edits, shapes_only
 from mapper.errors import MapperError, SpecError
-from mapper.network import Network
+from mapper.normal_form import NormalNetwork
 from mapper.operations import Convolution, Pair
 from mapper.options import SolveOptions
 from mapper.problem import Problem
@@ -68,7 +68,7 @@ def repaired(question: Question, repair: Repair) -> Question:
     return Question(edited, apply_overrides(question.chip, repair.overrides), options)
 
 
-def size_changes(network: Network, edits: Sequence[Edit]) -> tuple[SizeChange, ...]:
+def size_changes(network: NormalNetwork, edits: Sequence[Edit]) -> tuple[SizeChange, ...]:
     """Edits together with the values they replace."""
     changes = []
     for edit in edits:
@@ -106,7 +106,7 @@ class Search:
     verdicts: dict[tuple[Edit, ...], bool | None] = field(default_factory=dict)
 
     @cached_property
-    def network(self) -> Network:
+    def network(self) -> NormalNetwork:
         """The one network by shapes alone, as the chip-free passes left it: edits are told in these terms."""
         return shapes_only(self.question.networks[0])
 
@@ -144,11 +144,8 @@ class Search:
         return frozenset(output.source for output in self.network.outputs)
 
     def convolution(self, layer: str) -> Convolution:
-        """The operation of a layer in normal form."""
-        operation = self.network.by_name[layer].operation
-        if not isinstance(operation, Convolution):
-            raise TypeError(f"layer {layer} is not in normal form")
-        return operation
+        """The operation of a layer."""
+        return self.network.by_name[layer].operation
 
     def fits(self, question: Question) -> bool | None:
         """Whether a changed question has an answer; None where a limit came first.

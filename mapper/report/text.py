@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from hwspec.schema import AssumedFact, ChipSpec
 from mapper.operations import Shape
+from mapper.options import moves_of
 from mapper.record import CoreUse, core_use
 from mapper.references import layer_key
 from mapper.report.terminal import line, table
@@ -40,6 +41,8 @@ def print_result(console: Console, result: Result) -> None:
     for stage in solution.objectives:
         proof = "proven" if stage.proven else f"bound {stage.bound}"
         line(console, f"{stage.name.replace('_', ' ')}: {stage.value} ({proof})")
+    if result.status is Status.OPTIMAL:
+        line(console, f"proven among {join_names(['whole layers', *moves_of(result.options)])}")
     statistics = result.statistics
     line(console, f"solver: {statistics.wall_s * 1e3:.1f} ms in {statistics.solves} solves")
     if statistics.interrupted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ortools.sat.python import cp_model
@@ -49,7 +49,9 @@ class Budget:
     cut_short
         What was left undone for want of time, in words, beside the verdict.
     whole
-        The budget that this one is aside of.
+        The budget that this one is a part of: what is spent here is spent there.
+    is_aside
+        Whether only side questions are asked.
     """
 
     options: SolveOptions
@@ -61,13 +63,30 @@ class Budget:
     stopped_by: str | None = None
     cut_short: list[str] = field(default_factory=list)
     whole: Budget | None = None
+    is_aside: bool = False
 
     def aside(self) -> Budget:
         """For side questions whose answers repeat: one worker, a fixed seed, little work a solve.
 
-        What it spends counts here; a limit that stops it does not stop what it is aside of.
+        A limit that stops it does not stop what it is aside of.
         """
-        return Budget(self.options, self.start_s, whole=self.whole or self)
+        return Budget(self.options, self.start_s, whole=self, is_aside=True)
+
+    def share(self, part: float) -> Budget:
+        """A part, 0..1, of what is left of the limits."""
+        limit, work = self.options.time_limit_s, self.options.work_limit
+        spent = self.top.deterministic_time
+        options = replace(
+            self.options,
+            time_limit_s=None if limit is None else _between(self.elapsed_s, limit, part),
+            work_limit=None if work is None else _between(spent, work, part),
+        )
+        return Budget(options, self.start_s, whole=self)
+
+    @property
+    def top(self) -> Budget:
+        """The budget of the whole question."""
+        return self if self.whole is None else self.whole.top
 
     def run(self, model: cp_model.CpModel) -> tuple[cp_model.CpSolver, cp_model.CpSolverStatus]:
         """Solve once within what is left; remember which limit stopped it."""
@@ -79,7 +98,7 @@ class Budget:
         parameters.cp_model_presolve = False
         parameters.add_lp_constraints_lazily = False
         # Deterministic time repeats for one worker and one seed only.
-        alone = self.options.work_limit is not None or self.whole is not None
+        alone = self.options.work_limit is not None or self.is_aside
         parameters.num_workers = 1 if alone else self.options.workers
         parameters.random_seed = 0 if alone else self.options.seed
         if (limit := self.options.time_limit_s) is not None:
@@ -91,19 +110,22 @@ class Budget:
         if status == cp_model.MODEL_INVALID:
             raise RuntimeError(f"the placement model is invalid: {model.validate()}")
         if status not in (cp_model.OPTIMAL, cp_model.INFEASIBLE):
-            self.stopped_by = self._reason()
+            capped = self.is_aside and self._limit_reached() is None
+            self.stopped_by = "the work of a side question" if capped else self._reason()
         return solver, status
 
     def _work_left(self) -> float:
-        work, spent = self.options.work_limit, (self.whole or self).deterministic_time
-        left = float("inf") if work is None else work - spent
-        return left if self.whole is None else min(left, _WORK_PER_PROBE)
+        work = self.options.work_limit
+        left = float("inf") if work is None else work - self.top.deterministic_time
+        return min(left, _WORK_PER_PROBE) if self.is_aside else left
 
     def _count(self, model: cp_model.CpModel, solver: cp_model.CpSolver) -> None:
         spent = solver.response_proto.deterministic_time
-        for budget in (self, self.whole) if self.whole else (self,):
+        budget: Budget | None = self
+        while budget is not None:
             budget.solves += 1
             budget.deterministic_time += spent
+            budget = budget.whole
         self.variables, self.constraints = len(model.proto.variables), len(model.proto.constraints)
 
     @property
@@ -114,15 +136,14 @@ class Budget:
     @property
     def is_spent(self) -> bool:
         """Whether a limit has been reached, or Ctrl-C pressed."""
-        whole = self.whole or self
-        return whole.stopped_by == INTERRUPTION or whole._limit_reached() is not None
+        return self.top.stopped_by == INTERRUPTION or self._limit_reached() is not None
 
     def _limit_reached(self) -> str | None:
-        limit, work = self.options.time_limit_s, self.options.work_limit
-        if work is not None and self.deterministic_time >= work:
-            return f"the work limit of {work:g}"
+        limit, work, stated = self.options.time_limit_s, self.options.work_limit, self.top.options
+        if work is not None and self.top.deterministic_time >= work:
+            return f"the work limit of {stated.work_limit:g}"
         if limit is not None and self.elapsed_s >= limit:
-            return f"the time limit of {limit:g} s"
+            return f"the time limit of {stated.time_limit_s:g} s"
         return None
 
     def _reason(self) -> str:
@@ -130,10 +151,9 @@ class Budget:
 
     def leave(self, what: str) -> None:
         """Say that something was left undone because a limit came first."""
-        whole = self.whole or self
-        told = f"{what}: {whole._reason()} came first"
-        if told not in whole.cut_short:
-            whole.cut_short.append(told)
+        said = f"{what}: {self._reason()} came first"
+        if said not in self.top.cut_short:
+            self.top.cut_short.append(said)
 
     def statistics(self) -> Statistics:
         """What was spent."""
@@ -146,3 +166,7 @@ class Budget:
             self.solves,
             interrupted,
         )
+
+
+def _between(spent: float, limit: float, part: float) -> float:
+    return max(spent + part * (limit - spent), _LEAST)

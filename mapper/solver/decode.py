@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import count
 from typing import TYPE_CHECKING
 
-from mapper.network import Network
+from mapper.normal_form import NormalNetwork
 from mapper.problem import Problem
 from mapper.solution import (
     DVS,
@@ -80,7 +80,7 @@ def decode(
 
 
 def _core_routes(
-    problem: Problem, number: int, network: Network, core_of: Mapping[tuple[int, str], int]
+    problem: Problem, number: int, network: NormalNetwork, core_of: Mapping[tuple[int, str], int]
 ) -> list[Route]:
     """Destinations of every core, canonically ordered: by name of the target, pooling and offset."""
     routes = []
@@ -88,7 +88,7 @@ def _core_routes(
     place = {(demands[n].network, demands[n].layer): at for at, n in enumerate(problem.by_name)}
     for layer in network.layers:
         source = core_of[number, layer.name]
-        wanted = sorted(
+        reading = sorted(
             (
                 place[number, edge.target],
                 edge.pool.size[0] if edge.pool else 1,
@@ -99,8 +99,8 @@ def _core_routes(
         )
         routes += [
             Route(source, slot, core_of[number, target], pooling, offset)
-            for slot, (_, pooling, offset, target) in enumerate(wanted)
+            for slot, (_, pooling, offset, target) in enumerate(reading)
         ]
         if problem.readout == (number, layer.name):
-            routes.append(Route(source, len(wanted), READOUT))
+            routes.append(Route(source, len(reading), READOUT))
     return routes

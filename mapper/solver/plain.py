@@ -127,11 +127,11 @@ def _probe(
     """Some placement with these candidates: False if there is none, None if a limit came first."""
     if not all(candidates):
         return None, False
-    made = _build(problem, candidates)
-    solver, status = budget.run(made.model)
+    plain = _build(problem, candidates)
+    solver, status = budget.run(plain.model)
     if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-        return made, made.values(solver)
-    return made, (None if status == cp_model.UNKNOWN else False)
+        return plain, plain.values(solver)
+    return plain, (None if status == cp_model.UNKNOWN else False)
 
 
 def solve_plain(problem: Problem, budget: Budget) -> tuple[Status, Solution | None]:
@@ -144,15 +144,19 @@ def solve_plain(problem: Problem, budget: Budget) -> tuple[Status, Solution | No
     outcome: Outcome[Counts] = Outcome()
     outcome.objectives.append(Objective("cores", len(problem.demands), len(problem.demands)))
     simply = problem.options.objective == "capacity"
-    made = _build(problem, problem.candidates) if simply else _with_best_merit(problem, budget, outcome)
-    if made is None:
+    plain = _build(problem, problem.candidates) if simply else _with_best_merit(problem, budget, outcome)
+    if plain is None:
         return outcome.status(budget), None
-    here = {(g.layers[0], k): made.count[n, k] for n, g in enumerate(made.groups) for k in g.classes}
-    stages = [*kept_and_busy(problem, here), Stage("capacity_bits", made.capacity_bits()), *_canonical(made)]
-    outcome = run_stages(made.model, stages, budget, made.values, outcome)
+    here = {(g.layers[0], k): plain.count[n, k] for n, g in enumerate(plain.groups) for k in g.classes}
+    stages = [
+        *kept_and_busy(problem, here),
+        Stage("capacity_bits", plain.capacity_bits()),
+        *_canonical(plain),
+    ]
+    outcome = run_stages(plain.model, stages, budget, plain.values, outcome)
     if outcome.values is None:
         return outcome.status(budget), None
-    solution = decode(problem, made.groups, outcome.values, ())
+    solution = decode(problem, plain.groups, outcome.values, ())
     return outcome.status(budget), outcome.placed(problem, solution)
 
 
@@ -163,28 +167,28 @@ def _with_best_merit(problem: Problem, budget: Budget, outcome: Outcome[Counts])
     least it; every probe is one solve, and the smallest merit that fails is the proof.
     """
     table = _merits(problem)
-    made, counts = _probe(problem, budget, problem.candidates)
-    if made is None or not counts:
+    plain, counts = _probe(problem, budget, problem.candidates)
+    if plain is None or not counts:
         outcome.is_infeasible = counts is False
         return None
 
     def reach(least: Fraction) -> Fraction | Literal[False] | None:
-        nonlocal made
+        nonlocal plain
         candidates = tuple(tuple(k for k, merit in row.items() if merit >= least) for row in table)
         model, placed = _probe(problem, budget, candidates)
         if model is None or not placed:
             return False if placed is False else None
-        made, outcome.values = model, placed
+        plain, outcome.values = model, placed
         return reached(model, placed)
 
     def reached(model: _Model, placed: Counts) -> Fraction:
         return least_merit(problem, decode(problem, model.groups, placed, ()), {})
 
-    outcome.values, first = counts, reached(made, counts)
+    outcome.values, first = counts, reached(plain, counts)
     merits = sorted({merit for row in table for merit in row.values()})
     bound = best_merit(merits, first, reach)
     outcome.objectives.append(merit_objective(problem, bound, bound))
-    return made
+    return plain
 
 
 def _merits(problem: Problem) -> list[Mapping[int, Fraction]]:
@@ -199,16 +203,16 @@ def _merits(problem: Problem) -> list[Mapping[int, Fraction]]:
     return table
 
 
-def _canonical(made: _Model) -> Iterator[Stage]:
+def _canonical(plain: _Model) -> Iterator[Stage]:
     """Stages after which every count is determined.
 
     The counts, in the order (group, class), are the digits of a number in mixed radix: the largest
     such number is one single placement. A stage takes as many digits as its weights can carry.
     """
-    rooms = [len(entry.core_ids) for entry in made.problem.classes]
+    rooms = [len(entry.core_ids) for entry in plain.problem.classes]
     digits = [
-        (made.count[g, k], min(len(group.layers), rooms[k]) + 1)
-        for g, group in enumerate(made.groups)
+        (plain.count[g, k], min(len(group.layers), rooms[k]) + 1)
+        for g, group in enumerate(plain.groups)
         if len(group.classes) > 1
         for k in group.classes[:-1]  # the last count follows from the others
     ]

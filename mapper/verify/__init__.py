@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
 from hwspec.schema import ChipSpec
-from mapper.network import Network
+from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
 from mapper.rules import Rule
 from mapper.solution import Solution
@@ -24,7 +24,7 @@ Check: TypeAlias = Callable[[Case], Iterator[Violation]]
 
 
 def verify(
-    networks: tuple[Network, ...], chip: ChipSpec, options: SolveOptions, solution: Solution
+    networks: tuple[NormalNetwork, ...], chip: ChipSpec, options: SolveOptions, solution: Solution
 ) -> tuple[Violation, ...]:
     """Every rule that the solution breaks; empty for a solution that is right.
 
@@ -34,14 +34,9 @@ def verify(
     Parameters
     ----------
     networks
-        In normal form, as they were given to the solver.
+        As they were given to the solver.
     options
         With layer references resolved to names.
-
-    Raises
-    ------
-    TypeError
-        A layer of the networks is no convolution.
     """
     malformed = tuple(malformations(networks, chip, solution))
     if malformed:

@@ -9,8 +9,9 @@ from itertools import pairwise
 from typing import TypeAlias
 
 from hwspec.schema import ChipSpec, CoreSpec
-from mapper.network import Edge, Layer, Network, Output
-from mapper.operations import Convolution, Pair, Pool, Shape
+from mapper.network import Edge, Network, Output
+from mapper.normal_form import NormalLayer, NormalNetwork
+from mapper.operations import Pair, Shape
 from mapper.options import SolveOptions
 from mapper.references import layer_key
 from mapper.rules import Rule
@@ -107,7 +108,7 @@ class Case:
         The body of each core, the last one where there are several.
     """
 
-    networks: tuple[Network, ...]
+    networks: tuple[NormalNetwork, ...]
     chip: ChipSpec
     options: SolveOptions
     solution: Solution
@@ -118,7 +119,7 @@ class Case:
 
     @classmethod
     def of(
-        cls, networks: tuple[Network, ...], chip: ChipSpec, options: SolveOptions, solution: Solution
+        cls, networks: tuple[NormalNetwork, ...], chip: ChipSpec, options: SolveOptions, solution: Solution
     ) -> Case:
         """The question with its look-ups."""
         rates = {str(signal): rate for signal, rate in options.traffic}
@@ -136,7 +137,7 @@ class Case:
         by_core: dict[int | str, Body] = {body.placement.core: body for body in bodies}
         return cls(networks, chip, options, solution, bodies, parts, by_core, routes_of)
 
-    def layer(self, part: LayerPart) -> Layer:
+    def layer(self, part: LayerPart) -> NormalLayer:
         """The layer that a part is of."""
         return self.networks[part.network].by_name[part.layer]
 
@@ -171,14 +172,12 @@ def _layer(
     placement: Placement,
     part: LayerPart,
     core: CoreSpec,
-    networks: tuple[Network, ...],
+    networks: tuple[NormalNetwork, ...],
     rates: Mapping[str, int],
 ) -> Body:
     network = networks[part.network]
     layer = network.by_name[part.layer]
     conv, size = layer.operation, layer.input_shape
-    if not isinstance(conv, Convolution):
-        raise TypeError(f"layer {layer.name} is not in normal form")
     rows, columns = (
         (size[1 + axis] + 2 * conv.padding[axis] - conv.kernel[axis]) // conv.stride[axis] + 1
         for axis in (0, 1)
@@ -217,7 +216,7 @@ def signal_shape(networks: tuple[Network, ...], stage: DvsStage | None, signal: 
 
 def edge_pool(edge: Edge | Output) -> tuple[Pair, Pair]:
     """Size and stride of the pool of an edge or output, ones without."""
-    return next(((step.size, step.stride) for step in edge.path if isinstance(step, Pool)), ((1, 1), (1, 1)))
+    return (edge.pool.size, edge.pool.stride) if edge.pool else ((1, 1), (1, 1))
 
 
 def covers(spans: Sequence[Span], start: int, stop: int, times: int = 1) -> bool:

@@ -13,6 +13,7 @@ from torch import nn
 import mapper
 from mapper.compat.forward import ForwardNetwork
 from mapper.errors import NetworkError, OptionsError, SpecError
+from mapper.normal_form import normal_form
 from mapper.sim.network import simulate
 from tests.builders import UNDIVIDED
 from tests.frontends.sinabs_stand_in import IAFSqueeze, SumPool2d
@@ -40,7 +41,7 @@ def test_forward_is_the_reference_simulation(seed: int) -> None:
     network = random_network(seed)
     x = np.random.default_rng(seed).integers(0, 3, (9, *network.inputs[0].shape))
     expected = simulate(network, {network.inputs[0].name: x}).spikes
-    module = ForwardNetwork(network)
+    module = ForwardNetwork(normal_form(network))
     frames = torch.tensor(x, dtype=torch.float32)[None]
     first = module.spikes({network.inputs[0].name: frames[:, :4]})
     second = module.spikes({network.inputs[0].name: frames[:, 4:]})

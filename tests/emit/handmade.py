@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from hwspec.catalog import load
-from mapper.network import DvsSettings, Edge, Input, Layer, Network, Output
+from mapper.network import DvsSettings, Edge, Input, Output
+from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Convolution, Neuron, Pool, Shape, shape_after
 from mapper.options import SolveOptions, resolve
 from mapper.result import Result, Statistics, Status
@@ -30,7 +31,7 @@ __all__ = ["CASES", "placed"]
 
 
 def placed(
-    networks: Sequence[Network],
+    networks: Sequence[NormalNetwork],
     solution: Solution,
     overrides: Sequence[str] = (),
     chip: str = "speck2f",
@@ -49,7 +50,7 @@ def network(
     edges: Sequence[Edge],
     outputs: Sequence[Output],
     name: str = "net",
-) -> Network:
+) -> NormalNetwork:
     """Layers l0, l1, ... with weights under which spikes one by one give the counts of time steps.
 
     No weight is negative or exceeds the threshold, which is subtracted: then every order of spikes gives
@@ -68,12 +69,12 @@ def network(
         fields = {
             name: getattr(convolution, name) for name in ("out_features", "kernel", "stride", "padding")
         }
-        layer = Layer(
+        layer = NormalLayer(
             f"l{n}", Shape(features, height, width), Convolution(**fields, weight=weight), (), Neuron(11, -20)
         )
         shapes[layer.name] = layer.output_shape
         layers.append(layer)
-    return Network(name, (entry,), tuple(layers), tuple(edges), tuple(outputs))
+    return NormalNetwork(name, (entry,), tuple(layers), tuple(edges), tuple(outputs))
 
 
 def sensor(*shape: int) -> Input:
@@ -113,7 +114,7 @@ def one_relay_for_three_networks() -> Result:
     return placed(networks, solution)
 
 
-def _beside_a_layer() -> Network:
+def _beside_a_layer() -> NormalNetwork:
     """l1 reads l0 and, behind it, the sensor."""
     edges = [Edge("in", "l0"), Edge("l0", "l1"), Edge("in", "l1", (), 2)]
     return network(sensor(2, 16, 16), [conv(2, 1), conv(3)], edges, [Output("o", "l1")])
@@ -160,7 +161,7 @@ def layer_relay_in_pieces() -> Result:
     return placed([net], Solution(placements, routes, entries, (Monitor(2, 0, "l2", (0, 4)),)))
 
 
-def _pooled_output() -> Network:
+def _pooled_output() -> NormalNetwork:
     edges = [Edge("in", "l0"), Edge("l0", "l1")]
     outputs = [Output("o", "l1", pool(2))]
     return network(Input("in", Shape(2, 12, 12)), [conv(3), conv(6)], edges, outputs)

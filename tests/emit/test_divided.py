@@ -69,7 +69,7 @@ def test_several_networks_come_back(seed: int) -> None:
 
 def places(config: ChipConfig) -> list[LayerPlace]:
     assert config.interface is not None
-    return [place for layer in config.interface.layers for place in layer.places]
+    return [place for _, place in config.interface.places]
 
 
 def core_with(config: ChipConfig, role: str, fits: Callable[[CnnLayer], bool] = lambda core: True) -> int:
@@ -281,8 +281,7 @@ def test_wishes_for_a_core_refuse_a_layer_on_several() -> None:
         config = build_config(result)
         assert config.interface is not None
         for layer in config.interface.layers:
-            relays = {c for entry in config.interface.inputs for c in [p.core for p in entry.relays]}
-            relays |= {p.core for p in places(config) if p.role == "relay"}
+            relays = {p.core for p in places(config) if p.role == "relay"}
             (own, *more) = layer.places
             before = [
                 n

@@ -19,7 +19,7 @@ from mapper.emit.shared.tensor import Tensor
 from mapper.emit.write.build import build_config
 from mapper.equivalence.known_answer import known_answer
 from mapper.equivalence.run import check_equivalence, random_recording
-from mapper.errors import ConfigError
+from mapper.errors import ConfigError, EmitError
 from mapper.events import events_from_raster, raster_from_events
 from mapper.network import Edge, Input, Output
 from mapper.operations import Shape
@@ -71,7 +71,7 @@ def test_it_comes_back(case: Callable[[], Result]) -> None:
 def test_it_runs_like_its_networks(case: Callable[[], Result]) -> None:
     result = case()
     config, x = build_config(result), rasters(result)
-    assert assert_same(result, config, x, case) > 200
+    assert assert_same(result.networks, config, x, case) > 200
     expected, found = simulate(joined(result.networks), x), run_events(config, x)
     for name, spikes in expected.spikes.items():
         seen = raster_from_events(found.layers[name], spikes.shape[1:], 1000.0, STEPS).counts
@@ -117,7 +117,7 @@ def test_pieces_of_a_relay_pass_on_what_the_whole_does(seed: int) -> None:
     x = {"in": draw.integers(0, 3, (STEPS, 2, 8, 8))}
     config = build_config(pieces)
     assert diff(whole.networks, config) == ()
-    assert assert_same(pieces, config, x, seed) > 50
+    assert assert_same(pieces.networks, config, x, seed) > 50
     found, expected = run_events(config, x), run_events(build_config(whole), x)
     for name, spikes in expected.layers.items():
         assert np.array_equal(found.layers[name], spikes), name
@@ -260,4 +260,27 @@ def test_an_output_is_shown_once_whoever_shows_it() -> None:
         assert [part.core for part in output.parts] == cores
         assert output.host_pool == (host_pool, host_pool)
         assert diff(made.networks, config) == ()
-        assert_same(made, config, x, cores)
+        assert_same(made.networks, config, x, cores)
+
+
+def test_the_host_sends_to_relays_in_the_order_of_their_readers() -> None:
+    """The second of three pieces behind two relays, each of one feature of the input."""
+    shapes = network(Input("in", Shape(2, 6, 6)), [conv(3)], [Edge("in", "l0")], [Output("o", "l0")])
+    pieces = tuple(Placement(n, LayerPart(0, "l0"), (n, n + 1)) for n in range(3))
+    relays = tuple(Placement(3 + n, Relay(0, "in", 1, True), (n, n + 1)) for n in range(2))
+    routes = tuple(Route(3 + n, 0, 1, 1, n) for n in range(2))
+    entries = tuple(HostEntry(0, "in", core) for core in (4, 2, 3, 0))
+    monitors = tuple(Monitor(n, 0, "l0", (n, n + 1)) for n in range(3))
+    config = build_config(placed([shapes], Solution((*pieces, *relays), routes, entries, monitors)))
+    assert config.interface is not None
+    assert [entry.core for entry in config.interface.inputs[0].entries] == [0, 4, 3, 2]
+
+
+def test_a_relay_of_the_sensor_is_of_no_one_network() -> None:
+    result = one_relay_for_three_networks()
+    solution = result.require()
+    owned = tuple(
+        replace(place, body=Relay(1, "in")) if place.core == 6 else place for place in solution.placements
+    )
+    with pytest.raises(EmitError, match=r"core 6: the sensor's events are of no one network \(got in\)"):
+        build_config(replace(result, solution=replace(solution, placements=owned)))

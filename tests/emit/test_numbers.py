@@ -20,8 +20,9 @@ from mapper.emit.shared.ranges import FAMILY, Range, out_of_range, ranges_of
 from mapper.emit.shared.tensor import Tensor
 from mapper.emit.write.build import build_config
 from mapper.errors import EmitError
-from mapper.network import DvsSettings, Edge, Input, Layer, Network, Output
-from mapper.operations import BatchNorm, Convolution, Linear, Neuron, Pool, Scale, Shape
+from mapper.network import DvsSettings, Edge, Input, Output
+from mapper.normal_form import NormalLayer, NormalNetwork
+from mapper.operations import Convolution, Neuron, Pool, Scale, Shape
 from mapper.result import Result
 from mapper.solution import HostEntry, LayerPart, Monitor, Placement, Solution
 from tests.builders import tiny_chip
@@ -29,31 +30,27 @@ from tests.emit.handmade import placed, sensor_relay_that_shifts
 from tests.stand_in.samna_stand_in import install
 
 
-def single(layer: Layer, path: Any = (), output: Any = ()) -> Result:
+def single(layer: NormalLayer, path: Any = (), output: Any = ()) -> Result:
     """One layer on core 3 of a chip with room for it; its shapes are whatever they are."""
     features, height, width = layer.input_shape
     if path:
         height, width = height * path[0].size[0], width * path[0].size[1]
     entry = Input("in", Shape(features, height, width))
-    net = Network("net", (entry,), (layer,), (Edge("in", "l0", path),), (Output("o", "l0", output),))
+    net = NormalNetwork("net", (entry,), (layer,), (Edge("in", "l0", path),), (Output("o", "l0", output),))
     placement = Placement(3, LayerPart(0, "l0"), (0, layer.output_shape.features))
     monitor = Monitor(3, 0, "l0", (0, layer.output_shape.features))
     return placed([net], Solution((placement,), (), (HostEntry(0, "in", 3),), (monitor,)))
 
 
 def one_layer(
-    operation: dict[str, Any] | None = None, neuron: dict[str, Any] | None = None, size: int = 8, **more: Any
-) -> Layer:
+    operation: dict[str, Any] | None = None, neuron: dict[str, Any] | None = None, size: int = 8
+) -> NormalLayer:
     """A layer of two features with some fields changed."""
     sizes: dict[str, Any] = {"out_features": 2, "kernel": (3, 3), "padding": (1, 1), **(operation or {})}
-    shape = (sizes["out_features"], 2 // sizes.get("groups", 1), *sizes["kernel"])
+    shape = (sizes["out_features"], 2, *sizes["kernel"])
     convolution = Convolution(**{"weight": np.ones(shape, np.int64), **sizes})
-    return Layer(
-        "l0",
-        Shape(2, size, size),
-        convolution,
-        more.get("between", ()),
-        Neuron(**{"threshold": 5, **(neuron or {})}),
+    return NormalLayer(
+        "l0", Shape(2, size, size), convolution, (), Neuron(**{"threshold": 5, **(neuron or {})})
     )
 
 
@@ -61,7 +58,7 @@ def ones(*shape: int, value: float = 1) -> Any:
     return np.full(shape, value)
 
 
-NUMBERS: dict[str, tuple[Layer, str]] = {
+NUMBERS: dict[str, tuple[NormalLayer, str]] = {
     "weight": (one_layer({"weight": ones(2, 2, 3, 3, value=128)}), r"weights.*got 128; allowed: -128..127"),
     "negative weight": (one_layer({"weight": ones(2, 2, 3, 3, value=-129)}), r"weights.*got -129"),
     "bias": (one_layer({"bias": ones(2, value=32768)}), r"biases.*got 32768; allowed: -32768..32767"),
@@ -91,36 +88,27 @@ NUMBERS: dict[str, tuple[Layer, str]] = {
         one_layer({"kernel": (3, 1), "padding": (1, 0)}),
         r"no field holds its kernel.*\(3, 1\)",
     ),
-    "dilation": (one_layer({"dilation": (2, 2)}), r"no field holds its dilation.*\(2, 2\)"),
-    "groups": (one_layer({"groups": 2}), r"no field holds its groups.*got 2"),
     "features": (
         one_layer({"out_features": 1025}),
         r"output_shape.feature_count.*got 1025; allowed: 1..1024",
     ),
     "input map": (one_layer({"stride": (4, 4)}, size=129), r"input_shape.size.x.*got 129; allowed: 1..128"),
     "neuron map": (one_layer(size=65), r"output_shape.size.y.*got 65; allowed: 1..64"),
-    "between": (
-        one_layer(between=(BatchNorm(),)),
-        r"no field holds its operations before the neurons.*got 1",
-    ),
-    "scale": (one_layer(between=(Scale(2.0),)), "no field holds its operations before the neurons"),
-    "no neurons": (replace(one_layer(), neuron=None), "has no neurons"),
-    "linear": (
-        Layer("l0", Shape(2, 1, 1), Linear(2, weight=np.ones((2, 2), np.int64)), (), Neuron(5)),
-        "layer l0: is not in normal form.*Linear",
-    ),
 }
 
 
 @pytest.mark.parametrize(("layer", "text"), NUMBERS.values(), ids=NUMBERS)
-def test_numbers_of_the_network_that_have_no_field(layer: Layer, text: str) -> None:
+def test_numbers_of_the_network_that_have_no_field(layer: NormalLayer, text: str) -> None:
     with pytest.raises(EmitError, match=text) as caught:
         build_config(single(layer))
     assert "l0" in str(caught.value)
 
 
 def test_every_field_of_layers_and_neurons_is_tried() -> None:
-    """So that a field that is added is thought of; `has_bias` follows from the biases."""
+    """So that a field that is added is thought of.
+
+    `has_bias` follows from the biases, and the normal form has neither groups nor dilation.
+    """
     tried = {
         "out_features",
         "kernel",
@@ -159,9 +147,7 @@ def test_the_last_values_that_have_one(high: int, low: int, weight: int) -> None
 
 
 PATHS: dict[str, tuple[Any, str]] = {
-    "average": ((Pool("average", (2, 2), (2, 2)),), "one sum pool"),
     "overlapping": ((Pool("sum", (2, 2), (1, 1)),), "whose stride is its size"),
-    "two": ((Pool("sum", (2, 2), (2, 2)), Scale(0.5)), "and nothing else"),
     "sides": ((Pool("sum", (2, 4), (2, 4)),), r"pools rows and columns differently.*\(2, 4\)"),
 }
 
@@ -178,7 +164,7 @@ def test_paths_of_edges_that_no_destination_has(path: Any, text: str) -> None:
             8 * size[1] + (path[0].size[1] - 1) * (size == (1, 1)),
         ),
     )
-    net = Network("net", (entry,), (layer,), (Edge("in", "l0", path),), (Output("o", "l0"),))
+    net = NormalNetwork("net", (entry,), (layer,), (Edge("in", "l0", path),), (Output("o", "l0"),))
     result = replace(single(layer), networks=(net,))
     with pytest.raises(EmitError, match=rf"edge in -> l0: .*{text}"):
         build_config(result)
@@ -195,7 +181,7 @@ def test_a_layer_reads_the_sensor_by_one_name() -> None:
     layer = replace(one_layer(), input_shape=Shape(2, 8, 8))
     inputs = tuple(Input(name, Shape(2, 8, 8), DvsSettings()) for name in ("left", "right"))
     edges = tuple(Edge(entry.name, "l0") for entry in inputs)
-    net = Network("net", inputs, (layer,), edges, (Output("o", "l0"),))
+    net = NormalNetwork("net", inputs, (layer,), edges, (Output("o", "l0"),))
     with pytest.raises(EmitError, match=r"layer l0: reads the sensor by several names \(got left, right"):
         build_config(replace(single(one_layer()), networks=(net,)))
 

@@ -20,7 +20,7 @@ from mapper.errors import InfeasibleError, OptionsError, UndecidedError
 from mapper.explore import smallest as module
 from mapper.explore.smallest import Answer, Request, curves, default_sizes, spec_toml, synthesize
 from mapper.frontends import load_network
-from mapper.network import Network
+from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
 from mapper.passes import prepare
 from mapper.question import Question, decide
@@ -36,7 +36,7 @@ Words = tuple[int, int, int]
 Capture = pytest.CaptureFixture[str]
 
 
-def small_network(draw: np.random.Generator, name: str) -> Network:
+def small_network(draw: np.random.Generator, name: str) -> NormalNetwork:
     """One to three layers; sometimes a second way around a layer."""
     count = int(draw.integers(1, 4))
     kinds = [
@@ -52,7 +52,7 @@ def small_network(draw: np.random.Generator, name: str) -> Network:
     return graph(kinds, links, (2, 8, 8)).replacing(name=name)
 
 
-def instance(seed: int) -> tuple[list[Network], Request, list[Words]]:
+def instance(seed: int) -> tuple[list[NormalNetwork], Request, list[Words]]:
     """Networks, a request of few sizes, and the kinds of core that it allows."""
     draw = np.random.default_rng(seed)
     networks = [small_network(draw, f"net{n}") for n in range(int(draw.integers(1, 4)))]
@@ -83,13 +83,13 @@ def all_chips(kinds: Sequence[Words], most: int) -> Iterator[tuple[Words, ...]]:
         yield from combinations_with_replacement(kinds, count)
 
 
-def carries(cores: Sequence[Words], networks: Sequence[Network], request: Request) -> bool:
+def carries(cores: Sequence[Words], networks: Sequence[NormalNetwork], request: Request) -> bool:
     chip = tiny_chip(*cores, overrides=[f"routing.fan_out={request.fan_out[1]}"])
     return decide(Question(tuple(networks), chip, request.options), "reasons").solution is not None
 
 
 def enumerated(
-    networks: Sequence[Network], request: Request, kinds: Sequence[Words]
+    networks: Sequence[NormalNetwork], request: Request, kinds: Sequence[Words]
 ) -> tuple[int, int] | None:
     """(bits, cores) of the best chip: all are asked in order of what is minimised."""
     groups = [networks] if request.together else [[network] for network in networks]
@@ -104,7 +104,7 @@ def enumerated(
     return None
 
 
-def found(networks: Sequence[Network], request: Request) -> Answer | None:
+def found(networks: Sequence[NormalNetwork], request: Request) -> Answer | None:
     try:
         return synthesize(networks, request)
     except InfeasibleError:
@@ -180,7 +180,7 @@ def test_pieces_that_no_cover_needs() -> None:
         assert min(kept) >= min(needed)
 
 
-def five() -> list[Network]:
+def five() -> list[NormalNetwork]:
     names = ("aquatic_qat", "gesture_small", "sinabs_dvs_gesture_9layer", "lens_vpr")
     return [prepare(load_network(ZOO / f"{name}.yaml")) for name in names]
 

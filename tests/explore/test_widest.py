@@ -14,7 +14,8 @@ from mapper.cli.entry import run
 from mapper.edits import apply_edits
 from mapper.errors import InfeasibleError, MapperError, OptionsError
 from mapper.explore.widest import What, Widest, find_widest, steps_of
-from mapper.network import Input, Network, Output
+from mapper.network import Input, Output
+from mapper.normal_form import NormalNetwork
 from mapper.operations import Convolution, Shape
 from mapper.options import SolveOptions
 from mapper.question import Question, decide
@@ -27,7 +28,7 @@ Capture = pytest.CaptureFixture[str]
 SMALL_LIMITS = ("limits.input_features_max=24", "limits.output_features_max=24")
 
 
-def instance(seed: int) -> tuple[Network, ChipSpec, SolveOptions]:
+def instance(seed: int) -> tuple[NormalNetwork, ChipSpec, SolveOptions]:
     draw = np.random.default_rng(seed)
     count = int(draw.integers(2, 4))
     kinds = [conv(int(draw.choice([2, 3, 4, 6])), int(draw.choice([1, 3]))) for _ in range(count)]
@@ -46,7 +47,7 @@ def instance(seed: int) -> tuple[Network, ChipSpec, SolveOptions]:
     return graph(kinds, links, (2, 8, 8)), chip, options
 
 
-def linear(network: Network, chip: ChipSpec, options: SolveOptions, what: What) -> str | None:
+def linear(network: NormalNetwork, chip: ChipSpec, options: SolveOptions, what: What) -> str | None:
     """The largest size that fits, every one tried."""
     best = None
     for step in steps_of(network, chip, what, None)[0]:
@@ -59,7 +60,7 @@ def linear(network: Network, chip: ChipSpec, options: SolveOptions, what: What) 
     return best
 
 
-def answer(network: Network, chip: ChipSpec, options: SolveOptions, what: What) -> Widest | None:
+def answer(network: NormalNetwork, chip: ChipSpec, options: SolveOptions, what: What) -> Widest | None:
     try:
         return find_widest(network, chip, what, options)
     except InfeasibleError:

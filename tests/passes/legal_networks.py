@@ -13,6 +13,7 @@ from hwspec.catalog import load
 from hwspec.schema import ChipSpec
 from mapper.demand import layer_demands, shortfalls
 from mapper.network import DvsSettings, Edge, Input, Layer, Network, Output
+from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Convolution, Flatten, Linear, Neuron, Pair, Pool, Shape, shape_after
 from mapper.options import SolveOptions
 from mapper.passes import prepare
@@ -27,7 +28,7 @@ WIDE_SENSOR = load("speck2f", ["input.height=256", "input.width=256"])
 KINDS = ("host", "sensor", "core", "residual", "concatenated", "mixed")
 
 
-def broken(network: Network, chip: ChipSpec = CHIP) -> set[tuple[Rule, str]]:
+def broken(network: NormalNetwork, chip: ChipSpec = CHIP) -> set[tuple[Rule, str]]:
     """(rule, layer) of everything that keeps a layer off the core with the largest kernel memory."""
     problem = Problem((network,), chip, SolveOptions(relays=False))
     core = max(chip.cores, key=lambda entry: entry.kernel_words)
@@ -45,12 +46,12 @@ def broken(network: Network, chip: ChipSpec = CHIP) -> set[tuple[Rule, str]]:
     return found | {(fault.rule, layer) for fault in problem.faults for layer in fault.layers}
 
 
-def spikes_in(network: Network, seed: int, steps: int = 4) -> dict[str, Any]:
+def spikes_in(network: NormalNetwork, seed: int, steps: int = 4) -> dict[str, Any]:
     generator = np.random.default_rng(seed)
     return {entry.name: generator.integers(0, 3, (steps, *entry.shape)) for entry in network.inputs}
 
 
-def assert_same_spikes(before: Network, after: Network, seed: int = 0) -> bool:
+def assert_same_spikes(before: NormalNetwork, after: NormalNetwork, seed: int = 0) -> bool:
     """Compare every layer and output; whether the rewritten layer spiked at all."""
     x = spikes_in(before, seed)
     expected, got = simulate(before, x), simulate(after, x)
@@ -70,11 +71,11 @@ def pooled(size: int | Pair, stride: int | Pair | None = None) -> tuple[Pool, ..
 
 def behind(
     path: tuple[Pool, ...], operation: Convolution, shape: Pair = (16, 16), kind: str = "core"
-) -> Network:
+) -> NormalNetwork:
     """A layer "t" behind a pool: of a layer, of two (added or side by side), of the host or the sensor."""
     entry = Input("in", Shape(2, *shape), DvsSettings() if kind == "sensor" else None)
     neuron = Neuron(7, -20)
-    first = [Layer(name, entry.shape, conv(2), neuron=neuron) for name in ("a", "b")]
+    first = [NormalLayer(name, entry.shape, conv(2), neuron=neuron) for name in ("a", "b")]
     edges = [Edge("in", "a"), Edge("in", "b")]
     features, taken = 2, ["a"]
     if kind in ("host", "sensor"):
@@ -93,13 +94,13 @@ def behind(
         first[1] = replace(first[1], operation=conv(2, 2, stride=(2, 2), padding=(0, 0)))
         edges[-1] = Edge("b", "t", (half,))
     seen = shape_after(entry.shape, path)
-    layers = (*first, Layer("t", Shape(features, *seen[1:]), operation, neuron=neuron))
-    last = Layer("z", layers[-1].output_shape, conv(3, 1), neuron=neuron)
+    layers = (*first, NormalLayer("t", Shape(features, *seen[1:]), operation, neuron=neuron))
+    last = NormalLayer("z", layers[-1].output_shape, conv(3, 1), neuron=neuron)
     edges.append(Edge("t", "z"))
-    return Network("behind", (entry,), (*layers, last), tuple(edges), (Output("out", "z"),))
+    return NormalNetwork("behind", (entry,), (*layers, last), tuple(edges), (Output("out", "z"),))
 
 
-def random_network(seed: int) -> Network | None:
+def random_network(seed: int) -> NormalNetwork | None:
     """One of every kind; None where pool or kernel leaves nothing."""
     generator = np.random.default_rng(seed)
     kind = KINDS[seed % len(KINDS)]
@@ -128,12 +129,11 @@ def random_network(seed: int) -> Network | None:
     return weighted(behind(pooled(size, stride), operation, shape, kind), generator, integer=True)
 
 
-def fields(layer: Layer) -> tuple[Pair, Pair, Pair]:
-    assert isinstance(layer.operation, Convolution)
+def fields(layer: NormalLayer) -> tuple[Pair, Pair, Pair]:
     return layer.operation.kernel, layer.operation.stride, layer.operation.padding
 
 
-def legal(network: Network, chip: ChipSpec = CHIP, seed: int = 0) -> Network:
+def legal(network: NormalNetwork, chip: ChipSpec = CHIP, seed: int = 0) -> NormalNetwork:
     """The rewritten network, proven equal and legal."""
     full = weighted(network, np.random.default_rng(seed), integer=True)
     ready = legalize(full, chip)
@@ -143,27 +143,27 @@ def legal(network: Network, chip: ChipSpec = CHIP, seed: int = 0) -> Network:
     return ready
 
 
-def untouched(network: Network, chip: ChipSpec = CHIP) -> bool:
+def untouched(network: NormalNetwork, chip: ChipSpec = CHIP) -> bool:
     full = weighted(network, np.random.default_rng(0), integer=True)
     return legalize(full, chip) is full and legalize(network, chip) is network
 
 
-def paths(network: Network, target: str = "t") -> list[Pair | None]:
+def paths(network: NormalNetwork, target: str = "t") -> list[Pair | None]:
     return [edge.pool.size if edge.pool else None for edge in network.incoming[target]]
 
 
-def sensor_pair(first: Pool | None, second: Pool | None, dvs: DvsSettings | None = None) -> Network:
+def sensor_pair(first: Pool | None, second: Pool | None, dvs: DvsSettings | None = None) -> NormalNetwork:
     entry = Input("in", Shape(2, 32, 32), dvs or DvsSettings())
     layers, edges = [], []
     for name, pool in (("a", first), ("b", second)):
         path = (pool,) if pool else ()
-        layers.append(Layer(name, shape_after(entry.shape, path), conv(2, 2, padding=(0, 0))))
+        layers.append(NormalLayer(name, shape_after(entry.shape, path), conv(2, 2, padding=(0, 0))))
         edges.append(Edge("in", name, path))
     outputs = tuple(Output(name, name) for name in "ab")
-    return Network("pair", (entry,), tuple(layers), tuple(edges), outputs)
+    return NormalNetwork("pair", (entry,), tuple(layers), tuple(edges), outputs)
 
 
-def flat(shape: Pair, features: int = 3) -> Network:
+def flat(shape: Pair, features: int = 3) -> NormalNetwork:
     """A linear layer on a map, after the passes."""
     entry, size = Input("in", Shape(2, *shape)), 2 * shape[0] * shape[1]
     layer = Layer("t", Shape(size, 1, 1), Linear(features))
@@ -180,7 +180,7 @@ def steps(total: int, poolings: tuple[int, ...]) -> tuple[int, ...] | None:
     return None
 
 
-def hops(network: Network, edge: Edge, chip: ChipSpec, stage: Pair | None) -> tuple[Pair, ...] | None:
+def hops(network: NormalNetwork, edge: Edge, chip: ChipSpec, stage: Pair | None) -> tuple[Pair, ...] | None:
     """Pools between the cores on an edge's way, relays at each comma: (4, 4), (2, 2) for 8 of a layer.
 
     The first is what the source does: nothing if it is the host, the stage's part if it is the sensor.
@@ -198,7 +198,7 @@ def hops(network: Network, edge: Edge, chip: ChipSpec, stage: Pair | None) -> tu
     return pairs or ((1, 1),)
 
 
-def spelled_out(network: Network, chip: ChipSpec, stage: Pair | None) -> Network | None:
+def spelled_out(network: NormalNetwork, chip: ChipSpec, stage: Pair | None) -> NormalNetwork | None:
     """The network with a layer for every relay that its pools need; None where no row of relays does it."""
     layers, edges = {layer.name: [layer] for layer in network.layers}, []
     for edge in network.edges:
@@ -210,7 +210,7 @@ def spelled_out(network: Network, chip: ChipSpec, stage: Pair | None) -> Network
             name, path = f"{edge.source} to {edge.target} at {edge.feature_offset}, {n}", pooled(pair)
             shape = shape_after(shape, path)
             weight = 127 * np.eye(shape.features, dtype=np.int8)[:, :, None, None]
-            relay = Layer(
+            relay = NormalLayer(
                 name, shape, Convolution(shape.features, (1, 1), weight=weight), (), Neuron(127, -1)
             )
             layers[edge.target].insert(-1, relay)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mapper.network import DvsSettings, Edge, Input, Layer, Network, Output
+from mapper.network import DvsSettings, Edge, Input, Output
+from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Convolution, Neuron, Pair, Shape
 from tests.builders import conv, weighted
 from tests.passes.legal_networks import pooled
@@ -21,7 +22,7 @@ class _Maker:
         self.draw = np.random.default_rng(seed)
         self.sensor = Input("eye", Shape(2, *self.sizes(12, 40)), DvsSettings())
         self.inputs: list[Input] = []
-        self.layers: list[Layer] = []
+        self.layers: list[NormalLayer] = []
         self.edges: list[Edge] = []
 
     def sizes(self, low: int, high: int) -> Pair:
@@ -36,7 +37,7 @@ class _Maker:
         self.inputs.append(Input(f"in {name}", shape))
         if kind == "host":
             return f"in {name}"
-        self.layers.append(Layer(f"of {name}", shape, conv(2, 1), neuron=Neuron(7, -20)))
+        self.layers.append(NormalLayer(f"of {name}", shape, conv(2, 1), neuron=Neuron(7, -20)))
         self.edges.append(Edge(f"in {name}", f"of {name}"))
         return f"of {name}"
 
@@ -65,11 +66,13 @@ class _Maker:
         kernel = (min(kernel[0], seen[0]), min(kernel[1], seen[1]))
         stride = (1, 1) if draw.random() < 0.7 else self.sizes(1, 2)
         operation = Convolution(3, kernel, stride, padding, has_bias=True)
-        self.layers.append(Layer(name, Shape(max(offsets) + 2, *seen), operation, neuron=Neuron(7, -20)))
+        self.layers.append(
+            NormalLayer(name, Shape(max(offsets) + 2, *seen), operation, neuron=Neuron(7, -20))
+        )
         self.edges += edges
 
 
-def random_forms_network(seed: int) -> Network:
+def random_forms_network(seed: int) -> NormalNetwork:
     """Integer weights of -8 to 8; the sensor may feed both layers, with different pools."""
     maker = _Maker(seed)
     maker.target("t")
@@ -78,5 +81,5 @@ def random_forms_network(seed: int) -> Network:
     used = {edge.source for edge in maker.edges}
     inputs = tuple(entry for entry in (maker.sensor, *maker.inputs) if entry.name in used)
     outputs = tuple(Output(f"out {name}", name) for name in ("t", "u")[: 1 + seed % 2])
-    network = Network("forms", inputs, tuple(maker.layers), tuple(maker.edges), outputs)
+    network = NormalNetwork("forms", inputs, tuple(maker.layers), tuple(maker.edges), outputs)
     return weighted(network, maker.draw, integer=True)

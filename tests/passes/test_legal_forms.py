@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwspec.catalog import load
-from mapper.network import Edge, Input, Layer, Network, Output
+from mapper.network import Edge, Input, Output
+from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Convolution, Neuron, Pair, Shape
 from mapper.passes.legalize import Forms, legal_forms, legalize
 from mapper.rules import Rule
@@ -46,7 +47,7 @@ KERNEL_RULES = {
 }
 
 
-def kernels_broken(network: Network, name: str) -> set[Rule]:
+def kernels_broken(network: NormalNetwork, name: str) -> set[Rule]:
     return {rule for rule, layer in broken(network) if layer == name} & KERNEL_RULES
 
 
@@ -55,7 +56,7 @@ def kept(forms: Forms, layer: str = "t") -> list[list[Pair]]:
     return [[edge.pool.size if edge.pool else (1, 1) for edge in f.edges] for f in forms.layers[layer]]
 
 
-def check_forms(network: Network, seed: int) -> Counter[str]:
+def check_forms(network: NormalNetwork, seed: int) -> Counter[str]:
     """Every form keeps every spike, with its relays too; where there are several, all are legal."""
     seen = Counter[str]()
     every = legal_forms(network, CHIP)
@@ -105,7 +106,7 @@ def test_forms_combine_as_they_are_chosen(seed: int) -> None:
             assert ready.incoming[name] == forms.layers[name][index].edges
 
 
-def folded_by(network: Network, factor: int) -> Iterator[Network]:
+def folded_by(network: NormalNetwork, factor: int) -> Iterator[NormalNetwork]:
     """The fold of one square factor into layer "t" by the definition, with every stride that fits."""
     target = network.by_name["t"]
     operation: Any = target.operation
@@ -132,7 +133,7 @@ def folded_by(network: Network, factor: int) -> Iterator[Network]:
             yield network.replacing(layers=layers, edges=tuple(edges))
 
 
-def computes_the_same(before: Network, after: Network) -> bool:
+def computes_the_same(before: NormalNetwork, after: NormalNetwork) -> bool:
     """Whether "t" has the same spikes and potentials: without a lower bound nothing hides a difference."""
     x = spikes_in(before, 1)
     runs = [simulate(network, x) for network in (before, after)]
@@ -146,7 +147,7 @@ def computes_the_same(before: Network, after: Network) -> bool:
     )
 
 
-def forms_by_definition(network: Network, stage: Pair | None) -> tuple[set[int], set[int]]:
+def forms_by_definition(network: NormalNetwork, stage: Pair | None) -> tuple[set[int], set[int]]:
     """(factors of legal forms, those that need no relay), by trying all."""
     legal, direct = set(), set()
     for factor in range(1, 17):
@@ -160,7 +161,7 @@ def forms_by_definition(network: Network, stage: Pair | None) -> tuple[set[int],
     return legal, direct
 
 
-def square_network(seed: int) -> Network:
+def square_network(seed: int) -> NormalNetwork:
     """One layer behind square pools of any kind of source; the kernel is square and its stride 1."""
     draw = np.random.default_rng(seed)
     kind = ("host", "sensor", "core", "residual", "concatenated")[seed % 5]
@@ -257,18 +258,18 @@ def test_bandwidth_counts_taps_per_event() -> None:
     assert [fields(form.layer)[:2] for form in stages[1, 1]] == [((3, 3), (1, 2))]
 
 
-def two_pools() -> Network:
+def two_pools() -> NormalNetwork:
     """Layers "b" and "d", each behind a pool of 8 of its own source."""
     shape = Shape(2, 32, 32)
     layers = (
-        Layer("a", shape, conv(2, 1)),
-        Layer("b", Shape(2, 4, 4), conv(3, 2, padding=(0, 0))),
-        Layer("c", shape, conv(2, 1)),
-        Layer("d", Shape(2, 4, 4), conv(3, 2, padding=(0, 0))),
+        NormalLayer("a", shape, conv(2, 1)),
+        NormalLayer("b", Shape(2, 4, 4), conv(3, 2, padding=(0, 0))),
+        NormalLayer("c", shape, conv(2, 1)),
+        NormalLayer("d", Shape(2, 4, 4), conv(3, 2, padding=(0, 0))),
     )
     edges = (Edge("in", "a"), Edge("c", "d", pooled(8)), Edge("in", "c"), Edge("a", "b", pooled(8)))
     outputs = (Output("one", "b"), Output("two", "d"))
-    return Network("two", (Input("in", shape),), layers, edges, outputs, ("as read",))
+    return NormalNetwork("two", (Input("in", shape),), layers, edges, outputs, ("as read",))
 
 
 def test_one_layer_may_be_folded_and_the_next_relayed() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import mapper
 from hwspec.catalog import load
 from mapper.network import Edge, Input, Layer, Network, Output
+from mapper.normal_form import NormalNetwork
 from mapper.operations import Convolution, Flatten, Linear, Shape
 from mapper.passes.legalize import legalize
 from tests.builders import chain, conv, gesture, tiny_chip, weighted
@@ -135,7 +136,7 @@ def test_padding_over_a_row_that_the_pool_dropped_is_not_folded() -> None:
     legal(behind(pooled(2), conv(3, 3, padding=(1, 1), stride=(2, 2)), (17, 17), "host"))
 
 
-def overlapping(value: int) -> Network:
+def overlapping(value: int) -> NormalNetwork:
     """Pools of 2, one apart, before two taps of one value: the inner tap is twice the value."""
     network = weighted(
         behind(pooled(2, 1), conv(3, 2, padding=(0, 0)), (8, 8), "host"),
@@ -176,7 +177,7 @@ def test_weights_that_leave_8_bits_are_not_folded() -> None:
     ],
     ids=["stride", "stride of the pool", "kernel", "padding", "map"],
 )
-def test_no_fold_that_breaks_another_limit(network: Network) -> None:
+def test_no_fold_that_breaks_another_limit(network: NormalNetwork) -> None:
     assert broken(network)
     assert untouched(network)
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from hwspec.catalog import load
-from mapper.network import DvsSettings, Edge, Input, Layer, Network, Output
+from mapper.network import DvsSettings, Edge, Input, Output
+from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Convolution, Neuron, Pair, Pool, Shape
 from mapper.passes.legalize import Forms, legal_forms, legalize
 from tests.builders import conv, weighted
@@ -52,7 +53,7 @@ def test_cut_out_and_mirror_of_the_sensor_keep_their_meaning() -> None:
     network = behind(pooled(8), conv(3, 2, padding=(0, 0)), (40, 40), "sensor")
     odd = behind(pooled(8), conv(3, 2, padding=(0, 0)), (44, 44), "sensor")
 
-    def with_settings(base: Network, dvs: DvsSettings) -> Network:
+    def with_settings(base: NormalNetwork, dvs: DvsSettings) -> NormalNetwork:
         return base.replacing(inputs=(replace(base.inputs[0], dvs=dvs),))
 
     legal(with_settings(network, DvsSettings(mirror=(True, False))))
@@ -71,7 +72,7 @@ def test_a_chip_without_a_sensor_stage_changes_nothing_behind_a_sensor() -> None
     assert legalize(network, CHIP.model_copy(update={"input": None})) is network
 
 
-def stages(network: Network, *, relays: bool = True, shared_stage: bool = False) -> dict[Pair, Forms]:
+def stages(network: NormalNetwork, *, relays: bool = True, shared_stage: bool = False) -> dict[Pair, Forms]:
     every = legal_forms(network, CHIP, relays=relays, shared_stage=shared_stage)
     assert {forms.source is network for forms in every} == {True}
     return {forms.stage: forms for forms in every if forms.stage is not None}
@@ -139,11 +140,11 @@ def test_a_smaller_setting_is_tried_for_what_stands_beside_the_sensor() -> None:
     """Sensor and layer into one: both keep pools that leave the kernel the same factor."""
     entry, other = Input("in", Shape(2, 16, 16), DvsSettings()), Input("side", Shape(2, 32, 32))
     layers = (
-        Layer("a", other.shape, conv(2, 1)),
-        Layer("t", Shape(4, 4, 4), conv(3, 2, padding=(0, 0))),
+        NormalLayer("a", other.shape, conv(2, 1)),
+        NormalLayer("t", Shape(4, 4, 4), conv(3, 2, padding=(0, 0))),
     )
     edges = (Edge("in", "t", pooled(4)), Edge("side", "a"), Edge("a", "t", pooled(8), 2))
-    network = Network("beside", (entry, other), layers, edges, (Output("out", "t"),))
+    network = NormalNetwork("beside", (entry, other), layers, edges, (Output("out", "t"),))
     ready = legal(network)
     assert paths(ready) == [(2, 2), (4, 4)]
     found = stages(network)
@@ -170,14 +171,14 @@ def test_what_a_relay_does_behind_the_stage_keeps_the_meaning_of_cut_out_and_mir
             assert {stage: kept(forms, "t") for stage, forms in found.items()} == {(8, 8): [(8, 8)]}
 
 
-def concatenated(*parts: tuple[str, int], features: int) -> Network:
+def concatenated(*parts: tuple[str, int], features: int) -> NormalNetwork:
     """A layer "t" that reads two features of each source at an offset; "eye" is the sensor."""
     shape = Shape(2, 8, 8)
     names = dict.fromkeys(name for name, _ in parts)
     inputs = [Input(name, shape, DvsSettings() if name == "eye" else None) for name in names]
-    layer = Layer("t", Shape(features, 8, 8), conv(3), neuron=Neuron(7, -20))
+    layer = NormalLayer("t", Shape(features, 8, 8), conv(3), neuron=Neuron(7, -20))
     edges = tuple(Edge(name, "t", (), offset) for name, offset in parts)
-    network = Network("joined", tuple(inputs), (layer,), edges, (Output("out", "t"),))
+    network = NormalNetwork("joined", tuple(inputs), (layer,), edges, (Output("out", "t"),))
     return weighted(network, np.random.default_rng(0), integer=True)
 
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 
 from hwspec.schema import ChipSpec
-from mapper.network import Network
+from mapper.normal_form import NormalNetwork
 from mapper.operations import Convolution
 from mapper.options import SolveOptions
 from tests.builders import conv, tiny_chip
@@ -26,7 +26,7 @@ def _chance(generator: np.random.Generator, share: float) -> bool:
     return bool(generator.random() < share)
 
 
-def random_divided_instance(seed: int) -> tuple[tuple[Network], ChipSpec, SolveOptions]:
+def random_divided_instance(seed: int) -> tuple[tuple[NormalNetwork], ChipSpec, SolveOptions]:
     """One network, a chip of 4 to 6 cores sized after it, and options; of up to 10 cores where relays align.
 
     About a third can be placed plainly, a third only in parts, and a third not at all.
@@ -42,7 +42,7 @@ def random_divided_instance(seed: int) -> tuple[tuple[Network], ChipSpec, SolveO
     return (network,), chip, _options(generator, network, chip)
 
 
-def _wide_star(generator: np.random.Generator) -> tuple[tuple[Network], ChipSpec, SolveOptions]:
+def _wide_star(generator: np.random.Generator) -> tuple[tuple[NormalNetwork], ChipSpec, SolveOptions]:
     """A wide layer that no core holds whole, nor a relay of it: its pieces' fan-outs and copies decide."""
     wide, bound = int(generator.integers(20, 60)), _pick(generator, 16, 24, 32)
     readers = int(generator.integers(1, 3))
@@ -59,7 +59,7 @@ def _wide_star(generator: np.random.Generator) -> tuple[tuple[Network], ChipSpec
     return (network,), chip, SolveOptions(max_copies=_pick(generator, 1, 2, 2))
 
 
-def _aligned_star(generator: np.random.Generator) -> tuple[tuple[Network], ChipSpec, SolveOptions]:
+def _aligned_star(generator: np.random.Generator) -> tuple[tuple[NormalNetwork], ChipSpec, SolveOptions]:
     """A layer with more readers than slots that no core relays whole, at least unpooled."""
     wide, readers = int(generator.integers(9, 40)), _pick(generator, 2, 3, 3)
     links, front = [Link(-1, 0)], 0
@@ -128,7 +128,7 @@ def _narrow_chip(generator: np.random.Generator, wide: int) -> ChipSpec:
     return tiny_chip(*cores, overrides=overrides)
 
 
-def _network(generator: np.random.Generator) -> Network:
+def _network(generator: np.random.Generator) -> NormalNetwork:
     """A chain or a graph with sums, concatenations and, at times, a cycle."""
     dvs, is_graph, is_fan = _chance(generator, 0.25), _chance(generator, 0.6), _chance(generator, 0.3)
     count = _pick(generator, 3, 3, 4) if is_fan else _pick(generator, 2, 3, 3, 4, 4)
@@ -180,7 +180,7 @@ def _outputs(generator: np.random.Generator, links: list[Link], sizes: list[int]
     return [(n, _pick(generator, 1, 1, *(p for p in (2, 4, 8) if p <= sizes[n + 1]))) for n in unread]
 
 
-def _chip(generator: np.random.Generator, network: Network) -> ChipSpec:
+def _chip(generator: np.random.Generator, network: NormalNetwork) -> ChipSpec:
     """Kinds of cores around what single layers need, some too small and some with other fan-out."""
     needs = []
     for layer in network.layers:
@@ -223,7 +223,7 @@ def _chip(generator: np.random.Generator, network: Network) -> ChipSpec:
     return tiny_chip(*cores, overrides=overrides)
 
 
-def _spread(network: Network) -> bool:
+def _spread(network: NormalNetwork) -> bool:
     """Whether some layer has more readers than most cores have slots."""
     return any(len(network.outgoing[layer.name]) > 2 for layer in network.layers)
 
@@ -232,7 +232,7 @@ def _power(number: int) -> int:
     return 1 << (number - 1).bit_length()
 
 
-def _options(generator: np.random.Generator, network: Network, chip: ChipSpec) -> SolveOptions:
+def _options(generator: np.random.Generator, network: NormalNetwork, chip: ChipSpec) -> SolveOptions:
     count, cores = len(network.layers), chip.core_count
     layer, core = f"conv{generator.integers(count)}", int(generator.integers(cores))
     readable = [layer.name for layer in network.layers if layer.output_shape[1:] == (1, 1)]

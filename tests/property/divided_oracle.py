@@ -10,7 +10,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from hwspec.schema import ChipSpec
-from mapper.network import Edge, Network
+from mapper.network import Edge
+from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
 from mapper.solution import (
     DVS,
@@ -195,7 +196,7 @@ def _solution_of(question: Question, choice: Choice) -> Solution:
     )
 
 
-def best_division(network: Network, chip: ChipSpec, options: SolveOptions) -> Answer | None:
+def best_division(network: NormalNetwork, chip: ChipSpec, options: SolveOptions) -> Answer | None:
     """Fewest cores, then least capacity, over everything that pieces, copies and relays can do.
 
     Parameters

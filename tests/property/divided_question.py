@@ -11,7 +11,8 @@ from functools import cached_property
 from itertools import combinations_with_replacement, product
 
 from hwspec.schema import ChipSpec, CoreSpec
-from mapper.network import Edge, Layer, Network
+from mapper.network import Edge, Layer
+from mapper.normal_form import NormalNetwork
 from mapper.operations import Convolution, Pool
 from mapper.options import SolveOptions
 
@@ -130,7 +131,7 @@ def pool_of(edge: Edge) -> int:
 class Question:
     """One network, one chip, one set of options, with the tables that the searches share."""
 
-    def __init__(self, network: Network, chip: ChipSpec, options: SolveOptions) -> None:
+    def __init__(self, network: NormalNetwork, chip: ChipSpec, options: SolveOptions) -> None:
         assert chip.routing.feature_shift
         assert not options.readout_monitor
         assert options.objective == "capacity"

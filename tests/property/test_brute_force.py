@@ -13,7 +13,7 @@ import pytest
 
 from hwspec.catalog import load
 from hwspec.schema import ChipSpec
-from mapper.network import Network
+from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
 from mapper.question import Question, decide
 from mapper.result import Result, Status
@@ -33,7 +33,7 @@ class Best:
     headroom: Fraction | None
 
 
-def random_instance(seed: int) -> tuple[Network, ChipSpec, SolveOptions]:
+def random_instance(seed: int) -> tuple[NormalNetwork, ChipSpec, SolveOptions]:
     generator = np.random.default_rng(seed)
     cores = [
         tuple(int(2 ** generator.integers(low, high)) for low, high in ((5, 11), (6, 13), (2, 5)))
@@ -62,7 +62,7 @@ def random_instance(seed: int) -> tuple[Network, ChipSpec, SolveOptions]:
     return network, chip, options
 
 
-def enumerate_best(network: Network, chip: ChipSpec, options: SolveOptions) -> Best:
+def enumerate_best(network: NormalNetwork, chip: ChipSpec, options: SolveOptions) -> Best:
     """Every injective placement, judged by memory words from the raw formulas."""
 
     def power(n: int) -> int:
@@ -71,7 +71,7 @@ def enumerate_best(network: Network, chip: ChipSpec, options: SolveOptions) -> B
     needs = []
     for layer in network.layers:
         f, height, width = layer.output_shape
-        c, k = layer.input_shape.features, layer.operation.kernel  # type: ignore[union-attr]  # convolutions only
+        c, k = layer.input_shape.features, layer.operation.kernel
         bias = f if layer.operation.has_bias else 0
         needs.append((c * power(k[0] * k[1]) * power(f), f * power(height) * power(width), bias))
     have = [(core.kernel_words, core.neuron_words, core.bias_words) for core in chip.cores]
@@ -100,7 +100,7 @@ def enumerate_best(network: Network, chip: ChipSpec, options: SolveOptions) -> B
     return Best(min(kept), best)
 
 
-def run(network: Network, chip: ChipSpec, options: SolveOptions) -> Result:
+def run(network: NormalNetwork, chip: ChipSpec, options: SolveOptions) -> Result:
     """Whole layers alone, which is what is enumerated here."""
     options = replace(options, **UNDIVIDED)
     return decide(Question((network,), chip, options))

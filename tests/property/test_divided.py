@@ -11,6 +11,7 @@ import pytest
 
 from hwspec.schema import ChipSpec
 from mapper.network import Network
+from mapper.normal_form import normal_form
 from mapper.operations import Convolution
 from mapper.options import SolveOptions, resolve
 from mapper.question import Question, decide
@@ -78,9 +79,9 @@ def test_the_oracle_keeps_the_rules_and_the_instances_are_mixed() -> None:
 def best(network: Network, chip: ChipSpec, **options: object) -> Answer | None:
     """The oracle's answer, its solution checked."""
     resolved = resolve(SolveOptions(**options), network, chip)  # type: ignore[arg-type]  # test helper
-    answer = best_division(network, chip, resolved)
+    answer = best_division(normal_form(network), chip, resolved)
     if answer is not None:
-        assert verify((network,), chip, resolved, answer.solution) == ()
+        assert verify((normal_form(network),), chip, resolved, answer.solution) == ()
     return answer
 
 

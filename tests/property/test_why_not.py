@@ -11,7 +11,8 @@ import pytest
 
 import mapper
 from hwspec.schema import ChipSpec
-from mapper.network import Edge, Network
+from mapper.network import Edge
+from mapper.normal_form import NormalNetwork
 from mapper.operations import Convolution
 from mapper.options import SolveOptions
 from mapper.question import Question
@@ -23,7 +24,7 @@ from tests.builders import UNDIVIDED, chain, conv, pool, tiny_chip
 INSTANCES = int(os.environ.get("MAPPER_INSTANCES", "120"))
 
 
-def random_case(seed: int) -> tuple[Network, ChipSpec, SolveOptions]:
+def random_case(seed: int) -> tuple[NormalNetwork, ChipSpec, SolveOptions]:
     """A small chain, sometimes with a second edge, on a chip of two to five cores."""
     draw = np.random.default_rng(seed)
     cores = [
@@ -63,7 +64,7 @@ def random_case(seed: int) -> tuple[Network, ChipSpec, SolveOptions]:
     return network, tiny_chip(*cores), options  # type: ignore[arg-type]  # triples by construction
 
 
-def branched(network: Network, draw: np.random.Generator) -> Network:
+def branched(network: NormalNetwork, draw: np.random.Generator) -> NormalNetwork:
     """With further edges that leave the first layer, wherever shapes allow it."""
     first = network.layers[0].name
     extra = []
@@ -81,7 +82,7 @@ def power(count: int) -> int:
     return 1 << (count - 1).bit_length()
 
 
-def broken(network: Network, layer: str, chip: ChipSpec, core: int) -> set[str]:
+def broken(network: NormalNetwork, layer: str, chip: ChipSpec, core: int) -> set[str]:
     """Codes of the rules that a layer breaks on a core, from the raw formulas."""
     entry, spec = network.by_name[layer], chip.cores[core]
     operation = entry.operation
@@ -108,7 +109,7 @@ def broken(network: Network, layer: str, chip: ChipSpec, core: int) -> set[str]:
     }
 
 
-def possible(network: Network, chip: ChipSpec, requirements: Collection[Requirement]) -> bool:
+def possible(network: NormalNetwork, chip: ChipSpec, requirements: Collection[Requirement]) -> bool:
     """Whether an assignment keeps these requirements, by trying them all."""
     rules = {(r.layers[0], r.code) for r in requirements if r.kind == "rule"}
     pins = {r.layers[0]: r.cores[0] for r in requirements if r.kind == "pin"}
@@ -136,7 +137,7 @@ def possible(network: Network, chip: ChipSpec, requirements: Collection[Requirem
     return place(0, frozenset())
 
 
-def everything(network: Network, chip: ChipSpec, options: SolveOptions) -> list[Requirement]:
+def everything(network: NormalNetwork, chip: ChipSpec, options: SolveOptions) -> list[Requirement]:
     """All requirements of an instance, each core on its own."""
 
     def make(kind: str, code: str, layers: tuple[str, ...], cores: tuple[int, ...]) -> Requirement:
@@ -158,7 +159,7 @@ def everything(network: Network, chip: ChipSpec, options: SolveOptions) -> list[
     ]
 
 
-def check_conflict(network: Network, chip: ChipSpec, report: FeasibilityReport, where: object) -> None:
+def check_conflict(network: NormalNetwork, chip: ChipSpec, report: FeasibilityReport, where: object) -> None:
     assert report.conflict is not None, where
     assert report.conflict.irreducible, where
     parts = report.conflict.requirements
@@ -169,7 +170,7 @@ def check_conflict(network: Network, chip: ChipSpec, report: FeasibilityReport, 
 
 
 def check_correction(
-    network: Network, chip: ChipSpec, options: SolveOptions, report: FeasibilityReport, where: object
+    network: NormalNetwork, chip: ChipSpec, options: SolveOptions, report: FeasibilityReport, where: object
 ) -> None:
     assert report.correction is not None, where
     given_up = {
@@ -186,7 +187,7 @@ def check_correction(
     assert possible(network, chip, left), where
 
 
-def infeasible_cases(block: int, blocks: int) -> Iterator[tuple[int, mapper.Result, Network]]:
+def infeasible_cases(block: int, blocks: int) -> Iterator[tuple[int, mapper.Result, NormalNetwork]]:
     """The infeasible instances of one block."""
     wanted, seed = INSTANCES // blocks, block * 10_000_000
     while wanted:

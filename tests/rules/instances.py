@@ -15,7 +15,8 @@ import numpy as np
 from hwspec.catalog import load
 from hwspec.memory import bias_words, kernel_words, neuron_words
 from hwspec.schema import ChipSpec
-from mapper.network import DvsSettings, Edge, Input, Layer, Network, Output
+from mapper.network import DvsSettings, Edge, Input, Output
+from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Convolution, Pair, Shape, shape_after
 from mapper.options import SolveOptions, resolve
 from mapper.rules import Rule
@@ -65,7 +66,7 @@ class Situation:
         Facts of the chip, a variant of Speck 2f; `chip` adds further ones.
     """
 
-    networks: tuple[Network, ...]
+    networks: tuple[NormalNetwork, ...]
     solution: Solution
     occupants: tuple[Occupant, ...]
     overrides: tuple[str, ...] = ()
@@ -165,7 +166,7 @@ def _draw_convolution(draw: np.random.Generator, features: int) -> Convolution:
     )
 
 
-def _layer_occupant(core: int, layer: Layer, features: int, inputs: int = 1) -> Occupant:
+def _layer_occupant(core: int, layer: NormalLayer, features: int, inputs: int = 1) -> Occupant:
     convolution = layer.operation
     assert isinstance(convolution, Convolution)
     return Occupant(
@@ -174,11 +175,11 @@ def _layer_occupant(core: int, layer: Layer, features: int, inputs: int = 1) -> 
     )  # fmt: skip
 
 
-def _draw_layer(draw: np.random.Generator) -> Network:
+def _draw_layer(draw: np.random.Generator) -> NormalNetwork:
     """One layer that reads one host input twice: shapes, taps and features drawn."""
     shape = Shape(*(int(n) for n in draw.integers((2, 6, 6), (6, 20, 20))))
-    layer = Layer("conv0", shape, _draw_convolution(draw, int(draw.integers(3, 12))))
-    return Network(
+    layer = NormalLayer("conv0", shape, _draw_convolution(draw, int(draw.integers(3, 12))))
+    return NormalNetwork(
         "one", (Input("input", shape),), (layer,), (Edge("input", "conv0"),), (Output("o", "conv0"),)
     )
 
@@ -221,13 +222,15 @@ def _cut(draw: np.random.Generator, features: int) -> tuple[Pair, Pair]:
     return (0, cut), (cut, features)
 
 
-def _star(shape: Shape, source: Layer | None, pooling: int, dvs: bool = False, name: str = "star") -> Network:
+def _star(
+    shape: Shape, source: NormalLayer | None, pooling: int, dvs: bool = False, name: str = "star"
+) -> NormalNetwork:
     """`READERS` layers of one tap that read a layer, or an input, pooled."""
     signal = "input" if source is None else source.name
     seen = shape_after(shape if source is None else source.output_shape, pool(pooling))
-    readers = tuple(Layer(f"reader{n}", seen, conv(n + 1, 1)) for n in range(READERS))
+    readers = tuple(NormalLayer(f"reader{n}", seen, conv(n + 1, 1)) for n in range(READERS))
     edges = tuple(Edge(signal, reader.name, pool(pooling)) for reader in readers)
-    return Network(
+    return NormalNetwork(
         name,
         (Input("input", shape, DvsSettings() if dvs else None),),
         readers if source is None else (source, *readers),
@@ -245,7 +248,7 @@ class _Passed:
 
 
 def _relayed(
-    network: Network,
+    network: NormalNetwork,
     sources: Sequence[Placement],
     relays: Sequence[_Passed],
     hop: int,
@@ -296,7 +299,7 @@ def _relay_occupants(relays: Sequence[Placement], shape: Shape, spikes: int) -> 
 
 def _layer_relays(draw: np.random.Generator, cut_source: bool, cut_relay: bool, reads_all: bool) -> Situation:
     shape = Shape(2, *(int(n) for n in draw.integers(6, 20, 2)))
-    source = Layer("source", shape, conv(int(draw.integers(3, 12)), 3))
+    source = NormalLayer("source", shape, conv(int(draw.integers(3, 12)), 3))
     hop, pooling = int(draw.choice([1, 2])), int(draw.choice([1, 2]))
     network = _star(shape, source, hop * pooling)
     features = source.output_shape.features

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from hwspec.catalog import load
-from mapper.network import Network
+from mapper.normal_form import NormalNetwork
 from mapper.operations import Convolution, Pool
 from mapper.options import SolveOptions, resolve
 from mapper.question import Question, decide
@@ -21,7 +21,7 @@ from tests.builders import UNDIVIDED, chain, conv, pool
 Break = Callable[[Solution], Solution]
 
 
-def solved(network: Network, overrides: Sequence[str], options: SolveOptions) -> Result:
+def solved(network: NormalNetwork, overrides: Sequence[str], options: SolveOptions) -> Result:
     chip = load("speck2f", list(overrides))
     return decide(Question((network,), chip, options))
 
@@ -31,8 +31,8 @@ class Pair:
     """What fits; what must not; and a fault in the good solution, or the bad network under a good solution."""
 
     rule: Rule
-    good: Network
-    bad: Network
+    good: NormalNetwork
+    bad: NormalNetwork
     bad_overrides: tuple[str, ...] = ()
     good_options: SolveOptions = SolveOptions()
     bad_options: SolveOptions = SolveOptions()
@@ -54,13 +54,13 @@ TALL = chain([conv(17)], (2, 64, 64))
 BUSY = (("input", 100),)
 
 
-def three_targets(count: int) -> Network:
+def three_targets(count: int) -> NormalNetwork:
     network = chain([conv(4)] + [conv(4)] * count)
     edges = [replace(edge, source="input" if n == 0 else "conv0") for n, edge in enumerate(network.edges)]
     return network.replacing(edges=tuple(edges))
 
 
-def sensor_targets(count: int) -> Network:
+def sensor_targets(count: int) -> NormalNetwork:
     network = (
         chain([conv(4)] * count, (4, 32, 32))
         if count > 9
@@ -148,7 +148,7 @@ def test_the_report_names_the_rule(pair: Pair) -> None:
 
 
 def violated(
-    network: Network,
+    network: NormalNetwork,
     solution: Solution,
     overrides: Sequence[str] = (),
     options: SolveOptions = SolveOptions(),
@@ -192,7 +192,7 @@ def routes_with(solution: Solution, route: Route) -> Solution:
     return replace(solution, routes=(*solution.routes, route))
 
 
-FAULTS: dict[Rule, tuple[Network, SolveOptions, Break]] = {
+FAULTS: dict[Rule, tuple[NormalNetwork, SolveOptions, Break]] = {
     Rule.PLACED: (PLAIN, SolveOptions(), lambda s: replace(s, placements=s.placements[1:])),
     Rule.ONE_LAYER_PER_CORE: (PLAIN, SolveOptions(), lambda s: moved(s, s.placements[1].core)),
     Rule.FEATURE_SHIFT: (

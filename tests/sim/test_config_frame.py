@@ -17,6 +17,7 @@ from mapper.emit.shared.tensor import Tensor
 from mapper.emit.write.build import build_config
 from mapper.errors import ConfigError
 from mapper.network import Edge, Layer, Network, Output
+from mapper.normal_form import NormalNetwork
 from mapper.operations import Convolution, Neuron, Pool, Shape
 from mapper.passes.quantize import quantize
 from mapper.sim.config_frame import simulate_config
@@ -37,7 +38,7 @@ def random_network(seed: int) -> Network:
     ]
     # Pools only while the map is large enough for all of them.
     pools = [int(draw.choice([1, 1, 2])) if n < 3 else 1 for n in range(count)]
-    network = chain(kinds, (2, size, size + 1), pools, dvs=bool(draw.integers(2)))
+    network: Network = chain(kinds, (2, size, size + 1), pools, dvs=bool(draw.integers(2)))
     shape = int(draw.integers(0, 4))
     first, last = network.layers[0], network.layers[-1]
     if shape == 1:  # a residual connection
@@ -87,7 +88,7 @@ def random_input(network: Network, draw: np.random.Generator, *head: int) -> dic
     return {entry.name: draw.integers(0, 3, (*head, *entry.shape))}
 
 
-def placed(network: Network) -> tuple[Network, ChipConfig]:
+def placed(network: Network) -> tuple[NormalNetwork, ChipConfig]:
     result = mapper.solve(network)
     return result.networks[0], build_config(result)
 

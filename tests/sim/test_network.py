@@ -12,7 +12,7 @@ from mapper.errors import NetworkError
 from mapper.network import Edge, Input, Layer, Network, Output
 from mapper.operations import BatchNorm, Convolution, Linear, Neuron, Pool, Scale, Shape
 from mapper.sim.network import simulate
-from tests.builders import chain, conv, weighted
+from tests.builders import as_read, chain, conv, weighted
 
 
 def single(neuron: Neuron, weight: float = 1.0, bias: float | None = None) -> Network:
@@ -124,7 +124,9 @@ def test_batch_norm_and_scale_before_the_neurons() -> None:
 def test_groups_dilation_stride_and_padding_against_a_direct_sum() -> None:
     generator = np.random.default_rng(3)
     operation = conv(4, 3, padding=(2, 1), stride=(2, 1), dilation=(2, 1), groups=2)
-    network = weighted(chain([operation], (4, 7, 6)), generator)
+    dense = as_read(chain([conv()], (4, 7, 6)))
+    (layer,) = dense.layers
+    network = weighted(dense.replacing(layers=(Layer("conv0", layer.input_shape, operation),)), generator)
     x = generator.integers(0, 3, (1, 4, 7, 6))
     layer = network.layers[0]
     weight: Any = layer.operation.weight

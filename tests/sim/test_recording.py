@@ -138,6 +138,32 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert text in capsys.readouterr().err
 
 
+def test_one_recording_is_enough_for_all_inputs_of_the_sensor(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw = np.random.default_rng(0)
+    sensing = [
+        weighted(chain([conv(4), conv(4)], (2, 16, 16), dvs=True, name=name), draw, integer=True)
+        for name in ("a", "b")
+    ]
+    config, events = mapper.build_config(mapper.solve(sensing)), recorded((2, 16, 16))
+    write_config(config, tmp_path / "config.json")
+    write_events(tmp_path / "e.npy", events)
+    words = ["simulate", str(tmp_path / "config.json"), "--events", str(tmp_path / "e.npy"), "--json"]
+    expected = simulate_events(config, {"a:input": events})
+    assert sum(expected.spikes.values()) > 0
+    for name in ([], ["--input", "b:input"]):
+        assert run([*words, *name]) == 0
+        record = json.loads(capsys.readouterr().out)
+        assert record["spikes"] == {str(core): count for core, count in expected.spikes.items()}
+        assert record["signals"]["a:input"] == record["signals"]["b:input"] == len(events)
+    host = sensing[1].replacing(inputs=(Input("input", sensing[1].inputs[0].shape),))
+    mixed = mapper.build_config(mapper.solve([sensing[0], host]))
+    write_config(mixed, tmp_path / "config.json")
+    assert run(words) == 2
+    assert "there are several inputs" in capsys.readouterr().err
+
+
 def test_a_configuration_without_interface_runs_from_python() -> None:
     config = mapper.build_config(mapper.solve("digits"))
     bare = config.model_copy(update={"interface": None})

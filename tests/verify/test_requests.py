@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from hwspec.catalog import load
-from mapper.network import Network
+from mapper.normal_form import NormalNetwork
 from mapper.operations import Convolution
 from mapper.options import SolveOptions
 from mapper.rules import Rule
@@ -17,13 +17,13 @@ from mapper.verify import verify
 from tests.builders import chain, conv
 
 
-def rules(network: Network, solution: Solution, options: SolveOptions, *overrides: str) -> set[Rule]:
+def rules(network: NormalNetwork, solution: Solution, options: SolveOptions, *overrides: str) -> set[Rule]:
     """With options as they are: the checker may not rely on what `resolve` refuses."""
     violations = verify((network,), load("speck2f", list(overrides)), options, solution)
     return {entry.rule for entry in violations}
 
 
-def read_out(features: int, size: int = 1) -> tuple[Network, Solution]:
+def read_out(features: int, size: int = 1) -> tuple[NormalNetwork, Solution]:
     """A layer that feeds the readout stage from core 5, with a map of this size."""
     network = chain([conv(2), Convolution(features, (9 - size, 9 - size))], (2, 8, 8))
     return network, Solution(
@@ -73,7 +73,7 @@ def test_one_core_feeds_the_readout() -> None:
     assert rules(network, twice, READ) == {Rule.READOUT, Rule.WHOLE}
 
 
-def divided(pieces: int, copies: tuple[int, ...] = (0,)) -> tuple[Network, Solution]:
+def divided(pieces: int, copies: tuple[int, ...] = (0,)) -> tuple[NormalNetwork, Solution]:
     """One layer of four features, cut into pieces of one and the rest, and copies of it that nobody reads."""
     network = chain([conv(4)], (2, 8, 8))
     cuts = (*range(pieces), 4)

@@ -8,7 +8,8 @@ from itertools import product
 import pytest
 
 from hwspec.catalog import load
-from mapper.network import DvsSettings, Edge, Input, Layer, Network, Output
+from mapper.network import DvsSettings, Edge, Input, Output
+from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Pair, Pool, Shape
 from mapper.options import SolveOptions, resolve
 from mapper.rules import Rule
@@ -17,21 +18,21 @@ from mapper.verify import verify
 from tests.builders import conv
 
 
-def reader(name: str, shape: Shape, pools: Pair, settings: DvsSettings) -> Network:
+def reader(name: str, shape: Shape, pools: Pair, settings: DvsSettings) -> NormalNetwork:
     """One layer of one tap that reads the sensor pooled."""
     size = (shape.height // pools[0], shape.width // pools[1])
-    layer = Layer("conv0", Shape(shape.features, *size), conv(2, 1))
+    layer = NormalLayer("conv0", Shape(shape.features, *size), conv(2, 1))
     path = (Pool("sum", pools, pools),) if pools != (1, 1) else ()
     edges = (Edge("input", "conv0", path),)
-    return Network(name, (Input("input", shape, settings),), (layer,), edges, (Output("o", "conv0"),))
+    return NormalNetwork(name, (Input("input", shape, settings),), (layer,), edges, (Output("o", "conv0"),))
 
 
-def rules(networks: tuple[Network, ...], solution: Solution, *overrides: str) -> set[Rule]:
+def rules(networks: tuple[NormalNetwork, ...], solution: Solution, *overrides: str) -> set[Rule]:
     chip = load("speck2f", list(overrides))
     return {entry.rule for entry in verify(networks, chip, resolve(SolveOptions(), networks, chip), solution)}
 
 
-def direct(networks: tuple[Network, ...], stage: DvsStage) -> Solution:
+def direct(networks: tuple[NormalNetwork, ...], stage: DvsStage) -> Solution:
     """Each network's layer on a core of its own, fed by the stage."""
     cores = range(len(networks))
     return Solution(
@@ -76,7 +77,7 @@ def test_rows_that_fill_no_pool_may_pass_but_no_row_that_the_input_has_not() -> 
             assert rules((network,), relayed(network, stage, 2)) == expected
 
 
-def relayed(network: Network, stage: DvsStage, hop: int) -> Solution:
+def relayed(network: NormalNetwork, stage: DvsStage, hop: int) -> Solution:
     """The sensor through a relay, pooled behind it."""
     features = network.inputs[0].shape.features
     return Solution(
@@ -127,7 +128,7 @@ def test_a_pool_whose_stride_is_not_its_size_cannot_be_the_sensors() -> None:
         assert Rule.DVS_STAGE in rules((network,), direct((network,), stage))
 
 
-def two_pools() -> tuple[tuple[Network, ...], Solution]:
+def two_pools() -> tuple[tuple[NormalNetwork, ...], Solution]:
     """Two networks, pools of 4 and 8, behind one stage of 4: the second through a relay."""
     networks = tuple(reader(f"n{size}", Shape(2, 32, 32), (size, size), DvsSettings()) for size in (4, 8))
     solution = direct(networks, DvsStage(False, (4, 4), (0, 0), (7, 7)))
@@ -183,12 +184,14 @@ def test_all_networks_agree_on_origin_mirror_and_gates() -> None:
     assert rules((one, same), direct((one, same), stage)) == set()
 
 
-def concatenated() -> tuple[Network, Solution]:
+def concatenated() -> tuple[NormalNetwork, Solution]:
     """The sensor at offset 2 of a layer's input, behind the layer's own first two features."""
     shape = Shape(2, 8, 8)
-    layers = (Layer("conv0", shape, conv(2, 1)), Layer("conv1", Shape(4, 8, 8), conv(3, 1)))
+    layers = (NormalLayer("conv0", shape, conv(2, 1)), NormalLayer("conv1", Shape(4, 8, 8), conv(3, 1)))
     edges = (Edge("input", "conv0"), Edge("conv0", "conv1"), Edge("input", "conv1", (), 2))
-    network = Network("n", (Input("input", shape, DvsSettings()),), layers, edges, (Output("o", "conv1"),))
+    network = NormalNetwork(
+        "n", (Input("input", shape, DvsSettings()),), layers, edges, (Output("o", "conv1"),)
+    )
     solution = Solution(
         (Placement(0, LayerPart(0, "conv0"), (0, 2)), Placement(1, LayerPart(0, "conv1"), (0, 3))),
         (Route(DVS, 0, 0), Route(0, 0, 1), Route(DVS, 1, 1, 1, 2)),

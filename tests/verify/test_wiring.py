@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from hwspec.catalog import load
-from mapper.network import Edge, Input, Layer, Network, Output
+from mapper.network import Edge, Input, Output
+from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Convolution, Pool, Shape
 from mapper.options import SolveOptions, resolve
 from mapper.rules import Rule
@@ -30,7 +31,7 @@ from tests.rules.instances import SITUATIONS
 
 
 def rules(
-    network: Network | tuple[Network, ...],
+    network: NormalNetwork | tuple[NormalNetwork, ...],
     solution: Solution,
     *overrides: str,
     options: SolveOptions = SolveOptions(),
@@ -40,7 +41,7 @@ def rules(
     return {entry.rule for entry in verify(networks, chip, resolve(options, networks, chip), solution)}
 
 
-def hand_over() -> tuple[Network, Solution]:
+def hand_over() -> tuple[NormalNetwork, Solution]:
     """A layer of four features, a relay of it, and a reader behind the relay."""
     network = chain([conv(4), conv(2)])
     return network, Solution(
@@ -115,7 +116,7 @@ def test_so_many_cores_are_watched_and_not_one_more(count: int) -> None:
     assert rules(network, twice, options=watch) == {Rule.MONITOR}
 
 
-def pooled_output(cut_relay: bool) -> tuple[Network, Solution]:
+def pooled_output(cut_relay: bool) -> tuple[NormalNetwork, Solution]:
     """A layer in two pieces whose output is shown pooled by 2, by a relay of each piece or one of both."""
     network = chain([conv(4)])
     network = network.replacing(outputs=(Output("o", "conv0", pool(2)),))
@@ -194,7 +195,7 @@ def test_pieces_hold_every_feature_once() -> None:
         }
 
 
-def two_networks() -> tuple[tuple[Network, Network], Solution]:
+def two_networks() -> tuple[tuple[NormalNetwork, NormalNetwork], Solution]:
     networks = (chain([conv(4)], name="one"), chain([conv(4)], name="two"))
     return networks, Solution(
         tuple(Placement(n, LayerPart(n, "conv0"), (0, 4)) for n in range(2)),
@@ -218,9 +219,9 @@ def test_a_host_entry_belongs_to_the_network_of_its_core() -> None:
 
 
 def test_a_pool_of_host_events_is_square_even_behind_a_relay() -> None:
-    layer = Layer("conv0", Shape(2, 8, 5), conv(2, 1))
+    layer = NormalLayer("conv0", Shape(2, 8, 5), conv(2, 1))
     path = (Pool("sum", (2, 3), (2, 3)),)
-    network = Network(
+    network = NormalNetwork(
         "n",
         (Input("input", Shape(2, 16, 16)),),
         (layer,),

@@ -12,13 +12,15 @@ from mapper.emit.shared.config import CnnLayer
 from mapper.emit.shared.interface import InterfaceLayer, LayerPlace
 from mapper.emit.shared.tensor import alive
 from mapper.errors import Finding
-from mapper.network import Layer
+from mapper.normal_form import NormalLayer
 from mapper.operations import Convolution, Neuron, Shape, same
 
 __all__ = ["assembled"]
 
 
-def assembled(entry: InterfaceLayer, cores: Mapping[int, CnnLayer], findings: list[Finding]) -> Layer | None:
+def assembled(
+    entry: InterfaceLayer, cores: Mapping[int, CnnLayer], findings: list[Finding]
+) -> NormalLayer | None:
     """The layer of an interface's entry; None if that cannot be told.
 
     Parameters
@@ -48,7 +50,7 @@ def _joined(
     places: Sequence[LayerPlace],
     cores: Mapping[int, CnnLayer],
     findings: list[Finding],
-) -> Layer | None:
+) -> NormalLayer | None:
     """One layer of its pieces, features ascending."""
     ordered = sorted(places, key=lambda place: place.start)
     before = len(findings)
@@ -95,7 +97,7 @@ def _mismatches(core: CnnLayer, other: CnnLayer) -> list[tuple[str, object, obje
     return [(name, value, wanted) for name, value, wanted in pairs if value != wanted]
 
 
-def _layer(entry: InterfaceLayer, pieces: Sequence[CnnLayer]) -> Layer:
+def _layer(entry: InterfaceLayer, pieces: Sequence[CnnLayer]) -> NormalLayer:
     """A layer of pieces that fit together; tensors and shapes are known to be there."""
     first: Any = pieces[0]
     shape, size = first.dimensions, first.dimensions.input_shape.size
@@ -124,14 +126,15 @@ def _layer(entry: InterfaceLayer, pieces: Sequence[CnnLayer]) -> Layer:
         spike_mode=entry.spike_mode,
         initial_potential=initial.transpose(0, 2, 1).copy() if np.any(initial) else None,
     )
-    return Layer(entry.name, Shape(shape.input_shape.feature_count, size.y, size.x), operation, (), neuron)
+    input_shape = Shape(shape.input_shape.feature_count, size.y, size.x)
+    return NormalLayer(entry.name, input_shape, operation, (), neuron)
 
 
 def _values(core: CnnLayer, field: str, killed: str) -> Any:
     return alive(getattr(core, field), getattr(core, killed))
 
 
-def _first_difference(left: Layer, right: Layer) -> str:
+def _first_difference(left: NormalLayer, right: NormalLayer) -> str:
     if left.input_shape != right.input_shape:
         return f"input shape {right.input_shape}, not {left.input_shape}"
     pairs: list[tuple[Any, Any]] = [(left.operation, right.operation), (left.neuron, right.neuron)]

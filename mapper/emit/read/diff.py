@@ -14,7 +14,8 @@ from mapper.emit.read.extract import extract
 from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.joined import joined
 from mapper.emit.shared.tensor import Tensor
-from mapper.network import Edge, Layer, Network
+from mapper.network import Edge, Network
+from mapper.normal_form import NormalLayer, NormalNetwork, normal_form
 
 __all__ = ["Difference", "diff"]
 
@@ -60,17 +61,17 @@ def diff(left: Side, right: Side) -> tuple[Difference, ...]:
     Raises
     ------
     ConfigError, NetworkError
-        A configuration that is compared with a network contradicts itself.
+        A configuration that is compared with a network contradicts itself; a network is not in normal form.
     """
     if isinstance(left, ChipConfig) and isinstance(right, ChipConfig):
         return tuple(_records("", left, right))
     return tuple(_networks(_network(left), _network(right)))
 
 
-def _network(side: Side) -> Network:
+def _network(side: Side) -> NormalNetwork:
     if isinstance(side, ChipConfig):
         return extract(side)
-    return side if isinstance(side, Network) else joined(side)
+    return normal_form(side) if isinstance(side, Network) else joined(list(map(normal_form, side)))
 
 
 def _records(where: str, left: Any, right: Any) -> Iterator[Difference]:
@@ -105,7 +106,7 @@ def _arrays(where: str, what: str, left: Any, right: Any) -> Iterator[Difference
         yield Difference(where, f"{what}[{index}]", str(left[first]), str(right[first]), len(places))
 
 
-def _networks(left: Network, right: Network) -> Iterator[Difference]:
+def _networks(left: NormalNetwork, right: NormalNetwork) -> Iterator[Difference]:
     yield from _named("input", left.inputs, right.inputs)
     yield from _order(left, right)
     for name in [layer.name for layer in left.layers if layer.name in right.by_name]:
@@ -131,7 +132,7 @@ def _edge_text(edge: Edge) -> str:
     return f"{pool}shift {edge.feature_offset}, delay {edge.delay_steps}"
 
 
-def _order(left: Network, right: Network) -> Iterator[Difference]:
+def _order(left: NormalNetwork, right: NormalNetwork) -> Iterator[Difference]:
     names = [[layer.name for layer in side.layers] for side in (left, right)]
     for name in names[0]:
         if name not in names[1]:
@@ -162,12 +163,12 @@ def _fields(where: str, left: Any, right: Any, prefix: str = "") -> Iterator[Dif
             yield Difference(where, f"{prefix}{entry.name}", _short(one), _short(two))
 
 
-def _layers(name: str, left: Layer, right: Layer) -> Iterator[Difference]:
+def _layers(name: str, left: NormalLayer, right: NormalLayer) -> Iterator[Difference]:
     where = f"layer {name}"
     if left.input_shape != right.input_shape:
         yield Difference(where, "input shape", str(left.input_shape), str(right.input_shape))
     for field in ("out_features", "kernel", "stride", "padding"):
-        one, two = getattr(left.operation, field, None), getattr(right.operation, field, None)
+        one, two = getattr(left.operation, field), getattr(right.operation, field)
         if one != two:
             yield Difference(where, field, _short(one), _short(two))
     yield from _arrays(where, "weight", *(_array(side.operation.weight) for side in (left, right)))
@@ -182,12 +183,8 @@ def _array(value: object) -> Any:
     return np.asarray([] if value is None else value)
 
 
-def _neurons(where: str, left: Layer, right: Layer) -> Iterator[Difference]:
+def _neurons(where: str, left: NormalLayer, right: NormalLayer) -> Iterator[Difference]:
     one, two = left.neuron, right.neuron
-    if one is None or two is None:
-        if one is not two:
-            yield Difference(where, "neurons", "no" if one is None else "yes", "no" if two is None else "yes")
-        return
     for field in ("threshold", "minimum", "reset", "spike_mode"):
         a, b = getattr(one, field), getattr(two, field)
         if np.any(np.asarray(a) != np.asarray(b)):

@@ -16,7 +16,8 @@ from mapper.emit.shared.config import ChipConfig, DvsLayer
 from mapper.emit.shared.graph import ConfigGraph, graph_of
 from mapper.emit.shared.interface import Interface, InterfaceLayer, InterfaceOutput, LayerPlace
 from mapper.errors import ConfigError, Finding
-from mapper.network import DvsSettings, Edge, Input, Network, Output
+from mapper.network import DvsSettings, Edge, Input, Output
+from mapper.normal_form import NormalNetwork
 from mapper.operations import PathOperation, Pool, Shape
 
 __all__ = ["extract"]
@@ -24,8 +25,8 @@ __all__ = ["extract"]
 
 def extract(
     config: ChipConfig, input_cores: Mapping[str, int] | None = None, *, network: str | None = None
-) -> Network:
-    """The integer network of a configuration, in normal form.
+) -> NormalNetwork:
+    """The integer network of a configuration.
 
     Several networks on one chip come back as one, by the names of `mapper.emit.shared.joined`.
 
@@ -64,11 +65,11 @@ def extract(
     if trace.findings:
         raise ConfigError(*trace.findings)
     notes = () if config.interface else ("read back without interface: one whole layer per core",)
-    whole = Network(interface.network, inputs, layers, edges, outputs, notes)
+    whole = NormalNetwork(interface.network, inputs, layers, edges, outputs, notes)
     return whole if network is None else _picked(whole, network)
 
 
-def _picked(whole: Network, name: str) -> Network:
+def _picked(whole: NormalNetwork, name: str) -> NormalNetwork:
     """One of several networks, under its own names."""
     if name == whole.name:
         return whole
@@ -80,7 +81,7 @@ def _picked(whole: Network, name: str) -> Network:
     layers = tuple(replace(e, name=own(e.name)) for e in whole.layers if e.name.startswith(prefix))
     if not layers:
         raise ConfigError(Finding(f"network {name}", "the configuration holds no such network", whole.name))
-    return Network(
+    return NormalNetwork(
         name,
         tuple(replace(e, name=own(e.name)) for e in whole.inputs if e.name.startswith(prefix)),
         layers,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mapper.network import Network
+from mapper.normal_form import NormalNetwork
 from mapper.references import layer_key, require_distinct
 
 __all__ = ["joined"]
 
 
-def joined(networks: Sequence[Network]) -> Network:
+def joined(networks: Sequence[NormalNetwork]) -> NormalNetwork:
     """One network of all: inputs, layers and outputs by the names of `layer_key`, unchanged if it is one.
 
     Raises
@@ -34,4 +34,4 @@ def joined(networks: Sequence[Network]) -> Network:
         ]
         notes += [layer_key(networks, number, note) for note in network.notes]
     name = "+".join(network.name for network in networks)
-    return Network(name, tuple(inputs), tuple(layers), tuple(edges), tuple(outputs), tuple(notes))
+    return NormalNetwork(name, tuple(inputs), tuple(layers), tuple(edges), tuple(outputs), tuple(notes))

@@ -28,8 +28,7 @@ from mapper.emit.write.placed import Part, Placed
 from mapper.emit.write.solution_fields import placement_findings, solution_findings
 from mapper.emit.write.stages import dvs_filter, dvs_layer, option_findings, readout
 from mapper.errors import EmitError, Finding, NetworkError, OptionsError
-from mapper.network import Layer, Network
-from mapper.operations import Convolution
+from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.result import Result
 from mapper.solution import READOUT, Route
 
@@ -94,7 +93,7 @@ def _placed(result: Result) -> Placed:
     return placed
 
 
-def _input_findings(network: Network) -> Iterator[Finding]:
+def _input_findings(network: NormalNetwork) -> Iterator[Finding]:
     """What a configuration cannot say of a network."""
     if not network.is_integer:
         step = "Give a network with weights: a NIR file or a torch module"
@@ -176,11 +175,9 @@ def _destinations(chip: ChipSpec, routes: Sequence[Route], slots: int) -> tuple[
     return tuple(entries)
 
 
-def _layer_fields(layer: Layer, features: tuple[int, int], kill_bits: bool) -> dict[str, Any]:
+def _layer_fields(layer: NormalLayer, features: tuple[int, int], kill_bits: bool) -> dict[str, Any]:
     """Tensors and shapes of the features [start, stop) of a layer."""
     conv, neuron = layer.operation, layer.neuron
-    if not isinstance(conv, Convolution) or neuron is None:
-        raise EmitError(Finding(f"layer {layer.name}", "is not in normal form"))
     part = slice(*features)
     # samna's last axis is y: torch's last two axes are swapped.
     weights = np.asarray(conv.weight)[part].transpose(0, 1, 3, 2)

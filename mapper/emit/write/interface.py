@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,7 +21,6 @@ from mapper.emit.write.options import EmitOptions
 from mapper.emit.write.placed import Arrival, Part, Placed
 from mapper.emit.write.stages import slow_clock_hz
 from mapper.errors import EmitError, Finding
-from mapper.network import Layer, Output
 from mapper.operations import Pool
 from mapper.result import Result
 from mapper.solution import DVS
@@ -63,13 +62,17 @@ def _entries(placed: Placed, name: str) -> Iterator[InputEntry]:
     """Cores that take an input's events from the host."""
     own = [host for host in placed.solution.host_entries if placed.key(host.network, host.input) == name]
     # The host sends to one after the other: in the order in which a core would. Of equal edges each
-    # reaches all pieces before the next one does.
-    seen: Counter[tuple[object, ...]] = Counter()
+    # reaches all pieces before the next one does; relays that share one, by features, stand together.
+    sent: dict[tuple[object, ...], list[tuple[int, int, int]]] = defaultdict(list)
     ordered = []
     for host in own:
-        rank = placed.rank(host.core, 1, host.feature_shift)
-        ordered.append(((rank[:3], seen[rank], rank[3:]), host))
-        seen[rank] += 1
+        rank, part = placed.rank(host.core, 1, host.feature_shift), placed.parts[host.core]
+        features = placed.network.signal_shapes[name].features
+        start, stop = (part.start, part.stop) if part.role == "relay" else (0, features)
+        before = [time for time, first, last in sent[rank] if first < stop and start < last]
+        time = max(before, default=-1) + 1
+        sent[rank].append((time, start, stop))
+        ordered.append(((rank[:3], time, rank[3:]), host))
     for _, host in sorted(ordered, key=lambda entry: entry[0]):
         yield InputEntry(core=host.core, feature_shift=host.feature_shift)
 
@@ -80,7 +83,7 @@ def _place(part: Part) -> LayerPlace:
 
 def _outputs(placed: Placed) -> Iterator[InterfaceOutput]:
     for output in placed.network.outputs:
-        pool = _host_pool(output)
+        pool = output.pool
         seen, parts = _shown(placed, output.source, pool)
         left = (pool.size[0] // seen, pool.size[1] // seen) if pool else (1, 1)
         divisor = 1.0
@@ -89,10 +92,6 @@ def _outputs(placed: Placed) -> Iterator[InterfaceOutput]:
         yield InterfaceOutput(
             name=output.name, layer=output.source, parts=parts, host_pool=left, divisor=divisor
         )
-
-
-def _host_pool(output: Output) -> Pool | None:
-    return next((step for step in output.path if isinstance(step, Pool)), None)
 
 
 def _shown(placed: Placed, signal: str, pool: Pool | None) -> tuple[int, tuple[OutputPart, ...]]:
@@ -195,14 +194,10 @@ def _layer_notes(placed: Placed) -> Iterator[str]:
         if bias is not None and np.any(bias > 0):
             count = int(np.count_nonzero(bias > 0))
             yield f"{layer.name}: {count} positive biases, which the vendor does not document"
-    single = [layer.name for layer in placed.network.layers if _is_single(layer)]
+    single = [layer.name for layer in placed.network.layers if layer.neuron.spike_mode == "single"]
     if single:
         names = ", ".join(single)
         yield f"{names}: single-spike mode; the chip behaves like multi per step and may spike more often"
-
-
-def _is_single(layer: Layer) -> bool:
-    return layer.neuron is not None and layer.neuron.spike_mode == "single"
 
 
 def _division_notes(placed: Placed) -> Iterator[str]:

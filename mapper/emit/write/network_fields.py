@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 
 from mapper.errors import Finding
-from mapper.network import Edge, Layer, Network
-from mapper.operations import Convolution, PathOperation, Pool
+from mapper.network import Edge
+from mapper.normal_form import NormalLayer, NormalNetwork
+from mapper.operations import PathOperation, Pool
 
 __all__ = ["network_findings"]
 
-_PASSES = "Run the passes: mapper.prepare brings a network into normal form"
+_SOLVE = "Take a result of mapper.solve: it brings networks into the form that a chip has"
 
 
-def network_findings(network: Network) -> Iterator[Finding]:
-    """Everything that has no field: what is not in normal form, and numbers that are not whole."""
+def network_findings(network: NormalNetwork) -> Iterator[Finding]:
+    """Everything that has no field: kernels and pools of other forms, and numbers that are not whole."""
     for layer in network.layers:
         yield from _layer_findings(layer)
         yield from _sensor_names(network, layer)
@@ -28,16 +29,16 @@ def network_findings(network: Network) -> Iterator[Finding]:
     for edge in network.edges:
         yield from _edge_findings(edge, is_sensor=edge.source in sensors)
     for output in network.outputs:
-        if not _is_pool(output.path, ("sum", "average")):
+        if not _is_pool(output.path):
             yield Finding(
                 f"output {output.name}",
                 "the host does one pool whose stride is its size, and nothing else",
                 _text(output.path),
-                next_step=_PASSES,
+                next_step="Leave all but one such pool to what reads the output",
             )
 
 
-def _sensor_names(network: Network, layer: Layer) -> Iterator[Finding]:
+def _sensor_names(network: NormalNetwork, layer: NormalLayer) -> Iterator[Finding]:
     """The stage's events have one name for a layer."""
     sensors = {entry.name for entry in network.inputs if entry.dvs is not None}
     names = dict.fromkeys(e.source for e in network.incoming[layer.name] if e.source in sensors)
@@ -48,30 +49,18 @@ def _sensor_names(network: Network, layer: Layer) -> Iterator[Finding]:
         )
 
 
-def _layer_findings(layer: Layer) -> Iterator[Finding]:
+def _layer_findings(layer: NormalLayer) -> Iterator[Finding]:
     where, conv, neuron = f"layer {layer.name}", layer.operation, layer.neuron
-    if not isinstance(conv, Convolution):
-        yield Finding(where, "is not in normal form", type(conv).__name__, "Convolution", "", _PASSES)
-        return
-    for name, value, only in (
-        ("kernel", conv.kernel, (conv.kernel[0],) * 2),
-        ("dilation", conv.dilation, (1, 1)),
-        ("groups", conv.groups, 1),
-        ("operations before the neurons", len(layer.between), 0),
-    ):
-        if value != only:
-            yield Finding(where, f"no field holds its {name}", value, only, "", _PASSES)
+    if conv.kernel[0] != conv.kernel[1]:
+        yield Finding(where, "no field holds its kernel", conv.kernel, (conv.kernel[0],) * 2, "", _SOLVE)
     yield from _array_findings(where, "weights", conv.weight)
     yield from _array_findings(where, "biases", conv.bias)
-    if neuron is None:
-        yield Finding(where, "has no neurons, and every core has", next_step=_PASSES)
-        return
     yield from _array_findings(where, "initial potentials", neuron.initial_potential)
     for name, number in (("threshold", neuron.threshold), ("minimum", neuron.minimum)):
         if np.ndim(np.asarray(number)):
-            yield Finding(where, f"a core has one {name}", np.shape(np.asarray(number)), 1, "", _PASSES)
+            yield Finding(where, f"a core has one {name}", np.shape(np.asarray(number)), 1, "", _SOLVE)
         elif number is not None and number != np.floor(number):
-            yield Finding(where, f"its {name} must be a whole number", number, next_step=_PASSES)
+            yield Finding(where, f"its {name} must be a whole number", number, next_step=_SOLVE)
 
 
 def _array_findings(where: str, name: str, array: Any) -> Iterator[Finding]:
@@ -79,24 +68,27 @@ def _array_findings(where: str, name: str, array: Any) -> Iterator[Finding]:
     if array is not None and array.dtype.kind not in "iub":
         broken = next(iter(array[array != np.floor(array)]), array.dtype)
         problem = f"its {name} must be whole numbers of an integer type"
-        yield Finding(where, problem, broken, next_step=_PASSES)
+        yield Finding(where, problem, broken, next_step=_SOLVE)
 
 
 def _edge_findings(edge: Edge, *, is_sensor: bool) -> Iterator[Finding]:
     where = f"edge {edge.source} -> {edge.target}"
-    if not _is_pool(edge.path, ("sum",)):
-        problem = "a destination does one sum pool whose stride is its size, and nothing else"
-        yield Finding(where, problem, _text(edge.path), next_step=_PASSES)
-    elif edge.pool is not None and len(set(edge.pool.size)) > 1 and not is_sensor:
-        yield Finding(where, "no destination pools rows and columns differently", edge.pool.size)
+    pool = edge.pool
+    if pool is None:
+        return
+    if pool.size != pool.stride:
+        problem = "a destination does a pool whose stride is its size"
+        yield Finding(where, problem, pool, next_step=_SOLVE)
+    elif len(set(pool.size)) > 1 and not is_sensor:
+        yield Finding(where, "no destination pools rows and columns differently", pool.size)
 
 
-def _is_pool(path: tuple[PathOperation, ...], kinds: tuple[str, ...]) -> bool:
-    """Whether a path is nothing, or one pool of these kinds without overlap or gaps."""
+def _is_pool(path: tuple[PathOperation, ...]) -> bool:
+    """Whether a path is nothing, or one pool without overlap or gaps."""
     if len(path) != 1:
         return not path
     (step,) = path
-    return isinstance(step, Pool) and step.kind in kinds and step.size == step.stride
+    return isinstance(step, Pool) and step.size == step.stride
 
 
 def _text(path: tuple[PathOperation, ...]) -> str:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Literal
 
 from mapper.emit.shared.joined import joined
-from mapper.network import Network
+from mapper.normal_form import NormalNetwork
 from mapper.references import layer_key, natural_key
 from mapper.result import Result
 from mapper.solution import READOUT, Placement, Relay, Route, Solution
@@ -81,7 +81,7 @@ class Placed:
 
     def __init__(self, result: Result) -> None:
         self.networks = result.networks
-        self.network: Network = joined(result.networks)
+        self.network: NormalNetwork = joined(result.networks)
         self.solution: Solution = result.require()
         self.sensors = tuple(entry.name for entry in self.network.inputs if entry.dvs is not None)
         self.parts: Mapping[int, Part] = {
@@ -93,9 +93,9 @@ class Placed:
         """A layer, input or output by the joined network's name."""
         return layer_key(self.networks, network, name)
 
-    def signal(self, network: int | None, name: str) -> str:
+    def signal(self, network: int, name: str) -> str:
         """A layer or input by the joined network's name; the first of the sensor's inputs for all of them."""
-        key = self.sensors[0] if network is None else self.key(network, name)
+        key = self.key(network, name)
         return self.sensors[0] if key in self.sensors else key
 
     def title(self, signal: str) -> str:
@@ -105,7 +105,7 @@ class Placed:
     def _part(self, placement: Placement) -> Part:
         core, body, (start, stop) = placement.core, placement.body, placement.features
         if isinstance(body, Relay):
-            signal = self.signal(body.network, body.signal)
+            signal = self.sensors[0] if body.network is None else self.key(body.network, body.signal)
             reads = self.network.signal_shapes[signal].features if body.reads_all else stop - start
             return Part(core, signal, start, stop, "relay", reads, body.pooling)
         layer = self.networks[body.network].by_name[body.layer]
@@ -134,7 +134,7 @@ class Placed:
         if part.role != "relay":
             return (natural_key(part.signal), pooling, offset, part.role == "copy", part.start)
         behind = (
-            self.rank(int(route.target), pooling * route.pooling, route.feature_shift)
+            self.rank(int(route.target), pooling * route.pooling, route.feature_shift - part.start)
             for route in self.routes_of(core)
         )
         return min(behind, default=())

@@ -66,6 +66,10 @@ def _body_findings(networks: Sequence[Network], placement: Placement, where: str
         if name not in known:
             yield Finding(where, "there is no such signal", name, ", ".join(known))
             return
+        if any(entry.name == name and entry.dvs is not None for entry in network.inputs):
+            step = f"Let a relay of no network pass on {DVS}"
+            yield Finding(where, "the sensor's events are of no one network", name, next_step=step)
+            return
         features = network.signal_shapes[name].features
     if not 0 <= start < stop <= features:
         yield Finding(

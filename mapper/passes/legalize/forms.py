@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from hwspec.schema import ChipSpec
-from mapper.network import Network
+from mapper.normal_form import NormalNetwork
 from mapper.operations import Pair
 from mapper.passes.legalize.layer_form import Candidate, LayerForm, Setting, candidates, unfolded
 from mapper.passes.legalize.pools import size_and_stride
@@ -36,11 +36,11 @@ class Forms:
         with the fewest changes; where there is none, the one that folds least.
     """
 
-    source: Network
+    source: NormalNetwork
     stage: Pair | None
     layers: Mapping[str, tuple[LayerForm, ...]]
 
-    def network(self, chosen: Mapping[str, int] = MappingProxyType({})) -> Network:
+    def network(self, chosen: Mapping[str, int] = MappingProxyType({})) -> NormalNetwork:
         """The network in the forms that are chosen: `source` itself where these change nothing.
 
         Parameters
@@ -70,7 +70,7 @@ class Forms:
 
 
 def legal_forms(
-    network: Network, chip: ChipSpec, *, relays: bool = True, shared_stage: bool = False
+    network: NormalNetwork, chip: ChipSpec, *, relays: bool = True, shared_stage: bool = False
 ) -> tuple[Forms, ...]:
     """Every form of a network that is exact in time steps and legal on this chip, without dominated ones.
 
@@ -81,7 +81,7 @@ def legal_forms(
     Parameters
     ----------
     network
-        In normal form, with integer weights, others, or none.
+        With integer weights, others, or none.
     chip
         What counts is what all its cores allow in common.
     relays
@@ -115,7 +115,7 @@ def legal_forms(
     return tuple(_forms(network, stage, {**others, **row}) for stage, row in stages.items())
 
 
-def legalize(network: Network, chip: ChipSpec) -> Network:
+def legalize(network: NormalNetwork, chip: ChipSpec) -> NormalNetwork:
     """The network with every rewrite that is exact in time steps and needed on this chip, relays apart.
 
     Every rewrite leaves a note. A network that is legal as it is comes back as the same object.
@@ -127,7 +127,7 @@ def _candidates(setting: Setting, start: LayerForm) -> tuple[Candidate, ...]:
     return candidates(setting, start) or (unfolded(setting, start),)
 
 
-def _forms(network: Network, stage: Pair | None, row: Row) -> Forms:
+def _forms(network: NormalNetwork, stage: Pair | None, row: Row) -> Forms:
     layers = {layer.name: tuple(entry.form for entry in row[layer.name]) for layer in network.layers}
     return Forms(network, stage, layers)
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from mapper.network import Layer
+from mapper.normal_form import NormalLayer
 from mapper.operations import Convolution, Pair
 from mapper.passes.legalize.stride import Bounds, expressible, legal_stride, times
 
 __all__ = ["event_remark", "square_note", "squared"]
 
 
-def squared(layer: Layer, bounds: Bounds) -> Layer:
+def squared(layer: NormalLayer, bounds: Bounds) -> NormalLayer:
     """The layer with the smallest square kernel that computes the same and is expressible, or itself.
 
     With a zeros before and b after the k taps of an axis, output o is
@@ -25,12 +25,10 @@ def squared(layer: Layer, bounds: Bounds) -> Layer:
     with a single output until its room is below a legal stride: the longer axis may have to grow too.
     """
     conv = layer.operation
-    if not isinstance(conv, Convolution) or not bounds.limits.kernel_square:
-        return layer
-    if conv.kernel[0] == conv.kernel[1] or conv.groups != 1 or conv.dilation != (1, 1):
+    if conv.kernel[0] == conv.kernel[1] or not bounds.limits.kernel_square:
         return layer
     for size in range(max(conv.kernel), bounds.limits.kernel_size_max + 1):
-        rows, columns = (_growth(layer, conv, axis, size, bounds) for axis in (0, 1))
+        rows, columns = (_growth(layer, axis, size, bounds) for axis in (0, 1))
         if rows is None or columns is None:
             continue
         grown = replace(layer, operation=_grown(conv, size, (rows[0], columns[0]), (rows[1], columns[1])))
@@ -39,9 +37,9 @@ def squared(layer: Layer, bounds: Bounds) -> Layer:
     return layer
 
 
-def _growth(layer: Layer, conv: Convolution, axis: int, size: int, bounds: Bounds) -> Pair | None:
+def _growth(layer: NormalLayer, axis: int, size: int, bounds: Bounds) -> Pair | None:
     """(zeros before, stride) of one axis with the least padding."""
-    outputs = layer.output_shape[1 + axis]
+    conv, outputs = layer.operation, layer.output_shape[1 + axis]
     for before in range(size - conv.kernel[axis] + 1):
         room = layer.input_shape[1 + axis] + 2 * (conv.padding[axis] + before) - size
         stride = legal_stride(room, conv.stride[axis], outputs, bounds.limits.strides)
@@ -59,14 +57,14 @@ def _grown(conv: Convolution, size: int, before: Pair, stride: Pair) -> Convolut
     return replace(conv, kernel=(size, size), stride=stride, padding=padding, weight=weight)
 
 
-def event_remark(layer: Layer) -> str:
+def event_remark(layer: NormalLayer) -> str:
     """What to add to a note on a layer whose taps changed: whether single events still act the same.
 
     A tap touches a neuron even if it adds nothing. A neuron that a weight has lifted beyond twice its
     threshold emits one spike at each touch, so that zero taps can make it emit earlier.
     """
     weight: Any = layer.operation.weight
-    if weight is None or layer.neuron is None:
+    if weight is None:
         return ""
     threshold = np.reshape(layer.neuron.threshold, (-1, 1, 1, 1))
     if not np.any(weight > threshold):
@@ -74,11 +72,9 @@ def event_remark(layer: Layer) -> str:
     return "; a weight exceeds the threshold: exact per time step, but single events may act differently"
 
 
-def square_note(layer: Layer, grown: Layer) -> str:
+def square_note(layer: NormalLayer, grown: NormalLayer) -> str:
     """What `squared` changed."""
     old, new = layer.operation, grown.operation
-    if not isinstance(old, Convolution) or not isinstance(new, Convolution):
-        return ""
     changes = [f"kernel {times(old.kernel)} became {times(new.kernel)} with zeros"]
     if old.padding != new.padding:
         changes.append(f"padding {times(old.padding)} became {times(new.padding)}")

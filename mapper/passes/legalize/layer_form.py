@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from math import gcd, prod
 
 from hwspec.schema import ChipSpec
-from mapper.network import Edge, Input, Layer
-from mapper.operations import Convolution, Pair, Pool, Shape, shape_after
+from mapper.network import Edge, Input
+from mapper.normal_form import NormalLayer
+from mapper.operations import Pair, Pool, Shape, shape_after
 from mapper.passes.legalize.kernel import square_note, squared
 from mapper.passes.legalize.pools import (
     NOTHING,
@@ -17,7 +18,6 @@ from mapper.passes.legalize.pools import (
     fold_note,
     folded,
     folded_shape,
-    size_and_stride,
 )
 from mapper.passes.legalize.sensor import stage_may_be
 from mapper.passes.legalize.stride import Bounds, expressible, stride_note, strided
@@ -40,7 +40,7 @@ class LayerForm:
         What was rewritten; empty where nothing was.
     """
 
-    layer: Layer
+    layer: NormalLayer
     edges: tuple[Edge, ...]
     notes: tuple[str, ...] = ()
 
@@ -84,10 +84,9 @@ class Candidate:
         return legal and routed and taps <= more and no_busier
 
 
-def _taps(layer: Layer) -> tuple[int, int]:
+def _taps(layer: NormalLayer) -> tuple[int, int]:
     """(taps, product of strides) of the kernel."""
-    conv = layer.operation
-    return (prod(conv.kernel), prod(conv.stride)) if isinstance(conv, Convolution) else (1, 1)
+    return prod(layer.operation.kernel), prod(layer.operation.stride)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +113,9 @@ class Setting:
 
     def kept(self, edge: Edge) -> dict[Factor, tuple[Pair, int]]:
         """(pool that stays on an edge, relays it needs), by what then goes into the kernel."""
-        if not edge.path:
+        if edge.pool is None:
             return {NOTHING: (UNPOOLED, 0)}
-        size, stride = size_and_stride(edge.pool)
-        if len(edge.path) > 1 or any(not isinstance(p, Pool) or p.kind != "sum" for p in edge.path):
-            return {}
+        size, stride = edge.pool.size, edge.pool.stride
         entry, stage = self.inputs.get(edge.source), UNPOOLED
         if entry is not None and entry.dvs is not None:
             if self.stage is None:
@@ -214,7 +211,7 @@ def _folded(
     return replace(rough, form=LayerForm(layer, moved, (*start.notes, note, *notes)))
 
 
-def _mended(layer: Layer, bounds: Bounds) -> tuple[Layer, tuple[str, ...]]:
+def _mended(layer: NormalLayer, bounds: Bounds) -> tuple[NormalLayer, tuple[str, ...]]:
     """The layer with a square kernel and legal strides, as far as possible, and notes."""
     grown = squared(layer, bounds)
     legal = strided(grown, bounds)

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from mapper.network import Edge, Layer
-from mapper.operations import Convolution, Pair, Pool, Shape
+from mapper.network import Edge
+from mapper.normal_form import NormalLayer
+from mapper.operations import Pair, Pool, Shape
 from mapper.passes.legalize.kernel import event_remark
 from mapper.passes.legalize.stride import Bounds, times
 
@@ -38,7 +39,7 @@ def size_and_stride(pool: Pool | None) -> tuple[Pair, Pair]:
     return (pool.size, pool.stride) if pool else (UNPOOLED, UNPOOLED)
 
 
-def folded_shape(layer: Layer, factor: Factor, seen: Pair) -> Layer | None:
+def folded_shape(layer: NormalLayer, factor: Factor, seen: Pair) -> NormalLayer | None:
     """The layer with the factor in its kernel and without weights; None if it would not read the same.
 
     Output o of a kernel w behind the pool is
@@ -51,8 +52,6 @@ def folded_shape(layer: Layer, factor: Factor, seen: Pair) -> Layer | None:
         (height, width) of the map that it would read.
     """
     conv = layer.operation
-    if not isinstance(conv, Convolution) or conv.groups != 1 or conv.dilation != (1, 1):
-        return None
     (p0, p1), (s0, s1) = factor.size, factor.stride
     wide = replace(
         conv,
@@ -63,17 +62,17 @@ def folded_shape(layer: Layer, factor: Factor, seen: Pair) -> Layer | None:
     )
     bare = replace(layer, input_shape=Shape(layer.input_shape.features, *seen), operation=wide)
     same_map = bare.output_shape == layer.output_shape
-    exact = same_map and all(_reads_the_same(layer, conv, seen, factor, axis) for axis in (0, 1))
+    exact = same_map and all(_reads_the_same(layer, seen, factor, axis) for axis in (0, 1))
     return bare if exact else None
 
 
-def _reads_the_same(layer: Layer, conv: Convolution, seen: Pair, factor: Factor, axis: int) -> bool:
+def _reads_the_same(layer: NormalLayer, seen: Pair, factor: Factor, axis: int) -> bool:
     """Whether pools that do not exist, and count as zeros of the padding, cover no row that exists.
 
     Those before the map cover the rows of its beginning if pools overlap; those behind it cover the
     rows that the pool dropped because they do not fill one.
     """
-    size, stride = factor.size[axis], factor.stride[axis]
+    conv, size, stride = layer.operation, factor.size[axis], factor.stride[axis]
     pooled, rows = layer.input_shape[1 + axis], seen[axis]
     read = {
         output * conv.stride[axis] - conv.padding[axis] + tap
@@ -83,10 +82,10 @@ def _reads_the_same(layer: Layer, conv: Convolution, seen: Pair, factor: Factor,
     return all(0 <= n < pooled or n * stride + size <= 0 or n * stride >= rows for n in read)
 
 
-def folded(layer: Layer, bare: Layer, factor: Factor, bounds: Bounds) -> Layer | None:
+def folded(layer: NormalLayer, bare: NormalLayer, factor: Factor, bounds: Bounds) -> NormalLayer | None:
     """The layer of `folded_shape` with its weights; None where these leave the bits."""
     weight: Any = layer.operation.weight
-    if weight is None or not isinstance(bare.operation, Convolution):
+    if weight is None:
         return bare
     spread = _spread(weight, bare.operation.kernel, factor, bounds.limits.weight_bits)
     return None if spread is None else replace(bare, operation=replace(bare.operation, weight=spread))
@@ -108,11 +107,11 @@ def _spread(weight: Any, kernel: Pair, factor: Factor, bits: int) -> Any:
     return total.astype(np.promote_types(weight.dtype, np.min_scalar_type(-half)))
 
 
-def fold_note(before: Layer, after: Layer, edges: tuple[Edge, ...], moved: tuple[Edge, ...]) -> str:
+def fold_note(
+    before: NormalLayer, after: NormalLayer, edges: tuple[Edge, ...], moved: tuple[Edge, ...]
+) -> str:
     """What became of the pools and the kernel."""
     old, new = before.operation, after.operation
-    if not isinstance(old, Convolution) or not isinstance(new, Convolution):
-        return ""
     parts = []
     for edge, rest in zip(edges, moved, strict=True):
         size, left = size_and_stride(edge.pool)[0], size_and_stride(rest.pool)[0]

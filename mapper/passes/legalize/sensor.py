@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from hwspec.schema import ChipSpec
-from mapper.network import Edge, Input, Layer, Network
-from mapper.operations import Convolution, Pair, shape_after
+from mapper.network import Edge, Input
+from mapper.normal_form import NormalLayer, NormalNetwork
+from mapper.operations import Pair, shape_after
 from mapper.passes.legalize.pools import size_and_stride
 
 __all__ = ["sensor_first", "stage_may_be", "stage_settings"]
@@ -50,8 +51,8 @@ def stage_may_be(stage: Pair, entry: Input, edge: Edge, chip: ChipSpec) -> bool:
 
 
 def sensor_first(
-    network: Network, layer: Layer, sensors: Collection[str]
-) -> tuple[Layer, tuple[Edge, ...], tuple[str, ...]]:
+    network: NormalNetwork, layer: NormalLayer, sensors: Collection[str]
+) -> tuple[NormalLayer, tuple[Edge, ...], tuple[str, ...]]:
     """Layer, incoming edges and notes with the sensor's features in front, where that is exact.
 
     The feature spans of the edges fall into blocks that do not overlap, and the order of blocks is
@@ -60,7 +61,7 @@ def sensor_first(
     """
     edges, conv = network.incoming[layer.name], layer.operation
     offsets = {edge.feature_offset for edge in edges if edge.source in sensors}
-    if len(offsets) != 1 or offsets == {0} or not isinstance(conv, Convolution) or conv.groups != 1:
+    if len(offsets) != 1 or offsets == {0}:
         return layer, edges, ()
     (offset,) = offsets
     spans = list(_blocks(network, edges, layer.input_shape.features))
@@ -81,7 +82,7 @@ def sensor_first(
     return replace(layer, operation=replace(conv, weight=weight)), moved, (note,)
 
 
-def _blocks(network: Network, edges: Collection[Edge], features: int) -> Iterator[range]:
+def _blocks(network: NormalNetwork, edges: Collection[Edge], features: int) -> Iterator[range]:
     """Input features in runs: overlapping spans of edges together, and what no edge reaches."""
     signals = network.signal_shapes
     spans = sorted(

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 from hwspec.memory import kernel_words
 from hwspec.schema import ChipSpec, LayerLimits
-from mapper.network import Layer
-from mapper.operations import Convolution, Pair
+from mapper.normal_form import NormalLayer
+from mapper.operations import Pair
 
 __all__ = ["Bounds", "common_bounds", "expressible", "legal_stride", "stride_note", "strided", "times"]
 
@@ -58,14 +58,12 @@ def common_bounds(chip: ChipSpec) -> Bounds:
     )
 
 
-def expressible(layer: Layer, bounds: Bounds) -> bool:
+def expressible(layer: NormalLayer, bounds: Bounds) -> bool:
     """Whether a convolution keeps every limit that a rewrite of kernel, stride or input map can break.
 
     Of the kernel memory, one output feature must fit: more of them may be spread over cores.
     """
     conv, limits = layer.operation, bounds.limits
-    if not isinstance(conv, Convolution):
-        return False
     features, height, width = layer.input_shape
     sizes_fit = limits.kernel_size_min <= min(conv.kernel) and max(conv.kernel) <= limits.kernel_size_max
     square = conv.kernel[0] == conv.kernel[1] or not limits.kernel_square
@@ -102,23 +100,23 @@ def legal_stride(room: int, stride: int, outputs: int, allowed: Sequence[int]) -
     return None
 
 
-def strided(layer: Layer, bounds: Bounds) -> Layer:
+def strided(layer: NormalLayer, bounds: Bounds) -> NormalLayer:
     """The layer with the smallest legal stride wherever its own is not legal and does not matter."""
     conv = layer.operation
-    if not isinstance(conv, Convolution) or all(stride in bounds.limits.strides for stride in conv.stride):
+    if all(stride in bounds.limits.strides for stride in conv.stride):
         return layer
     strides: list[int] = []
     for axis, stride in enumerate(conv.stride):
-        room = layer.input_shape[1 + axis] + 2 * conv.padding[axis] - conv.extent[axis]
+        room = layer.input_shape[1 + axis] + 2 * conv.padding[axis] - conv.kernel[axis]
         outputs = layer.output_shape[1 + axis]
         strides.append(legal_stride(room, stride, outputs, bounds.limits.strides) or stride)
     pair: Pair = (strides[0], strides[1])
     return layer if pair == conv.stride else replace(layer, operation=replace(conv, stride=pair))
 
 
-def stride_note(layer: Layer) -> str:
+def stride_note(layer: NormalLayer) -> str:
     """What `strided` changed of this layer."""
-    before = times(layer.operation.stride) if isinstance(layer.operation, Convolution) else ""
+    before = times(layer.operation.stride)
     return f"{layer.name}: stride {before} became legal; its map of one value stays the same"
 
 

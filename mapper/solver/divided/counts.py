@@ -61,13 +61,13 @@ class Counts:
         return [(k, cap) for k, cap, n in here for _ in range(n)]
 
 
-def counts_of(made: DividedModel, solver: cp_model.CpSolver) -> Counts:
+def counts_of(divided: DividedModel, solver: cp_model.CpSolver) -> Counts:
     """The values of a solved model."""
     value = solver.value
     return Counts(
-        made.tables,
-        made.table,
-        {key: n for key, variable in made.pieces.items() if (n := value(variable))},
-        {key: n for key, variable in made.relays.items() if (n := value(variable))},
-        {key: n for key, variable in made.capped.items() if (n := value(variable))},
+        divided.tables,
+        divided.table,
+        {key: n for key, variable in divided.pieces.items() if (n := value(variable))},
+        {key: n for key, variable in divided.relays.items() if (n := value(variable))},
+        {key: n for key, variable in divided.capped.items() if (n := value(variable))},
     )

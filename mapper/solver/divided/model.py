@@ -29,32 +29,32 @@ def build_model(
         spare = UNBOUNDED if slack.cores else spare_cores(tables, table, slack.layers)
     if spare < 0:
         return None
-    made = DividedModel(tables, table, need_of(tables, table, spare))
+    divided = DividedModel(tables, table, need_of(tables, table, spare))
     for layer in range(len(tables.problem.demands)):
-        if layer not in slack.layers and not _add_layer(made, layer, slack):
+        if layer not in slack.layers and not _add_layer(divided, layer, slack):
             return None
     for number, signal in enumerate(tables.signals):
-        add_relays(made, number, signal, slack)
+        add_relays(divided, number, signal, slack)
     for number, signal in enumerate(tables.signals):
-        if number not in slack.slots and not add_slots(made, number, signal, slack):
+        if number not in slack.slots and not add_slots(divided, number, signal, slack):
             return None
-    _add_capacity(made, slack)
+    _add_capacity(divided, slack)
     if not slack.monitors:
-        _add_monitors(made, slack)
-    return made
+        _add_monitors(divided, slack)
+    return divided
 
 
-def _add_layer(made: DividedModel, layer: int, slack: Slack) -> bool:
+def _add_layer(divided: DividedModel, layer: int, slack: Slack) -> bool:
     """A cover of the layer by pieces in one of its forms, and another for each further copy."""
-    tables, model = made.tables, made.model
+    tables, model = divided.tables, divided.model
     features = tables.problem.demands[layer].work.output_shape.features
     floor = features if layer in tables.whole else 1
     usable = {
         form: columns
-        for form, row in enumerate(made.table[layer])
+        for form, row in enumerate(divided.table[layer])
         if (columns := {k: min(most, features) for k, most in enumerate(row) if most >= floor})
     }
-    bound = made.need.pieces[layer]
+    bound = divided.need.pieces[layer]
     if not usable:
         return False
     least = -(-features // max(most for columns in usable.values() for most in columns.values()))
@@ -62,20 +62,21 @@ def _add_layer(made: DividedModel, layer: int, slack: Slack) -> bool:
         return False
     if len(usable) > 1:
         for form in usable:
-            made.forms[layer, form] = model.new_bool_var("")
-        model.add_exactly_one(made.forms[layer, form] for form in usable)
-    for copy in range(2 if layer in made.need.copied else 1):
+            divided.forms[layer, form] = model.new_bool_var("")
+        model.add_exactly_one(divided.forms[layer, form] for form in usable)
+    for copy in range(2 if layer in divided.need.copied else 1):
         exists: cp_model.IntVar | int = 1
         if copy:
-            exists = made.copies[layer, copy] = model.new_bool_var("")
+            exists = divided.copies[layer, copy] = model.new_bool_var("")
         terms: Terms = []
         weights: list[int] = []
         for form, columns in usable.items():
             here = [
-                made.add_piece(Piece(layer, form, copy, k), min(bound, made.room(k, slack))) for k in columns
+                divided.add_piece(Piece(layer, form, copy, k), min(bound, divided.room(k, slack)))
+                for k in columns
             ]
             if len(usable) > 1:
-                model.add(cp_model.LinearExpr.sum(here) <= bound * made.forms[layer, form])
+                model.add(cp_model.LinearExpr.sum(here) <= bound * divided.forms[layer, form])
             terms += here
             weights += columns.values()
         count = cp_model.LinearExpr.sum(terms)
@@ -88,45 +89,45 @@ def _add_layer(made: DividedModel, layer: int, slack: Slack) -> bool:
     return True
 
 
-def _add_capacity(made: DividedModel, slack: Slack) -> None:
+def _add_capacity(divided: DividedModel, slack: Slack) -> None:
     users: dict[int, Terms] = {}
-    for k, variable in made.users():
+    for k, variable in divided.users():
         users.setdefault(k, []).append(variable)
     for k, variables in users.items():
         if k not in slack.cores:
-            room = len(made.tables.problem.classes[k].core_ids)
-            made.model.add(cp_model.LinearExpr.sum(variables) <= room)
+            room = len(divided.tables.problem.classes[k].core_ids)
+            divided.model.add(cp_model.LinearExpr.sum(variables) <= room)
 
 
-def _add_monitors(made: DividedModel, slack: Slack) -> None:
+def _add_monitors(divided: DividedModel, slack: Slack) -> None:
     """All pieces of the first copy are watched, and what shows a signal pooled; the chip may bound them."""
-    problem, tables = made.tables.problem, made.tables
+    problem, tables = divided.tables.problem, divided.tables
     bound = problem.chip.monitor.cores_max
     if bound is None:
         return
     layers = {tables.layer_of[entry] for entry in problem.monitored} - slack.layers
     watched: list[cp_model.LinearExpr | cp_model.IntVar | int] = [
-        made.pieces[piece] for layer in layers for piece in made.pieces_of(layer, copy=0)
+        divided.pieces[piece] for layer in layers for piece in divided.pieces_of(layer, copy=0)
     ]
     for number, signal in enumerate(tables.signals):
         if signal.layer not in slack.layers:
-            watched += [_watched(made, number, level) for level in signal.shown]
-    made.model.add(cp_model.LinearExpr.sum(watched) <= bound)
+            watched += [_watched(divided, number, level) for level in signal.shown]
+    divided.model.add(cp_model.LinearExpr.sum(watched) <= bound)
 
 
-def _watched(made: DividedModel, number: int, level: int) -> cp_model.IntVar | int:
+def _watched(divided: DividedModel, number: int, level: int) -> cp_model.IntVar | int:
     """How many cores show a signal at a level: one of the whole relays if there is one, else a set."""
-    relays = made.relays_of(number)
+    relays = divided.relays_of(number)
     whole = list(relays.get(Provider(level, "relay"), {}).values())
     sets = [p for p in relays if p.level == level and p.kind != "relay"]
     if not sets:
         return 1
-    count = made.model.new_int_var(1, UNBOUNDED, "")
-    chosen = {p: made.model.new_bool_var("") for p in sets}
+    count = divided.model.new_int_var(1, UNBOUNDED, "")
+    chosen = {p: divided.model.new_bool_var("") for p in sets}
     for provider, by_set in chosen.items():
-        made.model.add(by_set <= made.sets[number, provider])
-        made.model.add(count >= cp_model.LinearExpr.sum(list(relays[provider].values()))).only_enforce_if(
+        divided.model.add(by_set <= divided.sets[number, provider])
+        divided.model.add(count >= cp_model.LinearExpr.sum(list(relays[provider].values()))).only_enforce_if(
             by_set
         )
-    made.model.add(cp_model.LinearExpr.sum(whole) + cp_model.LinearExpr.sum(list(chosen.values())) >= 1)
+    divided.model.add(cp_model.LinearExpr.sum(whole) + cp_model.LinearExpr.sum(list(chosen.values())) >= 1)
     return count

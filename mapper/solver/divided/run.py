@@ -8,7 +8,7 @@ from typing import Literal
 
 from ortools.sat.python import cp_model
 
-from mapper.network import Network
+from mapper.normal_form import NormalNetwork
 from mapper.problem import Problem
 from mapper.result import Status
 from mapper.rules import Rule
@@ -51,14 +51,16 @@ def is_divided_placeable(problem: Problem, budget: Budget) -> bool | None:
     if not problem.options.divides or not divisible(problem):
         return False
     tables = Tables(problem)
-    made = build_model(tables, tables.piece_table())
-    if made is None:
+    divided = build_model(tables, tables.piece_table())
+    if divided is None:
         return False
-    _, status = budget.run(made.model)
+    _, status = budget.run(divided.model)
     return status in (cp_model.OPTIMAL, cp_model.FEASIBLE) if status != cp_model.UNKNOWN else None
 
 
-def solve_divided(problem: Problem, budget: Budget) -> tuple[Status, Solution | None, tuple[Network, ...]]:
+def solve_divided(
+    problem: Problem, budget: Budget
+) -> tuple[Status, Solution | None, tuple[NormalNetwork, ...]]:
     """The best placement with pieces, copies and relays; INFEASIBLE is proven within these moves.
 
     Returns
@@ -67,17 +69,17 @@ def solve_divided(problem: Problem, budget: Budget) -> tuple[Status, Solution | 
         Status, solution, and the networks in the forms that were chosen.
     """
     tables = Tables(problem)
-    made = build_model(tables, tables.piece_table()) if divisible(problem) else None
-    if made is None:
+    divided = build_model(tables, tables.piece_table()) if divisible(problem) else None
+    if divided is None:
         return Status.INFEASIBLE, None, problem.networks
-    cores, bits = made.cores_and_bits(1, bits=False), made.cores_and_bits(0)
+    cores, bits = divided.cores_and_bits(1, bits=False), divided.cores_and_bits(0)
     alike = len(problem.classes) <= _CLASSES_AT_ONCE
     if problem.options.objective == "capacity" and not problem.kept and not problem.busy and alike:
         radix = 1 + sum(core.capacity_bits for core in problem.chip.cores)
-        both = Stage("cores", made.cores_and_bits(radix), False, cores, ("capacity_bits", bits), radix)
-        outcome = _run(made, budget, [both, *_unique(made)])
+        both = Stage("cores", divided.cores_and_bits(radix), False, cores, ("capacity_bits", bits), radix)
+        outcome = _run(divided, budget, [both, *_unique(divided)])
     else:
-        outcome = _run(made, budget, [Stage("cores", cores)])
+        outcome = _run(divided, budget, [Stage("cores", cores)])
         if outcome.status(budget) is Status.OPTIMAL:
             outcome = _further(_with_best_merit(tables, budget, outcome), budget, outcome)
     if outcome.values is None:
@@ -88,32 +90,32 @@ def solve_divided(problem: Problem, budget: Budget) -> tuple[Status, Solution | 
 
 
 def _run(
-    made: DividedModel, budget: Budget, stages: list[Stage], outcome: Outcome[Counts] | None = None
+    divided: DividedModel, budget: Budget, stages: list[Stage], outcome: Outcome[Counts] | None = None
 ) -> Outcome[Counts]:
-    return run_stages(made.model, stages, budget, lambda solver: counts_of(made, solver), outcome)
+    return run_stages(divided.model, stages, budget, lambda solver: counts_of(divided, solver), outcome)
 
 
 def _further(tables: Tables, budget: Budget, outcome: Outcome[Counts]) -> Outcome[Counts]:
     """With the fewest cores and the best merit: what is to be kept, then least capacity."""
-    made = _bounded(tables, outcome)
-    if made is None:
+    divided = _bounded(tables, outcome)
+    if divided is None:
         raise RuntimeError("a placement was there and is lost")
     here: dict[tuple[int, int], list[cp_model.IntVar]] = {}
-    for piece, variable in made.pieces.items():
+    for piece, variable in divided.pieces.items():
         here.setdefault((piece.layer, piece.core_class), []).append(variable)
     sums = {key: cp_model.LinearExpr.sum(variables) for key, variables in here.items()}
-    stages = [*kept_and_busy(tables.problem, sums), Stage("capacity_bits", made.cores_and_bits(0))]
-    return _run(made, budget, [*stages, *_unique(made)], outcome)
+    stages = [*kept_and_busy(tables.problem, sums), Stage("capacity_bits", divided.cores_and_bits(0))]
+    return _run(divided, budget, [*stages, *_unique(divided)], outcome)
 
 
 def _bounded(tables: Tables, outcome: Outcome[Counts]) -> DividedModel | None:
     """The model with no more cores than the fewest: what it can spare is little."""
     cores, table = int(outcome.objectives[0].value), tables.piece_table()
     chip = sum(len(entry.core_ids) for entry in tables.problem.classes)
-    made = build_model(tables, table, spare=spare_cores(tables, table) - chip + cores)
-    if made is not None:
-        made.model.add(made.cores_and_bits(1, bits=False) <= cores)
-    return made
+    divided = build_model(tables, table, spare=spare_cores(tables, table) - chip + cores)
+    if divided is not None:
+        divided.model.add(divided.cores_and_bits(1, bits=False) <= cores)
+    return divided
 
 
 def _with_best_merit(tables: Tables, budget: Budget, outcome: Outcome[Counts]) -> Tables:
@@ -128,14 +130,14 @@ def _with_best_merit(tables: Tables, budget: Budget, outcome: Outcome[Counts]) -
     def reach(merit: Fraction) -> Fraction | Literal[False] | None:
         nonlocal best
         tried = Tables(problem, cores_with(problem, merit))
-        made = _bounded(tried, outcome)
-        if made is None:
+        divided = _bounded(tried, outcome)
+        if divided is None:
             return False
-        made.model.minimize(made.cores_and_bits(1, bits=False))
-        solver, status = budget.run(made.model)
+        divided.model.minimize(divided.cores_and_bits(1, bits=False))
+        solver, status = budget.run(divided.model)
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             return None if status == cp_model.UNKNOWN else False
-        best, outcome.values = tried, counts_of(made, solver)
+        best, outcome.values = tried, counts_of(divided, solver)
         return reached(outcome.values)
 
     bound = best_merit(merits_of(tables, tables.piece_table()), reached(outcome.values), reach)
@@ -143,9 +145,9 @@ def _with_best_merit(tables: Tables, budget: Budget, outcome: Outcome[Counts]) -
     return best
 
 
-def _unique(made: DividedModel) -> Iterator[Stage]:
+def _unique(divided: DividedModel) -> Iterator[Stage]:
     """Of all placements that are as good, one that depends on names alone."""
-    problem, signals = made.tables.problem, made.tables.signals
+    problem, signals = divided.tables.problem, divided.tables.signals
     keys: list[tuple[str, cp_model.IntVar]] = []
 
     def cores(k: int) -> str:
@@ -158,11 +160,11 @@ def _unique(made: DividedModel) -> Iterator[Stage]:
         number = signals[n].network
         return signals[n].name if number is None else problem.key(number, signals[n].name)
 
-    for (n, form, copy, k), variable in made.pieces.items():
+    for (n, form, copy, k), variable in divided.pieces.items():
         keys.append((f"piece/{layer(n)}/{copy}/{cores(k)}" + f"/{form}" * bool(form), variable))
-    for (n, provider, k), variable in made.relays.items():
+    for (n, provider, k), variable in divided.relays.items():
         keys.append((f"{provider.kind}/{signal(n)}/{provider.level}/{cores(k)}", variable))
-    for (n, level, k, cap), variable in made.capped.items():
+    for (n, level, k, cap), variable in divided.capped.items():
         keys.append((f"capped/{signal(n)}/{level}/{cores(k)}/{cap}", variable))
     weights = [tie_weight(key) for key, _ in keys]
     yield Stage("", cp_model.LinearExpr.weighted_sum([variable for _, variable in keys], weights))

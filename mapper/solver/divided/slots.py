@@ -32,29 +32,29 @@ class Taker(NamedTuple):
     relays: Provider | None = None
 
 
-def add_slots(made: DividedModel, number: int, signal: Signal, slack: Slack) -> bool:
+def add_slots(divided: DividedModel, number: int, signal: Signal, slack: Slack) -> bool:
     """Every consumer's core and every relay takes one slot of a provider whose pooling suits it."""
-    model, relays = made.model, made.relays_of(number)
+    model, relays = divided.model, divided.relays_of(number)
     consumers = [consumer for consumer in signal.consumers if consumer.layer not in slack.layers]
     shown = () if signal.layer in slack.layers else signal.shown
     takers: dict[Taker, Terms] = {}
     for consumer in consumers:
-        pieces = made.pieces_of(consumer.layer, consumer.form)
+        pieces = divided.pieces_of(consumer.layer, consumer.form)
         if pieces and consumer.pooling == UNREACHABLE:
-            if not _forbid_form(made, consumer.layer, consumer.form):
+            if not _forbid_form(divided, consumer.layer, consumer.form):
                 return False
             continue
         terms = takers.setdefault(Taker(consumer.pooling, consumer.direct), [])
-        terms += [made.pieces[piece] for piece in pieces]
+        terms += [divided.pieces[piece] for piece in pieces]
     takers |= {Taker(p.level, True, p): list(z.values()) for p, z in relays.items() if p.kind != "aligned"}
     given: dict[Provider, Terms] = {}
     for provider in relays:
         if provider.kind == "aligned":
-            given.setdefault(ORIGIN, []).append(made.sets[number, provider])
+            given.setdefault(ORIGIN, []).append(divided.sets[number, provider])
     for taker, terms in takers.items():
         flows: dict[Provider, cp_model.IntVar] = {}
-        upper = min(sum(map(made.most, terms)), UNBOUNDED)
-        for provider in suiting(made.tables, signal, (ORIGIN, *relays), taker):
+        upper = min(sum(map(divided.most, terms)), UNBOUNDED)
+        for provider in suiting(divided.tables, signal, (ORIGIN, *relays), taker):
             flows[provider] = model.new_int_var(0, upper, "")
             given.setdefault(provider, []).append(flows[provider])
         model.add(cp_model.LinearExpr.sum(terms) == cp_model.LinearExpr.sum(list(flows.values())))
@@ -64,20 +64,21 @@ def add_slots(made: DividedModel, number: int, signal: Signal, slack: Slack) -> 
             model.add(cp_model.LinearExpr.sum(terms) <= upper * cp_model.LinearExpr.sum(below))
     for provider, z in relays.items():
         model.add(
-            cp_model.LinearExpr.sum(given.get(provider, [])) <= _offered_by_relays(made, number, provider, z)
+            cp_model.LinearExpr.sum(given.get(provider, []))
+            <= _offered_by_relays(divided, number, provider, z)
         )
     for level in shown:
-        if not _show(made, number, level):
+        if not _show(divided, number, level):
             return False
-    _add_origin(made, signal, given.get(ORIGIN, []), slack)
+    _add_origin(divided, signal, given.get(ORIGIN, []), slack)
     return True
 
 
-def _forbid_form(made: DividedModel, layer: int, form: int) -> bool:
+def _forbid_form(divided: DividedModel, layer: int, form: int) -> bool:
     """Leave a form out of the choice; False where the layer has no other."""
-    if (layer, form) not in made.forms:
+    if (layer, form) not in divided.forms:
         return False
-    made.model.add(made.forms[layer, form] == 0)
+    divided.model.add(divided.forms[layer, form] == 0)
     return True
 
 
@@ -106,57 +107,59 @@ def _suits(tables: Tables, signal: Signal, provider: Provider, taker: Taker) -> 
 
 
 def _offered_by_relays(
-    made: DividedModel, number: int, provider: Provider, relays: Mapping[int, cp_model.IntVar]
+    divided: DividedModel, number: int, provider: Provider, relays: Mapping[int, cp_model.IntVar]
 ) -> cp_model.LinearExpr | int:
     """Slots of relays: each its own of whole ones, as many as its least core has of a set."""
-    classes = made.tables.problem.classes
+    classes = divided.tables.problem.classes
     fan_outs = {k: classes[k].core.fan_out for k in relays}
     if provider.kind == "relay":
         return cp_model.LinearExpr.weighted_sum(list(relays.values()), list(fan_outs.values()))
-    exists = made.sets[number, provider]
-    return _least_of(made, {k: (fan_outs[k], variable) for k, variable in relays.items()}, exists)
+    exists = divided.sets[number, provider]
+    return _least_of(divided, {k: (fan_outs[k], variable) for k, variable in relays.items()}, exists)
 
 
 def _least_of(
-    made: DividedModel, cores: Mapping[int, tuple[int, cp_model.IntVar]], exists: cp_model.IntVar | int
+    divided: DividedModel, cores: Mapping[int, tuple[int, cp_model.IntVar]], exists: cp_model.IntVar | int
 ) -> cp_model.LinearExpr | int:
     """The least number of slots of any class in use, 0 where the whole does not exist."""
     most = max(fan_out for fan_out, _ in cores.values())
     if all(fan_out == most for fan_out, _ in cores.values()):
         return most * exists
-    slots = made.model.new_int_var(0, most, "")
-    made.model.add(slots <= most * exists)
+    slots = divided.model.new_int_var(0, most, "")
+    divided.model.add(slots <= most * exists)
     for fan_out, count in cores.values():
         if fan_out < most:
-            used = made.model.new_bool_var("")
-            made.model.add(count <= made.most(count) * used)
-            made.model.add(slots <= fan_out).only_enforce_if(used)
+            used = divided.model.new_bool_var("")
+            divided.model.add(count <= divided.most(count) * used)
+            divided.model.add(slots <= fan_out).only_enforce_if(used)
     return slots
 
 
-def _add_origin(made: DividedModel, signal: Signal, given: Terms, slack: Slack) -> None:
+def _add_origin(divided: DividedModel, signal: Signal, given: Terms, slack: Slack) -> None:
     """What makes the signal has so many destinations: the stage, or every copy of a layer."""
     if signal.kind == "sensor" and given:
-        stage = made.tables.problem.chip.input
-        made.model.add(cp_model.LinearExpr.sum(given) <= (stage.fan_out if stage else 0))
+        stage = divided.tables.problem.chip.input
+        divided.model.add(cp_model.LinearExpr.sum(given) <= (stage.fan_out if stage else 0))
     if signal.layer is None or signal.layer in slack.layers:
         return
-    classes, offered = made.tables.problem.classes, []
-    for copy in (0, 1) if (signal.layer, 1) in made.copies else (0,):
-        exists = made.copies.get((signal.layer, copy), 1)
+    classes, offered = divided.tables.problem.classes, []
+    for copy in (0, 1) if (signal.layer, 1) in divided.copies else (0,):
+        exists = divided.copies.get((signal.layer, copy), 1)
         cores: dict[int, tuple[int, cp_model.IntVar]] = {
-            n: (classes[piece.core_class].core.fan_out, made.pieces[piece])
-            for n, piece in enumerate(made.pieces_of(signal.layer, copy=copy))
+            n: (classes[piece.core_class].core.fan_out, divided.pieces[piece])
+            for n, piece in enumerate(divided.pieces_of(signal.layer, copy=copy))
         }
-        offered.append(_least_of(made, cores, exists))
-    made.model.add(cp_model.LinearExpr.sum(given) + int(signal.readout) <= cp_model.LinearExpr.sum(offered))
+        offered.append(_least_of(divided, cores, exists))
+    divided.model.add(
+        cp_model.LinearExpr.sum(given) + int(signal.readout) <= cp_model.LinearExpr.sum(offered)
+    )
 
 
-def _show(made: DividedModel, number: int, level: int) -> bool:
+def _show(divided: DividedModel, number: int, level: int) -> bool:
     """Relays at a level exist, whole or as a set."""
     shows: Terms = []
-    for provider, relays in made.relays_of(number).items():
+    for provider, relays in divided.relays_of(number).items():
         if provider.level == level:
-            shows += list(relays.values()) if provider.kind == "relay" else [made.sets[number, provider]]
-    made.model.add(cp_model.LinearExpr.sum(shows) >= 1)
+            shows += list(relays.values()) if provider.kind == "relay" else [divided.sets[number, provider]]
+    divided.model.add(cp_model.LinearExpr.sum(shows) >= 1)
     return bool(shows)

@@ -51,26 +51,26 @@ def build_synthesis(
         Whether groups may be left out.
     """
     least, most = question.cores
-    made = SynthesisModel(types)
-    made.counts = [made.model.new_int_var(0, most, "") for _ in types]
-    made.model.add_linear_constraint(cp_model.LinearExpr.sum(made.counts), least, most)
+    synthesis = SynthesisModel(types)
+    synthesis.counts = [synthesis.model.new_int_var(0, most, "") for _ in types]
+    synthesis.model.add_linear_constraint(cp_model.LinearExpr.sum(synthesis.counts), least, most)
     for settings in groups_on(question, types):
         parts = [part for group in settings if (part := _part(group)) is not None]
         if not parts and not optional:
             return None
         carried: cp_model.IntVar | None = None
         if optional:
-            carried = made.model.new_bool_var("")
-            made.carried.append(carried)
+            carried = synthesis.model.new_bool_var("")
+            synthesis.carried.append(carried)
         if len(parts) == 1:
-            _add_part(made, parts[0], carried)
+            _add_part(synthesis, parts[0], carried)
         else:
             # One setting of the sensor stage is chosen, and none of a group that is left out.
-            chosen = [made.model.new_bool_var("") for _ in parts]
-            made.model.add(cp_model.LinearExpr.sum(chosen) == (1 if carried is None else carried))
+            chosen = [synthesis.model.new_bool_var("") for _ in parts]
+            synthesis.model.add(cp_model.LinearExpr.sum(chosen) == (1 if carried is None else carried))
             for part, setting in zip(parts, chosen, strict=True):
-                _add_part(made, part, setting)
-    return made
+                _add_part(synthesis, part, setting)
+    return synthesis
 
 
 def _part(group: Group) -> DividedModel | None:
@@ -80,13 +80,13 @@ def _part(group: Group) -> DividedModel | None:
     return build_model(group.tables, group.table, free, group.spare)
 
 
-def _add_part(made: SynthesisModel, part: DividedModel, carried: cp_model.IntVar | None) -> None:
+def _add_part(synthesis: SynthesisModel, part: DividedModel, carried: cp_model.IntVar | None) -> None:
     """Take over a group's variables and constraints, and bind its cores to the chip's."""
-    proto, model = part.model.proto, made.model
+    proto, model = part.model.proto, synthesis.model
     own = []
     for variable in proto.variables:
         low, high = list(variable.domain)
-        own.append(model.new_int_var(min(low, 0), min(high, _most(made)), ""))
+        own.append(model.new_int_var(min(low, 0), min(high, _most(synthesis)), ""))
     for constraint in proto.constraints:
         literals = [own[n] if n >= 0 else ~own[-n - 1] for n in constraint.enforcement_literal]
         if constraint.has_at_most_one():
@@ -105,11 +105,11 @@ def _add_part(made: SynthesisModel, part: DividedModel, carried: cp_model.IntVar
     for k, variable in part.users():
         users.setdefault(k, []).append(own[variable.index])
     for k, variables in users.items():
-        model.add(cp_model.LinearExpr.sum(variables) <= made.counts[k])
+        model.add(cp_model.LinearExpr.sum(variables) <= synthesis.counts[k])
 
 
-def _most(made: SynthesisModel) -> int:
-    return int(list(made.counts[0].proto.domain)[-1])
+def _most(synthesis: SynthesisModel) -> int:
+    return int(list(synthesis.counts[0].proto.domain)[-1])
 
 
 def _add_linear(

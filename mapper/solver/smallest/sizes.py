@@ -15,9 +15,10 @@ from typing import Protocol, TypeAlias
 
 from hwspec.document import Draft, build, draft_of
 from hwspec.schema import BIAS_WORD_BITS, KERNEL_WORD_BITS, NEURON_WORD_BITS, ChipSpec
-from mapper.network import Network
+from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
 from mapper.problem import Problem
+from mapper.solver.budget import Budget
 from mapper.solver.divided.need import least_pieces, need_of
 from mapper.solver.divided.run import divisible
 from mapper.solver.divided.tables import PieceTable, Tables
@@ -72,13 +73,13 @@ class Carried(Protocol):
     """Networks that share a chip, as `mapper.question.Question` asks about them."""
 
     @property
-    def networks(self) -> tuple[Network, ...]:
+    def networks(self) -> tuple[NormalNetwork, ...]:
         """What the chip-free passes made."""
 
     def problems_on(self, chip: ChipSpec) -> tuple[Problem, ...]:
         """The question about a chip as the solver takes it, under each setting of the sensor stage."""
 
-    def fits_on(self, chip: ChipSpec) -> bool | None:
+    def fits_on(self, chip: ChipSpec, budget: Budget) -> bool | None:
         """Whether a chip carries them; None where a limit comes first."""
 
 
@@ -226,11 +227,11 @@ def _told_apart(question: ChipQuestion, field: str) -> list[int]:
     offered = question.sizes
     largest = CoreType(offered.neuron_words[-1], offered.kernel_words[-1], offered.bias_words[-1])
     types = [replace(largest, **{field: size}) for size in getattr(offered, field)]
-    found: dict[Ability, int] = {}
+    sizes: dict[Ability, int] = {}
     for entry, ability in zip(types, _abilities(question, types), strict=True):
         if any(ability):
-            found.setdefault(ability, getattr(entry, field))
-    return list(found.values()) or [getattr(largest, field)]
+            sizes.setdefault(ability, getattr(entry, field))
+    return list(sizes.values()) or [getattr(largest, field)]
 
 
 def _without_dominated(types: Sequence[CoreType], abilities: Sequence[Ability]) -> tuple[CoreType, ...]:
