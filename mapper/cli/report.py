@@ -78,8 +78,8 @@ def report(
 ) -> int:
     """Say which networks fit which chips, by what margin, and what stops the rest.
 
-    Writes a page, tables and report.json. Exit: 0 written, 2 bad input, 3 interrupted: the files hold what was
-    decided until then, and --resume goes on.
+    Writes a page, tables and report.json. Exit: 0 written, 2 bad input, 3 interrupted: the files hold what
+    was decided until then, and --resume goes on.
     """
     from mapper.explore.plan import with_traffic  # noqa: PLC0415
     from mapper.explore.record import read_report  # noqa: PLC0415
