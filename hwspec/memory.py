@@ -5,7 +5,21 @@ Source of the formulas: Speck Dev Kit Datasheet V1.0 (Aug 2023), 3.2.4.1, and th
 
 from __future__ import annotations
 
-__all__ = ["address_bits", "bias_words", "convolution_size", "kernel_words", "neuron_words"]
+__all__ = [
+    "KERNEL_FORMULA",
+    "NEURON_FORMULA",
+    "address_bits",
+    "bias_words",
+    "convolution_size",
+    "kernel_terms",
+    "kernel_words",
+    "neuron_terms",
+    "neuron_words",
+]
+
+# The formulas as rules tell them.
+KERNEL_FORMULA = "input features times taps and output features, both rounded up to powers of two"
+NEURON_FORMULA = "output features times rows and columns, both rounded up to powers of two"
 
 
 def _positive(**numbers: int) -> None:
@@ -40,6 +54,12 @@ def kernel_words(input_features: int, output_features: int, kernel_height: int, 
     return input_features << (address_bits(kernel_height * kernel_width) + address_bits(output_features))
 
 
+def kernel_terms(input_features: int, output_features: int, kernel_height: int, kernel_width: int) -> str:
+    """How `kernel_words` come about."""
+    taps = address_bits(kernel_height * kernel_width)
+    return f"{input_features} x 2^({taps} + {address_bits(output_features)})"
+
+
 def neuron_words(features: int, height: int, width: int) -> int:
     """16-bit words a layer's potentials take: ``f * 2^(ceil(log2 fy) + ceil(log2 fx))``.
 
@@ -56,6 +76,11 @@ def neuron_words(features: int, height: int, width: int) -> int:
     if features < 1:
         _positive(features=features)
     return features << (address_bits(height) + address_bits(width))
+
+
+def neuron_terms(features: int, height: int, width: int) -> str:
+    """How `neuron_words` come about."""
+    return f"{features} x 2^({address_bits(height)} + {address_bits(width)})"
 
 
 def bias_words(features: int, has_bias: bool) -> int:

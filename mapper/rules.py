@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, TypeAlias
 
+from hwspec.memory import KERNEL_FORMULA, NEURON_FORMULA
+
 __all__ = ["Nature", "Rule", "RuleText", "by_code"]
 
 Nature: TypeAlias = Literal["structural", "capacity", "count", "routing", "request"]
@@ -135,16 +137,16 @@ class Rule(Enum):
         "capacity",
         "kernel memory",
         "kernel words",
-        "Input features times 2 to the address bits of kernel and output features fit the core.",
-        "Fewer features or a smaller kernel: taps and output features are rounded up to powers of two.",
+        f"Kernel words fit the core: {KERNEL_FORMULA}.",
+        "Use fewer features or a smaller kernel, or cut the layer over several cores.",
     )
     NEURON_MEMORY = RuleText(
         "M202",
         "capacity",
         "neuron memory",
         "neuron words",
-        "Output features times 2 to the address bits of the neuron map fit the core.",
-        "A larger stride, fewer features, a smaller map: both sides are rounded up to powers of two.",
+        f"Neuron words fit the core: {NEURON_FORMULA}.",
+        "Use a larger stride, fewer features or a smaller map, or cut the layer over several cores.",
     )
     BIAS_MEMORY = RuleText(
         "M203",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple, TypeAlias
 
-from hwspec.memory import address_bits, bias_words, kernel_words, neuron_words
+from hwspec.memory import bias_words, kernel_terms, kernel_words, neuron_terms, neuron_words
 from hwspec.schema import CoreSpec
 from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Pair, Shape
@@ -216,8 +216,7 @@ def _kernel_memory(work: CoreWork, core: CoreSpec) -> Shortfall | None:
     words = work.kernel_words
     if words <= core.kernel_words:
         return None
-    (ky, kx), f = work.kernel, work.output_shape.features
-    terms = f"{work.input_shape.features} x 2^({address_bits(ky * kx)} + {address_bits(f)})"
+    terms = kernel_terms(work.input_shape.features, work.output_shape.features, *work.kernel)
     return above(Rule.KERNEL_MEMORY, words, core.kernel_words, terms)
 
 
@@ -225,9 +224,7 @@ def _neuron_memory(work: CoreWork, core: CoreSpec) -> Shortfall | None:
     words = work.neuron_words
     if words <= core.neuron_words:
         return None
-    f, height, width = work.output_shape
-    terms = f"{f} x 2^({address_bits(height)} + {address_bits(width)})"
-    return above(Rule.NEURON_MEMORY, words, core.neuron_words, terms)
+    return above(Rule.NEURON_MEMORY, words, core.neuron_words, neuron_terms(*work.output_shape))
 
 
 def _bias_memory(work: CoreWork, core: CoreSpec) -> Shortfall | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hwspec.schema import CoreSpec, LayerLimits
+from hwspec.schema import LayerLimits
 
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = [
@@ -282,6 +283,19 @@ def test_chips_know_no_mapper() -> None:
     assert not any(name.split(".")[0] == "mapper" for name in names)
 
 
-def test_the_optional_facts_of_a_core_are_bounds() -> None:
-    optional = {name for name, entry in CoreSpec.model_fields.items() if entry.default is None}
-    assert optional == {"synops_per_second"}
+def test_documents_name_what_exists() -> None:
+    recipes = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:mapper|hwspec|tests)/[\w./]*)`", recipes)
+    assert len(paths) > 20
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    rows = re.findall(r"^\| (`.*?) \|", (ROOT / "mapper" / "README.md").read_text(encoding="utf-8"), re.M)
+    names = [(name.rstrip("/"), row) for row in rows for name in re.findall(r"`([^`]+)`", row)]
+    # In a row, what follows a part of a package is named by its own name: `solver/stages`, `budget`.
+    named = set()
+    for name, row in names:
+        package = row.strip("`").partition("/")[0]
+        choices = [ROOT / "mapper" / name, ROOT / "mapper" / package / name]
+        existing = [path for path in choices if path.is_dir() or path.with_suffix(".py").is_file()]
+        assert existing, f"{name} of mapper/README.md does not exist"
+        named.add(existing[0].relative_to(ROOT / "mapper").parts[0])
+    assert {*ORDER} - {"hwspec"} == named - {"guide", "data"}

@@ -90,7 +90,7 @@ def test_a_map_above_a_power_of_two_is_named() -> None:
     report = report_of(network, repairs=9, **UNDIVIDED)
     told = {repair.kind: repair.sentence for repair in report.repairs}
     assert told["input_size"].startswith("input: 32x32 pixels instead of 33x33")
-    assert "conv0's map of 33x33 costs as much as 64x64" in told["input_size"]
+    assert "conv0's map of 33x33 takes 4096 words a feature, for 1089 neurons" in told["input_size"]
     assert told["padding"].startswith("conv0: padding 0x0 instead of 1x1")
     assert told["features"] == "conv0: 16 features instead of 64."
     assert told["stride"] == "conv0: stride 2x2 instead of 1x1."

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["is_report", "print_report_difference", "report"]
 
 _EXIT_PARTIAL, _EXIT_DIFFERENT = 3, 1
-_FILES = ("report.html", "report.json", "summary.csv", "layers.csv")
 _Which = Literal["chips", "all", "none"]
 
 
@@ -79,8 +78,8 @@ def report(
 ) -> int:
     """Say which networks fit which chips, by what margin, and what stops the rest.
 
-    Writes report.html, report.json, summary.csv and layers.csv. Exit: 0 written, 2 bad input, 3 interrupted:
-    the files hold what was decided until then, and --resume goes on.
+    Writes a page, tables and report.json. Exit: 0 written, 2 bad input, 3 interrupted: the files hold what
+    was decided until then, and --resume goes on.
     """
     from mapper.explore.plan import with_traffic  # noqa: PLC0415
     from mapper.explore.record import read_report  # noqa: PLC0415

@@ -190,12 +190,14 @@ def _input_sizes(search: Search) -> Iterator[Repair]:
 
 
 def _rounding(search: Search, layers: Sequence[str]) -> str:
-    """Name a layer whose map pays for rows and columns that the address rounding adds."""
+    """Name a layer whose map takes far more words than it has neurons: addresses are rounded up."""
     for layer in layers:
-        _, height, width = search.network.by_name[layer].output_shape
-        rounded = tuple(1 << (n - 1).bit_length() for n in (height, width))
-        if rounded[0] * rounded[1] >= 2 * height * width:
-            return f" ({layer}'s map of {height}x{width} costs as much as {rounded[0]}x{rounded[1]})"
+        entry = search.network.by_name[layer]
+        _, height, width = entry.output_shape
+        words, neurons = layer_work(search.network, entry).narrowed(1).neuron_words, height * width
+        if words >= 2 * neurons:
+            map_text = f"{layer}'s map of {height}x{width}"
+            return f" ({map_text} takes {words} words a feature, for {neurons} neurons)"
     return ""
 
 

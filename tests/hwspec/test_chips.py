@@ -112,6 +112,11 @@ def test_overrides() -> None:
     assert spec.name == "speck2f+changes"
 
 
+def test_a_core_states_bounds_where_an_optional_fact_is_there() -> None:
+    cores = load("speck2f", ["core[3].synops_per_second=100"]).cores
+    assert [n for n, core in enumerate(cores) if core.states_bounds] == [3]
+
+
 def test_smaller_variants_stay_emittable_and_cores_come_and_go() -> None:
     smaller = load("speck2f", ["core[5].kernel_words=1024", "-core[8]"])
     assert smaller.core_count == 8

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwspec.memory import address_bits, bias_words, convolution_size, kernel_words, neuron_words
+from hwspec.memory import (
+    address_bits,
+    bias_words,
+    convolution_size,
+    kernel_terms,
+    kernel_words,
+    neuron_terms,
+    neuron_words,
+)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +61,16 @@ def test_kernel_words(c: int, f: int, ky: int, kx: int, words: int) -> None:
 )
 def test_neuron_words(f: int, height: int, width: int, words: int) -> None:
     assert neuron_words(f, height, width) == words
+
+
+@given(st.integers(1, 2000), st.integers(1, 2000), st.integers(1, 16), st.integers(1, 16))
+def test_terms_come_to_the_words(c: int, f: int, height: int, width: int) -> None:
+    def value(terms: str) -> int:
+        factor, *bits = map(int, re.findall(r"\d+", terms.replace("2^", "")))
+        return factor << sum(bits)
+
+    assert value(kernel_terms(c, f, height, width)) == kernel_words(c, f, height, width)
+    assert value(neuron_terms(f, height, width)) == neuron_words(f, height, width)
 
 
 def test_bias_words() -> None:
