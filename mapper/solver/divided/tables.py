@@ -126,6 +126,8 @@ class Tables:
         reserves_pinned: bool = True,
     ) -> None:
         self.problem, self.reserves_pinned = problem, reserves_pinned
+        # Without moves, and where one form is the first choice everywhere, a layer fits a core or not.
+        self.only_whole = not problem.options.divides and not problem.differs_in_limits
         self.is_chip = offered is None
         self.offered = offered or tuple(entry.core for entry in problem.classes)
         self.poolings = tuple(sorted(problem.chip.routing.poolings))
@@ -151,7 +153,7 @@ class Tables:
         Without moves what a layer asks of destinations is among them.
         """
         features = self._features(layer)
-        if not self.problem.options.divides:
+        if self.only_whole:
             rules = {lack.rule for lacks in self.problem.shortfalls(layer) for lack in lacks}
         else:
             rules = {r for r in (*HOLDING, Rule.FEATURE_SHIFT) if min(self.limits(layer, r)) < features}
@@ -159,7 +161,7 @@ class Tables:
 
     def limits(self, layer: int, rule: Rule) -> tuple[int, ...]:
         """Per class, the most features of a piece under one rule, in the layer's most frugal form."""
-        if not self.problem.options.divides:
+        if self.only_whole:
             return tuple(
                 0 if any(lack.rule is rule for lack in lacks) else self._features(layer)
                 for lacks in self.problem.shortfalls(layer)
@@ -199,7 +201,7 @@ class Tables:
     def _piece_row(
         self, layer: int, work: CoreWork, left_out: frozenset[tuple[Rule, int]]
     ) -> tuple[int, ...]:
-        if not self.problem.options.divides:
+        if self.only_whole:
             row = tuple(
                 0 if any((lack.rule, layer) not in left_out for lack in lacks) else self._features(layer)
                 for lacks in self.problem.shortfalls(layer)
