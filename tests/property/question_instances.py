@@ -267,6 +267,11 @@ def _chip(draw: np.random.Generator, networks: Sequence[NormalNetwork]) -> ChipS
     if _chance(draw, 0.12):
         slow = draw.choice(count, int(draw.integers(1, count + 1)), replace=False)
         overrides += [f"core[{n}].synops_per_second={int(10 ** draw.uniform(1.5, 4))}" for n in sorted(slow)]
+    # One core may be unlike the others in what it can express: then some forms suit some cores alone.
+    apart = np.random.default_rng(sum(map(sum, cores)))
+    if _chance(apart, 0.1):
+        core, limit = apart.integers(count), _pick(apart, "kernel_size_max=4", "strides=[1, 2]")
+        overrides += [f"core[{core}].limits.padding_max=1", f"core[{core}].limits.{limit}"]
     return tiny_chip(*cores, overrides=overrides)  # type: ignore[arg-type]  # triples by construction
 
 
