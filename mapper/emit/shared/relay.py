@@ -63,7 +63,7 @@ def selection(count: int, inputs: int, start: int) -> npt.NDArray[np.int64]:
 
 
 def relay_faults(core: CnnLayer, start: int = 0) -> Iterator[tuple[str, object, object]]:
-    """(what, value, wanted) of everything that keeps a configured core from being an identity.
+    """(what, value, limit) of everything that keeps a configured core from being an identity.
 
     Parameters
     ----------
@@ -78,8 +78,8 @@ def relay_faults(core: CnnLayer, start: int = 0) -> Iterator[tuple[str, object, 
         yield "tensors", "missing", "all of them"
         return
     if (shape.kernel_size, shape.stride, shape.padding) != (1, Vector(x=1, y=1), Vector(x=0, y=0)):
-        told = f"kernel {shape.kernel_size}, stride {shape.stride}, padding {shape.padding}"
-        yield "convolution", told, "1x1, stride 1, padding 0"
+        convolution = f"kernel {shape.kernel_size}, stride {shape.stride}, padding {shape.padding}"
+        yield "convolution", convolution, "1x1, stride 1, padding 0"
         return
     inputs, count = shape.input_shape.feature_count, shape.output_shape.feature_count
     if start + count > inputs:

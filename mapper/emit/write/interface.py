@@ -144,10 +144,10 @@ def _delays(placed: Placed) -> Mapping[int, list[tuple[int, int]]]:
     EmitError
         A route carries a layer's spikes to a layer, and no edge of the network does.
     """
-    wanted: dict[tuple[str, str, int, int], list[int]] = defaultdict(list)
+    delay_steps: dict[tuple[str, str, int, int], list[int]] = defaultdict(list)
     for edge in placed.network.edges:
         key = (edge.target, edge.source, edge.pool.size[0] if edge.pool else 1, edge.feature_offset)
-        wanted[key].append(edge.delay_steps)
+        delay_steps[key].append(edge.delay_steps)
     delays: dict[int, list[tuple[int, int]]] = defaultdict(list)
     astray: list[Finding] = []
     for core, part in placed.parts.items():
@@ -159,7 +159,7 @@ def _delays(placed: Placed) -> Mapping[int, list[tuple[int, int]]]:
                 # What an input sends is never delayed.
                 alike[arrival.signal, arrival.pooling, arrival.offset].append(arrival)
         for among, arrivals in alike.items():
-            for arrival, steps in _matched(arrivals, sorted(wanted[part.signal, *among])):
+            for arrival, steps in _matched(arrivals, sorted(delay_steps[part.signal, *among])):
                 if steps is None:
                     astray.append(_no_edge(arrival, part))
                 elif steps:
