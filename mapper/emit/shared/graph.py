@@ -102,7 +102,7 @@ def graph_of(
     if findings:
         raise ConfigError(*findings)
     links = _delayed(config, tuple(_links(config, cores)))
-    findings += _link_findings(config, cores, links)
+    findings += _link_findings(cores, links)
     if findings:
         raise ConfigError(*findings)
     order = _order(cores, links) if delays else tuple(sorted(cores))
@@ -207,9 +207,7 @@ def _reachable(links: Iterable[Link]) -> dict[int, set[int]]:
     return reach
 
 
-def _link_findings(
-    config: ChipConfig, cores: Mapping[int, CnnLayer], links: Iterable[Link]
-) -> Iterator[Finding]:
+def _link_findings(cores: Mapping[int, CnnLayer], links: Iterable[Link]) -> Iterator[Finding]:
     for link in links:
         where = f"destination of core {link.source}"
         if link.target not in cores:

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from functools import cached_property
 from itertools import starmap
 from math import prod
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 from pydantic_core import core_schema
 
-__all__ = ["Tensor", "alive"]
+__all__ = ["Tensor", "alive", "tensor_fields"]
 
 # Shorter runs take more letters as "value*count" than written out.
 _RUN_MIN = 3
@@ -123,6 +123,24 @@ def alive(tensor: Tensor | None, killed: Tensor | None) -> npt.NDArray[np.int64]
     if tensor is None or killed is None:
         return None if tensor is None else tensor.array
     return np.where(killed.array != 0, 0, tensor.array)
+
+
+def tensor_fields(
+    weights: npt.NDArray[Any], biases: npt.NDArray[Any], initial: npt.NDArray[Any], kill_bits: bool
+) -> dict[str, Tensor]:
+    """Fields of a core for its tensors; where the chip has kill bits, they switch off what is 0."""
+    fields = {
+        "weights": Tensor.of(weights),
+        "biases": Tensor.of(biases),
+        "neurons_initial_value": Tensor.of(initial),
+    }
+    if kill_bits:
+        fields |= {
+            "weights_kill_bit": Tensor.of(weights == 0),
+            "biases_kill_bit": Tensor.of(biases == 0),
+            "neurons_value_kill_bit": Tensor.of(initial == 0),
+        }
+    return fields
 
 
 def _written_out(text: str, entry_count: int) -> npt.NDArray[np.int64]:

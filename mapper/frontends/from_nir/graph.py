@@ -101,7 +101,7 @@ def network_of(
     inputs = reader.inputs()
     order = reader.order()
     drafts = [draft for node in order if (draft := reader.draft(node)) is not None]
-    edges = reader.edges(drafts, inputs)
+    edges = reader.edges(drafts)
     outputs = reader.outputs()
     if reader.unsupported:
         raise UnsupportedLayerError(*dict.fromkeys((*reader.unsupported, *reader.findings)))
@@ -292,7 +292,7 @@ class _Reader:
             self.findings.append(Finding(f"node {neuron}", "nothing feeds it"))
         return names
 
-    def edges(self, drafts: list[LayerDraft], inputs: list[Input]) -> list[Edge]:
+    def edges(self, drafts: list[LayerDraft]) -> list[Edge]:
         edges = []
         for draft in drafts:
             for source, path in self._signal(draft.name):
