@@ -84,7 +84,7 @@ def _place(part: Part) -> LayerPlace:
 def _outputs(placed: Placed) -> Iterator[InterfaceOutput]:
     for output in placed.network.outputs:
         pool = output.pool
-        seen, parts = _shown(placed, output.source, pool)
+        seen, parts = _read_at(placed, output.source, pool)
         left = (pool.size[0] // seen, pool.size[1] // seen) if pool else (1, 1)
         divisor = 1.0
         if pool is not None and pool.kind == "average":
@@ -94,7 +94,7 @@ def _outputs(placed: Placed) -> Iterator[InterfaceOutput]:
         )
 
 
-def _shown(placed: Placed, signal: str, pool: Pool | None) -> tuple[int, tuple[OutputPart, ...]]:
+def _read_at(placed: Placed, signal: str, pool: Pool | None) -> tuple[int, tuple[OutputPart, ...]]:
     """The pooling that the monitors of a signal already show, and the cores where it is read.
 
     Of several the largest that is part of the output's pool; unmonitored signals are read at their layer.
