@@ -114,16 +114,16 @@ def _specificity(pattern: str) -> tuple[bool, int, bool, int]:
 
 
 def _matches(pattern: str, path: str) -> bool:
-    wanted, fact = _CORE.fullmatch(pattern), _CORE.fullmatch(path)
-    if (wanted is None) != (fact is None):
+    pattern_core, path_core = _CORE.fullmatch(pattern), _CORE.fullmatch(path)
+    if (pattern_core is None) != (path_core is None):
         return False
-    if wanted is None or fact is None:
+    if pattern_core is None or path_core is None:
         return _tail(pattern, path)
-    if wanted[1] is not None:
-        core_id, first = int(fact[1]), int(wanted[1])
-        if not first <= core_id <= int(wanted[2] or first):
+    if pattern_core[1] is not None:
+        core_id, first = int(path_core[1]), int(pattern_core[1])
+        if not first <= core_id <= int(pattern_core[2] or first):
             return False
-    return _tail(wanted[3], fact[3])
+    return _tail(pattern_core[3], path_core[3])
 
 
 def _tail(pattern: str, path: str) -> bool:

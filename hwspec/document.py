@@ -190,8 +190,8 @@ def _findings(error: ValidationError, groups: list[dict[str, Any]], where: str) 
             )
             location = [f"core[{ids}]", *location[3:]]
         value = entry.get("input")
-        shown = None if entry["type"] == "missing" or isinstance(value, dict | list) else repr(value)
+        value_text = None if entry["type"] == "missing" or isinstance(value, dict | list) else repr(value)
         problem = entry["msg"].removeprefix("Value error, ")
         if problem.startswith(("Input", "Field", "String", "Tuple")):
             problem = problem[0].lower() + problem[1:]
-        yield Finding(f"{where}: {'.'.join(location)}", problem, shown)
+        yield Finding(f"{where}: {'.'.join(location)}", problem, value_text)

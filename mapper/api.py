@@ -78,13 +78,13 @@ def solve(
     spec = chip if isinstance(chip, ChipSpec) else load_chip(chip)
     several = list(network) if isinstance(network, list | tuple) else [network]
     read = networks_apart([_read(entry, input_shape, nir, torch) for entry in several])
-    wanted = replace(options or SolveOptions(), **changes)
+    options = replace(options or SolveOptions(), **changes)
     if pins is not None:
-        if wanted.pins:
+        if options.pins:
             raise OptionsError(Finding("pins", "are given twice, on their own and in options"))
-        wanted = replace(wanted, pins=pins)  # type: ignore[arg-type]  # `resolve` reads mappings and pairs
-    ready = _prepared(read, spec, wanted, add_output_neuron)
-    return _placed(Question(ready, spec, wanted), time.perf_counter())
+        options = replace(options, pins=pins)  # type: ignore[arg-type]  # `resolve` reads mappings and pairs
+    ready = _prepared(read, spec, options, add_output_neuron)
+    return _placed(Question(ready, spec, options), time.perf_counter())
 
 
 def _read(
@@ -97,12 +97,12 @@ def _read(
 
 
 def _prepared(
-    networks: tuple[Network, ...], chip: ChipSpec, wanted: SolveOptions, add_output_neuron: float | None
+    networks: tuple[Network, ...], chip: ChipSpec, options: SolveOptions, add_output_neuron: float | None
 ) -> tuple[NormalNetwork, ...]:
     """All chip-free passes; where only output neurons are missing, the error says what they would change."""
     spacing: dict[str, ReadoutSpacing] = {}
-    if wanted.readout is not None and chip.readout is not None:
-        key = resolve_reference(networks, wanted.readout, "--readout")
+    if options.readout is not None and chip.readout is not None:
+        key = resolve_reference(networks, options.readout, "--readout")
         for number, network in enumerate(networks):
             for name in network.index:
                 if layer_key(networks, number, name) == key:
@@ -123,8 +123,10 @@ def _prepared(
         tried = Question(ready(1.0), chip, SolveOptions(repairs=0))
         fits = _placed(tried, time.perf_counter()).solution is not None
         verdict = f"with them it {'fits' if fits else 'does not fit'} {chip.name} (tried)"
-        told = (replace(finding, next_step=f"{finding.next_step}; {verdict}") for finding in error.findings)
-        raise MissingNeuronError(*told, only_outputs=True) from None
+        findings = (
+            replace(finding, next_step=f"{finding.next_step}; {verdict}") for finding in error.findings
+        )
+        raise MissingNeuronError(*findings, only_outputs=True) from None
 
 
 def _placed(question: Question, start_s: float) -> Result:
@@ -201,9 +203,9 @@ def verify_equivalence(
     labelled = None if data is None else read_labelled(data)
     result = solve(read, spec, add_output_neuron=add_output_neuron, **options)
     result.require()
-    wanted = PrepareOptions(add_output_neuron=add_output_neuron, quantize=False)
+    prepare_options = PrepareOptions(add_output_neuron=add_output_neuron, quantize=False)
     integer = result.networks[0]
-    floating = float_form(prepare(read, wanted), integer, spec)
+    floating = float_form(prepare(read, prepare_options), integer, spec)
     if events is None:
         recording = run.random_recording(integer, rate, steps, dt_us, seed)
     else:

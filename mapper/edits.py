@@ -71,19 +71,19 @@ def linked_layers(network: NormalNetwork, name: str) -> tuple[str, ...]:
         The signal is added to an input, or to a part of another signal.
     """
     inputs = {entry.name for entry in network.inputs}
-    found, waiting = [name], [name]
+    linked, waiting = [name], [name]
     while waiting:
         for edge in network.outgoing[waiting.pop()]:
             for other in network.incoming[edge.target]:
-                if not _overlap(network, edge, other) or other.source in found:
+                if not _overlap(network, edge, other) or other.source in linked:
                     continue
                 same = network.signal_shapes[other.source].features == network.signal_shapes[name].features
                 if other.source in inputs or not same or other.feature_offset != edge.feature_offset:
                     problem = f"its features are added to those of {other.source}, which cannot follow"
                     raise NetworkError(Finding(f"layer {name}", problem))
-                found.append(other.source)
+                linked.append(other.source)
                 waiting.append(other.source)
-    return tuple(found)
+    return tuple(linked)
 
 
 def _overlap(network: NormalNetwork, one: Edge, two: Edge) -> bool:

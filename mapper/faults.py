@@ -98,9 +98,9 @@ def sensor_faults(problem: Problem) -> Iterator[ChipFault]:
 def readout_faults(problem: Problem) -> Iterator[ChipFault]:
     """What the readout stage cannot do."""
     readout = problem.readout
-    is_asked = readout is not None or problem.options.readout_monitor
+    uses_readout = readout is not None or problem.options.readout_monitor
     layers = () if readout is None else (readout[1],)
-    if is_asked and problem.chip.readout is None:
+    if uses_readout and problem.chip.readout is None:
         yield ChipFault(Rule.READOUT, layers, 1, 0, f"{problem.chip.name} has no readout stage")
     elif problem.options.readout_monitor and readout is None:
         yield ChipFault(Rule.READOUT, (), 0, 1, "a readout monitor needs a layer that feeds the readout")

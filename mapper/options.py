@@ -194,7 +194,7 @@ def locate_traffic(traffic: object, networks: Sequence[Network]) -> dict[tuple[i
         except OptionsError as error:
             findings.extend(error.findings)
             continue
-        where = f"--traffic: signal {_shown(reference, plain=True)}"
+        where = f"--traffic: signal {_value_text(reference, plain=True)}"
         rate = _number(findings, value, where, "a whole number of spikes per second", 0, _RATE_MAX)
         if rate is not None and rates.setdefault(signal, rate) != rate:
             findings.append(Finding(where, f"has two rates, {rates[signal]} and {rate}"))
@@ -224,7 +224,7 @@ class _Resolution:
 
     def pins(self, value: object) -> Iterator[tuple[str, int]]:
         for reference, number in _pairs("--pin", "(layer, core)", value, self.findings):
-            core = self.core(f"--pin {_shown(reference, plain=True)}={_shown(number)}", number)
+            core = self.core(f"--pin {_value_text(reference, plain=True)}={_value_text(number)}", number)
             yield from ((key, core) for key in self.layers("--pin", (reference,)) if core is not None)
 
     def forbidden(self, value: object) -> Iterator[int]:
@@ -236,7 +236,7 @@ class _Resolution:
         """Layers and cores that there still are; text that is no key of a layer names one that has gone."""
         known = {layer_key(self.networks, n, x) for n, net in enumerate(self.networks) for x in net.index}
         for reference, number in _pairs("--keep", "(layer, core)", value, self.findings):
-            where = f"--keep {_shown(reference, plain=True)}"
+            where = f"--keep {_value_text(reference, plain=True)}"
             core = _number(self.findings, number, where, "no chip has such a core", 0, _CORE_MAX)
             is_key = isinstance(reference, str)
             keys = {reference} & known if is_key else self.layers("--keep", (reference,))
@@ -250,7 +250,7 @@ def _entries(option: str, form: str, value: object, findings: list[Finding]) -> 
             return list(value)  # type: ignore[call-overload, no-any-return]  # found out here
     except TypeError:
         pass
-    findings.append(Finding(option, f"wants a list or tuple of {form}", _shown(value)))
+    findings.append(Finding(option, f"wants a list or tuple of {form}", _value_text(value)))
     return []
 
 
@@ -260,7 +260,7 @@ def _pairs(option: str, form: str, value: object, findings: list[Finding]) -> It
         if isinstance(entry, tuple | list) and len(entry) == 2:
             yield entry[0], entry[1]
         else:
-            findings.append(Finding(option, f"wants {form} pairs", _shown(entry)))
+            findings.append(Finding(option, f"wants {form} pairs", _value_text(entry)))
 
 
 def _pin_findings(pins: Iterable[tuple[str, int]], forbidden: Sequence[int]) -> Iterator[Finding]:
@@ -280,16 +280,16 @@ def _choice_findings(options: SolveOptions) -> Iterator[Finding]:
     """What is wrong with limits, words and switches."""
     for where, limit in (("--time-limit", options.time_limit_s), ("--work-limit", options.work_limit)):
         if limit is not None and not _is_positive(limit):
-            yield Finding(where, "a limit must be a positive number", _shown(limit), "> 0")
+            yield Finding(where, "a limit must be a positive number", _value_text(limit), "> 0")
     for where, word, allowed in (
         ("--objective", options.objective, get_args(Objective)),
         ("--pooled-outputs", options.pooled_outputs, get_args(PooledOutputs)),
     ):
         if not isinstance(word, str) or word not in allowed:
-            yield Finding(where, "no such choice", _shown(word), ", ".join(allowed))
+            yield Finding(where, "no such choice", _value_text(word), ", ".join(allowed))
     for where, flag in (("--readout-monitor", options.readout_monitor), ("relays", options.relays)):
         if not isinstance(flag, bool):
-            yield Finding(where, "wants True or False", _shown(flag))
+            yield Finding(where, "wants True or False", _value_text(flag))
 
 
 def _number(
@@ -299,7 +299,7 @@ def _number(
     number = whole_number(value)
     if number is not None and least <= number <= most:
         return number
-    findings.append(Finding(where, problem, _shown(value), f"{least}..{most}"))
+    findings.append(Finding(where, problem, _value_text(value), f"{least}..{most}"))
     return None
 
 
@@ -313,7 +313,7 @@ def _is_positive(value: object) -> bool:
         return False
 
 
-def _shown(value: object, *, plain: bool = False) -> str:
+def _value_text(value: object, *, plain: bool = False) -> str:
     """A value as a message shows it, shortened; quotes tell text from numbers unless `plain`."""
     try:
         text = value if plain and isinstance(value, str) else repr(value)

@@ -75,17 +75,17 @@ def open_board(
         There is no such board, it is in use, or it failed at a step.
     """
     chip = load_chip(device)
-    made = to_samna(config, chip)
+    samna_config = to_samna(config, chip)
     if config_modifier is not None:
-        made = config_modifier(made)
+        samna_config = config_modifier(samna_config)
     findings = []
-    valid, reason = validate(made, chip)
+    valid, reason = validate(samna_config, chip)
     if not valid:
         findings.append(Finding("configuration", f"samna refuses it: {reason}"))
     rate = slow_clock_hz
     if rate is None and config.interface is not None:
         rate = config.interface.slow_clock_hz
-    if rate is None and any(core.leak_enable for core in made.cnn_layers):
+    if rate is None and any(core.leak_enable for core in samna_config.cnn_layers):
         step = "Emit it with --dt MICROSECONDS, or give the slow clock's rate"
         findings.append(Finding("configuration", "has biases, and no rate of the slow clock", next_step=step))
     if rate is not None and not _SLOW_CLOCK_HZ[0] <= rate <= _SLOW_CLOCK_HZ[1]:
@@ -93,7 +93,7 @@ def open_board(
     if findings:
         raise ConfigError(*findings)
     info = find_board(device)
-    return Board(info.device, chip, info.handle, config, made, rate, settle_seconds)
+    return Board(info.device, chip, info.handle, config, samna_config, rate, settle_seconds)
 
 
 class Board:
@@ -245,13 +245,13 @@ class Board:
             Events outside the input's shape, or that go back in time.
         """
         entry = _one_input(self._interface(), input_name)
-        made: list[Any]
+        samna_events: list[Any]
         if entry.source == "host":
-            made = spikes_of(events, entry.entries, self._library.event.Spike, shape=entry.shape)
+            samna_events = spikes_of(events, entry.entries, self._library.event.Spike, shape=entry.shape)
         else:
-            made = [self._sensor_event(e) for e in events_from(events, shape=entry.shape).tolist()]
-        self.send(made)
-        return len(made)
+            samna_events = [self._sensor_event(e) for e in events_from(events, shape=entry.shape).tolist()]
+        self.send(samna_events)
+        return len(samna_events)
 
     def _sensor_event(self, fields: tuple[int, int, int, int]) -> Any:
         event = self._library.event.DvsEvent()
@@ -286,12 +286,12 @@ class Board:
     def reset_potentials(self) -> None:
         """Set every potential of the cores in use to 0."""
         event = self._library.event.WriteNeuronValue
-        made = []
+        writes = []
         for core, address in self._addresses():
             write = event()
             write.layer, write.address, write.neuron_state = core, address, 0
-            made.append(write)
-        self.send(made)
+            writes.append(write)
+        self.send(writes)
 
     def read_potentials(self, core: int, seconds: float = 0.5) -> dict[int, int]:
         """Potentials of a core by address; the order of addresses is the chip's own.
@@ -301,17 +301,17 @@ class Board:
         seconds
             Time the chip has to answer. Spikes that arrive meanwhile are dropped.
         """
-        made = []
+        reads = []
         for number, address in self._addresses():
             if number == core:
                 ask = self._library.event.ReadNeuronValue()
                 ask.layer, ask.address = core, address
-                made.append(ask)
-        self.send(made)
+                reads.append(ask)
+        self.send(reads)
         time.sleep(seconds)
         answer = type(self._library.event.NeuronValue())
-        told = [event for event in self.receive() if type(event) is answer and event.layer == core]
-        return {int(event.address): int(event.neuron_state) for event in told}
+        answers = [event for event in self.receive() if type(event) is answer and event.layer == core]
+        return {int(event.address): int(event.neuron_state) for event in answers}
 
     def _addresses(self) -> Iterator[tuple[int, int]]:
         for number, core in enumerate(self.config.hardware.cnn_layers):
@@ -345,10 +345,10 @@ class Board:
         with self._step("reading the power monitor"):
             samples = self._power.get_events() if self._power is not None else []
         rows = [(int(s.timestamp), int(s.channel), float(s.value)) for s in samples]
-        made: NDArray[np.void] = np.array(rows, _POWER_DTYPE)
-        if len(made):
-            made["t"] = unwrap_timestamps(made["t"])
-        return made
+        power: NDArray[np.void] = np.array(rows, _POWER_DTYPE)
+        if len(power):
+            power["t"] = unwrap_timestamps(power["t"])
+        return power
 
 
 def _one_input(interface: Interface, name: str | None) -> Any:

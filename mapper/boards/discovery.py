@@ -56,15 +56,17 @@ def list_boards() -> tuple[BoardInfo, ...]:
     }
     free = {_identity(entry) for entry in library.device.get_unopened_devices()}
     counts: dict[str, int] = {}
-    found = []
+    boards = []
     for entry in library.device.get_all_devices():
         device_type = str(entry.device_type_name)
         device, chip = known.get(device_type, (device_type, ""))
         index = counts.get(device_type, 0)
         counts[device_type] = index + 1
         busy = _identity(entry) not in free
-        found.append(BoardInfo(f"{device}:{index}", chip, device_type, str(entry.serial_number), busy, entry))
-    return tuple(found)
+        boards.append(
+            BoardInfo(f"{device}:{index}", chip, device_type, str(entry.serial_number), busy, entry)
+        )
+    return tuple(boards)
 
 
 def _identity(entry: Any) -> tuple[str, str]:
@@ -81,16 +83,18 @@ def find_board(device: str) -> BoardInfo:
     BackendMissingError
         samna is not there.
     """
-    wanted = device.strip().lower()
-    wanted = wanted if ":" in wanted else f"{wanted}:0"
+    board_name = device.strip().lower()
+    board_name = board_name if ":" in board_name else f"{board_name}:0"
     boards = list_boards()
     present = [board.device for board in boards]
     for board in boards:
-        if board.device.lower() == wanted:
+        if board.device.lower() == board_name:
             if board.is_busy:
                 raise BoardError(device, "the board is in use", "Close the program that has it open")
             return board
-    told = f"Present: {', '.join(present)}" if present else "No board is plugged in, or its driver is missing"
-    close = get_close_matches(wanted, present, n=1)
-    step = f"{told}. Did you mean {close[0]}?" if close else told
+    presence = (
+        f"Present: {', '.join(present)}" if present else "No board is plugged in, or its driver is missing"
+    )
+    close = get_close_matches(board_name, present, n=1)
+    step = f"{presence}. Did you mean {close[0]}?" if close else presence
     raise BoardError(device, "no such board was found", step)

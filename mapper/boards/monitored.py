@@ -17,22 +17,22 @@ def monitored_layers(config: ChipConfig) -> dict[str, MonitoredLayer]:
     interface = config.interface
     if interface is None:
         return {}
-    found: dict[str, MonitoredLayer] = {}
+    layers: dict[str, MonitoredLayer] = {}
     for output in interface.outputs:
         parts = [(part.core, part.start, part.stop) for part in output.parts]
         if output.layer in interface.monitored and parts:
             reading = _reading(config, parts, output.host_pool)
-            if found.setdefault(output.layer, reading) != reading:
-                found[output.name] = reading
+            if layers.setdefault(output.layer, reading) != reading:
+                layers[output.name] = reading
     for layer in interface.layers:
-        if layer.name in interface.monitored and layer.name not in found:
+        if layer.name in interface.monitored and layer.name not in layers:
             groups = [
                 [(p.core, p.start, p.stop) for p in layer.places if p.role in roles]
                 for roles in (("layer", "piece"), ("copy",))
             ]
             seen = [group for group in groups if group and all(_is_monitored(config, p[0]) for p in group)]
-            found[layer.name] = _reading(config, (seen or groups)[0], (1, 1))
-    return found
+            layers[layer.name] = _reading(config, (seen or groups)[0], (1, 1))
+    return layers
 
 
 def _is_monitored(config: ChipConfig, core: int) -> bool:

@@ -58,8 +58,8 @@ def batch_size(snn: nn.Module) -> int:
 
 def surrogates(snn: nn.Module, count: int) -> list[Surrogate]:
     """The surrogate gradients of the user's spiking layers, in order, where every layer has one."""
-    found: list[Any] = [m.surrogate_grad_fn for m in snn.modules() if hasattr(m, "surrogate_grad_fn")]
-    return found if len(found) == count else [default_surrogate] * count
+    gradients: list[Any] = [m.surrogate_grad_fn for m in snn.modules() if hasattr(m, "surrogate_grad_fn")]
+    return gradients if len(gradients) == count else [default_surrogate] * count
 
 
 def pins(network: Network, ordering: Ordering) -> dict[LayerReference, int]:
@@ -86,14 +86,16 @@ def pins(network: Network, ordering: Ordering) -> dict[LayerReference, int]:
 
 
 def monitors(
-    network: Network, wanted: Sequence[LayerReference] | str | None
+    network: Network, monitor_layers: Sequence[LayerReference] | str | None
 ) -> tuple[tuple[LayerReference, ...] | None, bool]:
     """Layers to monitor, None for the outputs, and whether the sensor stage is among them."""
-    if wanted is None:
+    if monitor_layers is None:
         return None, False
-    if isinstance(wanted, str) and wanted == "all":
+    if isinstance(monitor_layers, str) and monitor_layers == "all":
         return tuple(f"#{number}" for number in range(len(network.layers))), False
-    entries: Iterable[LayerReference] = [wanted] if isinstance(wanted, str) else wanted
+    entries: Iterable[LayerReference] = (
+        [monitor_layers] if isinstance(monitor_layers, str) else monitor_layers
+    )
     layers = tuple(as_index(entry) for entry in entries if entry != "dvs")
     return layers, len(layers) < len(list(entries))
 

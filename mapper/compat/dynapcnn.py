@@ -134,8 +134,8 @@ class DynapcnnNetwork(nn.Module):
             return on_board(self.board, x, self.network)
         x = x if self.sensor_view is None else self.sensor_view(x)
         if x.ndim != 4 or tuple(x.shape[1:]) != tuple(self.input_shape):
-            wanted = f"(time, {self.input_shape})"
-            raise NetworkError(Finding("input", "has another shape", tuple(x.shape), wanted))
+            limit = f"(time, {self.input_shape})"
+            raise NetworkError(Finding("input", "has another shape", tuple(x.shape), limit))
         if x.shape[0] % self.batch_size:
             problem = "is no multiple of the batch size"
             raise NetworkError(Finding("input", problem, x.shape[0], self.batch_size))
@@ -206,10 +206,10 @@ class DynapcnnNetwork(nn.Module):
             It does not fit, or the ordering does not suit the network; with the reason.
         """
         chip = load_chip(device)
-        wanted = pins(self.network, chip_layers_ordering)
-        shown, _ = monitors(self.network, monitor_layers)
+        core_pins = pins(self.network, chip_layers_ordering)
+        monitored, _ = monitors(self.network, monitor_layers)
         network = with_states(self.network, self.forward_network, initial_state)
-        result = solve(network, chip, pins=wanted, monitors=shown)
+        result = solve(network, chip, pins=core_pins, monitors=monitored)
         try:
             result.require()
         except (InfeasibleError, UndecidedError) as error:
@@ -236,8 +236,8 @@ class DynapcnnNetwork(nn.Module):
         if not self.discretize:
             raise ValueError("discretize is False: a chip holds integers, so there is no configuration")
         result = self.place(device, chip_layers_ordering, monitor_layers, initial_state=initial_state)
-        _, shown = monitors(self.network, monitor_layers)
-        wishes = options or EmitOptions(sensor=self.dvs_input, monitor_sensor=shown)
+        _, monitors_sensor = monitors(self.network, monitor_layers)
+        wishes = options or EmitOptions(sensor=self.dvs_input, monitor_sensor=monitors_sensor)
         self.config = build_config(result, wishes)
         return self.config
 
@@ -278,14 +278,14 @@ class DynapcnnNetwork(nn.Module):
         ordering = one_ordering(chip_layers_ordering, layer2core_map)
         config = self.plain_config(device, ordering, monitor_layers, initial_state=initial_state)
         chip = load_chip(device)
-        made = samna.to_samna(config, chip)
+        samna_config = samna.to_samna(config, chip)
         if config_modifier is not None:
-            made = config_modifier(made)
-        valid, reason = samna.validate(made, chip)
+            samna_config = config_modifier(samna_config)
+        valid, reason = samna.validate(samna_config, chip)
         if not valid:
             raise ValueError(f"samna refuses the configuration for {chip.name}: {reason}")
-        self.samna_config = made
-        return made
+        self.samna_config = samna_config
+        return samna_config
 
     def to(  # type: ignore[override]  # as sinabs
         self,

@@ -76,18 +76,18 @@ class ForwardLayer(nn.Module):
         state = self.initial.expand(batch, *self.initial.shape) if self.potential is None else self.potential
         state = state.to(current)
         threshold = torch.as_tensor(self.threshold).to(current)
-        made = []
+        step_spikes = []
         for now in range(current.shape[1]):
             state = state + current[:, now]
             spikes: torch.Tensor = _Spikes.apply(  # type: ignore[no-untyped-call]
                 state, threshold, self.single, self.surrogate
             )
-            made.append(spikes)
+            step_spikes.append(spikes)
             state = state.masked_fill(spikes > 0, 0.0) if self.to_zero else state - spikes * threshold
             if self.minimum is not None:
                 state = state.clamp(min=self.minimum)
         self.potential = state.detach()
-        return torch.stack(made, 1)
+        return torch.stack(step_spikes, 1)
 
 
 def _float(array: object) -> torch.Tensor:

@@ -47,8 +47,8 @@ class SensorView:
             The frames are not the sensor's.
         """
         if x.ndim != 4 or tuple(x.shape[2:]) != self.size or x.shape[1] not in (1, 2):
-            wanted = f"(time, 2, {self.size[0]}, {self.size[1]})"
-            raise NetworkError(Finding("input", "has another shape than the sensor", tuple(x.shape), wanted))
+            limit = f"(time, 2, {self.size[0]}, {self.size[1]})"
+            raise NetworkError(Finding("input", "has another shape than the sensor", tuple(x.shape), limit))
         x = x.sum(1, keepdim=True) if self.is_merged else x
         # Cut and mirrored before the pool instead of behind it: the same, since the cut is a multiple of it.
         x = x[:, :, slice(*self.rows), slice(*self.columns)]
@@ -58,10 +58,10 @@ class SensorView:
 
 def sensor_view(snn: nn.Module) -> SensorView | None:
     """The view of a module's `DVSLayer`, or None if it has none."""
-    found = [module for module in snn.modules() if type(module).__name__ == "DVSLayer"]
-    if not found:
+    dvs_layers = [module for module in snn.modules() if type(module).__name__ == "DVSLayer"]
+    if not dvs_layers:
         return None
-    layer: Any = found[0]
+    layer: Any = dvs_layers[0]
     height, width = tuple(layer.input_shape)[-2:]
     size = layer.pool_layer.kernel_size
     ky, kx = size if isinstance(size, tuple) else (size, size)

@@ -340,10 +340,10 @@ def _plain(source: Any, kind: Any) -> Any:
 
 
 def _values(source: Any, kind: Any, left_out: set[str]) -> dict[str, Any]:
-    found = {}
+    values = {}
     for name, field in kind.model_fields.items():
         if name in left_out or not hasattr(source, name):
             continue
         value = getattr(source, name)
-        found[name] = _vector(value) if field.annotation is Vector else value
-    return found
+        values[name] = _vector(value) if field.annotation is Vector else value
+    return values

@@ -46,7 +46,7 @@ def first_difference(network: Mapping[str, Any], chip: Mapping[str, Any]) -> Fra
     network, chip
         By layer, in the network's order.
     """
-    found: FrameDifference | None = None
+    first: FrameDifference | None = None
     total = 0
     for name, expected in network.items():
         other = chip.get(name)
@@ -54,12 +54,12 @@ def first_difference(network: Mapping[str, Any], chip: Mapping[str, Any]) -> Fra
             return FrameDifference(name, 0, 0, 0, 0, -1, -1, expected.size)
         places = np.argwhere(expected != other)
         total += len(places)
-        if len(places) and (found is None or places[0][0] < found.step):
+        if len(places) and (first is None or places[0][0] < first.step):
             step, feature, y, x = (int(value) for value in places[0])
             values = int(expected[step, feature, y, x]), int(other[step, feature, y, x])
-            found = FrameDifference(name, feature, y, x, step, *values, 0)
-    if found is None:
+            first = FrameDifference(name, feature, y, x, step, *values, 0)
+    if first is None:
         return None
     return FrameDifference(
-        found.layer, found.feature, found.y, found.x, found.step, found.network, found.chip, total
+        first.layer, first.feature, first.y, first.x, first.step, first.network, first.chip, total
     )

@@ -155,10 +155,10 @@ def _owner(owners: Mapping[int, str], core: int) -> str:
 def _border(simulator: EventSimulator, result: EventResult, owners: Mapping[int, str]) -> dict[str, int]:
     """Pieces of one layer are one source."""
     links = {(link.source, link.slot): link for link in simulator.graph.links}
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for place, count in result.border.items():
-        found[_link_name(owners, links[place])] += count
-    return dict(found)
+        counts[_link_name(owners, links[place])] += count
+    return dict(counts)
 
 
 def _loads(

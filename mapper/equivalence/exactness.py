@@ -63,8 +63,8 @@ def _copies(
 
 
 def _reached(layer: InterfaceLayer, reach: Mapping[int, set[int]], *, is_copy: bool) -> set[int]:
-    found: set[int] = set()
+    reached: set[int] = set()
     for place in layer.places:
         if (place.role == "copy") == is_copy and place.role != "relay":
-            found |= reach.get(place.core, set())
-    return found
+            reached |= reach.get(place.core, set())
+    return reached

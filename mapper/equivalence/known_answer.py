@@ -120,27 +120,27 @@ def known_answer(config: ChipConfig, chip: ChipSpec, seed: int = 0) -> KnownAnsw
     tested = _by_core(derived(config), interface)
     shapes = layer_shapes(tested)
     counts: dict[str, Any] = {}
-    asked: dict[str, Events] = {}
+    recordings: dict[str, Events] = {}
     for length in _LENGTHS:
-        tried = _questions(interface, length, seed)
+        spaced = _questions(interface, length, seed)
         try:
-            counts = count_ranges(tested, tried, shapes, EventOptions(spike_limit=_SPIKES_MAX))
+            counts = count_ranges(tested, spaced, shapes, EventOptions(spike_limit=_SPIKES_MAX))
         except ConfigError:
             continue
-        asked = tried
-        if all((made == made[0]).all() for made in counts.values()):
+        recordings = spaced
+        if all((by_order == by_order[0]).all() for by_order in counts.values()):
             break
     if not counts:
         return None
-    told = {int(core): _rows(made) for core, made in counts.items()}
-    text = json.dumps({str(core): rows for core, rows in sorted(told.items())})
+    rows_by_core = {int(core): _rows(by_order) for core, by_order in counts.items()}
+    text = json.dumps({str(core): rows for core, rows in sorted(rows_by_core.items())})
     return KnownAnswer(
         chip=config.chip,
         config_hash=_config_hash(config),
-        is_exact=all(row[3] == row[4] for rows in told.values() for row in rows),
-        inputs=tuple(_asked(config, interface, asked)),
-        counts=told,
-        parallel_cores=tuple(n for n, core in enumerate(chip.cores) if core.parallel and n in told),
+        is_exact=all(row[3] == row[4] for rows in rows_by_core.values() for row in rows),
+        inputs=tuple(_answer_inputs(config, interface, recordings)),
+        counts=rows_by_core,
+        parallel_cores=tuple(n for n, core in enumerate(chip.cores) if core.parallel and n in rows_by_core),
         answer_hash=hashlib.sha256(text.encode()).hexdigest(),
     )
 
@@ -150,21 +150,23 @@ def _questions(interface: Interface, length: int, seed: int) -> dict[str, Events
     host = [entry for entry in interface.inputs if entry.source == "host"]
     sensors = [entry for entry in interface.inputs if entry.source == "dvs"]
     turns = len(host) + bool(sensors)
-    found = {}
+    recordings = {}
     for n, entry in enumerate(host):
-        found[entry.name] = _random_events(entry.shape, length, seed + n, n, turns)
+        recordings[entry.name] = _random_events(entry.shape, length, seed + n, n, turns)
     # The stage sends the same events to all that read it: one input stands for them.
     for entry in sensors[:1]:
-        found[entry.name] = _random_events(entry.shape, length, seed + len(host), len(host), turns)
-    return found
+        recordings[entry.name] = _random_events(entry.shape, length, seed + len(host), len(host), turns)
+    return recordings
 
 
-def _asked(config: ChipConfig, interface: Interface, asked: dict[str, Events]) -> Iterator[AnswerInput]:
+def _answer_inputs(
+    config: ChipConfig, interface: Interface, recordings: dict[str, Events]
+) -> Iterator[AnswerInput]:
     stage = config.hardware.dvs_layer
     for entry in interface.inputs:
-        if entry.name not in asked:
+        if entry.name not in recordings:
             continue
-        events = asked[entry.name]
+        events = recordings[entry.name]
         if entry.source == "dvs" and stage is not None:
             events = sensor_events(events, stage)
         rows = tuple((int(t), int(p), int(y), int(x)) for t, p, y, x in events.tolist())

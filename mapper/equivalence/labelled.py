@@ -77,14 +77,14 @@ def read_labelled(source: str) -> LabelledData:
     path = Path(source)
     try:
         with np.load(path, allow_pickle=False) as data:
-            found = {name: data[name] for name in ("rasters", "labels")}
+            arrays = {name: data[name] for name in ("rasters", "labels")}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         step = 'Write it by numpy.savez(path, rasters=..., labels=...), or name "digits"'
         raise EventError(Finding(source, f"is no labelled data: {error}", next_step=step)) from None
-    rasters, labels = found["rasters"], found["labels"]
+    rasters, labels = arrays["rasters"], arrays["labels"]
     if rasters.ndim != 5 or labels.shape != rasters.shape[:1] or not len(labels):
-        wanted = "rasters (samples, time, features, height, width), one label each"
-        raise EventError(Finding(source, "has other shapes", (rasters.shape, labels.shape), wanted))
+        limit = "rasters (samples, time, features, height, width), one label each"
+        raise EventError(Finding(source, "has other shapes", (rasters.shape, labels.shape), limit))
     return LabelledData(path.stem, rasters, labels.astype(np.int64))
 
 

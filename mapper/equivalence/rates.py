@@ -34,7 +34,7 @@ class LayerRates:
 
 def layer_rates(floats: Mapping[str, Any], integers: Mapping[str, Any]) -> tuple[LayerRates, ...]:
     """Compare spikes by layer, (time, features, height, width) each, of layers that both have."""
-    made = []
+    rates = []
     for name, spikes in floats.items():
         if name not in integers:
             continue
@@ -43,7 +43,7 @@ def layer_rates(floats: Mapping[str, Any], integers: Mapping[str, Any]) -> tuple
         varied = one.std() > 0 and other.std() > 0
         correlation = float(np.corrcoef(one, other)[0, 1]) if varied else None
         same = bool(one.argmax() == other.argmax())
-        made.append(
+        rates.append(
             LayerRates(name, float(one.mean()) / steps, float(other.mean()) / steps, correlation, same)
         )
-    return tuple(made)
+    return tuple(rates)

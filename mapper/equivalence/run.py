@@ -148,10 +148,10 @@ def check_equivalence(
     expected = simulate(integer, recording.rasters)
     frames = simulate_config(config, recording.rasters)
     before = simulate(floats, recording.rasters)
-    shown = {layer.name: frames.layers[layer.name] for layer in integer.layers}
+    chip_spikes = {layer.name: frames.layers[layer.name] for layer in integer.layers}
     duration = float(recording.steps * dt_us)
     events = compare_events(
-        config, shown, recording.events, result.chip, duration_us=duration, options=options
+        config, chip_spikes, recording.events, result.chip, duration_us=duration, options=options
     )
     scored: tuple[Accuracy, ...] = ()
     if data is not None:

@@ -83,23 +83,23 @@ def count_ranges(
     counts = {name: np.zeros((len(orders), *shape), np.int64) for name, shape in shapes.items()}
     for n, entry in enumerate(orders):
         result = simulate_events(config, inputs, entry, end_us=end_us)
-        for name, made in counts.items():
+        for name, by_order in counts.items():
             spikes = result.layers[name]
-            np.add.at(made[n], (spikes["p"], spikes["y"], spikes["x"]), 1)
+            np.add.at(by_order[n], (spikes["p"], spikes["y"], spikes["x"]), 1)
     return counts
 
 
 def sensitivity(counts: Mapping[str, Counts]) -> tuple[Sensitivity, ...]:
     """What `count_ranges` shows, layer by layer."""
-    made = []
+    sensitivities = []
     for name, by_order in counts.items():
         spread = by_order.max(0) - by_order.min(0)
         totals = by_order.reshape(len(by_order), -1).sum(1)
         best = {int(counts.argmax()) for counts in by_order}
-        made.append(
+        sensitivities.append(
             Sensitivity(
                 name, int((spread > 0).sum()), int(spread.max(initial=0)), int(totals.min()),
                 int(totals.max()), len(best) == 1,
             )
         )  # fmt: skip
-    return tuple(made)
+    return tuple(sensitivities)

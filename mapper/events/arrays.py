@@ -138,7 +138,7 @@ def fields_by_name(
     names: Collection[str], ignore: Collection[str], source: str
 ) -> tuple[dict[str, str], list[Finding]]:
     """Which name holds which field, and what is wrong with the names."""
-    found: dict[str, str] = {}
+    name_of: dict[str, str] = {}
     findings = []
     for name in names:
         field = _FIELD_OF.get(name.strip().lower())
@@ -147,19 +147,19 @@ def fields_by_name(
         if field is None:
             step = f"Leave it out with ignore=({name!r},)"
             findings.append(Finding(f"{source}, field {name!r}", "is not part of an event", next_step=step))
-        elif field in found:
-            both = f"{found[field]!r} and {name!r} both mean {field}"
+        elif field in name_of:
+            both = f"{name_of[field]!r} and {name!r} both mean {field}"
             findings.append(Finding(source, both, next_step="Name the one to leave out in ignore"))
         else:
-            found[field] = name
+            name_of[field] = name
     findings.extend(
         Finding(
             f"{source}, field {field}", "is missing", f"fields {list(names)}", f"{', '.join(SYNONYMS[field])}"
         )
         for field in FIELDS
-        if field not in found
+        if field not in name_of
     )
-    return found, findings
+    return name_of, findings
 
 
 def _columns(
@@ -180,12 +180,12 @@ def _columns(
             return {}, [
                 Finding(source, "must be one-dimensional", f"shape {array.shape}", next_step="Use .ravel()")
             ]
-    found, findings = fields_by_name(names, ignore, source)
+    name_of, findings = fields_by_name(names, ignore, source)
     columns = {}
     for field in FIELDS:
-        if field not in found:
+        if field not in name_of:
             continue
-        given = array[found[field]]
+        given = array[name_of[field]]
         try:
             columns[field] = np.asarray(given)
         except ValueError as error:

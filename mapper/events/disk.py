@@ -157,10 +157,10 @@ def _table(path: Path, ignore: tuple[str, ...]) -> dict[str, NDArray[np.int64]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             names = [name.strip() for name in next(csv.reader([stream.readline()]), [])]
-            found, findings = fields_by_name(names, ignore, path.name)
+            name_of, findings = fields_by_name(names, ignore, path.name)
             if findings:
                 raise EventError(*findings)
-            columns = [names.index(found[name]) for name in FIELDS]
+            columns = [names.index(name_of[name]) for name in FIELDS]
             text = stream.read()
         if not text.strip():
             return {name: np.empty(0, np.int64) for name in FIELDS}

@@ -176,19 +176,21 @@ def events_from_spikes(
         events, cores = events[by_time], cores[by_time]
     known = {part[0] for layer in layers.values() for part in _parts(layer)}
     present, counts = np.unique(cores, return_counts=True)
-    found = {int(core): int(count) for core, count in zip(present, counts, strict=True)}
-    made = MonitorEvents({}, other_cores={core: n for core, n in found.items() if core not in known})
+    counts_by_core = {int(core): int(count) for core, count in zip(present, counts, strict=True)}
+    monitored = MonitorEvents(
+        {}, other_cores={core: n for core, n in counts_by_core.items() if core not in known}
+    )
     for name, layer in layers.items():
-        findings += _collect(made, name, layer, events, cores)
+        findings += _collect(monitored, name, layer, events, cores)
     if findings and not drop_outside:
         raise EventError(*findings)
-    return made
+    return monitored
 
 
 def _collect(
-    made: MonitorEvents, name: str, layer: MonitoredLayer, events: Events, cores: Column
+    monitored: MonitorEvents, name: str, layer: MonitoredLayer, events: Events, cores: Column
 ) -> list[Finding]:
-    """Add a layer's events to `made`; findings are the spikes outside it."""
+    """Add a layer's events to `monitored`; findings are the spikes outside it."""
     _, height, width = layer.shape
     pool_y, pool_x = layer.host_pool
     chosen = np.zeros(len(events), dtype=bool)
@@ -213,9 +215,9 @@ def _collect(
     taken: Events = np.empty(int(np.count_nonzero(pooled)), dtype=EVENT_DTYPE)
     for key, column in (("t", events["t"]), ("p", features), ("y", y), ("x", x)):
         taken[key] = column[pooled]
-    made.events[name] = taken
-    made.unpooled[name] = int(np.count_nonzero(chosen)) - len(taken)
-    made.outside[name] = outside
+    monitored.events[name] = taken
+    monitored.unpooled[name] = int(np.count_nonzero(chosen)) - len(taken)
+    monitored.outside[name] = outside
     return findings
 
 
@@ -278,9 +280,9 @@ def _attributes(
         try:
             columns[key] = np.array(list(map(attrgetter(name), objects)) or np.empty(0, dtype=np.int64))
         except AttributeError:
-            wanted = tuple(names.values())
-            odd = [n for n, one in enumerate(objects) if not all(hasattr(one, name) for name in wanted)]
-            text = f"{len(odd)} objects lack some of {', '.join(wanted)}, the first is object {odd[0]}"
+            attributes = tuple(names.values())
+            odd = [n for n, one in enumerate(objects) if not all(hasattr(one, name) for name in attributes)]
+            text = f"{len(odd)} objects lack some of {', '.join(attributes)}, the first is object {odd[0]}"
             kind = type(objects[odd[0]]).__name__
             step = "Select one kind of event with isinstance first"
             return {}, [Finding("spikes", text, kind, next_step=step)]

@@ -90,9 +90,9 @@ def raster_from_events(
     dt, findings = whole("dt_us", dt_us, 1, LONGEST_STEP_US, "µs")
     start, problems = whole("start_us", start_us, 0, 2**62, "µs")
     findings += problems + shape_findings(shape)
-    wanted = 0
+    step_count = 0
     if steps is not None:
-        wanted, problems = whole("steps", steps, 0, MOST_CELLS)
+        step_count, problems = whole("steps", steps, 0, MOST_CELLS)
         findings += problems
     try:
         events = events_from(events, order="any")
@@ -102,7 +102,7 @@ def raster_from_events(
         raise EventError(*findings)
     features, height, width = (int(side) for side in shape)
     return _counted(
-        events, (features, height, width), dt, start, wanted if steps is not None else None, drop_outside
+        events, (features, height, width), dt, start, step_count if steps is not None else None, drop_outside
     )
 
 
@@ -114,20 +114,20 @@ def _counted(
     # Floor division: events before the start get negative steps.
     step = (events["t"] - start) // dt
     known = step[inside] if drop_outside else step
-    wanted = max(int(known.max(initial=-1)) + 1, 0) if steps is None else steps
-    timely = (step >= 0) & (step < wanted)
+    step_count = max(int(known.max(initial=-1)) + 1, 0) if steps is None else steps
+    timely = (step >= 0) & (step < step_count)
     taken = inside & timely
     findings = []
     if not drop_outside:
-        findings = _outside_findings(events, shape, timely, start, start + wanted * dt)
-    cells = wanted * features * height * width
+        findings = _outside_findings(events, shape, timely, start, start + step_count * dt)
+    cells = step_count * features * height * width
     if cells > MOST_CELLS:
         step_text = "Check the unit of time, give start_us or steps, or make dt_us longer"
-        text = f"{wanted} steps of {features}×{height}×{width} are too large a raster"
+        text = f"{step_count} steps of {features}×{height}×{width} are too large a raster"
         findings.append(Finding("raster", text, cells, MOST_CELLS, "cells", step_text))
     if findings:
         raise EventError(*findings)
-    counts = np.zeros((wanted, features, height, width), dtype=np.int32)
+    counts = np.zeros((step_count, features, height, width), dtype=np.int32)
     if not taken.all():
         events, step = events[taken], step[taken]
     place = ((step * features + events["p"]) * height + events["y"]) * width + events["x"]

@@ -37,8 +37,8 @@ class EventWriter:
     def __init__(self, path: Path | str) -> None:
         self.path, self.count = Path(path), 0
         if self.path.suffix != ".npy":
-            found = self.path.suffix or "no suffix"
-            raise EventError(Finding(str(path), "events cannot be written in pieces so", found, ".npy"))
+            suffix = self.path.suffix or "no suffix"
+            raise EventError(Finding(str(path), "events cannot be written in pieces so", suffix, ".npy"))
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
@@ -53,8 +53,8 @@ class EventWriter:
 
     def _write_header(self) -> None:
         # NumPy leaves room in a header for the first axis to grow, so that the last one fits the first.
-        told = {"descr": npy.dtype_to_descr(EVENT_DTYPE), "fortran_order": False, "shape": (self.count,)}
-        npy.write_array_header_1_0(self._stream, told)
+        header = {"descr": npy.dtype_to_descr(EVENT_DTYPE), "fortran_order": False, "shape": (self.count,)}
+        npy.write_array_header_1_0(self._stream, header)
 
     def append(self, events: Events) -> None:
         """Write events behind those that are there."""
@@ -119,8 +119,8 @@ def hot_pixels(events: Events, *, factor: float = 20.0, rate_hz_min: float = 10.
     seconds = max(float(events["t"].max() - events["t"].min()), 1.0) * 1e-6
     hot = (counts > factor * np.median(counts)) & (counts / seconds >= rate_hz_min)
     order = np.argsort(-counts[hot], kind="stable")
-    made: NDArray[np.void] = places[hot][order]
-    return made
+    pixels: NDArray[np.void] = places[hot][order]
+    return pixels
 
 
 def without_pixels(events: Events, pixels: NDArray[np.void]) -> Events:

@@ -221,10 +221,10 @@ def parse_shapes(content: object, where: str, input_shape: tuple[int, int, int] 
     inputs = _inputs(form, where, input_shape)
     edges, stated = _edges(form, inputs, where)
     read = {edge.source for edge in edges if edge.source != edge.target}
-    wanted = form.outputs or [layer.name for layer in form.layers if layer.name not in read]
+    output_entries = form.outputs or [layer.name for layer in form.layers if layer.name not in read]
     own = {layer.name: _pools(layer.pool) for layer in form.layers}
     outputs = []
-    for entry in wanted or [form.layers[-1].name]:
+    for entry in output_entries or [form.layers[-1].name]:
         layer, pools = (entry, None) if isinstance(entry, str) else (entry.layer, entry.pool)
         outputs.append(Output(layer, layer, (*own.get(layer, ()), *_pools(pools))))
     drafts = [_draft(layer) for layer in form.layers]
@@ -241,9 +241,9 @@ def _findings(error: ValidationError, where: str) -> list[Finding]:
         ]
         parts = [p for p in parts if p not in ("int", "str", "bool", "float")]
         place = ".".join(str(part) for part in parts)
-        shown = None if isinstance(entry.get("input"), dict | list) else repr(entry.get("input"))
+        value_text = None if isinstance(entry.get("input"), dict | list) else repr(entry.get("input"))
         problem = entry["msg"].removeprefix("Value error, ")
-        findings.setdefault(place, Finding(f"{where}: {place}", problem, shown))
+        findings.setdefault(place, Finding(f"{where}: {place}", problem, value_text))
     return list(findings.values())
 
 
@@ -278,7 +278,7 @@ def _all_pools(layer: LayerForm) -> list[PoolEntry]:
 
 def _inputs(form: ShapesForm, where: str, given: tuple[int, int, int] | None) -> list[Input]:
     forms = {"input": form.input} if form.input is not None else (form.inputs or {})
-    found = []
+    inputs = []
     for name, entry in forms.items():
         shape = entry.shape if entry else None
         if shape is not None and given is not None and tuple(shape) != tuple(given):
@@ -290,8 +290,8 @@ def _inputs(form: ShapesForm, where: str, given: tuple[int, int, int] | None) ->
         dvs = None
         if entry.dvs is not False:
             dvs = DvsSettings(**entry.dvs.model_dump()) if isinstance(entry.dvs, DvsForm) else DvsSettings()
-        found.append(Input(name, Shape(*shape), dvs))
-    return found
+        inputs.append(Input(name, Shape(*shape), dvs))
+    return inputs
 
 
 def _pair(value: int | tuple[int, int]) -> Pair:

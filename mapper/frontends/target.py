@@ -54,11 +54,11 @@ def load_target(target: str) -> object:
     here = str(Path.cwd())
     sys.path.insert(0, here)
     try:
-        found: object = importlib.import_module(module_name)
+        loaded: object = importlib.import_module(module_name)
         for name in path.split("."):
-            found = getattr(found, name)
-        if not _usable(found) and callable(found):
-            found = found()
+            loaded = getattr(loaded, name)
+        if not _usable(loaded) and callable(loaded):
+            loaded = loaded()
     except MapperError:
         raise
     # A script that leaves with sys.exit is the user's fault like any other.
@@ -70,10 +70,10 @@ def load_target(target: str) -> object:
     finally:
         if here in sys.path:
             sys.path.remove(here)
-    if not _usable(found):
+    if not _usable(loaded):
         step = "Return a torch module, a NIR graph or a mapper.Network"
-        raise NetworkError(Finding(target, "gives no network", type(found).__name__, next_step=step))
-    return found
+        raise NetworkError(Finding(target, "gives no network", type(loaded).__name__, next_step=step))
+    return loaded
 
 
 def _usable(thing: object) -> bool:

@@ -71,16 +71,16 @@ def prepare(network: Network, options: PrepareOptions | None = None) -> NormalNe
     NetworkError
         What no pass can bring into normal form, or numbers that rounding would ruin.
     """
-    wanted = options or PrepareOptions()
+    options = options or PrepareOptions()
     bare = [layer.name for layer in network.layers if layer.operation.weight is None]
     if bare and len(bare) < len(network.layers):
         raise NetworkError(
             *(Finding(f"layer {name}", "has no weights, though other layers have") for name in bare)
         )
-    dense = add_output_neuron(network, wanted.add_output_neuron)
+    dense = add_output_neuron(network, options.add_output_neuron)
     for step in PASSES:
-        dense = fold_scale(dense, wanted.rescale) if step is fold_scale else step(dense)
-    ready = space_readout(normal_form(dense), wanted.readout)
-    if wanted.quantize and ready.has_weights and not ready.is_integer:
+        dense = fold_scale(dense, options.rescale) if step is fold_scale else step(dense)
+    ready = space_readout(normal_form(dense), options.readout)
+    if options.quantize and ready.has_weights and not ready.is_integer:
         ready = mend_minimum(quantize(ready))
     return ready

@@ -61,9 +61,9 @@ def _unflattened(
     sizes = {shape[1:] for shape in shapes}
     area = shapes[0].height * shapes[0].width
     if len(sizes) > 1 or any(edge.feature_offset % area for edge in edges):
-        found = ", ".join(f"{e.source} {s}" for e, s in zip(edges, shapes, strict=True))
+        signals = ", ".join(f"{e.source} {s}" for e, s in zip(edges, shapes, strict=True))
         findings.append(
-            Finding(where, "signals of different maps are flattened into one linear layer", found)
+            Finding(where, "signals of different maps are flattened into one linear layer", signals)
         )
         return layer, incoming
     edges = [replace(edge, feature_offset=edge.feature_offset // area) for edge in edges]

@@ -21,7 +21,7 @@ class ReadoutSpacing:
     spacing: int
 
 
-def space_readout(network: NormalNetwork, wanted: ReadoutSpacing | None) -> NormalNetwork:
+def space_readout(network: NormalNetwork, readout: ReadoutSpacing | None) -> NormalNetwork:
     """The readout layer with class n at feature ``n * spacing``; the features between never spike.
 
     Source: on the chips with a readout stage, feature n of the core reaches class ``n / 4 + 1`` (erratum of
@@ -32,9 +32,9 @@ def space_readout(network: NormalNetwork, wanted: ReadoutSpacing | None) -> Norm
     NetworkError
         Other layers read the readout layer: their inputs would have to be spread as well.
     """
-    if wanted is None or wanted.spacing == 1:
+    if readout is None or readout.spacing == 1:
         return network
-    layer = network.by_name[wanted.layer]
+    layer = network.by_name[readout.layer]
     if network.outgoing[layer.name]:
         targets = ", ".join(edge.target for edge in network.outgoing[layer.name])
         problem = "feeds the readout stage, and its features cannot be spread because layers read it"
@@ -43,9 +43,9 @@ def space_readout(network: NormalNetwork, wanted: ReadoutSpacing | None) -> Norm
                 f"layer {layer.name}", problem, targets, next_step="Choose an output layer for the readout"
             )
         )
-    spread = _spread(layer, wanted.spacing)
+    spread = _spread(layer, readout.spacing)
     layers = tuple(spread if entry is layer else entry for entry in network.layers)
-    note = f"{layer.name}: class n is feature {wanted.spacing} n, as the readout stage wants it"
+    note = f"{layer.name}: class n is feature {readout.spacing} n, as the readout stage wants it"
     return network.replacing(layers=layers, notes=(*network.notes, note))
 
 

@@ -42,8 +42,8 @@ def fold_scale(network: Network, rescale: Rescale | None = None) -> Network:
         if rescale is None:
             return None
         chosen = float(rescale(list(factors)))
-        told = ", ".join(f"{factor:g}" for factor in factors)
-        approximations.append(f"{layer.name}: an approximation: factors {told} became {chosen:g}")
+        factor_text = ", ".join(f"{factor:g}" for factor in factors)
+        approximations.append(f"{layer.name}: an approximation: factors {factor_text} became {chosen:g}")
         return chosen
 
     layers = tuple(_scaled(network, layer, findings, choose) for layer in network.layers)
@@ -82,8 +82,8 @@ def _scaled(
             if chosen is not None:
                 per_feature[:] = chosen
                 break
-            told = ", ".join(f"{e.source} by {f:g}" for e, f in zip(incoming, factors, strict=True))
-            problem = f"signals that add up here are scaled differently: {told}"
+            factor_text = ", ".join(f"{e.source} by {f:g}" for e, f in zip(incoming, factors, strict=True))
+            problem = f"signals that add up here are scaled differently: {factor_text}"
             step = "Use pools of one size, or sum pools"
             findings.append(Finding(f"layer {layer.name}", problem, next_step=step))
             return layer

@@ -100,15 +100,15 @@ def simulate_config(
     arrays = one_sensor(arrays, graph, partial(_same_counts, graph))
     batched = all(array.ndim == 5 for array in arrays.values())
     ready = {name: array if array.ndim == 5 else array[None] for name, array in arrays.items()}
-    wanted = config.interface.outputs if config.interface else ()
-    seen = None if record is None else {*record, *(output.layer for output in wanted)}
+    interface_outputs = config.interface.outputs if config.interface else ()
+    seen = None if record is None else {*record, *(output.layer for output in interface_outputs)}
     cores = dict.fromkeys(core for core, layer in _owners(config, graph) if seen is None or layer in seen)
-    cores |= dict.fromkeys(part.core for output in wanted for part in output.parts)
+    cores |= dict.fromkeys(part.core for output in interface_outputs for part in output.parts)
     run = Run(graph, ready, state or FrameState(), torch.device(device), cores)
     run.all_steps()
     spikes = {core: run.counts[core] if batched else run.counts[core][0] for core in cores}
     layers = _layers(config, spikes)
-    outputs = {output.name: _output(output, spikes) for output in wanted}
+    outputs = {output.name: _output(output, spikes) for output in interface_outputs}
     synops = {number: int(core.synops) for number, core in run.cores.items()}
     beyond = {number: core.beyond for number, core in run.cores.items()}
     return FrameResult(spikes, layers, outputs, synops, beyond, run.state())
@@ -143,8 +143,10 @@ def _input_findings(graph: ConfigGraph, arrays: Mapping[str, Any]) -> Iterator[F
                 continue
             size = shape.input_shape.size
             if (height // py, width // px) != (size.y, size.x):
-                got, wanted = (height, width), (size.y * py, size.x * px)
-                yield Finding(f"input {name}", f"has not the map that core {entry.core} reads", got, wanted)
+                given_map, read_map = (height, width), (size.y * py, size.x * px)
+                yield Finding(
+                    f"input {name}", f"has not the map that core {entry.core} reads", given_map, read_map
+                )
             if entry.feature_shift + features > shape.input_shape.feature_count:
                 most = shape.input_shape.feature_count - entry.feature_shift
                 yield Finding(
@@ -203,15 +205,15 @@ def _pooled(frames: Any, pooling: tuple[int, int]) -> Any:
 def _layers(config: ChipConfig, spikes: Mapping[int, Any]) -> dict[str, Any]:
     if config.interface is None:
         return {f"core{core}": trace for core, trace in spikes.items()}
-    found = {}
+    layers = {}
     for layer in config.interface.layers:
         parts: dict[tuple[int, int], Any] = {}
         for place in layer.places:
             if place.role in ("layer", "piece") and place.core in spikes:
                 parts[place.start, place.stop] = spikes[place.core]
         if parts:
-            found[layer.name] = np.concatenate([parts[key] for key in sorted(parts)], axis=-3)
-    return found
+            layers[layer.name] = np.concatenate([parts[key] for key in sorted(parts)], axis=-3)
+    return layers
 
 
 def _output(output: InterfaceOutput, spikes: Mapping[int, Any]) -> Any:

@@ -157,19 +157,19 @@ class EventSimulator:
         if findings:
             raise ConfigError(*findings)
         self.places = _places(self.config, self.graph)
-        wanted = self.options.record
-        unknown = [name for name in wanted or () if name not in self.places]
+        record = self.options.record
+        unknown = [name for name in record or () if name not in self.places]
         if unknown:
             known = ", ".join(self.places)
             raise ConfigError(
                 *(Finding(f"record {name}", "there is no such layer", None, known) for name in unknown)
             )
-        self.recorded = tuple(name for name in self.places if wanted is None or name in wanted)
+        self.recorded = tuple(name for name in self.places if record is None or name in record)
         recorded = {core for name in self.recorded for core, _ in self.places[name]}
         recorded |= set(self.graph.readout)
         outputs = self.config.interface.outputs if self.config.interface else ()
-        shown = [output for output in outputs if output.layer in self.recorded]
-        recorded |= {part.core for output in shown for part in output.parts}
+        recorded_outputs = [output for output in outputs if output.layer in self.recorded]
+        recorded |= {part.core for output in recorded_outputs for part in output.parts}
         self.tables: Tables = tables_of(self.graph, recorded)
         self.period = self._period()
         self._clock = np.array([0.0 if math.isfinite(self.period) else math.inf])
@@ -212,24 +212,24 @@ class EventSimulator:
         spikes = _unpacked(record, tables.numbers)
         layers = {name: self._together(record, spikes, self.places[name]) for name in self.recorded}
         counts, border = tables.counts - before[0], tables.border - before[1]
-        told = {
+        core_counts = {
             name: dict(zip(tables.numbers, counts[:, n].tolist(), strict=True)) for name, n in COUNT.items()
         }
         return EventResult(
             layers=layers,
             outputs=dict(self._outputs(record, spikes)),
-            spikes=told["spikes"],
-            synops=told["synops"],
-            saturated=told["saturated"],
-            clamped=told["clamped"],
-            decimated=told["decimated"],
+            spikes=core_counts["spikes"],
+            synops=core_counts["synops"],
+            saturated=core_counts["saturated"],
+            clamped=core_counts["clamped"],
+            decimated=core_counts["decimated"],
             border={
                 (core, slot): int(border[n, slot])
                 for n, core in enumerate(tables.numbers)
                 for slot in range(border.shape[1])
                 if border[n, slot]
             },
-            outside=outside + sum(told["outside"].values()),
+            outside=outside + sum(core_counts["outside"].values()),
             sensor=sensor,
             classes=self._readout(spikes, start),
         )
@@ -262,10 +262,10 @@ class EventSimulator:
             rows, lost = _fanned_out(events, entries, self.graph, self.tables.index)
             parts.append(rows)
             outside += lost
-        made = np.concatenate(parts) if parts else np.empty((0, 5), np.int64)
+        arrivals = np.concatenate(parts) if parts else np.empty((0, 5), np.int64)
         if len(parts) > 1:
-            made = made[np.argsort(made[:, 0], kind="stable")]
-        return made, sensor, outside
+            arrivals = arrivals[np.argsort(arrivals[:, 0], kind="stable")]
+        return arrivals, sensor, outside
 
     def _outputs(
         self, record: NDArray[np.int64], spikes: Mapping[int, Events]
@@ -274,10 +274,10 @@ class EventSimulator:
         for output in self.config.interface.outputs if self.config.interface else ():
             if output.layer in self.recorded and output.parts:
                 parts = sorted((part.start, part.core) for part in output.parts)
-                shown = self._together(record, spikes, [(core, start) for start, core in parts])
+                events = self._together(record, spikes, [(core, start) for start, core in parts])
                 shape = self.graph.cores[parts[0][1]].dimensions
                 size = (shape.output_shape.size.y, shape.output_shape.size.x) if shape else (0, 0)
-                yield output.name, _pooled(shown, output.host_pool, size)
+                yield output.name, _pooled(events, output.host_pool, size)
 
     def _together(
         self, record: NDArray[np.int64], spikes: Mapping[int, Events], parts: Sequence[tuple[int, int]]
@@ -341,7 +341,7 @@ def _fanned_out(
     events: Events, entries: Iterable[Any], graph: ConfigGraph, index: Mapping[int, int]
 ) -> tuple[NDArray[np.int64], int]:
     """Every event once per entry, those outside the entry's map left out and counted."""
-    made = []
+    entry_rows = []
     lost = 0
     for n, entry in enumerate(entries):
         shape = graph.cores[entry.core].dimensions
@@ -356,30 +356,30 @@ def _fanned_out(
         rows[:, 2], rows[:, 3], rows[:, 4] = p[inside], events["y"][inside], events["x"][inside]
         # The order of events, then of entries.
         rows[:, 5] = np.flatnonzero(inside) * 256 + n
-        made.append(rows)
-    if not made:
+        entry_rows.append(rows)
+    if not entry_rows:
         return np.empty((0, 5), np.int64), lost
-    joined = np.concatenate(made)
-    if len(made) > 1:
+    joined = np.concatenate(entry_rows)
+    if len(entry_rows) > 1:
         joined = joined[np.argsort(joined[:, 5], kind="stable")]
     return np.ascontiguousarray(joined[:, :5]), lost
 
 
 def _unpacked(record: NDArray[np.int64], numbers: Iterable[int]) -> dict[int, Events]:
     """By core, the spikes of a record in order."""
-    found = {}
+    by_core = {}
     for n, core in enumerate(numbers):
         rows = record[record[:, 1] == n]
         spikes = np.empty(len(rows), EVENT_DTYPE)
         spikes["t"], spikes["p"] = rows[:, 0], rows[:, 2] >> 32
         spikes["y"], spikes["x"] = (rows[:, 2] >> 16) & 0xFFFF, rows[:, 2] & 0xFFFF
-        found[core] = spikes
-    return found
+        by_core[core] = spikes
+    return by_core
 
 
 def _pooled(spikes: Events, pool: tuple[int, int], size: tuple[int, int]) -> Events:
     y, x = spikes["y"] // pool[0], spikes["x"] // pool[1]
     kept = (y < size[0] // pool[0]) & (x < size[1] // pool[1])
-    made = spikes[kept].copy()
-    made["y"], made["x"] = y[kept], x[kept]
-    return made
+    pooled = spikes[kept].copy()
+    pooled["y"], pooled["x"] = y[kept], x[kept]
+    return pooled

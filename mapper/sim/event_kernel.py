@@ -55,8 +55,8 @@ def _compiled(function: _Function) -> _Function:
     Either one, calls that pass every array in seven words and counts, would cost more than all arithmetic.
     Only the outermost function allocates.
     """
-    made: _Function = numba.njit(**_OPTIONS)(function)
-    return made
+    compiled: _Function = numba.njit(**_OPTIONS)(function)
+    return compiled
 
 
 @_compiled

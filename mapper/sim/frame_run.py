@@ -252,12 +252,12 @@ class Run:
             core.potential, core.totals = before.copy(), np.zeros(before.shape, np.int64)
             spikes, beyond, largest = np.empty(current.shape, kind), 0, 0
             for sample in range(self.batch):
-                found = fire_steps(
+                tally = fire_steps(
                     current[sample].reshape(current.shape[1], -1), core.potential[sample].reshape(-1), high,
                     low, core.layer.return_to_zero, core.single_spike,
                     spikes[sample].reshape(current.shape[1], -1), core.totals[sample].reshape(-1),
                 )  # fmt: skip
-                beyond, largest = beyond + int(found[0]), max(largest, int(found[1]))
+                beyond, largest = beyond + int(tally[0]), max(largest, int(tally[1]))
             if largest < (_SINGLE_MAX if kind is np.float32 else _DOUBLE_MAX):
                 core.beyond, core.largest = core.beyond + beyond, max(core.largest, largest)
                 return spikes
@@ -312,6 +312,6 @@ class Run:
             core.kernels[kind] = kernel.to(memory_format=torch.channels_last), bias
         stride, padding = (shape.stride.y, shape.stride.x), (shape.padding.y, shape.padding.x)
         flat = torch.from_numpy(arriving.reshape(-1, *core.shape)).to(self.device, kind)
-        made = torch.nn.functional.conv2d(flat.permute(0, 3, 1, 2), *core.kernels[kind], stride, padding)
-        current = made.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        convolved = torch.nn.functional.conv2d(flat.permute(0, 3, 1, 2), *core.kernels[kind], stride, padding)
+        current = convolved.permute(0, 2, 3, 1).contiguous().cpu().numpy()
         return current.reshape(*arriving.shape[:2], *current.shape[1:]), bound

@@ -97,10 +97,10 @@ def run_recording(
     """
     if piece_events < 1:
         raise OptionsError(Finding("piece_events", "must be positive", piece_events, ">= 1"))
-    wanted = options or EventOptions()
-    if wanted.record is None:
-        wanted = replace(wanted, record=default_layers(config))
-    simulator = EventSimulator(config, wanted, input_cores=input_cores)
+    options = options or EventOptions()
+    if options.record is None:
+        options = replace(options, record=default_layers(config))
+    simulator = EventSimulator(config, options, input_cores=input_cores)
     totals, done = _Totals(simulator), 0
     for piece in _pieces(inputs, piece_events):
         result = simulator.run(piece)

@@ -70,37 +70,37 @@ def through_stage(events: Events, stage: DvsLayer, raw: bool) -> tuple[Events, i
         The events are the sensor's own; else they are counted behind crop, mirror and swap, and only
         pooled here.
     """
-    made = events.copy()
-    passes = np.where(made["p"] > 0, stage.on_channel, stage.off_channel)
-    made = made[passes]
+    kept = events.copy()
+    passes = np.where(kept["p"] > 0, stage.on_channel, stage.off_channel)
+    kept = kept[passes]
     if stage.merge:
-        made["p"] = 0
+        kept["p"] = 0
     py, px = (stage.pooling.y, stage.pooling.x) if raw else stage.output_pooling
-    made["y"] //= py
-    made["x"] //= px
+    kept["y"] //= py
+    kept["x"] //= px
     if raw:
-        y, x = made["y"].astype(np.int64) - stage.origin.y, made["x"].astype(np.int64) - stage.origin.x
+        y, x = kept["y"].astype(np.int64) - stage.origin.y, kept["x"].astype(np.int64) - stage.origin.x
         height, width = stage.cut.y - stage.origin.y + 1, stage.cut.x - stage.origin.x + 1
         inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-        made, y, x = made[inside], y[inside], x[inside]
+        kept, y, x = kept[inside], y[inside], x[inside]
         y = height - 1 - y if stage.mirror.y else y
         x = width - 1 - x if stage.mirror.x else x
-        made["y"], made["x"] = (x, y) if stage.mirror_diagonal else (y, x)
-    return made, len(events) - len(made)
+        kept["y"], kept["x"] = (x, y) if stage.mirror_diagonal else (y, x)
+    return kept, len(events) - len(kept)
 
 
 def sensor_events(events: Events, stage: DvsLayer) -> Events:
     """The sensor's own events for events that are counted behind crop, mirror and swap: the way back."""
-    made = events.copy()
-    y, x = made["y"].astype(np.int64), made["x"].astype(np.int64)
+    sensed = events.copy()
+    y, x = sensed["y"].astype(np.int64), sensed["x"].astype(np.int64)
     if stage.mirror_diagonal:
         y, x = x, y
     height = (stage.cut.y - stage.origin.y + 1) * stage.pooling.y
     width = (stage.cut.x - stage.origin.x + 1) * stage.pooling.x
     y = height - 1 - y if stage.mirror.y else y
     x = width - 1 - x if stage.mirror.x else x
-    made["y"], made["x"] = y + stage.origin.y * stage.pooling.y, x + stage.origin.x * stage.pooling.x
-    return made
+    sensed["y"], sensed["x"] = y + stage.origin.y * stage.pooling.y, x + stage.origin.x * stage.pooling.x
+    return sensed
 
 
 def window_ticks(stage: Readout) -> int:

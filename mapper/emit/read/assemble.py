@@ -61,10 +61,10 @@ def _joined(
         if core is None or core.dimensions is None:
             findings.append(Finding(f"layer {entry.name}", "its core is not configured", place.core))
             continue
-        made = core.dimensions.output_shape.feature_count
-        if place.start != end or place.stop - place.start != made:
-            told, limit = f"{place.start}..{place.stop - 1}", f"{end}..{end + made - 1}"
-            findings.append(Finding(where, "its features do not follow", told, limit))
+        feature_count = core.dimensions.output_shape.feature_count
+        if place.start != end or place.stop - place.start != feature_count:
+            span, limit = f"{place.start}..{place.stop - 1}", f"{end}..{end + feature_count - 1}"
+            findings.append(Finding(where, "its features do not follow", span, limit))
         end = place.stop
     if not ordered:
         findings.append(Finding(f"layer {entry.name}", "is on no core"))
@@ -72,10 +72,10 @@ def _joined(
         return None
     first = cores[ordered[0].core]
     for place in ordered[1:]:
-        for what, value, wanted in _mismatches(cores[place.core], first):
+        for what, value, expected in _mismatches(cores[place.core], first):
             where = f"layer {entry.name}, core {place.core}"
             findings.append(
-                Finding(where, f"its {what} is not that of core {ordered[0].core}", value, wanted)
+                Finding(where, f"its {what} is not that of core {ordered[0].core}", value, expected)
             )
     if len(findings) > before:
         return None
@@ -94,7 +94,7 @@ def _mismatches(core: CnnLayer, other: CnnLayer) -> list[tuple[str, object, obje
         (name, getattr(core, name), getattr(other, name))
         for name in ("threshold_high", "threshold_low", "return_to_zero", "leak_enable")
     ]
-    return [(name, value, wanted) for name, value, wanted in pairs if value != wanted]
+    return [(name, value, other_value) for name, value, other_value in pairs if value != other_value]
 
 
 def _layer(entry: InterfaceLayer, pieces: Sequence[CnnLayer]) -> NormalLayer:
@@ -150,5 +150,5 @@ def _difference(name: str, one: Any, two: Any) -> str:
     if isinstance(one, np.ndarray) and isinstance(two, np.ndarray) and one.shape == two.shape:
         place = tuple(int(n) for n in np.argwhere(one != two)[0])
         return f"{name}[{', '.join(map(str, place))}] is {two[place]}, not {one[place]}"
-    told = ["an array" if isinstance(value, np.ndarray) else str(value) for value in (one, two)]
-    return f"{name} is {told[1]}, not {told[0]}"
+    texts = ["an array" if isinstance(value, np.ndarray) else str(value) for value in (one, two)]
+    return f"{name} is {texts[1]}, not {texts[0]}"

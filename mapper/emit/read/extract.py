@@ -50,8 +50,8 @@ def extract(
     graph = graph_of(config, input_cores)
     interface = config.interface or _bare_interface(graph)
     findings: list[Finding] = []
-    found = [(entry, assembled(entry, graph.cores, findings)) for entry in interface.layers]
-    layers = tuple(layer for _, layer in found if layer is not None)
+    assembled_layers = [assembled(entry, graph.cores, findings) for entry in interface.layers]
+    layers = tuple(layer for layer in assembled_layers if layer is not None)
     if findings:
         raise ConfigError(*findings)
     inputs = tuple(_inputs(config, graph, interface))
@@ -187,9 +187,9 @@ def _seen(trace: Trace, output: InterfaceOutput) -> tuple[int, int]:
     for part in output.parts:
         name, place = trace.holds.get(part.core, ("nothing", None))
         if place is None or name != output.layer or (place.start, place.stop) != (part.start, part.stop):
-            where, told = f"output {output.name}, core {part.core}", f"{part.start}..{part.stop - 1}"
+            where, span = f"output {output.name}, core {part.core}", f"{part.start}..{part.stop - 1}"
             trace.findings.append(
-                Finding(where, f"does not hold these features of {output.layer}", told, name)
+                Finding(where, f"does not hold these features of {output.layer}", span, name)
             )
         poolings.add(trace.relayed(part.core))
     spans = [(part.start, part.stop) for part in output.parts]
@@ -199,8 +199,8 @@ def _seen(trace: Trace, output: InterfaceOutput) -> tuple[int, int]:
             f"output {output.name}",
             f"its cores do not show every feature of {output.layer} once",
         )
-        shown = ", ".join(f"{start}..{stop - 1}" for start, stop in sorted(spans))
-        trace.findings.append(Finding(where, problem, shown, f"0..{features - 1}"))
+        spans_text = ", ".join(f"{start}..{stop - 1}" for start, stop in sorted(spans))
+        trace.findings.append(Finding(where, problem, spans_text, f"0..{features - 1}"))
     if len(poolings) > 1:
         trace.findings.append(
             Finding(f"output {output.name}", "its cores show different pools", sorted(poolings))

@@ -74,7 +74,7 @@ class Trace:
 
     def edges_into(self, core: int) -> Counter[Arriving]:
         """How often each signal arrives at a core, in full."""
-        found: Counter[Arriving] = Counter()
+        edges: Counter[Arriving] = Counter()
         for arriving, spans in self._spans(core).items():
             times = times_covered(spans, 0, self.features[arriving.signal])
             if times is None:
@@ -82,8 +82,8 @@ class Trace:
                 problem = f"not all features of {arriving} arrive equally often"
                 self._tell(core, problem, _text(spans), limit)
             else:
-                found[self._named(core, arriving)] = times
-        return found
+                edges[self._named(core, arriving)] = times
+        return edges
 
     def _named(self, core: int, arriving: Arriving) -> Arriving:
         """The sensor's events by the name of the input by which the core's layer reads them."""
@@ -121,15 +121,15 @@ class Trace:
         for what, value, limit in relay_faults(self.graph.cores[core], place.start - first):
             self._tell(core, f"is no true relay of {name}: its {what}", value, limit)
         arriving = self._spans(core)
-        told = [f"{one}: features {_text(spans)}" for one, spans in sorted(arriving.items())]
+        texts = [f"{one}: features {_text(spans)}" for one, spans in sorted(arriving.items())]
         if len(arriving) != 1:
-            self._tell(core, f"is a relay of {name} and must get one signal", "; ".join(told) or "nothing")
+            self._tell(core, f"is a relay of {name} and must get one signal", "; ".join(texts) or "nothing")
             return
         ((one, spans),) = arriving.items()
         is_whole = times_covered(spans, first, last) == 1
         if one.signal != name or one.offset != -first or not is_whole:
             problem = f"is a relay of {name}, reads features {first}..{last - 1} once each, and gets"
-            self._tell(core, problem, told[0])
+            self._tell(core, problem, texts[0])
             return
         self._passed_on[core] = one
 
@@ -140,11 +140,11 @@ class Trace:
 
     def _spans(self, core: int) -> dict[Arriving, Spans]:
         """Features of each signal that come to a core, unsorted."""
-        found: dict[Arriving, Spans] = defaultdict(list)
+        spans: dict[Arriving, Spans] = defaultdict(list)
         for name, (entries, pooling) in self.graph.entries.items():
             for entry in entries:
                 if entry.core == core:
-                    found[Arriving(name, pooling, entry.feature_shift, 0)].append((0, self.features[name]))
+                    spans[Arriving(name, pooling, entry.feature_shift, 0)].append((0, self.features[name]))
         for link in self.graph.arriving(core):
             if link.source not in self.holds:
                 continue
@@ -159,8 +159,8 @@ class Trace:
             pooling = (height * link.pooling, width * link.pooling)
             offset = link.feature_shift - place.start
             arriving = Arriving(name, pooling, offset, delay + link.delay_steps)
-            found[arriving].append((place.start, place.stop))
-        return found
+            spans[arriving].append((place.start, place.stop))
+        return spans
 
 
 def times_covered(spans: Sequence[tuple[int, int]], start: int, stop: int) -> int | None:

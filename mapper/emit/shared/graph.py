@@ -102,7 +102,7 @@ def graph_of(
     if findings:
         raise ConfigError(*findings)
     links = _delayed(config, tuple(_links(config, cores)))
-    findings += _link_findings(config, cores, links)
+    findings += _link_findings(cores, links)
     if findings:
         raise ConfigError(*findings)
     order = _order(cores, links) if delays else tuple(sorted(cores))
@@ -144,17 +144,20 @@ def _core_findings(cores: Mapping[int, CnnLayer]) -> Iterator[Finding]:
             yield Finding(where, "has no usable thresholds", core.threshold_high, ">= 1")
         elif shape is not None:
             out, size = shape.output_shape.feature_count, shape.output_shape.size
-            wanted = (out, shape.input_shape.feature_count, shape.kernel_size, shape.kernel_size)
-            if core.weights.shape != wanted:
-                yield Finding(where, "its weights have another shape", core.weights.shape, wanted)
+            weights_shape = (out, shape.input_shape.feature_count, shape.kernel_size, shape.kernel_size)
+            if core.weights.shape != weights_shape:
+                yield Finding(where, "its weights have another shape", core.weights.shape, weights_shape)
             if core.neurons_initial_value.shape != (out, size.x, size.y) or core.biases.shape != (out,):
                 yield Finding(where, "its biases or initial potentials have another shape")
             for axis in ("x", "y"):
                 seen = getattr(shape.input_shape.size, axis) + 2 * getattr(shape.padding, axis)
-                made = (seen - shape.kernel_size) // max(1, getattr(shape.stride, axis)) + 1
-                if made != getattr(size, axis) or getattr(shape.stride, axis) < 1:
+                output_size = (seen - shape.kernel_size) // max(1, getattr(shape.stride, axis)) + 1
+                if output_size != getattr(size, axis) or getattr(shape.stride, axis) < 1:
                     yield Finding(
-                        where, f"its output size along {axis} does not follow", getattr(size, axis), made
+                        where,
+                        f"its output size along {axis} does not follow",
+                        getattr(size, axis),
+                        output_size,
                     )
 
 
@@ -204,9 +207,7 @@ def _reachable(links: Iterable[Link]) -> dict[int, set[int]]:
     return reach
 
 
-def _link_findings(
-    config: ChipConfig, cores: Mapping[int, CnnLayer], links: Iterable[Link]
-) -> Iterator[Finding]:
+def _link_findings(cores: Mapping[int, CnnLayer], links: Iterable[Link]) -> Iterator[Finding]:
     for link in links:
         where = f"destination of core {link.source}"
         if link.target not in cores:
@@ -220,10 +221,10 @@ def _link_findings(
             yield Finding(
                 where, "features beyond the target's input", width, target.input_shape.feature_count
             )
-        got = (source.output_shape.size.y // link.pooling, source.output_shape.size.x // link.pooling)
-        wanted = (target.input_shape.size.y, target.input_shape.size.x)
-        if got != wanted:
-            yield Finding(where, f"its map is not that of core {link.target}", got, wanted)
+        sent_map = (source.output_shape.size.y // link.pooling, source.output_shape.size.x // link.pooling)
+        read_map = (target.input_shape.size.y, target.input_shape.size.x)
+        if sent_map != read_map:
+            yield Finding(where, f"its map is not that of core {link.target}", sent_map, read_map)
 
 
 def _order(cores: Mapping[int, CnnLayer], links: Iterable[Link]) -> tuple[int, ...]:

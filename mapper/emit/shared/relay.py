@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mapper.emit.shared.config import CnnLayer, Dimensions, LayerShape, Vector
-from mapper.emit.shared.tensor import Tensor, alive
+from mapper.emit.shared.tensor import alive, tensor_fields
 
 __all__ = ["relay_faults", "relay_fields", "selection"]
 
@@ -34,7 +34,7 @@ def relay_fields(
     weights = _WEIGHT * selection(count, inputs, start)
     shape = LayerShape(feature_count=count, size=Vector(x=width, y=height))
     biases, initial = np.zeros(count, np.int64), np.zeros((count, width, height), np.int64)
-    fields: dict[str, Any] = {
+    return {
         "dimensions": Dimensions(
             input_shape=shape.model_copy(update={"feature_count": inputs}),
             output_shape=shape,
@@ -42,19 +42,10 @@ def relay_fields(
             stride=Vector(x=1, y=1),
             padding=Vector(x=0, y=0),
         ),
-        "weights": Tensor.of(weights),
-        "biases": Tensor.of(biases),
-        "neurons_initial_value": Tensor.of(initial),
+        **tensor_fields(weights, biases, initial, kill_bits),
         "threshold_high": _WEIGHT,
         "threshold_low": -1,
     }
-    if kill_bits:
-        fields |= {
-            "weights_kill_bit": Tensor.of(weights == 0),
-            "biases_kill_bit": Tensor.of(biases == 0),
-            "neurons_value_kill_bit": Tensor.of(initial == 0),
-        }
-    return fields
 
 
 def selection(count: int, inputs: int, start: int) -> npt.NDArray[np.int64]:
@@ -63,7 +54,7 @@ def selection(count: int, inputs: int, start: int) -> npt.NDArray[np.int64]:
 
 
 def relay_faults(core: CnnLayer, start: int = 0) -> Iterator[tuple[str, object, object]]:
-    """(what, value, wanted) of everything that keeps a configured core from being an identity.
+    """(what, value, limit) of everything that keeps a configured core from being an identity.
 
     Parameters
     ----------
@@ -78,8 +69,8 @@ def relay_faults(core: CnnLayer, start: int = 0) -> Iterator[tuple[str, object, 
         yield "tensors", "missing", "all of them"
         return
     if (shape.kernel_size, shape.stride, shape.padding) != (1, Vector(x=1, y=1), Vector(x=0, y=0)):
-        told = f"kernel {shape.kernel_size}, stride {shape.stride}, padding {shape.padding}"
-        yield "convolution", told, "1x1, stride 1, padding 0"
+        convolution = f"kernel {shape.kernel_size}, stride {shape.stride}, padding {shape.padding}"
+        yield "convolution", convolution, "1x1, stride 1, padding 0"
         return
     inputs, count = shape.input_shape.feature_count, shape.output_shape.feature_count
     if start + count > inputs:

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from functools import cached_property
 from itertools import starmap
 from math import prod
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 from pydantic_core import core_schema
 
-__all__ = ["Tensor", "alive"]
+__all__ = ["Tensor", "alive", "tensor_fields"]
 
 # Shorter runs take more letters as "value*count" than written out.
 _RUN_MIN = 3
@@ -45,10 +45,14 @@ class Tensor:
     """
 
     def __init__(self, shape: Sequence[int], values: str) -> None:
-        wanted = prod(shape)
-        if any(size < 0 for size in shape) or wanted > _ENTRIES_MAX:
+        entry_count = prod(shape)
+        if any(size < 0 for size in shape) or entry_count > _ENTRIES_MAX:
             raise ValueError(f"impossible shape {tuple(shape)}: at most {_ENTRIES_MAX} entries")
-        flat = _unpacked(values, wanted) if values.startswith(_PACKED) else _written_out(values, wanted)
+        flat = (
+            _unpacked(values, entry_count)
+            if values.startswith(_PACKED)
+            else _written_out(values, entry_count)
+        )
         self.array = _read_only(flat.reshape(tuple(shape)))
 
     @classmethod
@@ -63,9 +67,9 @@ class Tensor:
         data = np.asarray(array)
         if data.dtype.kind not in "iub":
             raise ValueError(f"only integers can be written, not {data.dtype}")
-        made = cls.__new__(cls)
-        made.array = _read_only(data.astype(np.int64, order="C", copy=True))
-        return made
+        tensor = cls.__new__(cls)
+        tensor.array = _read_only(data.astype(np.int64, order="C", copy=True))
+        return tensor
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -121,9 +125,27 @@ def alive(tensor: Tensor | None, killed: Tensor | None) -> npt.NDArray[np.int64]
     return np.where(killed.array != 0, 0, tensor.array)
 
 
-def _written_out(text: str, wanted: int) -> npt.NDArray[np.int64]:
+def tensor_fields(
+    weights: npt.NDArray[Any], biases: npt.NDArray[Any], initial: npt.NDArray[Any], kill_bits: bool
+) -> dict[str, Tensor]:
+    """Fields of a core for its tensors; where the chip has kill bits, they switch off what is 0."""
+    fields = {
+        "weights": Tensor.of(weights),
+        "biases": Tensor.of(biases),
+        "neurons_initial_value": Tensor.of(initial),
+    }
+    if kill_bits:
+        fields |= {
+            "weights_kill_bit": Tensor.of(weights == 0),
+            "biases_kill_bit": Tensor.of(biases == 0),
+            "neurons_value_kill_bit": Tensor.of(initial == 0),
+        }
+    return fields
+
+
+def _written_out(text: str, entry_count: int) -> npt.NDArray[np.int64]:
     """The numbers of a text that is not packed."""
-    found, values, counts = 0, [], []
+    value_count, values, counts = 0, [], []
     for token in text.split():
         value, _, count = token.partition("*")
         try:
@@ -131,11 +153,11 @@ def _written_out(text: str, wanted: int) -> npt.NDArray[np.int64]:
             counts.append(int(count) if count else 1)
         except ValueError:
             raise ValueError(f"{token[:40]!r} is not a whole number or a run value*count") from None
-        found += counts[-1]
-        if counts[-1] < 1 or found > wanted:
+        value_count += counts[-1]
+        if counts[-1] < 1 or value_count > entry_count:
             break
-    if found != wanted or min(counts, default=1) < 1:
-        raise ValueError(f"the values are {found}, the shape wants {wanted}")
+    if value_count != entry_count or min(counts, default=1) < 1:
+        raise ValueError(f"the values are {value_count}, the shape wants {entry_count}")
     try:
         return np.repeat(np.asarray(values, np.int64), counts)
     except OverflowError:
@@ -151,7 +173,7 @@ def _text(flat: npt.NDArray[np.int64], text: str) -> str:
     return f"{_PACKED}i{kind.itemsize} {base64.b64encode(flat.astype(kind).tobytes()).decode()}"
 
 
-def _unpacked(text: str, wanted: int) -> npt.NDArray[np.int64]:
+def _unpacked(text: str, entry_count: int) -> npt.NDArray[np.int64]:
     kind, _, letters = text.removeprefix(_PACKED).partition(" ")
     if kind not in ("i1", "i2", "i4", "i8"):
         raise ValueError(f"{kind[:40]!r} is none of i1, i2, i4, i8")
@@ -159,8 +181,8 @@ def _unpacked(text: str, wanted: int) -> npt.NDArray[np.int64]:
         data = base64.b64decode(letters, validate=True)
     except binascii.Error as error:
         raise ValueError(f"is not base64: {error}") from None
-    if len(data) != wanted * int(kind[1]):
-        raise ValueError(f"holds {len(data)} bytes, the shape wants {wanted} values of {kind[1]}")
+    if len(data) != entry_count * int(kind[1]):
+        raise ValueError(f"holds {len(data)} bytes, the shape wants {entry_count} values of {kind[1]}")
     return np.frombuffer(data, f"<{kind}").astype(np.int64)
 
 

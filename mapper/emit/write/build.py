@@ -20,7 +20,7 @@ from mapper.emit.shared.config import (
 )
 from mapper.emit.shared.ranges import out_of_range
 from mapper.emit.shared.relay import relay_fields
-from mapper.emit.shared.tensor import Tensor
+from mapper.emit.shared.tensor import tensor_fields
 from mapper.emit.write.interface import interface_of
 from mapper.emit.write.network_fields import network_findings
 from mapper.emit.write.options import EmitOptions
@@ -188,7 +188,7 @@ def _layer_fields(layer: NormalLayer, features: tuple[int, int], kill_bits: bool
     initial: Any = np.zeros((count, width, height), np.int64)
     if state is not None:
         initial = np.asarray(state)[part].transpose(0, 2, 1)
-    fields: dict[str, Any] = {
+    return {
         "dimensions": Dimensions(
             input_shape=_shape(*layer.input_shape),
             output_shape=_shape(count, height, width),
@@ -196,22 +196,13 @@ def _layer_fields(layer: NormalLayer, features: tuple[int, int], kill_bits: bool
             stride=Vector(x=conv.stride[1], y=conv.stride[0]),
             padding=Vector(x=conv.padding[1], y=conv.padding[0]),
         ),
-        "weights": Tensor.of(weights),
-        "biases": Tensor.of(biases),
-        "neurons_initial_value": Tensor.of(initial),
+        **tensor_fields(weights, biases, initial, kill_bits),
         "threshold_high": int(np.asarray(neuron.threshold)),
         "threshold_low": int(-32768 if neuron.minimum is None else neuron.minimum),
         "return_to_zero": neuron.reset == "zero",
         # Of the whole layer: a tick touches a neuron even if it adds nothing.
         "leak_enable": conv.bias is not None and bool(np.any(conv.bias)),
     }
-    if kill_bits:
-        fields |= {
-            "weights_kill_bit": Tensor.of(weights == 0),
-            "biases_kill_bit": Tensor.of(biases == 0),
-            "neurons_value_kill_bit": Tensor.of(initial == 0),
-        }
-    return fields
 
 
 def _shape(features: int, height: int, width: int) -> LayerShape:

@@ -84,7 +84,7 @@ def _place(part: Part) -> LayerPlace:
 def _outputs(placed: Placed) -> Iterator[InterfaceOutput]:
     for output in placed.network.outputs:
         pool = output.pool
-        seen, parts = _shown(placed, output.source, pool)
+        seen, parts = _read_at(placed, output.source, pool)
         left = (pool.size[0] // seen, pool.size[1] // seen) if pool else (1, 1)
         divisor = 1.0
         if pool is not None and pool.kind == "average":
@@ -94,7 +94,7 @@ def _outputs(placed: Placed) -> Iterator[InterfaceOutput]:
         )
 
 
-def _shown(placed: Placed, signal: str, pool: Pool | None) -> tuple[int, tuple[OutputPart, ...]]:
+def _read_at(placed: Placed, signal: str, pool: Pool | None) -> tuple[int, tuple[OutputPart, ...]]:
     """The pooling that the monitors of a signal already show, and the cores where it is read.
 
     Of several the largest that is part of the output's pool; unmonitored signals are read at their layer.
@@ -144,10 +144,10 @@ def _delays(placed: Placed) -> Mapping[int, list[tuple[int, int]]]:
     EmitError
         A route carries a layer's spikes to a layer, and no edge of the network does.
     """
-    wanted: dict[tuple[str, str, int, int], list[int]] = defaultdict(list)
+    delay_steps: dict[tuple[str, str, int, int], list[int]] = defaultdict(list)
     for edge in placed.network.edges:
         key = (edge.target, edge.source, edge.pool.size[0] if edge.pool else 1, edge.feature_offset)
-        wanted[key].append(edge.delay_steps)
+        delay_steps[key].append(edge.delay_steps)
     delays: dict[int, list[tuple[int, int]]] = defaultdict(list)
     astray: list[Finding] = []
     for core, part in placed.parts.items():
@@ -159,7 +159,7 @@ def _delays(placed: Placed) -> Mapping[int, list[tuple[int, int]]]:
                 # What an input sends is never delayed.
                 alike[arrival.signal, arrival.pooling, arrival.offset].append(arrival)
         for among, arrivals in alike.items():
-            for arrival, steps in _matched(arrivals, sorted(wanted[part.signal, *among])):
+            for arrival, steps in _matched(arrivals, sorted(delay_steps[part.signal, *among])):
                 if steps is None:
                     astray.append(_no_edge(arrival, part))
                 elif steps:

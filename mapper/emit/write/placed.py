@@ -116,9 +116,9 @@ class Placed:
     def of(self, signal: str) -> tuple[Part, ...]:
         """Parts of a layer or input: itself, then its copy, then its relays; features ascending."""
         ranks = {"layer": 0, "piece": 0, "copy": 1, "relay": 2}
-        found = [part for part in self.parts.values() if part.signal == signal]
+        parts = [part for part in self.parts.values() if part.signal == signal]
         return tuple(
-            sorted(found, key=lambda part: (ranks[part.role], part.relayed or 1, part.start, part.core))
+            sorted(parts, key=lambda part: (ranks[part.role], part.relayed or 1, part.start, part.core))
         )
 
     def routes_of(self, core: int) -> list[Route]:

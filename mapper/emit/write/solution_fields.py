@@ -202,15 +202,15 @@ def _monitor_findings(placed: Placed, monitor: Monitor) -> Iterator[Finding]:
     where, signal = f"monitor on {monitor.source}", placed.signal(monitor.network, monitor.signal)
     if monitor.source == DVS:
         shape = placed.network.signal_shapes[signal]
-        shown = (placed.sensors[0] if placed.sensors else DVS, (0, shape.features), 1)
+        observed = (placed.sensors[0] if placed.sensors else DVS, (0, shape.features), 1)
     elif monitor.source in placed.parts:
         part = placed.parts[monitor.source]
-        shown = (part.signal, (part.start, part.stop), part.relayed or 1)
+        observed = (part.signal, (part.start, part.stop), part.relayed or 1)
     else:
         yield Finding(where, "nothing is placed on this core", monitor.source)
         return
     stated = (signal, monitor.features, monitor.pooling_seen)
-    for name, value, limit in zip(("signal", "features", "pooling"), stated, shown, strict=True):
+    for name, value, limit in zip(("signal", "features", "pooling"), stated, observed, strict=True):
         if value != limit:
             yield Finding(where, f"does not show this {name}", value, limit)
 

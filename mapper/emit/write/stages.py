@@ -64,16 +64,16 @@ def dvs_filter(result: Result, wishes: EmitOptions) -> DvsFilter | None:
     if result.chip.input is None:
         return None
     clock = _internal_clock(result)
-    wanted = wishes.noise_filter
-    if wanted is None:
+    noise_filter = wishes.noise_filter
+    if noise_filter is None:
         return DvsFilter(internal_slow_clk=clock)
-    low_pass = wanted.mode == "low-pass"
-    height, width = (0, 0) if low_pass else wanted.size
+    low_pass = noise_filter.mode == "low-pass"
+    height, width = (0, 0) if low_pass else noise_filter.size
     return DvsFilter(
         enable=True,
         filter_size=Vector(x=width, y=height),
-        threshold=wanted.threshold,
-        hot_pixel_filter_enable=wanted.mode == "noise-and-hot-pixels",
+        threshold=noise_filter.threshold,
+        hot_pixel_filter_enable=noise_filter.mode == "noise-and-hot-pixels",
         low_pass_mode_enable=low_pass,
         internal_slow_clk=clock,
     )
@@ -103,14 +103,14 @@ def _internal_clock(result: Result) -> bool | None:
 
 def _clock_wishes(result: Result, wishes: EmitOptions) -> dict[str, float]:
     """Rates of the slow clock by who asks for them."""
-    found = {}
+    rates = {}
     if wishes.dt_us is not None and wishes.dt_us > 0 and _has_biases(result):
-        found["biases, once per time step"] = 1e6 / wishes.dt_us
+        rates["biases, once per time step"] = 1e6 / wishes.dt_us
     if wishes.noise_filter is not None and wishes.noise_filter.rate_hz is not None:
-        found["noise filter"] = wishes.noise_filter.rate_hz
+        rates["noise filter"] = wishes.noise_filter.rate_hz
     if wishes.readout_rate_hz is not None:
-        found["readout"] = wishes.readout_rate_hz
-    return found
+        rates["readout"] = wishes.readout_rate_hz
+    return rates
 
 
 def _has_biases(result: Result) -> bool:
@@ -127,8 +127,10 @@ def option_findings(result: Result, wishes: EmitOptions) -> Iterator[Finding]:
     """Everything the chip cannot do, or that contradicts itself."""
     rates = _clock_wishes(result, wishes)
     if len(set(rates.values())) > 1:
-        told = ", ".join(f"{who}: {rate:g} Hz" for who, rate in rates.items())
-        yield Finding("slow clock", "there is one clock, and the wishes differ", told, next_step="Choose one")
+        rates_text = ", ".join(f"{who}: {rate:g} Hz" for who, rate in rates.items())
+        yield Finding(
+            "slow clock", "there is one clock, and the wishes differ", rates_text, next_step="Choose one"
+        )
     for who, rate in rates.items():
         if not _SLOW_CLOCK_MIN_HZ <= rate <= _SLOW_CLOCK_MAX_HZ:
             limit = f"{_SLOW_CLOCK_MIN_HZ:g}..{_SLOW_CLOCK_MAX_HZ:g}"
@@ -141,16 +143,18 @@ def option_findings(result: Result, wishes: EmitOptions) -> Iterator[Finding]:
 
 
 def _sensor_findings(result: Result, wishes: EmitOptions) -> Iterator[Finding]:
-    wanted = wishes.noise_filter
-    asked = wishes.sensor or wishes.monitor_sensor or wanted is not None
-    if asked and result.chip.input is None:
+    noise_filter = wishes.noise_filter
+    uses_sensor = wishes.sensor or wishes.monitor_sensor or noise_filter is not None
+    if uses_sensor and result.chip.input is None:
         yield Finding("sensor", f"{result.chip.name} has no sensor stage")
-    if wanted is None:
+    if noise_filter is None:
         return
-    if wanted.mode != "low-pass" and not all(1 <= side <= 15 for side in wanted.size):
-        yield Finding("noise filter", "the neighbourhood is out of range", wanted.size, "1..15 per axis")
-    if not 0 <= wanted.threshold < 1 << 15:
-        yield Finding("noise filter", "the threshold is out of range", wanted.threshold, "0..32767")
+    if noise_filter.mode != "low-pass" and not all(1 <= side <= 15 for side in noise_filter.size):
+        yield Finding(
+            "noise filter", "the neighbourhood is out of range", noise_filter.size, "1..15 per axis"
+        )
+    if not 0 <= noise_filter.threshold < 1 << 15:
+        yield Finding("noise filter", "the threshold is out of range", noise_filter.threshold, "0..32767")
 
 
 def _readout_findings(result: Result, wishes: EmitOptions) -> Iterator[Finding]:
@@ -169,9 +173,11 @@ def _core_findings(result: Result, wishes: EmitOptions) -> Iterator[Finding]:
     extras = result.chip.emission.core_extras if result.chip.emission else ()
     networks, chip = result.networks, result.chip.name
     layers = {layer_key(networks, n, name): (n, name) for n, net in enumerate(networks) for name in net.index}
-    wanted = [("decimator", "decimator", "decimators", name) for name in wishes.decimators]
-    wanted += [("congestion_balancer", "congestion balancer", "balancers", name) for name in wishes.balancers]
-    for extra, kind, kinds, name in wanted:
+    extra_wishes = [("decimator", "decimator", "decimators", name) for name in wishes.decimators]
+    extra_wishes += [
+        ("congestion_balancer", "congestion balancer", "balancers", name) for name in wishes.balancers
+    ]
+    for extra, kind, kinds, name in extra_wishes:
         where = f"{kind} of {name}"
         if extra not in extras:
             yield Finding(where, f"{chip} has no {kinds}")
@@ -195,10 +201,10 @@ def _sharing_cores(solution: Solution, network: int, layer: str) -> tuple[int, .
         for core, body in bodies.items()
         if isinstance(body, LayerPart) and (body.network, body.layer) == (network, layer)
     }
-    found = {core for core in relays if _relays(bodies[core], network, layer)}
-    found |= {int(r.source) for r in solution.routes if r.target in own and r.source in relays}
-    found |= own if len(own) > 1 or found else set()
-    return tuple(sorted(found))
+    sharing = {core for core in relays if _relays(bodies[core], network, layer)}
+    sharing |= {int(r.source) for r in solution.routes if r.target in own and r.source in relays}
+    sharing |= own if len(own) > 1 or sharing else set()
+    return tuple(sorted(sharing))
 
 
 def _relays(body: LayerPart | Relay, network: int, layer: str) -> bool:

@@ -101,7 +101,7 @@ def network_of(
     inputs = reader.inputs()
     order = reader.order()
     drafts = [draft for node in order if (draft := reader.draft(node)) is not None]
-    edges = reader.edges(drafts, inputs)
+    edges = reader.edges(drafts)
     outputs = reader.outputs()
     if reader.unsupported:
         raise UnsupportedLayerError(*dict.fromkeys((*reader.unsupported, *reader.findings)))
@@ -146,17 +146,17 @@ class _Reader:
             raise NetworkError(*self.findings)
 
     def inputs(self) -> list[Input]:
-        found = []
+        inputs = []
         names = sorted((n for n, node in self.graph.nodes.items() if node.kind == "Input"), key=natural_key)
         for name in names:
             shape = self._shape(name)
             if shape is not None:
-                found.append(Input(name, shape))
+                inputs.append(Input(name, shape))
         if not names:
             self.findings.append(Finding("graph", "has no Input node"))
         if self.findings:
             raise NetworkError(*self.findings)
-        return found
+        return inputs
 
     def _shape(self, name: str) -> Shape | None:
         stated = self.graph.nodes[name].fields.get("shape")
@@ -247,17 +247,17 @@ class _Reader:
 
     def _signal(self, node: str, seen: tuple[str, ...] = ()) -> list[tuple[str, tuple[PathOperation, ...]]]:
         """The signals that reach a node's input, each with its path: a walk back to neurons or inputs."""
-        found: list[tuple[str, tuple[PathOperation, ...]]] = []
+        signals: list[tuple[str, tuple[PathOperation, ...]]] = []
         for source in self.before[node]:
             kind = self.graph.nodes[source].kind
             if source in seen:
                 self.findings.append(Finding(f"node {source}", "is part of a cycle without neurons"))
             elif kind == "Input":
-                found.append((source, ()))
+                signals.append((source, ()))
             elif kind == "IF":
-                found += [(layer, ()) for layer in self._layer_of(source)]
+                signals += [(layer, ()) for layer in self._layer_of(source)]
             elif kind in _WEIGHTS:
-                found.append((source, ()))
+                signals.append((source, ()))
             else:
                 try:
                     step = path_step_of(kind, self.graph.nodes[source].fields)
@@ -265,10 +265,10 @@ class _Reader:
                     self.unsupported.append(Finding(f"node {source} ({kind})", str(error)))
                     continue
                 if kind == "Scale" and self._behind_weights(source):
-                    found += [(layer, ()) for layer in self._layer_of(source)]
+                    signals += [(layer, ()) for layer in self._layer_of(source)]
                     continue
-                found += [(s, (*path, step)) for s, path in self._signal(source, (*seen, source))]
-        return found
+                signals += [(s, (*path, step)) for s, path in self._signal(source, (*seen, source))]
+        return signals
 
     def _behind_weights(self, name: str) -> bool:
         return any(self.graph.nodes[n].kind in _WEIGHTS for n in self.before[name])
@@ -292,19 +292,19 @@ class _Reader:
             self.findings.append(Finding(f"node {neuron}", "nothing feeds it"))
         return names
 
-    def edges(self, drafts: list[LayerDraft], inputs: list[Input]) -> list[Edge]:
-        found = []
+    def edges(self, drafts: list[LayerDraft]) -> list[Edge]:
+        edges = []
         for draft in drafts:
             for source, path in self._signal(draft.name):
-                found.append(Edge(source, draft.name, path))
-        return found
+                edges.append(Edge(source, draft.name, path))
+        return edges
 
     def outputs(self) -> list[Output]:
         names = sorted((n for n, v in self.graph.nodes.items() if v.kind == "Output"), key=natural_key)
         if not names:
             self.findings.append(Finding("graph", "has no Output node"))
-        found = []
+        outputs = []
         for name in names:
             for source, path in self._signal(name):
-                found.append(Output(name if len(names) > 1 else source, source, path))
-        return found
+                outputs.append(Output(name if len(names) > 1 else source, source, path))
+        return outputs

@@ -241,7 +241,7 @@ def adaptive_pool(output_size: Any, shape: Shape) -> Pool | None:
     if len(given) != 2:
         raise RefusalError("output_size must be one or two numbers", "Check output_size", output_size)
     height, width = pair_of(
-        tuple(n if wanted is None else wanted for wanted, n in zip(given, shape[1:], strict=True)),
+        tuple(n if side is None else side for side, n in zip(given, shape[1:], strict=True)),
         "output_size",
     )
     if min(height, width) < 1 or shape.height % height or shape.width % width:
@@ -341,8 +341,8 @@ def _reset(function: Any, threshold: Any) -> Literal["subtract", "zero"]:
         value = getattr(function, "subtract_value", None)
         if value is not None and np.any(np.asarray(_numbers(value, "subtract_value")) != threshold):
             problem = "subtract_value: a spike subtracts the threshold, and nothing else"
-            told = _plain(threshold) if isinstance(threshold, float) else threshold.tolist()
-            raise RefusalError(problem, "Use MembraneSubtract()", _plain(value), told)
+            limit = _plain(threshold) if isinstance(threshold, float) else threshold.tolist()
+            raise RefusalError(problem, "Use MembraneSubtract()", _plain(value), limit)
         return "subtract"
     if kind == "MembraneReset":
         value = getattr(function, "reset_value", 0.0)

@@ -113,18 +113,18 @@ def _flatten(value: Value, start_dim: int = 0, end_dim: int = -1) -> Value:
 
 
 def _unflatten(value: Value, dim: int, sizes: Any, *more: Any) -> Value:
-    wanted, shape = _numbers((sizes, *more) if more else (sizes,)), full_shape(value)
+    new_sizes, shape = _numbers((sizes, *more) if more else (sizes,)), full_shape(value)
     dim = dim + len(shape) if dim < 0 else dim
     if dim == 0:
-        fits = math.prod(wanted) == math.prod(value.leads)
-        return replace(value, leads=wanted) if fits else timed(value)
-    return reshaped(value, (*shape[:dim], *wanted, *shape[dim + 1 :]))
+        fits = math.prod(new_sizes) == math.prod(value.leads)
+        return replace(value, leads=new_sizes) if fits else timed(value)
+    return reshaped(value, (*shape[:dim], *new_sizes, *shape[dim + 1 :]))
 
 
 def _squeeze(value: Value, dim: Any = None) -> Value:
     shape = full_shape(value)
-    wanted = range(len(shape)) if dim is None else (dim if isinstance(dim, tuple | list) else (dim,))
-    places = {n + len(shape) if n < 0 else n for n in wanted}
+    axes = range(len(shape)) if dim is None else (dim if isinstance(dim, tuple | list) else (dim,))
+    places = {n + len(shape) if n < 0 else n for n in axes}
     return reshaped(value, tuple(n for i, n in enumerate(shape) if n != 1 or i not in places))
 
 
@@ -204,10 +204,10 @@ def _concatenate(tensors: Any, dim: int = 0, **_: Any) -> Signal:
             step = "Put neurons before the concatenation"
             raise RefusalError(problem, step, instead=replace(value, sure=False))
     count = len(full_shape(signals[0]))
-    axis, wanted = dim + count if dim < 0 else dim, len(signals[0].leads)
-    if axis != wanted:
-        step = f"Concatenate along dimension {wanted}, the features"
-        raise RefusalError("concatenates along another dimension than the features", step, dim, wanted)
+    axis, feature_axis = dim + count if dim < 0 else dim, len(signals[0].leads)
+    if axis != feature_axis:
+        step = f"Concatenate along dimension {feature_axis}, the features"
+        raise RefusalError("concatenates along another dimension than the features", step, dim, feature_axis)
     flat = all(len(s.dims) == 1 for s in signals)
     signals = [flattened(s) for s in signals] if flat else signals
     first = signals[0]

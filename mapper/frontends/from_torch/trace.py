@@ -122,7 +122,7 @@ class _Tracer(fx.Tracer):
 
     def __init__(self, decided: Sequence[bool]) -> None:
         super().__init__()
-        self.decided, self.asked = decided, 0
+        self.decided, self.decisions_taken = decided, 0
         self.open: fx.Node | None = None
         self.constants: dict[str, torch.Tensor] = {}
         self.failed_in = ""
@@ -141,9 +141,9 @@ class _Tracer(fx.Tracer):
             raise
 
     def to_bool(self, obj: fx.Proxy) -> bool:
-        if self.asked < len(self.decided):
-            self.asked += 1
-            return self.decided[self.asked - 1]
+        if self.decisions_taken < len(self.decided):
+            self.decisions_taken += 1
+            return self.decided[self.decisions_taken - 1]
         self.open = obj.node
         return super().to_bool(obj)
 
@@ -195,10 +195,10 @@ def trace(root: nn.Module, decide: Callable[[Trace, fx.Node], bool | None]) -> T
 
 def _defaults(root: nn.Module) -> dict[str, Any] | None:
     parameters = inspect.signature(type(root).forward).parameters.values()
-    found = {
+    defaults = {
         entry.name: entry.default for entry in parameters if entry.default is not inspect.Parameter.empty
     }
-    return found or None
+    return defaults or None
 
 
 def _failure(root: nn.Module, tracer: _Tracer, error: Exception) -> NetworkError:

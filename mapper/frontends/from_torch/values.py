@@ -133,7 +133,7 @@ def full_shape(value: Value) -> tuple[int, ...]:
     return (*value.leads, *value.dims)
 
 
-def reshaped(value: Value, wanted: tuple[int, ...]) -> Value:
+def reshaped(value: Value, sizes: tuple[int, ...]) -> Value:
     """The value in another shape, leading dimensions included; one -1 stands for what is left.
 
     Raises
@@ -141,18 +141,18 @@ def reshaped(value: Value, wanted: tuple[int, ...]) -> Value:
     MisfitError
         Numbers that do not fit, or values of different samples that would mix.
     """
-    total, known = prod(full_shape(value)), prod(n for n in wanted if n != -1)
-    if wanted.count(-1) == 1 and known and total % known == 0:
-        wanted = tuple(total // known if n == -1 else n for n in wanted)
+    total, known = prod(full_shape(value)), prod(n for n in sizes if n != -1)
+    if sizes.count(-1) == 1 and known and total % known == 0:
+        sizes = tuple(total // known if n == -1 else n for n in sizes)
     batch = prod(value.leads)
-    for count in range(1, len(wanted) + 1):
-        dims = wanted[count:]
-        if prod(wanted[:count]) == batch and prod(dims) == value.shape.size:
-            return replace(value, leads=wanted[:count], dims=dims)
+    for count in range(1, len(sizes) + 1):
+        dims = sizes[count:]
+        if prod(sizes[:count]) == batch and prod(dims) == value.shape.size:
+            return replace(value, leads=sizes[:count], dims=dims)
     raise MisfitError(
         "reshapes across samples, or to another number of values",
         "Keep the batch: x.flatten(1) or x.view(x.size(0), -1)",
-        "x".join("batch" if n in (batch, BATCH) else str(n) for n in wanted),
+        "x".join("batch" if n in (batch, BATCH) else str(n) for n in sizes),
         f"batch, then {value.shape.size} values",
     )
 
@@ -175,9 +175,9 @@ def merged(value: Value, start: int, end: int) -> Value:
     if start < count <= end:
         problem = "flattens the batch together with the features"
         raise RefusalError(problem, "Start at dimension 1: torch.flatten(x, 1)", start, f">= {count}")
-    wanted = (*shape[:start], prod(shape[start : end + 1]), *shape[end + 1 :])
-    leads = len(wanted) - len(value.dims) if end < count else count
-    return replace(value, leads=wanted[:leads], dims=wanted[leads:])
+    sizes = (*shape[:start], prod(shape[start : end + 1]), *shape[end + 1 :])
+    leads = len(sizes) - len(value.dims) if end < count else count
+    return replace(value, leads=sizes[:leads], dims=sizes[leads:])
 
 
 def one_axis(value: Value) -> None:

@@ -145,11 +145,11 @@ class Setting:
 
 def _in_a_row(total: int, poolings: Iterable[int]) -> dict[int, int]:
     """By pool that divides the total, the fewest destinations in a row that make it."""
-    found, last = {1: 0}, {1}
+    fewest, last = {1: 0}, {1}
     while last:
-        last = {a * b for a in last for b in poolings if total % (a * b) == 0} - found.keys()
-        found |= dict.fromkeys(last, max(found.values()) + 1)
-    return found
+        last = {a * b for a in last for b in poolings if total % (a * b) == 0} - fewest.keys()
+        fewest |= dict.fromkeys(last, max(fewest.values()) + 1)
+    return fewest
 
 
 def candidates(setting: Setting, start: LayerForm) -> tuple[Candidate, ...]:
