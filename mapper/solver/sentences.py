@@ -33,15 +33,13 @@ class Sentences:
     Attributes
     ----------
     parts
-        In canonical order; pins among them keep their layers whole.
+        In canonical order.
     """
 
     def __init__(self, asked: Requirements, parts: Sequence[Part]) -> None:
         self.asked, self.parts = asked, parts
         self.moves = moves_of(asked.problem.options)
-        is_cut = "pieces" in self.moves
-        layers = range(len(asked.problem.demands))
-        self.whole = asked.tables_under(parts).whole if is_cut else frozenset(layers)
+        self.cuts = "pieces" in self.moves
 
     def requirement(self, part: Part) -> Requirement:
         """One of them as a record."""
@@ -81,6 +79,9 @@ class Sentences:
         name = self._names(layers) if layers != placed else "them" if len(layers) > 1 else "it"
         return f"{name} each" if verb == "allows" and len(layers) > 1 else name
 
+    def _where(self, classes: Sequence[int]) -> str:
+        return "every core" if len(classes) == len(self.asked.classes) else _core_words(self._cores(classes))
+
     def _cores(self, classes: Sequence[int]) -> list[int]:
         return sorted(core for k in classes for core in self.asked.classes[k].core_ids)
 
@@ -88,7 +89,8 @@ class Sentences:
         """Requirements by kind; those of layers speak of "them" where they are all that is placed."""
         by_rule: dict[tuple[Rule, str], dict[str, list[int]]] = {}
         for part in parts:
-            for verb, text in self._limit(part) if part.kind == "limit" else ():
+            if part.kind == "limit":
+                verb, text = self._limit(part)
                 by_rule.setdefault((part.rule, verb), {}).setdefault(text, []).append(part.index)
         for rule in Rule:
             for verb in ("keeps", "allows"):
@@ -100,7 +102,8 @@ class Sentences:
             if part.kind == "slots":
                 signals.setdefault(self._binding(part.index), []).append(self._signal_title(part.index))
             elif part.kind == "pin":
-                yield f"{self._names([part.index])} is pinned to {_core_words(self.asked.cores_of(part))}"
+                whole = ", and so stays whole" if self._may_cut(part.index) else ""
+                yield f"{self._names([part.index])} is pinned to core {self.asked.pins[part.index]}{whole}"
         for (rule, text), names in signals.items():
             have = "have" if len(names) > 1 else "has"
             yield f"{text.format(join_names(names), have=have)} ({rule.code})"
@@ -115,28 +118,27 @@ class Sentences:
             few = f"hold one {occupant} each, {len(cores)} in all"
             yield f"{_core_words(cores)} {few if len(cores) > 1 else f'holds one {occupant}'}"
 
+    def _may_cut(self, layer: int) -> bool:
+        """Whether a layer may be cut, but for a pin."""
+        return self.cuts and layer not in self.asked.tables.whole
+
     def _short(self, part: Part) -> dict[str, list[int]]:
         """Classes whose cores do not hold a layer whole under a limit, by what helps there."""
         features = self.asked.features(part.index)
         short: dict[str, list[int]] = {}
         for k, bound in enumerate(self.asked.tables.limits(part.index, part.rule)):
             if bound < features:
-                helps = " unless cut" if bound and part.index not in self.whole else ""
+                helps = " unless cut" if bound and self._may_cut(part.index) else ""
                 short.setdefault(helps, []).append(k)
         return short
 
-    def _limit(self, part: Part) -> Iterator[tuple[str, str]]:
+    def _limit(self, part: Part) -> tuple[str, str]:
         """What a rule does to a layer, with a place for its name."""
         features, most = self.asked.features(part.index), max(self.asked.tables.limits(part.index, part.rule))
-        if 0 < most < features and part.index not in self.whole:
-            yield "allows", f"{{}} at most {most} of {features} features on a core"
-            return
-        for helps, classes in self._short(part).items():
-            everywhere = len(classes) == len(self.asked.classes)
-            yield (
-                "keeps",
-                f"{{}} off {'every core' if everywhere else _core_words(self._cores(classes))}{helps}",
-            )
+        if 0 < most < features and self._may_cut(part.index):
+            return "allows", f"{{}} at most {most} of {features} features on a core"
+        places = [f"off {self._where(classes)}{helps}" for helps, classes in self._short(part).items()]
+        return "keeps", f"{{}} {' and '.join(places)}"
 
     def _signal_title(self, number: int) -> str:
         signal = self.asked.tables.signals[number]
