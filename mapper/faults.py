@@ -74,6 +74,8 @@ def sensor_faults(problem: Problem) -> Iterator[ChipFault]:
     for _, entry, edge in edges:
         pool, layers, rest = edge.pool, (edge.target,), problem.behind_stage(edge)
         served = rest == (1, 1) or (rest[0] == rest[1] and problem.options.relays)
+        sizes = pool.size if pool else (1, 1)
+        served = served and all(n % s == 0 for n, s in zip(sizes, problem.stage_pooling, strict=True))
         served = served and set(problem.stage_pooling) <= {1, *stage.poolings}
         if pool and (pool.size != pool.stride or not served):
             bound = f"per axis one of {', '.join(map(str, stage.poolings))}, stride = size"

@@ -124,7 +124,10 @@ def decide(question: Question, detail: Detail = "all", budget: Budget | None = N
     answers = [_solved(problem, spent) for problem in question.problems]
     status, solution, networks = min(answers, key=_order)
     if solution is not None:
-        if violations := verify(networks, question.chip, question.resolved, solution):
+        violations: tuple[object, ...] = verify(networks, question.chip, question.resolved, solution)
+        if status is Status.OPTIMAL and not all(stage.proven for stage in solution.objectives):
+            violations = (*violations, f"an optimum that is not proven: {solution.objectives}")
+        if violations:
             raise VerificationError(violations)
         return _result(question, networks, status, spent, solution=solution)
     problem = question.problems[0]

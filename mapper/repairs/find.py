@@ -15,7 +15,7 @@ from mapper.errors import MapperError, SpecError
 from mapper.options import SolveOptions
 from mapper.question import Question, decide
 from mapper.repairs.chip import chip_repairs
-from mapper.repairs.network import combined_repairs, single_repairs
+from mapper.repairs.network import combined_repairs, single_repairs, unfolded_repairs
 from mapper.repairs.search import Search, Spent, repaired
 from mapper.result import FeasibilityReport, Repair, Result, Status
 from mapper.solver.budget import Budget
@@ -60,9 +60,10 @@ def find_repairs(
     checked: list[Repair] = []
     try:
         for kind in KINDS:
-            proposals[kind] = []
-            for repair in _of_kind(search, kind, proposals):
-                proposals[kind].append(repair)
+            if _is_open(search, kind, proposals):
+                proposals[kind] = []
+                for repair in _of_kind(search, kind):
+                    proposals[kind].append(repair)
         proven = (repair for repair in _ranked(proposals) if works(question, repair, budget))
         checked.extend(islice(proven, count))
     except Spent:
@@ -100,18 +101,33 @@ def works(question: Question, repair: Repair, budget: Budget) -> bool:
     return decide(changed, "reasons", budget.aside()).solution is not None
 
 
-def _of_kind(search: Search, kind: str, proposals: dict[str, list[Repair]]) -> Iterator[Repair]:
+def _is_open(search: Search, kind: str, proposals: dict[str, list[Repair]]) -> bool:
+    """Whether repairs of a kind are worth seeking, after those before it."""
+    options = search.question.resolved
     if kind == "request":
-        yield from _requests(search)
-    elif kind in CHIP_KINDS:
-        if kind != "memory_and_cores" or not (proposals["memory"] or proposals["cores"]):
-            yield from chip_repairs(search, kind)
-    elif search.too_many_layers or len(search.question.networks) > 1 or search.fits_with():
-        return  # sizes change neither the number of layers nor what weights forbid
-    elif kind in NETWORK_KINDS:
-        yield from single_repairs(search, kind)
-    elif kind != "legal_values" or not any(proposals[k] for k in NETWORK_KINDS):
-        yield from combined_repairs(search, kind)
+        return bool(options.pins or options.forbidden_cores)
+    if kind == "memory_and_cores":
+        return not (proposals["memory"] or proposals["cores"])
+    if kind in CHIP_KINDS:
+        return True
+    # Sizes change neither the number of layers nor, but for pools, what weights forbid.
+    if (
+        search.too_many_layers
+        or len(search.question.networks) > 1
+        or (search.fits_with() and kind != "pooling")
+    ):
+        return False
+    return kind != "legal_values" or not any(proposals.get(k) for k in NETWORK_KINDS)
+
+
+def _of_kind(search: Search, kind: str) -> Iterator[Repair]:
+    if kind == "request":
+        return _requests(search)
+    if kind in CHIP_KINDS:
+        return chip_repairs(search, kind)
+    if kind == "pooling" and search.fits_with():
+        return unfolded_repairs(search)
+    return single_repairs(search, kind) if kind in NETWORK_KINDS else combined_repairs(search, kind)
 
 
 def _requests(search: Search) -> Iterator[Repair]:

@@ -16,7 +16,7 @@ from mapper.wording import join_names
 from mapper.work import HOLDING, CoreWork, layer_work
 from mapper.work import largest as largest_features
 
-__all__ = ["combined_repairs", "single_repairs"]
+__all__ = ["combined_repairs", "single_repairs", "unfolded_repairs"]
 
 # Widths are tried in steps of one 64th of a layer's features.
 _WIDTH_STEPS = 64
@@ -147,6 +147,20 @@ def _pooling(search: Search, layer: str) -> Iterator[Repair]:
             if search.fits_with(edit):
                 yield _repair(search, "pooling", [edit], _ratio(before, size))
                 return
+
+
+def unfolded_repairs(search: Search) -> Iterator[Repair]:
+    """Pools that destinations have, in place of overlapping ones whose folded weights leave their bits."""
+    for entry in search.report.unmet:
+        for edge in search.network.incoming.get(entry.layers[0], ()) if entry.unit == "weight" else ():
+            pool = edge.pool
+            if pool is None or pool.size == pool.stride or edge.source not in search.network.by_name:
+                continue
+            for size in _legal_first(pool.size, search.problem.chip.routing.poolings):
+                edit = Edit(edge.source, "pooling", size, edge.target)
+                if search.fits_with(edit):
+                    yield _repair(search, "pooling", [edit], _ratio(pool.size, size))
+                    break
 
 
 def _padding(search: Search, layer: str) -> Iterator[Repair]:

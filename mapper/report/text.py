@@ -137,7 +137,7 @@ def _print_repairs(console: Console, report: FeasibilityReport) -> None:
             console.print(f"    {escape(options)}", highlight=False, soft_wrap=True)
     if not report.repairs and report.repairs_missing:
         kinds = ", ".join(kind.replace("_", " ") for kind in report.repairs_missing)
-        line(console, f"no single repair of these kinds exists: {kinds}")
+        line(console, f"tried, and none works on its own: {kinds}")
 
 
 def _print_notes(console: Console, notes: tuple[str, ...], chip: ChipSpec) -> None:

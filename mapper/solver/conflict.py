@@ -145,7 +145,7 @@ def _correction_sentence(asked: Requirements, counts: Mapping[Part, int]) -> str
     for rule in sorted(rules, key=list(Rule).index):
         less.append(f"the limit of {rule.value.title} for {join_names(rules[rule])} ({rule.code})")
     changes = [f"{word} {join_names(names)}" for word, names in (("without", less), ("with", more)) if names]
-    return f"It would fit {' and '.join(changes)}."
+    return f"As whole layers it would fit {' and '.join(changes)}."
 
 
 def _preference(asked: Requirements, part: Part) -> int:

@@ -156,8 +156,8 @@ def solve_plain(problem: Problem, budget: Budget) -> tuple[Status, Solution | No
     outcome = run_stages(plain.model, stages, budget, plain.values, outcome)
     if outcome.values is None:
         return outcome.status(budget), None
-    solution = decode(problem, plain.groups, outcome.values, ())
-    return outcome.status(budget), outcome.placed(problem, solution)
+    solution = outcome.placed(problem, decode(problem, plain.groups, outcome.values, ()))
+    return outcome.status(budget), solution
 
 
 def _with_best_merit(problem: Problem, budget: Budget, outcome: Outcome[Counts]) -> _Model | None:
@@ -172,22 +172,25 @@ def _with_best_merit(problem: Problem, budget: Budget, outcome: Outcome[Counts])
         outcome.is_infeasible = counts is False
         return None
 
+    def reached(model: _Model, placed: Counts) -> Fraction:
+        return least_merit(problem, decode(problem, model.groups, placed, ()), {})
+
+    outcome.values, best = counts, reached(plain, counts)
+
     def reach(least: Fraction) -> Fraction | Literal[False] | None:
-        nonlocal plain
+        nonlocal plain, best
         candidates = tuple(tuple(k for k, merit in row.items() if merit >= least) for row in table)
         model, placed = _probe(problem, budget, candidates)
         if model is None or not placed:
             return False if placed is False else None
-        plain, outcome.values = model, placed
-        return reached(model, placed)
+        plain, outcome.values, best = model, placed, reached(model, placed)
+        return best
 
-    def reached(model: _Model, placed: Counts) -> Fraction:
-        return least_merit(problem, decode(problem, model.groups, placed, ()), {})
-
-    outcome.values, first = counts, reached(plain, counts)
     merits = sorted({merit for row in table for merit in row.values()})
-    bound = best_merit(merits, first, reach)
+    bound = best_merit(merits, best, reach)
     outcome.objectives.append(merit_objective(problem, bound, bound))
+    # Later stages must not give away what was reached.
+    reach(best)
     return plain
 
 

@@ -160,7 +160,7 @@ function reportDetail(found, cell) {
     found.divided && section("Cutting, copying, relaying", el("p", {}, found.divided.sentence)),
     found.correction && section("Fewest to give up", el("p", {}, found.correction.sentence)),
     repairsOf(found.repairs.length ? found.repairs : cell.repairs),
-    found.repairs_missing.length > 0 && el("p", { class: "note" }, "No single repair of these kinds exists: "
+    found.repairs_missing.length > 0 && el("p", { class: "note" }, "Tried, and none works on its own: "
       + `${found.repairs_missing.map((kind) => kind.replaceAll("_", " ")).join(", ")}.`),
     ...found.cut_short.map((leftUndone) => el("p", { class: "note" }, `Not done: ${leftUndone}.`)),
     assumed(found.assumed_facts),

@@ -257,7 +257,7 @@ class _Decoder:
             )
             wishes.append(Wish(count, suited[provider]))
         for consumer in readers:
-            taker = Taker(consumer.pooling, consumer.direct)
+            taker = Taker(consumer.pooling, consumer.direct, None, consumer.origin_only)
             wishes.append(Wish(1, suiting(self.tables, signal, among, taker)))
         shares = share_slots(slots, wishes)
         if shares is None:

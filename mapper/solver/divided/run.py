@@ -120,7 +120,7 @@ def _bounded(tables: Tables, outcome: Outcome[Counts]) -> DividedModel | None:
 
 def _with_best_merit(tables: Tables, budget: Budget, outcome: Outcome[Counts]) -> Tables:
     """Tables under the best merit with which so few cores still suffice."""
-    problem, best = tables.problem, tables
+    problem = tables.problem
     if problem.options.objective == "capacity" or outcome.values is None:
         return tables
 
@@ -128,21 +128,20 @@ def _with_best_merit(tables: Tables, budget: Budget, outcome: Outcome[Counts]) -
         return least_merit(problem, decode_counts(counts, ()), counts.forms)
 
     def reach(merit: Fraction) -> Fraction | Literal[False] | None:
-        nonlocal best
-        tried = Tables(problem, cores_with(problem, merit))
-        divided = _bounded(tried, outcome)
+        divided = _bounded(Tables(problem, cores_with(problem, merit)), outcome)
         if divided is None:
             return False
         divided.model.minimize(divided.cores_and_bits(1, bits=False))
         solver, status = budget.run(divided.model)
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             return None if status == cp_model.UNKNOWN else False
-        best, outcome.values = tried, counts_of(divided, solver)
+        outcome.values = counts_of(divided, solver)
         return reached(outcome.values)
 
     bound = best_merit(merits_of(tables, tables.piece_table()), reached(outcome.values), reach)
     outcome.objectives.append(merit_objective(problem, bound, bound))
-    return best
+    # Later stages must not give away what was reached.
+    return Tables(problem, cores_with(problem, reached(outcome.values)))
 
 
 def _unique(divided: DividedModel) -> Iterator[Stage]:

@@ -25,11 +25,14 @@ class Taker(NamedTuple):
         Of consumers, whether the signal's origin can serve them.
     relays
         The kind of relays that take them; None for consumers.
+    origin_only
+        Of consumers, whether no relay can serve them.
     """
 
     pooling: int
     direct: bool
     relays: Provider | None = None
+    origin_only: bool = False
 
 
 def add_slots(divided: DividedModel, number: int, signal: Signal, slack: Slack) -> bool:
@@ -44,7 +47,7 @@ def add_slots(divided: DividedModel, number: int, signal: Signal, slack: Slack) 
             if not _forbid_form(divided, consumer.layer, consumer.form):
                 return False
             continue
-        terms = takers.setdefault(Taker(consumer.pooling, consumer.direct), [])
+        terms = takers.setdefault(Taker(consumer.pooling, consumer.direct, None, consumer.origin_only), [])
         terms += [divided.pieces[piece] for piece in pieces]
     takers |= {Taker(p.level, True, p): list(z.values()) for p, z in relays.items() if p.kind != "aligned"}
     given: dict[Provider, Terms] = {}
@@ -100,6 +103,8 @@ def _suits(tables: Tables, signal: Signal, provider: Provider, taker: Taker) -> 
     if provider == ORIGIN:
         direct = taker.direct if taker.relays is None else signal.kind == "layer" or taker.pooling == 1
         return direct and (signal.kind != "layer" or taker.pooling in tables.poolings)
+    if taker.origin_only:
+        return False
     if taker.relays is not None and (provider.level, provider.kind) == (taker.pooling, "split"):
         # A set feeds no relay at its own level: nothing runs in circles.
         return False

@@ -60,6 +60,8 @@ class Consumer:
         Added to the feature index on arrival.
     direct
         Whether the signal's origin can serve it without a relay.
+    origin_only
+        Whether no relay can, since the chip's destinations do not shift features.
     """
 
     layer: int
@@ -68,6 +70,7 @@ class Consumer:
     offset: int
     edge: Edge
     direct: bool
+    origin_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,11 +325,15 @@ class Tables:
                 size = self.problem.behind_stage(edge)
             pooling = size[0] if is_square and size[0] == size[1] else UNREACHABLE
             shifts = bool(edge.feature_offset)
-            if shifts and kind != "host" and not self.problem.chip.routing.feature_shift:
-                pooling = UNREACHABLE
             direct = pooling in self.poolings if kind == "layer" else pooling == 1
             direct = direct and not (kind == "sensor" and shifts)
-            consumers.append(Consumer(layer, form, pooling, edge.feature_offset, edge, direct))
+            # The host's software shifts what it sends, whatever the chip's destinations can do.
+            unshifted = shifts and not self.problem.chip.routing.feature_shift
+            if unshifted and not (kind == "host" and direct):
+                pooling = UNREACHABLE
+            consumers.append(
+                Consumer(layer, form, pooling, edge.feature_offset, edge, direct, origin_only=unshifted)
+            )
         place = self._place
         return tuple(
             sorted(consumers, key=lambda c: (place[c.layer], c.form, c.pooling, c.offset, c.edge.delay_steps))
