@@ -108,23 +108,23 @@ class OutputRecord(Record):
     host_pool: tuple[Pair, ...]
 
 
-def _complete(given: object, read: ValidatorFunctionWrapHandler) -> Solution:
+def _complete(content: object, read: ValidatorFunctionWrapHandler) -> Solution:
     """Refuse what would be filled in: a file that leaves something out was not written by this program."""
-    solution: Solution = read(given)
-    if isinstance(given, dict):
+    solution: Solution = read(content)
+    if isinstance(content, dict):
         whole = TypeAdapter(Solution).dump_python(solution, mode="json")
-        if absent := next(_absent(given, whole), None):
+        if absent := next(_absent(content, whole), None):
             raise ValueError(f"{absent} is missing")
     return solution
 
 
-def _absent(given: Any, whole: Any, path: str = "") -> Iterator[str]:
+def _absent(content: Any, whole: Any, path: str = "") -> Iterator[str]:
     if isinstance(whole, dict):
         for name, value in whole.items():
             here = f"{path}.{name}" if path else name
-            yield from _absent(given[name], value, here) if name in given else (here,)
+            yield from _absent(content[name], value, here) if name in content else (here,)
     elif isinstance(whole, list):
-        for number, (one, other) in enumerate(zip(given, whole, strict=True)):
+        for number, (one, other) in enumerate(zip(content, whole, strict=True)):
             yield from _absent(one, other, f"{path}.{number}")
 
 
@@ -343,9 +343,8 @@ def read_record(kind: type[AnyRecord], path: Path, noun: str, next_step: str) ->
                 f"is a {noun} of another schema_version",
                 kind.model_fields["schema_version"].default,
             )
-            raise OptionsError(
-                Finding(str(path), problem, entry["input"], known, next_step=next_step)
-            ) from None
+            finding = Finding(str(path), problem, entry["input"], known, next_step=next_step)
+            raise OptionsError(finding) from None
         problem = f"is no {noun}: {'.'.join(map(str, entry['loc'])) or 'the file'}: {entry['msg']}"
         raise OptionsError(Finding(str(path), problem, next_step=next_step)) from None
     for name in kind.model_fields.keys() - record.model_fields_set:

@@ -3,8 +3,7 @@
 A reference is what a user writes for a layer, alike on the command line, in Python and in files:
 
 - text that is a layer's name is that layer, also where the name is a number;
-- text ``#3`` (``#-1`` for the last) is an index, and so is other text that is an integer where no layer's
-  name is a number;
+- text ``#3`` (``#-1`` for the last) is an index, and so is other text that is an integer;
 - a Python integer is an index;
 - of several networks, ``network:layer`` and ``network:#3`` say whose layer is meant, and the bare name of a
   layer does where one network alone has it.
@@ -231,8 +230,8 @@ class _Lookup:
         if isinstance(reference, int):
             return reference
         match = _INDEX.fullmatch(reference)
-        numbered = any(name.isdecimal() for name in network.index)
-        if match is None or (not reference.startswith("#") and (numbered or self.kind == "signal")):
+        by_name_alone = reference in network.index or self.kind == "signal"
+        if match is None or (by_name_alone and not reference.startswith("#")):
             return None
         return int(match[1])
 
@@ -291,8 +290,7 @@ class _Lookup:
             return Finding(where, f"index out of range in {network.name}", position, span, next_step=step)
         names = {name: name for name in self.names(network)}
         listed = ", ".join([*names][:_LISTED_MAX])
-        step = f"{_did_you_mean(str(reference), names) or f'There are {listed}'} (indexes {span}"
-        step += f", written as #{reference})" if _INDEX.fullmatch(str(reference)) else ")"
+        step = f"{_did_you_mean(str(reference), names) or f'There are {listed}'} (indexes {span})"
         return Finding(where, f"{network.name} has no {self.kind} of that name", next_step=step)
 
 

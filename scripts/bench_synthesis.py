@@ -24,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import mapper
 from mapper.errors import InfeasibleError, MapperError, UndecidedError
-from mapper.explore.smallest import Answer, Request, curves, default_sizes, synthesize
+from mapper.explore.request import Request, default_sizes
+from mapper.explore.smallest import Answer, curves, synthesize
 from mapper.explore.widest import What, find_widest
 from mapper.frontends import load_network
 from mapper.normal_form import NormalNetwork
@@ -92,13 +93,13 @@ def told(answer: Answer | None) -> str:
     """Memory and proof in one line."""
     if answer is None:
         return "no chip within the limit"
-    proof = "proven" if answer.found.status is Status.OPTIMAL else f"gap {answer.gap:.2%}"
-    unique = "" if answer.found.is_unique else ", ties not broken"
+    proof = "proven" if answer.smallest.status is Status.OPTIMAL else f"gap {answer.gap:.2%}"
+    unique = "" if answer.smallest.is_unique else ", ties not broken"
     speck = sum(core.capacity_bits for core in mapper.load_chip("speck2f").cores)
-    share = answer.found.capacity_bits / speck
+    share = answer.smallest.capacity_bits / speck
     return (
-        f"{answer.found.capacity_bits} bits ({share:.2f} of Speck 2f's), {answer.chip.core_count} cores, "
-        f"{proof}{unique}, {answer.found.variables} variables"
+        f"{answer.smallest.capacity_bits} bits ({share:.2f} of Speck 2f's), {answer.chip.core_count} cores, "
+        f"{proof}{unique}, {answer.smallest.variables} variables"
     )
 
 
@@ -137,7 +138,7 @@ def widest() -> None:
     for what in get_args(What):
         start = time.perf_counter()
         found = find_widest(network, mapper.load_chip("speck2f"), what)
-        print(f"  {what}: {found.told}, {found.tried} sizes tried, {time.perf_counter() - start:.2f} s")
+        print(f"  {what}: {found.size}, {found.tried} sizes tried, {time.perf_counter() - start:.2f} s")
 
 
 def main() -> None:

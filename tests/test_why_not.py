@@ -35,15 +35,17 @@ def kinds(report: FeasibilityReport) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "codes", "repairs"),
+    ("name", "codes", "repairs", "untried"),
     [
-        ("silicon_ceiling_9bn", {"M201", "M202"}, {"memory", "width", "several"}),
-        ("sinabs_complex_dummy4_old", {"M108"}, {"legal_values"}),
-        ("sinabs_too_large", {"M103", "M201", "M202"}, {"features"}),
-        ("thesis_rnn2c_cyberzoo", {"M101", "M102", "M104", "M201", "M202"}, {"input_size"}),
+        ("silicon_ceiling_9bn", {"M201", "M202"}, {"memory", "width", "several"}, {"memory_and_cores"}),
+        ("sinabs_complex_dummy4_old", {"M108"}, {"legal_values"}, set()),
+        ("sinabs_too_large", {"M103", "M201", "M202"}, {"features"}, {"legal_values"}),
+        ("thesis_rnn2c_cyberzoo", {"M101", "M102", "M104", "M201", "M202"}, {"input_size"}, {"legal_values"}),
     ],
 )
-def test_the_infeasible_networks_of_the_zoo(name: str, codes: set[str], repairs: set[str]) -> None:
+def test_the_infeasible_networks_of_the_zoo(
+    name: str, codes: set[str], repairs: set[str], untried: set[str]
+) -> None:
     report = report_of(ZOO / f"{name}.yaml", repairs=20)
     assert {entry.code for entry in report.unmet} >= codes
     assert report.conflict is not None
@@ -51,7 +53,8 @@ def test_the_infeasible_networks_of_the_zoo(name: str, codes: set[str], repairs:
     assert report.correction is not None
     assert kinds(report) == repairs
     tried = kinds(report) | set(report.repairs_missing)
-    assert tried == set(KINDS)
+    # Nothing was requested, and what simpler kinds mend is not mended by several changes.
+    assert tried == set(KINDS) - {"request"} - untried
 
 
 @pytest.mark.parametrize("path", sorted(ZOO.glob("*.yaml")), ids=lambda path: path.stem)

@@ -1,4 +1,4 @@
-"""The commands that place nothing: chips, rules, schemas, and what is installed."""
+"""The commands that place nothing: chips, rules and schemas."""
 
 from __future__ import annotations
 
@@ -12,19 +12,7 @@ from mapper.cli.options import CHIP_HELP, Changes, Output
 from mapper.cli.output import console, print_json
 from mapper.errors import Finding, OptionsError
 
-__all__ = ["chips_check", "chips_list", "chips_schema", "chips_show", "doctor", "explain", "schema"]
-
-
-def doctor(*, output: Output = Output()) -> int:
-    """Say which versions are installed and which backends are there."""
-    from mapper.cli.doctor import diagnose  # noqa: PLC0415
-
-    packages = diagnose()
-    if output.as_json:
-        print_json(packages=packages)
-    else:
-        print("\n".join(f"{name:12} {state}" for name, state in packages.items()))
-    return 0
+__all__ = ["chips_check", "chips_list", "chips_schema", "chips_show", "explain", "schema"]
 
 
 def explain(

@@ -12,6 +12,7 @@ from mapper.cli import about
 from mapper.cli.board import devices, run
 from mapper.cli.config import emit
 from mapper.cli.diff import diff
+from mapper.cli.doctor import doctor
 from mapper.cli.options import file
 from mapper.cli.report import report
 from mapper.cli.simulate import simulate
@@ -77,17 +78,14 @@ app = App(
     print_error=False,
 )
 _chips = App(name="chips", help="Chips: list, show, check a file, JSON schema.", version_flags=[])
-_COMMANDS: tuple[Callable[..., int], ...] = (
-    *(solve, check, emit, verify, simulate, report, diff, synthesize, widest, devices, run),
-    *(about.explain, about.schema, about.doctor),
+_COMMANDS: tuple[tuple[App, tuple[Callable[..., int], ...]], ...] = (
+    (app, (solve, check, emit, verify, simulate, report, diff, synthesize, widest, devices, run)),
+    (app, (about.explain, about.schema, doctor)),
+    (_chips, (about.chips_list, about.chips_show, about.chips_check, about.chips_schema)),
 )
-_OF_CHIPS: tuple[Callable[..., int], ...] = (
-    *(about.chips_list, about.chips_show, about.chips_check, about.chips_schema),
-)
-for _command in _COMMANDS:
-    _register(app, _command, _command.__name__)
-for _command in _OF_CHIPS:
-    _register(_chips, _command, _command.__name__.removeprefix("chips_"))
+for _parent, _commands in _COMMANDS:
+    for _command in _commands:
+        _register(_parent, _command, _command.__name__.removeprefix("chips_"))
 for _command in (version, show_completion, install_completion):
     _register(app, _command, f"--{_command.__name__.replace('_', '-')}")
 app.command(_chips)

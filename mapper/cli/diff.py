@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from mapper.cli.options import Chip, Output, Reading, keywords, read_network
-from mapper.cli.output import print_json
+from mapper.cli.output import console, print_json
+from mapper.errors import Finding, OptionsError
 
 if TYPE_CHECKING:
-    from mapper.emit.read.diff import Difference
     from mapper.emit.shared.config import ChipConfig
     from mapper.normal_form import NormalNetwork
 
-__all__ = ["diff"]
+__all__ = ["diff", "kind_of"]
 
 _EXIT_DIFFERENT = 1
 _SIDE = Parameter(help="config.json, a network, or report.json")
@@ -35,11 +35,11 @@ def diff(
     """
     from dataclasses import asdict  # noqa: PLC0415
 
-    from mapper.cli.report import is_report, print_report_difference  # noqa: PLC0415
+    from mapper.emit.read.compare import compare  # noqa: PLC0415
 
-    if is_report(left) or is_report(right):
-        return print_report_difference(left, right, output.as_json)
-    differences = _compared(_side(left, reading), _side(right, reading))
+    if "report" in (kind_of(left), kind_of(right)):
+        return _diff_reports(left, right, output.as_json)
+    differences = compare(_side(left, reading), _side(right, reading))
     if output.as_json:
         print_json(differences=[asdict(entry) for entry in differences])
     else:
@@ -49,38 +49,38 @@ def diff(
     return _EXIT_DIFFERENT if differences else 0
 
 
+def kind_of(source: str) -> Literal["report", "configuration", "network"]:
+    """What a side is."""
+    path = Path(source)
+    if path.suffix != ".json" or not path.is_file():
+        return "network"
+    text = path.read_text("utf-8", "replace")
+    if '"complete"' in text[:200] and '"schema_version"' in text[:200]:
+        return "report"
+    return "configuration" if '"hardware"' in text else "network"
+
+
 def _side(source: str, reading: Reading) -> ChipConfig | NormalNetwork:
     """A configuration file, or a network after all passes."""
     from mapper.emit.shared.file import read_config  # noqa: PLC0415
 
-    path = Path(source)
-    if path.suffix == ".json" and path.is_file() and '"hardware"' in path.read_text("utf-8", "replace"):
-        return read_config(path)
+    if kind_of(source) == "configuration":
+        return read_config(Path(source))
     return read_network(source, keywords(Chip(), reading))
 
 
-def _compared(left: ChipConfig | NormalNetwork, right: ChipConfig | NormalNetwork) -> tuple[Difference, ...]:
-    """Differences; a network is compared in the form that a configuration's chip needs, if that is known."""
-    from hwspec.catalog import load, names  # noqa: PLC0415
-    from mapper.emit.read.diff import diff as compare  # noqa: PLC0415
-    from mapper.emit.read.extract import extract  # noqa: PLC0415
-    from mapper.emit.shared.config import ChipConfig as Config  # noqa: PLC0415
-    from mapper.errors import NetworkError  # noqa: PLC0415
-    from mapper.options import SolveOptions  # noqa: PLC0415
-    from mapper.question import Question, float_form  # noqa: PLC0415
+def _diff_reports(left: str, right: str, as_json: bool) -> int:
+    from mapper.explore.difference import report_difference  # noqa: PLC0415
+    from mapper.explore.record import read_report  # noqa: PLC0415
+    from mapper.report.matrix import print_difference  # noqa: PLC0415
 
-    config = next((side for side in (left, right) if isinstance(side, Config)), None)
-    chip = config.chip.partition("+")[0] if config else ""
-    if config is None or chip not in names() or (isinstance(left, Config) and isinstance(right, Config)):
-        return tuple(compare(left, right))
-    placed, spec = extract(config), load(chip)
-
-    def formed(side: ChipConfig | NormalNetwork) -> ChipConfig | NormalNetwork:
-        if isinstance(side, Config):
-            return side
-        try:
-            return float_form(side, placed, spec)
-        except (NetworkError, KeyError):
-            return Question((side,), spec, SolveOptions()).problems[0].networks[0]
-
-    return tuple(compare(formed(left), formed(right)))
+    for side in (left, right):
+        if kind_of(side) != "report":
+            problem, step = "is no report, and the other side is one", "mapper report --out DIR writes one"
+            raise OptionsError(Finding(side, problem, next_step=step))
+    difference = report_difference(read_report(Path(left)), read_report(Path(right)))
+    if as_json:
+        print(difference.model_dump_json(indent=2))
+    else:
+        print_difference(console(), difference)
+    return _EXIT_DIFFERENT if difference.changes or difference.only_before or difference.only_after else 0

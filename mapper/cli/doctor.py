@@ -1,29 +1,35 @@
-"""What is installed: looked at, not imported."""
+"""The command that says what is installed: looked at, not imported."""
 
 from __future__ import annotations
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-from hwspec.catalog import load, names
-from mapper.emit.samna import find_samna
+from mapper.cli.options import Output
+from mapper.cli.output import print_json
 
-__all__ = ["diagnose", "samna_state"]
+__all__ = ["doctor", "samna_state"]
 
 _PACKAGES = ("numpy", "pydantic", "ortools", "nir", "h5py", "torch", "numba", "sinabs")
 
 
-def diagnose() -> dict[str, str]:
-    """State of Python, of the packages this one uses, and of the chip files."""
-    found = {"python": platform.python_version()}
+def doctor(*, output: Output = Output()) -> int:
+    """Say which versions are installed and which backends are there."""
+    from hwspec.catalog import load, names  # noqa: PLC0415
+
+    packages = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
-            found[name] = version(name)
+            packages[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    found["samna"] = samna_state()
-    found["chips"] = f"{len([load(name) for name in names()])} specifications, all sound"
-    return found
+            packages[name] = "not installed"
+    packages["samna"] = samna_state()
+    packages["chips"] = f"{len([load(name) for name in names()])} specifications, all sound"
+    if output.as_json:
+        print_json(packages=packages)
+    else:
+        print("\n".join(f"{name:12} {state}" for name, state in packages.items()))
+    return 0
 
 
 def samna_state() -> str:
@@ -32,6 +38,8 @@ def samna_state() -> str:
     The distribution of that name on the package index is an installer stub that would download the
     library when imported: it has no compiled extension beside its ``__init__``.
     """
+    from mapper.emit.samna import find_samna  # noqa: PLC0415
+
     state = find_samna()
     if state is None:
         return "not installed: configurations can be made, but not sent to a board"

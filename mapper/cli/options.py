@@ -2,8 +2,6 @@
 
 # No `from __future__ import annotations` here: of a class in another module that inherits from one of these,
 # the parser would look up the names of inherited annotations in that other module.
-import json
-import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Group, Parameter, Token
 
 from mapper.errors import Finding, OptionsError
+from mapper.options import Objective, PooledOutputs
 
 if TYPE_CHECKING:
+    from mapper.explore.plan import ReadOptions
     from mapper.normal_form import NormalNetwork
 
 
@@ -69,6 +69,8 @@ PLOT = file("draw it there: .png or .svg", "no drawing")
 TRAFFIC = file("spikes per second by signal, from mapper simulate --traffic", "unknown")
 
 Texts = tuple[str, ...]
+Reset = Literal["subtract", "zero"]
+_LAYER = "a name, or #INDEX"
 
 
 @group("Output", 9)
@@ -113,12 +115,8 @@ class Reading:
         float | None, number("THRESHOLD", "append neurons to output layers without any", "none")
     ] = None
     relu_as_if: Annotated[bool, Parameter(help="torch: take ReLUs as spiking neurons of threshold 1")] = False
-    reset: Annotated[Literal["subtract", "zero"] | None, word("NIR: reset of IF neurons", "the file's")] = (
-        None
-    )
-    v_min: Annotated[str | None, text("threshold|NUMBER", "NIR: lower bound of potentials", "the file's")] = (
-        None
-    )
+    reset: Annotated[Reset | None, word("NIR: reset of IF neurons", "the file's")] = None
+    v_min: Annotated[str | None, text("threshold|NUMBER", "NIR: least potential", "the file's")] = None
 
 
 @group("Requests", 3)
@@ -126,7 +124,9 @@ class Reading:
 class Pins:
     """Where layers must stand. Fields of all groups from here on are those of `SolveOptions`."""
 
-    pins: Annotated[Texts, text("LAYER=CORE", "layer on a core, e.g. conv2=5", name="--pin")] = ()
+    pins: Annotated[
+        Texts, text("LAYER=CORE", f"layer ({_LAYER}) on a core, e.g. conv2=5 or #1=5", name="--pin")
+    ] = ()
 
 
 @dataclass(frozen=True)
@@ -137,11 +137,11 @@ class Requests(Pins):
         str | None, text("CORES", "cores that stay empty, e.g. 0,1", "none", name="--forbid")
     ] = None
     monitors: Annotated[
-        Texts, text("LAYER", "layer whose spikes are read, e.g. conv1", "the outputs", name="--monitor")
+        Texts, text("LAYER", f"layer whose spikes are read: {_LAYER}", "the outputs", name="--monitor")
     ] = ()
-    readout: Annotated[str | None, text("LAYER", "layer that feeds the readout stage", "none")] = None
+    readout: Annotated[str | None, text("LAYER", f"layer before the readout stage: {_LAYER}", "none")] = None
     readout_monitor: Annotated[bool, Parameter(help="read the readout stage itself")] = False
-    pooled_outputs: Annotated[Literal["host", "relay"], word("who pools pooled outputs")] = "host"
+    pooled_outputs: Annotated[PooledOutputs, word("who pools pooled outputs")] = "host"
     traffic: Annotated[Path | None, TRAFFIC] = None
 
 
@@ -150,12 +150,8 @@ class Requests(Pins):
 class Preferences:
     """Which of the placements that fulfil the requests."""
 
-    objective: Annotated[
-        Literal["capacity", "headroom", "balance"], word("least memory taken, most left over, or least load")
-    ] = "capacity"
-    keep: Annotated[Path | None, file("placement.json: move as few layers as possible", "all are free")] = (
-        None
-    )
+    objective: Annotated[Objective, word("least memory taken, most left over, or least load")] = "capacity"
+    keep: Annotated[Path | None, file("placement.json: move as few layers as possible", "none")] = None
 
 
 @group("Moves", 5)
@@ -167,9 +163,17 @@ class Moves:
         int | None, number("CORES", "most cores that a layer is cut over; 1: none is cut", "no bound")
     ] = None
     relays: Annotated[bool, Parameter(negative="--no-relays", help="let spare cores pass signals on")] = True
-    copies: Annotated[bool, Parameter(negative="--no-copies", help="let a layer stand on the chip twice")] = (
-        True
-    )
+    copies: Annotated[bool, Parameter(negative="--no-copies", help="let a layer stand twice")] = True
+
+
+_WORK = (
+    "limit in the solver's deterministic time, under which it runs with one worker and a fixed seed, so that "
+    "the bytes are the same whatever --workers"
+)
+_TIME = (
+    "wall-clock limit, kept within 20 %, of all solving, explanation, repairs and synthesis with its curves; "
+    "it voids the promise of equal bytes, and what it cuts short is said"
+)
 
 
 @group("Limits", 6)
@@ -177,16 +181,14 @@ class Moves:
 class WorkLimit:
     """How much the solver may do, alike on every machine."""
 
-    work_limit: Annotated[
-        float | None, number("UNITS", "limit in the solver's deterministic time", "none")
-    ] = None
+    work_limit: Annotated[float | None, number("UNITS", _WORK, "none")] = None
 
 
 @dataclass(frozen=True)
 class SolverLimits(WorkLimit):
     """How much the solver may do."""
 
-    time_limit: Annotated[float | None, number("SECONDS", "wall-clock limit", "none")] = None
+    time_limit: Annotated[float | None, number("SECONDS", _TIME, "none")] = None
     workers: Annotated[int, number("THREADS", "solver threads")] = 1
 
 
@@ -217,7 +219,9 @@ def keywords(chip: Chip, reading: Reading, *groups: SolveGroup, **fixed: Any) ->
     from mapper.frontends import NirOptions, TorchOptions  # noqa: PLC0415
     from mapper.options import SolveOptions  # noqa: PLC0415
 
-    words = fixed | {name: value for entry in (reading, *groups) for name, value in vars(entry).items()}
+    # What is left out keeps the package's own default.
+    values = (item for entry in (reading, *groups) for item in vars(entry).items())
+    words = fixed | {name: value for name, value in values if value not in (None, ())}
     findings: list[Finding] = []
     for name, read in _READERS.items():
         try:
@@ -227,23 +231,27 @@ def keywords(chip: Chip, reading: Reading, *groups: SolveGroup, **fixed: Any) ->
     if findings:
         raise OptionsError(*findings)
     copies, limit = 2 if words.pop("copies", True) else 1, words.pop("time_limit", None)
+    nir = {name: words.pop(name) for name in ("reset", "v_min") if name in words}
     return {
-        "input_shape": words.pop("input_shape"),
-        "add_output_neuron": words.pop("add_output_neuron"),
-        "nir": NirOptions(reset=words.pop("reset"), v_min=words.pop("v_min")),
+        "input_shape": words.pop("input_shape", None),
+        "add_output_neuron": words.pop("add_output_neuron", None),
+        "nir": NirOptions(**nir),
         "torch": TorchOptions(relu_as_if=1.0 if words.pop("relu_as_if") else None),
         "options": SolveOptions(time_limit_s=limit, max_copies=copies, **words),
         "chip": load(chip.chip, chip.changes),
     }
 
 
+def read_options(words: dict[str, Any]) -> "ReadOptions":
+    """How networks are read, of what `keywords` gives."""
+    from mapper.explore.plan import ReadOptions  # noqa: PLC0415
+
+    return ReadOptions(**{name: words[name] for name in ("input_shape", "nir", "torch", "add_output_neuron")})
+
+
 def read_network(source: str, words: dict[str, Any]) -> "NormalNetwork":
     """A network as `keywords` says, after all passes but those for a chip."""
-    from mapper.frontends import load_network  # noqa: PLC0415
-    from mapper.passes import PrepareOptions, prepare  # noqa: PLC0415
-
-    network = load_network(source, words["input_shape"], words["nir"], words["torch"])
-    return prepare(network, PrepareOptions(add_output_neuron=words["add_output_neuron"]))
+    return read_options(words).read(source)
 
 
 def _pins(texts: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
@@ -259,70 +267,43 @@ def _pins(texts: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
     return tuple((layer.strip(), int(core)) for _, layer, _, core in parts)
 
 
-def _numbers(option: str, text: str | None) -> tuple[int, ...]:
-    if text is None:
-        return ()
+def _numbers(option: str, text: str) -> tuple[int, ...]:
     if not re.fullmatch(r"\s*[0-9]{1,9}(\s*,\s*[0-9]{1,9})*\s*", text):
         raise OptionsError(Finding(option, "wants whole numbers separated by commas", text))
     return tuple(int(part) for part in text.split(","))
 
 
-def _shape(text: str | None) -> tuple[int, ...] | None:
+def _shape(text: str) -> tuple[int, ...]:
     shape = _numbers("--input-shape", text)
-    if shape and (len(shape) != 3 or min(shape) < 1):
+    if len(shape) != 3 or min(shape) < 1:
         raise OptionsError(Finding("--input-shape", "wants three positive numbers", shape, "C,H,W"))
-    return shape or None
+    return shape
 
 
-def _lowest(text: str | None) -> float | str | None:
+def _lowest(text: str) -> float | str:
     try:
-        return text if text is None or text == "threshold" else float(text)
+        return text if text == "threshold" else float(text)
     except ValueError:
         raise OptionsError(Finding("--v-min", "wants a number or the word threshold", text)) from None
 
 
-def _threshold(value: float | None) -> float | None:
-    if value is not None and not 0 < value < float("inf"):
+def _threshold(value: float) -> float:
+    if not 0 < value < float("inf"):
         raise OptionsError(Finding("--add-output-neuron", "a threshold must be positive", value, "> 0"))
     return value
 
 
-def _kept(path: Path | None) -> tuple[tuple[str, int], ...]:
+def _kept(path: Path) -> tuple[tuple[str, int], ...]:
     from mapper.record import kept_cores, read_placement  # noqa: PLC0415
 
-    return () if path is None else kept_cores(read_placement(path))
+    return kept_cores(read_placement(path))
 
 
-def read_rates(path: Path | None) -> tuple[tuple[str, int], ...]:
-    """Spikes per second by signal, rounded up, of a file that `mapper simulate --traffic` wrote, if any.
+def read_rates(path: Path) -> tuple[tuple[str, int], ...]:
+    """Spikes per second by signal, of a traffic file."""
+    from mapper.events.traffic import read_traffic  # noqa: PLC0415
 
-    Raises
-    ------
-    OptionsError
-        It cannot be read, or holds something else.
-    """
-    if path is None:
-        return ()
-    step = "mapper simulate CONFIG --events FILE --traffic FILE writes one"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OptionsError(Finding(str(path), f"cannot be read: {error.strerror}")) from None
-    except ValueError:
-        raise OptionsError(Finding(str(path), "is no traffic: not JSON", next_step=step)) from None
-    is_known = isinstance(content, dict) and content.get("schema_version") == 1
-    rates = content.get("spikes_per_second") if is_known else None
-    if not isinstance(rates, dict):
-        problem = "is no traffic of a version this program knows"
-        raise OptionsError(Finding(str(path), problem, next_step=step))
-    wrong = [
-        Finding(f"{path}: {name}", "a rate must be a number from 0", rate)
-        for name, rate in rates.items()
-        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 2**50
-    ]
-    if wrong:
-        raise OptionsError(*wrong)
-    return tuple((name, math.ceil(rate)) for name, rate in rates.items())
+    return read_traffic(path)
 
 
 # By field, what turns an option's value into the package's.
@@ -332,7 +313,6 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "v_min": _lowest,
     "pins": _pins,
     "forbidden_cores": lambda text: _numbers("--forbid", text),
-    "monitors": lambda layers: layers or None,
     "traffic": read_rates,
     "keep": _kept,
 }

@@ -1,4 +1,4 @@
-"""The command that reports which networks fit which chips, and the comparison of two reports."""
+"""The command that reports which networks fit which chips."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from mapper.cli import options
-from mapper.cli.options import file, group, keywords, number, read_rates, text, word
+from mapper.cli.options import file, group, keywords, number, read_options, read_rates, text, word
 from mapper.cli.output import console, progress_bar
 from mapper.errors import Finding, OptionsError
 
 if TYPE_CHECKING:
     from mapper.explore.plan import PlannedNetwork, PlannedVariant
-    from mapper.explore.record import ReportRecord, Settings
+    from mapper.explore.record import ReportRecord
 
-__all__ = ["is_report", "print_report_difference", "report"]
+__all__ = ["report"]
 
-_EXIT_PARTIAL, _EXIT_DIFFERENT = 3, 1
+_EXIT_PARTIAL = 3
 _Which = Literal["chips", "all", "none"]
 
 
@@ -82,39 +82,46 @@ def report(
     was decided until then, and --resume goes on.
     """
     from mapper.explore.plan import with_traffic  # noqa: PLC0415
-    from mapper.explore.record import read_report  # noqa: PLC0415
+    from mapper.explore.record import Settings, read_report  # noqa: PLC0415
     from mapper.explore.sweep import Place, sweep  # noqa: PLC0415
+    from mapper.files import write_text  # noqa: PLC0415
+    from mapper.report.formats import FORMATS  # noqa: PLC0415
+    from mapper.report.matrix import print_matrix  # noqa: PLC0415
 
     earlier = None if sweeping.resume is None else read_report(sweeping.resume)
     if sweeping.workers is not None and sweeping.workers < 1:
         raise OptionsError(Finding("--workers", "number of worker processes", sweeping.workers, ">= 1"))
     words = keywords(options.Chip(), reading, moves, limit, objective=cells.objective)
-    settings, planned = _wishes(networks, earlier, words, cells)
+    settings = Settings(options=words["options"], repairs=cells.repairs, details=cells.details)
+    planned = _networks(networks, earlier, words)
     if cells.traffic is not None:
         planned = with_traffic(planned, dict(read_rates(cells.traffic)))
     variants, notes = _variants(chips, earlier)
     place = Place(workers=sweeping.workers, scheduler=sweeping.scheduler, cache=sweeping.cache)
     with progress_bar("cells", len(planned) * len(variants)) as progress:
         record = sweep(planned, variants, settings, place, notes=notes, resume=earlier, progress=progress)
-    _write(record, output.out)
-    _print(record, output.out, output.as_json)
+    for name, text_of in FORMATS.items():
+        write_text(output.out / name, text_of(record))
+    if output.as_json:
+        print(record.model_dump_json(indent=2))
+    else:
+        print_matrix(console(), record)
+        print(f"written: {', '.join(str(output.out / name) for name in FORMATS)}")
+        if not record.complete:
+            print(f"Interrupted. To go on: --resume {output.out / 'report.json'}", file=sys.stderr)
     return 0 if record.complete else _EXIT_PARTIAL
 
 
-def _wishes(
-    networks: tuple[str, ...], earlier: ReportRecord | None, words: dict[str, Any], cells: Cells
-) -> tuple[Settings, tuple[PlannedNetwork, ...]]:
-    """What is asked of every cell, and the networks; without any, those of the report that goes on."""
-    from mapper.explore.plan import ReadOptions, plan_networks  # noqa: PLC0415
-    from mapper.explore.record import Settings  # noqa: PLC0415
+def _networks(
+    sources: tuple[str, ...], earlier: ReportRecord | None, words: dict[str, Any]
+) -> tuple[PlannedNetwork, ...]:
+    """The networks as named; without any, those of the report that goes on."""
+    from mapper.explore.plan import plan_networks  # noqa: PLC0415
 
-    sources = [row.source for row in earlier.networks] if earlier and not networks else list(networks)
-    if not sources:
-        step = "Name some, or --resume a report"
-        raise OptionsError(Finding("report", "has no networks", next_step=step))
-    settings = Settings(options=words["options"], repairs=cells.repairs, details=cells.details)
-    read = ("input_shape", "nir", "torch", "add_output_neuron")
-    return settings, plan_networks(sources, ReadOptions(**{name: words[name] for name in read}))
+    names = sources or tuple(row.source for row in (earlier.networks if earlier else ()))
+    if not names:
+        raise OptionsError(Finding("report", "has no networks", next_step="Name some, or --resume a report"))
+    return plan_networks(names, read_options(words))
 
 
 def _variants(
@@ -127,70 +134,7 @@ def _variants(
     if chips.chip or chips.variant or chips.changes or earlier is None:
         shipped = () if chips.variant else names()
         return plan_variants(chips.chip or shipped, chips.variant, chips.changes)
-    rows = earlier.variants
-    changes = next((row.overrides for row in rows if row.overrides), ())
-    whole = [row for row in rows if not row.overrides]
-    return plan_variants(
-        [row.base for row in whole if row.is_chip], [row.base for row in whole if not row.is_chip], changes
-    )
-
-
-def _write(record: ReportRecord, out: Path) -> None:
-    from mapper.files import write_text  # noqa: PLC0415
-    from mapper.report.formats import FORMATS  # noqa: PLC0415
-
-    for name, text_of in FORMATS.items():
-        write_text(out / name, text_of(record))
-
-
-def _print(record: ReportRecord, out: Path, as_json: bool) -> None:
-    from mapper.report.formats import FORMATS  # noqa: PLC0415
-    from mapper.report.matrix import print_matrix  # noqa: PLC0415
-
-    if as_json:
-        print(record.model_dump_json(indent=2))
-        return
-    print_matrix(console(), record)
-    print(f"written: {', '.join(str(out / name) for name in FORMATS)}")
-    if not record.complete:
-        print(f"Interrupted. To go on: --resume {out / 'report.json'}", file=sys.stderr)
-
-
-def is_report(source: str) -> bool:
-    """Whether a side of `mapper diff` is a report."""
-    path = Path(source)
-    if path.suffix != ".json" or not path.is_file():
-        return False
-    with path.open(encoding="utf-8", errors="replace") as stream:
-        head = stream.read(200)
-    return '"complete"' in head and '"schema_version"' in head
-
-
-def print_report_difference(left: str, right: str, as_json: bool) -> int:
-    """Compare two reports.
-
-    Returns
-    -------
-    int
-        0 where they say the same, 1 where not.
-
-    Raises
-    ------
-    OptionsError
-        One side is no report.
-    """
-    from mapper.explore.difference import report_difference  # noqa: PLC0415
-    from mapper.explore.record import read_report  # noqa: PLC0415
-    from mapper.report.matrix import print_difference  # noqa: PLC0415
-
-    for side in (left, right):
-        if not is_report(side):
-            problem = "is no report, and the other side is one"
-            step = "mapper report --out DIR writes one"
-            raise OptionsError(Finding(side, problem, next_step=step))
-    difference = report_difference(read_report(Path(left)), read_report(Path(right)))
-    if as_json:
-        print(difference.model_dump_json(indent=2))
-    else:
-        print_difference(console(), difference)
-    return _EXIT_DIFFERENT if difference.changes or difference.only_before or difference.only_after else 0
+    changes = next((row.overrides for row in earlier.variants if row.overrides), ())
+    whole = [row for row in earlier.variants if not row.overrides]
+    chip_bases, others = ([row.base for row in whole if row.is_chip == is_chip] for is_chip in (True, False))
+    return plan_variants(chip_bases, others, changes)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -76,41 +75,31 @@ def simulate(
     from mapper.emit.shared.file import read_config  # noqa: PLC0415
     from mapper.equivalence import count_ranges, layer_shapes, sensitivity  # noqa: PLC0415
     from mapper.events import read_events  # noqa: PLC0415
+    from mapper.events.traffic import write_traffic  # noqa: PLC0415
     from mapper.sim.event import EventOptions  # noqa: PLC0415
+    from mapper.sim.recording import input_of  # noqa: PLC0415
 
     configuration = read_config(config)
     options = EventOptions(**vars(semantics), record=output.layer or None)
     recorded = read_events(recording.events)
-    inputs = {_input(configuration, recording.input_name): recorded}
+    inputs = {input_of(configuration, recording.input_name): recorded}
     summary = _run(configuration, inputs, options, recording.piece, output)
     if output.traffic is not None:
-        _write_traffic(summary, output.traffic)
+        write_traffic(output.traffic, summary.signals, summary.duration_us)
     depends: tuple[Sensitivity, ...] = ()
     if output.sensitivity > 0:
         shapes, orders = layer_shapes(configuration), output.sensitivity
         depends = sensitivity(count_ranges(configuration, inputs, shapes, options, random_orders=orders))
     if output.as_json:
-        print_json(**_record(summary, depends))
+        border = [{"core": core, "slot": slot, "spikes": n} for (core, slot), n in summary.border.items()]
+        print_json(
+            **(asdict(summary) | {"border": border, "sensitivity": [asdict(entry) for entry in depends]})
+        )
         return 0
     from mapper.report.equivalence import print_simulation  # noqa: PLC0415
 
     print_simulation(console(), configuration, summary, depends)
     return 0
-
-
-def _input(config: ChipConfig, name: str | None) -> str:
-    from mapper.errors import ConfigError, Finding, OptionsError  # noqa: PLC0415
-
-    if config.interface is None:
-        step = "Use mapper.sim.event.simulate_events with input_cores"
-        raise ConfigError(Finding("configuration", "does not say where events enter", next_step=step))
-    names = [entry.name for entry in config.interface.inputs]
-    if name is not None and name not in names:
-        raise OptionsError(Finding("--input", "there is no such input", name, ", ".join(names)))
-    # The sensor sends the same events to all of its inputs: a recording of any one of them is enough.
-    if name is None and len(names) - len(config.interface.sensor_inputs[1:]) != 1:
-        raise OptionsError(Finding("--input", "there are several inputs", None, ", ".join(names)))
-    return name or names[0]
 
 
 def _run(
@@ -134,21 +123,3 @@ def _run(
         return run_recording(
             config, inputs, options, piece_events=piece, sink=sink if layers else None, progress=progress
         )
-
-
-def _write_traffic(summary: RecordingSummary, path: Path) -> None:
-    from mapper.errors import EventError, Finding  # noqa: PLC0415
-    from mapper.files import write_text  # noqa: PLC0415
-
-    if summary.duration_us < 1:
-        raise EventError(Finding("--traffic", "the recording has no length, so there are no rates"))
-    rates = {name: round(count * 1e6 / summary.duration_us, 3) for name, count in summary.signals.items()}
-    content = {"schema_version": 1, "spikes_per_second": rates}
-    write_text(path, json.dumps(content, indent=1) + "\n")
-
-
-def _record(summary: RecordingSummary, depends: tuple[Sensitivity, ...]) -> dict[str, Any]:
-    from dataclasses import asdict  # noqa: PLC0415
-
-    border = [{"core": core, "slot": slot, "spikes": count} for (core, slot), count in summary.border.items()]
-    return {**asdict(summary), "border": border, "sensitivity": [asdict(entry) for entry in depends]}

@@ -47,15 +47,15 @@ def check(
 
     Exit: 0 they fit, 1 proven not to, 2 bad input, 3 undecided.
     """
+    from mapper.report.terminal import line  # noqa: PLC0415
+
     result = solved(networks, chip, reading, requests, moves, limits)
     if output.as_json or result.solution is None:
         return finish(result, output.as_json)
     count = len(result.solution.placements)
     several = " and ".join(network.name for network in result.networks)
     fit = f"{several} fit{'' if len(result.networks) > 1 else 's'} {result.chip.name}"
-    console().print(
-        f"{fit}: {count} of {result.chip.core_count} cores, checked.", highlight=False, markup=False
-    )
+    line(console(), f"{fit}: {count} of {result.chip.core_count} cores, checked.")
     return 0
 
 

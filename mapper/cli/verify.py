@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from mapper.cli import options
 from mapper.cli.options import file, group, keywords, number
 from mapper.cli.output import console, print_json, progress_bar
-
-if TYPE_CHECKING:
-    from mapper.equivalence import EquivalenceReport
 
 __all__ = ["verify"]
 
@@ -43,6 +40,7 @@ def verify(
     reading: options.Reading = options.Reading(),
     pins: options.Pins = options.Pins(),
     moves: options.Moves = options.Moves(),
+    limits: options.SolverLimits = options.SolverLimits(),
     stimulus: Stimulus = Stimulus(),
     plot: Annotated[Path | None, options.PLOT] = None,
     output: options.Output = options.Output(),
@@ -54,7 +52,7 @@ def verify(
     from mapper.api import verify_equivalence  # noqa: PLC0415
     from mapper.events import read_events  # noqa: PLC0415
 
-    words = keywords(chip, reading, pins, moves)
+    words = keywords(chip, reading, pins, moves, limits)
     words |= vars(stimulus)
     words["events"] = None if stimulus.events is None else read_events(stimulus.events)
     is_shown = stimulus.data is not None and not output.as_json
@@ -65,20 +63,13 @@ def verify(
 
         plot_equivalence(report, plot)
     if output.as_json:
-        print_json(**_record(report))
+        record = asdict(report) | {"is_equivalent": report.is_equivalent}
+        del record["output"], record["events"]["outputs"]
+        for entry, accuracy in zip(record["accuracies"], report.accuracies, strict=True):
+            entry |= {"share": accuracy.share, "interval": accuracy.interval}
+        print_json(**record)
     else:
         from mapper.report.equivalence import print_equivalence  # noqa: PLC0415
 
         print_equivalence(console(), report)
     return 0 if report.is_equivalent else _EXIT_DIFFERENT
-
-
-def _record(report: EquivalenceReport) -> dict[str, Any]:
-    from dataclasses import asdict  # noqa: PLC0415
-
-    record = asdict(report) | {"is_equivalent": report.is_equivalent}
-    del record["output"], record["events"]["outputs"]
-    accuracies = [
-        {**asdict(entry), "share": entry.share, "interval": entry.interval} for entry in report.accuracies
-    ]
-    return {**record, "accuracies": accuracies}

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mapper.errors import Finding, OptionsError
-from mapper.explore.cell import Asked, at
+from mapper.explore.cell import CellOptions, at
 from mapper.explore.identity import digest, program_version
 from mapper.explore.record import Cell
 from mapper.files import write_text
@@ -14,9 +14,9 @@ from mapper.files import write_text
 __all__ = ["CellCache", "cell_key"]
 
 
-def cell_key(network_hash: str, chip_hash: str, asked: Asked) -> str:
+def cell_key(network_hash: str, chip_hash: str, options: CellOptions) -> str:
     """Hash of network, chip, everything that is asked, and the program."""
-    return digest([program_version(), network_hash, chip_hash, asdict(asked)])
+    return digest([program_version(), network_hash, chip_hash, asdict(options)])
 
 
 class CellCache:

@@ -11,17 +11,21 @@ from mapper.explore.record import Cell
 from mapper.explore.verdict import placed_cell, refused_cell
 from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
-from mapper.question import Question
+from mapper.question import Detail, Question
 from mapper.question import decide as decide_question
-from mapper.repairs.find import find_repairs
-from mapper.result import Repair, Result, Status
+from mapper.repairs.find import with_repairs
+from mapper.result import Result
 from mapper.solver.budget import Budget
 
-__all__ = ["Asked", "Shared", "at", "decide"]
+__all__ = ["CellOptions", "Shared", "at", "decide", "failed_cell"]
+
+
+# What a search for repairs adds to a report.
+_OF_REPAIRS = ("repairs", "repairs_missing", "cut_short")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class CellOptions:
     """How much of a cell is wanted.
 
     Attributes
@@ -30,7 +34,7 @@ class Asked:
         Keep placement and report, the conflict with all moves included: it takes ten times a verdict.
     """
 
-    options: SolveOptions
+    solve: SolveOptions
     repairs: bool = False
     details: bool = False
 
@@ -40,10 +44,12 @@ class Shared:
     """What variants with the same facts under other names share, for one network, by `facts_hash`."""
 
     placed: dict[str, Result] = field(default_factory=dict)
-    repairs: dict[str, tuple[tuple[Repair, ...], tuple[str, ...]]] = field(default_factory=dict)
+    repairs: dict[str, dict[str, object]] = field(default_factory=dict)
 
 
-def decide(network: NormalNetwork, chip: ChipSpec, asked: Asked, shared: Shared | None = None) -> Cell:
+def decide(
+    network: NormalNetwork, chip: ChipSpec, options: CellOptions, shared: Shared | None = None
+) -> Cell:
     """A cell with the indexes 0; whatever goes wrong is a verdict too, so that other cells go on.
 
     Parameters
@@ -57,35 +63,38 @@ def decide(network: NormalNetwork, chip: ChipSpec, asked: Asked, shared: Shared 
         Ctrl-C, also where it ended the solver alone: what that then says is no verdict.
     """
     try:
-        return _decided(network, chip, asked, shared or Shared())
+        return _decided(network, chip, options, shared or Shared())
     except NetworkError as error:
         return Cell(network=0, variant=0, verdict="unsupported", sentence=str(error))
     except Exception as error:  # one failing cell must not take the rest with it
-        sentence = f"{type(error).__name__}: {error}"
-        return Cell(network=0, variant=0, verdict="error", sentence=sentence)
+        return failed_cell(f"{type(error).__name__}: {error}")
 
 
-def _decided(network: NormalNetwork, chip: ChipSpec, asked: Asked, shared: Shared) -> Cell:
-    question, facts = Question((network,), chip, asked.options), facts_hash(chip)
+def failed_cell(sentence: str) -> Cell:
+    """The cell that a fault of the program, or of the machine that ran it, leaves."""
+    return Cell(network=0, variant=0, verdict="error", sentence=sentence)
+
+
+def _decided(network: NormalNetwork, chip: ChipSpec, options: CellOptions, shared: Shared) -> Cell:
+    question, facts = Question((network,), chip, options.solve), facts_hash(chip)
     budget = Budget(question.resolved)
-    if facts in shared.placed:
-        result = replace(shared.placed[facts], chip=chip)
-    else:
-        result = decide_question(question, "all" if asked.details else "reasons", budget)
+    known = shared.placed.get(facts)
+    detail: Detail = "all" if options.details else "reasons"
+    result = replace(known, chip=chip) if known else decide_question(question, detail, budget)
     if result.statistics.interrupted:
         raise KeyboardInterrupt
     if result.solution is not None:
         shared.placed[facts] = result
-        return placed_cell(network, result, details=asked.details)
+        return placed_cell(network, result, details=options.details)
     report = result.report
     if report is None:
         raise RuntimeError("a result has neither solution nor report")
-    if asked.repairs and report.status is Status.INFEASIBLE:
+    if options.repairs:
         if facts not in shared.repairs:
-            shared.repairs[facts] = find_repairs(question, report, asked.options.repairs, budget)
-        repairs, missing = shared.repairs[facts]
-        report = report.model_copy(update={"repairs": repairs, "repairs_missing": missing})
-    return refused_cell(question.problems[0], report, details=asked.details)
+            mended = with_repairs(question, result, budget).report or report
+            shared.repairs[facts] = {name: getattr(mended, name) for name in _OF_REPAIRS}
+        report = report.model_copy(update=shared.repairs[facts])
+    return refused_cell(question.problems[0], report, details=options.details)
 
 
 def at(cell: Cell, network: int, variant: int) -> Cell:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import Literal, TypeAlias, TypeVar
 
-from mapper.explore.record import Cell, ReportRecord, VariantRow, Verdict
+from mapper.explore.record import Cell, NetworkRow, ReportRecord, VariantRow, Verdict
 from mapper.result import Record
 
 __all__ = ["CellChange", "Kind", "ReportDifference", "VariantChange", "report_difference"]
 
 Kind: TypeAlias = Literal["gained", "lost", "better", "worse", "other"]
+
+Row = TypeVar("Row", NetworkRow, VariantRow)
 
 # From what suits a designer best to what suits least; the rest says nothing about the chip.
 _RANK: dict[Verdict, int] = {"plain": 2, "divided": 1, "infeasible": 0}
@@ -78,9 +80,12 @@ def report_difference(before: ReportRecord, after: ReportRecord) -> ReportDiffer
     Variants stand for each other by name; those left over in order, where both have equally many: a chip and
     the same chip with changes.
     """
-    index = {row.name: number for number, row in enumerate(after.networks)}
-    networks = [(n, index[row.name]) for n, row in enumerate(before.networks) if row.name in index]
-    variants = _pairs(before, after)
+    networks = _same(before.networks, after.networks)
+    variants = same = _same(before.variants, after.variants)
+    left = [n for n in range(len(before.variants)) if n not in {v for v, _ in same}]
+    right = [n for n in range(len(after.variants)) if n not in {w for _, w in same}]
+    if len(left) == len(right):
+        variants = [*same, *zip(left, right, strict=True)]
     was = {(cell.network, cell.variant): cell for cell in before.cells}
     now = {(cell.network, cell.variant): cell for cell in after.cells}
     changes, unchanged = [], 0
@@ -89,27 +94,40 @@ def report_difference(before: ReportRecord, after: ReportRecord) -> ReportDiffer
             old, new = was.get((n, v)), now.get((m, w))
             if old is None or new is None:
                 continue
-            kind = _kind(old, new)
-            if kind is None:
+            if (kind := _kind(old, new)) is None:
                 unchanged += 1
-            else:
-                changes.append(_change(kind, before.networks[n].name, after.variants[w].name, old, new))
-    alone_before, alone_after = _alone(before, after, variants)
+                continue
+            change = CellChange(
+                kind=kind,
+                network=before.networks[n].name,
+                variant=after.variants[w].name,
+                before=old.verdict,
+                after=new.verdict,
+                cores_before=old.cores_used,
+                cores_after=new.cores_used,
+                free_share_before=old.free_share,
+                free_share_after=new.free_share,
+                sentence=new.sentence,
+            )
+            changes.append(change)
+    sides = ((before.variants[v], after.variants[w]) for v, w in variants)
     return ReportDifference(
         changes=tuple(changes),
-        variants=tuple(_variant_changes(before, after, variants)),
-        only_before=alone_before,
-        only_after=alone_after,
+        variants=tuple(
+            VariantChange(before=old.name, after=new.name, facts=tuple(_facts(old, new)))
+            for old, new in sides
+            if old.chip_hash != new.chip_hash
+        ),
+        only_before=tuple(_alone(before, after, {v for v, _ in variants})),
+        only_after=tuple(_alone(after, before, {w for _, w in variants})),
         unchanged=unchanged,
     )
 
 
-def _pairs(before: ReportRecord, after: ReportRecord) -> list[tuple[int, int]]:
-    index = {row.name: number for number, row in enumerate(after.variants)}
-    found = [(n, index[row.name]) for n, row in enumerate(before.variants) if row.name in index]
-    left = [n for n in range(len(before.variants)) if n not in {v for v, _ in found}]
-    right = [n for n in range(len(after.variants)) if n not in {w for _, w in found}]
-    return found + (list(zip(left, right, strict=True)) if len(left) == len(right) else [])
+def _same(before: Sequence[Row], after: Sequence[Row]) -> list[tuple[int, int]]:
+    """Indexes of rows with the same name."""
+    index = {row.name: number for number, row in enumerate(after)}
+    return [(number, index[row.name]) for number, row in enumerate(before) if row.name in index]
 
 
 def _kind(old: Cell, new: Cell) -> Kind | None:
@@ -122,37 +140,8 @@ def _kind(old: Cell, new: Cell) -> Kind | None:
         if not _RANK[old.verdict]:
             return "gained"
         return "better" if _RANK[new.verdict] > _RANK[old.verdict] else "worse"
-    if old.margin is None or new.margin is None:
-        return None
-    was = (-(old.cores_used or 0), old.margin.free_share)
-    now = (-(new.cores_used or 0), new.margin.free_share)
-    if was == now:
-        return None
-    return "better" if now > was else "worse"
-
-
-def _change(kind: Kind, network: str, variant: str, old: Cell, new: Cell) -> CellChange:
-    return CellChange(
-        kind=kind,
-        network=network,
-        variant=variant,
-        before=old.verdict,
-        after=new.verdict,
-        cores_before=old.cores_used,
-        cores_after=new.cores_used,
-        free_share_before=None if old.margin is None else old.margin.free_share,
-        free_share_after=None if new.margin is None else new.margin.free_share,
-        sentence=new.sentence,
-    )
-
-
-def _variant_changes(
-    before: ReportRecord, after: ReportRecord, pairs: list[tuple[int, int]]
-) -> Iterator[VariantChange]:
-    for v, w in pairs:
-        old, new = before.variants[v], after.variants[w]
-        if old.chip_hash != new.chip_hash:
-            yield VariantChange(before=old.name, after=new.name, facts=tuple(_facts(old, new)))
+    was, now = ((-(cell.cores_used or 0), cell.free_share or 0) for cell in (old, new))
+    return None if was == now else "better" if now > was else "worse"
 
 
 def _facts(old: VariantRow, new: VariantRow) -> Iterator[str]:
@@ -164,15 +153,8 @@ def _facts(old: VariantRow, new: VariantRow) -> Iterator[str]:
         yield f"cores: {len(old.cores)} -> {len(new.cores)}"
 
 
-def _alone(
-    before: ReportRecord, after: ReportRecord, pairs: list[tuple[int, int]]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    names = [{row.name for row in record.networks} for record in (before, after)]
-    paired = [{v for v, _ in pairs}, {w for _, w in pairs}]
-    return tuple(  # type: ignore[return-value]  # two by construction
-        (
-            *(f"network {row.name}" for row in record.networks if row.name not in names[1 - side]),
-            *(f"variant {row.name}" for n, row in enumerate(record.variants) if n not in paired[side]),
-        )
-        for side, record in enumerate((before, after))
-    )
+def _alone(record: ReportRecord, other: ReportRecord, paired: set[int]) -> Iterator[str]:
+    """What the other report lacks; `paired` are the variants that stand for one of its variants."""
+    known = {row.name for row in other.networks}
+    yield from (f"network {row.name}" for row in record.networks if row.name not in known)
+    yield from (f"variant {row.name}" for n, row in enumerate(record.variants) if n not in paired)

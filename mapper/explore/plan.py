@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from hwspec.catalog import load as load_chip
 from hwspec.schema import ChipSpec
@@ -32,6 +32,9 @@ __all__ = [
     "with_traffic",
 ]
 
+Row = TypeVar("Row", NetworkRow, VariantRow)
+
+_TRAFFIC = ("spikes_per_second", "synops_per_second")
 _OFFERED = tuple(name for name in VariantCore.model_fields if name != "core")
 
 
@@ -43,6 +46,17 @@ class ReadOptions:
     nir: NirOptions | None = None
     torch: TorchOptions | None = None
     add_output_neuron: float | None = None
+
+    def read(self, source: str | Path | Network) -> NormalNetwork:
+        """A network after the chip-free passes.
+
+        Raises
+        ------
+        NetworkError, OptionsError
+            It cannot be read or prepared.
+        """
+        network = load_network(source, self.input_shape, self.nir, self.torch)
+        return prepare(network, PrepareOptions(add_output_neuron=self.add_output_neuron))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,27 +86,22 @@ def plan_networks(
     sources: Sequence[str | Path | Network], options: ReadOptions | None = None
 ) -> tuple[PlannedNetwork, ...]:
     """Read and prepare every network; one that fails has a row with the reason."""
-    read = [_read(source, options or ReadOptions()) for source in sources]
-    names = named_apart([entry.row.name for entry in read])
-    return tuple(_renamed(entry, name) for entry, name in zip(read, names, strict=True))
+    entries = [_read(source, options or ReadOptions()) for source in sources]
+    names = named_apart([entry.row.name for entry in entries])
+    return tuple(map(_renamed, entries, names))
 
 
 def _read(source: str | Path | Network, options: ReadOptions) -> PlannedNetwork:
-    name = source.name if isinstance(source, Network) else str(source)
+    title = source.name if isinstance(source, Network) else str(source)
+    failure: Literal["unsupported", "error"] = "unsupported"
     try:
-        read = load_network(source, options.input_shape, options.nir, options.torch)
-        ready = prepare(read, PrepareOptions(add_output_neuron=options.add_output_neuron))
-        return planned(ready, name)
+        return planned(options.read(source), title)
     except MapperError as error:
-        return _failed(name, str(error), "unsupported")
+        message = str(error)
     except Exception as error:  # a network that breaks this program must not take the others with it
-        return _failed(name, f"{type(error).__name__}: {error}", "error")
-
-
-def _failed(source: str, message: str, failure: Literal["unsupported", "error"]) -> PlannedNetwork:
-    name = source if ":" in source else Path(source).stem
-    row = NetworkRow(name=name or source, source=source, layers=0, error=message)
-    return PlannedNetwork(row, None, failure)
+        message, failure = f"{type(error).__name__}: {error}", "error"
+    name = title if ":" in title else Path(title).stem or title
+    return PlannedNetwork(NetworkRow(name=name, source=title, layers=0, error=message), None, failure)
 
 
 def planned(network: NormalNetwork, source: str) -> PlannedNetwork:
@@ -139,12 +148,7 @@ def _loaded(entry: PlannedNetwork, rates: Mapping[str, int]) -> PlannedNetwork:
         return entry
     demands = layer_demands(entry.network, 0, None, rates)
     rows = tuple(
-        row.model_copy(
-            update={
-                "spikes_per_second": demand.work.spikes_per_second,
-                "synops_per_second": demand.work.synops_per_second,
-            }
-        )
+        row.model_copy(update={name: getattr(demand.work, name) for name in _TRAFFIC})
         for row, demand in zip(entry.row.layer_rows, demands, strict=True)
     )
     return replace(entry, row=entry.row.model_copy(update={"layer_rows": rows}))
@@ -154,7 +158,7 @@ def _renamed(entry: PlannedNetwork, name: str) -> PlannedNetwork:
     if entry.row.name == name:
         return entry
     if entry.network is None:
-        return replace(entry, row=entry.row.model_copy(update={"name": name}))
+        return replace(entry, row=_named(entry.row, name))
     return planned(entry.network.replacing(name=name), entry.row.source)
 
 
@@ -184,17 +188,17 @@ def plan_variants(
     SpecError, OptionsError
         A chip that cannot be read, overrides that apply to none of them, or no chip at all.
     """
-    made = [*_unchanged(chips, is_chip=True), *_unchanged(others, is_chip=False)]
-    if not made:
+    entries = [*_unchanged(chips, is_chip=True), *_unchanged(others, is_chip=False)]
+    if not entries:
         raise OptionsError(Finding("report", "has no chip", next_step="--chip NAME or --variant FILE.toml"))
-    changed, notes = _changed(made, overrides) if overrides else ([], ())
-    made += changed
-    names = named_apart([entry.row.name for entry in made])
-    renamed = (
-        replace(entry, row=entry.row.model_copy(update={"name": name}))
-        for entry, name in zip(made, names, strict=True)
-    )
-    return tuple(renamed), notes
+    changed, notes = _changed(entries, overrides) if overrides else ([], ())
+    entries += changed
+    names = named_apart([entry.row.name for entry in entries])
+    return tuple(replace(e, row=_named(e.row, name)) for e, name in zip(entries, names, strict=True)), notes
+
+
+def _named(row: Row, name: str) -> Row:
+    return row.model_copy(update={"name": name})
 
 
 def _unchanged(sources: Sequence[str | Path | ChipSpec], *, is_chip: bool) -> Iterator[PlannedVariant]:
@@ -205,20 +209,20 @@ def _unchanged(sources: Sequence[str | Path | ChipSpec], *, is_chip: bool) -> It
 
 
 def _changed(
-    made: Sequence[PlannedVariant], overrides: Sequence[str]
+    entries: Sequence[PlannedVariant], overrides: Sequence[str]
 ) -> tuple[list[PlannedVariant], tuple[str, ...]]:
     """The chips with overrides; a chip that has not, say, so many cores is left as it is."""
-    found, errors = [], []
-    for entry in made:
+    changed, errors = [], []
+    for entry in entries:
         try:
             chip = apply_overrides(entry.chip, overrides)
         except SpecError as error:
             errors.append((entry.row.name, error))
         else:
-            found.append(PlannedVariant(_row(chip, entry.row.base, tuple(overrides), is_chip=False), chip))
-    if not found:
+            changed.append(PlannedVariant(_row(chip, entry.row.base, tuple(overrides), is_chip=False), chip))
+    if not changed:
         raise errors[0][1]
-    return found, tuple(f"{name} is not changed: {error}" for name, error in errors)
+    return changed, tuple(f"{name} is not changed: {error}" for name, error in errors)
 
 
 def _row(chip: ChipSpec, base: str, overrides: tuple[str, ...], *, is_chip: bool) -> VariantRow:

@@ -212,6 +212,11 @@ class Cell(Record):
     placement: PlacementRecord | None = None
     report: FeasibilityReport | None = None
 
+    @property
+    def free_share(self) -> float | None:
+        """Of the tightest resource; None unless placed."""
+        return None if self.margin is None else self.margin.free_share
+
 
 class MemoryUse(Record):
     """A resource of one core over all networks that were placed on a variant.

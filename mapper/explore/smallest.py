@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from hwspec.schema import ChipSpec
-from mapper.errors import Finding, OptionsError, UndecidedError, VerificationError
+from mapper.errors import UndecidedError, VerificationError
+from mapper.explore.request import Request, require_sound
 from mapper.normal_form import NormalNetwork
-from mapper.options import SolveOptions
 from mapper.question import Question, decide
 from mapper.references import networks_apart
 from mapper.result import Result, Status
@@ -18,50 +17,19 @@ from mapper.wording import join_names
 
 # The solver is loaded by this module: the command line imports it when it has read its arguments.
 from mapper.solver.budget import INTERRUPTION, Budget  # isort: skip
-from mapper.solver.smallest.search import SmallestChip, Minimise, find_chip, find_chip_for  # isort: skip
-from mapper.solver.smallest.sizes import CoreType, MemorySizes, ChipQuestion, chip_of  # isort: skip
+from mapper.solver.smallest.search import SmallestChip, find_chip, find_chip_for  # isort: skip
+from mapper.solver.smallest.sizes import CoreType, ChipQuestion, chip_of  # isort: skip
 
-__all__ = ["Answer", "Curves", "Request", "curves", "default_sizes", "spec_toml", "synthesize"]
+__all__ = ["Answer", "Curves", "curves", "synthesize"]
 
 # Networks of a group share the chip; the groups take turns on it.
 Groups: TypeAlias = tuple[tuple[NormalNetwork, ...], ...]
 
-_CORES_MAX = 64
-_NAMES_TOLD = 40
+_NAMES_MAX = 40
 # Deterministic time of a point of a curve: about as many seconds.
 _POINT_WORK = 20.0
 # Of a limit, the part for the search of a chip: the networks are still to be placed on it.
 _SEARCH_SHARE = 0.8
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What chip is sought.
-
-    Attributes
-    ----------
-    base
-        Limits, stages and routing are as on this chip; its cores must agree in all but their memories.
-    cores
-        (least, most) cores, 1 <= least <= most <= 64.
-    sizes
-        Words on offer for each memory.
-    fan_out
-        (least, most) destinations of a core: the least under which memory is as small as under the most.
-    together
-        Whether all networks share the chip; else they take turns on it.
-    options
-        `max_pieces`, `relays`, `max_copies` and limits count; a limit holds for every chip sought.
-    """
-
-    base: ChipSpec
-    cores: tuple[int, int]
-    sizes: MemorySizes
-    fan_out: tuple[int, int]
-    minimise: Minimise = "sram"
-    together: bool = False
-    name: str = "synthesized"
-    options: SolveOptions = field(default_factory=lambda: SolveOptions(repairs=0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +47,7 @@ class Answer:
     """
 
     chip: ChipSpec
-    found: SmallestChip
+    smallest: SmallestChip
     fan_out: int
     carried: tuple[str, ...]
     results: tuple[Result, ...]
@@ -88,7 +56,7 @@ class Answer:
     @property
     def gap(self) -> float:
         """(bits - bound) / bits: 0 where the least memory is proven."""
-        return 1 - self.found.bits_bound / self.found.capacity_bits
+        return 1 - self.smallest.bits_bound / self.smallest.capacity_bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,28 +71,12 @@ class Curves:
         (networks carried at least, answer): those that take least memory. Where all share the chip, they
         count as one.
     is_complete
-        Whether every point is there; False after an interruption.
+        Whether every point is there; False after an interruption or a limit.
     """
 
     by_cores: tuple[tuple[int, Answer | None], ...]
     by_networks: tuple[tuple[int, Answer | None], ...]
     is_complete: bool = True
-
-
-def default_sizes(base: ChipSpec) -> MemorySizes:
-    """Powers of two from 1 Ki words to the base's largest memory; bias memory as large as there, or none."""
-    kernel, neuron, bias = (
-        max(getattr(core, name) for core in base.cores)
-        for name in ("kernel_words", "neuron_words", "bias_words")
-    )
-    return MemorySizes(
-        _powers(min(1024, kernel), kernel), _powers(min(1024, neuron), neuron), (0, bias) if bias else (0,)
-    )
-
-
-def _powers(least: int, most: int) -> tuple[int, ...]:
-    sizes = tuple(1 << n for n in range((least - 1).bit_length(), most.bit_length()))
-    return sizes or (most,)
 
 
 def synthesize(networks: Sequence[NormalNetwork], request: Request) -> Answer:
@@ -146,7 +98,7 @@ def synthesize(networks: Sequence[NormalNetwork], request: Request) -> Answer:
     VerificationError
         A network does not fit the chip that was found for it: a fault of this package.
     """
-    _require_sound(networks, request)
+    require_sound(request, networks)
     groups, budget = _groups(networks, request), Budget(request.options)
     largest = [_on_largest(group, request, budget) for group in groups]
     if refused := next((result for result in largest if result.status is Status.INFEASIBLE), None):
@@ -182,23 +134,26 @@ def curves(networks: Sequence[NormalNetwork], request: Request, best: Answer) ->
     by_cores: list[tuple[int, Answer | None]] = []
     by_networks: list[tuple[int, Answer | None]] = []
     try:
-        if best.found.stopped_by == INTERRUPTION:
+        if best.smallest.stopped_by == INTERRUPTION:
             raise KeyboardInterrupt
         least, most = request.cores
         for count in range(least, most + 1):
             is_known = request.minimise == "sram" and count == most
             by_cores.append((count, best if is_known else points.with_cores(count)))
+        # Where a limit came first, the chip found for fewer cores may be smaller.
+        for n in range(1, len(by_cores)):
+            by_cores[n] = (by_cores[n][0], _smaller(by_cores[n][1], by_cores[n - 1][1]))
         points.add_networks(by_cores[-1][1], by_networks)
     except KeyboardInterrupt:
         return Curves(tuple(by_cores), tuple(by_networks), is_complete=False)
-    return Curves(tuple(by_cores), tuple(by_networks), is_complete=not points.budget.is_spent)
+    return Curves(tuple(by_cores), tuple(by_networks), is_complete=not points.is_cut_short)
 
 
 class _Points:
     """Points of the curves, within what the search for the best chip has left of the limits."""
 
     def __init__(self, groups: Groups, request: Request, budget: Budget) -> None:
-        self.groups, self.request, self.budget = groups, request, budget
+        self.groups, self.request, self.budget, self.is_cut_short = groups, request, budget, False
         self.left = request.cores[1] - request.cores[0] + 2 * len(groups)
 
     def part(self) -> Budget:
@@ -229,7 +184,7 @@ class _Points:
                 budget = self.part()
                 smallest = find_chip_for(question, budget.share(_SEARCH_SHARE), carry, alone, floor)
                 point = self._answer(question, smallest, f"{self.request.name}-{carry}-networks", budget)
-            floor = max(floor, point.found.bits_bound if point else 0)
+            floor = max(floor, point.smallest.bits_bound if point else 0)
             points.append((carry, point))
         # Where a limit came first, a chip for more networks may be smaller than the one found for these.
         for n in range(len(points) - 2, -1, -1):
@@ -241,55 +196,31 @@ class _Points:
         if smallest.stopped_by == INTERRUPTION:
             # Ctrl-C ends a solve as a limit does: it is meant for the whole curve.
             raise KeyboardInterrupt
-        return _checked(question, smallest, self.request, name, budget)
+        self.is_cut_short |= smallest.status is Status.UNDECIDED or self.budget.is_spent
+        try:
+            return _checked(question, smallest, self.request, name, budget)
+        except UndecidedError as error:
+            if error.limit == INTERRUPTION:
+                raise KeyboardInterrupt from None
+            self.is_cut_short = True
+            return None
 
 
-def _smaller(point: Answer | None, following: Answer | None) -> Answer | None:
-    if following is None:
+def _smaller(point: Answer | None, neighbour: Answer | None) -> Answer | None:
+    """The answer of a neighbouring point that answers this one too, where it takes less memory."""
+    if neighbour is None:
         return point
-    if point is None:
-        found = replace(following.found, status=Status.FEASIBLE, bits_bound=0, is_unique=False)
-        return replace(following, found=found)
-    if point.found.capacity_bits <= following.found.capacity_bits:
+    bound, bits = point.smallest.bits_bound if point else 0, neighbour.smallest.capacity_bits
+    if point is not None and point.smallest.capacity_bits <= bits:
         return point
-    bound = point.found.bits_bound
-    is_least = following.found.capacity_bits == bound
-    status = Status.OPTIMAL if is_least else Status.FEASIBLE
-    return replace(
-        following, found=replace(following.found, status=status, bits_bound=bound, is_unique=False)
-    )
-
-
-def _require_sound(networks: Sequence[NormalNetwork], request: Request) -> None:
-    (low, high), (few, many) = request.cores, request.fan_out
-    findings = []
-    if not 1 <= low <= high <= _CORES_MAX:
-        findings.append(
-            Finding("--cores", "a range of numbers of cores", f"{low}..{high}", f"1..{_CORES_MAX}")
-        )
-    if not 1 <= few <= many <= _CORES_MAX:
-        problem = "a range of destinations a core"
-        findings.append(Finding("--fan-out", problem, f"{few}..{many}", f"1..{_CORES_MAX}"))
-    if not networks:
-        findings.append(Finding("networks", "at least one is needed", 0, ">= 1"))
-    sought = {"kernel_words": 0, "neuron_words": 0, "bias_words": 0, "fan_out": 0, "parallel": False}
-    alike = {core.model_copy(update=sought) for core in request.base.cores}
-    if len(alike) > 1:
-        step = "Name a chip whose cores agree, as speck2f"
-        findings.append(
-            Finding(f"chip {request.base.name}", "its cores differ in limits", len(alike), 1, "", step)
-        )
-    options = request.options
-    if options.max_pieces is not None and options.max_pieces < 1:
-        findings.append(Finding("--max-pieces", "must be at least 1", options.max_pieces, ">= 1"))
-    if findings:
-        raise OptionsError(*findings)
+    status = Status.OPTIMAL if bits == bound else Status.FEASIBLE
+    smaller = replace(neighbour.smallest, status=status, bits_bound=bound, is_unique=False)
+    return replace(neighbour, smallest=smaller)
 
 
 def _groups(networks: Sequence[NormalNetwork], request: Request) -> Groups:
     """Networks in natural order of names, so that the order of arguments does not count."""
-    ready = list(networks_apart(networks))
-    ready.sort(key=lambda network: network.name)
+    ready = sorted(networks_apart(networks), key=lambda network: network.name)
     return (tuple(ready),) if request.together else tuple((network,) for network in ready)
 
 
@@ -332,10 +263,9 @@ def _checked(
         return None
     groups = [question.groups[n].networks for n in smallest.carried]
     names = tuple(network.name for group in groups for network in group)
-    listed = (
-        names if len(names) <= _NAMES_TOLD else (*names[:_NAMES_TOLD], f"{len(names) - _NAMES_TOLD} more")
-    )
-    source = f"synthesized for {join_names(listed)}, all but the memories as on {request.base.name}"
+    more = (f"{len(names) - _NAMES_MAX} more",) * (len(names) > _NAMES_MAX)
+    listed = join_names(names[:_NAMES_MAX] + more)
+    source = f"synthesized for {listed}, all but the memories as on {request.base.name}"
     chip = chip_of(question.base, smallest.cores, question.fan_out, name, source)
     results = tuple(decide(Question(group, chip, request.options), budget=budget) for group in groups)
     for group, result in zip(groups, results, strict=True):
@@ -344,34 +274,3 @@ def _checked(
             raise VerificationError((fault,))
         result.require()
     return Answer(chip, smallest, question.fan_out, names, results, budget.top)
-
-
-def spec_toml(chip: ChipSpec) -> str:
-    """A synthesized chip as a file that `hwspec.catalog.load` reads back as the same chip."""
-    lines = [f"schema_version = {chip.schema_version}"]
-    lines += [f"{key} = {_literal(getattr(chip, key))}" for key in ("name", "title")]
-    for group in chip.core_groups:
-        ids = str(group.first) if group.first == group.last else f"{group.first}..{group.last}"
-        fields = group.core.model_dump(exclude={"limits", "fan_out"})
-        lines += _section(f'core."{ids}"', fields)
-    lines += _section("limits", chip.cores[0].limits.model_dump())
-    for name in ("routing", "input", "readout", "monitor"):
-        part = getattr(chip, name)
-        lines += [] if part is None else _section(name, part.model_dump())
-    notes = (
-        f"{_literal(path)} = {{ evidence = {_literal(note.evidence)}, source = {_literal(note.source)} }}"
-        for path, note in chip.sources.items()
-    )
-    return "\n".join([*lines, "", "[sources]", *notes]) + "\n"
-
-
-def _section(name: str, fields: dict[str, object]) -> list[str]:
-    stated = (f"{key} = {_literal(value)}" for key, value in fields.items() if value is not None)
-    return ["", f"[{name}]", *stated]
-
-
-def _literal(value: object) -> str:
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_literal, value))}]"
-    # JSON's strings and numbers are TOML's too, but for the character DEL.
-    return json.dumps(value).replace("\x7f", "\\u007f")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from typing import Literal, get_args
 
 from hwspec.schema import BIAS_WORD_BITS, KERNEL_WORD_BITS, NEURON_WORD_BITS
 from mapper.explore.record import (
@@ -21,7 +22,6 @@ from mapper.explore.record import (
 
 __all__ = ["network_summaries", "resource_words", "variant_summaries"]
 
-_VERDICTS: tuple[Verdict, ...] = ("plain", "divided", "infeasible", "unsupported", "undecided", "error")
 # A core's resources in the order of the numbers in `Cell.used`, behind the core's id.
 _OF_A_CORE: tuple[Resource, ...] = ("kernel", "neuron", "bias", "fan_out")
 
@@ -34,16 +34,21 @@ def resource_words(resource: Resource, core: int | None) -> str:
     return name if core is None else f"{name} of core {core}"
 
 
+def _grouped(cells: Sequence[Cell], side: Literal["network", "variant"]) -> dict[int, list[Cell]]:
+    groups: dict[int, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        groups[getattr(cell, side)].append(cell)
+    return groups
+
+
 def _counted(cells: Sequence[Cell]) -> dict[str, int]:
     counts = Counter(cell.verdict for cell in cells)
-    return {verdict: counts[verdict] for verdict in _VERDICTS}
+    return {verdict: counts[verdict] for verdict in get_args(Verdict)}
 
 
 def variant_summaries(variants: Sequence[VariantRow], cells: Sequence[Cell]) -> tuple[VariantSummary, ...]:
     """One summary a variant, over the cells that are there."""
-    by_variant: dict[int, list[Cell]] = defaultdict(list)
-    for cell in cells:
-        by_variant[cell.variant].append(cell)
+    by_variant = _grouped(cells, "variant")
     return tuple(_variant(number, row, by_variant[number]) for number, row in enumerate(variants))
 
 
@@ -90,31 +95,26 @@ def _memories(
     core: VariantCore, placed: Sequence[Cell], blamed: Counter[tuple[int | None, Resource]]
 ) -> list[MemoryUse]:
     rows = [words[1:] for cell in placed for words in cell.used if words[0] == core.core]
-    offered = _offered(core)
-    found = []
-    for n, resource in enumerate(_OF_A_CORE):
-        taken = [row[n] for row in rows]
-        possible = len(placed) * offered[n]
-        found.append(
-            MemoryUse(
-                core=core.core,
-                resource=resource,
-                offered=offered[n],
-                most_used=max(taken, default=0),
-                mean_share=round(sum(taken) / possible, 6) if possible else 0.0,
-                bottleneck=blamed[core.core, resource],
-            )
+    uses = []
+    for n, (resource, offered) in enumerate(zip(_OF_A_CORE, _offered(core), strict=True)):
+        taken, possible = [row[n] for row in rows], len(placed) * offered
+        use = MemoryUse(
+            core=core.core,
+            resource=resource,
+            offered=offered,
+            most_used=max(taken, default=0),
+            mean_share=round(sum(taken) / possible, 6) if possible else 0.0,
+            bottleneck=blamed[core.core, resource],
         )
-    return found
+        uses.append(use)
+    return uses
 
 
 def network_summaries(
     networks: Sequence[NetworkRow], variants: Sequence[VariantRow], cells: Sequence[Cell]
 ) -> tuple[NetworkSummary, ...]:
     """One summary a network, over the cells that are there."""
-    by_network: dict[int, list[Cell]] = defaultdict(list)
-    for cell in cells:
-        by_network[cell.network].append(cell)
+    by_network = _grouped(cells, "network")
     return tuple(_network(number, len(variants), by_network[number]) for number in range(len(networks)))
 
 
@@ -130,8 +130,6 @@ def _network(number: int, variants: int, cells: Sequence[Cell]) -> NetworkSummar
 
 def _smallest(cells: Sequence[Cell]) -> SmallestRepair | None:
     """The least change; of equal ones that of the first variant."""
-    found = [(cell.repairs[0].change, cell.variant, cell.repairs[0]) for cell in cells if cell.repairs]
-    if not found:
-        return None
-    _, variant, repair = min(found, key=lambda entry: entry[:2])
-    return SmallestRepair(variant=variant, repair=repair)
+    repaired = [cell for cell in cells if cell.repairs]
+    least = min(repaired, key=lambda cell: (cell.repairs[0].change, cell.variant), default=None)
+    return None if least is None else SmallestRepair(variant=least.variant, repair=least.repairs[0])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from mapper.errors import Finding, OptionsError
 from mapper.explore.cache import CellCache, cell_key
-from mapper.explore.cell import Asked, at
+from mapper.explore.cell import CellOptions, at
 from mapper.explore.identity import facts_hash, program_version
 from mapper.explore.plan import PlannedNetwork, PlannedVariant
 from mapper.explore.record import Cell, NetworkRow, ReportRecord, Settings, VariantRow
@@ -19,8 +20,10 @@ from mapper.options import resolve
 
 __all__ = ["Place", "sweep"]
 
-Cells = dict[tuple[int, int], Cell]
-LookUp = Callable[[PlannedNetwork, PlannedVariant], Cell | None]
+Networks: TypeAlias = Sequence[PlannedNetwork]
+Variants: TypeAlias = Sequence[PlannedVariant]
+Cells: TypeAlias = dict[tuple[int, int], Cell]
+LookUp: TypeAlias = Callable[[PlannedNetwork, PlannedVariant], Cell | None]
 
 # Cells of one task: few enough that progress is seen and a lost task costs little, many enough that sending
 # a network costs little.
@@ -47,8 +50,8 @@ class Place:
 
 
 def sweep(
-    networks: Sequence[PlannedNetwork],
-    variants: Sequence[PlannedVariant],
+    networks: Networks,
+    variants: Variants,
     settings: Settings | None = None,
     place: Place | None = None,
     *,
@@ -75,54 +78,67 @@ def sweep(
     BackendMissingError
         A scheduler is given and Dask is not installed.
     """
-    wanted, where = settings or Settings(), place or Place()
+    chosen, where = settings or Settings(), place or Place()
     cells = _known(networks, variants, _unread)
     if resume is not None:
-        cells |= _known(networks, variants, _earlier(resume, wanted))
+        cells |= _known(networks, variants, _earlier(resume, chosen))
     cache = None if where.cache is None else CellCache(where.cache)
     for entry in variants:
-        resolve(wanted.options, (), entry.chip)  # wrong options are bad input, not failing cells
-    tell = progress or (lambda _: None)
-    complete = False
-    try:
+        resolve(chosen.options, (), entry.chip)  # wrong options are bad input, not failing cells
+    report_progress = progress or (lambda _: None)
+    # Ctrl-C ends this block alone: what is there then is a report, which can be read, shown and resumed.
+    with suppress(KeyboardInterrupt):
         if cache is not None:
-            cells = _known(networks, variants, lambda n, v: cache.read(_key(n, v, wanted))) | cells
-        tell(len(cells))
-        with closing(_outcomes(_tasks(networks, variants, wanted, cells), where)) as outcomes:
+            cells = _known(networks, variants, lambda n, v: cache.read(_key(n, v, chosen))) | cells
+        report_progress(len(cells))
+        with closing(_outcomes(_tasks(networks, variants, chosen, cells), where)) as outcomes:
             for outcome in outcomes:
                 number = outcome.task.network_index
                 for variant, cell in zip(outcome.task.variant_indexes, outcome.cells, strict=False):
                     cells[number, variant] = at(cell, number, variant)
                     if cache is not None:
-                        cache.write(_key(networks[number], variants[variant], wanted), cell)
-                tell(len(cells))
+                        cache.write(_key(networks[number], variants[variant], chosen), cell)
+                report_progress(len(cells))
                 if outcome.is_interrupted:
                     raise KeyboardInterrupt
-        complete = True
-    except KeyboardInterrupt:
-        # What is there is a report, marked as incomplete: it can be read, shown and resumed.
-        complete = len(cells) == len(networks) * len(variants)
-    record = _record(networks, variants, wanted, cells, complete=complete)
-    return record.model_copy(update={"notes": tuple(notes)})
+    return _record(networks, variants, chosen, cells, notes)
 
 
-def _asked(settings: Settings, variant: PlannedVariant) -> Asked:
+def _record(
+    networks: Networks, variants: Variants, settings: Settings, cells: Cells, notes: Sequence[str]
+) -> ReportRecord:
+    ordered = tuple(cells[key] for key in sorted(cells))
+    rows, chips = tuple(entry.row for entry in networks), tuple(entry.row for entry in variants)
+    return ReportRecord(
+        version=program_version(),
+        complete=len(cells) == len(networks) * len(variants),
+        settings=settings,
+        networks=rows,
+        variants=chips,
+        cells=ordered,
+        variant_summaries=variant_summaries(chips, ordered),
+        network_summaries=network_summaries(rows, chips, ordered),
+        notes=tuple(notes),
+    )
+
+
+def _options_for(settings: Settings, variant: PlannedVariant) -> CellOptions:
     named = {"all": True, "chips": variant.row.is_chip, "none": False}
-    return Asked(settings.options, repairs=named[settings.repairs], details=named[settings.details])
+    return CellOptions(settings.options, repairs=named[settings.repairs], details=named[settings.details])
 
 
 def _key(network: PlannedNetwork, variant: PlannedVariant, settings: Settings) -> str:
-    return cell_key(network.row.network_hash, variant.row.chip_hash, _asked(settings, variant))
+    return cell_key(network.row.network_hash, variant.row.chip_hash, _options_for(settings, variant))
 
 
-def _known(networks: Sequence[PlannedNetwork], variants: Sequence[PlannedVariant], look_up: LookUp) -> Cells:
+def _known(networks: Networks, variants: Variants, look_up: LookUp) -> Cells:
     """Cells that need not be decided any more, with their indexes."""
-    found: Cells = {}
-    for number, network in enumerate(networks):
-        for variant, entry in enumerate(variants):
-            if cell := look_up(network, entry):
-                found[number, variant] = at(cell, number, variant)
-    return found
+    pairs = (
+        (n, v, look_up(network, entry))
+        for n, network in enumerate(networks)
+        for v, entry in enumerate(variants)
+    )
+    return {(n, v): at(cell, n, v) for n, v, cell in pairs if cell is not None}
 
 
 def _unread(network: PlannedNetwork, _: PlannedVariant) -> Cell | None:
@@ -138,11 +154,10 @@ def _earlier(resume: ReportRecord, settings: Settings) -> LookUp:
         problem = "was made by another version of this program"
         raise OptionsError(Finding("--resume", problem, resume.version, program_version(), next_step=step))
     if resume.settings != settings:
-        sides = ((asdict(each.options), each.model_dump()) for each in (resume.settings, settings))
-        differing = [
-            name for one, other in zip(*sides, strict=True) for name in one if one[name] != other[name]
-        ]
-        names = ", ".join(name for name in differing if name != "options")
+        old, new = (
+            {**asdict(x.options), **x.model_dump(exclude={"options"})} for x in (resume.settings, settings)
+        )
+        names = ", ".join(name for name in new if old[name] != new[name])
         problem = f"the report was made with other settings: {names}"
         raise OptionsError(Finding("--resume", problem, next_step=step))
     # What is kept of a cell depends on whether its variant counts as a chip.
@@ -158,37 +173,32 @@ def _hashes(network: NetworkRow, variant: VariantRow) -> tuple[str, str, bool]:
     return network.network_hash, variant.chip_hash, variant.is_chip
 
 
-def _tasks(
-    networks: Sequence[PlannedNetwork],
-    variants: Sequence[PlannedVariant],
-    settings: Settings,
-    done: Cells,
-) -> list[Task]:
+def _tasks(networks: Networks, variants: Variants, settings: Settings, done: Cells) -> list[Task]:
     """The cells that are missing: those with repairs first, since they take longest.
 
-    Variants with the same facts stand in one task, where they share what is found.
+    Variants with the same facts stand in one task, where they share what is decided.
     """
-    asked = {variant: _asked(settings, entry) for variant, entry in enumerate(variants)}
-    facts = [facts_hash(entry.chip) for entry in variants]
+    options = [_options_for(settings, entry) for entry in variants]
     groups: dict[tuple[bool, bool, str], list[int]] = {}
-    for variant, wish in asked.items():
-        groups.setdefault((wish.repairs, wish.details, facts[variant]), []).append(variant)
-    bundles: list[list[int]] = []
+    for variant, entry in enumerate(variants):
+        key = (options[variant].repairs, options[variant].details, facts_hash(entry.chip))
+        groups.setdefault(key, []).append(variant)
+    quick: list[list[int]] = []
+    slow: list[list[int]] = []
     for (repairs, details, _), members in groups.items():
-        last = bundles[-1] if bundles else []
-        small = bool(last) and asked[last[0]] == asked[members[0]] and not (repairs or details)
-        if small and len(last) + len(members) <= _CELLS_PER_TASK:
-            last.extend(members)
+        if repairs or details:
+            slow.append(members)
+        elif quick and len(quick[-1]) + len(members) <= _CELLS_PER_TASK:
+            quick[-1].extend(members)
         else:
-            bundles.append(list(members))
-    bundles.sort(key=lambda bundle: not (asked[bundle[0]].repairs or asked[bundle[0]].details))
+            quick.append(members)
     tasks = []
-    for bundle in bundles:
-        for number, entry in enumerate(networks):
+    for bundle in slow + quick:
+        for number, planned in enumerate(networks):
             left = tuple(variant for variant in bundle if (number, variant) not in done)
-            if entry.network is not None and left:
+            if planned.network is not None and left:
                 chips = tuple(variants[variant].chip for variant in left)
-                tasks.append(Task(number, entry.network, left, chips, asked[left[0]]))
+                tasks.append(Task(number, planned.network, left, chips, options[left[0]]))
     return tasks
 
 
@@ -200,25 +210,3 @@ def _outcomes(tasks: list[Task], place: Place) -> Generator[TaskOutcome, None, N
     from joblib import cpu_count  # noqa: PLC0415  # loads slowly; knows of limits put on this process
 
     return on_cores(tasks, min(place.workers or cpu_count(), len(tasks)))
-
-
-def _record(
-    networks: Sequence[PlannedNetwork],
-    variants: Sequence[PlannedVariant],
-    settings: Settings,
-    cells: Cells,
-    *,
-    complete: bool,
-) -> ReportRecord:
-    ordered = tuple(cells[key] for key in sorted(cells))
-    rows, chips = tuple(entry.row for entry in networks), tuple(entry.row for entry in variants)
-    return ReportRecord(
-        version=program_version(),
-        complete=complete,
-        settings=settings,
-        networks=rows,
-        variants=chips,
-        cells=ordered,
-        variant_summaries=variant_summaries(chips, ordered),
-        network_summaries=network_summaries(rows, chips, ordered),
-    )

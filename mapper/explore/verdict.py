@@ -8,15 +8,13 @@ from collections.abc import Iterator
 from hwspec.schema import ChipSpec
 from mapper.explore.record import Cell, Margin, Resource
 from mapper.network import Network
-from mapper.options import SolveOptions, moves_of
+from mapper.options import moves_of
 from mapper.problem import Problem
 from mapper.record import CoreUse, core_use, placement_record
-from mapper.result import Conflict, FeasibilityReport, Result, Status, Unmet, unmet
+from mapper.result import Conflict, FeasibilityReport, Result, Status, Unmet
 from mapper.rules import Rule
 from mapper.solution import LayerPart
-from mapper.solver.divided.need import least_pieces
-from mapper.solver.divided.run import divisible
-from mapper.solver.divided.tables import Tables
+from mapper.solver.divided.decisive import decisive_unmet
 from mapper.wording import join_names
 
 __all__ = ["placed_cell", "refused_cell"]
@@ -51,7 +49,7 @@ def placed_cell(network: Network, result: Result, *, details: bool) -> Cell:
         verdict="plain" if plain else "divided",
         cores_used=len(uses),
         margin=_margin(result.chip, uses),
-        layer_cores=tuple(tuple(sorted(found)) for found in cores.values()),
+        layer_cores=tuple(tuple(sorted(ids)) for ids in cores.values()),
         used=tuple(
             (use.core, use.kernel_words[0], use.neuron_words[0], use.bias_words[0], sent[use.core])
             for use in uses
@@ -62,7 +60,7 @@ def placed_cell(network: Network, result: Result, *, details: bool) -> Cell:
 
 def _margin(chip: ChipSpec, uses: list[CoreUse]) -> Margin:
     """The least free share over used cores and their memories; of equal ones the first by core."""
-    found = [
+    margins = [
         Margin(
             resource=resource,
             core=use.core,
@@ -76,25 +74,23 @@ def _margin(chip: ChipSpec, uses: list[CoreUse]) -> Margin:
         for taken, offered in [getattr(use, f"{resource}_words")]
         if offered
     ]
-    if len(uses) == chip.core_count:
-        count = len(uses)
-        found.append(
-            Margin(resource="cores", core=None, layer=None, used=count, offered=count, free_share=0.0)
-        )
-    return min(found, key=lambda margin: margin.free_share)
+    if len(uses) == (count := chip.core_count):
+        full = Margin(resource="cores", core=None, layer=None, used=count, offered=count, free_share=0.0)
+        margins.append(full)
+    return min(margins, key=lambda margin: margin.free_share)
 
 
 def refused_cell(problem: Problem, report: FeasibilityReport, *, details: bool) -> Cell:
     """The cell of a network that has no placement, or none within the limits."""
     undecided = report.status is Status.UNDECIDED
-    first = None if undecided else _decisive(problem, report)
+    first = None if undecided else decisive_unmet(problem, report)
     # Where nothing is decisive by itself, layers that compete say more than one that may be cut.
     rivals = tuple(entry.sentence for entry in report.certificate)
     sentences = (*rivals, *report.sentences()) if first is None else (first.sentence,)
     conflict = None if report.conflict is None else report.conflict.sentence
     if conflict is not None and problem.options.divides:
-        further = report.divided.sentence if report.divided else _no_move_helps(problem.options)
-        conflict = f"{conflict} {further}"
+        moves = f"{join_names(moves_of(problem.options)).capitalize()} do not help, proven."
+        conflict = f"{conflict} {report.divided.sentence if report.divided else moves}"
     unmet_first = report.unmet if first is None else (first, *(e for e in report.unmet if e != first))
     return Cell(
         network=0,
@@ -108,39 +104,6 @@ def refused_cell(problem: Problem, report: FeasibilityReport, *, details: bool) 
         repairs=report.repairs,
         report=report if details else None,
     )
-
-
-def _decisive(problem: Problem, report: FeasibilityReport) -> Unmet | None:
-    """What stands in the way however layers are cut, where one thing does; None where the whole does.
-
-    The report speaks of whole layers: that one is too large for every core explains nothing where it may be
-    cut.
-    """
-    cores = sum(len(entry.core_ids) for entry in problem.classes)
-    if not problem.options.divides or not divisible(problem) or len(problem.demands) > cores:
-        return report.unmet[0] if report.unmet else None
-    tables = Tables(problem)
-    table = tables.piece_table()
-    fewest = [least_pieces(tables, table, layer) for layer in range(len(problem.demands))]
-    nowhere = {problem.title(layer) for layer, count in enumerate(fewest) if not count}
-    if nowhere:
-        return next((entry for entry in report.unmet if nowhere.intersection(entry.layers)), None)
-    needed = sum(fewest)
-    if needed <= cores:
-        return None
-    names = tuple(problem.title(layer) for layer in problem.by_name)
-    layers = f"its {len(names)} layers take" if len(names) > 1 else "its layer takes"
-    sentence = (
-        f"Cut over as few cores as can hold them, {layers} {needed} cores, "
-        f"and {problem.chip.name} has {cores}."
-    )
-    terms = "fewest pieces of every layer, each as large as any core holds"
-    return unmet(Rule.ONE_LAYER_PER_CORE, names, (), needed, cores, terms, sentence)
-
-
-def _no_move_helps(options: SolveOptions) -> str:
-    names = join_names(moves_of(options))
-    return f"{names.capitalize()} do not help, proven."
 
 
 def _blamed(conflict: Conflict | None, first: Unmet | None) -> Iterator[tuple[int | None, Resource]]:

@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
-
 from hwspec.schema import ChipSpec
 from mapper.demand import shortfalls
 from mapper.edits import Edit, apply_edits, linked_layers, shapes_only
@@ -19,47 +17,25 @@ from mapper.options import SolveOptions
 from mapper.problem import Problem
 from mapper.question import Question, decide, fits
 from mapper.repairs.search import size_changes
-from mapper.result import FeasibilityReport, Result, SizeChange
+from mapper.result import FeasibilityReport, Gap, Result, SizeChange, Status, unmet
 from mapper.rules import Rule, by_code
 from mapper.solver.budget import Budget
 
-__all__ = ["Binding", "What", "Widest", "find_widest", "steps_of"]
+__all__ = ["What", "Widest", "find_widest", "steps_of"]
 
 What: TypeAlias = Literal["width", "input", "classes"]
-
-
-class Binding(BaseModel):
-    """What keeps the next larger network off the chip.
-
-    Attributes
-    ----------
-    rule, code
-        Title and stable code of the rule.
-    layers
-        Whom it concerns.
-    demand, bound, unit
-        What the layer asks and what the nearest core that is too small has; None where cores are counted.
-    sentence
-        The whole reason.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
-
-    rule: str
-    code: str
-    layers: tuple[str, ...]
-    demand: int | str | None
-    bound: int | str | None
-    unit: str
-    sentence: str
 
 
 @dataclass(frozen=True)
 class Step:
     """One size that is tried: what it is called, and the edits that make it."""
 
-    told: str
+    size: str
     edits: tuple[Edit, ...]
+
+
+# Sizes in ascending order, what limits their range, and the network's own size.
+Range: TypeAlias = tuple[list[Step], str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +44,8 @@ class Widest:
 
     Attributes
     ----------
-    told, now, next_told
-        The size found, the network's own, and the next larger one that can be built, which does not fit;
+    size, now, next_size
+        The size that fits, the network's own, and the next larger one that can be built, which does not fit;
         None at the end of the range.
     changes
         Sizes that differ from the network's own.
@@ -78,22 +54,25 @@ class Widest:
         every larger size was tried.
     tried
         How many sizes were tried.
+    reason
+        Why the next size does not fit; None at the end of the range, of which `end` tells.
     binding
-        None at the end of the range, of which `end` tells.
+        What a layer of the next size misses; None where no layer misses anything by itself.
     """
 
     network: str
     chip: str
     what: What
-    told: str
+    size: str
     now: str
-    next_told: str | None
+    next_size: str | None
     changes: tuple[SizeChange, ...]
     edited: NormalNetwork
     result: Result
     is_monotone: bool
     tried: int
-    binding: Binding | None
+    reason: str | None
+    binding: Gap | None
     end: str
 
 
@@ -124,38 +103,37 @@ def find_widest(
     UndecidedError
         A limit came before the answer.
     """
-    wanted = replace(options or SolveOptions(), repairs=0)
-    plain = shapes_only(network)
+    plain, requests = shapes_only(network), replace(options or SolveOptions(), repairs=0)
     steps, end, now = steps_of(plain, chip, what, name)
-    search = _Search(plain, chip, wanted, steps)
-    best = search.scan(len(steps) - 1) if what == "input" else search.bisect()
+    search = _Search(plain, chip, requests, steps)
+    best = search.scan() if what == "input" else search.bisect()
     if best is None:
         raise InfeasibleError(search.smallest_report())
     edited = apply_edits(plain, steps[best].edits)
-    result = decide(Question((edited,), chip, wanted), budget=search.budget)
+    result = decide(Question((edited,), chip, requests), budget=search.budget)
     result.require()
     following = search.following(best)
+    reason, binding = (None, None) if following is None else search.refusal(following)
     changes = size_changes(plain, steps[best].edits)
     return Widest(
-        network.name,
-        chip.name,
-        what,
-        steps[best].told,
-        now,
-        None if following is None else steps[following].told,
-        tuple(change for change in changes if change.before != change.after),
-        edited,
-        result,
-        what != "input",
-        len(search.verdicts),
-        None if following is None else search.binding(following),
-        end,
+        network=network.name,
+        chip=chip.name,
+        what=what,
+        size=steps[best].size,
+        now=now,
+        next_size=None if following is None else steps[following].size,
+        changes=tuple(change for change in changes if change.before != change.after),
+        edited=edited,
+        result=result,
+        is_monotone=what != "input",
+        tried=len(search.verdicts),
+        reason=reason,
+        binding=binding,
+        end=end,
     )
 
 
-def steps_of(
-    network: NormalNetwork, chip: ChipSpec, what: What, name: str | None
-) -> tuple[list[Step], str, str]:
+def steps_of(network: NormalNetwork, chip: ChipSpec, what: What, name: str | None) -> Range:
     """Sizes in ascending order, what limits their range, and the network's own size.
 
     Raises
@@ -170,7 +148,7 @@ def steps_of(
     return _inputs(network, chip, name)
 
 
-def _widths(network: NormalNetwork, chip: ChipSpec) -> tuple[list[Step], str, str]:
+def _widths(network: NormalNetwork, chip: ChipSpec) -> Range:
     """Every multiple of the hidden layers' features at which one of them gains a feature."""
     outputs = {output.source for output in network.outputs}
     hidden: dict[str, int] = {}
@@ -182,10 +160,8 @@ def _widths(network: NormalNetwork, chip: ChipSpec) -> tuple[list[Step], str, st
         if not outputs & set(linked):
             hidden[layer.name] = layer.operation.out_features
     if not hidden:
-        step = "Ask for --what input or classes"
-        raise OptionsError(
-            Finding("--what width", "no layer's features are free to change", None, None, "", step)
-        )
+        problem, step = "no layer's features are free to change", "Ask for --what input or classes"
+        raise OptionsError(Finding("--what width", problem, next_step=step))
     most = max(core.limits.input_features_max for core in chip.cores)
     # A hidden layer has a reader, and a reader takes no more features than this.
     top = Fraction(most + 1, max(hidden.values()))
@@ -193,8 +169,8 @@ def _widths(network: NormalNetwork, chip: ChipSpec) -> tuple[list[Step], str, st
     steps = []
     for share in (share for share in shares if share < top):
         edits = (Edit(name, "features", max(1, int(share * f))) for name, f in hidden.items())
-        told = str(share) if share.denominator == 1 else f"{share} ({float(share):.4g})"
-        steps.append(Step(told, tuple(edits)))
+        size = str(share) if share.denominator == 1 else f"{share} ({float(share):.4g})"
+        steps.append(Step(size, tuple(edits)))
     return steps, f"a core reads {most} features at most", "1"
 
 
@@ -202,14 +178,12 @@ def _named(option: str, kind: str, names: Sequence[str], name: str | None) -> st
     if name is not None and name not in names:
         raise OptionsError(Finding(option, f"there is no such {kind}", name, ", ".join(names)))
     if name is None and len(names) != 1:
-        step = f"Name one of them with {option}"
-        raise OptionsError(
-            Finding(option, f"there are several {kind}s", len(names), ", ".join(names), "", step)
-        )
+        problem, step = f"there are several {kind}s", f"Name one of them with {option}"
+        raise OptionsError(Finding(option, problem, len(names), ", ".join(names), next_step=step))
     return name or names[0]
 
 
-def _classes(network: NormalNetwork, chip: ChipSpec, name: str | None) -> tuple[list[Step], str, str]:
+def _classes(network: NormalNetwork, chip: ChipSpec, name: str | None) -> Range:
     """Features of the layer behind an output."""
     names = list(dict.fromkeys(output.source for output in network.outputs))
     layer = _named("--output", "output layer", names, name)
@@ -219,14 +193,11 @@ def _classes(network: NormalNetwork, chip: ChipSpec, name: str | None) -> tuple[
         raise OptionsError(*error.findings) from None
     most = sum(core.limits.output_features_max for core in chip.cores)
     steps = [Step(str(n), (Edit(layer, "features", n),)) for n in range(1, most + 1)]
-    return (
-        steps,
-        f"all cores together make {most} features at most",
-        str(network.by_name[layer].operation.out_features),
-    )
+    now = str(network.by_name[layer].operation.out_features)
+    return steps, f"all cores together make {most} features at most", now
 
 
-def _inputs(network: NormalNetwork, chip: ChipSpec, name: str | None) -> tuple[list[Step], str, str]:
+def _inputs(network: NormalNetwork, chip: ChipSpec, name: str | None) -> Range:
     """Sizes of an input by its longer side, in its proportions."""
     chosen = _named("--input", "input", [entry.name for entry in network.inputs], name)
     shape = next(entry.shape for entry in network.inputs if entry.name == chosen)
@@ -236,8 +207,8 @@ def _inputs(network: NormalNetwork, chip: ChipSpec, name: str | None) -> tuple[l
     steps: dict[Pair, Step] = {}
     for pixels in range(1, most + 1):
         height, width = (max(1, round(side * pixels / longer)) for side in (shape.height, shape.width))
-        step = Step(f"{height}x{width}", (Edit(chosen, "input_size", (height, width)),))
-        steps[height, width] = step
+        edit = Edit(chosen, "input_size", (height, width))
+        steps[height, width] = Step(f"{height}x{width}", (edit,))
     return list(steps.values()), f"no map is larger than {most} pixels", f"{shape.height}x{shape.width}"
 
 
@@ -271,13 +242,13 @@ class _Search:
             question = self.question(step)
             verdict = question is not None and fits(question, self.budget.share(1))
             if verdict is None and question is not None:
-                decide(question, "reasons", self.budget).require()
+                verdict = bool(decide(question, "reasons", self.budget).require())
             self.verdicts[step] = bool(verdict)
         return self.verdicts[step]
 
-    def scan(self, top: int) -> int | None:
-        """The largest step up to `top` that fits: one after the other from above."""
-        return next((step for step in range(top, -1, -1) if self.fits(step)), None)
+    def scan(self) -> int | None:
+        """The largest step that fits: one after the other from above."""
+        return next((step for step in reversed(range(len(self.steps))) if self.fits(step)), None)
 
     def bisect(self) -> int | None:
         """The largest step that fits, where a larger one never asks less.
@@ -305,71 +276,41 @@ class _Search:
         step = self.following(-1)
         if step is None:
             raise OptionsError(Finding(f"network {self.network.name}", "its shapes follow at no size"))
-        return self._report(step)
+        return self._refused(step)[1]
 
-    def _report(self, step: int) -> FeasibilityReport:
+    def _refused(self, step: int) -> tuple[Problem, FeasibilityReport]:
         question = self.question(step)
         result = None if question is None else decide(question, budget=self.budget)
-        if result is None or result.report is None:
-            raise RuntimeError("a network was found not to fit, and does")
-        return result.report
+        if question is None or result is None or result.report is None:
+            raise RuntimeError("a network was proven not to fit, and does")
+        return question.problems[0], result.report
 
-    def _grown(self, step: int) -> set[str]:
-        before = {edit.name: edit.value for edit in self.steps[step - 1].edits} if step else {}
-        return {edit.name for edit in self.steps[step].edits if edit.value != before.get(edit.name)}
-
-    def binding(self, step: int) -> Binding:
-        """Which layer, which rule, and by how much it is missed."""
-        report, question = self._report(step), self.question(step)
-        if report.divided is not None:
-            requirements, sentence = report.divided.requirements, report.divided.sentence
-        elif report.conflict is not None:
-            requirements, sentence = report.conflict.requirements, report.conflict.sentence
-        else:
-            requirements, sentence = (), report.sentence()
+    def refusal(self, step: int) -> tuple[str, Gap | None]:
+        """Why a step does not fit, and which layer misses which rule by how much, where one does."""
+        problem, report = self._refused(step)
+        if report.status is Status.UNDECIDED:
+            return f"proven not to fit; why was not sought: {report.limit} came first", None
+        conflict = report.divided or report.conflict
+        requirements = conflict.requirements if conflict else ()
         broken = [(entry.code, entry.layers) for entry in requirements if entry.kind == "rule"]
         broken += [(entry.code, entry.layers) for entry in report.unmet]
-        # Of all that conflict, what this step has made larger is told first.
-        grown = self._grown(step)
-        broken.sort(key=lambda entry: not grown & set(entry[1]))
-        for code, layers in broken:
-            numbers = None if question is None else _numbers(question.problems[0], by_code(code), layers)
-            if numbers is not None:
-                rule = by_code(code)
-                return Binding(
-                    rule=rule.value.title,
-                    code=code,
-                    layers=layers,
-                    demand=numbers[0],
-                    bound=numbers[1],
-                    unit=rule.value.unit,
-                    sentence=sentence,
-                )
-        rule = Rule.ONE_LAYER_PER_CORE if not broken else by_code(broken[0][0])
-        layers = broken[0][1] if broken else tuple(self.network.index)
-        return Binding(
-            rule=rule.value.title,
-            code=rule.code,
-            layers=layers,
-            demand=None,
-            bound=None,
-            unit=rule.value.unit,
-            sentence=sentence,
-        )
+        # Of all that conflict, what this step has made larger comes first.
+        before = {edit.name: edit.value for edit in self.steps[step - 1].edits} if step else {}
+        grown = {edit.name for edit in self.steps[step].edits if edit.value != before.get(edit.name)}
+        broken.sort(key=lambda entry: grown.isdisjoint(entry[1]))
+        gaps = (_gap(problem, by_code(code), layers) for code, layers in broken)
+        sentence = conflict.sentence if conflict else report.sentence()
+        return sentence, next((gap for gap in gaps if gap is not None), None)
 
 
-def _numbers(problem: Problem, rule: Rule, layers: Sequence[str]) -> tuple[int | str, int | str] | None:
-    """What a layer asks under a rule, and what the largest core has that is too small for it."""
+def _gap(problem: Problem, rule: Rule, layers: Sequence[str]) -> Gap | None:
+    """By how much the first of the layers that does misses a rule, on the core that comes nearest."""
     for demand in problem.demands:
         if demand.layer not in layers:
             continue
-        lacks = [
-            lack
-            for entry in problem.classes
-            for lack in shortfalls(demand, entry.core, problem.chip)
-            if lack.rule is rule
-        ]
-        if lacks:
-            nearest = min(lacks, key=lambda lack: lack.gap or 0)
-            return nearest.demand, nearest.bound
+        every = (lack for group in problem.classes for lack in shortfalls(demand, group.core, problem.chip))
+        lacks = (lack for lack in every if lack.rule is rule)
+        nearest = min(lacks, key=lambda lack: lack.gap or 0, default=None)
+        if nearest is not None:
+            return unmet(rule, (demand.layer,), (), nearest.demand, nearest.bound, nearest.terms, "").bare()
     return None

@@ -14,7 +14,7 @@ from typing import Any
 
 from hwspec.schema import ChipSpec
 from mapper.errors import BackendMissingError, Finding, OptionsError
-from mapper.explore.cell import Asked, Shared, decide
+from mapper.explore.cell import CellOptions, Shared, decide, failed_cell
 from mapper.explore.record import Cell
 from mapper.normal_form import NormalNetwork
 
@@ -41,12 +41,16 @@ class Task:
     network: NormalNetwork
     variant_indexes: tuple[int, ...]
     chips: tuple[ChipSpec, ...]
-    asked: Asked
+    options: CellOptions
 
     def single(self) -> Iterator[Task]:
         """The same cells as tasks of one each."""
         for index, chip in zip(self.variant_indexes, self.chips, strict=True):
             yield replace(self, variant_indexes=(index,), chips=(chip,))
+
+    def failed(self, sentence: str) -> TaskOutcome:
+        """The outcome where nobody could decide these cells."""
+        return TaskOutcome(self, (failed_cell(sentence),) * len(self.chips))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,7 @@ def run_task(task: Task, is_worker: bool = False) -> TaskOutcome:
     cells, shared = [], Shared()
     try:
         for chip in task.chips:
-            cells.append(decide(task.network, chip, task.asked, shared))
+            cells.append(decide(task.network, chip, task.options, shared))
     except KeyboardInterrupt:
         return TaskOutcome(task, tuple(cells), is_interrupted=True)
     return TaskOutcome(task, tuple(cells))
@@ -124,9 +128,9 @@ def _one_by_one(tasks: Sequence[Task]) -> Iterator[TaskOutcome]:
     for single in (single for task in tasks for single in task.single()):
         future = get_reusable_executor(max_workers=1).submit(run_task, single, is_worker=True)
         if isinstance(future.exception(), BrokenExecutor):
-            sentence = "The worker process that decided this cell died, twice: out of memory, or a crash."
-            cell = Cell(network=0, variant=0, verdict="error", sentence=sentence)
-            yield TaskOutcome(single, (cell,))
+            yield single.failed(
+                "The worker process that decided this cell died, twice: out of memory, or a crash."
+            )
         else:
             yield future.result()
 
@@ -167,11 +171,9 @@ def on_cluster(tasks: Sequence[Task], address: str) -> Generator[TaskOutcome, No
                 return
             future = next(outcomes)
             task = task_of.pop(future)
-            yield future.result() if future.status == "finished" else _lost(task, future.exception())
+            if future.status == "finished":
+                yield future.result()
+            else:
+                cause = future.exception()
+                yield task.failed(f"The cluster gave this cell up: {type(cause).__name__}: {cause}")
             future.release()
-
-
-def _lost(task: Task, error: BaseException | None) -> TaskOutcome:
-    sentence = f"The cluster gave this cell up: {type(error).__name__}: {error}"
-    cell = Cell(network=0, variant=0, verdict="error", sentence=sentence)
-    return TaskOutcome(task, (cell,) * len(task.chips))

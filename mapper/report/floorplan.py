@@ -8,6 +8,7 @@ markup in a notebook, JSON in the report's page.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from html import escape
 from typing import TypeAlias
@@ -34,10 +35,7 @@ MEMORIES = (
 
 def _plain(text: str) -> str:
     """A name without control characters, which no markup may hold."""
-    return "".join(
-        "\N{REPLACEMENT CHARACTER}" if ord(c) < 32 or 127 <= ord(c) < 160 or 0xD800 <= ord(c) < 0xE000 else c
-        for c in text
-    )
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text)
 
 
 def _short(text: str, letters: int) -> str:
@@ -67,10 +65,6 @@ def _text(kind: str, x: int, y: int, text: str, **more: str) -> Element:
     return _element("text", {"class": f"mfp-{kind}", "x": x, "y": y, **more}, [text])
 
 
-def _titled(text: str) -> Element:
-    return _element("title", {}, [text])
-
-
 def floorplan_svg(record: PlacementRecord) -> str:
     """The `floorplan` as one SVG element that can stand in HTML or alone."""
     name, attributes, children = floorplan(record)
@@ -98,20 +92,16 @@ def floorplan(record: PlacementRecord) -> Element:
     scale = max((bits for use in record.cores for _, _, bits in _memories(use)), default=0)
     name = _plain(f"{', '.join(record.networks)} on {record.chip}")
     parts = [
-        _titled(f"Floorplan: {name}"),
+        _element("title", {}, [f"Floorplan: {name}"]),
         _element("desc", {}, [_description(record)]),
         *_buses(record, plan),
         *(_wire(plan, n) for n in range(len(plan.wires))),
         *(_tile(record, plan, n, scale) for n in range(len(record.cores))),
         _text("note", EDGE, plan.height - EDGE, _LEGEND),
     ]
-    size: dict[str, str | int] = {
-        "width": plan.width,
-        "height": plan.height,
-        "viewBox": f"0 0 {plan.width} {plan.height}",
-    }
     about = {"class": "mfp", "role": "img", "aria-label": f"Floorplan: {name}"}
-    return _element("svg", {**about, **size}, parts)
+    box = f"0 0 {plan.width} {plan.height}"
+    return _element("svg", {**about, "width": plan.width, "height": plan.height, "viewBox": box}, parts)
 
 
 def _memories(use: CoreUse) -> list[tuple[int, int, int]]:
@@ -130,10 +120,8 @@ def _targets(record: PlacementRecord, use: CoreUse) -> str:
 
 def _marks(record: PlacementRecord, use: CoreUse) -> str:
     """Role and monitor of a core, in words."""
-    role = [] if use.role == "layer" else [use.role]
-    return ", ".join(
-        role + ["monitor"] * any(monitor.source == use.core for monitor in record.solution.monitors)
-    )
+    is_read = any(monitor.source == use.core for monitor in record.solution.monitors)
+    return ", ".join([use.role] * (use.role != "layer") + ["monitor"] * is_read)
 
 
 def _sentence(record: PlacementRecord, use: CoreUse) -> str:
@@ -143,18 +131,16 @@ def _sentence(record: PlacementRecord, use: CoreUse) -> str:
         f"{name} {used} of {offered} words"
         for (_, name, _), (used, offered, _) in zip(MEMORIES, _memories(use), strict=True)
     )
-    told = f"core {use.core}: {_plain(use.label)}" + (f" ({marks})" if marks else "") + f"; {words}"
-    return told + (f"; sends to {targets}" if targets else "") + "."
+    title = f"core {use.core}: {_plain(use.label)}" + (f" ({marks})" if marks else "")
+    return f"{title}; {words}" + (f"; sends to {targets}" if targets else "") + "."
 
 
 def _description(record: PlacementRecord) -> str:
-    inputs = [f"{_plain(entry.input)} enters at core {entry.core}." for entry in record.solution.host_entries]
-    sensor = [
-        f"The sensor feeds core {route.target}." for route in record.solution.routes if route.source == "dvs"
-    ]
-    return " ".join(
-        [*inputs, *sensor, *(_sentence(record, use) for use in record.cores if use.layer is not None)]
-    )
+    solution = record.solution
+    sentences = [f"{_plain(entry.input)} enters at core {entry.core}." for entry in solution.host_entries]
+    sentences += [f"The sensor feeds core {r.target}." for r in solution.routes if r.source == "dvs"]
+    sentences += [_sentence(record, use) for use in record.cores if use.layer is not None]
+    return " ".join(sentences)
 
 
 def _buses(record: PlacementRecord, plan: Plan) -> Iterator[Element]:
@@ -216,7 +202,7 @@ def _tile(record: PlacementRecord, plan: Plan, n: int, scale: int) -> Element:
     right = x + TILE_WIDTH - 8
     targets = _targets(record, use)
     parts = [
-        _titled(_sentence(record, use)),
+        _element("title", {}, [_sentence(record, use)]),
         _element(
             "rect",
             {"class": "mfp-box", "x": x, "y": y, "width": TILE_WIDTH, "height": TILE_HEIGHT, "rx": 3},

@@ -24,17 +24,7 @@ from mapper.report.words import count
 __all__ = ["html_text", "template"]
 
 _STYLES = ("palette.css", "page.css", "floorplan.css")
-_SCRIPTS = (
-    "base.js",
-    "data.js",
-    "view.js",
-    "matrix.js",
-    "controls.js",
-    "detail.js",
-    "summaries.js",
-    "print.js",
-    "main.js",
-)
+_SCRIPTS = ["base", "data", "view", "matrix", "controls", "detail", "summaries", "print", "main"]
 # What could end the element, begin a comment in it, or end a line of script.
 _ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\N{LINE SEPARATOR}\N{PARAGRAPH SEPARATOR}"}
 
@@ -56,7 +46,7 @@ def html_text(record: ReportRecord) -> str:
     and nothing else.
     """
     style = "".join(template(name) for name in _STYLES)
-    script = "\n".join(["(() => {", '"use strict";', *(template(name) for name in _SCRIPTS), "})();"])
+    script = "\n".join(["(() => {", '"use strict";', *(template(f"{name}.js") for name in _SCRIPTS), "})();"])
     networks, variants = len(record.networks), len(record.variants)
     page = Environment(autoescape=True, keep_trailing_newline=True).from_string(template("page.html.jinja"))
     return page.render(
@@ -66,7 +56,7 @@ def html_text(record: ReportRecord) -> str:
         version=record.version,
         complete=record.complete,
         notes=record.notes,
-        settings=_asked(record.settings),
+        settings=_settings_by_name(record.settings),
         cells=len(record.cells),
         networks=networks,
         variants=variants,
@@ -77,15 +67,13 @@ def html_text(record: ReportRecord) -> str:
     )
 
 
-def _asked(settings: Settings) -> dict[str, object]:
+def _settings_by_name(settings: Settings) -> dict[str, object]:
     """Settings by name: the objective, options other than by default, which variants more was asked of."""
-    default = asdict(SolveOptions())
-    options = {
-        name: value
-        for name, value in asdict(settings.options).items()
-        if name == "objective" or value != default[name]
-    }
-    return options | settings.model_dump(exclude={"options"})
+    default, options = asdict(SolveOptions()), asdict(settings.options)
+    changed = {name for name in options if name == "objective" or options[name] != default[name]}
+    return {name: options[name] for name in options if name in changed} | settings.model_dump(
+        exclude={"options"}
+    )
 
 
 def _drawings(record: ReportRecord) -> dict[int, str]:

@@ -6,14 +6,13 @@ from typing import Any
 
 from jinja2 import Environment
 
-from hwspec.schema import AssumedFact
 from mapper.display import html
 from mapper.explore.record import Cell, ReportRecord
-from mapper.record import CoreUse, PlacementRecord, placement_record
+from mapper.record import PlacementRecord, placement_record
 from mapper.report.floorplan import floorplan_svg
 from mapper.report.html import template
-from mapper.report.words import count, share_text
-from mapper.result import FeasibilityReport, Result, Status
+from mapper.report.words import count, placed_words, reasons, refused_words, share_text
+from mapper.result import FeasibilityReport, Result
 from mapper.wording import join_names
 
 __all__ = ["matrix_html", "placement_html", "report_html", "result_html"]
@@ -47,46 +46,35 @@ def result_html(result: Result) -> str:
 @html.register
 def placement_html(record: PlacementRecord) -> str:
     """Floorplan and use of every core that holds something."""
-    what = "placed, proven optimal" if record.status == Status.OPTIMAL else "placed, optimum not proven"
     return _page(
-        f"{join_names(record.networks)} on {record.chip}: {what}, checked",
+        f"{join_names(record.networks)} on {record.chip}: {placed_words(record.status)}",
         floorplan=floorplan_svg(record),
         head=("core", "holds", "kernel words", "neuron words", "bias words", "destinations"),
-        rows=[_row(record, use) for use in record.cores if use.layer is not None],
+        rows=[
+            (
+                *(use.core, use.label),
+                *(f"{taken}/{have}, {share_text(taken, have)}" for taken, have in words),
+                sum(route.source == use.core for route in record.solution.routes),
+            )
+            for use in record.cores
+            for words in [(use.kernel_words, use.neuron_words, use.bias_words)]
+            if use.layer is not None
+        ],
         paragraphs=[f"note: {note}" for note in record.notes],
-        **_assumed(record.chip, record.assumed_facts),
+        source=record,
     )
-
-
-def _row(record: PlacementRecord, use: CoreUse) -> tuple[int | str, ...]:
-    sent = sum(route.source == use.core for route in record.solution.routes)
-    words = (use.kernel_words, use.neuron_words, use.bias_words)
-    return use.core, use.label, *(f"{u}/{o}, {share_text(u, o)}" for u, o in words), sent
 
 
 @html.register
 def report_html(report: FeasibilityReport, network: str = "") -> str:
     """Why a network does not fit, one sentence a reason, and what would mend it."""
-    undecided = report.status is Status.UNDECIDED
-    verdict = "undecided" if undecided else f"does not fit, proven ({report.nature})"
-    kind = "smallest conflict" if report.conflict is not None and report.conflict.irreducible else "conflict"
-    conflict = [] if report.conflict is None else [f"{kind}: {report.conflict.sentence}"]
-    correction = [] if report.correction is None else [report.correction.sentence]
     return _page(
-        f"{network} on {report.chip}: {verdict}" if network else f"{report.chip}: {verdict}",
+        f"{network} on {report.chip}: {refused_words(report)}".removeprefix(" on "),
         sentences=report.sentences(),
-        paragraphs=[
-            *conflict,
-            *correction,
-            *(f"not done: {left_undone}" for left_undone in report.cut_short),
-        ],
+        paragraphs=[*reasons(report)],
         repairs=report.repairs,
-        **_assumed(report.chip, report.assumed_facts),
+        source=report,
     )
-
-
-def _assumed(chip: str, facts: tuple[AssumedFact, ...]) -> dict[str, str]:
-    return {"chip": chip, "facts": ", ".join(fact.path for fact in facts)}
 
 
 @html.register
@@ -97,7 +85,7 @@ def matrix_html(record: ReportRecord) -> str:
     title += "" if record.complete else ", partial"
     if len(networks) * len(variants) > _CELLS_MAX:
         return _page(title, paragraphs=["Too large for a notebook: write report.html and open it."])
-    cells = {(cell.network, cell.variant): _told(cell) for cell in record.cells}
+    cells = {(cell.network, cell.variant): _cell_text(cell) for cell in record.cells}
     rows = [
         (
             f"{row.name} (by shapes)" if row.basis == "shapes" else row.name,
@@ -108,8 +96,6 @@ def matrix_html(record: ReportRecord) -> str:
     return _page(title, paragraphs=[], head=("network", *(row.name for row in variants)), rows=rows)
 
 
-def _told(cell: Cell) -> str:
-    sign = _SIGNS[cell.verdict]
-    if cell.margin is None:
-        return sign
-    return f"{sign}, {100 * cell.margin.free_share:.1f} % free"
+def _cell_text(cell: Cell) -> str:
+    margin = "" if cell.free_share is None else f", {100 * cell.free_share:.1f} % free"
+    return f"{_SIGNS[cell.verdict]}{margin}"

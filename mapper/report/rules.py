@@ -27,24 +27,14 @@ def rule_text(rule: Rule) -> str:
 
 def rules_page() -> str:
     """All rules as Markdown, ordered by code."""
-    rows = [
-        "# Rules",
-        "",
-        "Every placement keeps to these rules; the solver and the independent checker each know all of them. "
-        "Codes never change their meaning. This page is generated: "
-        "`python -m mapper explain --page > mapper/guide/rules.md`.",
-        "",
-    ]
-    for rule in sorted(Rule, key=lambda entry: entry.code):
-        text = rule.value
-        rows += [
-            f"## {text.code} {text.title}",
-            "",
-            text.statement,
-            "",
-            f"- counted in: {text.unit}",
-            f"- kind of limit: {text.nature}, {_NATURES[text.nature]}",
-            f"- ways out: {text.ways_out}",
-            "",
-        ]
-    return "\n".join(rows)
+    head = (
+        "# Rules\n\nEvery placement keeps to these rules; the solver and the independent checker each know "
+        "all of them. Codes never change their meaning. This page is generated: "
+        "`python -m mapper explain --page > mapper/guide/rules.md`.\n"
+    )
+    sections = (
+        f"## {text.code} {text.title}\n\n{text.statement}\n\n- counted in: {text.unit}\n"
+        f"- kind of limit: {text.nature}, {_NATURES[text.nature]}\n- ways out: {text.ways_out}\n"
+        for text in sorted((rule.value for rule in Rule), key=lambda text: text.code)
+    )
+    return "\n".join([head, *sections])

@@ -12,18 +12,13 @@ from mapper.operations import Shape
 from mapper.options import moves_of
 from mapper.record import CoreUse, core_use
 from mapper.references import layer_key
-from mapper.report.terminal import line, table
-from mapper.report.words import destination
+from mapper.report.terminal import heading, line, print_cores, print_table
+from mapper.report.words import destination, placed_words, reasons, refused_words
 from mapper.result import FeasibilityReport, Result, Status
 from mapper.solution import DVS
 from mapper.wording import join_names, join_numbers
 
 __all__ = ["divisions", "print_chip", "print_report", "print_result"]
-
-
-def _share(used: tuple[int, int]) -> str:
-    taken, have = used
-    return f"{taken}/{have}" if have else "-"
 
 
 def print_result(console: Console, result: Result) -> None:
@@ -33,10 +28,7 @@ def print_result(console: Console, result: Result) -> None:
         print_report(console, result.report, name)
         return
     solution, chip = result.require(), result.chip
-    what = {Status.OPTIMAL: "placed, proven optimal"}.get(result.status, "placed, optimum not proven")
-    console.print(
-        f"[bold]{escape(name)}[/] on [bold]{escape(chip.name)}[/]: {what}, checked.", highlight=False
-    )
+    heading(console, f"{name} on {chip.name}", f"{placed_words(result.status)}.")
     _print_layers(console, result)
     for stage in solution.objectives:
         proof = "proven" if stage.proven else f"bound {stage.bound}"
@@ -47,15 +39,17 @@ def print_result(console: Console, result: Result) -> None:
     line(console, f"solver: {statistics.wall_s * 1e3:.1f} ms in {statistics.solves} solves")
     if statistics.interrupted:
         line(console, "Interrupted: this is the best placement found so far.")
-    _print_notes(console, tuple(n for net in result.networks for n in net.notes), chip)
+    for network in result.networks:
+        for note in network.notes:
+            line(console, f"note: {note}")
+    _print_assumed(console, chip.name, chip.assumed_facts())
 
 
 def _print_layers(console: Console, result: Result) -> None:
     solution, uses = result.require(), [use for use in core_use(result) if use.layer is not None]
-    memories = ("kernel", "neuron", "bias")
-    layers = table("layer", "core", "shape", *memories, "sends to", right=("core", *memories))
     labels: dict[int | str, str] = {use.core: use.label for use in uses}
     monitored = {monitor.source for monitor in solution.monitors}
+    rows = []
     for use in sorted(uses, key=lambda use: _row_order(result, use)):
         targets = [
             destination(labels.get(route.target, str(route.target)), route.pooling, route.feature_shift)
@@ -63,21 +57,19 @@ def _print_layers(console: Console, result: Result) -> None:
             if route.source == use.core
         ]
         targets += ["monitor"] * (use.core in monitored)
-        words = map(_share, (use.kernel_words, use.neuron_words, use.bias_words))
-        row = (use.label, str(use.core), str(Shape(*use.shape)), *words, ", ".join(targets))
-        layers.add_row(*map(escape, row))
-    console.print(layers)
-    entries = [f"{labels[e.core]} (core {e.core})" for e in solution.host_entries]
-    sensor = [
-        f"{labels[r.target]} (core {r.target})"
-        for r in solution.routes
-        if r.source == DVS and isinstance(r.target, int)
-    ]
-    if entries:
-        line(console, f"events from the host enter at {', '.join(entries)}")
-    if sensor and solution.dvs_stage:
+        memories = (use.kernel_words, use.neuron_words, use.bias_words)
+        words = (f"{taken}/{have}" if have else "-" for taken, have in memories)
+        rows.append((use.label, use.core, Shape(*use.shape), *words, ", ".join(targets)))
+    columns = ("layer", "core", "shape", "kernel", "neuron", "bias", "sends to")
+    print_table(console, columns, rows, right=("core", "kernel", "neuron", "bias"))
+    places = {use.core: f"{use.label} (core {use.core})" for use in uses}
+    if solution.host_entries:
+        entries = ", ".join(places[entry.core] for entry in solution.host_entries)
+        line(console, f"events from the host enter at {entries}")
+    fed = [places[r.target] for r in solution.routes if r.source == DVS and isinstance(r.target, int)]
+    if fed and solution.dvs_stage:
         pooling = "x".join(map(str, solution.dvs_stage.pooling))
-        line(console, f"the sensor, pooled {pooling}, feeds {', '.join(sensor)}")
+        line(console, f"the sensor, pooled {pooling}, feeds {', '.join(fed)}")
     for sentence in divisions(result):
         line(console, sentence)
 
@@ -108,21 +100,12 @@ def divisions(result: Result) -> Iterator[str]:
 
 def print_report(console: Console, report: FeasibilityReport, network: str) -> None:
     """Why a network does not fit, one sentence a reason."""
-    undecided = report.status is Status.UNDECIDED
-    verdict = "undecided" if undecided else f"does not fit, proven ({report.nature})"
-    console.print(
-        f"[bold]{escape(network)}[/] on [bold]{escape(report.chip)}[/]: {verdict}.", highlight=False
-    )
+    heading(console, f"{network} on {report.chip}", f"{refused_words(report)}.")
     for sentence in report.sentences():
         line(console, f"- {sentence}")
-    if report.conflict is not None:
-        kind = "smallest conflict" if report.conflict.irreducible else "conflict"
-        line(console, f"{kind}: {report.conflict.sentence}")
-    if report.correction is not None:
-        line(console, report.correction.sentence)
+    for reason in reasons(report):
+        line(console, reason)
     _print_repairs(console, report)
-    for left_undone in report.cut_short:
-        line(console, f"not done: {left_undone}")
     _print_assumed(console, report.chip, report.assumed_facts)
 
 
@@ -140,12 +123,6 @@ def _print_repairs(console: Console, report: FeasibilityReport) -> None:
         line(console, f"tried, and none works on its own: {kinds}")
 
 
-def _print_notes(console: Console, notes: tuple[str, ...], chip: ChipSpec) -> None:
-    for note in notes:
-        line(console, f"note: {note}")
-    _print_assumed(console, chip.name, chip.assumed_facts())
-
-
 def _print_assumed(console: Console, chip: str, facts: tuple[AssumedFact, ...]) -> None:
     """Name the facts that no source states; `chips show` tells the sentences."""
     if facts:
@@ -156,16 +133,10 @@ def _print_assumed(console: Console, chip: str, facts: tuple[AssumedFact, ...]) 
 
 def print_chip(console: Console, chip: ChipSpec) -> None:
     """A chip's cores, limits, stages and errata."""
-    console.print(f"[bold]{escape(chip.name)}[/]: {escape(chip.title)}", highlight=False)
+    heading(console, chip.name, chip.title)
     if chip.devices:
         line(console, f"devices: {', '.join(chip.devices)}")
-    numbers = ("kernel words", "neuron words", "bias words", "fan-out")
-    cores = table("cores", *numbers, right=numbers)
-    for entry in chip.core_classes:
-        core = entry.core
-        words = (core.kernel_words, core.neuron_words, core.bias_words, core.fan_out)
-        cores.add_row(join_numbers(entry.core_ids), *map(str, words))
-    console.print(cores)
+    print_cores(console, chip)
     limits = chip.cores[0].limits
     line(
         console,

@@ -1,8 +1,12 @@
-"""Numbers as every view of a result writes them."""
+"""Numbers and verdicts as every view of a result writes them."""
 
 from __future__ import annotations
 
-__all__ = ["count", "destination", "share_text"]
+from collections.abc import Iterator
+
+from mapper.result import FeasibilityReport, Status
+
+__all__ = ["count", "destination", "placed_words", "reasons", "refused_words", "share_text"]
 
 
 def count(number: int, word: str) -> str:
@@ -21,3 +25,26 @@ def share_text(used: int, offered: int) -> str:
 def destination(name: str, pooling: int, shift: int) -> str:
     """A target with pool and feature shift, where it has them: "conv1 /2 +8"."""
     return " ".join([name] * bool(name) + [f"/{pooling}"] * (pooling != 1) + [f"+{shift}"] * (shift != 0))
+
+
+def placed_words(status: str) -> str:
+    """What a placement is, by its status."""
+    proof = "proven optimal" if status == Status.OPTIMAL else "optimum not proven"
+    return f"placed, {proof}, checked"
+
+
+def refused_words(report: FeasibilityReport) -> str:
+    """What is said of a network that has no placement."""
+    if report.status is Status.UNDECIDED:
+        return "undecided"
+    return f"does not fit, proven ({report.nature})"
+
+
+def reasons(report: FeasibilityReport) -> Iterator[str]:
+    """What cannot hold together, what to give up, and what a limit left undone."""
+    if report.conflict is not None:
+        kind = "smallest conflict" if report.conflict.irreducible else "conflict"
+        yield f"{kind}: {report.conflict.sentence}"
+    if report.correction is not None:
+        yield report.correction.sentence
+    yield from (f"not done: {left_undone}" for left_undone in report.cut_short)

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from mapper.emit.shared.config import ChipConfig
-from mapper.errors import Finding, OptionsError
+from mapper.errors import ConfigError, Finding, OptionsError
 from mapper.events import Events
 from mapper.sim.event import EventOptions, EventResult, EventSimulator
 
-__all__ = ["RecordingSummary", "default_layers", "run_recording"]
+__all__ = ["RecordingSummary", "default_layers", "input_of", "run_recording"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,28 @@ def default_layers(config: ChipConfig) -> tuple[str, ...]:
         return tuple(f"core{n}" for n, core in cores if core.dimensions is not None)
     outputs = (output.layer for output in config.interface.outputs)
     return tuple(dict.fromkeys((*config.interface.monitored, *outputs)))
+
+
+def input_of(config: ChipConfig, name: str | None = None) -> str:
+    """The input that is meant: the one of this name, or without a name the only one.
+
+    Raises
+    ------
+    ConfigError
+        The configuration does not say where events enter.
+    OptionsError
+        There is no such input, or there are several.
+    """
+    if config.interface is None:
+        step = "Use mapper.sim.event.simulate_events with input_cores"
+        raise ConfigError(Finding("configuration", "does not say where events enter", next_step=step))
+    names = [entry.name for entry in config.interface.inputs]
+    if name is not None and name not in names:
+        raise OptionsError(Finding("--input", "there is no such input", name, ", ".join(names)))
+    # The sensor sends the same events to all of its inputs: a recording of any one of them is enough.
+    if name is None and len(names) - len(config.interface.sensor_inputs[1:]) != 1:
+        raise OptionsError(Finding("--input", "there are several inputs", None, ", ".join(names)))
+    return name or names[0]
 
 
 def run_recording(

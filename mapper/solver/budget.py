@@ -110,7 +110,7 @@ class Budget:
         if status == cp_model.MODEL_INVALID:
             raise RuntimeError(f"the placement model is invalid: {model.validate()}")
         if status not in (cp_model.OPTIMAL, cp_model.INFEASIBLE):
-            capped = self.is_aside and self._limit_reached() is None
+            capped = self.is_aside and self.limit_reached is None
             self.stopped_by = "the work of a side question" if capped else self._reason()
         return solver, status
 
@@ -136,18 +136,22 @@ class Budget:
     @property
     def is_spent(self) -> bool:
         """Whether a limit has been reached, or Ctrl-C pressed."""
-        return self.top.stopped_by == INTERRUPTION or self._limit_reached() is not None
+        return self.top.stopped_by == INTERRUPTION or self.limit_reached is not None
 
-    def _limit_reached(self) -> str | None:
+    @property
+    def limit_reached(self) -> str | None:
+        """The limit that has been reached, in words."""
         limit, work, stated = self.options.time_limit_s, self.options.work_limit, self.top.options
         if work is not None and self.top.deterministic_time >= work:
-            return f"the work limit of {stated.work_limit:g}"
+            part = "" if work == stated.work_limit else "a part of "
+            return f"{part}the work limit of {stated.work_limit:g}"
         if limit is not None and self.elapsed_s >= limit:
-            return f"the time limit of {stated.time_limit_s:g} s"
+            part = "" if limit == stated.time_limit_s else "a part of "
+            return f"{part}the time limit of {stated.time_limit_s:g} s"
         return None
 
     def _reason(self) -> str:
-        return self._limit_reached() or INTERRUPTION
+        return self.limit_reached or INTERRUPTION
 
     def leave(self, what: str) -> None:
         """Say that something was left undone because a limit came first."""

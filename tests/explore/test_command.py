@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mapper.cli import report as report_module
+from mapper.cli.diff import kind_of
 from mapper.cli.entry import run
 from mapper.explore.record import ReportRecord, read_report
 from tests.explore.reports import GESTURE, LENET, SMALL
@@ -138,6 +138,6 @@ def test_diff_of_two_reports(tmp_path: Path, capsys: Capture) -> None:
 def test_what_is_a_report(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     path.write_text('{"schema_version": 1, "hardware": {}}', encoding="utf-8")
-    assert not report_module.is_report(str(path))
-    assert not report_module.is_report(str(tmp_path))
-    assert not report_module.is_report("digits")
+    assert kind_of(str(path)) != "report"
+    assert kind_of(str(tmp_path)) != "report"
+    assert kind_of("digits") != "report"

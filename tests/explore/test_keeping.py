@@ -19,7 +19,7 @@ import mapper
 from hwspec.variant import apply_overrides
 from mapper.errors import OptionsError
 from mapper.explore import workers as workers_module
-from mapper.explore.cell import Asked, decide
+from mapper.explore.cell import CellOptions, decide
 from mapper.explore.plan import plan_networks, plan_variants
 from mapper.explore.record import Cell, ReportRecord, read_report
 from mapper.explore.sweep import Place, sweep
@@ -159,14 +159,14 @@ def test_a_report_under_other_settings_is_not_resumed() -> None:
 
 
 @dataclass(frozen=True)
-class Deadly(Asked):
+class Deadly(CellOptions):
     """What ends every process but one as soon as its options are read, without a word."""
 
     survivor: int = 0
 
     def __getattribute__(self, name: str) -> Any:
         value = super().__getattribute__(name)
-        if name == "options" and os.getpid() != super().__getattribute__("survivor"):
+        if name == "solve" and os.getpid() != super().__getattribute__("survivor"):
             os._exit(1)
         return value
 
@@ -176,16 +176,16 @@ def test_a_worker_that_dies_takes_only_its_cell() -> None:
     networks, variants = sides([SMALL], ["speck2f", "speck2cmini", "dynapcnn", "speck2b"])
     network = networks[0].network
     assert network is not None
-    kinds = [Asked(SolveOptions())] * 4
+    kinds = [CellOptions(SolveOptions())] * 4
     kinds[1] = Deadly(SolveOptions(), survivor=os.getpid())
     tasks = [
         Task(0, network, (n,), (entry.chip,), asked)
         for n, (entry, asked) in enumerate(zip(variants, kinds, strict=True))
     ]
-    found = {outcome.task.variant_indexes[0]: outcome.cells[0] for outcome in on_cores(tasks, 2)}
-    assert sorted(found) == [0, 1, 2, 3]
-    assert [found[n].verdict for n in range(4)] == ["plain", "error", "plain", "plain"]
-    assert "died, twice" in str(found[1].sentence)
+    outcomes = {outcome.task.variant_indexes[0]: outcome.cells[0] for outcome in on_cores(tasks, 2)}
+    assert sorted(outcomes) == [0, 1, 2, 3]
+    assert [outcomes[n].verdict for n in range(4)] == ["plain", "error", "plain", "plain"]
+    assert "died, twice" in str(outcomes[1].sentence)
 
 
 def started(out: Path, cache: Path, *more: str) -> subprocess.Popen[str]:

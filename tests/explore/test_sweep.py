@@ -12,14 +12,14 @@ import mapper
 from hwspec.variant import apply_overrides
 from mapper.errors import Finding, NetworkError, OptionsError, SpecError
 from mapper.explore import plan as plan_module
-from mapper.explore.cell import Asked, decide
+from mapper.explore.cell import CellOptions, decide
 from mapper.explore.identity import facts_hash, network_hash
 from mapper.explore.plan import plan_networks, plan_variants
 from mapper.explore.record import Cell, ReportRecord, Settings, read_report
 from mapper.explore.sweep import Place, sweep
 from mapper.options import SolveOptions
 from mapper.passes import prepare
-from mapper.repairs.find import find_repairs
+from mapper.repairs.find import with_repairs
 from mapper.result import Status
 from mapper.solution import LayerPart
 from mapper.solver.plain import solve_plain
@@ -89,7 +89,7 @@ def test_the_zoo_has_the_verdicts_of_check() -> None:
 def test_what_stops_a_network_that_may_be_cut() -> None:
     # 8 features of 8x8 neurons are 512 words: two pieces on cores of 300, so four cores for two layers.
     network = chain([conv(8), conv(8)], (4, 8, 8))
-    asked = Asked(SolveOptions())
+    asked = CellOptions(SolveOptions())
     cell = decide(network, tiny_chip(*[(1000, 300, 10)] * 3), asked)
     assert cell.verdict == "infeasible"
     told = "Cut over as few cores as can hold them, its 2 layers take 4 cores, and speck2f+changes has 3."
@@ -97,7 +97,7 @@ def test_what_stops_a_network_that_may_be_cut() -> None:
     assert (cell.gaps[0].demand, cell.gaps[0].bound, cell.gaps[0].gap) == (4, 3, 1)
     assert (None, "cores") in cell.blamed
     assert decide(network, tiny_chip(*[(1000, 300, 10)] * 4), asked).verdict == "divided"
-    whole = decide(network, tiny_chip(*[(1000, 300, 10)] * 4), Asked(SolveOptions(max_pieces=1, relays=False, max_copies=1)))  # fmt: skip
+    whole = decide(network, tiny_chip(*[(1000, 300, 10)] * 4), CellOptions(SolveOptions(max_pieces=1, relays=False, max_copies=1)))  # fmt: skip
     assert str(whole.sentence).startswith("conv0 needs 512 neuron words")
     # One feature takes 64 words of neurons: on cores of 63 it is cut in vain.
     cell = decide(network, tiny_chip(*[(1000, 63, 10)] * 9), asked)
@@ -118,7 +118,7 @@ def test_pools_that_relays_can_do(words: int) -> None:
     cores = len(result.solution.placements) if result.solution else None
     assert cores == {256: None, 512: 4, 1024: 3, 2048: 3, 4096: 2}[words]
     for details in (False, True):
-        cell = decide(network, chip, Asked(SolveOptions(objective="headroom"), details=details))
+        cell = decide(network, chip, CellOptions(SolveOptions(objective="headroom"), details=details))
         assert (cell.verdict == "infeasible", cell.cores_used) == (cores is None, cores)
         if cell.placement is not None:
             assert result.solution is not None
@@ -131,7 +131,7 @@ def test_sizes_that_cannot_be_made_legal_are_unsupported(monkeypatch: pytest.Mon
         raise NetworkError(Finding("layer a", "cannot be rewritten"))
 
     monkeypatch.setattr("mapper.question.legal_forms", refuses)
-    cell = decide(chain([conv(4)]), mapper.load_chip("speck2f"), Asked(SolveOptions()))
+    cell = decide(chain([conv(4)]), mapper.load_chip("speck2f"), CellOptions(SolveOptions()))
     assert (cell.verdict, cell.sentence) == ("unsupported", "layer a: cannot be rewritten")
 
 
@@ -139,13 +139,13 @@ def test_margin_by_hand() -> None:
     # Two layers: 4x8x8 neurons (256 words) and 4x2^(4+2) kernels (256 words) of 300 and 1000 words.
     chip = tiny_chip((1000, 300, 10), (1000, 300, 10), (1000, 300, 10))
     network = chain([conv(4), conv(4)], (4, 8, 8))
-    cell = decide(network, chip, Asked(SolveOptions(objective="headroom")))
+    cell = decide(network, chip, CellOptions(SolveOptions(objective="headroom")))
     assert (cell.verdict, cell.cores_used) == ("plain", 2)
     assert cell.margin is not None
     assert (cell.margin.resource, cell.margin.used, cell.margin.offered) == ("neuron", 256, 300)
     assert cell.margin.free_share == round(44 / 300, 6)
     assert cell.used == ((0, 256, 256, 0, 1), (1, 256, 256, 0, 0))
-    full = decide(network, tiny_chip((1000, 300, 10), (1000, 300, 10)), Asked(SolveOptions()))
+    full = decide(network, tiny_chip((1000, 300, 10), (1000, 300, 10)), CellOptions(SolveOptions()))
     assert full.margin is not None
     assert (full.margin.resource, full.margin.core, full.margin.free_share) == ("cores", None, 0.0)
 
@@ -292,13 +292,13 @@ def test_equal_facts_share_repairs_and_keep_their_names(monkeypatch: pytest.Monk
     twin = chip.model_copy(update={"name": "twin", "title": "the same under another name"})
     assert facts_hash(chip) == facts_hash(twin)
     calls = []
-    right = find_repairs
+    right = with_repairs
 
     def counted(*arguments: Any) -> Any:
         calls.append(arguments[0].chip.name)
         return right(*arguments)
 
-    monkeypatch.setattr("mapper.explore.cell.find_repairs", counted)
+    monkeypatch.setattr("mapper.explore.cell.with_repairs", counted)
     variants, _ = plan_variants([chip, twin])
     record = sweep(plan_networks([GESTURE, SMALL]), variants, Settings(), HERE)
     assert calls == ["speck2cmini"]
@@ -381,4 +381,4 @@ def test_status_is_decided_once() -> None:
     result = mapper.check(network, chip, repairs=0)
     assert result.status is Status.OPTIMAL
     for details in (False, True):
-        assert decide(network, chip, Asked(SolveOptions(), details=details)).verdict == "plain"
+        assert decide(network, chip, CellOptions(SolveOptions(), details=details)).verdict == "plain"

@@ -11,21 +11,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from hwspec.catalog import load
 from hwspec.check import check
 from hwspec.schema import ChipSpec
+from hwspec.writing import chip_toml
 from mapper.cli.entry import run
 from mapper.errors import InfeasibleError, OptionsError, UndecidedError
 from mapper.explore import smallest as module
-from mapper.explore.smallest import Answer, Request, curves, default_sizes, spec_toml, synthesize
+from mapper.explore.request import Request, default_sizes
+from mapper.explore.smallest import Answer, curves, synthesize
 from mapper.frontends import load_network
 from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
 from mapper.passes import prepare
 from mapper.question import Question, decide
-from mapper.report.synthesis import curve_csv, plot_curves, synthesis_record
+from mapper.report.synthesis import curve_csv, plot_curves, print_synthesis, synthesis_record
 from mapper.result import Result, Status
+from mapper.solver.smallest.search import SmallestChip
 from mapper.solver.smallest.sizes import MemorySizes, _useful, chip_of
 from tests.builders import chain, conv, tiny_chip
 from tests.graphs import Link, graph
@@ -168,9 +172,9 @@ def test_same_as_enumeration(make: Instances, seed: int) -> None:
         assert answer is None
         return
     assert answer is not None
-    assert (answer.found.capacity_bits, answer.chip.core_count) == expected
-    assert answer.found.status is Status.OPTIMAL
-    assert answer.found.is_unique
+    assert (answer.smallest.capacity_bits, answer.chip.core_count) == expected
+    assert answer.smallest.status is Status.OPTIMAL
+    assert answer.smallest.is_unique
     assert sum(core.capacity_bits for core in answer.chip.cores) == expected[0]
     assert check(answer.chip) == ()
     for result in answer.results:
@@ -218,8 +222,8 @@ def test_least_memory_for_some_of_the_networks(seed: int) -> None:
             if (pair := enumerated(some, request, kinds)) is not None
         )
         assert answer is not None
-        assert answer.found.capacity_bits == least[0]
-        assert answer.found.status is Status.OPTIMAL
+        assert answer.smallest.capacity_bits == least[0]
+        assert answer.smallest.status is Status.OPTIMAL
         assert len(answer.carried) >= count
 
 
@@ -255,15 +259,15 @@ def test_the_same_chip_on_every_run() -> None:
     for order, workers, seed in ((networks, 1, 0), (networks[::-1], 1, 7), (networks, 2, 3)):
         options = SolveOptions(repairs=0, workers=workers, seed=seed)
         answer = synthesize(order, request_for(options=options))
-        assert answer.found.is_unique
-        texts.add(spec_toml(answer.chip) + json.dumps(synthesis_record(answer, None)))
+        assert answer.smallest.is_unique
+        texts.add(chip_toml(answer.chip) + json.dumps(synthesis_record(answer, None)))
     assert len(texts) == 1
 
 
 def test_the_file_is_the_chip(tmp_path: Path) -> None:
     answer = synthesize(five(), request_for())
     path = tmp_path / "made.toml"
-    path.write_text(spec_toml(answer.chip), encoding="utf-8")
+    path.write_text(chip_toml(answer.chip), encoding="utf-8")
     assert load(path) == answer.chip
     assert load(path).content_hash() == answer.chip.content_hash()
     assert {note.evidence for note in answer.chip.sources.values()} == {"assumed"}
@@ -288,10 +292,10 @@ def test_curves_never_rise_with_cores_and_never_fall_with_networks(tmp_path: Pat
     made = curves(networks, request, best)
     assert [count for count, _ in made.by_cores] == [2, 3, 4, 5]
     assert made.by_cores[0][1] is None
-    memories = [answer.found.capacity_bits for _, answer in made.by_cores if answer]
+    memories = [answer.smallest.capacity_bits for _, answer in made.by_cores if answer]
     assert memories == sorted(memories, reverse=True)
-    assert memories[-1] == best.found.capacity_bits
-    memories = [answer.found.capacity_bits for _, answer in made.by_networks if answer]
+    assert memories[-1] == best.smallest.capacity_bits
+    memories = [answer.smallest.capacity_bits for _, answer in made.by_networks if answer]
     assert memories == sorted(memories)
     text = curve_csv(made.by_cores, "cores_max")
     assert text.splitlines()[0].startswith("cores_max,cores,capacity_bits")
@@ -313,6 +317,20 @@ def test_limits_and_wrong_requests() -> None:
         synthesize(five(), request_for((1, 65)))
     with pytest.raises(OptionsError, match="at least one"):
         synthesize([], request_for())
+
+
+def test_points_that_a_limit_leaves_out_are_said(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    networks = [chain([conv(8), conv(16), conv(8)], name="one")]
+    request = request_for((3, 5))
+    best = synthesize(networks, request)
+    whole = curves(networks, request, best)
+    assert whole.is_complete
+    monkeypatch.setattr(module, "find_chip", lambda *_: SmallestChip(Status.UNDECIDED, stopped_by="a limit"))
+    part = curves(networks, request, best)
+    assert not part.is_complete
+    assert part.by_cores == ((3, None), (4, None), (5, best))
+    print_synthesis(Console(), best, part)
+    assert "Cut short by a limit" in capsys.readouterr().out
 
 
 def test_the_command(capsys: Capture, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def linear(network: NormalNetwork, chip: ChipSpec, options: SolveOptions, what: 
         except MapperError:
             continue
         if decide(Question((edited,), chip, options), "reasons").solution is not None:
-            best = step.told
+            best = step.size
     return best
 
 
@@ -95,14 +95,14 @@ def answer(network: NormalNetwork, chip: ChipSpec, options: SolveOptions, what: 
 @pytest.mark.parametrize("seed", range(6))
 def test_same_as_a_search_through_every_size(seed: int, what: What) -> None:
     network, chip, options = instance(seed)
-    found = answer(network, chip, options, what)
-    assert (found.told if found else None) == linear(network, chip, options, what)
-    if found is None:
+    widest = answer(network, chip, options, what)
+    assert (widest.size if widest else None) == linear(network, chip, options, what)
+    if widest is None:
         return
-    assert found.result.solution is not None
-    assert (found.binding is None) == (found.next_told is None)
-    assert found.is_monotone == (what != "input")
-    assert list(widest_lines(found))
+    assert widest.result.solution is not None
+    assert (widest.reason is None) == (widest.next_size is None)
+    assert widest.is_monotone == (what != "input")
+    assert list(widest_lines(widest))
 
 
 @pytest.mark.parametrize("what", ["width", "input", "classes"])
@@ -114,8 +114,8 @@ def test_the_step_after_the_answer_is_refused(what: What) -> None:
             network = network.replacing(outputs=network.outputs[:1])
         found = answer(network, chip, options, what)
         steps = steps_of(network, chip, what, None)[0]
-        names = [step.told for step in steps]
-        first = names.index(found.told) if found else -1
+        names = [step.size for step in steps]
+        first = names.index(found.size) if found else -1
         if found is not None:
             edited = apply_edits(network, steps[first].edits)
             result = decide(Question((edited,), chip, options), "reasons")
@@ -129,7 +129,7 @@ def test_the_step_after_the_answer_is_refused(what: What) -> None:
             except MapperError:
                 continue
             assert decide(Question((larger,), chip, options), "reasons").status is Status.INFEASIBLE, seed
-            assert found is None or found.next_told == step.told, seed
+            assert found is None or found.next_size == step.size, seed
             refused += found is not None
             break
     assert min(refused, divided, folded) > 1
@@ -138,22 +138,22 @@ def test_the_step_after_the_answer_is_refused(what: What) -> None:
 def test_the_binding_resource_is_named() -> None:
     network = chain([conv(4), conv(4)], (2, 8, 8))
     chip = tiny_chip((128, 512, 0), (1024, 512, 0))
-    found = find_widest(network, chip, "classes", SolveOptions(max_pieces=1, relays=False, max_copies=1))
-    assert (found.told, found.now, found.next_told) == ("8", "4", "9")
-    assert found.binding is not None
-    assert found.binding.layers == ("conv1",)
-    assert (found.binding.code, found.binding.demand, found.binding.bound) == ("M202", 576, 512)
+    widest = find_widest(network, chip, "classes", SolveOptions(max_pieces=1, relays=False, max_copies=1))
+    assert (widest.size, widest.now, widest.next_size) == ("8", "4", "9")
+    assert widest.binding is not None
+    assert widest.binding.layers == ("conv1",)
+    assert (widest.binding.code, widest.binding.demand, widest.binding.bound) == ("M202", 576, 512)
     wide = find_widest(network, chip, "width", SolveOptions(max_pieces=1, relays=False, max_copies=1))
     assert wide.binding is not None
     assert wide.binding.layers == ("conv0",)
-    assert "conv0" in wide.binding.sentence
+    assert "conv0" in str(wide.reason)
 
 
 def test_widths_of_added_layers_change_together() -> None:
     links = [Link(-1, 0), Link(0, 1), Link(1, 2), Link(0, 2), Link(2, 3)]
     network = graph([conv(4), conv(4), conv(4), conv(3)], links, (2, 8, 8))
-    found = find_widest(network, tiny_chip(*[(4096, 1024, 0)] * 5))
-    sizes = {layer.name: layer.output_shape.features for layer in found.edited.layers}
+    widest = find_widest(network, tiny_chip(*[(4096, 1024, 0)] * 5))
+    sizes = {layer.name: layer.output_shape.features for layer in widest.edited.layers}
     assert sizes["conv0"] == sizes["conv1"] > 4
     assert sizes["conv3"] == 3
 
@@ -165,9 +165,9 @@ def test_a_kernel_over_the_whole_map_makes_sizes_not_monotone() -> None:
         *[(4096, 4096, 0)] * 3, overrides=["limits.input_height_max=20", "limits.input_width_max=20"]
     )
     options = SolveOptions(repairs=0)
-    found = find_widest(network, chip, "input", options)
-    assert found.told == linear(network, chip, options, "input")
-    assert not found.is_monotone
+    widest = find_widest(network, chip, "input", options)
+    assert widest.size == linear(network, chip, options, "input")
+    assert not widest.is_monotone
 
 
 def test_what_cannot_be_asked() -> None:
@@ -184,7 +184,7 @@ def test_what_cannot_be_asked() -> None:
     shown = pair.replacing(outputs=(*pair.outputs, Output("early", "conv0")))
     with pytest.raises(OptionsError, match="several output layers"):
         find_widest(shown, chip, "classes")
-    assert find_widest(shown, chip, "classes", name="conv1").told
+    assert find_widest(shown, chip, "classes", name="conv1").size
     with pytest.raises(InfeasibleError):
         find_widest(pair, tiny_chip((1, 1, 0), (1, 1, 0)))
 
@@ -204,3 +204,11 @@ def test_the_command(capsys: Capture) -> None:
     assert "--output: goes with --what classes alone" in capsys.readouterr().err
     assert run(["widest", "digits", "--what", "classes", "--output", "conv9"]) == 2
     assert "fc" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("limit", ["--work-limit", "--time-limit"])
+@pytest.mark.parametrize("command", ["widest", "verify"])
+def test_limits_end_the_search(command: str, limit: str, capsys: Capture) -> None:
+    gesture = str(ZOO / "sinabs_dvs_gesture_9layer.yaml")
+    assert run([command, gesture if command == "widest" else "digits", limit, "1e-6"]) == 3
+    assert f"the {limit[2:].replace('-', ' ')} of 1e-06" in capsys.readouterr().err

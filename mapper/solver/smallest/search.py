@@ -66,6 +66,8 @@ def find_chip(question: ChipQuestion, budget: Budget, minimise: Minimise = "sram
     alone.
     """
     start_s = budget.elapsed_s
+    if (limit := budget.limit_reached) is not None:
+        return SmallestChip(Status.UNDECIDED, stopped_by=limit)
     types = useful_types(question)
     smallest = _with_few(question, types, minimise, budget.share(0.5))
     decided = smallest is not None and (smallest.carried or smallest.status is Status.INFEASIBLE)
@@ -84,6 +86,8 @@ def _smallest_with(
     budget: Budget,
     is_enough: Callable[[tuple[CoreType, ...]], bool] = lambda _: True,
 ) -> SmallestChip:
+    if (limit := budget.limit_reached) is not None:
+        return SmallestChip(Status.UNDECIDED, stopped_by=limit)
     synthesis = build_synthesis(question, types)
     if synthesis is None:
         return SmallestChip(Status.INFEASIBLE, wall_s=budget.elapsed_s)
