@@ -1,8 +1,13 @@
-"""Which tests belong to this environment."""
+"""Which tests belong to this environment, and what they expect of it."""
 
 from __future__ import annotations
 
+import signal
 from importlib.util import find_spec
 
 # The comparisons with sinabs have an environment of their own, see .ci/run.
 collect_ignore = [] if find_spec("sinabs") else ["sinabs"]
+
+# A shell starts what runs in the background with Ctrl-C ignored, and children inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
