@@ -88,9 +88,10 @@ def refused_cell(problem: Problem, report: FeasibilityReport, *, details: bool) 
     rivals = tuple(entry.sentence for entry in report.certificate)
     sentences = (*rivals, *report.sentences()) if first is None else (first.sentence,)
     conflict = None if report.conflict is None else report.conflict.sentence
-    if conflict is not None and problem.options.divides:
-        moves = f"{join_names(moves_of(problem.options)).capitalize()} do not help, proven."
-        conflict = f"{conflict} {report.divided.sentence if report.divided else moves}"
+    if conflict is not None:
+        moves = join_names(moves_of(problem.options)).capitalize()
+        scope = f"{moves} do not help, proven." if moves else "Proven of whole layers alone."
+        conflict = f"{conflict} {report.divided.sentence if report.divided else scope}"
     unmet_first = report.unmet if first is None else (first, *(e for e in report.unmet if e != first))
     return Cell(
         network=0,

@@ -285,6 +285,7 @@ def test_moves_can_be_forbidden() -> None:
         (other,) = (c for c in bound.cells if (c.network, c.variant) == (cell.network, cell.variant))
         assert other.verdict == "infeasible"
         assert "do not help" not in str(other.conflict)
+        assert str(other.conflict).endswith("Proven of whole layers alone.")
 
 
 def test_equal_facts_share_repairs_and_keep_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
