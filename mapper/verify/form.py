@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cache
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 from hwspec.schema import ChipSpec
 from mapper.network import Network
@@ -27,14 +28,9 @@ _NUMBER_MAX = 2**100
 _PLAIN = frozenset({int, str, bool, type(None)})
 
 
-@cache
-def _hints(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind)
-
-
-@cache
-def _parts(hint: Any) -> tuple[Any, tuple[Any, ...]]:
-    return get_origin(hint), get_args(hint)
+# Where, from a value inwards, something of another type than the annotated one stands, and what.
+_Misfits: TypeAlias = tuple[tuple[str, object], ...]
+_Check: TypeAlias = Callable[[object], _Misfits]
 
 
 def malformations(networks: tuple[Network, ...], chip: ChipSpec, solution: Solution) -> Iterator[Violation]:
@@ -42,14 +38,11 @@ def malformations(networks: tuple[Network, ...], chip: ChipSpec, solution: Solut
     if type(solution) is not Solution:
         yield Violation(Rule.PLACED, "solution", f"a {type(solution).__name__} is no solution")
         return
-    mistyped = False
-    for name, hint in _hints(Solution).items():
-        for where, value in _misfits(getattr(solution, name, None), hint, name):
-            mistyped = True
-            yield Violation(
-                _RULES.get(name, Rule.PLACED), where, f"a {type(value).__name__} that cannot stand there"
-            )
-    if mistyped:
+    misfits = _check_of(Solution)(solution)
+    for where, value in misfits:
+        rule = _RULES.get(re.split(r"\W", where)[1], Rule.PLACED)
+        yield Violation(rule, where[1:], f"a {type(value).__name__} that cannot stand there")
+    if misfits:
         return
     yield from _stage(chip, solution)
     for placement in solution.placements:
@@ -59,31 +52,57 @@ def malformations(networks: tuple[Network, ...], chip: ChipSpec, solution: Solut
     yield from _ends(networks, chip, solution)
 
 
-def _misfits(value: object, hint: Any, where: str) -> Iterator[tuple[str, object]]:
-    """Where something stands that is not of the annotated type, and what; subclasses are other types."""
-    has_type = type(value) is hint
+@cache
+def _check_of(hint: Any) -> _Check:
+    """What finds values that are not of the annotated type; subclasses are other types."""
+    kind, inner = get_origin(hint), get_args(hint)
     if hint in _PLAIN:
-        if not has_type or (isinstance(value, int) and abs(value) > _NUMBER_MAX):
-            yield where, value
-        return
-    kind, inner = _parts(hint)
+        return partial(_plain, hint)
     if kind in (Union, UnionType):
-        readings = [list(_misfits(value, choice, where)) for choice in inner]
-        if all(readings):
-            # The reading that comes nearest names the field inside.
-            yield from max(readings, key=lambda reading: len(reading[0][0]))
-    elif kind is Literal:
-        if type(value) is not str or value not in inner:
-            yield where, value
-    elif kind is tuple and type(value) is tuple and (inner[-1] is ... or len(inner) == len(value)):
-        hints = [inner[0]] * len(value) if inner[-1] is ... else inner
-        for n, (entry, field) in enumerate(zip(value, hints, strict=True)):
-            yield from _misfits(entry, field, f"{where}[{n}]")
-    elif not has_type:
-        yield where, value
-    else:
-        for name, field in _hints(hint).items():
-            yield from _misfits(getattr(value, name, None), field, f"{where}.{name}")
+        return partial(_union, tuple(map(_check_of, inner)))
+    if kind is Literal:
+        return lambda value: () if type(value) is str and value in inner else (("", value),)
+    if kind is tuple:
+        is_open = inner[-1] is ...
+        return partial(_sequence, tuple(map(_check_of, inner[: len(inner) - is_open])), is_open)
+    checks = {name: _check_of(field) for name, field in get_type_hints(hint).items()}
+    return partial(_fields, hint, checks)
+
+
+def _plain(hint: type, value: object) -> _Misfits:
+    right = type(value) is hint and not (isinstance(value, int) and abs(value) > _NUMBER_MAX)
+    return () if right else (("", value),)
+
+
+def _union(checks: tuple[_Check, ...], value: object) -> _Misfits:
+    readings = []
+    for check in checks:
+        readings.append(check(value))
+        if not readings[-1]:
+            return ()
+    # The reading that comes nearest names the field inside.
+    return max(readings, key=lambda reading: len(reading[0][0]))
+
+
+def _sequence(checks: tuple[_Check, ...], is_open: bool, value: object) -> _Misfits:
+    if type(value) is not tuple or not (is_open or len(checks) == len(value)):
+        return (("", value),)
+    each = checks * len(value) if is_open else checks
+    return tuple(
+        (f"[{n}]{where}", part)
+        for n, (entry, check) in enumerate(zip(value, each, strict=True))
+        for where, part in check(entry)
+    )
+
+
+def _fields(kind: type, checks: Mapping[str, _Check], value: object) -> _Misfits:
+    if type(value) is not kind:
+        return (("", value),)
+    return tuple(
+        (f".{name}{where}", part)
+        for name, check in checks.items()
+        for where, part in check(getattr(value, name, None))
+    )
 
 
 def _stage(chip: ChipSpec, solution: Solution) -> Iterator[Violation]:

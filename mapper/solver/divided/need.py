@@ -32,7 +32,8 @@ class Need:
     copied
         Layers of which a second copy may serve.
     relays
-        By index of a signal that relays may serve, the most of them at one pooling.
+        By index of a signal that relays may serve, the most whole ones at one pooling: one that could not be
+        left out begins a pooling or has two takers, so each chain has no more of them than it has ends.
     """
 
     spare: int
@@ -80,7 +81,7 @@ def need_of(tables: Tables, table: PieceTable, spare: int) -> Need:
             break
         copied |= more
     relays = {
-        n: min(2 * max(1, _readers(signal, pieces, copied)), spare)
+        n: min(max(1, _readers(signal, pieces, copied)) + len(signal.shown), spare)
         for n, signal in enumerate(tables.signals)
         if spare > 0 and _needs_relays(tables, table, signal, _readers(signal, pieces, copied))
     }

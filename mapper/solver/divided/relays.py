@@ -14,14 +14,19 @@ __all__ = ["add_relays"]
 
 def add_relays(divided: DividedModel, number: int, signal: Signal, slack: Slack) -> None:
     """Relays of the whole signal, and sets of partial ones where no core of a class holds the whole."""
-    most, tables = divided.need.relays.get(number, 0), divided.tables
-    for level in tables.levels(signal) if most else ():
+    most, tables, spare = divided.need.relays.get(number, 0), divided.tables, divided.need.spare
+    levels = tables.levels(signal) if most else ()
+    splits = {level: _split_limits(divided, signal, level) for level in levels if spare > 1}
+    # Every relay of such a set reads the whole signal: readers that `need` does not count.
+    most += sum(max(2, -(-signal.shape.features // min(row.values()))) for row in splits.values() if row)
+    most = min(most, spare)
+    for level in levels:
         for k in tables.relay_classes(signal, level):
             divided.add_relay(number, Provider(level, "relay"), k, min(most, divided.room(k, slack)))
-        if divided.need.spare > 1:
-            _add_split(divided, number, signal, level, slack)
-            if signal.layer is not None and signal.layer not in slack.layers:
-                _add_aligned(divided, number, signal, level, slack)
+        if splits.get(level):
+            _add_split(divided, number, Provider(level, "split"), splits[level], slack)
+        if spare > 1 and signal.layer is not None and signal.layer not in slack.layers:
+            _add_aligned(divided, number, signal, level, slack)
     aligned = [
         exists
         for (owner, provider), exists in divided.sets.items()
@@ -43,14 +48,20 @@ def _add_set(
     return relays
 
 
-def _add_split(divided: DividedModel, number: int, signal: Signal, level: int, slack: Slack) -> None:
-    """Relays that each read the whole signal and pass on a part of it."""
+def _split_limits(divided: DividedModel, signal: Signal, level: int) -> Mapping[int, int]:
+    """Per class, the most features of a relay that divides the signal; empty where none is of use."""
     limits = divided.tables.partial_limits(signal, level, reads_all=True)
-    if limits and signal.shape.features > 1 and _may_gain(divided, signal, limits):
-        provider = Provider(level, "split")
-        relays = _add_set(divided, number, provider, limits, slack)
-        covered = cp_model.LinearExpr.weighted_sum(relays, list(limits.values()))
-        divided.model.add(covered >= signal.shape.features * divided.sets[number, provider])
+    return limits if limits and signal.shape.features > 1 and _may_gain(divided, signal, limits) else {}
+
+
+def _add_split(
+    divided: DividedModel, number: int, provider: Provider, limits: Mapping[int, int], slack: Slack
+) -> None:
+    """Relays that each read the whole signal and pass on a part of it."""
+    relays = _add_set(divided, number, provider, limits, slack)
+    features = divided.tables.signals[number].shape.features
+    covered = cp_model.LinearExpr.weighted_sum(relays, list(limits.values()))
+    divided.model.add(covered >= features * divided.sets[number, provider])
 
 
 def _may_gain(divided: DividedModel, signal: Signal, classes: Iterable[int]) -> bool:
