@@ -28,6 +28,7 @@ from mapper.operations import (
     Scale,
     Shape,
 )
+from mapper.reading import Reading
 from mapper.wellformed import name_findings, shape_findings
 
 __all__ = ["DvsSettings", "Edge", "Input", "Layer", "Network", "Output"]
@@ -166,7 +167,9 @@ class Network:
     edges
         In the source's order; of one source, this is the order of its destinations.
     notes
-        What was taken for granted while reading the network; reports repeat it.
+        What passes changed that is worth telling; reports repeat it.
+    readings
+        What was taken for granted while reading the network; whatever goes on from it shows them.
 
     Raises
     ------
@@ -180,6 +183,7 @@ class Network:
     edges: tuple[Edge, ...]
     outputs: tuple[Output, ...]
     notes: tuple[str, ...] = ()
+    readings: tuple[Reading, ...] = ()
 
     def __post_init__(self) -> None:
         if names := tuple(name_findings(self)):

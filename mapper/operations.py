@@ -191,7 +191,7 @@ class Neuron:
     Attributes
     ----------
     threshold
-        A neuron at or above it spikes. One number, or an array (features,).
+        A neuron that reaches it spikes. One number, or an array (features,).
     minimum
         Lower bound of the potential, or None for no bound (-32768 after quantization).
     reset
@@ -200,6 +200,8 @@ class Neuron:
         "multi": as many spikes a step as thresholds fit; "single": at most one.
     initial_potential
         (features, height, width) at the start, or None for zeros.
+    fires_at
+        "reached": at the threshold; "above": only beyond it, until quantization makes the same of integers.
     """
 
     threshold: float | int | Array = 1.0
@@ -207,6 +209,7 @@ class Neuron:
     reset: Literal["subtract", "zero"] = "subtract"
     spike_mode: Literal["multi", "single"] = "multi"
     initial_potential: Array | None = None
+    fires_at: Literal["reached", "above"] = "reached"
 
     def __post_init__(self) -> None:
         if isinstance(self.threshold, np.ndarray):

@@ -4,6 +4,9 @@ For b bits let H = 2^(b-1), mx and mn the largest and smallest value of a tensor
 ``|mn| <= |mx| * fl32(H / (H-1))`` the scale is ``fl32((H-1) / |mx|)``, else ``fl32(H / |mn|)``. A layer has
 one scale: the least over weights and biases (H = 128), the pair of lower bound and threshold, and initial
 potentials (H = 32768). Values become ``round-half-even(fl32(value * scale))``.
+
+Of integers, above a threshold is at the next one: reset to zero takes the threshold plus 1; subtraction takes
+potentials that are less by 1 from the start, so that what a spike subtracts stays.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import numpy as np
 
 from mapper.errors import Finding, NetworkError
 from mapper.normal_form import NormalLayer, NormalNetwork
+from mapper.operations import Neuron
 
 __all__ = ["quantize", "tensor_scale"]
 
@@ -100,13 +104,26 @@ def _rounded(layer: NormalLayer) -> NormalLayer:
     has_bias = bias is not None and bool(np.any(bias))
     minimum = -_STATE_HALF if neuron.minimum is None else int(_round(neuron.minimum, scale))
     state = None if neuron.initial_potential is None else _round(neuron.initial_potential, scale)
+    threshold = int(_round(neuron.threshold, scale))
+    rounded = replace(neuron, threshold=threshold, minimum=minimum, initial_potential=state)
     return replace(
         layer,
         operation=replace(operation, weight=_round(operation.weight, scale), bias=bias, has_bias=has_bias),
-        neuron=replace(
-            neuron, threshold=int(_round(neuron.threshold, scale)), minimum=minimum, initial_potential=state
-        ),
+        neuron=_fires_when_reached(rounded, layer) if neuron.fires_at == "above" else rounded,
     )
+
+
+def _fires_when_reached(neuron: Neuron, layer: NormalLayer) -> Neuron:
+    """The integer neuron that fires at a threshold as this one does above its own."""
+    if neuron.reset == "zero":
+        return replace(neuron, threshold=neuron.threshold + 1, fires_at="reached")
+    state = (
+        np.zeros(layer.output_shape, np.int64)
+        if neuron.initial_potential is None
+        else neuron.initial_potential
+    )
+    minimum = -_STATE_HALF if neuron.minimum is None else max(-_STATE_HALF, int(neuron.minimum) - 1)
+    return replace(neuron, minimum=minimum, initial_potential=state - 1, fires_at="reached")
 
 
 def _ruined(layer: NormalLayer, rounded: NormalLayer) -> Iterator[Finding]:
@@ -120,3 +137,7 @@ def _ruined(layer: NormalLayer, rounded: NormalLayer) -> Iterator[Finding]:
     if np.any(np.asarray(neuron.threshold) < 1):
         step = "Rescale the layer: the threshold is too small beside its weights"
         yield Finding(where, "the threshold would round below 1", neuron.threshold, ">= 1", next_step=step)
+    if np.any(np.asarray(neuron.threshold) >= _STATE_HALF):
+        step = "Use --fires-at reached, or scale weights and threshold down alike"
+        problem = "fires above its threshold, and the next number has no 16 bits"
+        yield Finding(where, problem, neuron.threshold, _STATE_HALF - 1, next_step=step)

@@ -238,6 +238,8 @@ def _fire(layer: Layer, potential: Any, current: Any) -> tuple[Any, Any]:
     potential = potential + current
     # Integers divide exactly; floats divide and round first, as the layers that were trained do.
     whole = potential // threshold if potential.dtype.kind == "i" else np.trunc(potential / threshold)
+    if neuron.fires_at == "above":
+        whole = np.ceil(potential / threshold) - 1
     spikes = np.where(potential > 0, whole, 0).astype(potential.dtype)
     if neuron.spike_mode == "single":
         spikes = np.minimum(spikes, 1)

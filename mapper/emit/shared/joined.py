@@ -22,7 +22,7 @@ def joined(networks: Sequence[NormalNetwork]) -> NormalNetwork:
     require_distinct(networks)
     if len(networks) == 1:
         return networks[0]
-    inputs, layers, edges, outputs, notes = [], [], [], [], []
+    inputs, layers, edges, outputs, notes, readings = [], [], [], [], [], []
     for number, network in enumerate(networks):
         keys = {name: layer_key(networks, number, name) for name in network.signal_shapes}
         inputs += [replace(entry, name=keys[entry.name]) for entry in network.inputs]
@@ -33,5 +33,8 @@ def joined(networks: Sequence[NormalNetwork]) -> NormalNetwork:
             for output in network.outputs
         ]
         notes += [layer_key(networks, number, note) for note in network.notes]
+        readings += [replace(r, subject=layer_key(networks, number, r.subject)) for r in network.readings]
     name = "+".join(network.name for network in networks)
-    return NormalNetwork(name, tuple(inputs), tuple(layers), tuple(edges), tuple(outputs), tuple(notes))
+    return NormalNetwork(
+        name, tuple(inputs), tuple(layers), tuple(edges), tuple(outputs), tuple(notes), tuple(readings)
+    )
