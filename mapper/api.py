@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from mapper.equivalence import EquivalenceReport
     from mapper.events import Events
-    from mapper.frontends import NirOptions, TorchOptions
+    from mapper.frontends import InputFrom, NirOptions, TorchOptions
 
 __all__ = ["check", "solve", "verify_equivalence"]
 
@@ -38,6 +38,7 @@ def solve(
     input_shape: tuple[int, int, int] | None = None,
     nir: NirOptions | None = None,
     torch: TorchOptions | None = None,
+    input_from: InputFrom | None = None,
     add_output_neuron: float | None = None,
     pins: Mapping[LayerReference, int] | None = None,
     **changes: Any,
@@ -48,8 +49,8 @@ def solve(
     ----------
     network
         A `Network`, "digits", a NIR or shape file, a NIR graph, a torch or sinabs module, or
-        "package.module:factory", which is imported and called. A list or tuple of these shares the chip:
-        their layers are then called "network:layer".
+        "file.py:factory" or "package.module:factory", which is imported and called. A list or tuple of these
+        shares the chip: their layers are then called "network:layer".
     chip
         A specification, chip or device name, or a chip file.
     options
@@ -59,7 +60,10 @@ def solve(
     nir
         How to read a NIR file where it leaves something open.
     torch
-        How to read a torch module where it leaves something open.
+        How to read a torch module where it leaves something open, or with weights of a file.
+    input_from
+        "sensor" or "host", where all inputs' events come from, or such a word by input name; None takes
+        what the network states.
     add_output_neuron
         Threshold of the neurons that are appended to output layers without any, > 0.
 
@@ -77,7 +81,9 @@ def solve(
     """
     spec = chip if isinstance(chip, ChipSpec) else load_chip(chip)
     several = list(network) if isinstance(network, list | tuple) else [network]
-    read = networks_apart([_read(entry, input_shape, nir, torch) for entry in several])
+    read = networks_apart(
+        [load_network(entry, input_shape, nir, torch, input_from=input_from) for entry in several]
+    )
     options = replace(options or SolveOptions(), **changes)
     if pins is not None:
         if options.pins:
@@ -85,15 +91,6 @@ def solve(
         options = replace(options, pins=pins)  # type: ignore[arg-type]  # `resolve` reads mappings and pairs
     ready = _prepared(read, spec, options, add_output_neuron)
     return _placed(Question(ready, spec, options), time.perf_counter())
-
-
-def _read(
-    network: object,
-    input_shape: tuple[int, int, int] | None,
-    nir: NirOptions | None,
-    torch: TorchOptions | None,
-) -> Network:
-    return network if isinstance(network, Network) else load_network(network, input_shape, nir, torch)
 
 
 def _prepared(
@@ -166,6 +163,7 @@ def verify_equivalence(
     input_shape: tuple[int, int, int] | None = None,
     nir: NirOptions | None = None,
     torch: TorchOptions | None = None,
+    input_from: InputFrom | None = None,
     add_output_neuron: float | None = None,
     progress: Callable[[int], None] | None = None,
     **options: Any,
@@ -199,7 +197,7 @@ def verify_equivalence(
     from mapper.equivalence import read_labelled, run  # noqa: PLC0415  # simulators load slowly
 
     spec = chip if isinstance(chip, ChipSpec) else load_chip(chip)
-    read = network if isinstance(network, Network) else load_network(network, input_shape, nir, torch)
+    read = load_network(network, input_shape, nir, torch, input_from=input_from)
     labelled = None if data is None else read_labelled(data)
     result = solve(read, spec, add_output_neuron=add_output_neuron, **options)
     result.require()

@@ -54,8 +54,9 @@ def file(meaning: str, unset: str | None = None, **more: Any) -> Parameter:
 
 NETWORK = Parameter(
     name="NETWORK",
-    help='"digits", a NIR file (.nir), a shape file (.yaml/.json/.toml), or package.module:factory, '
-    "a callable that gives a torch or sinabs module or a NIR graph (this imports and runs your code)",
+    help='"digits", a NIR file (.nir), a shape file (.yaml/.json/.toml), or file.py:factory or '
+    "package.module:factory, a torch or sinabs module or a NIR graph, or a callable that gives one (this "
+    "imports and runs your code)",
 )
 CHIP_HELP = "chip or device name, or a chip file (.toml)"
 # What several commands have in forms of their own: required, say, or with another default.
@@ -114,7 +115,12 @@ class Reading:
     add_output_neuron: Annotated[
         float | None, number("THRESHOLD", "append neurons to output layers without any", "none")
     ] = None
+    inputs: Annotated[
+        Texts,
+        text("sensor|host", "source of all inputs, or NAME=sensor|host", "the network's", name="--input"),
+    ] = ()
     relu_as_if: Annotated[bool, Parameter(help="torch: take ReLUs as spiking neurons of threshold 1")] = False
+    weights: Annotated[Path | None, file("torch: a state dict, all of it or none", "the module's")] = None
     reset: Annotated[Reset | None, word("NIR: reset of IF neurons", "the file's")] = None
     v_min: Annotated[str | None, text("threshold|NUMBER", "NIR: least potential", "the file's")] = None
 
@@ -232,11 +238,13 @@ def keywords(chip: Chip, reading: Reading, *groups: SolveGroup, **fixed: Any) ->
         raise OptionsError(*findings)
     copies, limit = 2 if words.pop("copies", True) else 1, words.pop("time_limit", None)
     nir = {name: words.pop(name) for name in ("reset", "v_min") if name in words}
+    relu, weights = (1.0 if words.pop("relu_as_if") else None), words.pop("weights", None)
     return {
         "input_shape": words.pop("input_shape", None),
+        "input_from": words.pop("inputs", None),
         "add_output_neuron": words.pop("add_output_neuron", None),
         "nir": NirOptions(**nir),
-        "torch": TorchOptions(relu_as_if=1.0 if words.pop("relu_as_if") else None),
+        "torch": TorchOptions(relu_as_if=relu, weights=weights),
         "options": SolveOptions(time_limit_s=limit, max_copies=copies, **words),
         "chip": load(chip.chip, chip.changes),
     }
@@ -246,7 +254,8 @@ def read_options(words: dict[str, Any]) -> "ReadOptions":
     """How networks are read, of what `keywords` gives."""
     from mapper.explore.plan import ReadOptions  # noqa: PLC0415
 
-    return ReadOptions(**{name: words[name] for name in ("input_shape", "nir", "torch", "add_output_neuron")})
+    names = ("input_shape", "nir", "torch", "add_output_neuron", "input_from")
+    return ReadOptions(**{name: words[name] for name in names})
 
 
 def read_network(source: str, words: dict[str, Any]) -> "NormalNetwork":
@@ -280,6 +289,28 @@ def _shape(text: str) -> tuple[int, ...]:
     return shape
 
 
+def _places(texts: tuple[str, ...]) -> str | dict[str, str]:
+    """One word for all inputs, or a word by name."""
+    if len(texts) == 1 and texts[0] in ("sensor", "host"):
+        return texts[0]
+    pairs = [text.rpartition("=") for text in texts]
+    step = "Example: --input sensor, or --input left=sensor --input right=host"
+    wrong = [
+        Finding(f"--input {text}", "is neither sensor nor host, nor NAME=sensor or NAME=host", next_step=step)
+        for text, (name, _, place) in zip(texts, pairs, strict=True)
+        if not name or place not in ("sensor", "host")
+    ]
+    names = [name for name, _, _ in pairs]
+    wrong += [
+        Finding(f"--input {name}", "is given twice", next_step=step)
+        for name in sorted(set(names))
+        if name and names.count(name) > 1
+    ]
+    if wrong:
+        raise OptionsError(*wrong)
+    return {name: place for name, _, place in pairs}
+
+
 def _lowest(text: str) -> float | str:
     try:
         return text if text == "threshold" else float(text)
@@ -311,6 +342,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "input_shape": _shape,
     "add_output_neuron": _threshold,
     "v_min": _lowest,
+    "inputs": _places,
     "pins": _pins,
     "forbidden_cores": lambda text: _numbers("--forbid", text),
     "traffic": read_rates,

@@ -57,7 +57,9 @@ class Growth:
     """What grows."""
 
     what: Annotated[Literal["width", "input", "classes"], Parameter(help="what grows")] = "width"
-    input_name: Annotated[str | None, options.INPUT] = None
+    input_name: Annotated[
+        str | None, text("NAME", "input, where there are several", "the only one", name="--input-name")
+    ] = None
     output_name: Annotated[
         str | None, text("LAYER", "output layer, where there are several", "the only one", name="--output")
     ] = None
@@ -116,7 +118,7 @@ def widest(
     """
     what, name = growth.what, growth.input_name or growth.output_name
     words = keywords(chip, reading, moves, limits, repairs=0)
-    named = (("--input", growth.input_name, "input"), ("--output", growth.output_name, "classes"))
+    named = (("--input-name", growth.input_name, "input"), ("--output", growth.output_name, "classes"))
     for option, value, partner in named:
         if value is not None and what != partner:
             raise OptionsError(Finding(option, f"goes with --what {partner} alone", value, f"--what {what}"))

@@ -76,7 +76,7 @@ class NetworkRow(Record):
     Attributes
     ----------
     source
-        As it was named: a file, "digits", "package.module:factory".
+        As it was named: a file, "digits", "file.py:factory".
     layers
         Number of layers after the passes; 0 where it could not be read.
     layer_rows

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Literal
 
 from mapper.errors import Finding, NetworkError, OptionsError
-from mapper.frontends.target import is_module, is_target, load_target
+from mapper.frontends.inputs import InputFrom, fed
+from mapper.frontends.target import file_alone, is_module, is_target, loaded_target
 from mapper.network import Network
 
-__all__ = ["NirOptions", "TorchOptions", "load_network"]
+__all__ = ["InputFrom", "NirOptions", "TorchOptions", "is_code", "load_network"]
 
 _NIR_SUFFIXES = (".nir", ".h5", ".hdf5")
 _SHAPE_SUFFIXES = (".yaml", ".yml", ".json", ".toml")
+_CODE_SUFFIX = ".py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +45,32 @@ class TorchOptions:
     relu_as_if
         Threshold > 0 of the integrate-and-fire neurons a ReLU becomes (multi-spike, subtract, bounded at
         minus the threshold, as `sinabs.from_torch.from_model` has it); None refuses ReLUs.
+    weights
+        A file with a state dict (``torch.save(module.state_dict(), file)``, or .safetensors) that the module
+        is read with, as a whole; the module itself stays as it is. None takes the module's own values.
 
     Raises
     ------
     OptionsError
-        A threshold that is not a positive number.
+        A threshold that is not a positive number, or weights that are no path.
     """
 
     relu_as_if: float | None = None
+    weights: str | Path | None = None
 
     def __post_init__(self) -> None:
-        value = self.relu_as_if
+        value, weights = self.relu_as_if, self.weights
         if value is not None and not (isinstance(value, int | float) and 0 < value < float("inf")):
             raise OptionsError(Finding("relu_as_if", "a threshold must be a positive number", value, "> 0"))
+        if weights is not None and not isinstance(weights, str | Path):
+            step = "Save a state dict with torch.save, or load it into the module yourself"
+            problem = "must be the path of a file"
+            raise OptionsError(Finding("weights", problem, type(weights).__name__, next_step=step))
+
+
+def is_code(source: str) -> bool:
+    """Whether `load_network` would import and run Python code for this name: a user must have typed it."""
+    return is_target(source, (*_NIR_SUFFIXES, *_SHAPE_SUFFIXES))
 
 
 def load_network(
@@ -63,54 +78,96 @@ def load_network(
     input_shape: tuple[int, int, int] | None = None,
     nir: NirOptions | None = None,
     torch: TorchOptions | None = None,
+    *,
+    input_from: InputFrom | None = None,
 ) -> Network:
     """Read a network.
 
     Parameters
     ----------
     source
-        "digits", the path of a NIR or shape file, `package.module:factory`, a torch module (a sinabs network
-        is one), a NIR graph, or a `Network`, which is returned as is.
+        "digits", the path of a NIR or shape file, `file.py:factory` or `package.module:factory` (which is
+        run), a torch module (a sinabs network is one), a NIR graph, or a `Network`, which is returned as is.
     input_shape
         (features, height, width), where the source does not tell.
     nir, torch
         How to read what a NIR graph or a torch module leaves open.
+    input_from
+        "sensor" or "host" for all inputs, or by input name; None takes what the source states.
 
     Raises
     ------
     NetworkError
         The source cannot be read, or what it holds cannot run on a chip of the family.
+    OptionsError
+        Weights for what is no torch module, or a sensor for an input that cannot have one.
+    BackendMissingError
+        A .safetensors file, and the package that reads it is not installed.
     """
-    options = nir or NirOptions()
-    if isinstance(source, str) and is_target(source, (*_NIR_SUFFIXES, *_SHAPE_SUFFIXES)):
-        source = load_target(source)
+    options = (input_shape, nir or NirOptions(), torch or TorchOptions())
+    if isinstance(source, str) and is_code(source):
+        with loaded_target(source) as thing:
+            network = _read(thing, *options, name=source)
+    else:
+        network = _read(source, *options, name=_name(source))
+    return fed(network, input_from)
+
+
+def _name(source: object) -> str:
+    return str(source) if isinstance(source, str | Path) else type(source).__name__
+
+
+def _read(
+    source: object,
+    input_shape: tuple[int, int, int] | None,
+    nir: NirOptions,
+    torch: TorchOptions,
+    *,
+    name: str,
+) -> Network:
+    if is_module(source):
+        from mapper.frontends.from_torch.weights import read_module  # noqa: PLC0415  # loads torch
+
+        return read_module(source, input_shape, torch)  # type: ignore[arg-type]  # is_module says so
+    if torch.weights is not None and not _is_lone_file(source):
+        step = "Leave it out, or name a torch module: file.py:factory or package.module:factory"
+        problem = f"goes with a torch module, and {name} is none: it has its own weights, or no place for any"
+        raise OptionsError(Finding(f"weights {torch.weights}", problem, next_step=step))
     if isinstance(source, Network):
         return source
-    if is_module(source):
-        from mapper.frontends.from_torch.module import from_module  # noqa: PLC0415  # loads torch
+    if isinstance(source, str | Path):
+        return _read_file(source, input_shape, nir)
+    from mapper.frontends.from_nir.graph import from_nir_graph  # noqa: PLC0415  # loads h5py
 
-        return from_module(source, input_shape, torch)  # type: ignore[arg-type]  # is_module says so
-    if not isinstance(source, str | Path):
-        from mapper.frontends.from_nir.graph import from_nir_graph  # noqa: PLC0415  # loads h5py
+    return from_nir_graph(source, nir, input_shape)
 
-        return from_nir_graph(source, options, input_shape)
-    if str(source) == "digits":
-        from mapper.frontends.from_nir.file import load_nir  # noqa: PLC0415
 
-        with as_file(files("mapper") / "data" / "digits.nir") as path:
-            return load_nir(path, options, input_shape)
+def _is_lone_file(source: object) -> bool:
+    """Whether a source is a Python file without a name in it, of which more is to be said than of weights."""
+    return isinstance(source, str | Path) and Path(source).suffix.lower() == _CODE_SUFFIX
+
+
+def _read_file(source: str | Path, input_shape: tuple[int, int, int] | None, nir: NirOptions) -> Network:
     path = Path(source)
     suffix = path.suffix.lower()
-    if suffix in _NIR_SUFFIXES:
+    if str(source) == "digits" or suffix in _NIR_SUFFIXES:
         from mapper.frontends.from_nir.file import load_nir  # noqa: PLC0415
 
-        return load_nir(path, options, input_shape)
+        if str(source) != "digits":
+            return load_nir(path, nir, input_shape)
+        with as_file(files("mapper") / "data" / "digits.nir") as shipped:
+            return load_nir(shipped, nir, input_shape)
     if suffix in _SHAPE_SUFFIXES:
         from mapper.frontends.shapes import load_shapes  # noqa: PLC0415
 
         return load_shapes(path, input_shape)
+    if suffix == _CODE_SUFFIX:
+        raise NetworkError(file_alone(path))
     known = ", ".join((*_NIR_SUFFIXES, *_SHAPE_SUFFIXES))
-    step = 'The one network that comes with the package is "digits"; Python code is package.module:factory'
+    step = (
+        'The one network that comes with the package is "digits"; Python code is file.py:factory or '
+        "package.module:factory"
+    )
     raise NetworkError(
         Finding(str(source), "not a network file", None, f"a path that ends in {known}", next_step=step)
     )
