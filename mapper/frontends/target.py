@@ -205,7 +205,7 @@ def _refuse(
         offered = _offered(module)
         close = get_close_matches(name, offered)
         step = _did_you_mean(named, (*close, *(entry for entry in offered if entry not in close)))
-    elif callable(loaded) and loaded is not module:
+    elif callable(loaded):
         problem += f" ({defined})" if (defined := _definition(loaded)) else ""
         step = f"It is called without arguments: name a function that returns {name}(...), or a module"
     else:

@@ -172,7 +172,7 @@ def _findings(fit: _Fit, where: str) -> Iterator[Finding]:
         yield Finding(where, problem, next_step=step)
     if entries := fit.unexpected:
         listed = ", ".join(f"{name} {_shape(value)}" for name, value in entries.items())
-        yield Finding(where, f"holds {len(entries)} that {kind} has not: {listed}", next_step=step)
+        yield Finding(where, f"holds {len(entries)} entries that {kind} has not: {listed}", next_step=step)
     if names := fit.misshapen:
         listed = ", ".join(f"{n} {_shape(fit.given[n])}, in {kind} {_shape(fit.own[n])}" for n in names)
         yield Finding(where, f"holds {len(names)} of another shape: {listed}", next_step=step)

@@ -96,11 +96,9 @@ def _wrapper(content: Mapping[Any, Any], where: str) -> Any:
     known = [key for key in inner if key in _WRAPPERS]
     if len(known) == 1:
         return known[0]
-    keys = ", ".join(str(key) for key in content) or "none"
-    problem = (
-        f"holds several state dicts ({', '.join(known)})" if known else "holds no tensors under its keys"
-    )
-    limit = None if known else f"a state dict, or one under {', '.join(_WRAPPERS)}"
+    keys = ", ".join(map(str, known or content)) or "no key"
+    problem = "holds several state dicts" if known else "holds no tensors under its keys"
+    limit = "one of them" if known else f"a state dict, or one under {', '.join(_WRAPPERS)}"
     raise NetworkError(
         Finding(where, problem, keys, limit, next_step=f"{_HOW_TO_SAVE}, the one that is meant")
     )
