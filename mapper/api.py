@@ -62,8 +62,7 @@ def solve(
     torch
         How to read a torch module where it leaves something open, or with weights of a file.
     input_from
-        "sensor" or "host", where all inputs' events come from, or such a word by input name; None takes
-        what the network states.
+        "sensor" or "host" for all inputs, or by input name; None takes what the network states.
     add_output_neuron
         Threshold of the neurons that are appended to output layers without any, > 0.
 
@@ -81,9 +80,7 @@ def solve(
     """
     spec = chip if isinstance(chip, ChipSpec) else load_chip(chip)
     several = list(network) if isinstance(network, list | tuple) else [network]
-    read = networks_apart(
-        [load_network(entry, input_shape, nir, torch, input_from=input_from) for entry in several]
-    )
+    read = networks_apart([load_network(entry, input_shape, nir, torch, input_from) for entry in several])
     options = replace(options or SolveOptions(), **changes)
     if pins is not None:
         if options.pins:
@@ -197,7 +194,7 @@ def verify_equivalence(
     from mapper.equivalence import read_labelled, run  # noqa: PLC0415  # simulators load slowly
 
     spec = chip if isinstance(chip, ChipSpec) else load_chip(chip)
-    read = load_network(network, input_shape, nir, torch, input_from=input_from)
+    read = load_network(network, input_shape, nir, torch, input_from)
     labelled = None if data is None else read_labelled(data)
     result = solve(read, spec, add_output_neuron=add_output_neuron, **options)
     result.require()

@@ -56,7 +56,7 @@ class ReadOptions:
         NetworkError, OptionsError
             It cannot be read or prepared.
         """
-        network = load_network(source, self.input_shape, self.nir, self.torch, input_from=self.input_from)
+        network = load_network(source, self.input_shape, self.nir, self.torch, self.input_from)
         return prepare(network, PrepareOptions(add_output_neuron=self.add_output_neuron))
 
 

@@ -78,7 +78,6 @@ def load_network(
     input_shape: tuple[int, int, int] | None = None,
     nir: NirOptions | None = None,
     torch: TorchOptions | None = None,
-    *,
     input_from: InputFrom | None = None,
 ) -> Network:
     """Read a network.

@@ -214,6 +214,7 @@ def test_the_module_is_restored_after_a_refusal(tmp_path: Path) -> None:
 def test_states_of_a_run_are_no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base = type("StatefulLayer", (IAFSqueeze,), {})
     kind = type("IAFSqueeze", (base,), {"__module__": "sinabs.layers.iaf"})
+    ran: Any
     ran, fresh = (nn.Sequential(nn.Conv2d(2, 4, 3), kind()) for _ in range(2))
     ran[1].v_mem = torch.ones(1, 4, 6, 6)
     monkeypatch.setattr(IAFSqueeze, "__module__", "sinabs.layers.iaf")

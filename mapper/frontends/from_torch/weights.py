@@ -69,7 +69,7 @@ def with_weights(module: nn.Module, path: Path) -> Iterator[tuple[Reading, ...]]
     if findings := list(_findings(fit, where)):
         raise NetworkError(*findings)
     with _replaced(fit):
-        yield (*readings, *_readings(fit, where))
+        yield (*readings, *_readings(fit, f"weights {path.name}"))
 
 
 @dataclass(frozen=True)

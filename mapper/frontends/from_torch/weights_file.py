@@ -52,7 +52,8 @@ def read_state_dict(path: Path) -> tuple[dict[str, Any], tuple[Reading, ...]]:
             break
         others = ", ".join(str(name) for name in content if name != key)
         why = f"beside it the file holds {others}" if others else "the file holds nothing else"
-        readings.append(Reading(where, f'the state dict under its key "{key}"', why))
+        # Without its folder: what is read is the same wherever the file lies.
+        readings.append(Reading(f"weights {path.name}", f'the state dict under its key "{key}"', why))
         content = content[key]
     return {str(name): value for name, value in content.items()}, tuple(readings)
 
