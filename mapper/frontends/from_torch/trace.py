@@ -128,11 +128,19 @@ class _Tracer(fx.Tracer):
         self.failed_in = ""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Whether a module stands in the graph by itself, rather than what its forward does."""
         return _is_leaf(m)
 
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
+        """As the base class; a module in which the trace fails is remembered by its path.
+
+        Raises
+        ------
+        Exception
+            Whatever the module's forward raises.
+        """
         try:
             return super().call_module(m, forward, args, kwargs)
         except Exception:
@@ -141,6 +149,13 @@ class _Tracer(fx.Tracer):
             raise
 
     def to_bool(self, obj: fx.Proxy) -> bool:
+        """The next of the decisions; behind the last one the condition is left open.
+
+        Raises
+        ------
+        torch.fx.proxy.TraceError
+            No decision is left: `open` is the condition's node.
+        """
         if self.decisions_taken < len(self.decided):
             self.decisions_taken += 1
             return self.decided[self.decisions_taken - 1]
@@ -148,6 +163,13 @@ class _Tracer(fx.Tracer):
         return super().to_bool(obj)
 
     def create_arg(self, a: Any) -> Any:
+        """What stands in the graph for an argument: a tensor of one number is the number, others are named.
+
+        Raises
+        ------
+        NotImplementedError
+            fx has no node for an argument of this type.
+        """
         # The base class would store constants as attributes of the user's module.
         if isinstance(a, torch.Tensor) and not isinstance(a, nn.Parameter):
             if a.numel() == 1 and a.dtype.is_floating_point | (not a.dtype.is_complex):
