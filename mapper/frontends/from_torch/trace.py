@@ -24,6 +24,9 @@ _WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module", "Opt
 _SINABS_CONTAINERS = ("Network", "Repeat")
 # Their neurons hide their dynamics in control flow: taken as leaves, they can be refused by name.
 _FOREIGN = ("snntorch", "spikingjelly", "norse", "rockpool", "lava", "slayer", "brevitas")
+# The user's forward runs while it is traced, and may raise anything. One that leaves with sys.exit is at
+# fault like any other: its status would pass for a verdict. Ctrl-C is none of it.
+_FAILURES = (Exception, SystemExit)
 
 
 class Trace:
@@ -143,7 +146,7 @@ class _Tracer(fx.Tracer):
         """
         try:
             return super().call_module(m, forward, args, kwargs)
-        except Exception:
+        except _FAILURES:
             # The innermost module is the one to be named.
             self.failed_in = self.failed_in or self.path_of_module(m)
             raise
@@ -203,7 +206,7 @@ def trace(root: nn.Module, decide: Callable[[Trace, fx.Node], bool | None]) -> T
                 # fx says that it cannot guard every default: nobody calls the trace with other values.
                 warnings.simplefilter("ignore")
                 graph = tracer.trace(root, concrete_args=_defaults(root))
-        except Exception as error:
+        except _FAILURES as error:
             # Modules can be read only when the tracer is gone: the trace starts anew, wiser by one answer.
             answer = None
             if tracer.open is not None and len(decided) < _CONDITIONS_MAX:
@@ -223,7 +226,7 @@ def _defaults(root: nn.Module) -> dict[str, Any] | None:
     return defaults or None
 
 
-def _failure(root: nn.Module, tracer: _Tracer, error: Exception) -> NetworkError:
+def _failure(root: nn.Module, tracer: _Tracer, error: BaseException) -> NetworkError:
     where = type(root).__name__ + (f", layer {tracer.failed_in}" if tracer.failed_in else "")
     text = " ".join(str(error).split())[:300]
     step = (
