@@ -148,6 +148,7 @@ def _read_all(sources: Sequence[str], words: dict[str, Any]) -> list[NormalNetwo
 
 def _write(answer: Answer, points: Curves | None, record_text: str, out: Path) -> None:
     from hwspec.writing import chip_toml  # noqa: PLC0415
+    from mapper.explore.smallest import Answer  # noqa: PLC0415
     from mapper.files import write_text  # noqa: PLC0415
     from mapper.report.synthesis import curve_csv  # noqa: PLC0415
 
@@ -156,7 +157,7 @@ def _write(answer: Answer, points: Curves | None, record_text: str, out: Path) -
         texts["cores.csv"] = curve_csv(points.by_cores, "cores_max")
         texts["networks.csv"] = curve_csv(points.by_networks, "networks_carried")
         for _, point in points.by_cores + points.by_networks:
-            if point is not None:
+            if isinstance(point, Answer):
                 texts[f"curve/{point.chip.name}.toml"] = chip_toml(point.chip)
     for name, content in texts.items():
         write_text(out / name, content)

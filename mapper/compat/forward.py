@@ -31,6 +31,22 @@ class _Spikes(torch.autograd.Function):
     def forward(
         context: Any, potential: torch.Tensor, threshold: torch.Tensor, single: bool, surrogate: Surrogate
     ) -> torch.Tensor:
+        """``max(0, trunc(potential / threshold))`` spikes of one step.
+
+        Parameters
+        ----------
+        potential
+            Before the spikes, in the unit of the weights, (batch, features, height, width).
+        threshold
+            In the same unit, > 0, a scalar.
+        single
+            Whether one spike is the most.
+
+        Returns
+        -------
+        torch.Tensor
+            Whole numbers as floats, in the potential's shape.
+        """
         context.save_for_backward(potential, threshold)
         context.surrogate = surrogate
         count = torch.where(potential > 0, torch.trunc(potential / threshold), torch.zeros_like(potential))
@@ -38,6 +54,7 @@ class _Spikes(torch.autograd.Function):
 
     @staticmethod
     def backward(context: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+        """The gradient by the potential, in its shape; nothing else gets one."""
         potential, threshold = context.saved_tensors
         return gradients[0] * context.surrogate(potential, threshold), None, None, None
 

@@ -29,15 +29,15 @@ def is_target(text: str, suffixes: tuple[str, ...]) -> bool:
     return not Path(text).exists()
 
 
-def is_module(thing: object) -> bool:
+def is_module(source: object) -> bool:
     """Whether an object is a torch module, found out without loading torch."""
-    names = {(entry.__module__, entry.__name__) for entry in type(thing).__mro__}
+    names = {(entry.__module__, entry.__name__) for entry in type(source).__mro__}
     return ("torch.nn.modules.module", "Module") in names
 
 
-def is_nir_graph(thing: object) -> bool:
+def is_nir_graph(source: object) -> bool:
     """Whether an object has the two fields a NIR graph is read from."""
-    return isinstance(getattr(thing, "nodes", None), dict) and hasattr(thing, "edges")
+    return isinstance(getattr(source, "nodes", None), dict) and hasattr(source, "edges")
 
 
 def load_target(target: str) -> object:
@@ -76,7 +76,7 @@ def load_target(target: str) -> object:
     return loaded
 
 
-def _usable(thing: object) -> bool:
-    if isinstance(thing, type):
+def _usable(source: object) -> bool:
+    if isinstance(source, type):
         return False
-    return isinstance(thing, Network) or is_module(thing) or is_nir_graph(thing)
+    return isinstance(source, Network) or is_module(source) or is_nir_graph(source)

@@ -146,6 +146,13 @@ class _Reader:
             raise NetworkError(*self.findings)
 
     def inputs(self) -> list[Input]:
+        """Input nodes in natural order of names, with shapes (features, height, width).
+
+        Raises
+        ------
+        NetworkError
+            There is none, or one states no shape that can be used: all that is wrong so far.
+        """
         inputs = []
         names = sorted((n for n, node in self.graph.nodes.items() if node.kind == "Input"), key=natural_key)
         for name in names:
@@ -205,6 +212,13 @@ class _Reader:
         return [name for name in seen if self.graph.nodes[name].kind in _WEIGHTS]
 
     def draft(self, name: str) -> LayerDraft | None:
+        """The layer of a weight node, with the scales and neurons behind it.
+
+        Returns
+        -------
+        LayerDraft or None
+            Without a neuron where none follows; None where the findings say what is wrong with it.
+        """
         node = self.graph.nodes[name]
         try:
             operation, in_features = operation_of(node.kind, node.fields)
@@ -293,6 +307,7 @@ class _Reader:
         return names
 
     def edges(self, drafts: list[LayerDraft]) -> list[Edge]:
+        """What reaches the layers, in their order, with the pools, scales and flattens on the way."""
         edges = []
         for draft in drafts:
             for source, path in self._signal(draft.name):
@@ -300,6 +315,7 @@ class _Reader:
         return edges
 
     def outputs(self) -> list[Output]:
+        """What reaches Output nodes, in natural order of names; one node's are named by source."""
         names = sorted((n for n, v in self.graph.nodes.items() if v.kind == "Output"), key=natural_key)
         if not names:
             self.findings.append(Finding("graph", "has no Output node"))
