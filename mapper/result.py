@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
@@ -14,7 +14,8 @@ from mapper.display import Displayed
 from mapper.errors import InfeasibleError, OptionsError, UndecidedError
 from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
-from mapper.references import LayerReference, locate_layer, resolve_layer, whole_number
+from mapper.reading import Reading
+from mapper.references import LayerReference, layer_key, locate_layer, resolve_layer, whole_number
 from mapper.rules import Rule
 from mapper.solution import LayerPart, Solution
 
@@ -306,6 +307,15 @@ class Result(Displayed):
     solution: Solution | None
     report: FeasibilityReport | None
     statistics: Statistics
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        """What was taken for granted while reading; of several networks, subjects begin with their names."""
+        return tuple(
+            replace(reading, subject=layer_key(self.networks, number, reading.subject))
+            for number, network in enumerate(self.networks)
+            for reading in network.readings
+        )
 
     def find_chip_layer(self, layer: LayerReference, network: int | None = None) -> int:
         """The core on which a layer lives.

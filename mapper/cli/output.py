@@ -67,6 +67,7 @@ def finish(result: Result, as_json: bool, keep: Path | None = None) -> int:
             "status": result.status.value,
             "placement": placement_record(result).model_dump(mode="json") if result.solution else None,
             "report": result.report.model_dump(mode="json") if result.report else None,
+            "readings": [asdict(reading) for reading in result.readings],
             "stats": asdict(result.statistics),
         }
         if is_kept:

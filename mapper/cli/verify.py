@@ -29,7 +29,7 @@ class Stimulus:
     steps: Annotated[int, number("COUNT", "steps of the random spikes")] = 50
     seed: Annotated[int, number("SEED", "seed of the random spikes")] = 0
     data: Annotated[str | None, file('"digits", or .npz with rasters and labels', "no accuracies")] = None
-    dt_us: Annotated[int, options.DT] = 1000
+    dt_us: Annotated[int, options.STEP] = 1000
 
 
 def verify(

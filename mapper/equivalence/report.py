@@ -53,6 +53,8 @@ class EquivalenceReport:
         What a reader should know; assumptions too.
     output
         The first output, for plots.
+    readings
+        What was taken for granted while reading the network.
     """
 
     network: str
@@ -66,6 +68,7 @@ class EquivalenceReport:
     accuracies: tuple[Accuracy, ...]
     notes: tuple[str, ...]
     output: OutputTrace
+    readings: tuple[str, ...] = ()
 
     @property
     def is_equivalent(self) -> bool:

@@ -119,6 +119,7 @@ def planned(network: NormalNetwork, source: str) -> PlannedNetwork:
         layer_rows=layers,
         network_hash=network_hash(network),
         has_weights=network.has_weights,
+        readings=tuple(map(str, network.readings)),
     )
     return PlannedNetwork(row, network)
 

@@ -5,33 +5,73 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias, get_args
 
 from mapper.errors import Finding, NetworkError, OptionsError
 from mapper.frontends.target import is_module, is_target, load_target
 from mapper.network import Network
 
-__all__ = ["NirOptions", "TorchOptions", "load_network"]
+__all__ = ["NirOptions", "NirSource", "TorchOptions", "load_network"]
 
 _NIR_SUFFIXES = (".nir", ".h5", ".hdf5")
 _SHAPE_SUFFIXES = (".yaml", ".yml", ".json", ".toml")
 
+NirSource: TypeAlias = Literal["sinabs", "spikingjelly", "norse", "snntorch", "spyx", "rockpool", "nir"]
+_WORDS = {
+    "source": get_args(NirSource),
+    "reset": ("subtract", "zero"),
+    "spike_mode": ("multi", "single"),
+    "fires_at": ("reached", "above"),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class NirOptions:
-    """How to read what a NIR file leaves open.
+    """How to read what a NIR file leaves open; None leaves it to the file, and to its framework.
 
     Attributes
     ----------
+    source
+        The framework that wrote it, whose neurons it then means.
     reset
-        Reset of all IF neurons; None lets the file decide.
+        What a spike does to the potential.
     v_min
-        Lower bound of potentials: a number <= 0, "threshold" for minus the threshold, None for the
-        file's metadata or no bound.
+        Lower bound of potentials: a number <= 0, "threshold" for minus the threshold, "none".
+    spike_mode
+        Spikes a neuron may fire in a step.
+    fires_at
+        Whether a neuron fires at its threshold or only above.
+    dt
+        Seconds of a step, > 0: r of an IF times this is its gain; LIFs are read at it. None: as the
+        framework has it, 1e-4.
+
+    Raises
+    ------
+    OptionsError
+        A value that is none of these.
     """
 
+    source: NirSource | None = None
     reset: Literal["subtract", "zero"] | None = None
-    v_min: float | Literal["threshold"] | None = None
+    v_min: float | Literal["threshold", "none"] | None = None
+    spike_mode: Literal["multi", "single"] | None = None
+    fires_at: Literal["reached", "above"] | None = None
+    dt: float | None = None
+
+    def __post_init__(self) -> None:
+        findings = [
+            Finding(name, "is none of the values known", value, ", ".join(known))
+            for name, known in _WORDS.items()
+            if (value := getattr(self, name)) is not None and value not in known
+        ]
+        if isinstance(self.v_min, str) and self.v_min not in ("threshold", "none"):
+            findings.append(Finding("v_min", "is no bound", self.v_min, "threshold, none or a number <= 0"))
+        elif isinstance(self.v_min, int | float) and not -float("inf") < self.v_min <= 0:
+            findings.append(Finding("v_min", "a lower bound must be a number up to 0", self.v_min, "<= 0"))
+        if self.dt is not None and not (isinstance(self.dt, int | float) and 0 < self.dt < float("inf")):
+            findings.append(Finding("dt", "seconds of a step must be a positive number", self.dt, "> 0"))
+        if findings:
+            raise OptionsError(*findings)
 
 
 @dataclass(frozen=True, slots=True)
