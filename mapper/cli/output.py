@@ -21,7 +21,13 @@ def console() -> Console:
     """Standard output for tables."""
     from rich.console import Console  # noqa: PLC0415
 
-    return Console(soft_wrap=False)
+    class Terminal(Console):
+        """A console that leaves a reader who has gone to the entry, which knows the status for it."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return Terminal(soft_wrap=False)
 
 
 def print_json(**record: Any) -> None:

@@ -55,6 +55,8 @@ class EquivalenceReport:
         The first output, for plots.
     readings
         What was taken for granted while reading the network.
+    compared_with
+        What of its source the network as read was found equal to; empty where nothing was.
     """
 
     network: str
@@ -69,6 +71,7 @@ class EquivalenceReport:
     notes: tuple[str, ...]
     output: OutputTrace
     readings: tuple[str, ...] = ()
+    compared_with: str = ""
 
     @property
     def is_equivalent(self) -> bool:

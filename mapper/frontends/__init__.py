@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
@@ -11,7 +13,7 @@ from mapper.errors import Finding, NetworkError, OptionsError
 from mapper.frontends.target import is_module, is_target, load_target
 from mapper.network import Network
 
-__all__ = ["NirOptions", "NirSource", "TorchOptions", "load_network"]
+__all__ = ["NirOptions", "NirSource", "TorchOptions", "load_network", "other_readings"]
 
 _NIR_SUFFIXES = (".nir", ".h5", ".hdf5")
 _SHAPE_SUFFIXES = (".yaml", ".yml", ".json", ".toml")
@@ -154,3 +156,16 @@ def load_network(
     raise NetworkError(
         Finding(str(source), "not a network file", None, f"a path that ends in {known}", next_step=step)
     )
+
+
+def other_readings(
+    source: object, input_shape: tuple[int, int, int] | None, nir: NirOptions | None
+) -> Iterator[tuple[str, Callable[[], Network]]]:
+    """(words to add on the command line, how to read it so) of a NIR source; none of others."""
+    is_graph = hasattr(source, "nodes") and not is_module(source)
+    if not is_graph and (not isinstance(source, str | Path) or Path(source).suffix not in _NIR_SUFFIXES):
+        return
+    from mapper.frontends.from_nir.alternatives import alternatives  # noqa: PLC0415
+
+    for words, options in alternatives(nir or NirOptions()):
+        yield words, partial(load_network, source, input_shape, options)

@@ -26,9 +26,11 @@ def print_equivalence(console: Console, report: EquivalenceReport) -> None:
     size = f"{report.steps} steps of {report.dt_us} µs, {report.input_events} input events"
     line(console, f"{report.network} on {report.chip}: {size}")
     if report.is_equivalent:
-        line(console, "configuration = integer network: identical in every layer and step")
+        line(console, "configuration = network as read, in integers: identical in every layer and step")
     else:
         line(console, f"DIFFERENT, a fault of this program: {report.difference}")
+    source = f"= {report.compared_with}" if report.compared_with else "is not compared with its source"
+    line(console, f"network as read {source}")
     columns: tuple[str, ...] = ("layer", "float rate", "integer rate", "correlation", "argmax")
     rows: list[tuple[object, ...]] = []
     for rate in report.rates:

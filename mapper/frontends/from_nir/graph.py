@@ -337,5 +337,18 @@ class _Reader:
         outputs = []
         for name in names:
             for source, path in self._signal(name):
-                outputs.append(Output(name if len(names) > 1 else source, source, path))
+                outputs.append(Output(name if len(names) > 1 else source, source, path, self._late(source)))
         return outputs
+
+    def _late(self, layer: str) -> int:
+        """Neuron layers on the longest way to a signal, where the framework takes a step for each."""
+        if self.source is None or not ORIGINS[self.source].is_late:
+            return 0
+        depth = dict.fromkeys(self.before, 0)
+        for _ in range(sum(node.kind in NEURONS for node in self.graph.nodes.values())):
+            # A walk along cycles is as long as there are layers, and no longer.
+            for name, sources in self.before.items():
+                own = self.graph.nodes[name].kind in NEURONS
+                depth[name] = max((depth[source] for source in sources), default=0) + own
+        neurons = [name for name in self.after[layer] if self.graph.nodes[name].kind in NEURONS]
+        return max((depth[name] for name in neurons), default=0)

@@ -38,6 +38,8 @@ class Origin:
         Whether r is 1 / step in seconds, so that r times the step is the gain.
     maps_last
         Whether Flatten reads (height, width, features), so that features run fastest.
+    is_late
+        Whether an output comes a step later for every layer of neurons before it.
     """
 
     reset: Literal["subtract", "zero"] | None
@@ -46,6 +48,7 @@ class Origin:
     has_bound: bool = False
     r_per_step: bool = False
     maps_last: bool = False
+    is_late: bool = False
 
 
 ORIGINS: Mapping[str, Origin] = {
@@ -53,7 +56,7 @@ ORIGINS: Mapping[str, Origin] = {
     "spikingjelly": Origin("zero", "single", "reached", r_per_step=True),
     "norse": Origin("zero", "single", "above"),
     "snntorch": Origin("subtract", "single", "above"),
-    "spyx": Origin("subtract", "single", "above", maps_last=True),
+    "spyx": Origin("subtract", "single", "above", maps_last=True, is_late=True),
     "rockpool": Origin("subtract", "multi", "reached"),
     "nir": Origin(None, "multi", "above"),
 }
@@ -127,7 +130,7 @@ def behaviour_of(
         mode, fires = mode or origin.spike_mode, fires or origin.fires_at
         is_bounded = is_bounded or not origin.has_bound
         why = f"as {source} runs it" if source != "nir" else "as the text of NIR has it"
-        readings.append(Reading(node, _words(reset, mode, fires), why, "--from, or single options"))
+        readings.append(Reading(node, _words(reset, mode, fires), why, "--reset, --spike-mode, --fires-at"))
     missing = [
         option
         for option, value in (("--reset", reset), ("--spike-mode", mode), ("--fires-at", fires))
@@ -218,7 +221,7 @@ def _open(node: str, source: str | None, missing: list[str], fields: Mapping[str
     else:
         otherwise = f"--from {'|'.join(ORIGINS)}"
     why = f"the file does not say which framework wrote it{_suggestion(fields)}"
-    return Reading(node, "what its neurons do is not known", why, otherwise, is_open=True)
+    return Reading(node, "what neurons do is not known", why, otherwise, is_open=True)
 
 
 def _suggestion(fields: Mapping[str, Any]) -> str:
@@ -226,8 +229,8 @@ def _suggestion(fields: Mapping[str, Any]) -> str:
     import numpy as np  # noqa: PLC0415  # the light paths need the table alone
 
     if (tau := fields.get("tau")) is not None and np.all(np.isinf(tau)):
-        return "; an infinite tau is what snntorch writes: --from snntorch?"
+        return "; tau is infinite, as snntorch writes it"
     r = None if fields.get("r") is None else np.asarray(fields["r"]).ravel()
     if r is not None and r.size and r[0] >= 100 and np.all(r == r[0]):
-        return f"; r = {r[0]:g} everywhere is what spikingjelly writes: --from spikingjelly?"
+        return f"; r is {r[0]:g} everywhere, as spikingjelly writes it"
     return ""
