@@ -206,13 +206,13 @@ def verify_equivalence(
     spec = chip if isinstance(chip, ChipSpec) else load_chip(chip)
     read = network if isinstance(network, Network) else load_network(network, input_shape, nir, torch)
     labelled = None if data is None else read_labelled(data)
+    if expect is not None and events is not None:
+        raise OptionsError(Finding("events", "are given twice, as a recording and with what is expected"))
     expectation = None
     if expect is not None:
-        if events is not None:
-            raise OptionsError(Finding("events", "are given twice, as a recording and with what is expected"))
+        others = () if isinstance(network, Network) else other_readings(network, input_shape, nir)
         whole = append_output_neuron(read, add_output_neuron)
         expectation = expected.read_expectation(Path(expect), whole)
-        others = () if isinstance(network, Network) else other_readings(network, input_shape, nir)
         read = read.replacing(compared_with=expected.compared(whole, expectation, others))
     result = solve(read, spec, add_output_neuron=add_output_neuron, **options)
     result.require()

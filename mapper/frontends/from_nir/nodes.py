@@ -201,11 +201,10 @@ def neuron_of(
     Raises
     ------
     ValueError
-        Neurons that leak or filter their current, numbers that differ between neurons of one feature, a
-        reset value other than 0, a gain under which all weights are zero.
+        Neurons that leak or filter their current, numbers that differ between neurons of one feature,
+        a gain under which all weights are zero.
     """
     threshold = _per_feature("v_threshold", _array(fields, "v_threshold"))
-    _check_reset_value(fields)
     gain = _GAINS[kind](fields, behaviour)
     minimum = behaviour.bound
     if minimum == "threshold":
@@ -214,12 +213,6 @@ def neuron_of(
         minimum = -threshold
     neuron = Neuron(threshold, minimum, behaviour.reset, behaviour.spike_mode, fires_at=behaviour.fires_at)
     return neuron, lambda operation: _times(operation, gain)
-
-
-def _check_reset_value(fields: Fields) -> None:
-    value = fields.get("v_reset")
-    if value is not None and np.any(np.asarray(value) != 0):
-        raise ValueError("v_reset other than 0: a core subtracts the threshold or returns to 0")
 
 
 def _gain_of_if(fields: Fields, behaviour: Behaviour) -> Any:
@@ -243,7 +236,6 @@ def _gain_of_if(fields: Fields, behaviour: Behaviour) -> Any:
 
 def _gain_of_lif(fields: Fields, behaviour: Behaviour, tau: str = "tau") -> Any:
     """``r * step / tau`` of neurons that do not leak: ``1 - step / tau`` is 1 in single precision."""
-    _check_leak(fields)
     tau_s, r = (_array(fields, name).astype(np.float64) for name in (tau, "r"))
     step = behaviour.step_s
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -251,6 +243,7 @@ def _gain_of_lif(fields: Fields, behaviour: Behaviour, tau: str = "tau") -> Any:
         if np.any(leaks):
             shown = float(np.broadcast_to(tau_s, leaks.shape)[leaks].ravel()[0])
             raise ValueError(f"its neurons leak ({tau} {shown:g} s), and no chip of the family can")
+        _check_leak(fields)
         # Infinity over infinity is what exporters make of a gain of 1.
         gain = np.where(np.isinf(tau_s) & np.isinf(r), 1.0, r * step / tau_s)
     if not np.any(gain):
@@ -260,8 +253,8 @@ def _gain_of_lif(fields: Fields, behaviour: Behaviour, tau: str = "tau") -> Any:
 
 def _gain_of_cubalif(fields: Fields, behaviour: Behaviour) -> Any:
     """Of currents that are not filtered: a synapse forgets all within one step."""
-    step, synapse = behaviour.step_s, _array(fields, "tau_syn").astype(np.float64)
-    if np.any(np.float32(1) - (step / synapse).astype(np.float32) != 0):
+    step, synapse = behaviour.step_s, _array(fields, "tau_syn").astype(np.float32)
+    if np.any(np.float32(step) != synapse):
         shown = float(synapse.ravel()[0])
         problem = "an infinite tau_syn integrates twice" if np.isinf(shown) else f"tau_syn {shown:g} s"
         raise ValueError(

@@ -117,9 +117,11 @@ def behaviour_of(
     Raises
     ------
     ValueError
-        Metadata that state something no core does.
+        A file that states something no core does.
     """
     origin = None if source is None else ORIGINS[source]
+    if options.reset is None and fields.get("v_reset") is not None and _differs_from_zero(fields["v_reset"]):
+        raise ValueError("v_reset other than 0: a core subtracts the threshold or returns to 0")
     reset = options.reset or _stated(metadata, "reset", _RESETS)
     mode = options.spike_mode or _stated(metadata, "spike_mode", _MODES)
     fires = options.fires_at or _stated(metadata, "fires_at", _FIRES)
@@ -131,6 +133,13 @@ def behaviour_of(
         is_bounded = is_bounded or not origin.has_bound
         why = f"as {source} runs it" if source != "nir" else "as the text of NIR has it"
         readings.append(Reading(node, _words(reset, mode, fires), why, "--reset, --spike-mode, --fires-at"))
+    if (reset, mode, fires) == ("zero", "multi", "above"):
+        taken = (
+            "in integers, a second spike of a step comes at twice the threshold plus 2, not above twice it"
+        )
+        readings.append(
+            Reading(node, taken, "the chip fires at a threshold, here plus 1", "--spike-mode single")
+        )
     missing = [
         option
         for option, value in (("--reset", reset), ("--spike-mode", mode), ("--fires-at", fires))
@@ -234,3 +243,9 @@ def _suggestion(fields: Mapping[str, Any]) -> str:
     if r is not None and r.size and r[0] >= 100 and np.all(r == r[0]):
         return f"; r is {r[0]:g} everywhere, as spikingjelly writes it"
     return ""
+
+
+def _differs_from_zero(value: Any) -> bool:
+    import numpy as np  # noqa: PLC0415
+
+    return bool(np.any(np.asarray(value) != 0))
