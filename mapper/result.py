@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
@@ -15,7 +15,7 @@ from mapper.errors import InfeasibleError, OptionsError, UndecidedError
 from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
 from mapper.reading import Reading
-from mapper.references import LayerReference, layer_key, locate_layer, resolve_layer, whole_number
+from mapper.references import LayerReference, locate_layer, readings_of, resolve_layer, whole_number
 from mapper.rules import Rule
 from mapper.solution import LayerPart, Solution
 
@@ -311,11 +311,7 @@ class Result(Displayed):
     @property
     def readings(self) -> tuple[Reading, ...]:
         """What was taken for granted while reading; of several networks, subjects begin with their names."""
-        return tuple(
-            replace(reading, subject=layer_key(self.networks, number, reading.subject))
-            for number, network in enumerate(self.networks)
-            for reading in network.readings
-        )
+        return readings_of(self.networks)
 
     def find_chip_layer(self, layer: LayerReference, network: int | None = None) -> int:
         """The core on which a layer lives.

@@ -105,7 +105,7 @@ def test_single_facts_together_are_an_answer() -> None:
     network = load_network(graph(), nir=ANSWERED)
     assert not any(reading.is_open for reading in network.readings)
     for fact, option in (("reset", "--from"), ("spike_mode", "--spike-mode"), ("v_min", "--v-min")):
-        (reading,) = load_network(graph(), nir=replace(ANSWERED, **{fact: None})).readings  # type: ignore[arg-type]
+        (reading,) = load_network(graph(), nir=replace(ANSWERED, **{fact: None})).readings
         assert reading.is_open
         assert option in reading.otherwise
 
@@ -233,7 +233,7 @@ def test_fires_above_is_exact_in_integers() -> None:
         for mode in ("multi", "single"):
             for bound in ("none", "threshold"):
                 options = replace(ANSWERED, fires_at="above", reset=reset, spike_mode=mode, v_min=bound)
-                read = load_network(graph(content), nir=options)  # type: ignore[arg-type]
+                read = load_network(graph(content), nir=options)
                 above, whole = simulate(read, inputs), simulate(prepare(read), inputs)
                 reached = simulate(
                     load_network(graph(content), nir=replace(options, fires_at="reached")), inputs

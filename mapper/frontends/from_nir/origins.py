@@ -230,7 +230,7 @@ def _open(node: str, source: str | None, missing: list[str], fields: Mapping[str
     else:
         otherwise = f"--from {'|'.join(ORIGINS)}"
     why = f"the file does not say which framework wrote it{_suggestion(fields)}"
-    return Reading(node, "what neurons do is not known", why, otherwise, is_open=True)
+    return Reading(node, "it is not known what they do", why, otherwise, is_open=True)
 
 
 def _suggestion(fields: Mapping[str, Any]) -> str:
