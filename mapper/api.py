@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from hwspec.catalog import load as load_chip
 from hwspec.schema import ChipSpec
 from mapper.errors import Finding, MissingNeuronError, OptionsError
-from mapper.frontends import load_network
+from mapper.frontends import load_network, other_readings
 from mapper.network import Network
 from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
-from mapper.passes import PrepareOptions, ReadoutSpacing, prepare
+from mapper.passes import PrepareOptions, ReadoutSpacing, append_output_neuron, prepare
 from mapper.question import Question, decide, float_form
 from mapper.references import LayerReference, layer_key, networks_apart, resolve_reference
 from mapper.result import Result
@@ -157,6 +157,7 @@ def verify_equivalence(
     seed: int = 0,
     dt_us: int = 1000,
     data: str | None = None,
+    expect: str | Path | None = None,
     input_shape: tuple[int, int, int] | None = None,
     nir: NirOptions | None = None,
     torch: TorchOptions | None = None,
@@ -179,6 +180,9 @@ def verify_equivalence(
         Microseconds of a time step.
     data
         Labelled data: "digits", or a .npz file with `rasters` and `labels`.
+    expect
+        A .npz file of counts per step from the network's own framework, by input and output name, or `input`
+        and `output`. The network as read must give exactly these; the other comparisons take their input.
     progress
         Called with the number of labelled samples done.
     options
@@ -189,19 +193,29 @@ def verify_equivalence(
     InfeasibleError, UndecidedError
         There is no placement.
     NetworkError, SpecError, OptionsError, EventError
-        Input that cannot be used.
+        Input that cannot be used; a network that differs from the spikes that are expected of it.
     """
-    from mapper.equivalence import read_labelled, run  # noqa: PLC0415  # simulators load slowly
+    from mapper.equivalence import expected, read_labelled, run  # noqa: PLC0415  # simulators load slowly
 
     spec = chip if isinstance(chip, ChipSpec) else load_chip(chip)
     read = load_network(network, input_shape, nir, torch, input_from)
     labelled = None if data is None else read_labelled(data)
+    if expect is not None and events is not None:
+        raise OptionsError(Finding("events", "are given twice, as a recording and with what is expected"))
+    expectation = None
+    if expect is not None:
+        others = () if isinstance(network, Network) else other_readings(network, input_shape, nir)
+        whole = append_output_neuron(read, add_output_neuron)
+        expectation = expected.read_expectation(Path(expect), whole)
+        read = read.replacing(compared_with=expected.compared(whole, expectation, others))
     result = solve(read, spec, add_output_neuron=add_output_neuron, **options)
     result.require()
     prepare_options = PrepareOptions(add_output_neuron=add_output_neuron, quantize=False)
     integer = result.networks[0]
     floating = float_form(prepare(read, prepare_options), integer, spec)
-    if events is None:
+    if expectation is not None:
+        recording = expected.recorded(expectation, dt_us)
+    elif events is None:
         recording = run.random_recording(integer, rate, steps, dt_us, seed)
     else:
         recording = run.recording_of(integer, events, dt_us)

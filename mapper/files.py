@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from mapper.errors import Finding, OptionsError
@@ -38,8 +39,10 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
                 stream.write(content)
             os.chmod(name, 0o644)
             os.replace(name, path)
+        # Nothing half written stays, also after Ctrl-C, which goes on even if the removal fails.
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            with suppress(OSError):
+                os.unlink(name)
             raise
     except OSError as error:
         raise OptionsError(Finding(str(path), f"cannot be written: {error.strerror or error}")) from None

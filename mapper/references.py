@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from difflib import get_close_matches
 from itertools import chain, count
 from operator import index
@@ -27,6 +27,7 @@ from mapper.errors import NetworkError, OptionsError
 
 if TYPE_CHECKING:
     from mapper.network import Network
+    from mapper.reading import Reading
 
 AnyNetwork = TypeVar("AnyNetwork", bound="Network")
 
@@ -39,6 +40,7 @@ __all__ = [
     "named_apart",
     "natural_key",
     "networks_apart",
+    "readings_of",
     "require_distinct",
     "resolve_layer",
     "resolve_reference",
@@ -188,6 +190,13 @@ class _Lookup:
     kind: Literal["layer", "signal"]
 
     def locate(self, reference: LayerReference, option: str) -> tuple[int, str]:
+        """(network, name) of what a reference means.
+
+        Raises
+        ------
+        OptionsError
+            It is no name or index, means nothing, or can mean several layers or inputs.
+        """
         where = f"{option}: {self.kind}" if option else self.kind
         known = reference if isinstance(reference, str) else _integer(reference, where)
         meanings = self.meanings(known)
@@ -197,6 +206,7 @@ class _Lookup:
         raise OptionsError(self.ambiguity(meanings, where) if meanings else self.absence(known, where))
 
     def names(self, network: Network) -> Collection[str]:
+        """The names that references can mean in a network."""
         return network.index if self.kind == "layer" else network.signal_shapes
 
     def meanings(self, reference: LayerReference) -> tuple[_Meaning, ...]:
@@ -236,6 +246,7 @@ class _Lookup:
         return int(match[1])
 
     def ambiguity(self, meanings: Sequence[_Meaning], where: str) -> Finding:
+        """What a reference can mean, twenty meanings at most, and how to write each of them."""
         listed = meanings[:_LISTED_MAX]
         described = [self.description(meaning) for meaning in listed]
         ways = [f"'{self.spelling(meaning)}'" for meaning in listed]
@@ -244,6 +255,7 @@ class _Lookup:
         return Finding(where, f"can be {' or '.join(described)}", next_step=f"Write {' or '.join(ways)}")
 
     def description(self, meaning: _Meaning) -> str:
+        """A meaning in words, with both name and index of a layer."""
         network = self.networks[meaning.network]
         owner = f" of {network.name}" if len(self.networks) > 1 else ""
         if meaning.name not in network.index:
@@ -283,6 +295,7 @@ class _Lookup:
         return Finding(where, f"no network has such a {self.kind}", limit=owners, next_step=hint)
 
     def absence_within(self, network: Network, reference: LayerReference, where: str) -> Finding:
+        """Why a reference means nothing in a network: an index out of range, or a name it does not have."""
         span = f"{-len(network.layers)}..{len(network.layers) - 1}"
         position = self.position(network, reference)
         if position is not None:
@@ -325,3 +338,12 @@ def whole_number(value: object) -> int | None:
         return None if isinstance(value, bool) else index(value)  # type: ignore[arg-type]  # found out here
     except TypeError:
         return None
+
+
+def readings_of(networks: Sequence[Network]) -> tuple[Reading, ...]:
+    """What was taken for granted while reading; of several networks, subjects begin with their names."""
+    return tuple(
+        replace(reading, subject=layer_key(networks, number, reading.subject))
+        for number, network in enumerate(networks)
+        for reading in network.readings
+    )

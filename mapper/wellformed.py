@@ -112,8 +112,9 @@ def _edge_findings(network: Network) -> Iterator[Finding]:
             span = f"{edge.feature_offset}..{edge.feature_offset + arriving.features - 1}"
             yield Finding(where, "features beyond the target's input", span, f"0..{target.features - 1}")
         if arriving[1:] != target[1:]:
-            got, wanted = (f"{s.height}x{s.width}" for s in (arriving, target))
-            yield Finding(where, "the map that arrives has another size than the target's input", got, wanted)
+            arriving_size, target_size = (f"{s.height}x{s.width}" for s in (arriving, target))
+            problem = "the map that arrives has another size than the target's input"
+            yield Finding(where, problem, arriving_size, target_size)
         if edge.delay_steps < 0:
             yield Finding(where, "a delay must not be negative", edge.delay_steps, ">= 0", "steps")
     for output in network.outputs:

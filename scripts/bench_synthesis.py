@@ -126,7 +126,8 @@ def published(wanted: Request) -> None:
     made = curves(networks, wanted, answer)
     for title, points in (("cores", made.by_cores), ("networks", made.by_networks)):
         for number, point in points:
-            print(f"    {number} {title}: {'no chip' if point is None else told(point)}")
+            text = told(point) if isinstance(point, Answer) else point.stopped_by or "no chip"
+            print(f"    {number} {title}: {text}")
     print(
         f"  both curves: {time.perf_counter() - start:.0f} s, at most {wanted.options.time_limit_s} s a point"
     )

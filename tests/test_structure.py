@@ -22,6 +22,7 @@ ORDER = [
     "files",
     "display",
     "rules",
+    "reading",
     "operations",
     "wellformed",
     "network",

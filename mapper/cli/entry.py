@@ -45,7 +45,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         # The reader has gone; standard output is closed so that nothing more is attempted on it.
         sys.stderr.close()
         return EXIT_OK
-    except Exception as error:  # the one broad handler: anything unforeseen is our fault
+    # Anything unforeseen is our fault, a library's panic or sys.exit too: left alone, those would end with
+    # status 1, which says that a misfit is proven.
+    except BaseException as error:
         _report_fault(error)
         return EXIT_FAULT
 
@@ -81,7 +83,7 @@ def _usage_error(error: CycloptsError) -> OptionsError:
     return OptionsError(Finding("", f"{message}{end} Help: {command} --help"))
 
 
-def _report_fault(error: Exception) -> None:
+def _report_fault(error: BaseException) -> None:
     with tempfile.NamedTemporaryFile(
         "w", prefix="mapper-fault-", suffix=".txt", delete=False, encoding="utf-8"
     ) as stream:

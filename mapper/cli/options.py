@@ -42,9 +42,9 @@ def text(form: str, meaning: str, unset: str | None = None, **more: Any) -> Para
     return Parameter(metavar=form, help=meaning, show_default=unset, allow_leading_hyphen=True, **more)
 
 
-def word(meaning: str, unset: str | None = None) -> Parameter:
+def word(meaning: str, unset: str | None = None, **more: Any) -> Parameter:
     """An option that takes one of a few words."""
-    return Parameter(help=meaning, show_default=unset)
+    return Parameter(help=meaning, show_default=unset, **more)
 
 
 def file(meaning: str, unset: str | None = None, **more: Any) -> Parameter:
@@ -65,12 +65,14 @@ CONFIG = Parameter(name="CONFIG", help="config.json, written by emit")
 OUT = Parameter(name="--out", metavar="DIR", help="folder that the command's files are written to")
 EVENTS = file("recorded events: .npy, .npz, .csv, .aedat4")
 INPUT = text("NAME", "input, where there are several", "the only one", name="--input")
-DT = number("MICROSECONDS", "length of a time step", name="--dt")
+STEP = number("MICROSECONDS", "length of a time step", name="--step-us")
 PLOT = file("draw it there: .png or .svg", "no drawing")
 TRAFFIC = file("spikes per second by signal, from mapper simulate --traffic", "unknown")
 
 Texts = tuple[str, ...]
 Reset = Literal["subtract", "zero"]
+NirSource = Literal["sinabs", "spikingjelly", "norse", "snntorch", "spyx", "rockpool", "nir"]
+_THE_SOURCES = "the file's, else its framework's"
 _LAYER = "a name, or #INDEX"
 
 
@@ -121,8 +123,22 @@ class Reading:
     ] = ()
     relu_as_if: Annotated[bool, Parameter(help="torch: take ReLUs as spiking neurons of threshold 1")] = False
     weights: Annotated[Path | None, file("torch: a state dict, all of it or none", "the module's")] = None
-    reset: Annotated[Reset | None, word("NIR: reset of IF neurons", "the file's")] = None
-    v_min: Annotated[str | None, text("threshold|NUMBER", "NIR: least potential", "the file's")] = None
+    source: Annotated[
+        NirSource | None,
+        word("NIR: framework that wrote it", "the file's", name="--from"),
+    ] = None
+    reset: Annotated[Reset | None, word("NIR: what a spike does to the potential", _THE_SOURCES)] = None
+    v_min: Annotated[str | None, text("threshold|none|NUMBER", "NIR: least potential", _THE_SOURCES)] = None
+    spike_mode: Annotated[
+        Literal["multi", "single"] | None, word("NIR: spikes a neuron may fire in a step", _THE_SOURCES)
+    ] = None
+    fires_at: Annotated[
+        Literal["reached", "above"] | None,
+        word("NIR: at its threshold, or above", _THE_SOURCES),
+    ] = None
+    dt: Annotated[
+        float | None, number("SECONDS", "NIR: step that r was made with, and that LIFs are read at", "1e-4")
+    ] = None
 
 
 @group("Requests", 3)
@@ -237,7 +253,8 @@ def keywords(chip: Chip, reading: Reading, *groups: SolveGroup, **fixed: Any) ->
     if findings:
         raise OptionsError(*findings)
     copies, limit = 2 if words.pop("copies", True) else 1, words.pop("time_limit", None)
-    nir = {name: words.pop(name) for name in ("reset", "v_min") if name in words}
+    facts = ("source", "reset", "v_min", "spike_mode", "fires_at", "dt")
+    nir = {name: words.pop(name) for name in facts if name in words}
     relu, weights = (1.0 if words.pop("relu_as_if") else None), words.pop("weights", None)
     return {
         "input_shape": words.pop("input_shape", None),
@@ -313,9 +330,9 @@ def _places(texts: tuple[str, ...]) -> str | dict[str, str]:
 
 def _lowest(text: str) -> float | str:
     try:
-        return text if text == "threshold" else float(text)
+        return text if text in ("threshold", "none") else float(text)
     except ValueError:
-        raise OptionsError(Finding("--v-min", "wants a number or the word threshold", text)) from None
+        raise OptionsError(Finding("--v-min", "wants a number, threshold or none", text)) from None
 
 
 def _threshold(value: float) -> float:

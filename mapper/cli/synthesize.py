@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -80,14 +80,18 @@ def synthesize(
     from mapper.explore.request import read_request  # noqa: PLC0415
     from mapper.explore.smallest import curves as curves_of  # noqa: PLC0415
     from mapper.explore.smallest import synthesize as find  # noqa: PLC0415
+    from mapper.references import readings_of  # noqa: PLC0415
     from mapper.report.synthesis import plot_curves, print_synthesis, synthesis_record  # noqa: PLC0415
+    from mapper.report.text import print_readings  # noqa: PLC0415
 
     words = keywords(options.Chip(sought.changes, sought.extends), reading, moves, limits, repairs=0)
     wishes = {name: value for name, value in vars(sought).items() if name not in ("changes", "extends")}
     request, read = read_request(words["chip"], words["options"], **wishes), _read_all(networks, words)
     answer = find(read, request)
     points = curves_of(read, request, answer) if output.curves or output.plot is not None else None
-    record = json.dumps(synthesis_record(answer, points), indent=2) + "\n"
+    readings = readings_of(read)
+    told = {"readings": [asdict(reading) for reading in readings]}
+    record = json.dumps(synthesis_record(answer, points) | told, indent=2) + "\n"
     if output.plot is not None and points is not None:
         plot_curves(points, output.plot)
     if output.out is not None:
@@ -96,6 +100,7 @@ def synthesize(
         print(record, end="")
         return 0
     print_synthesis(console(), answer, points)
+    print_readings(console(), readings)
     if output.out is not None:
         print(f"mapper solve NETWORK --chip {output.out / answer.chip.name}.toml places a network on it")
     return 0
@@ -125,13 +130,16 @@ def widest(
     from mapper.explore.widest import find_widest  # noqa: PLC0415
     from mapper.report.synthesis import widest_lines, widest_record  # noqa: PLC0415
     from mapper.report.terminal import line  # noqa: PLC0415
+    from mapper.report.text import print_readings  # noqa: PLC0415
 
-    answer = find_widest(read_network(network, words), words["chip"], what, words["options"], name)
+    read = read_network(network, words)
+    answer = find_widest(read, words["chip"], what, words["options"], name)
     if output.as_json:
-        print_json(**widest_record(answer))
+        print_json(**widest_record(answer), readings=[asdict(reading) for reading in read.readings])
     else:
         for sentence in widest_lines(answer):
             line(console(), sentence)
+        print_readings(console(), read.readings)
     return 0
 
 
@@ -150,6 +158,7 @@ def _read_all(sources: Sequence[str], words: dict[str, Any]) -> list[NormalNetwo
 
 def _write(answer: Answer, points: Curves | None, record_text: str, out: Path) -> None:
     from hwspec.writing import chip_toml  # noqa: PLC0415
+    from mapper.explore.smallest import Answer  # noqa: PLC0415
     from mapper.files import write_text  # noqa: PLC0415
     from mapper.report.synthesis import curve_csv  # noqa: PLC0415
 
@@ -158,7 +167,7 @@ def _write(answer: Answer, points: Curves | None, record_text: str, out: Path) -
         texts["cores.csv"] = curve_csv(points.by_cores, "cores_max")
         texts["networks.csv"] = curve_csv(points.by_networks, "networks_carried")
         for _, point in points.by_cores + points.by_networks:
-            if point is not None:
+            if isinstance(point, Answer):
                 texts[f"curve/{point.chip.name}.toml"] = chip_toml(point.chip)
     for name, content in texts.items():
         write_text(out / name, content)

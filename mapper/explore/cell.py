@@ -50,7 +50,7 @@ class Shared:
 def decide(
     network: NormalNetwork, chip: ChipSpec, options: CellOptions, shared: Shared | None = None
 ) -> Cell:
-    """A cell with the indexes 0; whatever goes wrong is a verdict too, so that other cells go on.
+    """A cell with the indexes 0; a fault of ours leaves the cell "error", so that other cells go on.
 
     Parameters
     ----------
@@ -66,7 +66,9 @@ def decide(
         return _decided(network, chip, options, shared or Shared())
     except NetworkError as error:
         return Cell(network=0, variant=0, verdict="unsupported", sentence=str(error))
-    except Exception as error:  # one failing cell must not take the rest with it
+    # Hours of other cells must not end with a fault in one. "error" is nobody's verdict: it is counted by
+    # itself and kept in no cache.
+    except Exception as error:
         return failed_cell(f"{type(error).__name__}: {error}")
 
 

@@ -11,7 +11,7 @@ from hwspec.catalog import load as load_chip
 from hwspec.schema import ChipSpec
 from hwspec.variant import apply_overrides
 from mapper.demand import layer_demands
-from mapper.errors import Finding, MapperError, OptionsError, SpecError
+from mapper.errors import BackendMissingError, Finding, NetworkError, OptionsError, SpecError
 from mapper.explore.identity import network_hash
 from mapper.explore.record import NetworkLayer, NetworkRow, VariantCore, VariantRow
 from mapper.frontends import InputFrom, NirOptions, TorchOptions, load_network
@@ -97,9 +97,11 @@ def _read(source: str | Path | Network, options: ReadOptions) -> PlannedNetwork:
     failure: Literal["unsupported", "error"] = "unsupported"
     try:
         return planned(options.read(source), title)
-    except MapperError as error:
+    except (NetworkError, OptionsError, BackendMissingError) as error:
         message = str(error)
-    except Exception as error:  # a network that breaks this program must not take the others with it
+    # Libraries read what users wrote: whatever they raise must not take the other networks along, and is
+    # no verdict on this one.
+    except Exception as error:
         message, failure = f"{type(error).__name__}: {error}", "error"
     name = title if ":" in title else Path(title).stem or title
     return PlannedNetwork(NetworkRow(name=name, source=title, layers=0, error=message), None, failure)
@@ -118,6 +120,7 @@ def planned(network: NormalNetwork, source: str) -> PlannedNetwork:
         layer_rows=layers,
         network_hash=network_hash(network),
         has_weights=network.has_weights,
+        readings=tuple(map(str, network.readings)),
     )
     return PlannedNetwork(row, network)
 

@@ -87,6 +87,8 @@ class NetworkRow(Record):
         Whether its cells hold for its weights; else they were decided by shapes.
     error
         Why it could not be read or prepared; its cells are "unsupported".
+    readings
+        What was taken for granted while reading it.
     """
 
     name: str
@@ -96,6 +98,7 @@ class NetworkRow(Record):
     network_hash: str = ""
     has_weights: bool = False
     error: str | None = None
+    readings: tuple[str, ...] = ()
 
     @property
     def basis(self) -> str:

@@ -20,7 +20,7 @@ from mapper.solver.budget import INTERRUPTION, Budget  # isort: skip
 from mapper.solver.smallest.search import SmallestChip, find_chip, find_chip_for  # isort: skip
 from mapper.solver.smallest.sizes import CoreType, ChipQuestion, chip_of  # isort: skip
 
-__all__ = ["Answer", "Curves", "curves", "synthesize"]
+__all__ = ["Answer", "Curves", "NoChip", "Point", "curves", "synthesize"]
 
 # Networks of a group share the chip; the groups take turns on it.
 Groups: TypeAlias = tuple[tuple[NormalNetwork, ...], ...]
@@ -60,13 +60,29 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class NoChip:
+    """A point of a curve without a chip.
+
+    Attributes
+    ----------
+    stopped_by
+        The limit that came before one was found; None where it is proven that there is none.
+    """
+
+    stopped_by: str | None = None
+
+
+Point: TypeAlias = Answer | NoChip
+
+
+@dataclass(frozen=True, slots=True)
 class Curves:
     """What the least memory depends on.
 
     Attributes
     ----------
     by_cores
-        (most cores allowed, answer); None where no chip carries the networks, or a limit came first.
+        (most cores allowed, answer).
     by_networks
         (networks carried at least, answer): those that take least memory. Where all share the chip, they
         count as one.
@@ -74,8 +90,8 @@ class Curves:
         Whether every point is there; False after an interruption or a limit.
     """
 
-    by_cores: tuple[tuple[int, Answer | None], ...]
-    by_networks: tuple[tuple[int, Answer | None], ...]
+    by_cores: tuple[tuple[int, Point], ...]
+    by_networks: tuple[tuple[int, Point], ...]
     is_complete: bool = True
 
 
@@ -107,8 +123,8 @@ def synthesize(networks: Sequence[NormalNetwork], request: Request) -> Answer:
     if smallest.status is Status.INFEASIBLE:
         raise RuntimeError("each network fits the largest chip, and all of them fit none")
     answer = _checked(question, smallest, request, request.name, budget)
-    if answer is None:
-        raise UndecidedError(smallest.stopped_by or "a limit", largest[0])
+    if isinstance(answer, NoChip):
+        raise UndecidedError(answer.stopped_by or "a limit", largest[0])
     return answer
 
 
@@ -131,8 +147,8 @@ def curves(networks: Sequence[NormalNetwork], request: Request, best: Answer) ->
     """
     groups = _groups(networks, request)
     points = _Points(groups, replace(request, minimise="sram"), best.budget)
-    by_cores: list[tuple[int, Answer | None]] = []
-    by_networks: list[tuple[int, Answer | None]] = []
+    by_cores: list[tuple[int, Point]] = []
+    by_networks: list[tuple[int, Point]] = []
     try:
         if best.smallest.stopped_by == INTERRUPTION:
             raise KeyboardInterrupt
@@ -164,13 +180,13 @@ class _Points:
         self.left = max(1, self.left - 1)
         return self.budget.share(1 / (self.left + 1))
 
-    def with_cores(self, most: int) -> Answer | None:
+    def with_cores(self, most: int) -> Point:
         """The least memory with so many cores."""
         budget = self.part()
         question, smallest = _least(self.groups, self.request, most, budget.share(_SEARCH_SHARE))
         return self._answer(question, smallest, f"{self.request.name}-{most}-cores", budget)
 
-    def add_networks(self, whole: Answer | None, points: list[tuple[int, Answer | None]]) -> None:
+    def add_networks(self, whole: Point, points: list[tuple[int, Point]]) -> None:
         """The least memory for every number of networks carried."""
         groups, most = self.groups, self.request.cores[1]
         alone = [
@@ -184,15 +200,13 @@ class _Points:
                 budget = self.part()
                 smallest = find_chip_for(question, budget.share(_SEARCH_SHARE), carry, alone, floor)
                 point = self._answer(question, smallest, f"{self.request.name}-{carry}-networks", budget)
-            floor = max(floor, point.smallest.bits_bound if point else 0)
+            floor = max(floor, 0 if isinstance(point, NoChip) else point.smallest.bits_bound)
             points.append((carry, point))
         # Where a limit came first, a chip for more networks may be smaller than the one found for these.
         for n in range(len(points) - 2, -1, -1):
             points[n] = (points[n][0], _smaller(points[n][1], points[n + 1][1]))
 
-    def _answer(
-        self, question: ChipQuestion, smallest: SmallestChip, name: str, budget: Budget
-    ) -> Answer | None:
+    def _answer(self, question: ChipQuestion, smallest: SmallestChip, name: str, budget: Budget) -> Point:
         if smallest.stopped_by == INTERRUPTION:
             # Ctrl-C ends a solve as a limit does: it is meant for the whole curve.
             raise KeyboardInterrupt
@@ -203,18 +217,22 @@ class _Points:
             if error.limit == INTERRUPTION:
                 raise KeyboardInterrupt from None
             self.is_cut_short = True
-            return None
+            return NoChip(error.limit)
 
 
-def _smaller(point: Answer | None, neighbour: Answer | None) -> Answer | None:
+def _smaller(point: Point, neighbour: Point) -> Point:
     """The answer of a neighbouring point that answers this one too, where it takes less memory."""
-    if neighbour is None:
+    if isinstance(neighbour, NoChip):
         return point
-    bound, bits = point.smallest.bits_bound if point else 0, neighbour.smallest.capacity_bits
-    if point is not None and point.smallest.capacity_bits <= bits:
+    bits = neighbour.smallest.capacity_bits
+    if isinstance(point, Answer) and point.smallest.capacity_bits <= bits:
         return point
+    bound = 0 if isinstance(point, NoChip) else point.smallest.bits_bound
+    stopped_by = point.stopped_by if isinstance(point, NoChip) else point.smallest.stopped_by
     status = Status.OPTIMAL if bits == bound else Status.FEASIBLE
-    smaller = replace(neighbour.smallest, status=status, bits_bound=bound, is_unique=False)
+    smaller = replace(
+        neighbour.smallest, status=status, bits_bound=bound, is_unique=False, stopped_by=stopped_by
+    )
     return replace(neighbour, smallest=smaller)
 
 
@@ -257,10 +275,11 @@ def _least(groups: Groups, request: Request, most: int, budget: Budget) -> tuple
 
 def _checked(
     question: ChipQuestion, smallest: SmallestChip, request: Request, name: str, budget: Budget
-) -> Answer | None:
-    """The chip as a specification, with every network placed on it; None where there is no chip."""
+) -> Point:
+    """The chip as a specification, with every network placed on it, where there is a chip."""
     if not smallest.cores:
-        return None
+        is_proven = smallest.status is Status.INFEASIBLE
+        return NoChip(None if is_proven else smallest.stopped_by or "a limit")
     groups = [question.groups[n].networks for n in smallest.carried]
     names = tuple(network.name for group in groups for network in group)
     more = (f"{len(names) - _NAMES_MAX} more",) * (len(names) > _NAMES_MAX)

@@ -115,6 +115,7 @@ def on_cores(tasks: Sequence[Task], count: int) -> Generator[TaskOutcome, None, 
                 suspects = [*lost, *running.values()]
                 running.clear()
                 yield from _one_by_one(suspects)
+    # Ctrl-C, and whoever closes this generator, raise what is no Exception; all of it is raised again.
     except BaseException:
         # Workers in the middle of a cell would go on, and hold up the end of this process.
         get_reusable_executor(max_workers=count).shutdown(wait=True, kill_workers=True)

@@ -2,38 +2,88 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias, get_args
 
 from mapper.errors import Finding, NetworkError, OptionsError
 from mapper.frontends.inputs import InputFrom, fed
 from mapper.frontends.target import file_alone, is_module, is_target, loaded_target
 from mapper.network import Network
 
-__all__ = ["InputFrom", "NirOptions", "TorchOptions", "is_code", "load_network"]
+__all__ = [
+    "InputFrom",
+    "NirOptions",
+    "NirSource",
+    "TorchOptions",
+    "is_code",
+    "load_network",
+    "other_readings",
+]
 
 _NIR_SUFFIXES = (".nir", ".h5", ".hdf5")
 _SHAPE_SUFFIXES = (".yaml", ".yml", ".json", ".toml")
 _CODE_SUFFIX = ".py"
 
+NirSource: TypeAlias = Literal["sinabs", "spikingjelly", "norse", "snntorch", "spyx", "rockpool", "nir"]
+_WORDS = {
+    "source": get_args(NirSource),
+    "reset": ("subtract", "zero"),
+    "spike_mode": ("multi", "single"),
+    "fires_at": ("reached", "above"),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class NirOptions:
-    """How to read what a NIR file leaves open.
+    """How to read what a NIR file leaves open; None leaves it to the file, and to its framework.
 
     Attributes
     ----------
+    source
+        The framework that wrote it, whose neurons it then means.
     reset
-        Reset of all IF neurons; None lets the file decide.
+        What a spike does to the potential.
     v_min
-        Lower bound of potentials: a number <= 0, "threshold" for minus the threshold, None for the
-        file's metadata or no bound.
+        Lower bound of potentials: a number <= 0, "threshold" for minus the threshold, "none".
+    spike_mode
+        Spikes a neuron may fire in a step.
+    fires_at
+        Whether a neuron fires at its threshold or only above.
+    dt
+        Seconds of a step, > 0: r of an IF times this is its gain; LIFs are read at it. None: as the
+        framework has it, 1e-4.
+
+    Raises
+    ------
+    OptionsError
+        A value that is none of these.
     """
 
+    source: NirSource | None = None
     reset: Literal["subtract", "zero"] | None = None
-    v_min: float | Literal["threshold"] | None = None
+    v_min: float | Literal["threshold", "none"] | None = None
+    spike_mode: Literal["multi", "single"] | None = None
+    fires_at: Literal["reached", "above"] | None = None
+    dt: float | None = None
+
+    def __post_init__(self) -> None:
+        findings = [
+            Finding(name, "is none of the values known", value, ", ".join(known))
+            for name, known in _WORDS.items()
+            if (value := getattr(self, name)) is not None and value not in known
+        ]
+        if isinstance(self.v_min, str) and self.v_min not in ("threshold", "none"):
+            findings.append(Finding("v_min", "is no bound", self.v_min, "threshold, none or a number <= 0"))
+        elif isinstance(self.v_min, int | float) and not -float("inf") < self.v_min <= 0:
+            findings.append(Finding("v_min", "a lower bound must be a number up to 0", self.v_min, "<= 0"))
+        if self.dt is not None and not (isinstance(self.dt, int | float) and 0 < self.dt < float("inf")):
+            findings.append(Finding("dt", "seconds of a step must be a positive number", self.dt, "> 0"))
+        if findings:
+            raise OptionsError(*findings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +155,8 @@ def load_network(
     """
     options = (input_shape, nir or NirOptions(), torch or TorchOptions())
     if isinstance(source, str) and is_code(source):
-        with loaded_target(source) as thing:
-            network = _read(thing, *options, name=source)
+        with loaded_target(source) as loaded:
+            network = _read(loaded, *options, name=source)
     else:
         network = _read(source, *options, name=_name(source))
     return fed(network, input_from)
@@ -170,3 +220,16 @@ def _read_file(source: str | Path, input_shape: tuple[int, int, int] | None, nir
     raise NetworkError(
         Finding(str(source), "not a network file", None, f"a path that ends in {known}", next_step=step)
     )
+
+
+def other_readings(
+    source: object, input_shape: tuple[int, int, int] | None, nir: NirOptions | None
+) -> Iterator[tuple[str, Callable[[], Network]]]:
+    """(words to add on the command line, how to read it so) of a NIR source; none of others."""
+    is_graph = hasattr(source, "nodes") and not is_module(source)
+    if not is_graph and (not isinstance(source, str | Path) or Path(source).suffix not in _NIR_SUFFIXES):
+        return
+    from mapper.frontends.from_nir.alternatives import alternatives  # noqa: PLC0415
+
+    for words, options in alternatives(nir or NirOptions()):
+        yield words, partial(load_network, source, input_shape, options)

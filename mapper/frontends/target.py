@@ -46,15 +46,15 @@ def is_target(text: str, suffixes: tuple[str, ...]) -> bool:
     return not Path(text).exists()
 
 
-def is_module(thing: object) -> bool:
+def is_module(source: object) -> bool:
     """Whether an object is a torch module, found out without loading torch."""
-    names = {(entry.__module__, entry.__name__) for entry in type(thing).__mro__}
+    names = {(entry.__module__, entry.__name__) for entry in type(source).__mro__}
     return ("torch.nn.modules.module", "Module") in names
 
 
-def is_nir_graph(thing: object) -> bool:
+def is_nir_graph(source: object) -> bool:
     """Whether an object has the two fields a NIR graph is read from."""
-    return isinstance(getattr(thing, "nodes", None), dict) and hasattr(thing, "edges")
+    return isinstance(getattr(source, "nodes", None), dict) and hasattr(source, "edges")
 
 
 def file_alone(path: Path) -> Finding:
@@ -180,10 +180,10 @@ def _libraries() -> set[str]:
     return {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
 
 
-def _usable(thing: object) -> bool:
-    if isinstance(thing, type):
+def _usable(source: object) -> bool:
+    if isinstance(source, type):
         return False
-    return isinstance(thing, Network) or is_module(thing) or is_nir_graph(thing)
+    return isinstance(source, Network) or is_module(source) or is_nir_graph(source)
 
 
 def _refuse(
@@ -253,8 +253,8 @@ def _is_outside(filename: str) -> bool:
     return not is_import and not Path(filename).is_relative_to(Path(__file__).parents[1])
 
 
-def _definition(thing: object) -> str:
+def _definition(called: object) -> str:
     """Where a callable is defined, if it is a function or a class of Python."""
-    made = getattr(thing, "__init__", None) if isinstance(thing, type) else thing
+    made = getattr(called, "__init__", None) if isinstance(called, type) else called
     code = getattr(inspect.unwrap(made) if callable(made) else None, "__code__", None)
     return f"{code.co_filename}, line {code.co_firstlineno}" if code is not None else ""

@@ -39,6 +39,7 @@ def fold_scale(network: Network, rescale: Rescale | None = None) -> Network:
     approximations: list[str] = []
 
     def choose(layer: Layer, factors: Sequence[float]) -> float | None:
+        """One factor for all of a layer's edges, and a note on it; None where `rescale` is."""
         if rescale is None:
             return None
         chosen = float(rescale(list(factors)))

@@ -75,7 +75,7 @@ def _kinds_of_cores(search: Search) -> list[tuple[int, CoreSpec]]:
     return [(entry.core_ids[0], entry.core) for entry in search.problem.chip.core_classes]
 
 
-def _cores_told(count: int, core: int) -> str:
+def _more_cores_text(count: int, core: int) -> str:
     return f"{count} more core{'s' * (count > 1)} like core {core}"
 
 
@@ -94,7 +94,7 @@ def _cores(search: Search) -> Iterator[Repair]:
     for count, bits, core in sorted(candidates)[:1]:
         total = _total_bits(search.problem)
         yield Repair(
-            sentence=f"{_cores_told(count, core)}.",
+            sentence=f"{_more_cores_text(count, core)}.",
             kind="cores",
             change=round(count * bits / (count * bits + total), 4),
             overrides=(_more(search, core, count),),
@@ -125,7 +125,7 @@ def _memory_and_cores(search: Search) -> Iterator[Repair]:
                 )
             )
     for change, core, repair in sorted(candidates, key=lambda entry: entry[:2])[:1]:
-        sentence = f"{_cores_told(count, core)}, and {repair.sentence}"
+        sentence = f"{_more_cores_text(count, core)}, and {repair.sentence}"
         update = {"sentence": sentence, "kind": "memory_and_cores", "change": round(min(change, 1.0), 4)}
         yield repair.model_copy(update=update)
 

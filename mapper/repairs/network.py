@@ -29,7 +29,7 @@ _KERNEL_RULES = (Rule.KERNEL_SIZE, Rule.KERNEL_SQUARE)
 
 def _repair(search: Search, kind: str, edits: Sequence[Edit], change: float, aside: str = "") -> Repair:
     changes = size_changes(search.network, edits)
-    sentence = join_names([_told(search, entry) for entry in changes])
+    sentence = join_names([_change_text(search, entry) for entry in changes])
     return Repair(
         sentence=f"{sentence}{aside}{_retrained(search)}.", kind=kind, change=round(change, 4), sizes=changes
     )
@@ -40,7 +40,7 @@ def _retrained(search: Search) -> str:
     return "" if search.question.is_by_shapes else " (by shapes: needs retraining)"
 
 
-def _told(search: Search, entry: SizeChange) -> str:
+def _change_text(search: Search, entry: SizeChange) -> str:
     before, after = (
         "x".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in (entry.before, entry.after)
     )

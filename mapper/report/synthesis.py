@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rich.console import Console
 
+from mapper.explore.smallest import Answer, Curves, NoChip, Point
 from mapper.report.csv import csv_text
 from mapper.report.plots import new_figure, write_figure
 from mapper.report.terminal import heading, line, print_cores, print_table
@@ -17,7 +18,6 @@ from mapper.rules import by_code
 from mapper.wording import join_names
 
 if TYPE_CHECKING:
-    from mapper.explore.smallest import Answer, Curves
     from mapper.explore.widest import Widest
 
 __all__ = [
@@ -29,9 +29,9 @@ __all__ = [
     "widest_record",
 ]
 
-Points: TypeAlias = "Sequence[tuple[int, Answer | None]]"
+Points: TypeAlias = Sequence[tuple[int, Point]]
 
-_COLUMNS = ("cores", "capacity_bits", "bits_bound", "gap", "proven", "fan_out", "networks")
+_COLUMNS = ("cores", "capacity_bits", "bits_bound", "gap", "proven", "stopped_by", "fan_out", "networks")
 
 
 def print_synthesis(console: Console, answer: Answer, curves: Curves | None) -> None:
@@ -59,35 +59,38 @@ def print_synthesis(console: Console, answer: Answer, curves: Curves | None) -> 
 def _print_curve(console: Console, title: str, points: Points) -> None:
     columns = (title, "bits of memory", "used cores", "gap", "carried")
     if len(points) > 1:
-        rows = ((count, *_curve_cells(answer)) for count, answer in points)
+        rows = ((count, *_curve_cells(point)) for count, point in points)
         print_table(console, columns, rows, right=columns[:-1])
 
 
-def _curve_cells(answer: Answer | None) -> tuple[object, ...]:
-    if answer is None:
-        return "-", "-", "-", "none, or a limit came first"
-    gap = "proven" if answer.smallest.status is Status.OPTIMAL else f"{answer.gap:.2%}"
-    return answer.smallest.capacity_bits, answer.chip.core_count, gap, join_names(answer.carried)
+def _curve_cells(point: Point) -> tuple[object, ...]:
+    if isinstance(point, NoChip):
+        if point.stopped_by is None:
+            return "-", "-", "proven", "no chip"
+        return "-", "-", "-", f"undecided: {point.stopped_by} came first"
+    gap = "proven" if point.smallest.status is Status.OPTIMAL else f"{point.gap:.2%}"
+    return point.smallest.capacity_bits, point.chip.core_count, gap, join_names(point.carried)
 
 
-def _facts(answer: Answer | None) -> dict[str, Any]:
-    """What JSON and CSV say of a chip, by `_COLUMNS`."""
-    if answer is None:
-        return dict.fromkeys(_COLUMNS)
-    smallest = answer.smallest
+def _facts(point: Point) -> dict[str, Any]:
+    """What JSON and CSV say of a chip, or of there being none, by `_COLUMNS`."""
+    if isinstance(point, NoChip):
+        known = {"proven": point.stopped_by is None, "stopped_by": point.stopped_by}
+        return {**dict.fromkeys(_COLUMNS), **known}
+    smallest = point.smallest
     facts = (
-        *(answer.chip.core_count, smallest.capacity_bits, smallest.bits_bound, round(answer.gap, 6)),
-        *(smallest.status is Status.OPTIMAL, answer.fan_out, list(answer.carried)),
+        *(point.chip.core_count, smallest.capacity_bits, smallest.bits_bound, round(point.gap, 6)),
+        *(smallest.status is Status.OPTIMAL, smallest.stopped_by, point.fan_out, list(point.carried)),
     )
     return dict(zip(_COLUMNS, facts, strict=True))
 
 
 def _rows(points: Points) -> list[dict[str, Any]]:
-    return [{"limit": count, **_facts(answer)} for count, answer in points]
+    return [{"limit": count, **_facts(point)} for count, point in points]
 
 
 def curve_csv(points: Points, limit: str) -> str:
-    """One row a point.
+    """One row a point; without a chip, "proven" says whether it is known that there is none.
 
     Parameters
     ----------
@@ -95,8 +98,9 @@ def curve_csv(points: Points, limit: str) -> str:
         Name of the first column: "cores_max" or "networks_carried".
     """
     rows = (
-        {limit: count, **_facts(answer), "networks": " ".join(answer.carried if answer else ())}
-        for count, answer in points
+        {limit: count, **facts, "networks": " ".join(facts["networks"] or ())}
+        for count, point in points
+        for facts in (_facts(point),)
     )
     return csv_text((limit, *_COLUMNS), rows)
 
@@ -112,7 +116,7 @@ def plot_curves(curves: Curves, path: Path) -> None:
     figure = new_figure(path, 9, 4)
     sides = (("most cores", curves.by_cores), ("networks carried", curves.by_networks))
     for axes, (title, points) in zip(figure.subplots(1, 2), sides, strict=True):
-        known = [(count, answer) for count, answer in points if answer is not None]
+        known = [(count, point) for count, point in points if not isinstance(point, NoChip)]
         counts = [count for count, _ in known]
         axes.plot(counts, [a.smallest.capacity_bits / 1024 for _, a in known], marker="o", label="found")
         axes.plot(counts, [a.smallest.bits_bound / 1024 for _, a in known], linestyle=":", label="bound")
@@ -131,7 +135,6 @@ def synthesis_record(answer: Answer, curves: Curves | None) -> dict[str, Any]:
         "chip": answer.chip.name,
         "chip_hash": answer.chip.content_hash(),
         "unique": smallest.is_unique,
-        "stopped_by": smallest.stopped_by,
         **_facts(answer),
         "memories": [asdict(core) for core in smallest.cores],
         "complete": curves is None or curves.is_complete,

@@ -147,6 +147,7 @@ class _Totals:
         self.outside = 0
 
     def add(self, result: EventResult) -> None:
+        """Count what a piece gave."""
         for name, total in self.by_field.items():
             total.update(getattr(result, name))
         self.outputs.update({name: len(spikes) for name, spikes in result.outputs.items()})
@@ -154,6 +155,13 @@ class _Totals:
         self.outside += result.outside
 
     def summary(self, inputs: Mapping[str, Events]) -> RecordingSummary:
+        """The totals of all pieces.
+
+        Parameters
+        ----------
+        inputs
+            By input, all of the recording's events in ascending time, in microseconds.
+        """
         times = [events["t"] for events in inputs.values() if len(events)]
         duration = int(max(t[-1] for t in times) - min(t[0] for t in times)) if times else 0
         counted: dict[str, Any] = {name: dict(total) for name, total in self.by_field.items()}

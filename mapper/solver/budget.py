@@ -30,6 +30,7 @@ class _Solver(cp_model.CpSolver):
     """
 
     def solve(self, model: cp_model.CpModel, *arguments: Any) -> cp_model.CpSolverStatus:
+        """Solve within the parameters' limits; FEASIBLE or UNKNOWN where one, or Ctrl-C, came first."""
         try:
             return super().solve(model, *arguments)
         finally:
@@ -89,7 +90,13 @@ class Budget:
         return self if self.whole is None else self.whole.top
 
     def run(self, model: cp_model.CpModel) -> tuple[cp_model.CpSolver, cp_model.CpSolverStatus]:
-        """Solve once within what is left; remember which limit stopped it."""
+        """Solve once within what is left; remember which limit stopped it.
+
+        Raises
+        ------
+        RuntimeError
+            The model is invalid: a fault of this program.
+        """
         solver = _Solver()
         parameters = solver.parameters
         # Measured: the linear relaxation proves these models, with every row in it from the start, and

@@ -42,7 +42,7 @@ def infeasible_report(problem: Problem, budget: Budget, *, with_moves: bool = Tr
     """
     entries = [_fault(problem, fault) for fault in problem.faults]
     entries += _too_many(problem)
-    entries += _relays_wanted(problem)
+    entries += _missing_relays(problem)
     for layer in problem.by_name:
         if not problem.candidates[layer]:
             entries += _homeless(problem, layer)
@@ -111,7 +111,7 @@ def _too_many(problem: Problem) -> list[Unmet]:
     return [unmet(Rule.ONE_LAYER_PER_CORE, names, (), layers, cores, "one core holds one layer", sentence)]
 
 
-def _relays_wanted(problem: Problem) -> list[Unmet]:
+def _missing_relays(problem: Problem) -> list[Unmet]:
     """Outputs that are to be seen pooled, where no relay may pool them."""
     if problem.options.relays:
         return []
@@ -203,17 +203,17 @@ def hall_sets(problem: Problem, budget: Budget) -> tuple[HallSet, ...]:
     cores and layers are taken out before the next group is sought.
     """
     groups = [group for group in group_layers(problem, problem.candidates) if group.classes]
-    found: list[HallSet] = []
+    sets: list[HallSet] = []
     taken: set[int] = set()
     while True:
         open_groups = [Group(g.layers, tuple(k for k in g.classes if k not in taken)) for g in groups]
         classes = _tight_classes(problem, open_groups, taken, budget)
         if classes is None:
-            return tuple(found)
+            return tuple(sets)
         if len(classes) == len(problem.classes):
-            return tuple(found)  # all cores: more layers than cores, which the report says by itself
+            return tuple(sets)  # all cores: more layers than cores, which the report says by itself
         inside = [g for g in open_groups if set(g.classes) <= set(classes)]
-        found.append(_hall_set(problem, inside, classes, taken))
+        sets.append(_hall_set(problem, inside, classes, taken))
         taken |= set(classes)
         groups = [g for g in groups if not set(g.classes) <= taken]
 
@@ -258,8 +258,10 @@ def _hall_set(problem: Problem, groups: Sequence[Group], classes: Sequence[int],
     chip = problem.chip.name
     if any(k in taken for layer in layers for k in problem.candidates[layer]):
         reason = "one core holds one layer, and the other cores are all taken by the layers above"
-        told = f"That leaves only core{'s' * (len(cores) > 1)} {join_numbers(cores)} for {join_names(names)}."
-        return HallSet(layers=names, cores=cores, reason=reason, sentence=told)
+        sentence = (
+            f"That leaves only core{'s' * (len(cores) > 1)} {join_numbers(cores)} for {join_names(names)}."
+        )
+        return HallSet(layers=names, cores=cores, reason=reason, sentence=sentence)
     # Cores held by a pin are no argument about memories: they are named on their own.
     pinned = [k for k in outside if problem.classes[k].pinned_layer]
     common = _common_reason(problem, layers, [k for k in outside if k not in pinned])
@@ -277,11 +279,11 @@ def _hall_set(problem: Problem, groups: Sequence[Group], classes: Sequence[int],
     where = f"{plural} {join_numbers(cores)} of {chip}"
     if common is None:
         reason = "every other core breaks one rule or another"
-        told = f"{join_names(names)} fit only {where}{aside}: {reason}."
+        sentence = f"{join_names(names)} fit only {where}{aside}: {reason}."
     else:
         reason = common
-        told = f"{join_names(names)} each need {reason}; only {where} {have}{aside}."
-    return HallSet(layers=names, cores=cores, reason=reason, sentence=told)
+        sentence = f"{join_names(names)} each need {reason}; only {where} {have}{aside}."
+    return HallSet(layers=names, cores=cores, reason=reason, sentence=sentence)
 
 
 def _common_reason(problem: Problem, layers: Sequence[int], outside: Sequence[int]) -> str | None:

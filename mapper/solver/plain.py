@@ -173,11 +173,13 @@ def _with_best_merit(problem: Problem, budget: Budget, outcome: Outcome[Counts])
         return None
 
     def reached(model: _Model, placed: Counts) -> Fraction:
+        """The least merit of a placement."""
         return least_merit(problem, decode(problem, model.groups, placed, ()), {})
 
     outcome.values, best = counts, reached(plain, counts)
 
     def reach(least: Fraction) -> Fraction | Literal[False] | None:
+        """As `best_merit` wants it; the model that is kept is the placement's own."""
         nonlocal plain, best
         candidates = tuple(tuple(k for k, merit in row.items() if merit >= least) for row in table)
         model, placed = _probe(problem, budget, candidates)

@@ -206,6 +206,22 @@ def test_our_own_faults_leave_a_report_and_exit_4(capsys: Capture, monkeypatch: 
     assert run(["solve", "digits"]) == 3
 
 
+class Panic(BaseException):
+    """As libraries in Rust raise it."""
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), SystemExit(1), Panic(), GeneratorExit()])
+def test_nothing_leaves_with_the_status_of_a_verdict(
+    error: BaseException, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leaves(*_: Any, **__: Any) -> Result:
+        raise error
+
+    monkeypatch.setattr(solve_module, "solved", leaves)
+    assert run(["solve", "digits"]) == 4
+    Path(capsys.readouterr().err.rsplit(" ", 1)[1].strip()).unlink()
+
+
 def test_a_solution_the_checker_rejects_is_never_returned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mapper.question.verify", lambda *_: ("M201 core 3: too small",))
     with pytest.raises(VerificationError, match="M201"):

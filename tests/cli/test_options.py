@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
 import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -43,13 +45,24 @@ def is_flag(argument: Argument) -> bool:
     return argument.is_flag() or bool(argument.negatives)
 
 
-def sample(argument: Argument) -> list[str]:
-    """Words that give an argument a value."""
-    choices = argument.get_choices()
-    value = choices[0] if choices else "3"
-    if argument.index is not None:
-        return [value]
-    return [argument.name] if is_flag(argument) else [argument.name, value]
+def sample(argument: Argument) -> tuple[list[str], str]:
+    """Words that give an argument a value other than its default, and that value as text."""
+    if is_flag(argument):
+        *_, word = argument.names
+        return [word], str(not word.startswith("--no-"))
+    value = (argument.get_choices() or ("3",))[-1]
+    return [value] if argument.index is not None else [argument.name, value], value
+
+
+def values_of(bound: inspect.BoundArguments) -> dict[str, str]:
+    """By field, the values of all groups as text; of several values the only one."""
+    values: dict[str, Any] = {}
+    for name, value in bound.arguments.items():
+        values |= vars(value) if is_dataclass(value) else {name: value}
+    alone = {
+        name: value[0] if isinstance(value, tuple) else value for name, value in values.items() if value != ()
+    }
+    return {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in alone.items()}
 
 
 TREE = list(commands())
@@ -144,8 +157,18 @@ def test_commands_take_a_handful_of_groups() -> None:
 def test_every_option_is_taken(chain: tuple[str, ...], command: App) -> None:
     """Groups inherit from one another across modules: that their annotations resolve shows only in use."""
     every = arguments(command)
-    app.parse_args([*chain, *(word for argument in every if argument.required for word in sample(argument))])
-    app.parse_args([*chain, *(word for argument in every for word in sample(argument))])
+    samples = {argument.field_info.name: sample(argument) for argument in every}
+    required = [argument.field_info.name for argument in every if argument.required]
+    defaults = values_of(
+        app.parse_args([*chain, *(word for name in required for word in samples[name][0])])[1]
+    )
+    parsed, bound, _ = app.parse_args([*chain, *(word for words, _ in samples.values() for word in words)])
+    assert parsed is command.default_command
+    assert len(samples) == len(every)
+    assert {name: values_of(bound)[name] for name in samples} == {
+        name: text for name, (_, text) in samples.items()
+    }
+    assert all(defaults.get(name) != text for name, (_, text) in samples.items() if name not in required)
 
 
 USAGE = [

@@ -10,7 +10,7 @@ import pytest
 
 import mapper
 from hwspec.variant import apply_overrides
-from mapper.errors import Finding, NetworkError, OptionsError, SpecError
+from mapper.errors import Finding, NetworkError, OptionsError, SpecError, VerificationError
 from mapper.explore import plan as plan_module
 from mapper.explore.cell import CellOptions, decide
 from mapper.explore.identity import facts_hash, network_hash
@@ -261,6 +261,11 @@ def test_networks_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     def breaks(*_: object) -> None:
         raise RecursionError("too deep")
 
+    def rejected(*_: object) -> None:
+        raise VerificationError(("of this test",))
+
+    monkeypatch.setattr(plan_module, "load_network", rejected)
+    assert [entry.failure for entry in plan_networks([SMALL])] == ["error"]
     monkeypatch.setattr(plan_module, "load_network", breaks)
     broken = plan_networks([SMALL])
     record = sweep(broken, plan_variants(["speck2f"])[0], BARE, HERE)

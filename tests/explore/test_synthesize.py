@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from hwspec.catalog import load
 from hwspec.check import check
@@ -27,9 +26,8 @@ from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
 from mapper.passes import prepare
 from mapper.question import Question, decide
-from mapper.report.synthesis import curve_csv, plot_curves, print_synthesis, synthesis_record
+from mapper.report.synthesis import synthesis_record
 from mapper.result import Result, Status
-from mapper.solver.smallest.search import SmallestChip
 from mapper.solver.smallest.sizes import MemorySizes, _useful, chip_of
 from tests.builders import chain, conv, tiny_chip
 from tests.graphs import Link, graph
@@ -221,7 +219,7 @@ def test_least_memory_for_some_of_the_networks(seed: int) -> None:
             for some in combinations(networks, count)
             if (pair := enumerated(some, request, kinds)) is not None
         )
-        assert answer is not None
+        assert isinstance(answer, Answer)
         assert answer.smallest.capacity_bits == least[0]
         assert answer.smallest.status is Status.OPTIMAL
         assert len(answer.carried) >= count
@@ -285,29 +283,6 @@ def test_fewest_destinations() -> None:
     assert {core.fan_out for core in answer.chip.cores} == {2}
 
 
-def test_curves_never_rise_with_cores_and_never_fall_with_networks(tmp_path: Path) -> None:
-    networks = [chain([conv(8), conv(16), conv(8)], name="one"), chain([conv(32), conv(4)], name="two")]
-    request = request_for((2, 5))
-    best = synthesize(networks, request)
-    made = curves(networks, request, best)
-    assert [count for count, _ in made.by_cores] == [2, 3, 4, 5]
-    assert made.by_cores[0][1] is None
-    memories = [answer.smallest.capacity_bits for _, answer in made.by_cores if answer]
-    assert memories == sorted(memories, reverse=True)
-    assert memories[-1] == best.smallest.capacity_bits
-    memories = [answer.smallest.capacity_bits for _, answer in made.by_networks if answer]
-    assert memories == sorted(memories)
-    text = curve_csv(made.by_cores, "cores_max")
-    assert text.splitlines()[0].startswith("cores_max,cores,capacity_bits")
-    assert len(text.splitlines()) == 5
-    for suffix in ("png", "svg"):
-        plot_curves(made, tmp_path / f"a.{suffix}")
-        plot_curves(made, tmp_path / f"b.{suffix}")
-        assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
-    with pytest.raises(OptionsError, match=r"\.png, \.svg"):
-        plot_curves(made, tmp_path / "a.pdf")
-
-
 def test_limits_and_wrong_requests() -> None:
     with pytest.raises(UndecidedError):
         synthesize(five(), request_for(options=SolveOptions(repairs=0, work_limit=1e-9)))
@@ -317,20 +292,6 @@ def test_limits_and_wrong_requests() -> None:
         synthesize(five(), request_for((1, 65)))
     with pytest.raises(OptionsError, match="at least one"):
         synthesize([], request_for())
-
-
-def test_points_that_a_limit_leaves_out_are_said(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    networks = [chain([conv(8), conv(16), conv(8)], name="one")]
-    request = request_for((3, 5))
-    best = synthesize(networks, request)
-    whole = curves(networks, request, best)
-    assert whole.is_complete
-    monkeypatch.setattr(module, "find_chip", lambda *_: SmallestChip(Status.UNDECIDED, stopped_by="a limit"))
-    part = curves(networks, request, best)
-    assert not part.is_complete
-    assert part.by_cores == ((3, None), (4, None), (5, best))
-    print_synthesis(Console(), best, part)
-    assert "Cut short by a limit" in capsys.readouterr().out
 
 
 def test_the_command(capsys: Capture, tmp_path: Path) -> None:

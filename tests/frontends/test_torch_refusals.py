@@ -317,6 +317,41 @@ def test_malformed_modules_end_in_one_error(module: Any) -> None:
     assert str(caught.value)
 
 
+class _Leaving(nn.Module):
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.inner = Made(lambda self, x: self.leave())
+        self.inner.leave = self._leave  # type: ignore[assignment]  # no module
+        self.error = error
+
+    def _leave(self) -> None:
+        raise self.error
+
+    def forward(self, x: Any) -> Any:
+        return self.inner(x)
+
+
+def test_a_forward_that_leaves_is_refused_and_ctrl_c_is_not_held_up() -> None:
+    with pytest.raises(
+        NetworkError, match="_Leaving, layer inner: its forward cannot be traced: SystemExit: 1"
+    ):
+        read(_Leaving(SystemExit(1)))
+    with pytest.raises(KeyboardInterrupt):
+        read(_Leaving(KeyboardInterrupt()))
+
+
+@pytest.mark.parametrize("fault", [NameError, AssertionError, MemoryError, KeyboardInterrupt, SystemExit])
+def test_faults_of_the_reader_are_no_refusals(
+    fault: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> None:
+        raise fault("of this test")
+
+    monkeypatch.setattr("mapper.frontends.from_torch.reader.convolution_of", fails)
+    with pytest.raises(fault, match="of this test"):
+        read(nn.Sequential(conv(), IAFSqueeze()))
+
+
 @pytest.mark.parametrize(
     "field", ["weight", "stride", "padding", "padding_mode", "groups", "dilation", "bias"]
 )

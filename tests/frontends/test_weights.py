@@ -299,11 +299,11 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     module: Any = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU())
     path = saved(tmp_path, module.state_dict())
     words = [f"{tmp_path / 'net.py'}:make", "--input-shape", "2,8,8", "--relu-as-if", "--weights", str(path)]
-    assert run(["emit", *words, "--out", str(tmp_path / "one"), "--no-self-test", "--dt", "1000"]) == 0
+    assert run(["emit", *words, "--out", str(tmp_path / "one"), "--no-self-test", "--step-us", "1000"]) == 0
     with torch.no_grad():
         module[0].weight.neg_()
     saved(tmp_path, module.state_dict())
-    assert run(["emit", *words, "--out", str(tmp_path / "two"), "--no-self-test", "--dt", "1000"]) == 0
+    assert run(["emit", *words, "--out", str(tmp_path / "two"), "--no-self-test", "--step-us", "1000"]) == 0
     one, two = ((tmp_path / name / "config.json").read_bytes() for name in ("one", "two"))
     assert one != two
     saved(tmp_path, {"0.weight": module[0].weight})

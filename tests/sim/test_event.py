@@ -7,97 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-import mapper
-from mapper.emit.shared.config import (
-    ChipConfig,
-    CnnLayer,
-    Destination,
-    Dimensions,
-    DvsLayer,
-    Hardware,
-    LayerShape,
-    Readout,
-    Vector,
-)
-from mapper.emit.shared.interface import InputEntry, Interface, InterfaceInput, InterfaceLayer, LayerPlace
+from mapper.emit.shared.config import Destination
 from mapper.emit.shared.tensor import Tensor
-from mapper.emit.write.options import EmitOptions
 from mapper.errors import ConfigError, EventError
-from mapper.events import EVENT_DTYPE, events_from_raster
-from mapper.operations import Convolution
+from mapper.events import events_from_raster
 from mapper.sim.event import EventOptions, EventSimulator, simulate_events
-from mapper.sim.stages import readout_classes, sensor_events, through_stage
+from mapper.sim.stages import through_stage
 from tests.builders import chain, conv, weighted
 from tests.sim.event_oracle import Oracle
+from tests.sim.handmade import ONE, config, core, events, spikes
 from tests.sim.test_config_frame import CASES, placed, random_network
-
-
-def events(*rows: tuple[int, int, int, int]) -> Any:
-    """(t, p, y, x)."""
-    return np.array(list(rows), EVENT_DTYPE)
-
-
-def core(
-    weights: Any,
-    size: int = 4,
-    *,
-    high: int = 10,
-    low: int = -32768,
-    pad: int = 0,
-    stride: int = 1,
-    to: tuple[Destination, ...] = (),
-    initial: int = 0,
-    **more: Any,
-) -> CnnLayer:
-    """A core of weights (out, in, y, x) on a square map."""
-    made = np.asarray(weights)
-    out, inputs, kernel, _ = made.shape
-    side = (size + 2 * pad - kernel) // stride + 1
-
-    def square(features: int, n: int) -> LayerShape:
-        return LayerShape(feature_count=features, size=Vector(x=n, y=n))
-
-    return CnnLayer(
-        dimensions=Dimensions(
-            input_shape=square(inputs, size), output_shape=square(out, side), kernel_size=kernel,
-            stride=Vector(x=stride, y=stride), padding=Vector(x=pad, y=pad),
-        ),
-        destinations=to, weights=Tensor.of(made.transpose(0, 1, 3, 2)),
-        biases=Tensor.of(more.pop("biases", np.zeros(out, int))),
-        neurons_initial_value=Tensor.of(np.full((out, side, side), initial)),
-        threshold_high=high, threshold_low=low, **more,
-    )  # fmt: skip
-
-
-def config(*cores: CnnLayer, **hardware: Any) -> ChipConfig:
-    """Cores 0, 1, ... of a chip; the input enters core 0."""
-    first = cores[0].dimensions
-    assert first is not None
-    size = first.input_shape.size
-    shape = (first.input_shape.feature_count, size.y, size.x)
-    source: Any = "dvs" if "dvs_layer" in hardware else "host"
-    entries = () if source == "dvs" else (InputEntry(core=0),)
-    layers = tuple(
-        InterfaceLayer(name=f"l{n}", places=(LayerPlace(core=n, start=0, stop=len(c.biases.array)),))
-        for n, c in enumerate(cores)
-        if c.biases
-    )
-    return ChipConfig(
-        chip="test", chip_hash="", hardware=Hardware(cnn_layers=cores, **hardware),
-        interface=Interface(
-            network="n", inputs=(InterfaceInput(name="in", shape=shape, source=source, entries=entries),),
-            outputs=(), layers=layers,
-        ),
-    )  # fmt: skip
-
-
-ONE = np.full((1, 1, 1, 1), 10)
-
-
-def spikes(made: ChipConfig, given: Any, layer: str = "l0", **options: Any) -> list[tuple[int, ...]]:
-    return [
-        tuple(e) for e in simulate_events(made, {"in": given}, EventOptions(**options)).layers[layer].tolist()
-    ]
 
 
 def test_at_the_threshold_a_neuron_spikes() -> None:
@@ -321,73 +240,6 @@ def test_a_recording_in_pieces_is_the_whole() -> None:
     assert {c: sum(part.synops[c] for part in parts) for c in whole.synops} == dict(whole.synops)
 
 
-def stage(**fields: Any) -> DvsLayer:
-    base: dict[str, Any] = {
-        "destinations": (), "pooling": Vector(x=1, y=1), "origin": Vector(x=0, y=0), "cut": Vector(x=7, y=7),
-        "mirror": Vector(x=0, y=0),
-    }  # fmt: skip
-    return DvsLayer(**base | fields)
-
-
-SEEN = events((0, 0, 1, 2), (1, 1, 6, 3))
-
-
-def test_the_sensor_stage_by_hand() -> None:
-    assert through_stage(SEEN, stage(merge=True), raw=True)[0]["p"].tolist() == [0, 0]
-    gated, lost = through_stage(SEEN, stage(off_channel=False), raw=True)
-    assert (gated.tolist(), lost) == ([(1, 1, 6, 3)], 1)
-    # Pool 2 x 1: (1, 2) -> (0, 2). Crop rows 1.., columns 2..3: (3, 3) -> (2, 1); row 0 is outside.
-    pooled = stage(pooling=Vector(x=1, y=2), origin=Vector(x=2, y=1), cut=Vector(x=3, y=3))
-    assert through_stage(SEEN, pooled, raw=True)[0].tolist() == [(1, 1, 2, 1)]
-    # Mirrored: row 3 - 1 - 2 = 0, column 2 - 1 - 1 = 0; swapped rows and columns change places.
-    turned = stage(
-        pooling=Vector(x=1, y=2), origin=Vector(x=2, y=1), cut=Vector(x=3, y=3), mirror=Vector(x=1, y=1)
-    )
-    assert through_stage(SEEN, turned, raw=True)[0].tolist() == [(1, 1, 0, 0)]
-    swapped = stage(mirror_diagonal=True)
-    assert through_stage(SEEN, swapped, raw=True)[0][["y", "x"]].tolist() == [(2, 1), (3, 6)]
-
-
-@pytest.mark.parametrize("swap", [False, True])
-def test_the_way_back_through_the_stage(swap: bool) -> None:
-    made = stage(
-        pooling=Vector(x=2, y=2), origin=Vector(x=1, y=0), cut=Vector(x=3, y=1), mirror=Vector(x=1, y=0),
-        mirror_diagonal=swap,
-    )  # fmt: skip
-    rows, columns = (6, 4) if swap else (4, 6)
-    inside = events(*[(n, n % 2, n % rows, n % columns) for n in range(24)])
-    raw, lost = through_stage(sensor_events(inside, made), made, raw=True)
-    assert lost == 0
-    assert raw.tolist() == through_stage(inside, made, raw=False)[0].tolist()
-
-
-def test_the_readout_by_hand() -> None:
-    # Classes at features 0, 4, 8. Window 1, threshold 1: two spikes in a tick are above, one is not.
-    ticks = np.array([0.0, 10.0, 20.0, 30.0])
-    seen = events((1, 4, 0, 0), (2, 4, 0, 0), (3, 0, 0, 0), (12, 8, 0, 0), (13, 5, 0, 0), (99, 0, 0, 0))
-    one = Readout(enable=True, threshold=1)
-    assert readout_classes(seen, ticks, one).tolist() == [[0, 0], [10, 2], [20, 0], [30, 0]]
-    # Window 16, threshold 0: the sums stay; feature 4 keeps the lead with 2.
-    long = Readout(enable=True, threshold=0, low_pass_filter_disable=False)
-    assert readout_classes(seen, ticks, long)[:, 1].tolist() == [0, 2, 2, 2]
-
-
-def test_the_readout_of_a_recording_in_pieces_is_that_of_the_whole() -> None:
-    first = core(np.full((5, 1, 1, 1), 10), size=1)
-    made = config(first, readout=Readout(enable=True, threshold=1, low_pass_filter_disable=False))
-    cores = (first.model_copy(update={"destinations": (Destination(layer=12, enable=True),)}),)
-    made = made.model_copy(update={"hardware": made.hardware.model_copy(update={"cnn_layers": cores})})
-    draw = np.random.default_rng(0)
-    given = events(*[(int(t), 0, 0, 0) for t in np.sort(draw.integers(0, 1000, 300))])
-    options = EventOptions(tick_us=10.0)
-    whole = simulate_events(made, {"in": given}, options).classes
-    simulator = EventSimulator(made, options)
-    parts = [result.classes for result in simulator.stream({"in": part} for part in np.array_split(given, 9))]
-    assert whole is not None
-    assert set(whole[:, 1]) == {0, 1}
-    assert np.concatenate([part for part in parts if part is not None]).tolist() == whole.tolist()
-
-
 def test_killed_entries_count_as_zeros() -> None:
     # A killed weight adds nothing, a killed initial value starts at 0, a killed bias does not tick.
     ones = Tensor.of(np.ones((1, 1, 1, 1), int))
@@ -399,19 +251,6 @@ def test_killed_entries_count_as_zeros() -> None:
     biased["biases_kill_bit"] = Tensor.of(np.ones(1, int))
     silent = config(core(np.zeros((1, 1, 1, 1), int), **biased))
     assert spikes(silent, events((500, 0, 0, 0)), tick_us=100.0) == []
-
-
-def test_the_readout_of_a_placed_network() -> None:
-    network = weighted(
-        chain([conv(4), Convolution(3, (8, 8))], (2, 8, 8)), np.random.default_rng(0), integer=True
-    )
-    result = mapper.solve(network, "speck2f", readout="conv1")
-    made = mapper.build_config(result, EmitOptions(readout_threshold=0, dt_us=1000.0, readout_rate_hz=1000.0))
-    given = events_from_raster(np.ones((4, 2, 8, 8), int), 1000)
-    told = simulate_events(made, {"input": given}, end_us=5000)
-    assert told.classes is not None
-    best = np.bincount(told.layers["conv1"]["p"] // 4).argmax() + 1 if len(told.layers["conv1"]) else 0
-    assert best in told.classes[:, 1]
 
 
 def test_what_is_refused() -> None:

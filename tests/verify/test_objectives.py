@@ -70,6 +70,19 @@ STAGES: list[tuple[Objective, dict[str, Any], bool]] = [
     ),
 ]
 
+MALFORMED: tuple[Any, ...] = (
+    "unknown",
+    "a limit came first",
+    "",
+    "nan",
+    "1e9",
+    "2/6",
+    "1/0",
+    "inf",
+    -1,
+    "-1",
+)
+
 
 @pytest.mark.parametrize(
     ("stage", "wishes", "is_least"), STAGES, ids=lambda value: getattr(value, "name", "")
@@ -81,34 +94,9 @@ def test_a_value_is_the_placements_own(stage: Objective, wishes: dict[str, Any],
     loose, wrong = (less, more) if is_least else (more, less)
     assert rules(replace(stage, bound=loose), **wishes) == set()
     assert rules(replace(stage, bound=wrong), **wishes) == {Rule.OBJECTIVE}
-    for value in (
-        less,
-        more,
-        "unknown",
-        "a limit came first",
-        "",
-        "nan",
-        "1e9",
-        "2/6",
-        "1/0",
-        "inf",
-        -1,
-        "-1",
-    ):
+    for value in (less, more, *MALFORMED):
         assert rules(replace(stage, value=value), **wishes) == {Rule.OBJECTIVE}
-    for bound in (
-        "unknown",
-        "a limit came first",
-        "",
-        "nan",
-        "1e9",
-        "2/6",
-        "1/0",
-        "inf",
-        -1,
-        "-1",
-        "9" * 5000,
-    ):
+    for bound in (*MALFORMED, "9" * 5000):
         assert rules(replace(stage, bound=bound), **wishes) == {Rule.OBJECTIVE}
     # A number as text, or text as a number.
     other: Any = int if is_text else str

@@ -2,68 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from mapper.errors import Finding, NetworkError, UnsupportedLayerError
 from mapper.frontends import NirOptions
-from mapper.frontends.from_nir.nodes import neuron_of, operation_of, path_step_of, scale_factor
+from mapper.frontends.from_nir.nodes import (
+    NEURONS,
+    features_first,
+    neuron_of,
+    operation_of,
+    path_step_of,
+    scale_before_neurons,
+)
+from mapper.frontends.from_nir.origins import ORIGINS, behaviour_of, origin_of
+from mapper.frontends.from_nir.raw import RawGraph, RawNode, flattened
 from mapper.frontends.inference import LayerDraft, build_network
 from mapper.network import Edge, Input, Network, Output
-from mapper.operations import PathOperation, Scale, Shape
+from mapper.operations import PathOperation, Shape
+from mapper.reading import Reading, gathered
 from mapper.references import natural_key
 
-__all__ = ["RawGraph", "RawNode", "from_nir_graph", "network_of"]
+__all__ = ["from_nir_graph", "network_of"]
 
 _WEIGHTS = ("Conv2d", "Affine", "Linear")
 _ON_THE_WAY = ("SumPool2d", "AvgPool2d", "Flatten", "Scale")
-_KNOWN = (*_WEIGHTS, *_ON_THE_WAY, "IF", "Input", "Output")
+_KNOWN = (*_WEIGHTS, *_ON_THE_WAY, *NEURONS, "Input", "Output")
 _REFUSED = {
-    "LIF": "its neurons leak, and no chip of the family can",
     "LI": "it leaks, and no chip of the family can",
-    "CubaLIF": "its neurons leak and filter their current, and no chip of the family can",
     "CubaLI": "it leaks and filters its current, and no chip of the family can",
     "I": "it integrates without spiking, and every core spikes",
     "Conv1d": "cores convolve in two dimensions",
     "Delay": "destinations have no delays",
     "Threshold": "a core's neurons integrate; a bare threshold does not",
-    "NIRGraph": "nested graphs are not read",
 }
-
-
-@dataclass(frozen=True)
-class RawNode:
-    """A node as it stands in the file: nothing filled in.
-
-    Attributes
-    ----------
-    fields
-        Arrays and texts by name; absent where the file has none.
-    """
-
-    kind: str
-    fields: Mapping[str, Any]
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class RawGraph:
-    """Nodes by name, and edges as (source, target)."""
-
-    nodes: Mapping[str, RawNode]
-    edges: tuple[tuple[str, str], ...]
 
 
 def from_nir_graph(
     graph: Any, options: NirOptions, input_shape: tuple[int, int, int] | None = None
 ) -> Network:
     """The network of a `nir.NIRGraph` in memory.
-
-    In memory nobody can tell a reset of 0 that was wished for from the library's default; the network's
-    notes say what was taken.
 
     Raises
     ------
@@ -74,16 +54,24 @@ def from_nir_graph(
     if not isinstance(nodes, dict) or not isinstance(edges, list | set | tuple):
         kind = type(graph).__name__
         raise NetworkError(Finding("network", "neither a network, nor a path, nor a NIR graph", kind))
-    raw = {}
-    for name, node in nodes.items():
-        fields = dict(vars(node))
-        metadata = fields.pop("metadata", None) or {}
-        kind = type(node).__name__
-        if kind in ("Input", "Output"):
-            key = "input_type" if kind == "Input" else "output_type"
-            fields = {"shape": next(iter(fields.get(key, {}).values()), None)}
-        raw[str(name)] = RawNode(kind, fields, metadata)
-    return network_of(RawGraph(raw, tuple((str(a), str(b)) for a, b in edges)), "nir", options, input_shape)
+    return network_of(_raw_graph(graph), "nir", options, input_shape)
+
+
+def _raw_graph(graph: Any) -> RawGraph:
+    nodes = {str(name): _raw_node(node) for name, node in graph.nodes.items()}
+    edges = tuple((str(a), str(b)) for a, b in graph.edges)
+    return RawGraph(nodes, edges, getattr(graph, "metadata", None) or {})
+
+
+def _raw_node(node: Any) -> RawNode:
+    fields, kind = dict(vars(node)), type(node).__name__
+    metadata = fields.pop("metadata", None) or {}
+    if kind in ("Input", "Output"):
+        key = "input_type" if kind == "Input" else "output_type"
+        fields = {"shape": next(iter(fields.get(key, {}).values()), None)}
+    elif isinstance(fields.get("input_type"), dict):
+        fields["input_type"] = next(iter(fields["input_type"].values()), None)
+    return RawNode(kind, fields, metadata, _raw_graph(node) if kind == "NIRGraph" else None)
 
 
 def network_of(
@@ -96,7 +84,7 @@ def network_of(
     NetworkError
         Everything that is wrong, at once.
     """
-    reader = _Reader(graph, options, input_shape)
+    reader = _Reader(flattened(graph), options, input_shape)
     reader.check_names()
     inputs = reader.inputs()
     order = reader.order()
@@ -107,7 +95,10 @@ def network_of(
         raise UnsupportedLayerError(*dict.fromkeys((*reader.unsupported, *reader.findings)))
     if reader.findings:
         raise NetworkError(*dict.fromkeys(reader.findings))
-    return build_network(name, inputs, drafts, edges, outputs, tuple(dict.fromkeys(reader.notes)))
+    network = build_network(name, inputs, drafts, edges, outputs)
+    neurons = sum(node.kind in NEURONS for node in reader.graph.nodes.values())
+    readings = gathered(reader.readings, of_all=neurons, everything="all neurons")
+    return network.replacing(readings=readings)
 
 
 class _Reader:
@@ -119,7 +110,8 @@ class _Reader:
         self.graph, self.options, self.input_shape = graph, options, input_shape
         self.findings: list[Finding] = []
         self.unsupported: list[Finding] = []
-        self.notes: list[str] = []
+        self.readings: list[Reading] = []
+        self.source = origin_of(options, graph.metadata)
         self.after: dict[str, list[str]] = {name: [] for name in graph.nodes}
         self.before: dict[str, list[str]] = {name: [] for name in graph.nodes}
         for source, target in sorted(
@@ -134,7 +126,7 @@ class _Reader:
         for name, node in self.graph.nodes.items():
             if node.kind not in _KNOWN:
                 reason = _REFUSED.get(node.kind, "this program does not know it")
-                step = "Use Conv2d, Affine or Linear with IF neurons, and sum or average pools"
+                step = "Read are Conv2d, Affine and Linear, neurons that do not leak, sum and average pools"
                 self.unsupported.append(Finding(f"node {name}", f"{node.kind}: {reason}", next_step=step))
         for source, target in self.graph.edges:
             for end in (source, target):
@@ -146,6 +138,13 @@ class _Reader:
             raise NetworkError(*self.findings)
 
     def inputs(self) -> list[Input]:
+        """Input nodes in natural order of names, with shapes (features, height, width).
+
+        Raises
+        ------
+        NetworkError
+            There is none, or one states no shape that can be used: all that is wrong so far.
+        """
         inputs = []
         names = sorted((n for n, node in self.graph.nodes.items() if node.kind == "Input"), key=natural_key)
         for name in names:
@@ -205,9 +204,11 @@ class _Reader:
         return [name for name in seen if self.graph.nodes[name].kind in _WEIGHTS]
 
     def draft(self, name: str) -> LayerDraft | None:
+        """The layer of a weight node, with what stands between it and its neurons; None if it is refused."""
         node = self.graph.nodes[name]
         try:
             operation, in_features = operation_of(node.kind, node.fields)
+            operation = self._features_first(name, operation)
         except ValueError as error:
             self.findings.append(Finding(f"node {name} ({node.kind})", str(error)))
             return None
@@ -215,12 +216,13 @@ class _Reader:
         here, followers = name, self.after[name]
         while len(followers) == 1 and self.graph.nodes[followers[0]].kind == "Scale":
             here = followers[0]
-            factor = self._factor(here)
-            if factor is None:
+            try:
+                between.append(scale_before_neurons(self.graph.nodes[here].fields))
+            except ValueError as error:
+                self.unsupported.append(Finding(f"node {here} (Scale)", str(error)))
                 return None
-            between.append(Scale(factor))
             followers = self.after[here]
-        neurons = [n for n in followers if self.graph.nodes[n].kind == "IF"]
+        neurons = [n for n in followers if self.graph.nodes[n].kind in NEURONS]
         if not neurons:
             return LayerDraft(name, operation, tuple(between), None, in_features)
         if len(followers) > 1 or len(self.before[neurons[0]]) > 1:
@@ -228,22 +230,49 @@ class _Reader:
             problem = "its currents are added to others, or used twice, before the neurons"
             self.unsupported.append(Finding(f"node {name}", problem, next_step=step))
             return None
-        neuron_node = self.graph.nodes[neurons[0]]
-        try:
-            neuron, scale, notes = neuron_of(neuron_node.fields, neuron_node.metadata, self.options)
-            operation = scale(operation)
-        except ValueError as error:
-            self.unsupported.append(Finding(f"node {neurons[0]} (IF)", str(error)))
+        found = self._neuron(neurons[0])
+        if found is None:
             return None
-        self.notes += [f"{neurons[0]}: {note}" for note in notes]
-        return LayerDraft(name, operation, tuple(between), neuron, in_features)
+        neuron, scaled = found
+        try:
+            return LayerDraft(name, scaled(operation), tuple(between), neuron, in_features)
+        except ValueError as error:
+            self.unsupported.append(Finding(f"node {neurons[0]} ({node.kind})", str(error)))
+            return None
 
-    def _factor(self, name: str) -> float | None:
+    def _neuron(self, name: str) -> Any:
+        """Neurons of a node, and what folds their gain into weights; None if they are refused."""
+        node = self.graph.nodes[name]
         try:
-            return scale_factor(self.graph.nodes[name].fields)
+            behaviour = behaviour_of(name, self.source, node.fields, node.metadata, self.options)
+            neuron = neuron_of(node.kind, node.fields, behaviour)
         except ValueError as error:
-            self.unsupported.append(Finding(f"node {name} (Scale)", str(error)))
+            self.unsupported.append(Finding(f"node {name} ({node.kind})", str(error)))
             return None
+        self.readings += behaviour.readings
+        return neuron
+
+    def _features_first(self, name: str, operation: Any) -> Any:
+        """Columns in the order of our flattening, where the framework flattens (height, width, features)."""
+        if self.source is None or not ORIGINS[self.source].maps_last:
+            return operation
+        flatten = next((n for n in self._way_back(name) if self.graph.nodes[n].kind == "Flatten"), None)
+        if flatten is None:
+            return operation
+        self.readings.append(
+            Reading(flatten, "features run fastest in what it flattens", f"as {self.source} has it", "--from")
+        )
+        return features_first(operation, self.graph.nodes[flatten].fields)
+
+    def _way_back(self, name: str) -> Iterator[str]:
+        """Nodes on the way to a node's input, the last one first."""
+        seen: set[str] = set()
+        while len(self.before[name]) == 1 and name not in seen:
+            seen.add(name)
+            (name,) = self.before[name]
+            if self.graph.nodes[name].kind not in _ON_THE_WAY:
+                return
+            yield name
 
     def _signal(self, node: str, seen: tuple[str, ...] = ()) -> list[tuple[str, tuple[PathOperation, ...]]]:
         """The signals that reach a node's input, each with its path: a walk back to neurons or inputs."""
@@ -254,7 +283,7 @@ class _Reader:
                 self.findings.append(Finding(f"node {source}", "is part of a cycle without neurons"))
             elif kind == "Input":
                 signals.append((source, ()))
-            elif kind == "IF":
+            elif kind in NEURONS:
                 signals += [(layer, ()) for layer in self._layer_of(source)]
             elif kind in _WEIGHTS:
                 signals.append((source, ()))
@@ -293,6 +322,7 @@ class _Reader:
         return names
 
     def edges(self, drafts: list[LayerDraft]) -> list[Edge]:
+        """What reaches the layers, in their order, with the pools, scales and flattens on the way."""
         edges = []
         for draft in drafts:
             for source, path in self._signal(draft.name):
@@ -300,11 +330,25 @@ class _Reader:
         return edges
 
     def outputs(self) -> list[Output]:
+        """What reaches Output nodes, in natural order of names; one node's are named by source."""
         names = sorted((n for n, v in self.graph.nodes.items() if v.kind == "Output"), key=natural_key)
         if not names:
             self.findings.append(Finding("graph", "has no Output node"))
         outputs = []
         for name in names:
             for source, path in self._signal(name):
-                outputs.append(Output(name if len(names) > 1 else source, source, path))
+                outputs.append(Output(name if len(names) > 1 else source, source, path, self._late(source)))
         return outputs
+
+    def _late(self, layer: str) -> int:
+        """Neuron layers on the longest way to a signal, where the framework takes a step for each."""
+        if self.source is None or not ORIGINS[self.source].is_late:
+            return 0
+        depth = dict.fromkeys(self.before, 0)
+        for _ in range(sum(node.kind in NEURONS for node in self.graph.nodes.values())):
+            # A walk along cycles is as long as there are layers, and no longer.
+            for name, sources in self.before.items():
+                own = self.graph.nodes[name].kind in NEURONS
+                depth[name] = max((depth[source] for source in sources), default=0) + own
+        neurons = [name for name in self.after[layer] if self.graph.nodes[name].kind in NEURONS]
+        return max((depth[name] for name in neurons), default=0)

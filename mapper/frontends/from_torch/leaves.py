@@ -257,9 +257,9 @@ def relu_neuron(threshold: float) -> Neuron:
     return Neuron(threshold, -threshold, "subtract", "multi")
 
 
-def _kind(thing: Any) -> str:
+def _kind(entry: Any) -> str:
     """Name of a class, or of an object's class: sinabs takes classes for spikes, objects for resets."""
-    return str(thing.__name__) if isinstance(thing, type) else type(thing).__name__
+    return str(entry.__name__) if isinstance(entry, type) else type(entry).__name__
 
 
 def spiking_neuron(module: Any, shape: Shape, dims: tuple[int, ...]) -> tuple[Neuron, list[RefusalError]]:

@@ -77,6 +77,7 @@ def _read(root: nn.Module, shape: Shape, relu_as_if: float | None) -> Reader:
 
 def _followed(root: nn.Module, shape: Shape, relu_as_if: float | None, leads: tuple[int, ...]) -> Reader:
     def decide(begun: Trace, node: fx.Node) -> bool | None:
+        """Whether a condition holds; None where that depends on data or on the size of the batch."""
         answers = set()
         # A batch of one as well: what holds for every batch depends on shapes alone.
         for size in (leads, (1, *leads[1:])):

@@ -41,6 +41,9 @@ from mapper.operations import Convolution, Flatten, Linear, Neuron, Shape
 
 __all__ = ["Reader"]
 
+# What wrong arguments and fields of the user's modules raise, here and in torch; anything else is our fault.
+_MISUSE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
 
 class Reader:
     """One trace while it is followed; collects findings so that all can be told at once.
@@ -82,7 +85,7 @@ class Reader:
             except RefusalError as error:
                 self._refuse(node, error, (args, kwargs))
                 self.results[node] = error.instead or guess((args, kwargs))
-            except Exception as error:  # the user's objects may hold anything
+            except _MISUSE as error:
                 text = " ".join(str(error).split())[:200]
                 problem = f"cannot be read: {type(error).__name__}: {text}"
                 self._refuse(node, RefusalError(problem, "Check its arguments and attributes"), ())

@@ -24,6 +24,9 @@ _WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module", "Opt
 _SINABS_CONTAINERS = ("Network", "Repeat")
 # Their neurons hide their dynamics in control flow: taken as leaves, they can be refused by name.
 _FOREIGN = ("snntorch", "spikingjelly", "norse", "rockpool", "lava", "slayer", "brevitas")
+# The user's forward runs while it is traced, and may raise anything. One that leaves with sys.exit is at
+# fault like any other: its status would pass for a verdict. Ctrl-C is none of it.
+_FAILURES = (Exception, SystemExit)
 
 
 class Trace:
@@ -128,19 +131,34 @@ class _Tracer(fx.Tracer):
         self.failed_in = ""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Whether a module stands in the graph by itself, rather than what its forward does."""
         return _is_leaf(m)
 
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
+        """As the base class; a module in which the trace fails is remembered by its path.
+
+        Raises
+        ------
+        Exception
+            Whatever the module's forward raises.
+        """
         try:
             return super().call_module(m, forward, args, kwargs)
-        except Exception:
+        except _FAILURES:
             # The innermost module is the one to be named.
             self.failed_in = self.failed_in or self.path_of_module(m)
             raise
 
     def to_bool(self, obj: fx.Proxy) -> bool:
+        """The next of the decisions; behind the last one the condition is left open.
+
+        Raises
+        ------
+        torch.fx.proxy.TraceError
+            No decision is left: `open` is the condition's node.
+        """
         if self.decisions_taken < len(self.decided):
             self.decisions_taken += 1
             return self.decided[self.decisions_taken - 1]
@@ -148,6 +166,13 @@ class _Tracer(fx.Tracer):
         return super().to_bool(obj)
 
     def create_arg(self, a: Any) -> Any:
+        """What stands in the graph for an argument: a tensor of one number is the number, others are named.
+
+        Raises
+        ------
+        NotImplementedError
+            fx has no node for an argument of this type.
+        """
         # The base class would store constants as attributes of the user's module.
         if isinstance(a, torch.Tensor) and not isinstance(a, nn.Parameter):
             if a.numel() == 1 and a.dtype.is_floating_point | (not a.dtype.is_complex):
@@ -181,7 +206,7 @@ def trace(root: nn.Module, decide: Callable[[Trace, fx.Node], bool | None]) -> T
                 # fx says that it cannot guard every default: nobody calls the trace with other values.
                 warnings.simplefilter("ignore")
                 graph = tracer.trace(root, concrete_args=_defaults(root))
-        except Exception as error:
+        except _FAILURES as error:
             # Modules can be read only when the tracer is gone: the trace starts anew, wiser by one answer.
             answer = None
             if tracer.open is not None and len(decided) < _CONDITIONS_MAX:
@@ -201,7 +226,7 @@ def _defaults(root: nn.Module) -> dict[str, Any] | None:
     return defaults or None
 
 
-def _failure(root: nn.Module, tracer: _Tracer, error: Exception) -> NetworkError:
+def _failure(root: nn.Module, tracer: _Tracer, error: BaseException) -> NetworkError:
     where = type(root).__name__ + (f", layer {tracer.failed_in}" if tracer.failed_in else "")
     text = " ".join(str(error).split())[:300]
     step = (

@@ -77,6 +77,11 @@ def decode_counts(counts: Counts, objectives: tuple[Objective, ...]) -> Solution
 
     Layers in natural order of names, copies and pieces ascending, then relays, each from the lowest core
     of its class; destinations in the order of their targets, so that the counts determine everything.
+
+    Raises
+    ------
+    RuntimeError
+        The counts leave too few destinations for a signal: a fault of the model.
     """
     return _Decoder(counts).solution(objectives)
 
@@ -95,6 +100,13 @@ class _Decoder:
         self.aligned: dict[int, list[int]] = {}
 
     def solution(self, objectives: tuple[Objective, ...]) -> Solution:
+        """Everything placed, routed and watched.
+
+        Raises
+        ------
+        RuntimeError
+            The counts leave too few destinations for a signal: a fault of the model.
+        """
         for layer in self.problem.by_name:
             self.copies[layer] = list(self._copies(layer))
         order = self.tables.by_name

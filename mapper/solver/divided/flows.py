@@ -68,6 +68,7 @@ def _suffice(slots: Mapping[Provider, int], takers: Sequence[Wish]) -> bool:
     free = dict(slots)
 
     def served(taker: int, seen: set[Provider]) -> bool:
+        """Give a taker one more slot, moving others to where they suit as well; False where none is left."""
         for provider in takers[taker].providers:
             if provider in seen:
                 continue

@@ -125,9 +125,11 @@ def _with_best_merit(tables: Tables, budget: Budget, outcome: Outcome[Counts]) -
         return tables
 
     def reached(counts: Counts) -> Fraction:
+        """The least merit of a placement."""
         return least_merit(problem, decode_counts(counts, ()), counts.forms)
 
     def reach(merit: Fraction) -> Fraction | Literal[False] | None:
+        """As `best_merit` wants it, with no more than the fewest cores."""
         divided = _bounded(Tables(problem, cores_with(problem, merit)), outcome)
         if divided is None:
             return False

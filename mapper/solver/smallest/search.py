@@ -172,7 +172,8 @@ def find_chip_for(
         smallest, chosen = guess, cheapest
     if not smallest.cores:
         status = Status.INFEASIBLE if status is Status.INFEASIBLE else Status.UNDECIDED
-        return SmallestChip(status, stopped_by=search.budget.stopped_by, wall_s=budget.elapsed_s - start_s)
+        stopped_by = smallest.stopped_by or search.budget.stopped_by
+        return SmallestChip(status, stopped_by=stopped_by, wall_s=budget.elapsed_s - start_s)
     is_least = smallest.capacity_bits == bound
     return replace(
         smallest,

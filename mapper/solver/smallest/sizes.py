@@ -193,7 +193,7 @@ def groups_on(question: ChipQuestion, types: Sequence[CoreType]) -> tuple[tuple[
 
 def useful_types(question: ChipQuestion) -> tuple[CoreType, ...]:
     """Types that no other makes superfluous, cheapest first."""
-    sizes = [_told_apart(question, field) for field in ("neuron_words", "kernel_words", "bias_words")]
+    sizes = [_distinct_sizes(question, field) for field in ("neuron_words", "kernel_words", "bias_words")]
     types = sorted((CoreType(*words) for words in product(*sizes)), key=_cost)
     return _without_dominated(types, _abilities(question, types))
 
@@ -222,7 +222,7 @@ def _useful(row: tuple[int, ...], features: int, pieces: int | None) -> tuple[in
     return tuple(size if size >= least else 0 for size in row)
 
 
-def _told_apart(question: ChipQuestion, field: str) -> list[int]:
+def _distinct_sizes(question: ChipQuestion, field: str) -> list[int]:
     """Sizes of one memory, the least of those under which the same fits while the others are largest."""
     offered = question.sizes
     largest = CoreType(offered.neuron_words[-1], offered.kernel_words[-1], offered.bias_words[-1])

@@ -1,0 +1,50 @@
+"""The solver against the oracle: the same verdict and an optimum as good; the oracle against the checker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hwspec.schema import ChipSpec
+from mapper.normal_form import NormalNetwork
+from mapper.options import SolveOptions
+from mapper.question import Question
+from mapper.result import Result, Status
+from mapper.solution import Solution
+from mapper.verify import verify
+from tests.property.divided_oracle import Answer, best_division
+
+__all__ = ["assert_agree", "checked_best_division"]
+
+
+def assert_agree(question: Question, result: Result, seed: int) -> None:
+    """The verdict and the optimum are the oracle's, and the solution reaches it by the rules."""
+    chip, options = question.chip, question.resolved
+    expected = best_division(question.networks, chip, options)
+    if expected is None:
+        assert result.status is Status.INFEASIBLE, seed
+        return
+    assert result.status is Status.OPTIMAL, seed
+    assert result.solution is not None, seed
+    assert verify(result.networks, chip, options, result.solution) == (), seed
+    _assert_takes(result.solution, chip, expected, seed)
+    values = {stage.name: stage.value for stage in result.solution.objectives}
+    assert values["cores"] == expected.cores, seed
+    assert values["capacity_bits"] == expected.capacity_bits, seed
+
+
+def checked_best_division(
+    networks: Sequence[NormalNetwork], chip: ChipSpec, options: SolveOptions, seed: int
+) -> Answer | None:
+    """The oracle's answer, whose solution keeps the rules and reaches the optimum it states."""
+    answer = best_division(networks, chip, options)
+    if answer is not None:
+        assert verify(answer.networks, chip, options, answer.solution) == (), seed
+        _assert_takes(answer.solution, chip, answer, seed)
+    return answer
+
+
+def _assert_takes(solution: Solution, chip: ChipSpec, expected: Answer, seed: int) -> None:
+    """Every body on a core of its own, and as many cores and bits as the optimum."""
+    used = [placement.core for placement in solution.placements]
+    assert len(used) == len(set(used)) == expected.cores, seed
+    assert sum(chip.cores[core].capacity_bits for core in used) == expected.capacity_bits, seed
