@@ -28,6 +28,7 @@ ORDER = [
     "normal_form",
     "references",
     "edits",
+    "folding",
     "options",
     "frontends",
     "passes",
