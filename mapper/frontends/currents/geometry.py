@@ -18,8 +18,9 @@ from mapper.wording import join_names
 
 __all__ = ["one_geometry", "path_factor"]
 
-# A layer more costs a core, a pool in the kernel kernel memory only.
-_LAYER_COST = 1000
+# A layer more costs a core, a pool in the kernel kernel memory only; no destination pools by another stride
+# than its size.
+_LAYER_COST, _NO_DESTINATION_COST = 1000, 100_000
 
 
 def one_geometry(name: str, addends: Sequence[Addend], signals: Mapping[str, Shape]) -> list[Addend]:
@@ -45,7 +46,7 @@ def one_geometry(name: str, addends: Sequence[Addend], signals: Mapping[str, Sha
                 "stride (a skip from a larger map can be a 1x1 convolution)",
             )
         )
-    best = min(shared, key=lambda key: (sum(way[key].cost for way in ways), key))
+    best = min(shared, key=lambda key: (sum(_cost(way[key]) for way in ways), key))
     return [way[best] for way in ways]
 
 
@@ -63,11 +64,18 @@ def _forms(name: str, addend: Addend, signals: Mapping[str, Shape]) -> dict[tupl
     forms: dict[tuple[Pair, Pair], Addend] = {}
     form: Addend | None = addend
     while form is not None:
-        forms.setdefault(form.geometry, form)
+        for entry in (form, _passed_on(name, form, signals)):
+            if entry is not None and (
+                entry.geometry not in forms or _cost(entry) < _cost(forms[entry.geometry])
+            ):
+                forms[entry.geometry] = entry
         form = _unpooled(form, signals)
-    if (form := _passed_on(name, addend, signals)) is not None:
-        forms.setdefault(form.geometry, form)
     return forms
+
+
+def _cost(form: Addend) -> int:
+    pools = (step for edge in form.edges for step in edge.path if isinstance(step, Pool))
+    return form.cost + _NO_DESTINATION_COST * any(pool.size != pool.stride for pool in pools)
 
 
 def _unpooled(addend: Addend, signals: Mapping[str, Shape]) -> Addend | None:
