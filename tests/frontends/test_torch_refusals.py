@@ -139,7 +139,6 @@ def test_weights_that_no_core_has(layer: nn.Module, text: str, step: str) -> Non
             "Let a Conv2d read",
         ),
         (lambda x: F.pad(x, (1, 1)).flatten(1), "flatten of a map padded with zeros", "Let a Conv2d read"),
-        (lambda x: F.pad(x, (1, 1)), "pads a map with zeros, which no core sends", "Return what layers give"),
         (lambda x: F.pad(x, (1, 1), "reflect"), "pads with something else than zeros", "Pad with zeros"),
         (lambda x: F.pad(x, (0, 0, 0, 0, 0, 0, 1, 0)), "pads something else than rows", "by numbers from 0"),
         (lambda x: x[:, :, 1::2], "takes a part", "layer of its own"),
@@ -210,6 +209,44 @@ def test_structures_that_no_core_has() -> None:
         Made(lambda self, x: (self.s(self.a(x)), x), a=a, s=IAFSqueeze())
     )
     assert "does not come from the input" in refused(Made(lambda self, x: (self.a(x), torch.ones(3)), a=a))
+
+
+def test_sums_of_currents_that_no_core_has() -> None:
+    def message(forward: Any, kind: type[NetworkError] = UnsupportedLayerError, **modules: nn.Module) -> str:
+        with pytest.raises(kind) as caught:
+            read(Made(forward, **modules))
+        assert all(finding.where and finding.next_step for finding in caught.value.findings)
+        return str(caught.value)
+
+    a, b, wide = conv(), conv(), conv(kernel=5, padding=1, stride=2)
+    text = message(
+        lambda m, x: torch.relu(m.a(x) + m.c(torch.relu(m.b(x)))),
+        a=conv(kernel=5),
+        b=conv(kernel=5),
+        c=conv(4, 4, 1),
+    )
+    assert "layer a: currents of different geometry add" in text
+    text = message(lambda m, x: torch.relu(m.a(x) + m.b(x)), a=conv(kernel=6), b=wide)
+    assert "a a map of 8x8 with stride 1x1 and b a map of 8x8 with stride 2x2" in text
+    assert "Put neurons before the sum" in text
+    assert "adds a constant to the currents of layer a" in message(lambda m, x: torch.relu(m.a(x) + 1), a=a)
+    text = message(lambda m, x: torch.relu(m.a(x) + m.b(torch.relu(m.a(x)))), a=a, b=conv(4, 4, padding=1))
+    assert "layer a (Conv2d): is called twice" in text
+
+    def before(self: Any, x: Any) -> Any:
+        current = self.a(x)
+        return torch.relu(current + self.b(torch.relu(current)))
+
+    assert "currents of layer a are used twice" in message(before, a=a, b=conv(4, 4, padding=1))
+    text = message(lambda m, x: (torch.relu(m.a(x) + m.b(x)), m.b(x)), a=a, b=b)
+    assert "layer b (Conv2d): is called twice" in text
+    text = message(lambda m, x: torch.relu(m.a(x) + m.b(x)), ShapeError, a=a, b=conv(2, 5))
+    assert "adds currents of different shapes" in text
+    text = message(lambda m, x: torch.relu(F.avg_pool2d(m.a(x).flatten(1), 2)), ShapeError, a=a)
+    assert "pools flattened currents" in text
+    assert "pads a map with zeros, which no core sends" in message(
+        lambda m, x: F.pad(torch.relu(m.a(x)), (1, 1)), a=a
+    )
 
 
 def test_everything_is_told_at_once() -> None:

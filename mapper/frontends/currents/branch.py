@@ -33,12 +33,15 @@ class Branch:
     between
         What stands between the weights (or the signal) and the sum, in order. What a spike of an identity
         skip is worth is a `Scale`; see `mapper.folding.feature_scale` for factors by feature.
+    features
+        Of an identity skip, where its last features get no spikes: how many it has.
     """
 
     name: str
     operation: Convolution | Linear | None
     edges: tuple[Edge, ...]
     between: tuple[Between, ...] = ()
+    features: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,6 +153,7 @@ def _unflattened(
             _refuse_mixed(where, branch, maps)
         edges.append(replace(edge, path=path, feature_offset=offset))
         features = max(features, offset + shape.features)
+    features = max(features, 0 if branch.operation else branch.features)
     if not edges:
         raise ShapeError(Finding(where, f"nothing feeds {branch.name}", next_step="Connect it or remove it"))
     sizes = {*maps.values()}

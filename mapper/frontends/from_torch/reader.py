@@ -10,7 +10,6 @@ from torch import fx, nn
 from mapper.errors import Finding, ShapeError, UnsupportedLayerError
 from mapper.folding import zero_padded
 from mapper.frontends.from_torch.leaves import (
-    batch_norm_of,
     convolution_of,
     dvs_of,
     linear_of,
@@ -26,7 +25,7 @@ from mapper.frontends.from_torch.steps import (
     function_step,
     on_numbers,
 )
-from mapper.frontends.from_torch.sums import layers_of, with_neurons
+from mapper.frontends.from_torch.sums import layers_of, normalised, with_neurons
 from mapper.frontends.from_torch.trace import Trace, known_class
 from mapper.frontends.from_torch.values import (
     BATCH,
@@ -231,7 +230,7 @@ class Reader:
         if kind in ("ReLU", "NeuromorphicReLU"):
             return self._rectified(value)
         if kind in ("BatchNorm1d", "BatchNorm2d"):
-            return self._normalised(module, value)
+            return normalised(module, value)
         if kind == "Merge" and len(values) == 2:
             return add(values[0], values[1], padded=True)
         if kind == "DVSLayer":
@@ -324,18 +323,6 @@ class Reader:
         threshold = f"threshold {self.relu_as_if:g}, lower bound {-self.relu_as_if:g}"
         self.notes.append(f"ReLU taken as IF neuron with {threshold}, multi-spike, subtract")
         return signal
-
-    def _normalised(self, module: Any, value: Value) -> Current:
-        if isinstance(value, Signal):
-            problem = "batch normalisation of spikes: a core normalises currents, folded into its weights"
-            raise RefusalError(problem, "Put it between weights and neurons")
-        norm = batch_norm_of(module)
-        features, flat = int(module.num_features), type(module).__name__
-        expected = 3 if known_class(module) is nn.BatchNorm2d else 1
-        if features != value.shape.features or len(value.dims) != expected or expected > len(value.dims):
-            got = "x".join(map(str, value.dims))
-            raise MisfitError(f"{flat} of {features} features does not fit its input", "", got)
-        return replace(value, between=(*value.between, norm))
 
     def _sensor(self, node: fx.Node, module: Any, value: Value) -> Signal:
         part = value.parts[0] if isinstance(value, Signal) else Part("")

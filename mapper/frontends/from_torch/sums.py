@@ -6,14 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from torch import nn
+
 from mapper.folding import Between, folded, linear_part
 from mapper.frontends.currents import Branch, joined
-from mapper.frontends.from_torch.values import Current, MisfitError, RefusalError, Signal, flattened
+from mapper.frontends.from_torch.leaves import batch_norm_of
+from mapper.frontends.from_torch.trace import known_class
+from mapper.frontends.from_torch.values import Current, MisfitError, RefusalError, Signal, Value, flattened
 from mapper.frontends.inference import LayerDraft
 from mapper.network import Edge
 from mapper.operations import Neuron, Pair, Pool, Shape
 
-__all__ = ["add_currents", "layers_of", "with_neurons"]
+__all__ = ["add_currents", "layers_of", "normalised", "with_neurons"]
 
 
 def add_currents(left: object, right: object) -> Current:
@@ -83,10 +87,11 @@ def _branches_of(
 
 def _skip(signal: Signal, shape: Shape, between: tuple[Between, ...]) -> Branch:
     # A pool behind the sum makes its shape smaller than what adds up: maps are told by their dimensions.
+    features = signal.shape.features
     signal = flattened(signal) if len(signal.dims) == 1 and shape[1:] == (1, 1) else signal
     into = tuple(Edge(part.source, "", part.path, part.offset) for part in signal.parts)
     names = " and ".join(dict.fromkeys(part.source for part in signal.parts))
-    return Branch(names, None, into, between)
+    return Branch(names, None, into, between, features)
 
 
 def with_neurons(
@@ -130,6 +135,28 @@ def with_neurons(
     note += f"stride {_times(larger.stride)}"
     whole = replace(draft, operation=larger, between=(), neuron=neuron)
     return {**drafts, name: whole}, list(edges), (note,)
+
+
+def normalised(module: Any, value: Value) -> Current:
+    """The current behind an `nn.BatchNorm1d` or `nn.BatchNorm2d`.
+
+    Raises
+    ------
+    RefusalError
+        It normalises spikes, or by the statistics of each batch.
+    MisfitError
+        Another number of features.
+    """
+    if isinstance(value, Signal):
+        problem = "batch normalisation of spikes: a core normalises currents, folded into its weights"
+        raise RefusalError(problem, "Put it between weights and neurons")
+    norm = batch_norm_of(module)
+    features, flat = int(module.num_features), type(module).__name__
+    expected = 3 if known_class(module) is nn.BatchNorm2d else 1
+    if features != value.shape.features or len(value.dims) != expected or expected > len(value.dims):
+        got = "x".join(map(str, value.dims))
+        raise MisfitError(f"{flat} of {features} features does not fit its input", "", got)
+    return replace(value, between=(*value.between, norm))
 
 
 def _times(pair: Pair) -> str:
