@@ -11,12 +11,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
+from mapper.errors import UnsupportedLayerError
 from mapper.network import Network
+from mapper.operations import BatchNorm, Convolution, Pool, Shape
 from mapper.passes import PrepareOptions, prepare
 from mapper.sim.network import simulate
 from tests.frontends import sinabs_stand_in as sinabs
 from tests.frontends.sinabs_stand_in import IAFSqueeze
-from tests.frontends.test_torch import Made, conv, read
+from tests.frontends.test_torch import SHAPE, Made, conv, read
 from tests.frontends.test_torch_simulation import dyadic
 
 Neurons = Callable[[], nn.Module]
@@ -197,7 +199,7 @@ def test_a_sum_without_neurons_gets_some_at_an_output() -> None:
     )
     network = read(Made(lambda m, x: m.b(x) + m.c(x), b=conv(2, 3, 5), c=conv(2, 3, 5)))
     assert [(layer.name, layer.neuron) for layer in network.layers] == [("b", None)]
-    assert prepare(network, PrepareOptions(add_output_neuron=2.0)).layers[0].neuron.threshold == 2.0
+    assert prepare(network, PrepareOptions(2.0, quantize=False)).layers[0].neuron.threshold == 2.0
     with pytest.raises(UnsupportedLayerError, match="different geometry"):
         read(module)
     twice = Made(lambda m, x: [y := m.b(x) + m.c(x), y], b=conv(2, 3, 5), c=conv(2, 3, 5))
@@ -252,7 +254,7 @@ def test_a_norm_of_a_sum_shifts_once() -> None:
     network = read(module)
     assert network.layers[0].between == ()
     with torch.no_grad():
-        expected = module.n(module.a(torch.zeros(1, 2, 3, 3)) + module.b(torch.zeros(1, 2, 3, 3))).ravel()  # type: ignore[operator,union-attr]
+        expected = module.n(module.a(torch.zeros(1, 2, 3, 3)) + module.b(torch.zeros(1, 2, 3, 3))).ravel()  # type: ignore[operator]
     assert np.array_equal(np.asarray(network.layers[0].operation.bias), expected.numpy())
     alone = read(nn.Sequential(conv(), nn.AvgPool2d(2), norm.eval(), nn.ReLU())).layers[0]
     assert alone.between == ()
