@@ -52,7 +52,7 @@ def joined(
     passed_on = [addend.passed_on for addend in addends]
     notes = [note for entry in passed_on for note in entry.notes]
     if len(addends) > 1:
-        notes += [sum_note(draft, addends), *scale_notes(name, addends, known)]
+        notes += [sum_note(draft, addends, known), *scale_notes(name, addends, known)]
     return Joined(
         (*(layer for entry in passed_on for layer in entry.layers), draft),
         (*(edge for entry in passed_on for edge in entry.edges), *edges),

@@ -131,7 +131,7 @@ def _weight_of(addend: Addend, block: _Block) -> Any:
     return weight[:, block.start : block.start + block.width].astype(np.float64) * block.factor
 
 
-def sum_note(draft: LayerDraft, addends: Sequence[Addend]) -> str:
+def sum_note(draft: LayerDraft, addends: Sequence[Addend], signals: Mapping[str, Shape]) -> str:
     """That currents add, and what became of them."""
     conv: Any = draft.operation
     names = join_names([f"the spikes of {a.name}" if a.is_identity else a.name for a in addends])
@@ -139,7 +139,10 @@ def sum_note(draft: LayerDraft, addends: Sequence[Addend]) -> str:
         f"{draft.name}: {names} add before its neurons, as one kernel {conv.kernel[0]}x{conv.kernel[1]} over "
         f"{draft.in_features} features"
     )
-    grown = any(addend.conv.kernel != conv.kernel for addend in addends)
+    parts = [
+        (addend.conv.kernel == conv.kernel, b.key) for addend in addends for b in _blocks(addend, signals)
+    ]
+    grown = {key for _, key in parts} > {key for full, key in parts if full}
     if not grown or conv.weight is None or draft.neuron is None:
         return note
     # A tap of zeros touches its neuron, which then emits what it holds of a weight beyond the threshold.
