@@ -68,8 +68,8 @@ _REASONS: dict[str, tuple[str, str]] = {
         ("has no weights yet", "Run the module once before"),
     ),
     **dict.fromkeys(
-        ("ZeroPad2d", "ConstantPad2d", "ReflectionPad2d", "ReplicationPad2d", "CircularPad2d"),
-        ("padding of its own", "Put zero padding into the convolution behind it"),
+        ("ReflectionPad2d", "ReplicationPad2d", "CircularPad2d"),
+        ("pads with something else than zeros", "Use nn.ZeroPad2d and train with it"),
     ),
     "DynapcnnNetwork": (
         "is already divided among the cores of a chip",

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import fx, nn
 
-from mapper.errors import Finding
+from mapper.errors import Finding, ShapeError, UnsupportedLayerError
+from mapper.folding import zero_padded
 from mapper.frontends.from_torch.leaves import (
-    batch_norm_of,
     convolution_of,
     dvs_of,
     linear_of,
@@ -17,10 +17,19 @@ from mapper.frontends.from_torch.leaves import (
     spiking_neuron,
     unknown_module,
 )
-from mapper.frontends.from_torch.steps import MODULE_STEPS, add, attribute, function_step
+from mapper.frontends.from_torch.steps import (
+    MODULE_STEPS,
+    TAKES_MARGINS,
+    add,
+    attribute,
+    function_step,
+    on_numbers,
+)
+from mapper.frontends.from_torch.sums import layers_of, normalised, with_neurons
 from mapper.frontends.from_torch.trace import Trace, known_class
 from mapper.frontends.from_torch.values import (
     BATCH,
+    NO_MARGINS,
     Current,
     MisfitError,
     Opaque,
@@ -32,7 +41,9 @@ from mapper.frontends.from_torch.values import (
     flattened,
     followed,
     guess,
+    misfit,
     one_axis,
+    unpadded,
     values_in,
 )
 from mapper.frontends.inference import LayerDraft
@@ -68,6 +79,8 @@ class Reader:
         self.results: dict[fx.Node, Any] = {}
         self.called: set[str] = set()
         self.fired: set[str] = set()
+        self.bare: dict[str, Current] = {}
+        self.signals: dict[str, Shape] = {}
         self.taken = {name for name, _ in trace.root.named_modules()}
 
     @property
@@ -152,7 +165,7 @@ class Reader:
         name = str(target if isinstance(target, str) else getattr(target, "__name__", target))
         values = list(values_in((args, kwargs)))
         if not values:
-            return self._python(name, target, args, kwargs)
+            return on_numbers(name, target, args, kwargs)
         if name in ("_assert", "_assert_is_none"):
             return None
         if all(isinstance(value, Opaque) for value in values):
@@ -172,6 +185,8 @@ class Reader:
         if name in ("relu", "relu_"):
             return self._rectified(args[0] if args else kwargs["input"])
         step = function_step(name)
+        if name not in TAKES_MARGINS:
+            unpadded((args, kwargs), name)
         if any(isinstance(value, Opaque) for value in values):
             names = ", ".join(value.name for value in values if isinstance(value, Opaque))
             if all(value.reported for value in values if isinstance(value, Opaque)):
@@ -181,15 +196,6 @@ class Reader:
         if "input" in kwargs:
             args, kwargs = (kwargs["input"], *args), {k: v for k, v in kwargs.items() if k != "input"}
         return step(*args, **kwargs)
-
-    def _python(self, name: str, target: Any, args: Any, kwargs: Any) -> Any:
-        """Arithmetic on sizes is computed; tensors that are made on the way are not followed."""
-        if isinstance(target, str):
-            return getattr(args[0], target)(*args[1:], **kwargs)
-        home = str(getattr(target, "__module__", None)).partition(".")[0]
-        if home in ("_operator", "builtins", "math"):
-            return target(*args, **kwargs)
-        return None if name in ("_assert", "_assert_is_none") else Opaque(name)
 
     def _module(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
         path = str(node.target)
@@ -210,6 +216,8 @@ class Reader:
             value = replace(value, sure=False)
             raise RefusalError(problem, step, instead=self._neurons(value, Neuron()) if spiking else value)
         self.called.add(path)
+        if kind not in TAKES_MARGINS:
+            unpadded(values, kind)
         if kind in ("Conv2d", "BatchNorm2d", "IAFSqueeze") and value.sure:
             one_axis(value)
         if kind in ("Conv2d", "Linear"):
@@ -225,7 +233,7 @@ class Reader:
         if kind in ("ReLU", "NeuromorphicReLU"):
             return self._rectified(value)
         if kind in ("BatchNorm1d", "BatchNorm2d"):
-            return self._normalised(module, value)
+            return normalised(module, value)
         if kind == "Merge" and len(values) == 2:
             return add(values[0], values[1], padded=True)
         if kind == "DVSLayer":
@@ -245,6 +253,9 @@ class Reader:
             value = Signal((Part(value.layer),), value.shape, value.dims, value.leads, value.sure)
         flat = isinstance(module, nn.Linear)
         operation = linear_of(module) if flat else convolution_of(module)
+        if isinstance(operation, Convolution) and isinstance(value, Signal) and value.margins != NO_MARGINS:
+            operation = zero_padded(operation, (value.shape.height, value.shape.width), value.margins)
+            value = replace(value, margins=NO_MARGINS, dims=tuple(value.shape))
         reads = int(module.in_features if flat else module.in_channels)
         signal, fits = self._arriving(node, value, reads, flat)
         if module._forward_pre_hooks:
@@ -276,19 +287,10 @@ class Reader:
 
     def _arriving(self, node: fx.Node, signal: Signal, reads: int, flat: bool) -> tuple[Signal, bool]:
         """The signal as the weights see it, and whether it is what they read."""
-        problem = step = ""
-        got: object = None
-        if flat and (len(signal.dims) != 1 or signal.dims[0] != reads):
-            got, step = "x".join(map(str, signal.dims)), "Flatten before it, and check the input shape"
-            problem = f"its weights read {reads} values"
-        elif not flat and (signal.dims != tuple(signal.shape) or signal.shape.features != reads):
-            got = "x".join(map(str, signal.dims))
-            step = "Check the input shape and what is concatenated before it"
-            problem = f"its weights read {reads} features"
-        if problem:
-            problem += f" (the input shape is {self.shape})"
-            self._refuse(node, MisfitError(problem, step, got), signal)
-        return (flattened(signal) if flat else signal), not problem
+        error = misfit(signal, reads, flat, self.shape)
+        if error is not None:
+            self._refuse(node, error, signal)
+        return (flattened(signal) if flat else signal), error is None
 
     def _neurons(self, value: Value, neuron: Neuron) -> Signal:
         if isinstance(value, Signal):
@@ -296,12 +298,25 @@ class Reader:
                 return value
             step = "Put a Conv2d or Linear before them"
             raise RefusalError("neurons without weights before them: a core has both", step)
-        if value.layer in self.fired and value.sure:
-            problem = f"the currents of layer {value.layer} are used twice"
+        twice = [layer for layer in layers_of(value) if layer in self.fired]
+        if twice and value.sure:
+            problem = f"the currents of layer {twice[0]} are used twice"
             raise RefusalError(problem, "Read the spikes of its one group of neurons instead")
-        self.fired.add(value.layer)
-        self.drafts[value.layer] = replace(self.drafts[value.layer], between=value.between, neuron=neuron)
+        self._finish(value, neuron)
         return Signal((Part(value.layer),), value.shape, value.dims, value.leads, value.sure)
+
+    def _finish(self, current: Current, neuron: Neuron | None) -> None:
+        named = dict.fromkeys({*self.taken, *self.drafts}, current.shape)
+        known = named | self.signals | {key: entry.shape for key, entry in self.inputs.items()}
+        self.fired.update(layers_of(current))
+        self.signals[current.layer] = current.shape
+        try:
+            drafts, edges, notes = with_neurons(current, neuron, self.drafts, self.edges, known)
+        except (UnsupportedLayerError, ShapeError) as error:
+            (self.misfits if isinstance(error, ShapeError) else self.unsupported).extend(error.findings)
+        else:
+            self.drafts, self.edges = drafts, edges
+            self.notes += notes
 
     def _rectified(self, value: Any) -> Signal:
         signal = self._neurons(value, relu_neuron(self.relu_as_if or 1.0))
@@ -311,18 +326,6 @@ class Reader:
         threshold = f"threshold {self.relu_as_if:g}, lower bound {-self.relu_as_if:g}"
         self.notes.append(f"ReLU taken as IF neuron with {threshold}, multi-spike, subtract")
         return signal
-
-    def _normalised(self, module: Any, value: Value) -> Current:
-        if isinstance(value, Signal):
-            problem = "batch normalisation of spikes: a core normalises currents, folded into its weights"
-            raise RefusalError(problem, "Put it between weights and neurons")
-        norm = batch_norm_of(module)
-        features, flat = int(module.num_features), type(module).__name__
-        expected = 3 if known_class(module) is nn.BatchNorm2d else 1
-        if features != value.shape.features or len(value.dims) != expected or expected > len(value.dims):
-            got = "x".join(map(str, value.dims))
-            raise MisfitError(f"{flat} of {features} features does not fit its input", "", got)
-        return replace(value, between=(*value.between, norm))
 
     def _sensor(self, node: fx.Node, module: Any, value: Value) -> Signal:
         part = value.parts[0] if isinstance(value, Signal) else Part("")
@@ -355,6 +358,8 @@ class Reader:
             if not isinstance(entry, Signal | Current):
                 continue
             value = self._last(key, entry) if isinstance(entry, Current) else entry
+            if value.margins != NO_MARGINS:
+                self._output_refused(key, "pads a map with zeros, which no core sends")
             if len(value.parts) > 1:
                 names = ", ".join(part.source for part in value.parts)
                 self.notes.append(f"output {key or 'of the module'}: joining {names} is left to the host")
@@ -376,9 +381,12 @@ class Reader:
 
     def _last(self, key: str, current: Current) -> Signal:
         """A weight layer without neurons at the end; `--add-output-neuron` gives it some."""
-        draft = self.drafts[current.layer]
-        if current.sure and (current.layer in self.fired or draft.between not in ((), current.between)):
-            self._output_refused(key, f"holds the currents of layer {current.layer}, which no core sends")
-        elif current.layer not in self.fired:
-            self.drafts[current.layer] = replace(draft, between=current.between)
+        before = self.bare.get(current.layer)
+        same = before is not None and (before.between, before.addends) == (current.between, current.addends)
+        taken = [layer for layer in layers_of(current) if layer in self.fired]
+        if current.sure and taken and not same:
+            self._output_refused(key, f"holds the currents of layer {taken[0]}, which no core sends")
+        elif not taken:
+            self.bare[current.layer] = current
+            self._finish(current, None)
         return Signal((Part(current.layer),), current.shape, current.dims, current.leads, current.sure)
