@@ -236,20 +236,22 @@ def test_what_no_core_can_do_is_refused_by_name(change: dict[str, Any], text: st
         load_network(graph(nodes() | change))
 
 
-def test_currents_that_are_added_before_neurons_are_refused() -> None:
-    content = nodes() | {"c2": conv2d(4, 2, 8)}
-    edges = [*graph().edges, ("input", "c2"), ("c2", "s")]
-    with pytest.raises(UnsupportedLayerError, match="spikes, not currents"):
-        load_network(graph(content, edges))
-
-
 def test_neurons_without_weights_and_cycles_without_neurons() -> None:
     content = nodes()
-    with pytest.raises(UnsupportedLayerError, match="not by weights"):
+    with pytest.raises(NetworkError, match="different shapes"):
         load_network(graph(content, [*graph().edges, ("pool", "t")]))
+    bare = {name: node for name, node in content.items() if name != "fc"} | {"t": neurons(36)}
+    with pytest.raises(UnsupportedLayerError, match="not by weights"):
+        load_network(graph(bare))
     loop = [e for e in graph().edges if e != ("s", "pool")] + [("pool", "pool")]
     with pytest.raises(NetworkError):
         load_network(graph(content, loop))
+
+
+def test_currents_that_are_used_twice_are_refused() -> None:
+    content = nodes() | {"s2": neurons(4, 6, 6), "out2": nir.Output({"output": np.array([4, 6, 6])})}
+    with pytest.raises(UnsupportedLayerError, match="used twice"):
+        load_network(graph(content, [*graph().edges, ("c", "s2"), ("s2", "out2")]))
 
 
 def test_a_weight_layer_without_neurons_is_read_and_named_later() -> None:

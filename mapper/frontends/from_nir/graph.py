@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from mapper.errors import Finding, NetworkError, UnsupportedLayerError
 from mapper.frontends import NirOptions
-from mapper.frontends.from_nir.nodes import (
-    NEURONS,
-    features_first,
-    neuron_of,
-    operation_of,
-    path_step_of,
-    scale_before_neurons,
-)
-from mapper.frontends.from_nir.origins import ORIGINS, behaviour_of, origin_of
+from mapper.frontends.currents import settle
+from mapper.frontends.from_nir.layers import Layers
+from mapper.frontends.from_nir.nodes import NEURONS
 from mapper.frontends.from_nir.raw import RawGraph, RawNode, flattened
-from mapper.frontends.inference import LayerDraft, build_network
-from mapper.network import Edge, Input, Network, Output
-from mapper.operations import PathOperation, Shape
-from mapper.reading import Reading, gathered
+from mapper.frontends.from_nir.walk import ON_THE_WAY, WEIGHTS
+from mapper.frontends.inference import build_network
+from mapper.network import Input, Network, Output
+from mapper.operations import Shape
+from mapper.reading import gathered
 from mapper.references import natural_key
 
 __all__ = ["from_nir_graph", "network_of"]
 
-_WEIGHTS = ("Conv2d", "Affine", "Linear")
-_ON_THE_WAY = ("SumPool2d", "AvgPool2d", "Flatten", "Scale")
-_KNOWN = (*_WEIGHTS, *_ON_THE_WAY, *NEURONS, "Input", "Output")
+_KNOWN = (*WEIGHTS, *ON_THE_WAY, *NEURONS, "Input", "Output")
 _REFUSED = {
     "LI": "it leaks, and no chip of the family can",
     "CubaLI": "it leaks and filters its current, and no chip of the family can",
@@ -87,39 +79,28 @@ def network_of(
     reader = _Reader(flattened(graph), options, input_shape)
     reader.check_names()
     inputs = reader.inputs()
-    order = reader.order()
-    drafts = [draft for node in order if (draft := reader.draft(node)) is not None]
-    edges = reader.edges(drafts)
+    drafts, edges = reader.drafts()
     outputs = reader.outputs()
     if reader.unsupported:
         raise UnsupportedLayerError(*dict.fromkeys((*reader.unsupported, *reader.findings)))
     if reader.findings:
         raise NetworkError(*dict.fromkeys(reader.findings))
-    network = build_network(name, inputs, drafts, edges, outputs)
+    settled = settle(inputs, drafts, edges)
+    notes = tuple(dict.fromkeys((*reader.notes, *settled.notes)))
+    network = build_network(name, inputs, settled.layers, settled.edges, outputs, notes)
     neurons = sum(node.kind in NEURONS for node in reader.graph.nodes.values())
     readings = gathered(reader.readings, of_all=neurons, everything="all neurons")
     return network.replacing(readings=readings)
 
 
-class _Reader:
+class _Reader(Layers):
     """One graph while it is read; collects findings so that all can be told at once."""
 
     def __init__(
         self, graph: RawGraph, options: NirOptions, input_shape: tuple[int, int, int] | None
     ) -> None:
-        self.graph, self.options, self.input_shape = graph, options, input_shape
-        self.findings: list[Finding] = []
-        self.unsupported: list[Finding] = []
-        self.readings: list[Reading] = []
-        self.source = origin_of(options, graph.metadata)
-        self.after: dict[str, list[str]] = {name: [] for name in graph.nodes}
-        self.before: dict[str, list[str]] = {name: [] for name in graph.nodes}
-        for source, target in sorted(
-            set(graph.edges), key=lambda edge: (natural_key(edge[0]), natural_key(edge[1]))
-        ):
-            if source in self.after and target in self.before:
-                self.after[source].append(target)
-                self.before[target].append(source)
+        super().__init__(graph, options)
+        self.input_shape = input_shape
 
     def check_names(self) -> None:
         """Unknown kinds and edges to nowhere; nothing else is read if there are any."""
@@ -188,147 +169,6 @@ class _Reader:
             self.findings.append(Finding(f"node {name}", "its shape must be whole numbers", str(known)[:60]))
         return []
 
-    def order(self) -> list[str]:
-        """Weight nodes in a depth-first walk from the inputs, names in natural order."""
-        inputs = sorted((n for n, v in self.graph.nodes.items() if v.kind == "Input"), key=natural_key)
-        seen: dict[str, None] = {}
-        stack = list(reversed(inputs))
-        while stack:
-            name = stack.pop()
-            if name not in seen:
-                seen[name] = None
-                stack += reversed(self.after[name])
-        for name, node in self.graph.nodes.items():
-            if name not in seen and node.kind != "Output":
-                self.findings.append(Finding(f"node {name}", "cannot be reached from an input"))
-        return [name for name in seen if self.graph.nodes[name].kind in _WEIGHTS]
-
-    def draft(self, name: str) -> LayerDraft | None:
-        """The layer of a weight node, with what stands between it and its neurons; None if it is refused."""
-        node = self.graph.nodes[name]
-        try:
-            operation, in_features = operation_of(node.kind, node.fields)
-            operation = self._features_first(name, operation)
-        except ValueError as error:
-            self.findings.append(Finding(f"node {name} ({node.kind})", str(error)))
-            return None
-        between: list[Any] = []
-        here, followers = name, self.after[name]
-        while len(followers) == 1 and self.graph.nodes[followers[0]].kind == "Scale":
-            here = followers[0]
-            try:
-                between.append(scale_before_neurons(self.graph.nodes[here].fields))
-            except ValueError as error:
-                self.unsupported.append(Finding(f"node {here} (Scale)", str(error)))
-                return None
-            followers = self.after[here]
-        neurons = [n for n in followers if self.graph.nodes[n].kind in NEURONS]
-        if not neurons:
-            return LayerDraft(name, operation, tuple(between), None, in_features)
-        if len(followers) > 1 or len(self.before[neurons[0]]) > 1:
-            step = "Chips add spikes, not currents: put neurons before the sum"
-            problem = "its currents are added to others, or used twice, before the neurons"
-            self.unsupported.append(Finding(f"node {name}", problem, next_step=step))
-            return None
-        found = self._neuron(neurons[0])
-        if found is None:
-            return None
-        neuron, scaled = found
-        try:
-            return LayerDraft(name, scaled(operation), tuple(between), neuron, in_features)
-        except ValueError as error:
-            self.unsupported.append(Finding(f"node {neurons[0]} ({node.kind})", str(error)))
-            return None
-
-    def _neuron(self, name: str) -> Any:
-        """Neurons of a node, and what folds their gain into weights; None if they are refused."""
-        node = self.graph.nodes[name]
-        try:
-            behaviour = behaviour_of(name, self.source, node.fields, node.metadata, self.options)
-            neuron = neuron_of(node.kind, node.fields, behaviour)
-        except ValueError as error:
-            self.unsupported.append(Finding(f"node {name} ({node.kind})", str(error)))
-            return None
-        self.readings += behaviour.readings
-        return neuron
-
-    def _features_first(self, name: str, operation: Any) -> Any:
-        """Columns in the order of our flattening, where the framework flattens (height, width, features)."""
-        if self.source is None or not ORIGINS[self.source].maps_last:
-            return operation
-        flatten = next((n for n in self._way_back(name) if self.graph.nodes[n].kind == "Flatten"), None)
-        if flatten is None:
-            return operation
-        self.readings.append(
-            Reading(flatten, "features run fastest in what it flattens", f"as {self.source} has it", "--from")
-        )
-        return features_first(operation, self.graph.nodes[flatten].fields)
-
-    def _way_back(self, name: str) -> Iterator[str]:
-        """Nodes on the way to a node's input, the last one first."""
-        seen: set[str] = set()
-        while len(self.before[name]) == 1 and name not in seen:
-            seen.add(name)
-            (name,) = self.before[name]
-            if self.graph.nodes[name].kind not in _ON_THE_WAY:
-                return
-            yield name
-
-    def _signal(self, node: str, seen: tuple[str, ...] = ()) -> list[tuple[str, tuple[PathOperation, ...]]]:
-        """The signals that reach a node's input, each with its path: a walk back to neurons or inputs."""
-        signals: list[tuple[str, tuple[PathOperation, ...]]] = []
-        for source in self.before[node]:
-            kind = self.graph.nodes[source].kind
-            if source in seen:
-                self.findings.append(Finding(f"node {source}", "is part of a cycle without neurons"))
-            elif kind == "Input":
-                signals.append((source, ()))
-            elif kind in NEURONS:
-                signals += [(layer, ()) for layer in self._layer_of(source)]
-            elif kind in _WEIGHTS:
-                signals.append((source, ()))
-            else:
-                try:
-                    step = path_step_of(kind, self.graph.nodes[source].fields)
-                except ValueError as error:
-                    self.unsupported.append(Finding(f"node {source} ({kind})", str(error)))
-                    continue
-                if kind == "Scale" and self._behind_weights(source):
-                    signals += [(layer, ()) for layer in self._layer_of(source)]
-                    continue
-                signals += [(s, (*path, step)) for s, path in self._signal(source, (*seen, source))]
-        return signals
-
-    def _behind_weights(self, name: str) -> bool:
-        return any(self.graph.nodes[n].kind in _WEIGHTS for n in self.before[name])
-
-    def _layer_of(self, neuron: str) -> list[str]:
-        names = []
-        for source in self.before[neuron]:
-            kind = self.graph.nodes[source].kind
-            if kind in _WEIGHTS:
-                names.append(source)
-            elif kind == "Scale" and self._behind_weights(source):
-                names += self._layer_of(source)
-            else:
-                step = "Put a Conv2d, Affine or Linear node before it"
-                self.unsupported.append(
-                    Finding(
-                        f"node {neuron}", f"neurons fed by {kind} {source}, not by weights", next_step=step
-                    )
-                )
-        if not self.before[neuron]:
-            self.findings.append(Finding(f"node {neuron}", "nothing feeds it"))
-        return names
-
-    def edges(self, drafts: list[LayerDraft]) -> list[Edge]:
-        """What reaches the layers, in their order, with the pools, scales and flattens on the way."""
-        edges = []
-        for draft in drafts:
-            for source, path in self._signal(draft.name):
-                edges.append(Edge(source, draft.name, path))
-        return edges
-
     def outputs(self) -> list[Output]:
         """What reaches Output nodes, in natural order of names; one node's are named by source."""
         names = sorted((n for n, v in self.graph.nodes.items() if v.kind == "Output"), key=natural_key)
@@ -336,19 +176,8 @@ class _Reader:
             self.findings.append(Finding("graph", "has no Output node"))
         outputs = []
         for name in names:
-            for source, path in self._signal(name):
-                outputs.append(Output(name if len(names) > 1 else source, source, path, self._late(source)))
+            for source, path in self.signals(name):
+                outputs.append(
+                    Output(name if len(names) > 1 else source, source, path, self.late_steps(source))
+                )
         return outputs
-
-    def _late(self, layer: str) -> int:
-        """Neuron layers on the longest way to a signal, where the framework takes a step for each."""
-        if self.source is None or not ORIGINS[self.source].is_late:
-            return 0
-        depth = dict.fromkeys(self.before, 0)
-        for _ in range(sum(node.kind in NEURONS for node in self.graph.nodes.values())):
-            # A walk along cycles is as long as there are layers, and no longer.
-            for name, sources in self.before.items():
-                own = self.graph.nodes[name].kind in NEURONS
-                depth[name] = max((depth[source] for source in sources), default=0) + own
-        neurons = [name for name in self.after[layer] if self.graph.nodes[name].kind in NEURONS]
-        return max((depth[name] for name in neurons), default=0)

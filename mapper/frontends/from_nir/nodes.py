@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from mapper.folding import feature_scale
 from mapper.frontends.from_nir.origins import Behaviour
 from mapper.operations import (
     BatchNorm,
@@ -29,6 +30,7 @@ __all__ = [
     "path_step_of",
     "scale_before_neurons",
     "scale_factor",
+    "times",
 ]
 
 Fields = Mapping[str, Any]
@@ -162,13 +164,9 @@ def scale_before_neurons(fields: Fields) -> Scale | BatchNorm:
     Raises
     ------
     ValueError
-        Factors that differ within a feature.
+        Factors that differ within a feature, or are all zero.
     """
-    factor = _per_feature("scale", _array(fields, "scale"))
-    if isinstance(factor, float):
-        return Scale(factor)
-    zeros, ones = np.zeros_like(factor), np.ones_like(factor)
-    return BatchNorm(zeros, ones, factor, zeros, epsilon=0.0)
+    return feature_scale(_array(fields, "scale"))
 
 
 def features_first(operation: _Operation, fields: Fields) -> _Operation:
@@ -193,10 +191,8 @@ def features_first(operation: _Operation, fields: Fields) -> _Operation:
     return replace(operation, weight=np.ascontiguousarray(columns.reshape(weight.shape)))
 
 
-def neuron_of(
-    kind: str, fields: Fields, behaviour: Behaviour
-) -> tuple[Neuron, Callable[[_Operation], _Operation]]:
-    """Neurons of an IF, LIF or CubaLIF node, and the function that folds their gain into weights.
+def neuron_of(kind: str, fields: Fields, behaviour: Behaviour) -> tuple[Neuron, Any]:
+    """Neurons of an IF, LIF or CubaLIF node, and the gain of their current: a number, or (features,).
 
     Raises
     ------
@@ -212,7 +208,7 @@ def neuron_of(
             raise ValueError("a lower bound of minus the threshold needs one threshold for the whole layer")
         minimum = -threshold
     neuron = Neuron(threshold, minimum, behaviour.reset, behaviour.spike_mode, fires_at=behaviour.fires_at)
-    return neuron, lambda operation: _times(operation, gain)
+    return neuron, gain
 
 
 def _gain_of_if(fields: Fields, behaviour: Behaviour) -> Any:
@@ -294,7 +290,14 @@ def _per_feature(name: str, array: Any) -> Any:
     return flat[:, 0].astype(np.float32)
 
 
-def _times(operation: _Operation, resistance: Any) -> _Operation:
+def times(operation: _Operation, resistance: Any) -> _Operation:
+    """Weights and biases times a gain: a number, or (features,).
+
+    Raises
+    ------
+    ValueError
+        Gains of another number of features, or under which all weights are zero.
+    """
     if isinstance(resistance, float) and resistance == 1.0:
         return operation
     weight: Any = operation.weight
