@@ -174,10 +174,8 @@ def verify_equivalence(
     ----------
     events
         A recording for the network's one input; None for random spikes.
-    rate, steps, seed
-        Of the random spikes: probability per pixel and step, number of steps.
-    dt_us
-        Microseconds of a time step.
+    rate, steps, seed, dt_us
+        Of the random spikes: probability per pixel and step, number of steps; of all, microseconds of a step.
     data
         Labelled data: "digits", or a .npz file with `rasters` and `labels`.
     expect
