@@ -21,9 +21,10 @@ from mapper.references import LayerReference, layer_key, networks_apart, resolve
 from mapper.result import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from mapper.equivalence import EquivalenceReport
+    from mapper.equivalence.run import Recording
     from mapper.events import Events
     from mapper.frontends import InputFrom, NirOptions, TorchOptions
 
@@ -174,10 +175,8 @@ def verify_equivalence(
     ----------
     events
         A recording for the network's one input; None for random spikes.
-    rate, steps, seed
-        Of the random spikes: probability per pixel and step, number of steps.
-    dt_us
-        Microseconds of a time step.
+    rate, steps, seed, dt_us
+        Of the random spikes: probability per pixel and step, number of steps; of all, microseconds of a step.
     data
         Labelled data: "digits", or a .npz file with `rasters` and `labels`.
     expect
@@ -195,28 +194,52 @@ def verify_equivalence(
     NetworkError, SpecError, OptionsError, EventError
         Input that cannot be used; a network that differs from the spikes that are expected of it.
     """
-    from mapper.equivalence import expected, read_labelled, run  # noqa: PLC0415  # simulators load slowly
+    from mapper.equivalence import read_labelled, run  # noqa: PLC0415  # simulators load slowly
 
-    spec = chip if isinstance(chip, ChipSpec) else load_chip(chip)
-    read = load_network(network, input_shape, nir, torch, input_from)
-    labelled = None if data is None else read_labelled(data)
     if expect is not None and events is not None:
         raise OptionsError(Finding("events", "are given twice, as a recording and with what is expected"))
-    expectation = None
+    spec = chip if isinstance(chip, ChipSpec) else load_chip(chip)
+    read, recording = load_network(network, input_shape, nir, torch, input_from), None
+    labelled = None if data is None else read_labelled(data)
     if expect is not None:
-        others = () if isinstance(network, Network) else other_readings(network, input_shape, nir)
-        whole = append_output_neuron(read, add_output_neuron)
-        expectation = expected.read_expectation(Path(expect), whole)
-        read = read.replacing(compared_with=expected.compared(whole, expectation, others))
+        others = other_readings(network, input_shape, nir)
+        read, recording = _held(read, Path(expect), others, add_output_neuron, dt_us)
     result = solve(read, spec, add_output_neuron=add_output_neuron, **options)
-    result.require()
-    prepare_options = PrepareOptions(add_output_neuron=add_output_neuron, quantize=False)
-    integer = result.networks[0]
-    floating = float_form(prepare(read, prepare_options), integer, spec)
-    if expectation is not None:
-        recording = expected.recorded(expectation, dt_us)
-    elif events is None:
-        recording = run.random_recording(integer, rate, steps, dt_us, seed)
-    else:
-        recording = run.recording_of(integer, events, dt_us)
+    floating = _floating(read, result, add_output_neuron)
+    recording = recording or _stimulus(result.networks[0], events, dt_us, (rate, steps, seed))
     return run.check_equivalence(result, floating, recording, data=labelled, progress=progress)
+
+
+def _floating(read: Network, result: Result, add_output_neuron: float | None) -> NormalNetwork:
+    """A placed network before rounding, in the form in which it was placed."""
+    result.require()
+    unrounded = PrepareOptions(add_output_neuron=add_output_neuron, quantize=False)
+    return float_form(prepare(read, unrounded), result.networks[0], result.chip)
+
+
+def _stimulus(
+    network: NormalNetwork, events: Events | None, dt_us: int, random: tuple[float, int, int]
+) -> Recording:
+    """Recorded events, or random ones of a rate, a number of steps and a seed."""
+    from mapper.equivalence import run  # noqa: PLC0415
+
+    if events is not None:
+        return run.recording_of(network, events, dt_us)
+    rate, steps, seed = random
+    return run.random_recording(network, rate, steps, dt_us, seed)
+
+
+def _held(
+    read: Network,
+    expect: Path,
+    others: Iterable[tuple[str, Callable[[], Network]]],
+    add_output_neuron: float | None,
+    dt_us: int,
+) -> tuple[Network, Recording]:
+    """The network once it gives what is expected of it, saying so, and the recording it was held against."""
+    from mapper.equivalence import expected  # noqa: PLC0415
+
+    whole = append_output_neuron(read, add_output_neuron)
+    expectation = expected.read_expectation(expect, whole)
+    held = read.replacing(compared_with=expected.compared(whole, expectation, others))
+    return held, expected.recorded(expectation, dt_us)
