@@ -116,7 +116,9 @@ class Layers(Walk):
         if len(self.after[source]) > 1:
             problem = "its currents are used twice before any neurons, and a core has one group of them"
             step = "Give each use weights of its own, or put neurons before both"
-            self.unsupported.append(Finding(f"node {source}", problem, self.after[source], next_step=step))
+            self.unsupported.append(
+                Finding(f"node {source}", problem, ", ".join(self.after[source]), next_step=step)
+            )
 
     def _step(self, name: str) -> Any:
         """A scale or pool of currents; None if it is refused."""
