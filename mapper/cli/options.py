@@ -115,6 +115,10 @@ class Reading:
         float | None, number("THRESHOLD", "append neurons to output layers without any", "none")
     ] = None
     relu_as_if: Annotated[bool, Parameter(help="torch: take ReLUs as spiking neurons of threshold 1")] = False
+    reading_check: Annotated[
+        bool,
+        Parameter(negative="--no-reading-check", help="torch: run a copy, compare it with what was read"),
+    ] = True
     reset: Annotated[Reset | None, word("NIR: reset of IF neurons", "the file's")] = None
     v_min: Annotated[str | None, text("threshold|NUMBER", "NIR: least potential", "the file's")] = None
 
@@ -236,7 +240,7 @@ def keywords(chip: Chip, reading: Reading, *groups: SolveGroup, **fixed: Any) ->
         "input_shape": words.pop("input_shape", None),
         "add_output_neuron": words.pop("add_output_neuron", None),
         "nir": NirOptions(**nir),
-        "torch": TorchOptions(relu_as_if=1.0 if words.pop("relu_as_if") else None),
+        "torch": TorchOptions(1.0 if words.pop("relu_as_if") else None, words.pop("reading_check")),
         "options": SolveOptions(time_limit_s=limit, max_copies=copies, **words),
         "chip": load(chip.chip, chip.changes),
     }

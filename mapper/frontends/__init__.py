@@ -43,6 +43,8 @@ class TorchOptions:
     relu_as_if
         Threshold > 0 of the integrate-and-fire neurons a ReLU becomes (multi-spike, subtract, bounded at
         minus the threshold, as `sinabs.from_torch.from_model` has it); None refuses ReLUs.
+    reading_check
+        Run a copy of the module on random frames, and refuse what computes something else than was read.
 
     Raises
     ------
@@ -51,6 +53,7 @@ class TorchOptions:
     """
 
     relu_as_if: float | None = None
+    reading_check: bool = True
 
     def __post_init__(self) -> None:
         value = self.relu_as_if

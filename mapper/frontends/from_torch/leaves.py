@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from mapper.frontends.from_torch.values import MisfitError, RefusalError
+from mapper.frontends.from_torch.weights import bias_of, weight_of
 from mapper.network import DvsSettings
 from mapper.operations import BatchNorm, Convolution, Linear, Neuron, Pair, Pool, Shape
 
@@ -129,10 +130,10 @@ def convolution_of(module: Any) -> Convolution:
     if module.padding_mode != "zeros":
         step = "Train with padding_mode='zeros'"
         raise RefusalError("pads with something else than zeros", step, module.padding_mode, "zeros")
-    weight = _array(module.weight, "weight", 4)
+    weight = _array(weight_of(module), "weight", 4)
     kernel: Pair = (weight.shape[2], weight.shape[3])
     stride, dilation = pair_of(module.stride, "stride"), pair_of(module.dilation, "dilation")
-    bias = None if module.bias is None else _array(module.bias, "bias", 1)
+    bias = None if module.bias is None else _array(bias_of(module), "bias", 1)
     return Convolution(
         out_features=weight.shape[0],
         kernel=kernel,
@@ -170,8 +171,8 @@ def linear_of(module: Any) -> Linear:
     RefusalError
         Weights without values.
     """
-    weight = _array(module.weight, "weight", 2)
-    bias = None if module.bias is None else _array(module.bias, "bias", 1)
+    weight = _array(weight_of(module), "weight", 2)
+    bias = None if module.bias is None else _array(bias_of(module), "bias", 1)
     return Linear(weight.shape[0], bias is not None and bool(np.any(bias)), weight, bias)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from torch import fx, nn
 
 from mapper.errors import Finding
+from mapper.frontends.from_torch.foreign import EXPORTERS, FOREIGN_NEURONS, gives_state
 from mapper.frontends.from_torch.leaves import (
     batch_norm_of,
     convolution_of,
@@ -38,8 +39,12 @@ from mapper.frontends.from_torch.values import (
 from mapper.frontends.inference import LayerDraft
 from mapper.network import Edge, Input, Layer, Output
 from mapper.operations import Convolution, Flatten, Linear, Neuron, Shape
+from mapper.reading import Reading
 
 __all__ = ["Reader"]
+
+# Brevitas' layers, whose weights are read as they are quantised.
+_QUANTISED = {"QuantConv2d": "Conv2d", "QuantLinear": "Linear"}
 
 # What wrong arguments and fields of the user's modules raise, here and in torch; anything else is our fault.
 _MISUSE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -52,6 +57,12 @@ class Reader:
     ----------
     unsupported, misfits, findings
         What no chip can do or this program does not know; shapes; everything else.
+    readings
+        What was taken for granted.
+    sites
+        Calls of neuron modules in their order, as (module, layer): where the module itself can be watched.
+    rectified
+        Layers whose neurons are rectifiers in the module.
     """
 
     def __init__(
@@ -60,7 +71,7 @@ class Reader:
         self.trace, self.shape, self.relu_as_if, self.leads = trace, shape, relu_as_if, leads
         self.unsupported: list[Finding] = []
         self.misfits: list[Finding] = []
-        self.notes: list[str] = []
+        self.readings: list[Reading] = []
         self.inputs: dict[str, Input] = {}
         self.drafts: dict[str, LayerDraft] = {}
         self.edges: list[Edge] = []
@@ -68,6 +79,8 @@ class Reader:
         self.results: dict[fx.Node, Any] = {}
         self.called: set[str] = set()
         self.fired: set[str] = set()
+        self.rectified: set[str] = set()
+        self.sites: list[tuple[str, str]] = []
         self.taken = {name for name, _ in trace.root.named_modules()}
 
     @property
@@ -81,7 +94,8 @@ class Reader:
             args = fx.node.map_arg(node.args, self.results.__getitem__)
             kwargs = fx.node.map_arg(node.kwargs, self.results.__getitem__)
             try:
-                self.results[node] = self._step(node, args, kwargs)
+                result = self.results[node] = self._step(node, args, kwargs)
+                self._watch(node, (args, kwargs), result)
             except RefusalError as error:
                 self._refuse(node, error, (args, kwargs))
                 self.results[node] = error.instead or guess((args, kwargs))
@@ -90,6 +104,16 @@ class Reader:
                 problem = f"cannot be read: {type(error).__name__}: {text}"
                 self._refuse(node, RefusalError(problem, "Check its arguments and attributes"), ())
                 self.results[node] = guess((args, kwargs))
+
+    def _watch(self, node: fx.Node, arguments: Any, result: Any) -> None:
+        """Keep where a module turns the currents of a layer into its spikes."""
+        if node.op == "call_module":
+            came, given = (next(values_in(values), None) for values in (arguments, result))
+            if isinstance(came, Current) and isinstance(given, Signal):
+                self.sites.append((str(node.target), given.parts[0].source))
+
+    def _take(self, subject: str, taken: str, why: str = "", otherwise: str = "") -> None:
+        self.readings.append(Reading(subject, taken, why, otherwise))
 
     def _refuse(self, node: fx.Node, error: RefusalError, arguments: Any) -> None:
         finding = Finding(
@@ -153,6 +177,8 @@ class Reader:
         values = list(values_in((args, kwargs)))
         if not values:
             return self._python(name, target, args, kwargs)
+        if name == "getitem" and isinstance(args[0], tuple):
+            return args[0][args[1]]
         if name in ("_assert", "_assert_is_none"):
             return None
         if all(isinstance(value, Opaque) for value in values):
@@ -194,7 +220,10 @@ class Reader:
     def _module(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
         path = str(node.target)
         module = self._module_at(path)
-        kind = (known_class(module) or type(module)).__name__
+        known = known_class(module) or type(module)
+        package = str(known.__module__).partition(".")[0]
+        kind = _QUANTISED.get(known.__name__, known.__name__)
+        foreign = FOREIGN_NEURONS.get((package, kind))
         values = [value for value in values_in((args, kwargs)) if isinstance(value, Signal | Current)]
         if not values:
             if any(value.reported for value in values_in((args, kwargs)) if isinstance(value, Opaque)):
@@ -203,7 +232,7 @@ class Reader:
                 f"{kind}: what it reads does not come from the input", "Feed it from the input"
             )
         value = values[0]
-        spiking = kind in ("IAF", "IAFSqueeze")
+        spiking = kind in ("IAF", "IAFSqueeze") or foreign is not None
         if (spiking or kind in ("Conv2d", "Linear")) and path in self.called:
             problem = "is called twice: both calls would share weights and states, and each core has its own"
             step = "Use a module of its own for each call, and one time step in forward"
@@ -214,13 +243,17 @@ class Reader:
             one_axis(value)
         if kind in ("Conv2d", "Linear"):
             return self._weights(path, module, value, node)
+        if foreign is not None:
+            signal = self._neurons(value, foreign(module))
+            return (signal, Opaque(path, reported=True)) if gives_state(package, module) else signal
         if spiking:
             neuron, refused = spiking_neuron(module, value.shape, value.dims)
             for error in refused:
                 self._refuse(node, error, ())
             state = getattr(module, "v_mem", None)
             if state is not None and bool((state != 0).any()):
-                self.notes.append("potentials that neurons hold are left out: the network starts from 0")
+                taken = "the network starts from potential 0"
+                self._take(f"layer {path}", taken, "potentials that neurons hold are left out")
             return self._neurons(value, neuron)
         if kind in ("ReLU", "NeuromorphicReLU"):
             return self._rectified(value)
@@ -233,6 +266,8 @@ class Reader:
         if kind in MODULE_STEPS:
             return MODULE_STEPS[kind](module, value)
         error = unknown_module(kind)
+        if package in EXPORTERS:
+            error.next_step = f"Export the network to NIR with {EXPORTERS[package]}, and give the file"
         spikes = hasattr(module, "spike_fn") and isinstance(value, Current)
         error.instead = self._neurons(value, Neuron()) if spikes else None
         raise error
@@ -247,10 +282,8 @@ class Reader:
         operation = linear_of(module) if flat else convolution_of(module)
         reads = int(module.in_features if flat else module.in_channels)
         signal, fits = self._arriving(node, value, reads, flat)
-        if module._forward_pre_hooks:
-            self.notes.append(f"{path}: its forward hooks were not run; its weights are taken as they stand")
         if str(module.weight.dtype) == "torch.float64":
-            self.notes.append("weights in double precision are rounded to float32")
+            self._take(f"layer {path}", "weights rounded to float32", "they are in double precision")
         shape = Layer(path, signal.shape, operation).output_shape
         if min(shape) < 1:
             size = f"{signal.shape.height}x{signal.shape.width}"
@@ -308,8 +341,10 @@ class Reader:
         if self.relu_as_if is None:
             step = "--relu-as-if (in Python: TorchOptions(relu_as_if=1.0)) makes it spiking neurons"
             raise RefusalError("ReLU: chips have spiking neurons only", step, instead=signal)
-        threshold = f"threshold {self.relu_as_if:g}, lower bound {-self.relu_as_if:g}"
-        self.notes.append(f"ReLU taken as IF neuron with {threshold}, multi-spike, subtract")
+        self.rectified.update(part.source for part in signal.parts)
+        bounds = f"threshold {self.relu_as_if:g}, lower bound {-self.relu_as_if:g}"
+        taken = f"ReLU taken as IF neuron with {bounds}, multi-spike, subtract"
+        self._take(f"layer {signal.parts[0].source}", taken, "chips have spiking neurons only")
         return signal
 
     def _normalised(self, module: Any, value: Value) -> Current:
@@ -341,9 +376,8 @@ class Reader:
             raise MisfitError("states another input shape", "Leave --input-shape out", self.shape, stated)
         self.inputs[part.source] = Input(part.source, shape, settings)
         if module.disable_pixel_array:
-            self.notes.append(
-                f"{node.target}: events come through the sensor stage; its pixels are switched off"
-            )
+            taken = "events come through the sensor stage; its pixels are switched off"
+            self._take(f"layer {node.target}", taken, "disable_pixel_array is set")
         signal = Signal((part,), shape, tuple(shape), value.leads)
         return followed(signal, pool) if pool else signal
 
@@ -357,7 +391,8 @@ class Reader:
             value = self._last(key, entry) if isinstance(entry, Current) else entry
             if len(value.parts) > 1:
                 names = ", ".join(part.source for part in value.parts)
-                self.notes.append(f"output {key or 'of the module'}: joining {names} is left to the host")
+                taken = f"joining {names} is left to the host"
+                self._take(f"output {key or 'of the module'}", taken, "a core sends what one layer gives")
             signal = flattened(value) if len(value.dims) == 1 else value
             for part in signal.parts:
                 if part.source in self.inputs:
