@@ -90,8 +90,8 @@ class _Leaf(nn.Module):
         for name, value in fields.items():
             setattr(self, name, value)
 
-    def forward(self, *values: torch.Tensor) -> torch.Tensor:
-        raise AssertionError("modules are traced, never run")
+    def forward(self, *values: Any) -> Any:
+        raise AssertionError("nobody asks what it computes")
 
 
 class LIF(IAFSqueeze): ...
@@ -116,12 +116,14 @@ class ChannelShift(_Leaf): ...
 
 
 class InputLayer(_Leaf):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, *values: Any) -> Any:
+        (x,) = values
         return x
 
 
 class DVSLayer(_Leaf):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, *values: Any) -> Any:
+        (x,) = values
         x = x.sum(1, keepdim=True) if self.merge_polarities else x
         x = self.pool_layer(x)  # type: ignore[operator]
         crop: Any = self.crop_layer
@@ -133,7 +135,8 @@ class DVSLayer(_Leaf):
 
 
 class UnflattenTime(_Leaf):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, *values: Any) -> Any:
+        (x,) = values
         return x.unflatten(0, (1, -1))
 
 
@@ -144,7 +147,8 @@ class FlipDims(_Leaf): ...
 
 
 class NeuromorphicReLU(_Leaf):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, *values: Any) -> Any:
+        (x,) = values
         return torch.relu(x).floor()
 
 

@@ -3,17 +3,17 @@
 Layers are compared one by one, each on what the module itself gave it: currents before the neurons, then
 their spikes. So a difference names its layer, and rounding in one layer does not reach the next.
 
-Tolerance. The copy computes in double precision, as the reference simulation does; what the network holds
-was rounded to float32 once, and sums are formed in another order. A current may thus differ by `_RELATIVE` of
-the sum of its terms' sizes, a potential by what its steps allow together; a number of spikes may be any
-that such potentials give, so that a potential at the threshold is no difference. What differs in double
-precision and not in the module's own, with the rounding of that, is none either: a forward may fix its types.
+Tolerance. The reference simulation computes in double precision, a module mostly in single, and sums in
+another order. A current may thus differ by `_RELATIVE` of the most that its terms can add up to, a potential
+by what its steps allow together; a number of spikes may be any that such potentials give, so that a potential
+at the threshold is no difference. What differs in the module's own precision must differ in double precision,
+too: rounding that is not foreseen here is no difference, and neither is a tie in a quantiser.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,20 +21,21 @@ import torch
 from torch import fx, nn
 
 from mapper.errors import Finding, NetworkError
-from mapper.frontends.from_torch.leaves import dvs_of
+from mapper.frontends.from_torch.agreement import DifferenceError, adopted, agree, differ_at, most_of
 from mapper.frontends.from_torch.reader import Reader
 from mapper.frontends.from_torch.rerun import Call, Rerun, untouched
+from mapper.frontends.from_torch.sensor import sensed
 from mapper.frontends.from_torch.suspects import suspects
 from mapper.frontends.from_torch.values import Current, Signal, entries
-from mapper.network import Edge, Input, Layer, Network
-from mapper.operations import BatchNorm, Scale
+from mapper.network import Edge, Layer, Network
 from mapper.reading import Reading
 from mapper.sim.network import along, current_of, deliver, fire
 
 __all__ = ["evidence"]
 
-# Of the sum of the sizes of a current's terms, by precision; see the text of this module.
-_RELATIVE = {torch.float64: 1e-6, torch.float32: 2e-5}
+# Of the most that a current's terms can add up to, by precision; see the text of this module. Even in double
+# precision what the network holds was rounded to float32.
+_RELATIVE = {torch.float64: 1e-6, torch.float32: 2e-6}
 _RELATIVE_ELSE = 2e-2
 # Share of pixels with spikes, and their largest number, step by step.
 _NATURAL = ((0.3, 1), (0.6, 1), (0.6, 4), (0.9, 16))
@@ -43,14 +44,6 @@ _WAY_OUT = (
     "--no-reading-check (in Python: TorchOptions(reading_check=False)) takes the network as it was read"
 )
 _STEP = "Write it with torch's own modules and without what changes their results, or export it to NIR"
-
-
-class _DifferenceError(Exception):
-    """The module and the network as read do not compute the same."""
-
-    def __init__(self, where: str, layer: str, problem: str) -> None:
-        self.where, self.layer, self.problem = where, layer, problem
-        super().__init__(problem)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +91,20 @@ def evidence(root: nn.Module, reader: Reader, network: Network) -> tuple[Reading
     NetworkError
         The first difference, with layer, step and both values; or the module cannot run.
     """
-    first: Exception | None = None
+    failed: list[Exception] = []
+    own = len(reader.leads)
     with untouched(root):
-        for dtype in (torch.float64, None):
-            try:
-                silent = _Comparison(root, reader, network, dtype).run()
-            except _DifferenceError as error:
-                first = error
-            except Exception as error:  # the user's code may fail in any way
-                first = first or error
-            else:
-                return tuple(_silent(name) for name in silent)
-    raise _refusal(root, reader, first)
+        # Batch and time may be one axis or two, whichever way the module could be traced.
+        for axes in (own, 3 - own):
+            for dtype in (None, torch.float64):
+                try:
+                    silent = _Comparison(root, reader, network, (axes, dtype)).run()
+                except Exception as error:  # the user's code may fail in any way
+                    failed.append(error)
+                else:
+                    return tuple(_silent(name) for name in silent)
+    different = [error for error in failed if isinstance(error, DifferenceError)]
+    raise _refusal(root, reader, (different or failed)[0])
 
 
 def _silent(layer: str) -> Reading:
@@ -117,8 +112,8 @@ def _silent(layer: str) -> Reading:
     return Reading(f"layer {layer}", taken, "they never spiked on the frames of the reading check")
 
 
-def _refusal(root: nn.Module, reader: Reader, error: Exception | None) -> NetworkError:
-    if isinstance(error, _DifferenceError):
+def _refusal(root: nn.Module, reader: Reader, error: Exception) -> NetworkError:
+    if isinstance(error, DifferenceError):
         reasons = suspects(root, [path for path, layer in reader.sites if layer == error.layer])
         step = f"{'; '.join(reasons)}. " if reasons else ""
         return NetworkError(Finding(error.where, error.problem, next_step=f"{step}{_STEP}. {_WAY_OUT}"))
@@ -132,13 +127,17 @@ def _refusal(root: nn.Module, reader: Reader, error: Exception | None) -> Networ
 class _Comparison:
     """One copy of the module and the network as read, step by step."""
 
-    def __init__(self, root: nn.Module, reader: Reader, network: Network, dtype: torch.dtype | None) -> None:
+    def __init__(
+        self, root: nn.Module, reader: Reader, network: Network, form: tuple[int, torch.dtype | None]
+    ) -> None:
+        self.axes, dtype = form
         self.root, self.reader, self.network = root, reader, network
         self.rerun = Rerun(root, dtype, (path for path, _ in reader.sites))
         self.relative = _RELATIVE.get(self.rerun.dtype, _RELATIVE_ELSE)
-        self.plan = _plan(root, len(reader.leads))
+        self.plan = _plan(root, self.axes)
         self.draw = np.random.default_rng(0)
         self.site = _sites(reader)
+        self.most = {layer.name: most_of(layer) for layer in network.layers}
         self.sensor = next((m for m in root.modules() if type(m).__name__ == "DVSLayer"), None)
         self.results = _results(reader)
         # The first and the last sample: what mixes samples shows in one of them.
@@ -165,7 +164,7 @@ class _Comparison:
         samples, steps = self.plan.samples, self.plan.steps
         kind = [kinds[min(number % self.plan.calls * steps + n, len(kinds) - 1)] for n in range(steps)]
         raw = {name: self._frames(kind) for name in self.reader.inputs}
-        leads = (samples, steps) if len(self.reader.leads) == 2 else (samples * steps,)
+        leads = (samples, steps) if self.axes == 2 else (samples * steps,)
         given = [torch.from_numpy(array.reshape(*leads, *array.shape[2:])) for array in raw.values()]
         instead = {}
         for name in driven & self.site.keys():
@@ -201,21 +200,18 @@ class _Comparison:
     ) -> None:
         step, row = moment
         signals = {
-            entry.name: _sensed(self.sensor, entry, frames[entry.name]) for entry in self.network.inputs
+            entry.name: sensed(self.sensor, entry, frames[entry.name]) for entry in self.network.inputs
         }
         reach = dict(signals)
-        count = self.plan.samples * self.plan.steps
         for layer in self.network.layers:
             arriving, sizes = (self._arriving(layer, source) for source in (signals, reach))
             current = current_of(layer, arriving)
-            bound = current_of(_in_sizes(layer), np.abs(sizes))
-            seen = self._seen(call.came, layer, count)
+            bound = current_of(self.most[layer.name], np.abs(sizes).max(keepdims=True))
+            seen = self._seen(call.came, layer, row)
             if seen is not None:
-                _same(layer.name, "current", step, seen[row], current, self.relative * bound)
-            made = self._seen(call.gave, layer, count)
-            value = self._neurons(
-                layer, (current, bound), None if made is None else made[row], (step, sample)
-            )
+                agree(layer.name, "current", step, seen, current, self.relative * bound)
+            made = self._seen(call.gave, layer, row)
+            value = self._neurons(layer, (current, bound), made, (step, sample))
             signals[layer.name], reach[layer.name] = value, np.abs(value) + (bound if made is None else 0)
             if layer.name in self.site and self.site[layer.name][0] in instead:
                 put = instead[self.site[layer.name][0]][0][row].numpy().astype(float)
@@ -228,8 +224,8 @@ class _Comparison:
             deliver(edge, signals[edge.source], arriving)
         return arriving
 
-    def _seen(self, calls: Mapping[str, list[torch.Tensor]], layer: Layer, count: int) -> Any:
-        """What the module gave or was given at a layer's neurons: (samples * steps, ...); None if unknown."""
+    def _seen(self, calls: Mapping[str, list[torch.Tensor]], layer: Layer, row: int) -> Any:
+        """What the module gave or was given at a layer's neurons for one frame; None if unknown."""
         if layer.name not in self.site:
             return None
         path, number = self.site[layer.name]
@@ -237,14 +233,14 @@ class _Comparison:
         expected = sum(entry == path for entry, _ in self.reader.sites)
         if len(tensors) != expected:
             problem = f"module {path} ran {len(tensors)} times in one call, and {expected} as read"
-            raise _DifferenceError(f"layer {layer.name}", layer.name, problem)
-        tensor = tensors[number]
+            raise DifferenceError(f"layer {layer.name}", layer.name, problem)
+        tensor, count = tensors[number], self.plan.samples * self.plan.steps
         if tensor.numel() != count * layer.output_shape.size:
             problem = (
                 f"has the shape {tuple(tensor.shape)} for {count} frames, and {layer.output_shape} as read"
             )
-            raise _DifferenceError(f"layer {layer.name}", layer.name, problem)
-        return tensor.to(torch.float64).numpy().reshape(count, *layer.output_shape)
+            raise DifferenceError(f"layer {layer.name}", layer.name, problem)
+        return tensor.reshape(count, *layer.output_shape)[row].to(torch.float64).numpy()
 
     def _neurons(self, layer: Layer, currents: tuple[Any, Any], made: Any, moment: tuple[int, int]) -> Any:
         """What a layer gives: the module's own values, if they are known and what was read allows them."""
@@ -258,7 +254,7 @@ class _Comparison:
             if made is not None:
                 kind = type(self.root.get_submodule(self.site[name][0])).__name__
                 rounded = 1.0 if kind == "NeuromorphicReLU" else 0.0
-                _same(name, "value", step, made, value, self.relative * bound + rounded)
+                agree(name, "value", step, made, value, self.relative * bound + rounded)
             return value if made is None else made
         potential = state.potentials.get(name, np.zeros(layer.output_shape))
         slack = state.slack.get(name, 0.0) + self.relative * bound
@@ -267,8 +263,8 @@ class _Comparison:
         if made is not None:
             least, most = (fire(layer, potential, current + shift)[0] for shift in (-slack, slack))
             off = ~((made >= least) & (made <= most))
-            _at(off, name, "number of spikes", step, made, spikes)
-            after, spikes = _adopted(layer, (potential + current, after), spikes, made), made
+            differ_at(off, name, "number of spikes", step, made, spikes)
+            after, spikes = adopted(layer, (potential + current, after), spikes, made), made
         state.potentials[name] = after
         threshold = np.asarray(layer.neuron.threshold).reshape(-1, 1, 1)
         state.slack[name] = slack + self.relative * np.abs(spikes) * threshold
@@ -281,7 +277,7 @@ class _Comparison:
         made = [entry for _, entry in entries(call.result, "")]
         if len(made) != len(self.results):
             problem = f"returned {len(made)} values, and {len(self.results)} as read"
-            raise _DifferenceError("the module's result", "", problem)
+            raise DifferenceError("the module's result", "", problem)
         count = self.plan.samples * self.plan.steps
         for number, (given, value) in enumerate(zip(made, self.results, strict=True)):
             if not isinstance(value, Signal | Current) or not isinstance(given, torch.Tensor):
@@ -301,57 +297,10 @@ class _Comparison:
             name = f"output {number}" if len(made) > 1 else "output"
             if given.numel() != count * total.size:
                 problem = f"has the shape {tuple(given.shape)} for {count} frames, and {value.shape} as read"
-                raise _DifferenceError(name, "", problem)
+                raise DifferenceError(name, "", problem)
             frames = given.detach().to(torch.float64).numpy().reshape(count, *total.shape)
             limit = 4 * self.relative * np.abs(sizes)
-            _at(~(np.abs(frames[row] - total) <= limit), name, "value", step, frames[row], total)
-
-
-def _adopted(layer: Layer, potentials: tuple[Any, Any], spikes: Any, made: Any) -> Any:
-    """Potentials after a step in which the neurons spiked `made` times, as rounding allows."""
-    neuron: Any = layer.neuron
-    before, after = potentials
-    threshold = np.asarray(neuron.threshold).reshape(-1, 1, 1)
-    other = before - made * threshold if neuron.reset == "subtract" else np.where(made > 0, 0.0, before)
-    if neuron.minimum is not None:
-        other = np.maximum(other, neuron.minimum)
-    return np.where(made == spikes, after, other)
-
-
-def _same(layer: str, what: str, step: int, made: Any, read: Any, limit: Any) -> None:
-    _at(~(np.abs(made - read) <= limit), layer, what, step, made, read)
-
-
-def _at(off: Any, where: str, what: str, step: int, made: Any, read: Any) -> None:
-    """Raise for the place where two arrays differ most among those that are off."""
-    if not off.any():
-        return
-    place = np.unravel_index(
-        np.argmax(np.where(off, np.nan_to_num(np.abs(made - read), nan=np.inf), -1)), off.shape
-    )
-    axes = "feature {}, row {}, column {}".format(*place)
-    values = f"{float(made[place]):.7g} in the module, {float(read[place]):.7g} as read"
-    name = where if where.startswith("output") else f"layer {where}"
-    layer = "" if name is where else where
-    problem = f"computes something else than was read: its {what} in step {step} ({axes}) is {values}"
-    raise _DifferenceError(name, layer, problem)
-
-
-def _in_sizes(layer: Layer) -> Layer:
-    """The layer with every number by its size, which bounds the sizes of a current's terms."""
-
-    def size(array: Any) -> Any:
-        return None if array is None else np.abs(array).astype(np.float64)
-
-    operation = replace(layer.operation, weight=size(layer.operation.weight), bias=size(layer.operation.bias))
-    between: list[Any] = []
-    for step in layer.between:
-        if isinstance(step, Scale):
-            between.append(Scale(abs(step.factor)))
-        elif isinstance(step, BatchNorm):
-            mean, scale, shift = size(step.mean), size(step.scale), size(step.shift)
-            between.append(replace(step, mean=-mean, scale=scale, shift=shift))
-    return replace(layer, operation=operation, between=tuple(between))
+            differ_at(~(np.abs(frames[row] - total) <= limit), name, "value", step, frames[row], total)
 
 
 def _sites(reader: Reader) -> dict[str, tuple[str, int]]:
@@ -382,16 +331,3 @@ def _plan(root: nn.Module, axes: int) -> _Plan:
 def _package(module: nn.Module) -> str:
     packages = [str(entry.__module__).partition(".")[0] for entry in type(module).__mro__]
     return "sinabs" if "sinabs" in packages else packages[0]
-
-
-def _sensed(sensor: Any, entry: Input, frame: Any) -> Any:
-    """A frame of the whole sensor as the stage prepares it, before its pool; a host's frame as it is."""
-    if entry.dvs is None or sensor is None:
-        return frame
-    _, settings, pool = dvs_of(sensor)
-    frame = frame.sum(0, keepdims=True) if entry.shape.features < frame.shape[0] else frame
-    (top, left), (ky, kx) = settings.origin, pool.size if pool else (1, 1)
-    size = entry.shape[:0:-1] if settings.swap_axes else entry.shape[1:]
-    frame = frame[:, top * ky : top * ky + size[0], left * kx : left * kx + size[1]]
-    frame = np.flip(frame, [axis for axis, mirrored in zip((1, 2), settings.mirror, strict=True) if mirrored])
-    return frame.transpose(0, 2, 1) if settings.swap_axes else frame

@@ -12,13 +12,13 @@ from mapper.frontends.from_torch.foreign import EXPORTERS, FOREIGN_NEURONS, give
 from mapper.frontends.from_torch.leaves import (
     batch_norm_of,
     convolution_of,
-    dvs_of,
     linear_of,
     relu_neuron,
     spiking_neuron,
     unknown_module,
 )
-from mapper.frontends.from_torch.steps import MODULE_STEPS, add, attribute, function_step
+from mapper.frontends.from_torch.sensor import sensor_stage
+from mapper.frontends.from_torch.steps import MODULE_STEPS, add, attribute, computed, function_step
 from mapper.frontends.from_torch.trace import Trace, known_class
 from mapper.frontends.from_torch.values import (
     BATCH,
@@ -31,7 +31,6 @@ from mapper.frontends.from_torch.values import (
     Value,
     entries,
     flattened,
-    followed,
     guess,
     one_axis,
     values_in,
@@ -176,7 +175,7 @@ class Reader:
         name = str(target if isinstance(target, str) else getattr(target, "__name__", target))
         values = list(values_in((args, kwargs)))
         if not values:
-            return self._python(name, target, args, kwargs)
+            return computed(name, target, args, kwargs)
         if name == "getitem" and isinstance(args[0], tuple):
             return args[0][args[1]]
         if name in ("_assert", "_assert_is_none"):
@@ -207,15 +206,6 @@ class Reader:
         if "input" in kwargs:
             args, kwargs = (kwargs["input"], *args), {k: v for k, v in kwargs.items() if k != "input"}
         return step(*args, **kwargs)
-
-    def _python(self, name: str, target: Any, args: Any, kwargs: Any) -> Any:
-        """Arithmetic on sizes is computed; tensors that are made on the way are not followed."""
-        if isinstance(target, str):
-            return getattr(args[0], target)(*args[1:], **kwargs)
-        home = str(getattr(target, "__module__", None)).partition(".")[0]
-        if home in ("_operator", "builtins", "math"):
-            return target(*args, **kwargs)
-        return None if name in ("_assert", "_assert_is_none") else Opaque(name)
 
     def _module(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
         path = str(node.target)
@@ -360,26 +350,15 @@ class Reader:
         return replace(value, between=(*value.between, norm))
 
     def _sensor(self, node: fx.Node, module: Any, value: Value) -> Signal:
-        part = value.parts[0] if isinstance(value, Signal) else Part("")
-        alone = (
-            isinstance(value, Signal) and value.parts == (Part(part.source),) and part.source in self.inputs
-        )
         readers = [
             user for entry in node.all_input_nodes for user in entry.users if user.target is not getattr
         ]
-        if not alone or len(readers) > 1:
-            problem = "the sensor stage comes first, and all that reads the sensor reads it behind the stage"
-            raise RefusalError(problem, "Make the DVSLayer the only reader of the input")
-        shape, settings, pool = dvs_of(module)
-        if self.shape[1:] != tuple(module.input_shape)[-2:]:
-            stated = "x".join(map(str, module.input_shape))
-            raise MisfitError("states another input shape", "Leave --input-shape out", self.shape, stated)
-        self.inputs[part.source] = Input(part.source, shape, settings)
+        entry, signal = sensor_stage(module, value, self.inputs, is_only_reader=len(readers) == 1)
+        self.inputs[entry.name] = entry
         if module.disable_pixel_array:
             taken = "events come through the sensor stage; its pixels are switched off"
             self._take(f"layer {node.target}", taken, "disable_pixel_array is set")
-        signal = Signal((part,), shape, tuple(shape), value.leads)
-        return followed(signal, pool) if pool else signal
+        return signal
 
     def _outputs(self, result: Any) -> None:
         used: set[str] = set()

@@ -82,7 +82,7 @@ def _reset(root: nn.Module) -> None:
 def _copied(root: nn.Module) -> nn.Module:
     """A deep copy, hooks and all; what cannot be copied is shared.
 
-    Classes may copy themselves in a way of their own (those of sinabs do), and lose what was put on an object.
+    Classes may copy themselves in their own way, as those of sinabs do, and lose what an object was given.
     """
     clones = [(module, object.__new__(type(module))) for module in root.modules()]
     memo: dict[int, Any] = {id(module): clone for module, clone in clones}
@@ -122,8 +122,25 @@ class Rerun:
             str((known_class(m) or type(m)).__module__).startswith("norse.") for m in root.modules()
         )
         _reset(self.module)
+        if dtype is not None:
+            self._cast()
         for path in dict.fromkeys(paths):
             self._watch(path)
+
+    def _cast(self) -> None:
+        """Let every module with weights get its precision: spikes may come in another, as those of sinabs."""
+
+        def cast(module: nn.Module, args: Any) -> Any:
+            return tuple(
+                value.to(self.dtype)
+                if isinstance(value, torch.Tensor) and value.is_floating_point()
+                else value
+                for value in args
+            )
+
+        for module in self.module.modules():
+            if module._parameters:
+                module.register_forward_pre_hook(cast)
 
     def _watch(self, path: str) -> None:
         def came(module: nn.Module, args: Any, kwargs: Any) -> None:
@@ -159,8 +176,8 @@ class Rerun:
             self.state = (result[1],)
         # Observers of quantisers would move the scale from call to call.
         for module in self.module.modules():
-            if hasattr(module, "disable_observer"):
-                module.disable_observer()
+            if callable(stop := getattr(module, "disable_observer", None)):
+                stop()
         self.call.result = result
         return self.call
 

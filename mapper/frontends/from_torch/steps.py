@@ -13,6 +13,7 @@ from mapper.frontends.from_torch.leaves import adaptive_pool, plain_pool, unknow
 from mapper.frontends.from_torch.values import (
     Current,
     MisfitError,
+    Opaque,
     Part,
     RefusalError,
     Signal,
@@ -26,7 +27,7 @@ from mapper.frontends.from_torch.values import (
 )
 from mapper.operations import Pool, Scale, shape_after
 
-__all__ = ["MODULE_STEPS", "add", "attribute", "function_step"]
+__all__ = ["MODULE_STEPS", "add", "attribute", "computed", "function_step"]
 
 _HOST = "Leave it to the host"
 _MODULES_FOR_WEIGHTS = {
@@ -76,6 +77,16 @@ def attribute(value: Value, name: str) -> Any:
     raise RefusalError(f"attribute {name}: this program does not know it", "Leave it out")
 
 
+def computed(name: str, target: Any, args: Any, kwargs: Any) -> Any:
+    """Arithmetic on sizes is computed; tensors that are made on the way are not followed."""
+    if isinstance(target, str):
+        return getattr(args[0], target)(*args[1:], **kwargs)
+    home = str(getattr(target, "__module__", None)).partition(".")[0]
+    if home in ("_operator", "builtins", "math"):
+        return target(*args, **kwargs)
+    return None if name in ("_assert", "_assert_is_none") else Opaque(name)
+
+
 def _taken(names: str, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments by name; names in the order of torch's signature."""
     order = names.split()
@@ -93,6 +104,13 @@ def _numbers(arguments: Sequence[Any]) -> tuple[int, ...]:
 
 
 def _same(value: Value, *_: Any, **__: Any) -> Value:
+    return value
+
+
+def _dropped(value: Value, p: float = 0.5, training: bool = True, inplace: bool = False) -> Value:
+    if training and p:
+        problem = "drops spikes at random in eval mode, too"
+        raise RefusalError(problem, "Use nn.Dropout, or F.dropout(x, p, self.training)", p, instead=value)
     return value
 
 
@@ -290,9 +308,8 @@ _STEPS: dict[str, Step] = {
         ("contiguous", "clone", "detach", "float", "to", "type", "type_as", "cpu", "cuda"), _same
     ),
     **dict.fromkeys(("double", "half", "requires_grad", "identity", "positive", "pos"), _same),
-    **dict.fromkeys(
-        ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"), _same
-    ),
+    **dict.fromkeys(("dropout", "dropout1d", "dropout2d", "dropout3d"), _dropped),
+    **dict.fromkeys(("alpha_dropout", "feature_alpha_dropout"), _same),
     "size": _size,
     "dim": lambda value: len(full_shape(value)),
     "ndimension": lambda value: len(full_shape(value)),
