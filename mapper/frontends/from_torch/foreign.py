@@ -70,6 +70,9 @@ def _snntorch(module: Any) -> Neuron:
     if module.inhibition or module.state_quant:
         problem = "inhibits or quantises its potentials, and no chip of the family can"
         raise RefusalError(problem, "Leave inhibition and state_quant out")
+    if not getattr(module, "reset_delay", True):
+        problem = "reset_delay=False: what stays above the threshold is reset without a spike"
+        raise RefusalError(problem, "Use reset_delay=True, snnTorch's default")
     factor = _number(module.graded_spikes_factor, "graded_spikes_factor")
     if factor != 1:
         raise RefusalError("grades its spikes", "Use graded_spikes_factor=1", factor, 1)

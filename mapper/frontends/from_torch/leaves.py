@@ -70,6 +70,21 @@ _REASONS: dict[str, tuple[str, str]] = {
         ("ZeroPad2d", "ConstantPad2d", "ReflectionPad2d", "ReplicationPad2d", "CircularPad2d"),
         ("padding of its own", "Put zero padding into the convolution behind it"),
     ),
+    **dict.fromkeys(
+        (
+            "QuantReLU",
+            "QuantIdentity",
+            "QuantHardTanh",
+            "QuantSigmoid",
+            "QuantTanh",
+            "FakeQuantize",
+            "QuantStub",
+        ),
+        (
+            "quantises activations, which are counts of spikes here",
+            "Leave it out, and use nn.ReLU for QuantReLU",
+        ),
+    ),
     "DynapcnnNetwork": (
         "is already divided among the cores of a chip",
         "Give the network it was made from",

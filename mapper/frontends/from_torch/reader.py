@@ -222,7 +222,7 @@ class Reader:
                 f"{kind}: what it reads does not come from the input", "Feed it from the input"
             )
         value = values[0]
-        spiking = kind in ("IAF", "IAFSqueeze") or foreign is not None
+        spiking = (package == "sinabs" and kind in ("IAF", "IAFSqueeze")) or foreign is not None
         if (spiking or kind in ("Conv2d", "Linear")) and path in self.called:
             problem = "is called twice: both calls would share weights and states, and each core has its own"
             step = "Use a module of its own for each call, and one time step in forward"

@@ -115,8 +115,8 @@ class Rerun:
         self.module = _copied(root).to(device="cpu", dtype=dtype).eval()
         self.dtype = dtype or _precision(root)
         self.call = Call()
-        # By module path, what its next calls give instead of their own results.
-        self.instead: Mapping[str, Sequence[torch.Tensor]] = {}
+        # By module path, what its one call gives instead of its own result.
+        self.instead: Mapping[str, torch.Tensor] = {}
         self.state: tuple[Any, ...] = ()
         self.keeps_state = any(
             str((known_class(m) or type(m)).__module__).startswith("norse.") for m in root.modules()
@@ -147,12 +147,11 @@ class Rerun:
             self.call.came.setdefault(path, []).append(next(_tensors((args, kwargs))).detach().clone())
 
         def gave(module: nn.Module, args: Any, result: Any) -> Any:
-            given = self.call.gave.setdefault(path, [])
             tensor = next(_tensors((result,)))
-            given.append(tensor.detach().clone())
-            if len(given) > len(self.instead.get(path, ())):
+            self.call.gave.setdefault(path, []).append(tensor.detach().clone())
+            if path not in self.instead:
                 return None
-            put = self.instead[path][len(given) - 1].reshape(tensor.shape).to(tensor.dtype)
+            put = self.instead[path].reshape(tensor.shape).to(tensor.dtype)
             return (put, *result[1:]) if isinstance(result, tuple) else put
 
         module = self.module.get_submodule(path)
@@ -160,7 +159,7 @@ class Rerun:
         module.register_forward_pre_hook(came, with_kwargs=True)
         module.register_forward_hook(gave)
 
-    def __call__(self, frames: Sequence[torch.Tensor], instead: Mapping[str, Sequence[torch.Tensor]]) -> Call:
+    def __call__(self, frames: Sequence[torch.Tensor], instead: Mapping[str, torch.Tensor]) -> Call:
         """Run the module once.
 
         Parameters
@@ -168,7 +167,7 @@ class Rerun:
         frames
             By parameter of forward, in order.
         instead
-            By module path, what its calls give instead of their own results.
+            By module path, what its one call gives instead of its own result.
         """
         self.call, self.instead = Call(), instead
         result = self.module(*(frame.to(self.dtype) for frame in frames), *self.state)
