@@ -39,7 +39,7 @@ class IFNode(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         potential = self.v + x
-        spikes = (potential >= self.v_threshold).to(x)
+        spikes: torch.Tensor = (potential >= self.v_threshold).to(x)
         reset = potential - self.v_threshold if self.v_reset is None else torch.tensor(self.v_reset).to(x)
         self.v = torch.where(spikes > 0, reset, potential)
         return spikes
@@ -87,7 +87,7 @@ class IAFCell(nn.Module):
 class SequentialState(nn.Sequential):
     """As norse's class."""
 
-    def forward(self, x: torch.Tensor, state: Any = None) -> Any:  # type: ignore[override]
+    def forward(self, x: torch.Tensor, state: Any = None) -> Any:
         state = [None] * len(self) if state is None else state
         for n, module in enumerate(self):
             if isinstance(module, IAFCell):

@@ -10,11 +10,17 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.utils import parametrize, prune
 
-__all__ = ["SHAPE", "dyadic", "random_module", "tampered"]
+from mapper.errors import NetworkError
+from mapper.frontends import TorchOptions, load_network
+from mapper.network import Network
+from mapper.sim.network import simulate
+
+__all__ = ["SHAPE", "check_random_modules", "random_module", "tampered"]
 
 SHAPE = (2, 8, 8)
 Neurons = Callable[[], nn.Module]
@@ -146,9 +152,9 @@ def tampered(draw: random.Random, module: nn.Module) -> nn.Module:
     elif kind == 3:
         layer.register_forward_hook(ablated)
     elif kind == 4:
-        prune.random_unstructured(layer, "weight", amount=0.5)
+        prune.RandomUnstructured.apply(layer, "weight", 0.5)  # type: ignore[no-untyped-call]
         with torch.no_grad():
-            layer.weight_orig.mul_(2)  # type: ignore[operator,union-attr]
+            layer.weight_orig.mul_(2)  # type: ignore[operator]
     elif kind == 5:
         parametrize.register_parametrization(layer, "weight", _Halved())
     elif kind == 6:
@@ -160,3 +166,56 @@ def tampered(draw: random.Random, module: nn.Module) -> nn.Module:
     else:
         return _Wrapped(module, draw).eval()
     return module
+
+
+def check_random_modules(
+    instances: int, neurons: Neurons, spiking: Neurons, sum_pool: type[nn.Module]
+) -> int:
+    """Read random modules: each must be refused or compute what the network does; number of the refused.
+
+    Parameters
+    ----------
+    neurons, spiking
+        Of the module; what its rectifiers are read as.
+    """
+    refused = 0
+    for seed in range(instances):
+        draw = random.Random(seed)  # noqa: S311
+        module = random_module(draw, neurons, sum_pool)
+        is_tampered = seed % 3 == 0
+        module = tampered(draw, module) if is_tampered else module
+        try:
+            network = load_network(module, SHAPE, torch=TorchOptions(1.0))
+        except NetworkError:
+            if not is_tampered:
+                raise
+            refused += 1
+        else:
+            assert _computes_the_same(network, _as_spiking(module, spiking), seed), seed
+    return refused
+
+
+def _as_spiking(module: nn.Module, spiking: Neurons) -> nn.Module:
+    """The module with the neurons that its rectifiers were read as, hooks and all."""
+    for parent in list(module.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.ReLU):
+                neurons = spiking()
+                neurons._forward_hooks.update(child._forward_hooks)
+                neurons._forward_pre_hooks.update(child._forward_pre_hooks)
+                setattr(parent, name, neurons)
+    return module
+
+
+def _computes_the_same(network: Network, module: nn.Module, seed: int) -> bool:
+    x = np.random.default_rng(seed).integers(0, 3, (7, *SHAPE))
+    for entry in module.modules():
+        if callable(reset := getattr(entry, "reset_states", None)):
+            reset()
+    with torch.no_grad():
+        result = module(torch.from_numpy(x).float())
+    run = simulate(network, {network.inputs[0].name: x})
+    # What several layers give together is joined on the host: the first output is one layer's.
+    made = result[0] if isinstance(result, tuple) else result
+    found = next(iter(run.outputs.values()))
+    return np.array_equal(found.reshape(7, -1), made.detach().numpy().reshape(7, -1))

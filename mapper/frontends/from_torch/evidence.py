@@ -135,7 +135,7 @@ class _Comparison:
         self.root, self.reader, self.network = root, reader, network
         self.rerun = Rerun(root, dtype, (path for path, _ in reader.sites))
         self.relative = _RELATIVE.get(self.rerun.dtype, _RELATIVE_ELSE)
-        self.plan = _plan(root, self.axes)
+        self.plan = _plan(root, [path for path, _ in reader.sites], self.axes)
         self.draw = np.random.default_rng(0)
         self.site = _sites(reader)
         self.most = {layer.name: most_of(layer) for layer in network.layers}
@@ -318,16 +318,19 @@ def _results(reader: Reader) -> list[Any]:
     return [entry for _, entry in entries(fx.node.map_arg(node.args[0], reader.results.__getitem__), "")]
 
 
-def _plan(root: nn.Module, axes: int) -> _Plan:
-    """Samples and steps as the module's own layers want them."""
-    kinds = [module for module in root.modules() if _package(module) == "sinabs"]
+def _plan(root: nn.Module, neurons: Sequence[str], axes: int) -> _Plan:
+    """Samples and steps of a call as the module's own layers want them; `neurons` are paths."""
+    kinds = [module for module in root.modules() if _is_of_sinabs(module)]
     samples = max((int(getattr(m, "batch_size", 1) or 1) for m in kinds), default=1)
     steps = max((int(getattr(m, "num_timesteps", 1) or 1) for m in kinds), default=1)
-    in_time = bool(kinds) or any(getattr(m, "step_mode", "s") == "m" for m in root.modules())
+    # Those of other frameworks take the first axis for samples, and a call for a step.
+    in_time = any(
+        _is_of_sinabs(entry) or getattr(entry, "step_mode", "s") == "m"
+        for entry in map(root.get_submodule, neurons)
+    )
     samples, steps = max(samples, 1), max(steps, 2 if in_time or axes == 2 else 1)
     return _Plan(samples, steps, max(1, -(-len(_NATURAL) // steps)))
 
 
-def _package(module: nn.Module) -> str:
-    packages = [str(entry.__module__).partition(".")[0] for entry in type(module).__mro__]
-    return "sinabs" if "sinabs" in packages else packages[0]
+def _is_of_sinabs(module: nn.Module) -> bool:
+    return any(str(entry.__module__).startswith("sinabs.") for entry in type(module).__mro__)
