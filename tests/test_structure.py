@@ -31,6 +31,7 @@ ORDER = [
     "edits",
     "folding",
     "options",
+    "sim.network",
     "frontends",
     "passes",
     "work",
@@ -55,6 +56,8 @@ ORDER = [
     "compat",
     "cli",
 ]
+# The reference simulation knows networks alone: what is left of the other simulators may run it.
+APART = "sim.network"
 # The lazy table of the package and its entry stand outside the order.
 FREE = {"", "__main__", "data"}
 FOREIGN = {
@@ -79,6 +82,8 @@ def modules() -> list[Path]:
 
 def place(dotted: str) -> str:
     parts = dotted.split(".")
+    if ".".join(parts[1:3]) == APART:
+        return APART
     return "hwspec" if parts[0] == "hwspec" else (parts[1] if len(parts) > 1 else "")
 
 
@@ -104,6 +109,8 @@ def home(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts
     if parts[0] == "hwspec":
         return "hwspec"
+    if ".".join(parts[1:]) == APART:
+        return APART
     return "" if parts[1] == "__init__" else parts[1]
 
 
@@ -300,4 +307,4 @@ def test_documents_name_what_exists() -> None:
         existing = [path for path in choices if path.is_dir() or path.with_suffix(".py").is_file()]
         assert existing, f"{name} of mapper/README.md does not exist"
         named.add(existing[0].relative_to(ROOT / "mapper").parts[0])
-    assert {*ORDER} - {"hwspec"} == named - {"guide", "data"}
+    assert {*ORDER} - {"hwspec", APART} == named - {"guide", "data"}

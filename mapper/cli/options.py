@@ -123,6 +123,10 @@ class Reading:
     ] = ()
     relu_as_if: Annotated[bool, Parameter(help="torch: take ReLUs as spiking neurons of threshold 1")] = False
     weights: Annotated[Path | None, file("torch: a state dict, all of it or none", "the module's")] = None
+    reading_check: Annotated[
+        bool,
+        Parameter(negative="--no-reading-check", help="torch: run a copy, compare it with what was read"),
+    ] = True
     source: Annotated[
         NirSource | None,
         word("NIR: framework that wrote it", "the file's", name="--from"),
@@ -261,7 +265,7 @@ def keywords(chip: Chip, reading: Reading, *groups: SolveGroup, **fixed: Any) ->
         "input_from": words.pop("inputs", None),
         "add_output_neuron": words.pop("add_output_neuron", None),
         "nir": NirOptions(**nir),
-        "torch": TorchOptions(relu_as_if=relu, weights=weights),
+        "torch": TorchOptions(relu, weights, words.pop("reading_check")),
         "options": SolveOptions(time_limit_s=limit, max_copies=copies, **words),
         "chip": load(chip.chip, chip.changes),
     }

@@ -98,6 +98,8 @@ class TorchOptions:
     weights
         A file with a state dict (``torch.save(module.state_dict(), file)``, or .safetensors) that the module
         is read with, as a whole; the module itself stays as it is. None takes the module's own values.
+    reading_check
+        Run a copy of the module on random frames, and refuse what computes something else than was read.
 
     Raises
     ------
@@ -107,6 +109,7 @@ class TorchOptions:
 
     relu_as_if: float | None = None
     weights: str | Path | None = None
+    reading_check: bool = True
 
     def __post_init__(self) -> None:
         value, weights = self.relu_as_if, self.weights

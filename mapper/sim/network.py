@@ -29,7 +29,7 @@ from mapper.operations import (
     Shape,
 )
 
-__all__ = ["Simulation", "State", "simulate"]
+__all__ = ["Simulation", "State", "along", "current_of", "deliver", "fire", "simulate"]
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,12 @@ def simulate(network: Network, inputs: Mapping[str, Array], state: State | None 
         for layer in network.layers:
             arriving = np.zeros(layer.input_shape, dtype)
             for edge in network.incoming[layer.name]:
-                _deliver(edge, signals[edge.source][depth + step - edge.delay_steps], arriving)
-            current = _between(layer, _operate(layer, arriving))
-            spikes, potentials[layer.name] = _fire(layer, potentials[layer.name], current)
+                deliver(edge, signals[edge.source][depth + step - edge.delay_steps], arriving)
+            spikes, potentials[layer.name] = fire(layer, potentials[layer.name], current_of(layer, arriving))
             signals[layer.name][depth + step] = spikes
     spikes_by_layer = {layer.name: signals[layer.name][depth:] for layer in network.layers}
     outputs = {
-        output.name: np.stack([_along(output.path, frame) for frame in signals[output.source][depth:]])
+        output.name: np.stack([along(output.path, frame) for frame in signals[output.source][depth:]])
         if steps
         else np.zeros((0, 1, 1, 1), dtype)
         for output in network.outputs
@@ -166,12 +165,14 @@ def _initial(layer: Layer, before: State, dtype: Any) -> Any:
     return np.zeros(layer.output_shape, dtype)
 
 
-def _deliver(edge: Edge, frame: Any, arriving: Any) -> None:
-    pooled = _along(edge.path, frame)
+def deliver(edge: Edge, frame: Any, arriving: Any) -> None:
+    """Add a frame (features, height, width) to what arrives at the edge's target, in place."""
+    pooled = along(edge.path, frame)
     arriving[edge.feature_offset : edge.feature_offset + pooled.shape[0]] += pooled
 
 
-def _along(path: Iterable[PathOperation], frame: Any) -> Any:
+def along(path: Iterable[PathOperation], frame: Any) -> Any:
+    """A frame (features, height, width) after the operations of a path."""
     for step in path:
         if isinstance(step, Pool):
             frame = _pool(step, frame)
@@ -188,6 +189,17 @@ def _pool(pool: Pool, frame: Any) -> Any:
     if pool.kind == "sum":
         return summed
     return summed / (pool.divisor or pool.size[0] * pool.size[1])
+
+
+def current_of(layer: Layer, arriving: Any) -> Any:
+    """What a layer's neurons integrate in one step, of its output shape.
+
+    Parameters
+    ----------
+    arriving
+        What all incoming edges together deliver, of the layer's input shape.
+    """
+    return _between(layer, _operate(layer, arriving))
 
 
 def _operate(layer: Layer, arriving: Any) -> Any:
@@ -230,7 +242,8 @@ def _between(layer: Layer, current: Any) -> Any:
     return current
 
 
-def _fire(layer: Layer, potential: Any, current: Any) -> tuple[Any, Any]:
+def fire(layer: Layer, potential: Any, current: Any) -> tuple[Any, Any]:
+    """One step of a layer's neurons: the spikes, and the potentials after them; all of its output shape."""
     neuron: Any = layer.neuron
     threshold = neuron.threshold
     if isinstance(threshold, np.ndarray):

@@ -34,8 +34,8 @@ class MembraneReset:
 class Exponential: ...
 
 
-class IAFSqueeze(nn.Module):
-    """One batch of one; a call is a time step."""
+class IAF(nn.Module):
+    """Neurons of (batch, time, ...) currents."""
 
     def __init__(
         self,
@@ -56,8 +56,14 @@ class IAFSqueeze(nn.Module):
         self.v_mem: torch.Tensor
         self.register_buffer("v_mem", torch.zeros(0))
 
-    def forward(self, current: torch.Tensor) -> torch.Tensor:
-        potential = current + (self.v_mem if self.v_mem.numel() else 0.0)
+    def reset_states(self) -> None:
+        self.v_mem = torch.zeros(0)
+
+    def forward(self, currents: torch.Tensor) -> torch.Tensor:
+        return torch.stack([self.step(current) for current in currents.unbind(1)], 1)
+
+    def step(self, current: torch.Tensor) -> torch.Tensor:
+        potential = current + (self.v_mem if self.v_mem.shape == current.shape else 0.0)
         spikes = torch.where(potential > 0, torch.trunc(potential / self.spike_threshold), 0.0)
         if self.spike_fn is SingleSpike:
             spikes = spikes.clamp(max=1)
@@ -69,6 +75,13 @@ class IAFSqueeze(nn.Module):
         return spikes
 
 
+class IAFSqueeze(IAF):
+    """Neurons of (time, ...) currents of one sample."""
+
+    def forward(self, currents: torch.Tensor) -> torch.Tensor:
+        return super().forward(currents[None])[0]
+
+
 class _Leaf(nn.Module):
     """A layer that exists for its name."""
 
@@ -77,11 +90,8 @@ class _Leaf(nn.Module):
         for name, value in fields.items():
             setattr(self, name, value)
 
-    def forward(self, *values: torch.Tensor) -> torch.Tensor:
-        raise AssertionError("modules are traced, never run")
-
-
-class IAF(IAFSqueeze): ...
+    def forward(self, *values: Any) -> Any:
+        raise AssertionError("nobody asks what it computes")
 
 
 class LIF(IAFSqueeze): ...
@@ -105,13 +115,29 @@ class SpikingMaxPooling2dLayer(_Leaf): ...
 class ChannelShift(_Leaf): ...
 
 
-class InputLayer(_Leaf): ...
+class InputLayer(_Leaf):
+    def forward(self, *values: Any) -> Any:
+        (x,) = values
+        return x
 
 
-class DVSLayer(_Leaf): ...
+class DVSLayer(_Leaf):
+    def forward(self, *values: Any) -> Any:
+        (x,) = values
+        x = x.sum(1, keepdim=True) if self.merge_polarities else x
+        x = self.pool_layer(x)  # type: ignore[operator]
+        crop: Any = self.crop_layer
+        x = x[..., crop.top_crop : crop.bottom_crop, crop.left_crop : crop.right_crop]
+        flip: Any = self.flip_layer
+        x = x.flip(2) if flip.flip_y else x
+        x = x.flip(3) if flip.flip_x else x
+        return x.transpose(2, 3) if flip.swap_xy else x
 
 
-class UnflattenTime(_Leaf): ...
+class UnflattenTime(_Leaf):
+    def forward(self, *values: Any) -> Any:
+        (x,) = values
+        return x.unflatten(0, (1, -1))
 
 
 class Crop2d(_Leaf): ...
@@ -120,7 +146,10 @@ class Crop2d(_Leaf): ...
 class FlipDims(_Leaf): ...
 
 
-class NeuromorphicReLU(_Leaf): ...
+class NeuromorphicReLU(_Leaf):
+    def forward(self, *values: Any) -> Any:
+        (x,) = values
+        return torch.relu(x).floor()
 
 
 class DynapcnnNetwork(_Leaf): ...
@@ -140,7 +169,9 @@ class Merge(nn.Module):
     def forward(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
         if left.shape == right.shape:  # control flow: to be taken as a leaf
             return left + right
-        raise AssertionError
+        wide, narrow = (left, right) if left.shape[1] > right.shape[1] else (right, left)
+        missing = torch.zeros_like(wide[:, narrow.shape[1] :])
+        return wide + torch.cat([narrow, missing], 1)
 
 
 class Repeat(nn.Module):

@@ -85,8 +85,10 @@ def test_a_sequence_becomes_layers_edges_and_an_output() -> None:
         "multi",
     )
     assert [output.source for output in network.outputs] == ["5"]
-    assert network.notes == (
-        "ReLU taken as IF neuron with threshold 0.5, lower bound -0.5, multi-spike, subtract",
+    (reading,) = network.readings
+    assert reading.subject == "layer 0 and layer 5"
+    assert (
+        reading.taken == "ReLU taken as IF neuron with threshold 0.5, lower bound -0.5, multi-spike, subtract"
     )
     with torch.no_grad():
         first.weight.zero_()
@@ -138,7 +140,7 @@ def test_flattening_in_all_its_forms(step: Any) -> None:
         (lambda x: F.adaptive_avg_pool2d(x, 2), [Pool("average", (3, 3), (3, 3))]),
         (nn.Identity(), []),
         (nn.Dropout2d(), []),
-        (lambda x: F.dropout(x, 0.5), []),
+        (lambda x: F.dropout(x, 0.5, False), []),
         (lambda x: x.float().clone().detach(), []),
         (lambda x: 0.5 * x, [Scale(0.5)]),
         (lambda x: x / 4, [Scale(0.25)]),
@@ -174,7 +176,7 @@ def test_sums_and_concatenations_are_edges() -> None:
 def test_batch_norm_and_scale_stand_between_weights_and_neurons() -> None:
     norm = nn.BatchNorm2d(4, eps=0.5, affine=False)
     network = read(nn.Sequential(conv(), norm, IAFSqueeze()))
-    assert "training mode" in network.notes[0]
+    assert "training mode" in network.readings[0].why
     [step] = network.layers[0].between
     assert same(step, BatchNorm(np.zeros(4), np.ones(4), np.ones(4), np.zeros(4), 0.5))
     module = Made(
@@ -208,7 +210,7 @@ def test_the_state_of_neurons_is_left_out() -> None:
     module = nn.Sequential(conv(), IAFSqueeze())
     module[1].v_mem = torch.ones(1, 4, 6, 6)
     network = read(module)
-    assert "potentials" in network.notes[0]
+    assert "potentials" in str(network.readings[0])
     assert network.layers[0].neuron is not None
     assert network.layers[0].neuron.initial_potential is None
 
@@ -278,13 +280,13 @@ def test_the_sensor_stage(layer: nn.Module, shape: Shape, settings: DvsSettings,
     network = read(nn.Sequential(layer, conv(shape.features), IAFSqueeze()), None)
     assert network.inputs == (Input("input", shape, settings),)
     assert path(network, "1") == ([pool] if pool else [])
-    assert network.notes == ()
+    assert network.readings == ()
 
 
 def test_a_sensor_stage_without_its_pixels_is_noted() -> None:
     network = read(nn.Sequential(sinabs.dvs((8, 8), off=True), conv(), IAFSqueeze()), None)
     assert network.inputs[0].dvs == DvsSettings()
-    assert "pixels are switched off" in network.notes[0]
+    assert "pixels are switched off" in network.readings[0].taken
 
 
 def test_several_inputs_outputs_and_defaults() -> None:
@@ -307,8 +309,8 @@ def test_several_inputs_outputs_and_defaults() -> None:
         ("deep", "x", ()),
         ("pair", "a", (Flatten(),)),
     ]
-    assert any("left to the host" in note for note in network.notes)
-    assert any("unused" in note for note in network.notes)
+    assert any("left to the host" in reading.taken for reading in network.readings)
+    assert any("unused" in reading.subject for reading in network.readings)
 
 
 def test_conditions_on_shapes_are_decided() -> None:
@@ -324,7 +326,7 @@ def test_conditions_on_shapes_are_decided() -> None:
         read(Made(forward, a=conv(), b=conv()), (2, 9, 9))
 
 
-def test_the_module_is_never_changed_nor_run() -> None:
+def test_the_module_is_never_changed() -> None:
     class Recorder(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -127,6 +127,7 @@ def test_weights_that_no_core_has(layer: nn.Module, text: str, step: str) -> Non
         (lambda x: F.max_pool2d(x, 2), "max_pool2d in Made: max_pool2d: max pooling", "AvgPool2d"),
         (lambda x: torch.max_pool2d(x, 2, 2), "max_pool2d", "AvgPool2d"),
         (lambda x: F.softmax(x, 1), "softmax", HOST),
+        (F.dropout, "at random in eval mode", "F.dropout(x, p, self.training)"),
         (lambda x: x.log_softmax(1), "log_softmax", HOST),
         (torch.sigmoid, "sigmoid", HOST),
         (lambda x: x.argmax(1), "argmax", HOST),

@@ -7,15 +7,14 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from mapper.frontends.from_torch.computed_weights import bias_of, weight_of
 from mapper.frontends.from_torch.values import MisfitError, RefusalError
-from mapper.network import DvsSettings
 from mapper.operations import BatchNorm, Convolution, Linear, Neuron, Pair, Pool, Shape
 
 __all__ = [
     "adaptive_pool",
     "batch_norm_of",
     "convolution_of",
-    "dvs_of",
     "linear_of",
     "pair_of",
     "plain_pool",
@@ -70,6 +69,21 @@ _REASONS: dict[str, tuple[str, str]] = {
     **dict.fromkeys(
         ("ReflectionPad2d", "ReplicationPad2d", "CircularPad2d"),
         ("pads with something else than zeros", "Use nn.ZeroPad2d and train with it"),
+    ),
+    **dict.fromkeys(
+        (
+            "QuantReLU",
+            "QuantIdentity",
+            "QuantHardTanh",
+            "QuantSigmoid",
+            "QuantTanh",
+            "FakeQuantize",
+            "QuantStub",
+        ),
+        (
+            "quantises activations, which are counts of spikes here",
+            "Leave it out, and use nn.ReLU for QuantReLU",
+        ),
     ),
     "DynapcnnNetwork": (
         "is already divided among the cores of a chip",
@@ -129,10 +143,10 @@ def convolution_of(module: Any) -> Convolution:
     if module.padding_mode != "zeros":
         step = "Train with padding_mode='zeros'"
         raise RefusalError("pads with something else than zeros", step, module.padding_mode, "zeros")
-    weight = _array(module.weight, "weight", 4)
+    weight = _array(weight_of(module), "weight", 4)
     kernel: Pair = (weight.shape[2], weight.shape[3])
     stride, dilation = pair_of(module.stride, "stride"), pair_of(module.dilation, "dilation")
-    bias = None if module.bias is None else _array(module.bias, "bias", 1)
+    bias = None if module.bias is None else _array(bias_of(module), "bias", 1)
     return Convolution(
         out_features=weight.shape[0],
         kernel=kernel,
@@ -170,8 +184,8 @@ def linear_of(module: Any) -> Linear:
     RefusalError
         Weights without values.
     """
-    weight = _array(module.weight, "weight", 2)
-    bias = None if module.bias is None else _array(module.bias, "bias", 1)
+    weight = _array(weight_of(module), "weight", 2)
+    bias = None if module.bias is None else _array(bias_of(module), "bias", 1)
     return Linear(weight.shape[0], bias is not None and bool(np.any(bias)), weight, bias)
 
 
@@ -353,40 +367,3 @@ def _reset(function: Any, threshold: Any) -> Literal["subtract", "zero"]:
     raise RefusalError(
         f"reset function {kind}: no chip of the family has it", "Use MembraneSubtract or MembraneReset"
     )
-
-
-def dvs_of(module: Any) -> tuple[Shape, DvsSettings, Pool | None]:
-    """The input that a sinabs `DVSLayer` stands for, and the pool on the way out of it.
-
-    The shape is that of the cut-out times the pool, so that what lies outside the cut-out does not exist.
-
-    Raises
-    ------
-    RefusalError
-        Sizes that do not follow, or that this program cannot write down.
-    """
-    size = tuple(module.input_shape)[-2:]
-    height, width = pair_of(size, "input_shape")
-    features = 1 if module.merge_polarities else 2
-    pool = plain_pool("sum", Shape(features, height, width), module.pool_layer.kernel_size) or Pool(
-        "sum", (1, 1), (1, 1)
-    )
-    ky, kx = pool.size
-    top, left, bottom, right = 0, 0, height // ky, width // kx
-    crop = module.crop_layer
-    if crop is not None:
-        (top, bottom) = pair_of((crop.top_crop, crop.bottom_crop), "crop")
-        (left, right) = pair_of((crop.left_crop, crop.right_crop), "crop")
-    if not (top < bottom <= height // ky and left < right <= width // kx):
-        problem = "the crop does not lie in the pooled map"
-        raise MisfitError(problem, "", ((top, bottom), (left, right)), f"{height // ky}x{width // kx}")
-    flip = module.flip_layer
-    swap = bool(getattr(flip, "swap_xy", False))
-    if swap and ky != kx:
-        problem = "swap_xy together with a pool that is not square cannot be written down"
-        raise RefusalError(problem, "Use a square pool", f"{ky}x{kx}")
-    rows, columns = (right - left, bottom - top) if swap else (bottom - top, right - left)
-    mirror = (bool(getattr(flip, "flip_y", False)), bool(getattr(flip, "flip_x", False)))
-    settings = DvsSettings(origin=(top, left), mirror=mirror, swap_axes=swap)
-    shape = Shape(features, rows * ky, columns * kx)
-    return shape, settings, None if pool.size == (1, 1) else pool

@@ -1,4 +1,4 @@
-"""torch modules, sinabs networks among them, into a network: traced, never run, never changed."""
+"""torch modules, sinabs networks among them, into a network: traced, compared with a copy that runs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from torch import fx, nn
 
 from mapper.errors import Finding, NetworkError, ShapeError, UnsupportedLayerError
 from mapper.frontends import TorchOptions
+from mapper.frontends.from_torch.evidence import evidence
 from mapper.frontends.from_torch.reader import Reader
 from mapper.frontends.from_torch.trace import Trace, known_class, trace, unchanged, unwrapped
 from mapper.frontends.from_torch.values import BATCH, TIME
 from mapper.frontends.inference import build_network
 from mapper.network import Edge, Network
 from mapper.operations import Shape
+from mapper.reading import Reading, gathered
 
 __all__ = ["from_module"]
 
@@ -26,8 +28,9 @@ def from_module(
 ) -> Network:
     """The network of a torch module.
 
-    Its forward is traced with torch.fx: no data runs through it and nothing in it changes. Everything is
-    taken as in eval mode.
+    Its forward is traced with torch.fx. A copy of the module then runs on random frames, and the network must
+    compute the same, unless the options say otherwise. Everything is taken as in eval mode, and nothing of
+    the module changes.
 
     Parameters
     ----------
@@ -38,22 +41,33 @@ def from_module(
     Raises
     ------
     NetworkError
-        forward cannot be traced, or holds what no chip of the family can run: everything at once.
+        forward cannot be traced, or holds what no chip of the family can run: everything at once; or the
+        module computes something else than what was read.
     ShapeError
         Layers that do not fit the input shape, or one another.
     """
+    asked = options or TorchOptions()
     root, stated = unwrapped(module)
     shape = _input_shape(root, input_shape, stated)
     training = any(_differs_in_training(entry) for entry in root.modules())
-    reader = _read(root, shape, None if options is None else options.relu_as_if)
+    reader = _read(root, shape, asked.relu_as_if)
+    name = type(root).__name__
     if training:
         taken = "batch normalisation by its running statistics, dropout without effect"
-        reader.notes.append(f"the module is in training mode and was taken as in eval mode: {taken}")
+        reader.readings.append(Reading(name, f"taken as in eval mode: {taken}", "it is in training mode"))
     if reader.unsupported:
         raise UnsupportedLayerError(*reader.findings)
     if reader.misfits:
         raise ShapeError(*reader.findings)
-    return _network(type(root).__name__, reader)
+    network = _network(name, reader)
+    told = evidence(root, reader, network) if asked.reading_check else (_unchecked(name),)
+    compared = "what the module computes on random frames, layer by layer" if asked.reading_check else ""
+    return network.replacing(readings=(*network.readings, *told), compared_with=compared)
+
+
+def _unchecked(name: str) -> Reading:
+    taken = "as read, not compared with what the module computes"
+    return Reading(name, taken, "the reading check is switched off", "leave --no-reading-check out")
 
 
 def _read(root: nn.Module, shape: Shape, relu_as_if: float | None) -> Reader:
@@ -132,12 +146,14 @@ def _network(name: str, reader: Reader) -> Network:
     needed = _sources([output.source for output in reader.outputs], edges)
     unused = [layer for layer in reader.drafts if layer not in needed]
     if unused:
-        reader.notes.append(f"left out, since no output depends on it: {', '.join(unused)}")
+        reader.readings += [
+            Reading(f"layer {name}", "left out", "no output depends on it") for name in unused
+        ]
     inputs = [entry for key, entry in reader.inputs.items() if key in needed]
     drafts = [draft for key, draft in reader.drafts.items() if key in needed]
     kept = [edge for edge in edges if edge.target in needed]
-    notes = tuple(dict.fromkeys(reader.notes))
-    return build_network(name, inputs, drafts, kept, reader.outputs, notes)
+    network = build_network(name, inputs, drafts, kept, reader.outputs, tuple(dict.fromkeys(reader.notes)))
+    return network.replacing(readings=gathered(reader.readings))
 
 
 def _sources(names: list[str], edges: list[Edge]) -> set[str]:

@@ -9,21 +9,22 @@ from torch import fx, nn
 
 from mapper.errors import Finding, ShapeError, UnsupportedLayerError
 from mapper.folding import zero_padded
+from mapper.frontends.from_torch.foreign import EXPORTERS, FOREIGN_NEURONS, gives_state
 from mapper.frontends.from_torch.leaves import (
     convolution_of,
-    dvs_of,
     linear_of,
     relu_neuron,
     spiking_neuron,
     unknown_module,
 )
+from mapper.frontends.from_torch.sensor import sensor_stage
 from mapper.frontends.from_torch.steps import (
     MODULE_STEPS,
     TAKES_MARGINS,
     add,
     attribute,
+    computed,
     function_step,
-    on_numbers,
 )
 from mapper.frontends.from_torch.sums import layers_of, normalised, with_neurons
 from mapper.frontends.from_torch.trace import Trace, known_class
@@ -39,7 +40,6 @@ from mapper.frontends.from_torch.values import (
     Value,
     entries,
     flattened,
-    followed,
     guess,
     misfit,
     one_axis,
@@ -49,8 +49,12 @@ from mapper.frontends.from_torch.values import (
 from mapper.frontends.inference import LayerDraft
 from mapper.network import Edge, Input, Layer, Output
 from mapper.operations import Convolution, Flatten, Linear, Neuron, Shape
+from mapper.reading import Reading
 
 __all__ = ["Reader"]
+
+# Brevitas' layers, whose weights are read as they are quantised.
+_QUANTISED = {"QuantConv2d": "Conv2d", "QuantLinear": "Linear"}
 
 # What wrong arguments and fields of the user's modules raise, here and in torch; anything else is our fault.
 _MISUSE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -63,6 +67,12 @@ class Reader:
     ----------
     unsupported, misfits, findings
         What no chip can do or this program does not know; shapes; everything else.
+    readings
+        What was taken for granted.
+    sites
+        Calls of neuron modules in their order, as (module, layer): where the module itself can be watched.
+    rectified
+        Layers whose neurons are rectifiers in the module, and those that only pass spikes on.
     """
 
     def __init__(
@@ -71,6 +81,7 @@ class Reader:
         self.trace, self.shape, self.relu_as_if, self.leads = trace, shape, relu_as_if, leads
         self.unsupported: list[Finding] = []
         self.misfits: list[Finding] = []
+        self.readings: list[Reading] = []
         self.notes: list[str] = []
         self.inputs: dict[str, Input] = {}
         self.drafts: dict[str, LayerDraft] = {}
@@ -81,6 +92,8 @@ class Reader:
         self.fired: set[str] = set()
         self.bare: dict[str, Current] = {}
         self.signals: dict[str, Shape] = {}
+        self.rectified: set[str] = set()
+        self.sites: list[tuple[str, str]] = []
         self.taken = {name for name, _ in trace.root.named_modules()}
 
     @property
@@ -94,7 +107,8 @@ class Reader:
             args = fx.node.map_arg(node.args, self.results.__getitem__)
             kwargs = fx.node.map_arg(node.kwargs, self.results.__getitem__)
             try:
-                self.results[node] = self._step(node, args, kwargs)
+                result = self.results[node] = self._step(node, args, kwargs)
+                self._watch(node, (args, kwargs), result)
             except RefusalError as error:
                 self._refuse(node, error, (args, kwargs))
                 self.results[node] = error.instead or guess((args, kwargs))
@@ -104,9 +118,19 @@ class Reader:
                 self._refuse(node, RefusalError(problem, "Check its arguments and attributes"), ())
                 self.results[node] = guess((args, kwargs))
 
+    def _watch(self, node: fx.Node, arguments: Any, result: Any) -> None:
+        """Keep where a module turns the currents of a layer into its spikes."""
+        if node.op == "call_module":
+            came, given = (next(values_in(values), None) for values in (arguments, result))
+            if isinstance(came, Current) and isinstance(given, Signal):
+                self.sites.append((str(node.target), given.parts[0].source))
+
+    def _take(self, subject: str, taken: str, why: str = "", otherwise: str = "") -> None:
+        self.readings.append(Reading(subject, taken, why, otherwise))
+
     def _refuse(self, node: fx.Node, error: RefusalError, arguments: Any) -> None:
         finding = Finding(
-            self._where(node, error.problem),
+            self.trace.place(node, error.problem),
             error.problem,
             error.value,
             error.limit,
@@ -118,23 +142,12 @@ class Reader:
             # Behind something refused the shapes are guesses, and no reason to complain.
             self.misfits.append(finding)
 
-    def _where(self, node: fx.Node, problem: str) -> str:
-        if node.op == "call_module":
-            module = self._module_at(str(node.target))
-            kind = (known_class(module) or type(module)).__name__
-            return f"layer {node.target}" if problem.startswith(kind) else f"layer {node.target} ({kind})"
-        stack = list((node.meta.get("nn_module_stack") or {}).values())
-        inside = stack[-1][0] if stack and stack[-1][0] else type(self.trace.root).__name__
-        return f"{node.name} in {inside}"
-
-    def _module_at(self, path: str) -> nn.Module:
-        return self.trace.root.get_submodule(path)
-
     def _step(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
         if node.op == "placeholder":
             return self._placeholder(node)
         if node.op == "get_attr":
-            return self._constant(str(node.target))
+            value = self.trace.constant(str(node.target))
+            return value.item() if value.numel() == 1 else Opaque(str(node.target))
         if node.op == "call_module":
             return self._module(node, args, kwargs)
         if node.op == "output":
@@ -152,20 +165,14 @@ class Reader:
         self.inputs[name] = Input(name, self.shape)
         return Signal((Part(name),), self.shape, tuple(self.shape), self.leads)
 
-    def _constant(self, path: str) -> Any:
-        value: Any = self.trace.constants.get(path)
-        if value is None:
-            value = self.trace.root
-            for part in path.split("."):
-                value = getattr(value, part)
-        return value.item() if value.numel() == 1 else Opaque(path)
-
     def _function(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
         target = node.target
         name = str(target if isinstance(target, str) else getattr(target, "__name__", target))
         values = list(values_in((args, kwargs)))
         if not values:
-            return on_numbers(name, target, args, kwargs)
+            return computed(name, target, args, kwargs)
+        if name == "getitem" and isinstance(args[0], tuple):
+            return args[0][args[1]]
         if name in ("_assert", "_assert_is_none"):
             return None
         if all(isinstance(value, Opaque) for value in values):
@@ -199,8 +206,11 @@ class Reader:
 
     def _module(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
         path = str(node.target)
-        module = self._module_at(path)
-        kind = (known_class(module) or type(module)).__name__
+        module = self.trace.root.get_submodule(path)
+        known = known_class(module) or type(module)
+        package = str(known.__module__).partition(".")[0]
+        kind = _QUANTISED.get(known.__name__, known.__name__)
+        foreign = FOREIGN_NEURONS.get((package, kind))
         values = [value for value in values_in((args, kwargs)) if isinstance(value, Signal | Current)]
         if not values:
             if any(value.reported for value in values_in((args, kwargs)) if isinstance(value, Opaque)):
@@ -209,7 +219,7 @@ class Reader:
                 f"{kind}: what it reads does not come from the input", "Feed it from the input"
             )
         value = values[0]
-        spiking = kind in ("IAF", "IAFSqueeze")
+        spiking = (package == "sinabs" and kind in ("IAF", "IAFSqueeze")) or foreign is not None
         if (spiking or kind in ("Conv2d", "Linear")) and path in self.called:
             problem = "is called twice: both calls would share weights and states, and each core has its own"
             step = "Use a module of its own for each call, and one time step in forward"
@@ -222,13 +232,17 @@ class Reader:
             one_axis(value)
         if kind in ("Conv2d", "Linear"):
             return self._weights(path, module, value, node)
+        if foreign is not None:
+            signal = self._neurons(value, foreign(module))
+            return (signal, Opaque(path, reported=True)) if gives_state(package, module) else signal
         if spiking:
             neuron, refused = spiking_neuron(module, value.shape, value.dims)
             for error in refused:
                 self._refuse(node, error, ())
             state = getattr(module, "v_mem", None)
             if state is not None and bool((state != 0).any()):
-                self.notes.append("potentials that neurons hold are left out: the network starts from 0")
+                taken = "the network starts from potential 0"
+                self._take(f"layer {path}", taken, "potentials that neurons hold are left out")
             return self._neurons(value, neuron)
         if kind in ("ReLU", "NeuromorphicReLU"):
             return self._rectified(value)
@@ -241,6 +255,8 @@ class Reader:
         if kind in MODULE_STEPS:
             return MODULE_STEPS[kind](module, value)
         error = unknown_module(kind)
+        if package in EXPORTERS:
+            error.next_step = f"Export the network to NIR with {EXPORTERS[package]}, and give the file"
         spikes = hasattr(module, "spike_fn") and isinstance(value, Current)
         error.instead = self._neurons(value, Neuron()) if spikes else None
         raise error
@@ -258,10 +274,8 @@ class Reader:
             value = replace(value, margins=NO_MARGINS, dims=tuple(value.shape))
         reads = int(module.in_features if flat else module.in_channels)
         signal, fits = self._arriving(node, value, reads, flat)
-        if module._forward_pre_hooks:
-            self.notes.append(f"{path}: its forward hooks were not run; its weights are taken as they stand")
         if str(module.weight.dtype) == "torch.float64":
-            self.notes.append("weights in double precision are rounded to float32")
+            self._take(f"layer {path}", "weights rounded to float32", "they are in double precision")
         shape = Layer(path, signal.shape, operation).output_shape
         if min(shape) < 1:
             size = f"{signal.shape.height}x{signal.shape.width}"
@@ -315,6 +329,8 @@ class Reader:
         except (UnsupportedLayerError, ShapeError) as error:
             (self.misfits if isinstance(error, ShapeError) else self.unsupported).extend(error.findings)
         else:
+            # Layers that pass a part of a signal on have no module, and give what they get.
+            self.rectified |= drafts.keys() - self.drafts.keys() - {current.layer}
             self.drafts, self.edges = drafts, edges
             self.notes += notes
 
@@ -323,32 +339,22 @@ class Reader:
         if self.relu_as_if is None:
             step = "--relu-as-if (in Python: TorchOptions(relu_as_if=1.0)) makes it spiking neurons"
             raise RefusalError("ReLU: chips have spiking neurons only", step, instead=signal)
-        threshold = f"threshold {self.relu_as_if:g}, lower bound {-self.relu_as_if:g}"
-        self.notes.append(f"ReLU taken as IF neuron with {threshold}, multi-spike, subtract")
+        self.rectified.update(part.source for part in signal.parts)
+        bounds = f"threshold {self.relu_as_if:g}, lower bound {-self.relu_as_if:g}"
+        taken = f"ReLU taken as IF neuron with {bounds}, multi-spike, subtract"
+        self._take(f"layer {signal.parts[0].source}", taken, "chips have spiking neurons only")
         return signal
 
     def _sensor(self, node: fx.Node, module: Any, value: Value) -> Signal:
-        part = value.parts[0] if isinstance(value, Signal) else Part("")
-        alone = (
-            isinstance(value, Signal) and value.parts == (Part(part.source),) and part.source in self.inputs
-        )
         readers = [
             user for entry in node.all_input_nodes for user in entry.users if user.target is not getattr
         ]
-        if not alone or len(readers) > 1:
-            problem = "the sensor stage comes first, and all that reads the sensor reads it behind the stage"
-            raise RefusalError(problem, "Make the DVSLayer the only reader of the input")
-        shape, settings, pool = dvs_of(module)
-        if self.shape[1:] != tuple(module.input_shape)[-2:]:
-            stated = "x".join(map(str, module.input_shape))
-            raise MisfitError("states another input shape", "Leave --input-shape out", self.shape, stated)
-        self.inputs[part.source] = Input(part.source, shape, settings)
+        entry, signal = sensor_stage(module, value, self.inputs, is_only_reader=len(readers) == 1)
+        self.inputs[entry.name] = entry
         if module.disable_pixel_array:
-            self.notes.append(
-                f"{node.target}: events come through the sensor stage; its pixels are switched off"
-            )
-        signal = Signal((part,), shape, tuple(shape), value.leads)
-        return followed(signal, pool) if pool else signal
+            taken = "events come through the sensor stage; its pixels are switched off"
+            self._take(f"layer {node.target}", taken, "disable_pixel_array is set")
+        return signal
 
     def _outputs(self, result: Any) -> None:
         used: set[str] = set()
@@ -362,7 +368,8 @@ class Reader:
                 self._output_refused(key, "pads a map with zeros, which no core sends")
             if len(value.parts) > 1:
                 names = ", ".join(part.source for part in value.parts)
-                self.notes.append(f"output {key or 'of the module'}: joining {names} is left to the host")
+                taken = f"joining {names} is left to the host"
+                self._take(f"output {key or 'of the module'}", taken, "a core sends what one layer gives")
             signal = flattened(value) if len(value.dims) == 1 else value
             for part in signal.parts:
                 if part.source in self.inputs:

@@ -30,7 +30,7 @@ from mapper.frontends.from_torch.values import (
 )
 from mapper.operations import Scale, shape_after
 
-__all__ = ["MODULE_STEPS", "TAKES_MARGINS", "add", "attribute", "function_step", "on_numbers"]
+__all__ = ["MODULE_STEPS", "TAKES_MARGINS", "add", "attribute", "computed", "function_step"]
 
 _HOST = "Leave it to the host"
 _MODULES_FOR_WEIGHTS = {
@@ -78,6 +78,16 @@ def attribute(value: Value, name: str) -> Any:
     raise RefusalError(f"attribute {name}: this program does not know it", "Leave it out")
 
 
+def computed(name: str, target: Any, args: Any, kwargs: Any) -> Any:
+    """Arithmetic on sizes is computed; tensors that are made on the way are not followed."""
+    if isinstance(target, str):
+        return getattr(args[0], target)(*args[1:], **kwargs)
+    home = str(getattr(target, "__module__", None)).partition(".")[0]
+    if home in ("_operator", "builtins", "math"):
+        return target(*args, **kwargs)
+    return None if name in ("_assert", "_assert_is_none") else Opaque(name)
+
+
 def _taken(names: str, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments by name; names in the order of torch's signature."""
     order = names.split()
@@ -95,6 +105,13 @@ def _numbers(arguments: Sequence[Any]) -> tuple[int, ...]:
 
 
 def _same(value: Value, *_: Any, **__: Any) -> Value:
+    return value
+
+
+def _dropped(value: Value, p: float = 0.5, training: bool = True, inplace: bool = False) -> Value:
+    if training and p:
+        problem = "drops spikes at random in eval mode, too"
+        raise RefusalError(problem, "Use nn.Dropout, or F.dropout(x, p, self.training)", p, instead=value)
     return value
 
 
@@ -273,25 +290,14 @@ def _max(value: Value, *arguments: Any, kind: str = "max_pool2d", **keywords: An
     raise error
 
 
-def on_numbers(name: str, target: Any, arguments: Any, keywords: Any) -> Any:
-    """Arithmetic on sizes, computed; tensors that are made on the way are not followed."""
-    if isinstance(target, str):
-        return getattr(arguments[0], target)(*arguments[1:], **keywords)
-    home = str(getattr(target, "__module__", None)).partition(".")[0]
-    if home in ("_operator", "builtins", "math"):
-        return target(*arguments, **keywords)
-    return None if name in ("_assert", "_assert_is_none") else Opaque(name)
-
-
 Step = Callable[..., Any]
 _STEPS: dict[str, Step] = {
     **dict.fromkeys(
         ("contiguous", "clone", "detach", "float", "to", "type", "type_as", "cpu", "cuda"), _same
     ),
     **dict.fromkeys(("double", "half", "requires_grad", "identity", "positive", "pos"), _same),
-    **dict.fromkeys(
-        ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"), _same
-    ),
+    **dict.fromkeys(("dropout", "dropout1d", "dropout2d", "dropout3d"), _dropped),
+    **dict.fromkeys(("alpha_dropout", "feature_alpha_dropout"), _same),
     "size": _size,
     "dim": lambda value: len(full_shape(value)),
     "ndimension": lambda value: len(full_shape(value)),

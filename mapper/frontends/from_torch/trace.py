@@ -20,8 +20,8 @@ _CONDITIONS_MAX = 200
 _CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
 # Wrappers by class name: the attribute that holds the module they wrap.
 _WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module", "OptimizedModule": "_orig_mod"}
-# Sinabs modules that only call others: traced through, as the user's own containers are.
-_SINABS_CONTAINERS = ("Network", "Repeat")
+# Modules of other packages that only call others: traced through, as the user's own containers are.
+_OTHER_CONTAINERS = {"sinabs": ("Network", "Repeat"), "norse": ("SequentialState",)}
 # Their neurons hide their dynamics in control flow: taken as leaves, they can be refused by name.
 _FOREIGN = ("snntorch", "spikingjelly", "norse", "rockpool", "lava", "slayer", "brevitas")
 # The user's forward runs while it is traced, and may raise anything. One that leaves with sys.exit is at
@@ -34,6 +34,25 @@ class Trace:
 
     def __init__(self, root: nn.Module, graph: fx.Graph, constants: dict[str, torch.Tensor]) -> None:
         self.root, self.graph, self.constants = root, graph, constants
+
+    def constant(self, path: str) -> Any:
+        """A tensor that the graph reads, by its path in the module."""
+        value: Any = self.constants.get(path)
+        if value is None:
+            value = self.root
+            for part in path.split("."):
+                value = getattr(value, part)
+        return value
+
+    def place(self, node: fx.Node, problem: str) -> str:
+        """What a message about a node calls it."""
+        if node.op == "call_module":
+            module = self.root.get_submodule(str(node.target))
+            kind = (known_class(module) or type(module)).__name__
+            return f"layer {node.target}" if problem.startswith(kind) else f"layer {node.target} ({kind})"
+        stack = list((node.meta.get("nn_module_stack") or {}).values())
+        inside = stack[-1][0] if stack and stack[-1][0] else type(self.root).__name__
+        return f"{node.name} in {inside}"
 
 
 def _package(name: str) -> str:
@@ -59,9 +78,7 @@ def _is_leaf(module: nn.Module) -> bool:
     known = known_class(module)
     if known is None:
         return False
-    if _package(str(known.__module__)) == "sinabs":
-        return known.__name__ not in _SINABS_CONTAINERS
-    return known.__name__ not in _CONTAINERS
+    return known.__name__ not in _OTHER_CONTAINERS.get(_package(str(known.__module__)), _CONTAINERS)
 
 
 def unwrapped(module: nn.Module) -> tuple[nn.Module, Any]:
@@ -80,6 +97,9 @@ def unwrapped(module: nn.Module) -> tuple[nn.Module, Any]:
             inner = getattr(module, "spiking_model", None)
         elif kind in _WRAPPERS and package == "torch":
             inner = getattr(module, _WRAPPERS[kind], None)
+            if module._forward_hooks or module._forward_pre_hooks:
+                problem = "has forward hooks of its own, and only the module inside is read"
+                raise NetworkError(Finding(kind, problem, next_step="Give the module inside, with the hooks"))
         else:
             return (nn.Sequential(module) if _is_leaf(module) else module), stated
         if not isinstance(inner, nn.Module) or inner is module:

@@ -1,0 +1,336 @@
+"""The reading check: a copy of the module runs on random frames, and the network must compute the same.
+
+Layers are compared one by one, each on what the module itself gave it: currents before the neurons, then
+their spikes. So a difference names its layer, and rounding in one layer does not reach the next.
+
+Tolerance. The reference simulation computes in double precision, a module mostly in single, and sums in
+another order. A current may thus differ by `_RELATIVE` of the most that its terms can add up to, a potential
+by what its steps allow together; a number of spikes may be any that such potentials give, so that a potential
+at the threshold is no difference. What differs in the module's own precision must differ in double precision,
+too: rounding that is not foreseen here is no difference, and neither is a tie in a quantiser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx, nn
+
+from mapper.errors import Finding, NetworkError
+from mapper.frontends.from_torch.agreement import DifferenceError, adopted, agree, differ_at, most_of
+from mapper.frontends.from_torch.reader import Reader
+from mapper.frontends.from_torch.rerun import Call, Rerun, untouched
+from mapper.frontends.from_torch.sensor import sensed
+from mapper.frontends.from_torch.suspects import suspects
+from mapper.frontends.from_torch.values import Current, Signal, entries
+from mapper.network import Edge, Layer, Network
+from mapper.operations import Shape
+from mapper.reading import Reading
+from mapper.sim.network import along, current_of, deliver, fire
+
+__all__ = ["evidence"]
+
+# Of the most that a current's terms can add up to, by precision; see the text of this module. Even in double
+# precision what the network holds was rounded to float32.
+_RELATIVE = {torch.float64: 1e-6, torch.float32: 2e-6}
+_RELATIVE_ELSE = 2e-2
+# Share of pixels with spikes, and their largest number, step by step.
+_NATURAL = ((0.3, 1), (0.6, 1), (0.6, 4), (0.9, 16))
+_DRIVEN = ((0.1, 16), (0.5, 16), (0.1, 256), (0.5, 256))
+_WAY_OUT = (
+    "--no-reading-check (in Python: TorchOptions(reading_check=False)) takes the network as it was read"
+)
+_STEP = "Write it with torch's own modules and without what changes their results, or export it to NIR"
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How many samples and steps one call of the module takes.
+
+    Attributes
+    ----------
+    samples, steps
+        Along the leading axis or axes of its input: samples first.
+    calls
+        How often it is called.
+    """
+
+    samples: int
+    steps: int
+    calls: int
+
+
+@dataclass
+class _State:
+    """Potentials of one sample by layer, how far they may be off, and which layers spiked."""
+
+    potentials: dict[str, Any] = field(default_factory=dict)
+    slack: dict[str, Any] = field(default_factory=dict)
+
+
+def evidence(root: nn.Module, reader: Reader, network: Network) -> tuple[Reading, ...]:
+    """Compare the network as read with what the module computes.
+
+    Parameters
+    ----------
+    root
+        The module that was traced; it is as before afterwards.
+    reader
+        What followed it.
+
+    Returns
+    -------
+    tuple
+        What could not be shown: layers that never spiked.
+
+    Raises
+    ------
+    NetworkError
+        The first difference, with layer, step and both values; or the module cannot run.
+    """
+    failed: list[Exception] = []
+    own = len(reader.leads)
+    with untouched(root):
+        # Batch and time may be one axis or two, whichever way the module could be traced.
+        for axes in (own, 3 - own):
+            for dtype in (None, torch.float64):
+                try:
+                    silent = _Comparison(root, reader, network, (axes, dtype)).run()
+                except Exception as error:  # the user's code may fail in any way
+                    failed.append(error)
+                else:
+                    return tuple(_silent(name) for name in silent)
+    different = [error for error in failed if isinstance(error, DifferenceError)]
+    raise _refusal(root, reader, (different or failed)[0])
+
+
+def _silent(layer: str) -> Reading:
+    taken = "its neurons as read, not compared with the module's"
+    return Reading(f"layer {layer}", taken, "they never spiked on the frames of the reading check")
+
+
+def _refusal(root: nn.Module, reader: Reader, error: Exception) -> NetworkError:
+    if isinstance(error, DifferenceError):
+        reasons = suspects(root, [path for path, layer in reader.sites if layer == error.layer])
+        step = f"{'; '.join(reasons)}. " if reasons else ""
+        return NetworkError(Finding(error.where, error.problem, next_step=f"{step}{_STEP}. {_WAY_OUT}"))
+    text = " ".join(str(error).split())[:300]
+    problem = f"cannot be compared with what was read: its forward fails on frames of {reader.shape}"
+    problem += f" ({type(error).__name__}: {text})"
+    step = f"Make it run on one time step. {_WAY_OUT}"
+    return NetworkError(Finding(type(root).__name__, problem, next_step=step))
+
+
+class _Comparison:
+    """One copy of the module and the network as read, step by step."""
+
+    def __init__(
+        self, root: nn.Module, reader: Reader, network: Network, form: tuple[int, torch.dtype | None]
+    ) -> None:
+        self.axes, dtype = form
+        self.root, self.reader, self.network = root, reader, network
+        self.rerun = Rerun(root, dtype, (path for path, _ in reader.sites))
+        self.relative = _RELATIVE.get(self.rerun.dtype, _RELATIVE_ELSE)
+        self.plan = _plan(root, [path for path, _ in reader.sites], self.axes)
+        self.draw = np.random.default_rng(0)
+        self.site = _sites(reader)
+        self.most = {layer.name: most_of(layer) for layer in network.layers}
+        self.sensor = next((m for m in root.modules() if type(m).__name__ == "DVSLayer"), None)
+        self.results = _results(reader)
+        # The first and the last sample: what mixes samples shows in one of them.
+        self.states = {sample: _State() for sample in {0, self.plan.samples - 1}}
+        self.spiked = {layer.name for layer in network.layers if layer.neuron is None}
+
+    def run(self) -> list[str]:
+        """Names of layers that never spiked; a difference raises."""
+        for number in range(self.plan.calls):
+            self._call(number, _NATURAL, driven=False)
+        silent = self._silent()
+        # More than the module's own spikes: a layer whose sources are all but silent is hardly tried by them.
+        for number in range(self.plan.calls, 3 * self.plan.calls):
+            if not silent:
+                break
+            self._call(number, _DRIVEN, driven=True)
+            silent = self._silent()
+        return sorted(silent, key=list(self.network.by_name).index)
+
+    def _silent(self) -> frozenset[str]:
+        return frozenset(self.network.by_name) - self.spiked
+
+    def _call(self, number: int, kinds: Sequence[tuple[float, int]], *, driven: bool) -> None:
+        """One call of the module; driven, its neurons give random spikes to those behind them."""
+        samples, steps = self.plan.samples, self.plan.steps
+        kind = [kinds[(number * steps + n) % len(kinds)] for n in range(steps)]
+        raw = {name: self._frames(kind, self.reader.shape) for name in self.reader.inputs}
+        leads = (samples, steps) if self.axes == 2 else (samples * steps,)
+        given = [torch.from_numpy(array.reshape(*leads, *array.shape[2:])) for array in raw.values()]
+        instead = {}
+        for name, (path, _) in self.site.items() if driven else ():
+            if name in self.network.by_name and sum(entry == path for entry, _ in self.site.values()) == 1:
+                instead[path] = torch.from_numpy(self._frames(kind, self.network.by_name[name].output_shape))
+        call = self.rerun(given, instead)
+        for sample in self.states:
+            for step in range(steps):
+                frames = {name: raw[name][sample, step] for name in raw}
+                self._compare(call, instead, frames, sample, (number * steps + step, sample * steps + step))
+
+    def _frames(self, kinds: Sequence[tuple[float, int]], shape: Shape) -> Any:
+        """Random counts (samples, steps, features, height, width)."""
+        samples = self.plan.samples
+        return np.stack(
+            [
+                (self.draw.random((samples, *shape)) < rate)
+                * self.draw.integers(1, most + 1, (samples, *shape))
+                for rate, most in kinds
+            ],
+            axis=1,
+        ).astype(np.float64)
+
+    def _compare(
+        self,
+        call: Call,
+        instead: Mapping[str, torch.Tensor],
+        frames: Mapping[str, Any],
+        sample: int,
+        moment: tuple[int, int],
+    ) -> None:
+        step, row = moment
+        signals = {
+            entry.name: sensed(self.sensor, entry, frames[entry.name]) for entry in self.network.inputs
+        }
+        reach = dict(signals)
+        for layer in self.network.layers:
+            arriving, sizes = (self._arriving(layer, source) for source in (signals, reach))
+            current = current_of(layer, arriving)
+            bound = current_of(self.most[layer.name], np.abs(sizes).max(keepdims=True))
+            seen = self._seen(call.came, layer, row)
+            if seen is not None:
+                agree(layer.name, "current", step, seen, current, self.relative * bound)
+            made = self._seen(call.gave, layer, row)
+            value = self._neurons(layer, (current, bound), made, (step, sample))
+            signals[layer.name], reach[layer.name] = value, np.abs(value) + (bound if made is None else 0)
+            if layer.name in self.site and self.site[layer.name][0] in instead:
+                put = instead[self.site[layer.name][0]].flatten(0, 1)[row].numpy()
+                signals[layer.name] = reach[layer.name] = put
+        self._outputs(call, signals, reach, (step, row))
+
+    def _arriving(self, layer: Layer, signals: Mapping[str, Any]) -> Any:
+        arriving = np.zeros(layer.input_shape)
+        for edge in self.network.incoming[layer.name]:
+            deliver(edge, signals[edge.source], arriving)
+        return arriving
+
+    def _seen(self, calls: Mapping[str, list[torch.Tensor]], layer: Layer, row: int) -> Any:
+        """What the module gave or was given at a layer's neurons for one frame; None if unknown."""
+        if layer.name not in self.site:
+            return None
+        path, number = self.site[layer.name]
+        tensors = calls.get(path, [])
+        expected = sum(entry == path for entry, _ in self.reader.sites)
+        if len(tensors) != expected:
+            problem = f"module {path} ran {len(tensors)} times in one call, and {expected} as read"
+            raise DifferenceError(f"layer {layer.name}", layer.name, problem)
+        tensor, count = tensors[number], self.plan.samples * self.plan.steps
+        if tensor.numel() != count * layer.output_shape.size:
+            problem = (
+                f"has the shape {tuple(tensor.shape)} for {count} frames, and {layer.output_shape} as read"
+            )
+            raise DifferenceError(f"layer {layer.name}", layer.name, problem)
+        return tensor.reshape(count, *layer.output_shape)[row].to(torch.float64).numpy()
+
+    def _neurons(self, layer: Layer, currents: tuple[Any, Any], made: Any, moment: tuple[int, int]) -> Any:
+        """What a layer gives: the module's own values, if they are known and what was read allows them."""
+        (current, bound), (step, sample) = currents, moment
+        if layer.neuron is None:
+            return current
+        name, state = layer.name, self.states[sample]
+        if name in self.reader.rectified:
+            value = np.maximum(current, 0)
+            self.spiked |= {name} if value.any() else set()
+            if made is not None:
+                kind = type(self.root.get_submodule(self.site[name][0])).__name__
+                rounded = 1.0 if kind == "NeuromorphicReLU" else 0.0
+                agree(name, "value", step, made, value, self.relative * bound + rounded)
+            return value if made is None else made
+        potential = state.potentials.get(name, np.zeros(layer.output_shape))
+        slack = state.slack.get(name, 0.0) + self.relative * bound
+        spikes, after = fire(layer, potential, current)
+        self.spiked |= {name} if spikes.any() else set()
+        if made is not None:
+            least, most = (fire(layer, potential, current + shift)[0] for shift in (-slack, slack))
+            off = ~((made >= least) & (made <= most))
+            differ_at(off, name, "number of spikes", step, made, spikes)
+            after, spikes = adopted(layer, (potential + current, after), spikes, made), made
+        state.potentials[name] = after
+        threshold = np.asarray(layer.neuron.threshold).reshape(-1, 1, 1)
+        state.slack[name] = slack + self.relative * np.abs(spikes) * threshold
+        return spikes
+
+    def _outputs(
+        self, call: Call, signals: Mapping[str, Any], reach: Mapping[str, Any], moment: tuple[int, int]
+    ) -> None:
+        step, row = moment
+        made = [entry for _, entry in entries(call.result, "")]
+        if len(made) != len(self.results):
+            problem = f"returned {len(made)} values, and {len(self.results)} as read"
+            raise DifferenceError("the module's result", "", problem)
+        count = self.plan.samples * self.plan.steps
+        for number, (given, value) in enumerate(zip(made, self.results, strict=True)):
+            if not isinstance(value, Signal | Current) or not isinstance(given, torch.Tensor):
+                continue
+            parts = (
+                (Edge(value.layer, ""),)
+                if isinstance(value, Current)
+                else tuple(Edge(part.source, "", part.path, part.offset) for part in value.parts)
+            )
+            if any(part.source not in signals for part in parts):
+                continue
+            shape = along(parts[0].path, signals[parts[0].source]).shape
+            total, sizes = np.zeros((2, value.shape.features, *shape[1:]))
+            for part in parts:
+                deliver(part, signals[part.source], total)
+                deliver(part, np.abs(reach[part.source]), sizes)
+            name = f"output {number}" if len(made) > 1 else "output"
+            if given.numel() != count * total.size:
+                problem = f"has the shape {tuple(given.shape)} for {count} frames, and {value.shape} as read"
+                raise DifferenceError(name, "", problem)
+            frames = given.detach().to(torch.float64).numpy().reshape(count, *total.shape)
+            limit = 4 * self.relative * np.abs(sizes)
+            differ_at(~(np.abs(frames[row] - total) <= limit), name, "value", step, frames[row], total)
+
+
+def _sites(reader: Reader) -> dict[str, tuple[str, int]]:
+    """By layer, the module of its neurons and which of that module's calls."""
+    seen: dict[str, int] = {}
+    sites = {}
+    for path, layer in reader.sites:
+        sites[layer] = (path, seen.get(path, 0))
+        seen[path] = seen.get(path, 0) + 1
+    return sites
+
+
+def _results(reader: Reader) -> list[Any]:
+    node = next(node for node in reversed(reader.trace.graph.nodes) if node.op == "output")
+    return [entry for _, entry in entries(fx.node.map_arg(node.args[0], reader.results.__getitem__), "")]
+
+
+def _plan(root: nn.Module, neurons: Sequence[str], axes: int) -> _Plan:
+    """Samples and steps of a call as the module's own layers want them; `neurons` are paths."""
+    kinds = [module for module in root.modules() if _is_of_sinabs(module)]
+    samples = max((int(getattr(m, "batch_size", 1) or 1) for m in kinds), default=1)
+    steps = max((int(getattr(m, "num_timesteps", 1) or 1) for m in kinds), default=1)
+    # Those of other frameworks take the first axis for samples, and a call for a step.
+    in_time = any(
+        _is_of_sinabs(entry) or getattr(entry, "step_mode", "s") == "m"
+        for entry in map(root.get_submodule, neurons)
+    )
+    samples, steps = max(samples, 1), max(steps, 2 if in_time or axes == 2 else 1)
+    return _Plan(samples, steps, max(1, -(-len(_NATURAL) // steps)))
+
+
+def _is_of_sinabs(module: nn.Module) -> bool:
+    return any(str(entry.__module__).startswith("sinabs.") for entry in type(module).__mro__)

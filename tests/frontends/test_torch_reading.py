@@ -1,0 +1,372 @@
+"""The reading check: what a module computes otherwise than it was read is refused, and nothing else is."""
+
+from __future__ import annotations
+
+import copy
+import os
+import types
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import nn
+from torch.ao.nn import qat
+from torch.ao.quantization import FakeQuantize, MinMaxObserver, QConfig
+from torch.nn.utils import parametrize, prune
+
+from mapper.errors import NetworkError
+from mapper.frontends import TorchOptions, load_network
+from mapper.frontends.from_torch.rerun import _copied
+from mapper.operations import same
+from tests.frontends.framework_stand_ins import IAFCell, IFNode, Leaky, QuantConv2d, SequentialState
+from tests.frontends.random_modules import check_random_modules
+from tests.frontends.sinabs_stand_in import IAF, IAFSqueeze, NeuromorphicReLU, SumPool2d
+from tests.frontends.test_torch import SHAPE, Made, conv, read
+
+INSTANCES = int(os.environ.get("MAPPER_INSTANCES", "90"))
+UNCHECKED = TorchOptions(relu_as_if=1.0, reading_check=False)
+
+
+def spiking() -> nn.Module:
+    return IAFSqueeze(torch.tensor(1.0), torch.tensor(-1.0))
+
+
+def chain(neurons: Any = spiking) -> Any:
+    torch.manual_seed(0)
+    module: Any = nn.Sequential(
+        conv(bias=False), neurons(), nn.AvgPool2d(2), conv(4, 3, 2, bias=False), neurons()
+    )
+    with torch.no_grad():
+        for layer in (module[0], module[3]):
+            layer.weight.mul_(4).add_(0.05)
+    return module.eval()
+
+
+def message(module: nn.Module, shape: Any = SHAPE) -> str:
+    with pytest.raises(NetworkError) as caught:
+        read(module, shape)
+    assert caught.value.exit_code == 2
+    text = str(caught.value)
+    assert "--no-reading-check" in text
+    assert load_network(module, shape, torch=UNCHECKED).layers
+    return text
+
+
+def _forward(module: Any, factor: float) -> None:
+    old = module.forward
+    module.forward = types.MethodType(lambda self, x: old(x) * factor, module)
+
+
+def _hooked(place: int, factor: float) -> Any:
+    return lambda m: m[place].register_forward_hook(lambda q, i, o: o * factor)
+
+
+@pytest.mark.parametrize("neurons", [spiking, nn.ReLU])
+@pytest.mark.parametrize(
+    ("change", "where", "told"),
+    [
+        (_hooked(0, 2.0), "layer 0: ", "its current in step 0"),
+        (_hooked(1, 2.0), "layer 0: ", "1 has forward hooks"),
+        (_hooked(2, 4.0), "layer 3: ", "2 has forward hooks"),
+        (_hooked(4, 0.0), "layer 3: ", "4 has forward hooks"),
+        (lambda m: m[0].register_forward_pre_hook(lambda q, i: (i[0] * 2,)), "layer 0: ", "0 has forward hooks"),
+        (lambda m: m.register_forward_pre_hook(lambda q, i: (i[0] * 0,)), "layer 0: ", "0 in the module"),
+        (lambda m: m.register_forward_hook(lambda q, i, o: o * 2), "output: ", "the module has forward hooks"),
+        (lambda m: _forward(m[3], 2.0), "layer 3: ", "3 has a forward of its own"),
+        (lambda m: _forward(m[1], 0.0), "layer 0: ", "1 has a forward of its own"),
+        (
+            lambda m: m[1].register_forward_hook(lambda q, i, o: o * (torch.arange(4).view(1, 4, 1, 1) > 0)),
+            "layer 0: ",
+            "feature 0",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_put_on_objects_is_refused_with_both_values(
+    change: Any, where: str, told: str, neurons: Any
+) -> None:
+    module = chain(neurons)
+    change(module)
+    text = message(module)
+    assert text.startswith(where)
+    assert told in text
+    assert "in the module" in text
+    assert "as read" in text
+
+
+def test_what_changes_nothing_is_read() -> None:
+    module = chain()
+    seen: list[Any] = []
+    module[1].register_forward_hook(lambda q, i, o: seen.append(o.shape))
+    module[0].register_forward_pre_hook(lambda q, i: None)
+    _forward(module[3], 1.0)
+    assert same(read(module).layers, read(chain()).layers)
+
+
+def test_silent_layers_are_driven() -> None:
+    """A layer whose sources never spike by themselves is compared all the same."""
+    module = chain()
+    with torch.no_grad():
+        module[0].weight.mul_(1e-7)
+    assert read(module).layers
+    module[3].register_forward_hook(lambda q, i, o: o * 2)
+    assert "layer 3" in message(module)
+
+
+def test_neurons_that_can_never_spike_are_told() -> None:
+    module = chain()
+    with torch.no_grad():
+        module[3].weight.copy_(-module[3].weight.abs())
+    (reading,) = read(module).readings
+    assert reading.subject == "layer 3"
+    assert "not compared" in reading.taken
+
+
+def test_the_check_can_be_left_out() -> None:
+    (reading,) = load_network(chain(), SHAPE, torch=UNCHECKED).readings
+    assert "not compared" in reading.taken
+    assert "--no-reading-check" in reading.otherwise
+
+
+def test_states_of_one_call_are_not_those_of_the_next() -> None:
+    """Neurons whose state forward makes anew integrate nothing."""
+
+    def forward(self: Any, x: Any) -> Any:
+        self.s.v_mem = self.zero
+        return self.s(self.c(x))
+
+    module = Made(forward, c=conv(bias=False), s=IAF())
+    module.zero = torch.zeros(0)
+    with pytest.raises(NetworkError, match="computes something else"):
+        read(nn.Sequential(module))
+
+
+def test_a_module_that_fails_is_refused_with_its_error() -> None:
+    def forward(self: Any, x: Any) -> Any:
+        return self.s(self.c(x))
+
+    module = Made(forward, c=conv(bias=False), s=spiking())
+    module.c.register_forward_hook(lambda q, i, o: o.undefined())  # type: ignore[union-attr]
+    assert "AttributeError" in message(module)
+
+
+def test_ties_at_the_threshold_are_no_difference() -> None:
+    """Sums of tenths reach a threshold of 1 in one order of summation and miss it in another."""
+    torch.manual_seed(0)
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        module = chain()
+        with torch.no_grad():
+            for layer in (module[0], module[3]):
+                layer.weight.copy_(torch.randint(-3, 8, layer.weight.shape, generator=generator) / 10)
+        assert read(module).layers
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_other_precisions(dtype: torch.dtype) -> None:
+    assert read(chain().to(dtype)).layers
+    assert read(chain(nn.ReLU).to(dtype)).layers
+
+
+def test_a_rectifier_that_rounds() -> None:
+    assert read(chain(NeuromorphicReLU)).layers
+
+
+def test_dropout_that_is_never_off_is_refused() -> None:
+    module = Made(lambda self, x: self.s(self.c(F.dropout(x, 0.5))), c=conv(), s=spiking())
+    with pytest.raises(NetworkError, match="at random"):
+        read(module)
+
+
+def test_pruned_weights_are_the_current_ones() -> None:
+    module = chain(nn.ReLU)
+    prune.L1Unstructured.apply(module[0], "weight", 0.5)  # type: ignore[no-untyped-call]
+    loaded = chain(nn.ReLU)
+    prune.Identity.apply(loaded[0], "weight")  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        module[0].weight_orig.mul_(2)
+    loaded.load_state_dict(module.state_dict())
+    kept = (module[0].weight_orig * module[0].weight_mask).detach().numpy()
+    for entry in (module, loaded):
+        weight = np.asarray(read(entry).layers[0].operation.weight)
+        assert np.array_equal(weight, kept)
+        assert (weight == 0).sum() == 36
+
+
+def test_normalised_weights_are_the_current_ones() -> None:
+    plain = np.asarray(read(chain(nn.ReLU)).layers[0].operation.weight)
+    module = chain(nn.ReLU)
+    with pytest.warns(FutureWarning):
+        nn.utils.weight_norm(module[0])
+    with torch.no_grad():
+        module[0].weight_g.mul_(3)
+    assert np.allclose(np.asarray(read(module).layers[0].operation.weight), 3 * plain)
+    module = chain(nn.ReLU)
+    nn.utils.spectral_norm(module[0])
+    assert read(module).layers
+    module = chain(nn.ReLU)
+    nn.utils.parametrizations.weight_norm(module[0])
+    with torch.no_grad():
+        module[0].parametrizations.weight.original0.mul_(3)
+    assert np.allclose(np.asarray(read(module).layers[0].operation.weight), 3 * plain)
+
+
+class _Ternary(nn.Module):
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        return torch.sign(weight) * (weight.abs() > 0.1)
+
+
+def test_a_quantiser_of_ones_own_by_parametrisation() -> None:
+    module = chain(nn.ReLU)
+    parametrize.register_parametrization(module[0], "weight", _Ternary())
+    assert set(np.unique(np.asarray(read(module).layers[0].operation.weight))) <= {-1.0, 0.0, 1.0}
+
+
+def _quantised(bits: int = 2) -> Any:
+    most = (1 << bits - 1) - 1
+    weights = FakeQuantize.with_args(  # type: ignore[no-untyped-call]
+        observer=MinMaxObserver,
+        quant_min=-most - 1,
+        quant_max=most,
+        dtype=torch.qint8,
+        qscheme=torch.per_tensor_symmetric,
+    )
+    config = QConfig(activation=nn.Identity, weight=weights)  # type: ignore[no-untyped-call]
+    torch.manual_seed(0)
+    return nn.Sequential(
+        qat.Conv2d(2, 4, 3, bias=False, qconfig=config),
+        nn.ReLU(),
+        nn.Flatten(),
+        qat.Linear(144, 3, qconfig=config),
+        nn.ReLU(),
+    )
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("has_run", [True, False])
+def test_layers_of_quantisation_aware_training(has_run: bool) -> None:
+    module = _quantised()
+    if has_run:
+        module(torch.rand(2, *SHAPE))
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    network = read(module.eval())
+    assert all(len(np.unique(np.asarray(layer.operation.weight))) <= 4 for layer in network.layers)
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+def test_layers_of_brevitas() -> None:
+    module: Any = nn.Sequential(QuantConv2d(2, 4, 3, bias=False), nn.ReLU()).eval()
+    weight = np.asarray(read(module).layers[0].operation.weight)
+    assert np.unique(weight).size == 3
+    module[0].input_quant = types.SimpleNamespace(is_quant_enabled=True)
+    with pytest.raises(NetworkError, match="input_quant"):
+        read(module)
+
+
+@pytest.mark.parametrize(
+    ("neurons", "container", "reset", "fires_at"),
+    [
+        (IFNode, nn.Sequential, "zero", "reached"),
+        (lambda: IFNode(v_reset=None), nn.Sequential, "subtract", "reached"),
+        (Leaky, nn.Sequential, "subtract", "above"),
+        (lambda: Leaky(reset_mechanism="zero"), nn.Sequential, "zero", "above"),
+        (IAFCell, SequentialState, "zero", "above"),
+    ],
+)
+def test_neurons_of_other_frameworks(neurons: Any, container: Any, reset: str, fires_at: str) -> None:
+    parts = list(chain(neurons))
+    network = read(container(*parts))
+    for layer in network.layers:
+        assert layer.neuron is not None
+        found = (layer.neuron.reset, layer.neuron.fires_at, layer.neuron.spike_mode, layer.neuron.minimum)
+        assert found == (reset, fires_at, "single", None)
+    parts[3].register_forward_hook(lambda q, i, o: o * 2)
+    assert "layer 3" in message(container(*parts))
+
+
+def test_spikes_that_come_with_a_state() -> None:
+    module = Made(lambda self, x: self.s(self.c(x))[0], c=conv(bias=False), s=Leaky(output=True))
+    assert read(module).layers[0].neuron is not None
+
+
+@pytest.mark.parametrize(
+    ("layer", "text"),
+    [
+        (IFNode(v_reset=0.5), "v_reset"),
+        (IFNode(v_threshold=-1.0), "must be positive"),
+        (Leaky(beta=0.9), "leak"),
+        (Leaky(reset_mechanism="none"), "never reset"),
+    ],
+)
+def test_neurons_of_other_frameworks_that_no_core_has(layer: nn.Module, text: str) -> None:
+    with pytest.raises(NetworkError, match=text):
+        read(nn.Sequential(conv(), layer))
+
+
+def test_what_is_not_read_goes_by_nir() -> None:
+    for package, exporter in (
+        ("spikingjelly", "nir_exchange"),
+        ("snntorch", "export_nir"),
+        ("norse", "to_nir"),
+    ):
+        kind = type(
+            "LIFOfTheirs", (nn.Identity,), {"__module__": f"{package}.neurons", "forward": lambda m, x: x}
+        )
+        with pytest.raises(NetworkError, match=f"NIR with .*{exporter}"):
+            read(nn.Sequential(conv(), kind()))
+
+
+class _Own(nn.Module):
+    """A class that copies itself in its own way, as those of sinabs do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tool = (n for n in range(3))
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return _Own()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+def test_copies_keep_what_objects_were_given() -> None:
+    inner = _Own()
+    inner.register_forward_hook(lambda q, i, o: o * 2)
+    module = nn.Sequential(inner, inner)
+    module[0].register_buffer("state", torch.ones(2, requires_grad=True) * 2)
+    other = _copied(module)
+    assert other[0] is other[1]  # type: ignore[index]
+    assert other[0] is not inner  # type: ignore[index]
+    assert other(torch.ones(1)).item() == 4
+    assert other[0].tool is inner.tool  # type: ignore[index]
+    with pytest.raises(TypeError):
+        copy.deepcopy(inner.tool)
+
+
+def test_nothing_changes_but_the_copy() -> None:
+    module = chain()
+    module.train()
+    module[1].v_mem = torch.ones(1, 4, 6, 6)
+    old = module[4].forward
+    # This forward runs the user's own module, whatever copy it is called on.
+    module[4].forward = lambda x: old(x)
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    torch.manual_seed(3)
+    expected = torch.rand(3)
+    torch.manual_seed(3)
+    assert read(module).layers
+    assert torch.equal(torch.rand(3), expected)
+    after = module.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert all(entry.training for entry in module.modules())
+    assert not any(entry._forward_hooks or entry._forward_pre_hooks for entry in module.modules())
+    assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("neurons", [spiking, nn.ReLU])
+def test_random_modules_are_equal_or_refused(neurons: Any) -> None:
+    refused = check_random_modules(INSTANCES, neurons, spiking, SumPool2d)
+    assert INSTANCES // 12 < refused < INSTANCES // 2

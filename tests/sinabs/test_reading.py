@@ -1,0 +1,52 @@
+"""The reading check on sinabs' own layers: no alarm where a module is what it says, none missing elsewhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+import sinabs.layers as sl
+import torch
+from sinabs.activation import MembraneReset, SingleSpike
+from torch import nn
+
+from mapper.frontends import TorchOptions, load_network
+from tests.frontends.random_modules import SHAPE, check_random_modules
+
+INSTANCES = int(os.environ.get("MAPPER_INSTANCES", "60"))
+
+
+def bounded() -> nn.Module:
+    module: nn.Module = sl.IAFSqueeze(batch_size=1, min_v_mem=-1.0)
+    return module
+
+
+NEURONS: list[Callable[[], nn.Module]] = [
+    bounded,
+    lambda: sl.IAFSqueeze(batch_size=1),
+    lambda: sl.IAFSqueeze(batch_size=1, spike_fn=SingleSpike),
+    lambda: sl.IAFSqueeze(num_timesteps=7, min_v_mem=-0.5, reset_fn=MembraneReset()),
+    nn.ReLU,
+]
+
+
+@pytest.mark.parametrize("neurons", NEURONS)
+def test_random_modules_are_equal_or_refused(neurons: Callable[[], nn.Module]) -> None:
+    refused = check_random_modules(INSTANCES, neurons, bounded, sl.SumPool2d)
+    assert INSTANCES // 12 < refused < INSTANCES // 2
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        nn.Sequential(sl.FlattenTime(), nn.Conv2d(2, 4, 3), sl.UnflattenTime(batch_size=2), sl.IAF()),
+        nn.Sequential(sl.Repeat(nn.Conv2d(2, 4, 3)), sl.IAF(), sl.Repeat(nn.Conv2d(4, 2, 3)), sl.IAF()),
+        nn.Sequential(nn.Conv2d(2, 4, 3), sl.IAFSqueeze(batch_size=4, num_timesteps=3)),
+        nn.Sequential(nn.Conv2d(2, 4, 3), sl.NeuromorphicReLU()),
+    ],
+    ids=range(4),
+)
+def test_batch_and_time(module: nn.Module) -> None:
+    torch.manual_seed(0)
+    assert len(load_network(module.eval(), SHAPE, torch=TorchOptions(1.0)).layers) in (1, 2)
