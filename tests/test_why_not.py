@@ -57,6 +57,21 @@ def test_the_infeasible_networks_of_the_zoo(
     assert tried == set(KINDS) - {"request"} - untried
 
 
+def test_without_limits_the_search_for_repairs_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = ZOO / "silicon_ceiling_9bn.yaml"
+    whole = report_of(path, repairs=20)
+    assert report_of(path, repairs=20, time_limit_s=600).repairs == whole.repairs
+    monkeypatch.setattr("mapper.repairs.find._EFFORT", 0.01)
+    short = [report_of(path, repairs=20, workers=workers) for workers in (1, 2)]
+    assert short[0] == short[1]
+    assert len(short[0].cut_short) == 1
+    assert "kernel" in short[0].cut_short[0]
+    assert "own limit of this search" in short[0].cut_short[0]
+    assert kinds(short[0]) == {"memory", "width"}
+    assert set(short[0].repairs_missing) < set(whole.repairs_missing)
+    assert report_of(path, repairs=20, work_limit=600).repairs == whole.repairs
+
+
 @pytest.mark.parametrize("path", sorted(ZOO.glob("*.yaml")), ids=lambda path: path.stem)
 def test_five_cores_are_explained(path: Path) -> None:
     """On the smallest chip every zoo network fits, is refused by name, or has a conflict and a way out."""

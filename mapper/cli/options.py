@@ -175,6 +175,11 @@ _TIME = (
     "it voids the promise of equal bytes, and what it cuts short is said"
 )
 
+_REPAIRS = (
+    "repairs to look for if the network does not fit; without another limit the search ends after a few "
+    "seconds of work, the same on every machine, and says what it did not try"
+)
+
 
 @group("Limits", 6)
 @dataclass(frozen=True)
@@ -196,7 +201,7 @@ class SolverLimits(WorkLimit):
 class Limits(SolverLimits):
     """How much the solver may do, explanation included."""
 
-    repairs: Annotated[int, number("COUNT", "repairs to look for if the network does not fit")] = 3
+    repairs: Annotated[int, number("COUNT", _REPAIRS)] = 3
 
 
 SolveGroup = Pins | Preferences | Moves | WorkLimit

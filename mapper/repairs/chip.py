@@ -82,14 +82,21 @@ def _more_cores_text(count: int, core: int) -> str:
 def _cores(search: Search) -> Iterator[Repair]:
     """Fewest further cores of one class; of equally few the smallest."""
     layers = len(search.problem.demands)
-    candidates = []
-    for core, spec in _kinds_of_cores(search):
+    candidates: list[tuple[int, int, int]] = []
+    failed: list[CoreSpec] = []
+    for core, spec in sorted(_kinds_of_cores(search), key=lambda kind: (-kind[1].capacity_bits, kind[0])):
+        # Of as many that are smaller, or of more of any, nobody wants to know.
+        most = min((count for count, *_ in candidates), default=layers)
+        if any(_has_all(larger, spec) for larger in failed):
+            continue
 
         def works(spare: int, core: int = core) -> bool:
             return search.fits_on(_more(search, core, layers - spare))
 
-        spare = largest(0, layers - 1, works)
-        if spare is not None:
+        spare = largest(layers - most, layers - 1, works, layers - most)
+        if spare is None:
+            failed.append(spec)
+        else:
             candidates.append((layers - spare, spec.capacity_bits, core))
     for count, bits, core in sorted(candidates)[:1]:
         total = _total_bits(search.problem)
@@ -99,6 +106,13 @@ def _cores(search: Search) -> Iterator[Repair]:
             change=round(count * bits / (count * bits + total), 4),
             overrides=(_more(search, core, count),),
         )
+
+
+def _has_all(larger: CoreSpec, smaller: CoreSpec) -> bool:
+    """Whether a core holds whatever another one does."""
+    memories = [(getattr(larger, name), getattr(smaller, name)) for name, _ in MEMORIES.values()]
+    alike = smaller.model_copy(update={name: getattr(larger, name) for name, _ in MEMORIES.values()})
+    return alike == larger and all(one >= two for one, two in memories)
 
 
 def _memory_and_cores(search: Search) -> Iterator[Repair]:

@@ -79,7 +79,7 @@ def _features(search: Search, layer: str) -> Iterator[Repair]:
     except MapperError:
         return
     before = search.convolution(layer).out_features
-    best = largest(1, before - 1, lambda count: search.fits_with(Edit(layer, "features", count)))
+    best = largest(1, before - 1, lambda count: search.fits_with(Edit(layer, "features", count)), 1)
     if best is not None:
         yield _repair(search, "features", [Edit(layer, "features", best)], 1 - best / before)
 
@@ -247,7 +247,7 @@ def combined_repairs(search: Search, kind: str) -> Iterator[Repair]:
     layers = _hidden(search, everything if kind == "width" else search.named)
     if not layers or (kind == "several" and len(layers) < 2):
         return
-    best = largest(1, _WIDTH_STEPS - 1, lambda steps: search.fits_with(*_scaled(search, layers, steps)))
+    best = largest(1, _WIDTH_STEPS - 1, lambda steps: search.fits_with(*_scaled(search, layers, steps)), 1)
     if best is None:
         return
     edits = _scaled(search, layers, best)
@@ -269,7 +269,7 @@ def _widened(search: Search, edits: tuple[Edit, ...]) -> tuple[Edit, ...]:
         def more(count: int, n: int = n, name: str = edit.name) -> bool | None:
             return search.fits_with(*ready[:n], Edit(name, "features", count), *ready[n + 1 :])
 
-        best = largest(1, before, more)
+        best = largest(edit.value + 1, before, more, before) if isinstance(edit.value, int) else None
         if best is not None:
             ready[n] = Edit(edit.name, "features", best)
     return tuple(edit for edit in ready if edit.value != search.convolution(edit.name).out_features)
