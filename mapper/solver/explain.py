@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 
 from ortools.sat.python import cp_model
 
@@ -11,7 +12,7 @@ from mapper.faults import ChipFault
 from mapper.problem import Problem
 from mapper.result import FeasibilityReport, HallSet, ReportNature, Status, Unmet, unmet
 from mapper.rules import Rule
-from mapper.solver.budget import Budget
+from mapper.solver.budget import Budget, Found
 from mapper.solver.conflict import find_conflict, find_correction
 from mapper.solver.divided.explain import divided_unmet, fits_without_destinations, out_of_reach
 from mapper.solver.divided.run import divisible
@@ -40,32 +41,47 @@ def infeasible_report(problem: Problem, budget: Budget, *, with_moves: bool = Tr
     with_moves
         Also why nothing that may be done to the layers helps.
     """
+    entries = _in_any_case(lambda: _entries(problem), budget)
+    asked = cache(lambda moves: Requirements(problem, budget, with_moves=moves))
+    # The reason with all moves comes first where time is short: it is the one behind the verdict.
+    divided, smallest = None, "the smallest conflict"
+    if with_moves and problem.options.divides and divisible(problem):
+        divided = budget.attempt(smallest, lambda: find_conflict(asked(True)), None)
+    none: tuple[HallSet, ...] = ()
+    certificate = budget.attempt("layers that compete for cores", lambda: hall_sets(problem, budget), none)
+    return _report(
+        problem,
+        Status.INFEASIBLE,
+        _in_any_case(lambda: _nature(problem, entries, certificate, budget), budget),
+        budget,
+        unmet=tuple(entries),
+        certificate=certificate,
+        conflict=budget.attempt(smallest, lambda: find_conflict(asked(False)), None),
+        correction=budget.attempt("what to give up", lambda: find_correction(asked(False)), None),
+        divided=divided,
+    )
+
+
+def _in_any_case(find: Callable[[], Found], budget: Budget) -> Found:
+    """What a verdict does not go out without: after Ctrl-C once more, since it takes no time to speak of."""
+    try:
+        return find()
+    except KeyboardInterrupt:
+        budget.interrupt()
+        return find()
+
+
+def _entries(problem: Problem) -> list[Unmet]:
+    """What cannot be met whatever else is decided."""
     entries = [_fault(problem, fault) for fault in problem.faults]
     entries += _too_many(problem)
     entries += _missing_relays(problem)
     for layer in problem.by_name:
         if not problem.candidates[layer]:
             entries += _homeless(problem, layer)
-    divides = problem.options.divides and divisible(problem)
-    if divides:
+    if problem.options.divides and divisible(problem):
         entries += divided_unmet(problem)
-    # The reason with all moves comes first where time is short: it is the one behind the verdict.
-    divided = None
-    if divides and with_moves:
-        divided = find_conflict(Requirements(problem, budget, with_moves=True))
-    certificate = hall_sets(problem, budget)
-    whole = Requirements(problem, budget, with_moves=False)
-    return _report(
-        problem,
-        Status.INFEASIBLE,
-        _nature(problem, entries, certificate, budget),
-        budget,
-        unmet=tuple(entries),
-        certificate=certificate,
-        conflict=find_conflict(whole),
-        correction=find_correction(whole),
-        divided=divided,
-    )
+    return entries
 
 
 def _report(
