@@ -17,17 +17,28 @@ from mapper.repairs.chip import chip_repairs
 from mapper.repairs.network import combined_repairs, single_repairs, unfolded_repairs
 from mapper.repairs.search import Search, repaired
 from mapper.result import FeasibilityReport, Repair, Result, Status
+from mapper.rules import Rule
 from mapper.solver.budget import Budget
 
 __all__ = ["CHIP_KINDS", "KINDS", "NETWORK_KINDS", "find_repairs", "with_repairs", "works"]
 
 NETWORK_KINDS = ("features", "kernel", "stride", "pooling", "padding", "input_size")
 _COMBINED_KINDS = ("legal_values", "several", "width")
-CHIP_KINDS = ("memory", "cores", "memory_and_cores", "fan_out")
+CHIP_KINDS = ("memory", "cores", "memory_and_cores", "fan_out", "bandwidth")
 KINDS = ("request", *NETWORK_KINDS, *_COMBINED_KINDS, *CHIP_KINDS)
 # The order in which they are sought: those first that few questions answer, or that mend most networks.
 _SOUGHT = (
-    *("request", "memory", "fan_out", "width", "cores", "memory_and_cores", "features", "input_size"),
+    *(
+        "request",
+        "memory",
+        "bandwidth",
+        "fan_out",
+        "width",
+        "cores",
+        "memory_and_cores",
+        "features",
+        "input_size",
+    ),
     *("several", "stride", "pooling", "kernel", "padding", "legal_values"),
 )
 # How much a search may take, and the check of what it finds, where no limits are given: a few seconds, and
@@ -130,6 +141,8 @@ def _is_for(search: Search, kind: str) -> bool:
     """Whether repairs of a kind are for such a question at all."""
     if kind == "request":
         return bool(search.question.resolved.pins or search.question.resolved.forbidden_cores)
+    if kind == "bandwidth":
+        return any(lack.code == Rule.BANDWIDTH.code for lack in search.report.unmet)
     # Sizes do not change the number of layers.
     return kind in CHIP_KINDS or not (search.too_many_layers or len(search.question.networks) > 1)
 

@@ -104,14 +104,16 @@ def _nature(
 ) -> ReportNature:
     """The hardest kind of limit that is met, with all moves: structural before routing before capacity.
 
-    Where layers may be divided, destinations are to blame only if all would fit without them.
+    Where layers may be divided, destinations are to blame only if all would fit without them, and if not
+    memory alone keeps whole layers off the cores.
     """
     divides = problem.options.divides and divisible(problem)
     rules = {Rule[entry.rule.upper()] for entry in entries}
     natures = {rule.nature for rule in rules - (_MENDED if divides else frozenset())}
     if "structural" in natures or (divides and out_of_reach(problem)):
         return "structural"
-    if fits_without_destinations(problem, budget) if divides else "routing" in natures:
+    may_route = "routing" in {rule.nature for rule in rules} or "capacity" not in natures
+    if may_route and fits_without_destinations(problem, budget) if divides else "routing" in natures:
         return "routing"
     return "capacity" if "capacity" in natures or halls else "count"
 
@@ -140,7 +142,7 @@ def _missing_relays(problem: Problem) -> list[Unmet]:
 
 
 def _fault(problem: Problem, fault: ChipFault) -> Unmet:
-    who = join_names(fault.layers) or problem.networks[0].name
+    who = join_names(fault.layers) or join_names([network.name for network in problem.networks])
     sentence = (
         f"{who}: {fault.rule.value.title}: {fault.demand} wanted, {fault.bound} allowed "
         f"on {problem.chip.name} ({fault.terms})."
@@ -178,7 +180,10 @@ def _shortfall_clause(lack: Shortfall, where: str) -> str:
         return f"has {text.title} {lack.demand} ({lack.terms}); {place} allows {lack.bound}"
     if text.nature == "structural":
         return f"has {lack.terms}: {lack.demand} {text.unit} are {lack.gap} more than {where} allows"
-    return f"needs {lack.demand} {text.unit} ({lack.terms}), {lack.gap} more than the {lack.bound} of {where}"
+    needs = "takes at most" if lack.rule is Rule.BANDWIDTH else "needs"
+    return (
+        f"{needs} {lack.demand} {text.unit} ({lack.terms}), {lack.gap} more than the {lack.bound} of {where}"
+    )
 
 
 def _may_use(problem: Problem, layer: int, k: int) -> bool:
@@ -282,7 +287,7 @@ def _hall_set(problem: Problem, groups: Sequence[Group], classes: Sequence[int],
     pinned = [k for k in outside if problem.classes[k].pinned_layer]
     common = _common_reason(problem, layers, [k for k in outside if k not in pinned])
     held = [
-        f"core {entry.core_ids[0]} is pinned to {entry.pinned_layer[1]}"
+        f"core {entry.core_ids[0]} is pinned to {problem.key(*entry.pinned_layer)}"
         for k, entry in enumerate(problem.classes)
         if k in pinned and entry.pinned_layer and any(not problem.shortfalls(layer)[k] for layer in layers)
     ]
