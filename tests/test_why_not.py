@@ -158,6 +158,16 @@ def test_edits_carry_their_consequences() -> None:
         apply_edits(base, [Edit("input", "input_size", (1, 1))])
 
 
+def test_a_repair_names_every_size_that_follows() -> None:
+    (repair,) = report_of(ZOO / "thesis_rnn2c_cyberzoo.yaml").repairs
+    assert repair.sentence.startswith("input: 128x128 pixels instead of 180x180")
+    assert repair.sentence.endswith(", and the kernel of layer14 becomes 16x16.")
+    assert [(change.name, change.field, change.after) for change in repair.sizes] == [
+        ("input", "input_size", (128, 128)),
+        ("layer14", "kernel", (16, 16)),
+    ]
+
+
 def test_concatenations_close_the_gap() -> None:
     base = chain([conv(6), conv(4), conv(3)], (2, 8, 8))
     layers = (

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice, product
 
 from mapper.demand import is_pool
-from mapper.edits import Edit, linked_layers, reads_whole_map
+from mapper.edits import Edit, following_edits, linked_layers, reads_whole_map
 from mapper.errors import MapperError
 from mapper.operations import Pair
 from mapper.repairs.search import Search, largest, size_changes
@@ -30,9 +30,20 @@ _KERNEL_RULES = (Rule.KERNEL_SIZE, Rule.KERNEL_SQUARE)
 def _repair(search: Search, kind: str, edits: Sequence[Edit], change: float, aside: str = "") -> Repair:
     changes = size_changes(search.network, edits)
     sentence = join_names([_change_text(search, entry) for entry in changes])
+    # Layers whose features are added are named with them.
+    following = [edit for edit in following_edits(search.network, edits) if edit.field == "kernel"]
+    kernels = [f"the kernel of {edit.name} becomes {_times(edit.value)}" for edit in following]
+    follows = f", and {join_names(kernels)}" if kernels else ""
     return Repair(
-        sentence=f"{sentence}{aside}{_retrained(search)}.", kind=kind, change=round(change, 4), sizes=changes
+        sentence=f"{sentence}{aside}{follows}{_retrained(search)}.",
+        kind=kind,
+        change=round(change, 4),
+        sizes=(*changes, *size_changes(search.network, following)),
     )
+
+
+def _times(value: int | Pair) -> str:
+    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _retrained(search: Search) -> str:
@@ -41,9 +52,7 @@ def _retrained(search: Search) -> str:
 
 
 def _change_text(search: Search, entry: SizeChange) -> str:
-    before, after = (
-        "x".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in (entry.before, entry.after)
-    )
+    before, after = _times(entry.before), _times(entry.after)
     if entry.field == "features":
         return (
             f"{join_names(linked_layers(search.network, entry.name))}: {after} features instead of {before}"
