@@ -160,7 +160,7 @@ class Requests(Pins):
     """What a placement must fulfil."""
 
     forbidden_cores: Annotated[
-        str | None, text("CORES", "cores that stay empty, e.g. 0,1", "none", name="--forbid")
+        str | None, text("CORES", "cores that stay empty, e.g. 0,3 or 0..5", "none", name="--forbid")
     ] = None
     monitors: Annotated[
         Texts, text("LAYER", f"layer whose spikes are read: {_LAYER}", "the outputs", name="--monitor")
@@ -201,6 +201,11 @@ _TIME = (
     "it voids the promise of equal bytes, and what it cuts short is said"
 )
 
+_REPAIRS = (
+    "repairs to look for if the network does not fit; without another limit the search ends after a few "
+    "seconds of work, the same on every machine, and says what it did not try"
+)
+
 
 @group("Limits", 6)
 @dataclass(frozen=True)
@@ -222,7 +227,7 @@ class SolverLimits(WorkLimit):
 class Limits(SolverLimits):
     """How much the solver may do, explanation included."""
 
-    repairs: Annotated[int, number("COUNT", "repairs to look for if the network does not fit")] = 3
+    repairs: Annotated[int, number("COUNT", _REPAIRS)] = 3
 
 
 SolveGroup = Pins | Preferences | Moves | WorkLimit
@@ -303,6 +308,17 @@ def _numbers(option: str, text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(","))
 
 
+def _forbidden(text: str) -> tuple[int, ...]:
+    from hwspec.document import id_range  # noqa: PLC0415
+
+    ranges = [id_range(part.strip()) for part in text.split(",")]
+    if None in ranges:
+        step = "A range is written 0..5, its first core first"
+        problem = "wants core numbers and ranges of them, separated by commas"
+        raise OptionsError(Finding("--forbid", problem, text, next_step=step))
+    return tuple(dict.fromkeys(core for cores in ranges if cores for core in cores))
+
+
 def _shape(text: str) -> tuple[int, ...]:
     shape = _numbers("--input-shape", text)
     if len(shape) != 3 or min(shape) < 1:
@@ -365,7 +381,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "v_min": _lowest,
     "inputs": _places,
     "pins": _pins,
-    "forbidden_cores": lambda text: _numbers("--forbid", text),
+    "forbidden_cores": _forbidden,
     "traffic": read_rates,
     "keep": _kept,
 }
