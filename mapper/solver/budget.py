@@ -10,6 +10,7 @@ from typing import Any
 
 from ortools.sat.python import cp_model
 
+from mapper.deadline import NEVER, Deadline
 from mapper.options import SolveOptions
 from mapper.result import Statistics
 
@@ -52,6 +53,8 @@ class Budget:
         The budget that this one is a part of: what is spent here is spent there.
     is_aside
         Whether only side questions are asked.
+    deadline
+        The end of a limit on more than this question, beside that of the options.
     """
 
     options: SolveOptions
@@ -64,13 +67,14 @@ class Budget:
     cut_short: list[str] = field(default_factory=list)
     whole: Budget | None = None
     is_aside: bool = False
+    deadline: Deadline = NEVER
 
     def aside(self) -> Budget:
         """For side questions whose answers repeat: one worker, a fixed seed, little work a solve.
 
         A limit that stops it does not stop what it is aside of.
         """
-        return Budget(self.options, self.start_s, whole=self, is_aside=True)
+        return Budget(self.options, self.start_s, whole=self, is_aside=True, deadline=self.deadline)
 
     def share(self, part: float) -> Budget:
         """A part, 0..1, of what is left of the limits."""
@@ -81,7 +85,7 @@ class Budget:
             time_limit_s=None if limit is None else _between(self.elapsed_s, limit, part),
             work_limit=None if work is None else _between(spent, work, part),
         )
-        return Budget(options, self.start_s, whole=self)
+        return Budget(options, self.start_s, whole=self, deadline=self.deadline)
 
     @property
     def top(self) -> Budget:
@@ -101,8 +105,8 @@ class Budget:
         alone = self.options.work_limit is not None or self.is_aside
         parameters.num_workers = 1 if alone else self.options.workers
         parameters.random_seed = 0 if alone else self.options.seed
-        if (limit := self.options.time_limit_s) is not None:
-            parameters.max_time_in_seconds = max(limit - self.elapsed_s, _LEAST)
+        if (left := min(self.deadline.left_s, self._own_deadline.left_s)) < float("inf"):
+            parameters.max_time_in_seconds = max(left, _LEAST)
         if (work := self._work_left()) < float("inf"):
             parameters.max_deterministic_time = max(work, _LEAST)
         status = solver.solve(model)
@@ -110,8 +114,11 @@ class Budget:
         if status == cp_model.MODEL_INVALID:
             raise RuntimeError(f"the placement model is invalid: {model.validate()}")
         if status not in (cp_model.OPTIMAL, cp_model.INFEASIBLE):
-            capped = self.is_aside and self.limit_reached is None
+            is_worked_off = solver.response_proto.deterministic_time >= parameters.max_deterministic_time
+            capped = self.is_aside and is_worked_off and self.limit_reached is None
             self.stopped_by = "the work of a side question" if capped else self._reason()
+            if self.stopped_by == INTERRUPTION:
+                self.top.stopped_by = INTERRUPTION
         return solver, status
 
     def _work_left(self) -> float:
@@ -141,14 +148,18 @@ class Budget:
     @property
     def limit_reached(self) -> str | None:
         """The limit that has been reached, in words."""
-        limit, work, stated = self.options.time_limit_s, self.options.work_limit, self.top.options
+        work, own, stated = self.options.work_limit, self._own_deadline, self.top.options
         if work is not None and self.top.deterministic_time >= work:
             part = "" if work == stated.work_limit else "a part of "
             return f"{part}the work limit of {stated.work_limit:g}"
-        if limit is not None and self.elapsed_s >= limit:
-            part = "" if limit == stated.time_limit_s else "a part of "
+        if own.is_reached:
+            part = "" if own.limit_s == stated.time_limit_s else "a part of "
             return f"{part}the time limit of {stated.time_limit_s:g} s"
-        return None
+        return str(self.deadline) if self.deadline.is_reached else None
+
+    @property
+    def _own_deadline(self) -> Deadline:
+        return Deadline.after(self.options.time_limit_s, self.start_s)
 
     def _reason(self) -> str:
         return self.limit_reached or INTERRUPTION
