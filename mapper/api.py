@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hwspec.catalog import load as load_chip
 from hwspec.schema import ChipSpec
+from mapper.deadline import Deadline
 from mapper.errors import Finding, MissingNeuronError, OptionsError
 from mapper.frontends import load_network
 from mapper.network import Network
@@ -187,12 +188,12 @@ def verify_equivalence(
     progress
         Called with the number of labelled samples done.
     options
-        As in `solve`.
+        As in `solve`; `time_limit_s` bounds simulation too, and labelled samples left out are noted.
 
     Raises
     ------
-    InfeasibleError, UndecidedError
-        There is no placement.
+    InfeasibleError, UndecidedError, TimeLimitError
+        There is no placement, or a limit came before all was compared.
     NetworkError, SpecError, OptionsError, EventError
         Input that cannot be used.
     """
@@ -200,14 +201,16 @@ def verify_equivalence(
 
     spec = chip if isinstance(chip, ChipSpec) else load_chip(chip)
     read = network if isinstance(network, Network) else load_network(network, input_shape, nir, torch)
-    labelled = None if data is None else read_labelled(data)
+    samples = None if data is None else read_labelled(data)
+    start_s = time.perf_counter()
     result = solve(read, spec, add_output_neuron=add_output_neuron, **options)
     result.require()
+    deadline = Deadline.after(result.options.time_limit_s, start_s)
     prepare_options = PrepareOptions(add_output_neuron=add_output_neuron, quantize=False)
     integer = result.networks[0]
     floating = float_form(prepare(read, prepare_options), integer, spec)
     if events is None:
-        recording = run.random_recording(integer, rate, steps, dt_us, seed)
+        spikes = run.random_recording(integer, rate, steps, dt_us, seed, deadline)
     else:
-        recording = run.recording_of(integer, events, dt_us)
-    return run.check_equivalence(result, floating, recording, data=labelled, progress=progress)
+        spikes = run.recording_of(integer, events, dt_us)
+    return run.check_equivalence(result, floating, spikes, data=samples, deadline=deadline, progress=progress)
