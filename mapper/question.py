@@ -79,7 +79,11 @@ class Question:
         """Settings of the sensor stage that all networks share, with the networks' forms under each."""
         sensing = [any(entry.dvs for entry in network.inputs) for network in self.networks]
         shared, relays = sum(sensing) > 1, self.resolved.relays
-        several = [legal_forms(n, self.chip, relays=relays, shared_stage=shared) for n in self.networks]
+        by_load = self.resolved.objective == "balance"
+        several = [
+            legal_forms(n, self.chip, relays=relays, shared_stage=shared, by_load=by_load)
+            for n in self.networks
+        ]
         by_stage = [{entry.stage: entry for entry in forms} for forms in several]
         stages = [rows for rows in by_stage if None not in rows]
         common = [stage for stage in stages[0] if all(stage in rows for rows in stages)] if stages else []
@@ -150,7 +154,7 @@ def fits(question: Question, budget: Budget | None = None) -> bool | None:
     spent = budget or Budget(question.resolved)
     verdict: bool | None = False
     for problem in question.problems:
-        plain = False if problem.differs_in_limits else is_placeable(problem, spent)
+        plain = False if problem.forms_compete else is_placeable(problem, spent)
         divided = is_divided_placeable(problem, spent) if plain is False else plain
         if divided:
             return True
@@ -218,7 +222,7 @@ def _solved(problem: Problem, budget: Budget) -> _Answer:
     from mapper.solver.divided.run import solve_divided  # noqa: PLC0415
     from mapper.solver.plain import solve_plain  # noqa: PLC0415
 
-    if problem.differs_in_limits:
+    if problem.forms_compete:
         return solve_divided(problem, budget)
     status, solution = solve_plain(problem, budget)
     if status is Status.INFEASIBLE and problem.options.divides:
@@ -321,7 +325,8 @@ def float_form(network: NormalNetwork, placed: NormalNetwork, chip: ChipSpec) ->
     NetworkError
         No form of the one is that of the other.
     """
-    for forms in legal_forms(network, chip):
+    # All that any objective and any neighbour may have chosen.
+    for forms in legal_forms(network, chip, shared_stage=True, by_load=True):
         chosen: dict[str, int] = {}
         for layer in placed.layers:
             shape = LayerForm(layer, placed.incoming[layer.name]).shape
