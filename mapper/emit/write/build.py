@@ -120,7 +120,9 @@ def _core(result: Result, placed: Placed, wishes: EmitOptions, core: int) -> Cnn
         return CnnLayer(destinations=(Destination(),) * slots, **fields)
     kill_bits = "kill_bits" in extras
     if part.role == "relay":
-        fields |= relay_fields(*_read_features(placed, part), *_relayed_map(placed, part), kill_bits)
+        limits = chip.cores[core].limits
+        bits = min(limits.weight_bits, limits.state_bits)
+        fields |= relay_fields(*_read_features(placed, part), *_relayed_map(placed, part), kill_bits, bits)
     else:
         fields |= _layer_fields(placed.network.by_name[part.signal], (part.start, part.stop), kill_bits)
         if part.signal in wishes.balancers:
