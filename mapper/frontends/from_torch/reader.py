@@ -283,7 +283,8 @@ class Reader:
                 f"its kernel leaves nothing of a map of {size}",
                 "Check the input shape and the pools before it",
             )
-            self._refuse(node, error, signal)
+            # Of what does not fit anyway, this only follows.
+            self._refuse(node, error, signal if fits else replace(signal, sure=False))
             shape, fits = Shape(shape.features, 1, 1), False
         for part in signal.parts:
             path_steps = part.path
