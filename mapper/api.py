@@ -201,8 +201,7 @@ def verify_equivalence(
     read, recording = load_network(network, input_shape, nir, torch, input_from), None
     labelled = None if data is None else read_labelled(data)
     if expect is not None:
-        if events is not None:
-            raise OptionsError(Finding("events", "are given twice, as a recording and with what is expected"))
+        _require_one_input(events)
         others = other_readings(network, input_shape, nir)
         read, recording = _held(read, Path(expect), others, add_output_neuron, dt_us)
     start_s = time.perf_counter()
@@ -210,8 +209,12 @@ def verify_equivalence(
     floating = _floating(read, result, add_output_neuron)
     deadline = Deadline.after(result.options.time_limit_s, start_s)
     recording = recording or _stimulus(result.networks[0], events, dt_us, (rate, steps, seed), deadline)
-    more: dict[str, Any] = {"data": labelled, "deadline": deadline, "progress": progress}
-    return run.check_equivalence(result, floating, recording, **more)
+    return run.check_equivalence(result, floating, recording, labelled, deadline, progress)
+
+
+def _require_one_input(events: Events | None) -> None:
+    if events is not None:
+        raise OptionsError(Finding("events", "are given twice, as a recording and with what is expected"))
 
 
 def _floating(read: Network, result: Result, add_output_neuron: float | None) -> NormalNetwork:

@@ -134,11 +134,10 @@ def check_equivalence(
     result: Result,
     floating: NormalNetwork | Sequence[NormalNetwork],
     recording: Recording,
-    *,
     data: LabelledData | None = None,
-    options: EventOptions | None = None,
     deadline: Deadline = NEVER,
     progress: Callable[[int], None] | None = None,
+    options: EventOptions | None = None,
 ) -> EquivalenceReport:
     """Compare placed networks with their configuration, and with what they were before rounding.
 
