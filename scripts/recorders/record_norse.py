@@ -38,13 +38,38 @@ def record(network: nn.Module, frames: Any, stem: Path) -> str:
     batches = torch.as_tensor(np.asarray(frames, np.float32)).unsqueeze(1)
     spikes, state = [], None
     with torch.no_grad():
-        nir.write(stem.with_suffix(".nir"), to_nir(network, batches[0]))
+        nir.write(stem.with_suffix(".nir"), exported(network, batches[0, 0]))
         # States are handed on by hand: None is a network at rest.
         for batch in batches:
             answer, state = network(batch, state)
             spikes.append(answer)
     np.savez(stem.with_suffix(".npz"), input=frames, output=torch.cat(spikes).numpy())
     return f"python -m mapper verify {stem}.nir --from norse --expect {stem}.npz"
+
+
+def exported(network: nn.Module, frame: torch.Tensor) -> Any:
+    """The graph of norse's exporter, with the shapes that it leaves out and that NIR's files need."""
+    shapes: dict[nn.Module, tuple[int, ...]] = {}
+
+    def note(module: nn.Module, inputs: tuple[torch.Tensor, ...], _: Any) -> None:
+        shapes[module] = tuple(inputs[0].shape)
+
+    modules = {name: module for name, module in network.named_modules() if module is not network}
+    hooks = [module.register_forward_hook(note) for module in modules.values()]
+    # NIR's shapes have no batch, so the sample has none.
+    graph = to_nir(network, frame)
+    for hook in hooks:
+        hook.remove()
+    for name, module in modules.items():
+        node = graph.nodes.get(name.replace(".", "_"))
+        if isinstance(node, nir.Conv2d):
+            node.input_shape = np.array(shapes[module][-2:])
+        elif isinstance(node, nir.IF):
+            for field in ("r", "v_threshold", "v_reset"):
+                # Older nir packages have no v_reset.
+                if (value := getattr(node, field, None)) is not None:
+                    setattr(node, field, np.broadcast_to(np.asarray(value), shapes[module]).copy())
+    return graph
 
 
 def example(seed: int) -> tuple[nn.Module, Any]:

@@ -118,7 +118,7 @@ def _common(draw: np.random.Generator, features: int, reads: int, can: Can) -> d
 def _convolution(draw: np.random.Generator, size: tuple[int, ...], can: Can) -> Stage:
     features, (reads, height, width) = int(draw.choice([2, 3, 4, 6])), size
     groups = reads if can.groups and features % reads == 0 and draw.integers(4) == 0 else 1
-    kernel = (int(draw.integers(1, min(height, 4))), int(draw.integers(1, min(width, 4))))
+    kernel = (int(draw.integers(1, min(height, 3) + 1)), int(draw.integers(1, min(width, 3) + 1)))
     kernel = kernel if can.oblong_kernels else (min(kernel),) * 2
     dilation = 2 if can.dilation and 2 * max(kernel) < min(height, width) and draw.integers(4) == 0 else 1
     padding = int(draw.integers(0, 2)) if can.padding else 0
