@@ -37,9 +37,7 @@ def record(network: nn.Module, frames: Any, stem: Path) -> str:
     network.eval()
     batches = torch.as_tensor(np.asarray(frames, np.float32)).unsqueeze(1)
     with torch.no_grad():
-        # Neurons have a shape only once they have run.
-        network(batches[0])
-        nir.write(stem.with_suffix(".nir"), to_nir(network, batches[0]))
+        nir.write(stem.with_suffix(".nir"), exported(network, batches[0]))
         for module in network.modules():
             if isinstance(module, sl.StatefulLayer):
                 module.reset_states()
@@ -47,6 +45,29 @@ def record(network: nn.Module, frames: Any, stem: Path) -> str:
     np.savez(stem.with_suffix(".npz"), input=frames, output=torch.cat(spikes).numpy())
     options = f"--from sinabs {answers(network)}"
     return f"python -m mapper verify {stem}.nir {options} --expect {stem}.npz"
+
+
+def exported(network: nn.Module, batch: torch.Tensor) -> Any:
+    """The graph of sinabs' exporter, with the shapes that it leaves out and that NIR's files need."""
+    shapes: dict[nn.Module, Any] = {}
+
+    def note(module: nn.Module, inputs: tuple[torch.Tensor, ...], _: Any) -> None:
+        shapes[module] = np.array(inputs[0].shape[1:])
+
+    modules = {name: module for name, module in network.named_modules() if module is not network}
+    hooks = [module.register_forward_hook(note) for module in modules.values()]
+    # Neurons have a shape, which is written, only once they have run.
+    network(batch)
+    for hook in hooks:
+        hook.remove()
+    graph = to_nir(network, batch)
+    for name, module in modules.items():
+        node = graph.nodes.get(name.replace(".", "_"))
+        if isinstance(node, nir.Conv2d):
+            node.input_shape = shapes[module][-2:]
+        elif isinstance(node, nir.Flatten):
+            node.input_type = {"input": shapes[module]}
+    return graph
 
 
 def answers(network: nn.Module) -> str:
@@ -80,7 +101,8 @@ def example(seed: int) -> tuple[nn.Module, Any]:
         nn.Flatten(), nn.Linear(8 * 5 * 5, 10), neurons(100.0),
     )  # fmt: skip
     with torch.no_grad():
-        for parameter in network.parameters():
+        # Thresholds and bounds of sinabs are parameters as well.
+        for parameter in (p for name, p in network.named_parameters() if name.endswith(("weight", "bias"))):
             parameter.copy_(torch.as_tensor(draw.integers(-6, 10, tuple(parameter.shape))))
     return network, draw.integers(0, 2, (30, 2, 12, 12)).astype(np.float32)
 

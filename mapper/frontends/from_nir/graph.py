@@ -98,7 +98,7 @@ def network_of(
     network = build_network(name, inputs, drafts, edges, outputs)
     neurons = sum(node.kind in NEURONS for node in reader.graph.nodes.values())
     readings = gathered(reader.readings, of_all=neurons, everything="all neurons")
-    return network.replacing(readings=readings)
+    return network.replacing(readings=(*readings, *gathered(reader.remarks)))
 
 
 class _Reader:
@@ -110,7 +110,9 @@ class _Reader:
         self.graph, self.options, self.input_shape = graph, options, input_shape
         self.findings: list[Finding] = []
         self.unsupported: list[Finding] = []
+        # Of neurons, and of everything else.
         self.readings: list[Reading] = []
+        self.remarks: list[Reading] = []
         self.source = origin_of(options, graph.metadata)
         self.after: dict[str, list[str]] = {name: [] for name in graph.nodes}
         self.before: dict[str, list[str]] = {name: [] for name in graph.nodes}
@@ -160,7 +162,11 @@ class _Reader:
     def _shape(self, name: str) -> Shape | None:
         stated = self.graph.nodes[name].fields.get("shape")
         sizes = self._sizes(name, stated)
-        if len(sizes) == 4 and sizes[0] == 1:
+        if len(sizes) in (2, 4) and sizes[0] == 1:
+            taken = "the first of its sizes is a batch of one"
+            if self.input_shape is None:
+                why = f"{'x'.join(map(str, sizes))}; a map has three sizes, and a list of values one"
+                self.remarks.append(Reading(f"node {name}", taken, why, "--input-shape"))
             sizes = sizes[1:]
         if len(sizes) == 1:
             sizes = [sizes[0], 1, 1]
@@ -237,7 +243,8 @@ class _Reader:
         try:
             return LayerDraft(name, scaled(operation), tuple(between), neuron, in_features)
         except ValueError as error:
-            self.unsupported.append(Finding(f"node {neurons[0]} ({node.kind})", str(error)))
+            kind = self.graph.nodes[neurons[0]].kind
+            self.unsupported.append(Finding(f"node {neurons[0]} ({kind})", str(error)))
             return None
 
     def _neuron(self, name: str) -> Any:
@@ -259,7 +266,7 @@ class _Reader:
         flatten = next((n for n in self._way_back(name) if self.graph.nodes[n].kind == "Flatten"), None)
         if flatten is None:
             return operation
-        self.readings.append(
+        self.remarks.append(
             Reading(flatten, "features run fastest in what it flattens", f"as {self.source} has it", "--from")
         )
         return features_first(operation, self.graph.nodes[flatten].fields)

@@ -361,7 +361,9 @@ class Reader:
             signal = flattened(value) if len(value.dims) == 1 else value
             for part in signal.parts:
                 if part.source in self.inputs:
-                    self._output_refused(key, f"holds the input {part.source} itself, which no core sends")
+                    # Behind something refused, a signal is the one before it.
+                    if not self.unsupported:
+                        self._output_refused(key, f"holds the input {part.source} itself, which no core sends")
                     continue
                 name = key or part.source
                 name = f"{name}.{part.source}" if key and len(signal.parts) > 1 else name
