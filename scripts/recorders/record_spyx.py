@@ -52,7 +52,7 @@ def example(seed: int) -> tuple[Any, Any]:
     network = spyx.Sequential(
         nnx.Conv(2, 4, (3, 3), padding="VALID", rngs=rngs), spyx.IF((10, 10, 4), 16.0),
         spyx.SumPool((2, 2), (2, 2), "VALID"),
-        nnx.Conv(4, 8, (3, 3), padding=1, rngs=rngs), spyx.IF((5, 5, 8), 24.0),
+        nnx.Conv(4, 8, (3, 3), padding=((1, 1), (1, 1)), rngs=rngs), spyx.IF((5, 5, 8), 24.0),
         spyx.Flatten(), nnx.Linear(5 * 5 * 8, 10, rngs=rngs), spyx.IF((10,), 60.0),
     )  # fmt: skip
     for layer in network.layers:

@@ -21,13 +21,17 @@ class Can:
         Pools between neurons and the next weights: "average", "sum".
     linear_behind_maps
         Whether it writes the flattening between a map and a linear layer.
+    bare_convolutions
+        Whether it writes convolutions without biases.
+    oblong_kernels
+        Whether it writes kernels that are not square.
     """
 
     pools: tuple[str, ...] = ()
     linear_behind_maps: bool = True
     groups: bool = True
     dilation: bool = True
-    no_bias: bool = True
+    bare_convolutions: bool = True
     padding: bool = True
     oblong_kernels: bool = True
 
@@ -100,7 +104,7 @@ def plan(seed: int, can: Can, counts: int = 1) -> Plan:
     for n in range(count):
         has_map = len(size) == 3 and min(size[1:]) > 1
         wants_linear = len(size) == 1 or (can.linear_behind_maps and (n == count - 1 or not has_map))
-        stage = _linear(draw, size, can) if wants_linear else _convolution(draw, size, can)
+        stage = _linear(draw, size) if wants_linear else _convolution(draw, size, can)
         size = _after(stage, size)
         shapes.append(size)
         stages.append(stage)
@@ -108,8 +112,8 @@ def plan(seed: int, can: Can, counts: int = 1) -> Plan:
     return Plan(tuple(stages), tuple(shapes), frames)
 
 
-def _common(draw: np.random.Generator, features: int, reads: int, can: Can) -> dict[str, Any]:
-    has_bias = not can.no_bias or draw.integers(2) == 0
+def _common(draw: np.random.Generator, features: int, reads: int, can_be_bare: bool = True) -> dict[str, Any]:
+    has_bias = not can_be_bare or draw.integers(2) == 0
     bias = draw.integers(-3, 4, features).astype(np.float32) if has_bias else None
     # About as large as sums of a few weights, so that neurons neither rest nor fire all the time.
     return {"bias": bias, "threshold": float(draw.integers(4, 12 + reads))}
@@ -133,14 +137,14 @@ def _convolution(draw: np.random.Generator, size: tuple[int, ...], can: Can) -> 
         dilation=dilation,
         groups=groups,
         pool=pool,
-        **_common(draw, features, reads, can),
+        **_common(draw, features, reads, can.bare_convolutions),
     )
 
 
-def _linear(draw: np.random.Generator, size: tuple[int, ...], can: Can) -> Stage:
+def _linear(draw: np.random.Generator, size: tuple[int, ...]) -> Stage:
     features, reads = int(draw.integers(2, 11)), int(np.prod(size))
     weight = draw.integers(-4, 8, (features, reads)).astype(np.float32)
-    return Stage(weight, is_flattened=len(size) > 1, **_common(draw, features, min(reads, 30), can))
+    return Stage(weight, is_flattened=len(size) > 1, **_common(draw, features, min(reads, 30)))
 
 
 def _after(stage: Stage, size: tuple[int, ...]) -> tuple[int, ...]:

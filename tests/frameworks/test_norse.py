@@ -13,7 +13,7 @@ from tests.frameworks.plans import Can, plan
 
 pytestmark = [pytest.mark.frameworks, pytest.mark.filterwarnings("default")]
 # Its exporter leaves pools and flattening out, and breaks off at a convolution without biases.
-CAN = Can(linear_behind_maps=False, no_bias=False)
+CAN = Can(linear_behind_maps=False, bare_convolutions=False)
 
 
 def network(seed: int) -> tuple[Any, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from mapper.errors import Finding, NetworkError, UnsupportedLayerError
 from mapper.frontends import NirOptions
+from mapper.frontends.from_nir.late import with_head_start
 from mapper.frontends.from_nir.nodes import (
     NEURONS,
     features_first,
@@ -98,7 +99,8 @@ def network_of(
     network = build_network(name, inputs, drafts, edges, outputs)
     neurons = sum(node.kind in NEURONS for node in reader.graph.nodes.values())
     readings = gathered(reader.readings, of_all=neurons, everything="all neurons")
-    return network.replacing(readings=(*readings, *gathered(reader.remarks)))
+    network = network.replacing(readings=(*readings, *gathered(reader.remarks)))
+    return with_head_start(network, {draft.name: reader.late_steps(draft.name) - 1 for draft in drafts})
 
 
 class _Reader:
@@ -344,10 +346,10 @@ class _Reader:
         outputs = []
         for name in names:
             for source, path in self._signal(name):
-                outputs.append(Output(name if len(names) > 1 else source, source, path, self._late(source)))
+                outputs.append(Output(name if len(names) > 1 else source, source, path, self.late_steps(source)))
         return outputs
 
-    def _late(self, layer: str) -> int:
+    def late_steps(self, layer: str) -> int:
         """Neuron layers on the longest way to a signal, where the framework takes a step for each."""
         if self.source is None or not ORIGINS[self.source].is_late:
             return 0
