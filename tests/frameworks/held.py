@@ -10,6 +10,7 @@ from typing import Any
 
 from mapper.cli.entry import run
 from mapper.equivalence.expected import compared, read_expectation
+from mapper.errors import UnsupportedLayerError
 from mapper.frontends import NirOptions, load_network
 from tests.frameworks.plans import Plan
 
@@ -51,16 +52,25 @@ def _options(command: str) -> tuple[NirOptions, Path, Path]:
     return NirOptions(**facts), Path(words[4]), expected
 
 
-def hold(script: Any, network: Any, plan: Plan, folder: Path, add: str = "") -> None:
+def hold(
+    script: Any, network: Any, plan: Plan, folder: Path, add: str = "", may_refuse: str | None = None
+) -> None:
     """Record a network and hold what is read from its file against it, in every step.
 
     Parameters
     ----------
     add
         Options that the user of such a network must add.
+    may_refuse
+        Why a file may be refused: words of the message.
     """
     options, file, expected = _options(script.record(network, plan.frames, folder / "net") + add)
-    read = load_network(file, nir=options)
+    try:
+        read = load_network(file, nir=options)
+    except UnsupportedLayerError as error:
+        assert may_refuse is not None
+        assert may_refuse in str(error)
+        return
     assert "all" in compared(read, read_expectation(expected, read))
 
 

@@ -19,6 +19,8 @@ class Can:
     ----------
     pools
         Pools between neurons and the next weights: "average", "sum".
+    maps
+        Whether it writes convolutions at all.
     linear_behind_maps
         Whether it writes the flattening between a map and a linear layer.
     bare_convolutions
@@ -28,6 +30,7 @@ class Can:
     """
 
     pools: tuple[str, ...] = ()
+    maps: bool = True
     linear_behind_maps: bool = True
     groups: bool = True
     dilation: bool = True
@@ -90,7 +93,7 @@ def plan(seed: int, can: Can, counts: int = 1) -> Plan:
         Most spikes of one input pixel and step.
     """
     draw = np.random.default_rng(seed)
-    is_flat = draw.integers(6) == 0
+    is_flat = draw.integers(6) == 0 or not can.maps
     size: tuple[int, ...] = (
         (int(draw.integers(3, 20)),)
         if is_flat

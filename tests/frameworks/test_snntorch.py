@@ -46,9 +46,10 @@ def test_the_example(tmp_path: Path) -> None:
 def test_thresholds_per_feature(tmp_path: Path) -> None:
     import torch  # noqa: PLC0415
 
-    whole, drawn = network(3)
-    assert np.any(drawn.frames)
-    for module in whole:
-        if hasattr(module, "threshold"):
-            module.threshold = torch.as_tensor(float(module.threshold))
+    whole, drawn = network(4)
+    draw = np.random.default_rng(4)
+    neurons = [module for module in whole if hasattr(module, "threshold")]
+    for module, shape in zip(neurons, drawn.shapes, strict=True):
+        chosen = draw.integers(4, 12, (shape[0], *[1] * (len(shape) - 1))).astype(np.float32)
+        module.threshold = torch.as_tensor(chosen)
     hold(recorder("snntorch"), whole, drawn, tmp_path)

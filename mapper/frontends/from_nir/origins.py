@@ -1,8 +1,8 @@
 """Who wrote a NIR file, and what its neurons then do: the same IF node means different things to each.
 
 No field of the format says which framework wrote it. What each takes an IF for was found by running it and
-comparing spikes, with sinabs 3.1, SpikingJelly 2.0, norse 1.1, snnTorch 1.0 and spyx 1.0; of rockpool 2.9 it
-was read in its source. "nir" is the text of the format itself.
+comparing spikes, with sinabs 3.1, SpikingJelly 2.0, norse 1.1, snnTorch 1.0, spyx 1.0 and rockpool 3.1
+(tests/frameworks). "nir" is the text of the format itself.
 """
 
 from __future__ import annotations
