@@ -283,7 +283,6 @@ class Reader:
                 f"its kernel leaves nothing of a map of {size}",
                 "Check the input shape and the pools before it",
             )
-            # Of what does not fit anyway, this only follows.
             self._refuse(node, error, signal if fits else replace(signal, sure=False))
             shape, fits = Shape(shape.features, 1, 1), False
         for part in signal.parts:
@@ -374,7 +373,8 @@ class Reader:
             signal = flattened(value) if len(value.dims) == 1 else value
             for part in signal.parts:
                 if part.source in self.inputs:
-                    self._output_refused(key, f"holds the input {part.source} itself, which no core sends")
+                    if not self.unsupported:  # else it is the signal before what was refused
+                        self._output_refused(key, f"holds the input {part.source}, which no core sends")
                     continue
                 name = key or part.source
                 name = f"{name}.{part.source}" if key and len(signal.parts) > 1 else name
