@@ -11,21 +11,22 @@ from typing import TYPE_CHECKING, Any
 from hwspec.catalog import load as load_chip
 from hwspec.schema import ChipSpec
 from mapper.errors import Finding, MissingNeuronError, OptionsError
-from mapper.frontends import load_network
+from mapper.frontends import load_network, other_readings
 from mapper.network import Network
 from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
-from mapper.passes import PrepareOptions, ReadoutSpacing, prepare
+from mapper.passes import PrepareOptions, ReadoutSpacing, append_output_neuron, prepare
 from mapper.question import Question, decide, float_form
 from mapper.references import LayerReference, layer_key, networks_apart, resolve_reference
 from mapper.result import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from mapper.equivalence import EquivalenceReport
+    from mapper.equivalence.run import Recording
     from mapper.events import Events
-    from mapper.frontends import NirOptions, TorchOptions
+    from mapper.frontends import InputFrom, NirOptions, TorchOptions
 
 __all__ = ["check", "solve", "verify_equivalence"]
 
@@ -38,6 +39,7 @@ def solve(
     input_shape: tuple[int, int, int] | None = None,
     nir: NirOptions | None = None,
     torch: TorchOptions | None = None,
+    input_from: InputFrom | None = None,
     add_output_neuron: float | None = None,
     pins: Mapping[LayerReference, int] | None = None,
     **changes: Any,
@@ -48,8 +50,8 @@ def solve(
     ----------
     network
         A `Network`, "digits", a NIR or shape file, a NIR graph, a torch or sinabs module, or
-        "package.module:factory", which is imported and called. A list or tuple of these shares the chip:
-        their layers are then called "network:layer".
+        "file.py:factory" or "package.module:factory", which is imported and called. A list or tuple of these
+        shares the chip: their layers are then called "network:layer".
     chip
         A specification, chip or device name, or a chip file.
     options
@@ -59,7 +61,9 @@ def solve(
     nir
         How to read a NIR file where it leaves something open.
     torch
-        How to read a torch module where it leaves something open.
+        How to read a torch module where it leaves something open, or with weights of a file.
+    input_from
+        "sensor" or "host" for all inputs, or by input name; None takes what the network states.
     add_output_neuron
         Threshold of the neurons that are appended to output layers without any, > 0.
 
@@ -77,7 +81,7 @@ def solve(
     """
     spec = chip if isinstance(chip, ChipSpec) else load_chip(chip)
     several = list(network) if isinstance(network, list | tuple) else [network]
-    read = networks_apart([_read(entry, input_shape, nir, torch) for entry in several])
+    read = networks_apart([load_network(entry, input_shape, nir, torch, input_from) for entry in several])
     options = replace(options or SolveOptions(), **changes)
     if pins is not None:
         if options.pins:
@@ -85,15 +89,6 @@ def solve(
         options = replace(options, pins=pins)  # type: ignore[arg-type]  # `resolve` reads mappings and pairs
     ready = _prepared(read, spec, options, add_output_neuron)
     return _placed(Question(ready, spec, options), time.perf_counter())
-
-
-def _read(
-    network: object,
-    input_shape: tuple[int, int, int] | None,
-    nir: NirOptions | None,
-    torch: TorchOptions | None,
-) -> Network:
-    return network if isinstance(network, Network) else load_network(network, input_shape, nir, torch)
 
 
 def _prepared(
@@ -163,9 +158,11 @@ def verify_equivalence(
     seed: int = 0,
     dt_us: int = 1000,
     data: str | None = None,
+    expect: str | Path | None = None,
     input_shape: tuple[int, int, int] | None = None,
     nir: NirOptions | None = None,
     torch: TorchOptions | None = None,
+    input_from: InputFrom | None = None,
     add_output_neuron: float | None = None,
     progress: Callable[[int], None] | None = None,
     **options: Any,
@@ -178,12 +175,13 @@ def verify_equivalence(
     ----------
     events
         A recording for the network's one input; None for random spikes.
-    rate, steps, seed
-        Of the random spikes: probability per pixel and step, number of steps.
-    dt_us
-        Microseconds of a time step.
+    rate, steps, seed, dt_us
+        Of the random spikes: probability per pixel and step, number of steps; of all, microseconds of a step.
     data
         Labelled data: "digits", or a .npz file with `rasters` and `labels`.
+    expect
+        A .npz file of counts per step from the network's own framework, by input and output name, or `input`
+        and `output`. The network as read must give exactly these; the other comparisons take their input.
     progress
         Called with the number of labelled samples done.
     options
@@ -194,20 +192,54 @@ def verify_equivalence(
     InfeasibleError, UndecidedError
         There is no placement.
     NetworkError, SpecError, OptionsError, EventError
-        Input that cannot be used.
+        Input that cannot be used; a network that differs from the spikes that are expected of it.
     """
     from mapper.equivalence import read_labelled, run  # noqa: PLC0415  # simulators load slowly
 
+    if expect is not None and events is not None:
+        raise OptionsError(Finding("events", "are given twice, as a recording and with what is expected"))
     spec = chip if isinstance(chip, ChipSpec) else load_chip(chip)
-    read = network if isinstance(network, Network) else load_network(network, input_shape, nir, torch)
+    read, recording = load_network(network, input_shape, nir, torch, input_from), None
     labelled = None if data is None else read_labelled(data)
+    if expect is not None:
+        others = other_readings(network, input_shape, nir)
+        read, recording = _held(read, Path(expect), others, add_output_neuron, dt_us)
     result = solve(read, spec, add_output_neuron=add_output_neuron, **options)
-    result.require()
-    prepare_options = PrepareOptions(add_output_neuron=add_output_neuron, quantize=False)
-    integer = result.networks[0]
-    floating = float_form(prepare(read, prepare_options), integer, spec)
-    if events is None:
-        recording = run.random_recording(integer, rate, steps, dt_us, seed)
-    else:
-        recording = run.recording_of(integer, events, dt_us)
+    floating = _floating(read, result, add_output_neuron)
+    recording = recording or _stimulus(result.networks[0], events, dt_us, (rate, steps, seed))
     return run.check_equivalence(result, floating, recording, data=labelled, progress=progress)
+
+
+def _floating(read: Network, result: Result, add_output_neuron: float | None) -> NormalNetwork:
+    """A placed network before rounding, in the form in which it was placed."""
+    result.require()
+    unrounded = PrepareOptions(add_output_neuron=add_output_neuron, quantize=False)
+    return float_form(prepare(read, unrounded), result.networks[0], result.chip)
+
+
+def _stimulus(
+    network: NormalNetwork, events: Events | None, dt_us: int, random: tuple[float, int, int]
+) -> Recording:
+    """Recorded events, or random ones of a rate, a number of steps and a seed."""
+    from mapper.equivalence import run  # noqa: PLC0415
+
+    if events is not None:
+        return run.recording_of(network, events, dt_us)
+    rate, steps, seed = random
+    return run.random_recording(network, rate, steps, dt_us, seed)
+
+
+def _held(
+    read: Network,
+    expect: Path,
+    others: Iterable[tuple[str, Callable[[], Network]]],
+    add_output_neuron: float | None,
+    dt_us: int,
+) -> tuple[Network, Recording]:
+    """The network once it gives what is expected of it, saying so, and the recording it was held against."""
+    from mapper.equivalence import expected  # noqa: PLC0415
+
+    whole = append_output_neuron(read, add_output_neuron)
+    expectation = expected.read_expectation(expect, whole)
+    held = read.replacing(compared_with=expected.compared(whole, expectation, others))
+    return held, expected.recorded(expectation, dt_us)

@@ -140,11 +140,18 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A signal the user wants to see, and what happens to it on the host."""
+    """A signal the user wants to see, and what happens to it on the host.
+
+    Attributes
+    ----------
+    late_steps
+        Steps by which the network's own framework shows this output later.
+    """
 
     name: str
     source: str
     path: tuple[PathOperation, ...] = ()
+    late_steps: int = 0
 
     @property
     def pool(self) -> Pool | None:
@@ -170,6 +177,8 @@ class Network:
         What passes changed that is worth telling; reports repeat it.
     readings
         What was taken for granted while reading the network; whatever goes on from it shows them.
+    compared_with
+        What of its source the network as read was found equal to; empty where nothing was run.
 
     Raises
     ------
@@ -184,6 +193,7 @@ class Network:
     outputs: tuple[Output, ...]
     notes: tuple[str, ...] = ()
     readings: tuple[Reading, ...] = ()
+    compared_with: str = ""
 
     def __post_init__(self) -> None:
         if names := tuple(name_findings(self)):

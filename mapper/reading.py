@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
+from mapper.errors import Finding, NetworkError
 from mapper.wording import join_names
 
-__all__ = ["Reading", "gathered"]
+if TYPE_CHECKING:
+    from mapper.network import Network
+
+__all__ = ["Reading", "gathered", "require_answers"]
 
 # More names than these are counted instead.
 _NAMES_MAX = 3
@@ -66,3 +71,25 @@ def _together(names: list[str]) -> str:
     if len(names) <= _NAMES_MAX:
         return join_names(names)
     return f"{join_names([*names[: _NAMES_MAX - 1], f'{len(names) - _NAMES_MAX + 1} more'])}"
+
+
+def require_answers(networks: Iterable[Network]) -> None:
+    """Refuse what nobody has answered, before weights are written or run.
+
+    Raises
+    ------
+    NetworkError
+        Every open reading, with the words that answer it.
+    """
+    findings = [
+        Finding(
+            network.name,
+            f"{reading.subject}: {reading.taken}; {reading.why}",
+            next_step=f"Add {reading.otherwise}",
+        )
+        for network in networks
+        for reading in network.readings
+        if reading.is_open
+    ]
+    if findings:
+        raise NetworkError(*dict.fromkeys(findings))

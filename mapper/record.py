@@ -14,6 +14,7 @@ from mapper.demand import layer_demands
 from mapper.display import Displayed
 from mapper.errors import Finding, OptionsError
 from mapper.operations import Pair, Pool, Shape
+from mapper.reading import Reading
 from mapper.references import layer_key
 from mapper.result import Record, Result
 from mapper.solution import LayerPart, Placement, Relay, Solution
@@ -151,6 +152,7 @@ class PlacementRecord(Record, Displayed):
     solution: Annotated[Solution, WrapValidator(_complete)]
     outputs: tuple[OutputRecord, ...]
     notes: tuple[str, ...]
+    readings: tuple[Reading, ...] = ()
     assumed_facts: tuple[AssumedFact, ...]
 
 
@@ -182,6 +184,7 @@ def placement_record(result: Result) -> PlacementRecord:
             for output in network.outputs
         ),
         notes=tuple(note for network in networks for note in network.notes),
+        readings=result.readings,
         assumed_facts=chip.assumed_facts(),
     )
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from difflib import get_close_matches
 from itertools import chain, count
 from operator import index
@@ -27,6 +27,7 @@ from mapper.errors import NetworkError, OptionsError
 
 if TYPE_CHECKING:
     from mapper.network import Network
+    from mapper.reading import Reading
 
 AnyNetwork = TypeVar("AnyNetwork", bound="Network")
 
@@ -39,6 +40,7 @@ __all__ = [
     "named_apart",
     "natural_key",
     "networks_apart",
+    "readings_of",
     "require_distinct",
     "resolve_layer",
     "resolve_reference",
@@ -336,3 +338,12 @@ def whole_number(value: object) -> int | None:
         return None if isinstance(value, bool) else index(value)  # type: ignore[arg-type]  # found out here
     except TypeError:
         return None
+
+
+def readings_of(networks: Sequence[Network]) -> tuple[Reading, ...]:
+    """What was taken for granted while reading; of several networks, subjects begin with their names."""
+    return tuple(
+        replace(reading, subject=layer_key(networks, number, reading.subject))
+        for number, network in enumerate(networks)
+        for reading in network.readings
+    )

@@ -14,7 +14,8 @@ from mapper.display import Displayed
 from mapper.errors import InfeasibleError, OptionsError, UndecidedError
 from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
-from mapper.references import LayerReference, locate_layer, resolve_layer, whole_number
+from mapper.reading import Reading
+from mapper.references import LayerReference, locate_layer, readings_of, resolve_layer, whole_number
 from mapper.rules import Rule
 from mapper.solution import LayerPart, Solution
 
@@ -306,6 +307,11 @@ class Result(Displayed):
     solution: Solution | None
     report: FeasibilityReport | None
     statistics: Statistics
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        """What was taken for granted while reading; of several networks, subjects begin with their names."""
+        return readings_of(self.networks)
 
     def find_chip_layer(self, layer: LayerReference, network: int | None = None) -> int:
         """The core on which a layer lives.

@@ -103,7 +103,7 @@ def train(network: Digits, spikes: torch.Tensor, labels: torch.Tensor) -> None:
 
 
 def to_nir(network: Digits) -> nir.NIRGraph:
-    """The trained network as a NIR graph; reset and lower bound stand in the nodes' metadata."""
+    """The trained network as a NIR graph; what its neurons do stands in the nodes' metadata."""
     nodes: dict[str, Any] = {"input": nir.Input({"input": np.array([1, 8, 8])})}
     size = 8
     for name in ("conv1", "conv2", "conv3"):
@@ -127,7 +127,7 @@ def to_nir(network: Digits) -> nir.NIRGraph:
 def _neurons(shape: tuple[int, ...]) -> nir.IF:
     ones = np.ones(shape, np.float32)
     node = nir.IF(r=ones, v_threshold=ones, v_reset=np.zeros_like(ones))
-    node.metadata = {"reset": "subtract", "minimum": -1.0, "spike_mode": "multi"}
+    node.metadata = {"reset": "subtract", "minimum": -1.0, "spike_mode": "multi", "fires_at": "reached"}
     return node
 
 

@@ -29,6 +29,7 @@ ORDER = [
     "normal_form",
     "references",
     "edits",
+    "folding",
     "options",
     "sim.network",
     "frontends",

@@ -86,7 +86,7 @@ def open_board(
     if rate is None and config.interface is not None:
         rate = config.interface.slow_clock_hz
     if rate is None and any(core.leak_enable for core in samna_config.cnn_layers):
-        step = "Emit it with --dt MICROSECONDS, or give the slow clock's rate"
+        step = "Emit it with --step-us MICROSECONDS, or give the slow clock's rate"
         findings.append(Finding("configuration", "has biases, and no rate of the slow clock", next_step=step))
     if rate is not None and not _SLOW_CLOCK_HZ[0] <= rate <= _SLOW_CLOCK_HZ[1]:
         findings.append(Finding("slow clock", "the rate is out of range", rate, "10..10000", "Hz"))

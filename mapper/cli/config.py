@@ -21,7 +21,7 @@ __all__ = ["emit"]
 class Settings:
     """Wishes for the configuration; the fields are those of `EmitOptions`."""
 
-    dt_us: Annotated[float | None, options.DT, Parameter(show_default="none: no biases")] = None
+    dt_us: Annotated[float | None, options.STEP, Parameter(show_default="none: no biases")] = None
     sensor: Annotated[
         bool | None,
         Parameter(

@@ -42,9 +42,9 @@ def text(form: str, meaning: str, unset: str | None = None, **more: Any) -> Para
     return Parameter(metavar=form, help=meaning, show_default=unset, allow_leading_hyphen=True, **more)
 
 
-def word(meaning: str, unset: str | None = None) -> Parameter:
+def word(meaning: str, unset: str | None = None, **more: Any) -> Parameter:
     """An option that takes one of a few words."""
-    return Parameter(help=meaning, show_default=unset)
+    return Parameter(help=meaning, show_default=unset, **more)
 
 
 def file(meaning: str, unset: str | None = None, **more: Any) -> Parameter:
@@ -54,8 +54,9 @@ def file(meaning: str, unset: str | None = None, **more: Any) -> Parameter:
 
 NETWORK = Parameter(
     name="NETWORK",
-    help='"digits", a NIR file (.nir), a shape file (.yaml/.json/.toml), or package.module:factory, '
-    "a callable that gives a torch or sinabs module or a NIR graph (this imports and runs your code)",
+    help='"digits", a NIR file (.nir), a shape file (.yaml/.json/.toml), or file.py:factory or '
+    "package.module:factory, a torch or sinabs module or a NIR graph, or a callable that gives one (this "
+    "imports and runs your code)",
 )
 CHIP_HELP = "chip or device name, or a chip file (.toml)"
 # What several commands have in forms of their own: required, say, or with another default.
@@ -64,12 +65,14 @@ CONFIG = Parameter(name="CONFIG", help="config.json, written by emit")
 OUT = Parameter(name="--out", metavar="DIR", help="folder that the command's files are written to")
 EVENTS = file("recorded events: .npy, .npz, .csv, .aedat4")
 INPUT = text("NAME", "input, where there are several", "the only one", name="--input")
-DT = number("MICROSECONDS", "length of a time step", name="--dt")
+STEP = number("MICROSECONDS", "length of a time step", name="--step-us")
 PLOT = file("draw it there: .png or .svg", "no drawing")
 TRAFFIC = file("spikes per second by signal, from mapper simulate --traffic", "unknown")
 
 Texts = tuple[str, ...]
 Reset = Literal["subtract", "zero"]
+NirSource = Literal["sinabs", "spikingjelly", "norse", "snntorch", "spyx", "rockpool", "nir"]
+_THE_SOURCES = "the file's, else its framework's"
 _LAYER = "a name, or #INDEX"
 
 
@@ -114,13 +117,32 @@ class Reading:
     add_output_neuron: Annotated[
         float | None, number("THRESHOLD", "append neurons to output layers without any", "none")
     ] = None
+    inputs: Annotated[
+        Texts,
+        text("sensor|host", "source of all inputs, or NAME=sensor|host", "the network's", name="--input"),
+    ] = ()
     relu_as_if: Annotated[bool, Parameter(help="torch: take ReLUs as spiking neurons of threshold 1")] = False
     reading_check: Annotated[
         bool,
         Parameter(negative="--no-reading-check", help="torch: run a copy, compare it with what was read"),
     ] = True
-    reset: Annotated[Reset | None, word("NIR: reset of IF neurons", "the file's")] = None
-    v_min: Annotated[str | None, text("threshold|NUMBER", "NIR: least potential", "the file's")] = None
+    weights: Annotated[Path | None, file("torch: a state dict, all of it or none", "the module's")] = None
+    source: Annotated[
+        NirSource | None,
+        word("NIR: framework that wrote it", "the file's", name="--from"),
+    ] = None
+    reset: Annotated[Reset | None, word("NIR: what a spike does to the potential", _THE_SOURCES)] = None
+    v_min: Annotated[str | None, text("threshold|none|NUMBER", "NIR: least potential", _THE_SOURCES)] = None
+    spike_mode: Annotated[
+        Literal["multi", "single"] | None, word("NIR: spikes a neuron may fire in a step", _THE_SOURCES)
+    ] = None
+    fires_at: Annotated[
+        Literal["reached", "above"] | None,
+        word("NIR: at its threshold, or above", _THE_SOURCES),
+    ] = None
+    dt: Annotated[
+        float | None, number("SECONDS", "NIR: step that r was made with, and that LIFs are read at", "1e-4")
+    ] = None
 
 
 @group("Requests", 3)
@@ -235,12 +257,15 @@ def keywords(chip: Chip, reading: Reading, *groups: SolveGroup, **fixed: Any) ->
     if findings:
         raise OptionsError(*findings)
     copies, limit = 2 if words.pop("copies", True) else 1, words.pop("time_limit", None)
-    nir = {name: words.pop(name) for name in ("reset", "v_min") if name in words}
+    facts = ("source", "reset", "v_min", "spike_mode", "fires_at", "dt")
+    nir = {name: words.pop(name) for name in facts if name in words}
+    relu, weights = (1.0 if words.pop("relu_as_if") else None), words.pop("weights", None)
     return {
         "input_shape": words.pop("input_shape", None),
+        "input_from": words.pop("inputs", None),
         "add_output_neuron": words.pop("add_output_neuron", None),
         "nir": NirOptions(**nir),
-        "torch": TorchOptions(1.0 if words.pop("relu_as_if") else None, words.pop("reading_check")),
+        "torch": TorchOptions(relu_as_if=relu, weights=weights, reading_check=words.pop("reading_check")),
         "options": SolveOptions(time_limit_s=limit, max_copies=copies, **words),
         "chip": load(chip.chip, chip.changes),
     }
@@ -250,7 +275,8 @@ def read_options(words: dict[str, Any]) -> "ReadOptions":
     """How networks are read, of what `keywords` gives."""
     from mapper.explore.plan import ReadOptions  # noqa: PLC0415
 
-    return ReadOptions(**{name: words[name] for name in ("input_shape", "nir", "torch", "add_output_neuron")})
+    names = ("input_shape", "nir", "torch", "add_output_neuron", "input_from")
+    return ReadOptions(**{name: words[name] for name in names})
 
 
 def read_network(source: str, words: dict[str, Any]) -> "NormalNetwork":
@@ -284,11 +310,33 @@ def _shape(text: str) -> tuple[int, ...]:
     return shape
 
 
+def _places(texts: tuple[str, ...]) -> str | dict[str, str]:
+    """One word for all inputs, or a word by name."""
+    if len(texts) == 1 and texts[0] in ("sensor", "host"):
+        return texts[0]
+    pairs = [text.rpartition("=") for text in texts]
+    step = "Example: --input sensor, or --input left=sensor --input right=host"
+    wrong = [
+        Finding(f"--input {text}", "is neither sensor nor host, nor NAME=sensor or NAME=host", next_step=step)
+        for text, (name, _, place) in zip(texts, pairs, strict=True)
+        if not name or place not in ("sensor", "host")
+    ]
+    names = [name for name, _, _ in pairs]
+    wrong += [
+        Finding(f"--input {name}", "is given twice", next_step=step)
+        for name in sorted(set(names))
+        if name and names.count(name) > 1
+    ]
+    if wrong:
+        raise OptionsError(*wrong)
+    return {name: place for name, _, place in pairs}
+
+
 def _lowest(text: str) -> float | str:
     try:
-        return text if text == "threshold" else float(text)
+        return text if text in ("threshold", "none") else float(text)
     except ValueError:
-        raise OptionsError(Finding("--v-min", "wants a number or the word threshold", text)) from None
+        raise OptionsError(Finding("--v-min", "wants a number, threshold or none", text)) from None
 
 
 def _threshold(value: float) -> float:
@@ -315,6 +363,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "input_shape": _shape,
     "add_output_neuron": _threshold,
     "v_min": _lowest,
+    "inputs": _places,
     "pins": _pins,
     "forbidden_cores": lambda text: _numbers("--forbid", text),
     "traffic": read_rates,

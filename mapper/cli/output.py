@@ -21,7 +21,13 @@ def console() -> Console:
     """Standard output for tables."""
     from rich.console import Console  # noqa: PLC0415
 
-    return Console(soft_wrap=False)
+    class Terminal(Console):
+        """A console that leaves a reader who has gone to the entry, which knows the status for it."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return Terminal(soft_wrap=False)
 
 
 def print_json(**record: Any) -> None:
@@ -67,6 +73,7 @@ def finish(result: Result, as_json: bool, keep: Path | None = None) -> int:
             "status": result.status.value,
             "placement": placement_record(result).model_dump(mode="json") if result.solution else None,
             "report": result.report.model_dump(mode="json") if result.report else None,
+            "readings": [asdict(reading) for reading in result.readings],
             "stats": asdict(result.statistics),
         }
         if is_kept:

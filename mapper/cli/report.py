@@ -115,10 +115,18 @@ def report(
 def _networks(
     sources: tuple[str, ...], earlier: ReportRecord | None, words: dict[str, Any]
 ) -> tuple[PlannedNetwork, ...]:
-    """The networks as named; without any, those of the report that goes on."""
+    """The networks as named; without any, those of the report that goes on, unless they are code."""
     from mapper.explore.plan import plan_networks  # noqa: PLC0415
+    from mapper.frontends import is_code  # noqa: PLC0415
 
     names = sources or tuple(row.source for row in (earlier.networks if earlier else ()))
+    if not sources and (code := [name for name in names if is_code(name)]):
+        problem = "names Python code, and code runs only where you type its name yourself"
+        listed = ", ".join(name if name.isprintable() else ascii(name) for name in code)
+        step = (
+            "If you trust it, name all networks of the report again: mapper report NETWORK... --resume FILE"
+        )
+        raise OptionsError(Finding("--resume", problem, listed, next_step=step))
     if not names:
         raise OptionsError(Finding("report", "has no networks", next_step="Name some, or --resume a report"))
     return plan_networks(names, read_options(words))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -57,7 +57,9 @@ class Growth:
     """What grows."""
 
     what: Annotated[Literal["width", "input", "classes"], Parameter(help="what grows")] = "width"
-    input_name: Annotated[str | None, options.INPUT] = None
+    input_name: Annotated[
+        str | None, text("NAME", "input, where there are several", "the only one", name="--input-name")
+    ] = None
     output_name: Annotated[
         str | None, text("LAYER", "output layer, where there are several", "the only one", name="--output")
     ] = None
@@ -78,14 +80,18 @@ def synthesize(
     from mapper.explore.request import read_request  # noqa: PLC0415
     from mapper.explore.smallest import curves as curves_of  # noqa: PLC0415
     from mapper.explore.smallest import synthesize as find  # noqa: PLC0415
+    from mapper.references import readings_of  # noqa: PLC0415
     from mapper.report.synthesis import plot_curves, print_synthesis, synthesis_record  # noqa: PLC0415
+    from mapper.report.text import print_readings  # noqa: PLC0415
 
     words = keywords(options.Chip(sought.changes, sought.extends), reading, moves, limits, repairs=0)
     wishes = {name: value for name, value in vars(sought).items() if name not in ("changes", "extends")}
     request, read = read_request(words["chip"], words["options"], **wishes), _read_all(networks, words)
     answer = find(read, request)
     points = curves_of(read, request, answer) if output.curves or output.plot is not None else None
-    record = json.dumps(synthesis_record(answer, points), indent=2) + "\n"
+    readings = readings_of(read)
+    told = {"readings": [asdict(reading) for reading in readings]}
+    record = json.dumps(synthesis_record(answer, points) | told, indent=2) + "\n"
     if output.plot is not None and points is not None:
         plot_curves(points, output.plot)
     if output.out is not None:
@@ -94,6 +100,7 @@ def synthesize(
         print(record, end="")
         return 0
     print_synthesis(console(), answer, points)
+    print_readings(console(), readings)
     if output.out is not None:
         print(f"mapper solve NETWORK --chip {output.out / answer.chip.name}.toml places a network on it")
     return 0
@@ -116,20 +123,23 @@ def widest(
     """
     what, name = growth.what, growth.input_name or growth.output_name
     words = keywords(chip, reading, moves, limits, repairs=0)
-    named = (("--input", growth.input_name, "input"), ("--output", growth.output_name, "classes"))
+    named = (("--input-name", growth.input_name, "input"), ("--output", growth.output_name, "classes"))
     for option, value, partner in named:
         if value is not None and what != partner:
             raise OptionsError(Finding(option, f"goes with --what {partner} alone", value, f"--what {what}"))
     from mapper.explore.widest import find_widest  # noqa: PLC0415
     from mapper.report.synthesis import widest_lines, widest_record  # noqa: PLC0415
     from mapper.report.terminal import line  # noqa: PLC0415
+    from mapper.report.text import print_readings  # noqa: PLC0415
 
-    answer = find_widest(read_network(network, words), words["chip"], what, words["options"], name)
+    read = read_network(network, words)
+    answer = find_widest(read, words["chip"], what, words["options"], name)
     if output.as_json:
-        print_json(**widest_record(answer))
+        print_json(**widest_record(answer), readings=[asdict(reading) for reading in read.readings])
     else:
         for sentence in widest_lines(answer):
             line(console(), sentence)
+        print_readings(console(), read.readings)
     return 0
 
 

@@ -29,7 +29,10 @@ class Stimulus:
     steps: Annotated[int, number("COUNT", "steps of the random spikes")] = 50
     seed: Annotated[int, number("SEED", "seed of the random spikes")] = 0
     data: Annotated[str | None, file('"digits", or .npz with rasters and labels', "no accuracies")] = None
-    dt_us: Annotated[int, options.DT] = 1000
+    expect: Annotated[
+        Path | None, file("spikes of the network's own framework: .npz with input and output", "not compared")
+    ] = None
+    dt_us: Annotated[int, options.STEP] = 1000
 
 
 def verify(

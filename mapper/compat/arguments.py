@@ -13,7 +13,8 @@ from torch import nn
 from mapper.boards import Board
 from mapper.compat.forward import ForwardNetwork, Surrogate, default_surrogate
 from mapper.errors import BackendMissingError, EventError, Finding
-from mapper.network import DvsSettings, Network
+from mapper.frontends.inputs import fed as from_place
+from mapper.network import Network
 from mapper.operations import Neuron
 from mapper.references import LayerReference, as_index, whole_number
 
@@ -39,14 +40,14 @@ Ordering = str | Sequence[int | str] | Mapping[LayerReference, int]
 
 
 def fed(network: Network, dvs_input: bool | None) -> Network:
-    """The network with its input from the sensor or the host, as `dvs_input` says."""
-    if dvs_input is None:
-        return network
-    inputs = tuple(
-        type(entry)(entry.name, entry.shape, (entry.dvs or DvsSettings()) if dvs_input else entry.dvs)
-        for entry in network.inputs
-    )
-    return network.replacing(inputs=inputs)
+    """The network with its inputs from the sensor where `dvs_input` says so; a DVS layer's is in any case.
+
+    Raises
+    ------
+    OptionsError
+        An input has other than 1 or 2 features.
+    """
+    return from_place(network, "sensor") if dvs_input else network
 
 
 def batch_size(snn: nn.Module) -> int:

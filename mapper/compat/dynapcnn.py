@@ -149,6 +149,10 @@ class DynapcnnNetwork(nn.Module):
             return outputs[0][1]
         return {self.network.index[layer]: {-1 - n: value} for n, (layer, value) in enumerate(outputs)}
 
+    def extra_repr(self) -> str:
+        """What was taken for granted while reading."""
+        return "\n".join(f"read: {reading}" for reading in self.network.readings)
+
     def reset_states(self, randomize: bool = False) -> None:
         """Set all potentials to their initial values, or to random ones."""
         self.forward_network.reset(randomize)

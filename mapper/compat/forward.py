@@ -11,7 +11,7 @@ from torch import nn
 from mapper.errors import Finding, NetworkError
 from mapper.network import Edge
 from mapper.normal_form import NormalLayer, NormalNetwork
-from mapper.operations import PathOperation, Pool, Scale
+from mapper.operations import Neuron, PathOperation, Pool, Scale
 
 __all__ = ["ForwardNetwork", "Surrogate", "default_surrogate"]
 
@@ -29,9 +29,9 @@ class _Spikes(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        context: Any, potential: torch.Tensor, threshold: torch.Tensor, single: bool, surrogate: Surrogate
+        context: Any, potential: torch.Tensor, threshold: torch.Tensor, neuron: Neuron, surrogate: Surrogate
     ) -> torch.Tensor:
-        """``max(0, trunc(potential / threshold))`` spikes of one step.
+        """``max(0, trunc(potential / threshold))`` spikes of one step; above, ``max(0, ceil(...) - 1)``.
 
         Parameters
         ----------
@@ -39,8 +39,8 @@ class _Spikes(torch.autograd.Function):
             Before the spikes, in the unit of the weights, (batch, features, height, width).
         threshold
             In the same unit, > 0, a scalar.
-        single
-            Whether one spike is the most.
+        neuron
+            Says whether one spike is the most, and whether the threshold is to be exceeded.
 
         Returns
         -------
@@ -49,8 +49,9 @@ class _Spikes(torch.autograd.Function):
         """
         context.save_for_backward(potential, threshold)
         context.surrogate = surrogate
-        count = torch.where(potential > 0, torch.trunc(potential / threshold), torch.zeros_like(potential))
-        return count.clamp(max=1) if single else count
+        shares = potential / threshold
+        whole = torch.trunc(shares) if neuron.fires_at == "reached" else torch.ceil(shares) - 1
+        return whole.clamp(min=0, max=1 if neuron.spike_mode == "single" else None)
 
     @staticmethod
     def backward(context: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
@@ -72,7 +73,7 @@ class ForwardLayer(nn.Module):
         self.register_buffer("threshold", torch.tensor(float(_number(neuron.threshold))))
         self.stride, self.padding = conv.stride, conv.padding
         self.minimum = None if neuron.minimum is None else float(neuron.minimum)
-        self.to_zero, self.single = neuron.reset == "zero", neuron.spike_mode == "single"
+        self.neuron = neuron
         initial = neuron.initial_potential
         self.initial = torch.zeros(tuple(layer.output_shape)) if initial is None else _float(initial)
         self.surrogate = surrogate
@@ -97,10 +98,14 @@ class ForwardLayer(nn.Module):
         for now in range(current.shape[1]):
             state = state + current[:, now]
             spikes: torch.Tensor = _Spikes.apply(  # type: ignore[no-untyped-call]
-                state, threshold, self.single, self.surrogate
+                state, threshold, self.neuron, self.surrogate
             )
             step_spikes.append(spikes)
-            state = state.masked_fill(spikes > 0, 0.0) if self.to_zero else state - spikes * threshold
+            state = (
+                state.masked_fill(spikes > 0, 0.0)
+                if self.neuron.reset == "zero"
+                else state - spikes * threshold
+            )
             if self.minimum is not None:
                 state = state.clamp(min=self.minimum)
         self.potential = state.detach()

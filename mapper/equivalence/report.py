@@ -53,6 +53,10 @@ class EquivalenceReport:
         What a reader should know; assumptions too.
     output
         The first output, for plots.
+    readings
+        What was taken for granted while reading the network.
+    compared_with
+        What of its source the network as read was found equal to; empty where nothing was.
     """
 
     network: str
@@ -66,6 +70,8 @@ class EquivalenceReport:
     accuracies: tuple[Accuracy, ...]
     notes: tuple[str, ...]
     output: OutputTrace
+    readings: tuple[str, ...] = ()
+    compared_with: str = ""
 
     @property
     def is_equivalent(self) -> bool:

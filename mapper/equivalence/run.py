@@ -168,6 +168,8 @@ def check_equivalence(
         events=events,
         accuracies=scored,
         notes=(*events.notes, *(config.interface.notes if config.interface else ())),
+        readings=tuple(map(str, result.readings)),
+        compared_with=integer.compared_with,
         output=_trace(name, before.outputs[name], events.outputs[name]),
     )
 

@@ -14,7 +14,7 @@ from mapper.demand import layer_demands
 from mapper.errors import BackendMissingError, Finding, NetworkError, OptionsError, SpecError
 from mapper.explore.identity import network_hash
 from mapper.explore.record import NetworkLayer, NetworkRow, VariantCore, VariantRow
-from mapper.frontends import NirOptions, TorchOptions, load_network
+from mapper.frontends import InputFrom, NirOptions, TorchOptions, load_network
 from mapper.network import Network
 from mapper.normal_form import NormalNetwork
 from mapper.options import locate_traffic
@@ -46,6 +46,7 @@ class ReadOptions:
     nir: NirOptions | None = None
     torch: TorchOptions | None = None
     add_output_neuron: float | None = None
+    input_from: InputFrom | None = None
 
     def read(self, source: str | Path | Network) -> NormalNetwork:
         """A network after the chip-free passes.
@@ -55,7 +56,7 @@ class ReadOptions:
         NetworkError, OptionsError
             It cannot be read or prepared.
         """
-        network = load_network(source, self.input_shape, self.nir, self.torch)
+        network = load_network(source, self.input_shape, self.nir, self.torch, self.input_from)
         return prepare(network, PrepareOptions(add_output_neuron=self.add_output_neuron))
 
 
@@ -119,6 +120,7 @@ def planned(network: NormalNetwork, source: str) -> PlannedNetwork:
         layer_rows=layers,
         network_hash=network_hash(network),
         has_weights=network.has_weights,
+        readings=tuple(map(str, network.readings)),
     )
     return PlannedNetwork(row, network)
 

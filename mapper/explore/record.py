@@ -76,7 +76,7 @@ class NetworkRow(Record):
     Attributes
     ----------
     source
-        As it was named: a file, "digits", "package.module:factory".
+        As it was named: a file, "digits", "file.py:factory".
     layers
         Number of layers after the passes; 0 where it could not be read.
     layer_rows
@@ -87,6 +87,8 @@ class NetworkRow(Record):
         Whether its cells hold for its weights; else they were decided by shapes.
     error
         Why it could not be read or prepared; its cells are "unsupported".
+    readings
+        What was taken for granted while reading it.
     """
 
     name: str
@@ -96,6 +98,7 @@ class NetworkRow(Record):
     network_hash: str = ""
     has_weights: bool = False
     error: str | None = None
+    readings: tuple[str, ...] = ()
 
     @property
     def basis(self) -> str:

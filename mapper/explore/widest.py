@@ -199,7 +199,7 @@ def _classes(network: NormalNetwork, chip: ChipSpec, name: str | None) -> Range:
 
 def _inputs(network: NormalNetwork, chip: ChipSpec, name: str | None) -> Range:
     """Sizes of an input by its longer side, in its proportions."""
-    chosen = _named("--input", "input", [entry.name for entry in network.inputs], name)
+    chosen = _named("--input-name", "input", [entry.name for entry in network.inputs], name)
     shape = next(entry.shape for entry in network.inputs if entry.name == chosen)
     sides = [max(core.limits.input_height_max, core.limits.input_width_max) for core in chip.cores]
     stage = [max(chip.input.height, chip.input.width)] if chip.input else []

@@ -2,36 +2,88 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias, get_args
 
 from mapper.errors import Finding, NetworkError, OptionsError
-from mapper.frontends.target import is_module, is_target, load_target
+from mapper.frontends.inputs import InputFrom, fed
+from mapper.frontends.target import file_alone, is_module, is_target, loaded_target
 from mapper.network import Network
 
-__all__ = ["NirOptions", "TorchOptions", "load_network"]
+__all__ = [
+    "InputFrom",
+    "NirOptions",
+    "NirSource",
+    "TorchOptions",
+    "is_code",
+    "load_network",
+    "other_readings",
+]
 
 _NIR_SUFFIXES = (".nir", ".h5", ".hdf5")
 _SHAPE_SUFFIXES = (".yaml", ".yml", ".json", ".toml")
+_CODE_SUFFIX = ".py"
+
+NirSource: TypeAlias = Literal["sinabs", "spikingjelly", "norse", "snntorch", "spyx", "rockpool", "nir"]
+_WORDS = {
+    "source": get_args(NirSource),
+    "reset": ("subtract", "zero"),
+    "spike_mode": ("multi", "single"),
+    "fires_at": ("reached", "above"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class NirOptions:
-    """How to read what a NIR file leaves open.
+    """How to read what a NIR file leaves open; None leaves it to the file, and to its framework.
 
     Attributes
     ----------
+    source
+        The framework that wrote it, whose neurons it then means.
     reset
-        Reset of all IF neurons; None lets the file decide.
+        What a spike does to the potential.
     v_min
-        Lower bound of potentials: a number <= 0, "threshold" for minus the threshold, None for the
-        file's metadata or no bound.
+        Lower bound of potentials: a number <= 0, "threshold" for minus the threshold, "none".
+    spike_mode
+        Spikes a neuron may fire in a step.
+    fires_at
+        Whether a neuron fires at its threshold or only above.
+    dt
+        Seconds of a step, > 0: r of an IF times this is its gain; LIFs are read at it. None: as the
+        framework has it, 1e-4.
+
+    Raises
+    ------
+    OptionsError
+        A value that is none of these.
     """
 
+    source: NirSource | None = None
     reset: Literal["subtract", "zero"] | None = None
-    v_min: float | Literal["threshold"] | None = None
+    v_min: float | Literal["threshold", "none"] | None = None
+    spike_mode: Literal["multi", "single"] | None = None
+    fires_at: Literal["reached", "above"] | None = None
+    dt: float | None = None
+
+    def __post_init__(self) -> None:
+        findings = [
+            Finding(name, "is none of the values known", value, ", ".join(known))
+            for name, known in _WORDS.items()
+            if (value := getattr(self, name)) is not None and value not in known
+        ]
+        if isinstance(self.v_min, str) and self.v_min not in ("threshold", "none"):
+            findings.append(Finding("v_min", "is no bound", self.v_min, "threshold, none or a number <= 0"))
+        elif isinstance(self.v_min, int | float) and not -float("inf") < self.v_min <= 0:
+            findings.append(Finding("v_min", "a lower bound must be a number up to 0", self.v_min, "<= 0"))
+        if self.dt is not None and not (isinstance(self.dt, int | float) and 0 < self.dt < float("inf")):
+            findings.append(Finding("dt", "seconds of a step must be a positive number", self.dt, "> 0"))
+        if findings:
+            raise OptionsError(*findings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +97,33 @@ class TorchOptions:
         minus the threshold, as `sinabs.from_torch.from_model` has it); None refuses ReLUs.
     reading_check
         Run a copy of the module on random frames, and refuse what computes something else than was read.
+    weights
+        A file with a state dict (``torch.save(module.state_dict(), file)``, or .safetensors) that the module
+        is read with, as a whole; the module itself stays as it is. None takes the module's own values.
 
     Raises
     ------
     OptionsError
-        A threshold that is not a positive number.
+        A threshold that is not a positive number, or weights that are no path.
     """
 
     relu_as_if: float | None = None
+    weights: str | Path | None = None
     reading_check: bool = True
 
     def __post_init__(self) -> None:
-        value = self.relu_as_if
+        value, weights = self.relu_as_if, self.weights
         if value is not None and not (isinstance(value, int | float) and 0 < value < float("inf")):
             raise OptionsError(Finding("relu_as_if", "a threshold must be a positive number", value, "> 0"))
+        if weights is not None and not isinstance(weights, str | Path):
+            step = "Save a state dict with torch.save, or load it into the module yourself"
+            problem = "must be the path of a file"
+            raise OptionsError(Finding("weights", problem, type(weights).__name__, next_step=step))
+
+
+def is_code(source: str) -> bool:
+    """Whether `load_network` would import and run Python code for this name: a user must have typed it."""
+    return is_target(source, (*_NIR_SUFFIXES, *_SHAPE_SUFFIXES))
 
 
 def load_network(
@@ -66,54 +131,108 @@ def load_network(
     input_shape: tuple[int, int, int] | None = None,
     nir: NirOptions | None = None,
     torch: TorchOptions | None = None,
+    input_from: InputFrom | None = None,
 ) -> Network:
     """Read a network.
 
     Parameters
     ----------
     source
-        "digits", the path of a NIR or shape file, `package.module:factory`, a torch module (a sinabs network
-        is one), a NIR graph, or a `Network`, which is returned as is.
+        "digits", the path of a NIR or shape file, `file.py:factory` or `package.module:factory` (which is
+        run), a torch module (a sinabs network is one), a NIR graph, or a `Network`, which is returned as is.
     input_shape
         (features, height, width), where the source does not tell.
     nir, torch
         How to read what a NIR graph or a torch module leaves open.
+    input_from
+        "sensor" or "host" for all inputs, or by input name; None takes what the source states.
 
     Raises
     ------
     NetworkError
         The source cannot be read, or what it holds cannot run on a chip of the family.
+    OptionsError
+        Weights for what is no torch module, or a sensor for an input that cannot have one.
+    BackendMissingError
+        A .safetensors file, and the package that reads it is not installed.
     """
-    options = nir or NirOptions()
-    if isinstance(source, str) and is_target(source, (*_NIR_SUFFIXES, *_SHAPE_SUFFIXES)):
-        source = load_target(source)
+    options = (input_shape, nir or NirOptions(), torch or TorchOptions())
+    if isinstance(source, str) and is_code(source):
+        with loaded_target(source) as loaded:
+            network = _read(loaded, *options, name=source)
+    else:
+        network = _read(source, *options, name=_name(source))
+    return fed(network, input_from)
+
+
+def _name(source: object) -> str:
+    return str(source) if isinstance(source, str | Path) else type(source).__name__
+
+
+def _read(
+    source: object,
+    input_shape: tuple[int, int, int] | None,
+    nir: NirOptions,
+    torch: TorchOptions,
+    *,
+    name: str,
+) -> Network:
+    if is_module(source):
+        from mapper.frontends.from_torch.weights import read_module  # noqa: PLC0415  # loads torch
+
+        return read_module(source, input_shape, torch)  # type: ignore[arg-type]  # is_module says so
+    if torch.weights is not None and not _is_lone_file(source):
+        step = "Leave it out, or name a torch module: file.py:factory or package.module:factory"
+        problem = f"goes with a torch module, and {name} is none: it has its own weights, or no place for any"
+        raise OptionsError(Finding(f"weights {torch.weights}", problem, next_step=step))
     if isinstance(source, Network):
         return source
-    if is_module(source):
-        from mapper.frontends.from_torch.module import from_module  # noqa: PLC0415  # loads torch
+    if isinstance(source, str | Path):
+        return _read_file(source, input_shape, nir)
+    from mapper.frontends.from_nir.graph import from_nir_graph  # noqa: PLC0415  # loads h5py
 
-        return from_module(source, input_shape, torch)  # type: ignore[arg-type]  # is_module says so
-    if not isinstance(source, str | Path):
-        from mapper.frontends.from_nir.graph import from_nir_graph  # noqa: PLC0415  # loads h5py
+    return from_nir_graph(source, nir, input_shape)
 
-        return from_nir_graph(source, options, input_shape)
-    if str(source) == "digits":
-        from mapper.frontends.from_nir.file import load_nir  # noqa: PLC0415
 
-        with as_file(files("mapper") / "data" / "digits.nir") as path:
-            return load_nir(path, options, input_shape)
+def _is_lone_file(source: object) -> bool:
+    """Whether a source is a Python file without a name in it, of which more is to be said than of weights."""
+    return isinstance(source, str | Path) and Path(source).suffix.lower() == _CODE_SUFFIX
+
+
+def _read_file(source: str | Path, input_shape: tuple[int, int, int] | None, nir: NirOptions) -> Network:
     path = Path(source)
     suffix = path.suffix.lower()
-    if suffix in _NIR_SUFFIXES:
+    if str(source) == "digits" or suffix in _NIR_SUFFIXES:
         from mapper.frontends.from_nir.file import load_nir  # noqa: PLC0415
 
-        return load_nir(path, options, input_shape)
+        if str(source) != "digits":
+            return load_nir(path, nir, input_shape)
+        with as_file(files("mapper") / "data" / "digits.nir") as shipped:
+            return load_nir(shipped, nir, input_shape)
     if suffix in _SHAPE_SUFFIXES:
         from mapper.frontends.shapes import load_shapes  # noqa: PLC0415
 
         return load_shapes(path, input_shape)
+    if suffix == _CODE_SUFFIX:
+        raise NetworkError(file_alone(path))
     known = ", ".join((*_NIR_SUFFIXES, *_SHAPE_SUFFIXES))
-    step = 'The one network that comes with the package is "digits"; Python code is package.module:factory'
+    step = (
+        'The one network that comes with the package is "digits"; Python code is file.py:factory or '
+        "package.module:factory"
+    )
     raise NetworkError(
         Finding(str(source), "not a network file", None, f"a path that ends in {known}", next_step=step)
     )
+
+
+def other_readings(
+    source: object, input_shape: tuple[int, int, int] | None, nir: NirOptions | None
+) -> Iterator[tuple[str, Callable[[], Network]]]:
+    """(words to add on the command line, how to read it so) of a NIR source; none of others."""
+    is_graph = hasattr(source, "nodes") and not is_module(source)
+    if not is_graph and (not isinstance(source, str | Path) or Path(source).suffix not in _NIR_SUFFIXES):
+        return
+    from mapper.frontends.from_nir.alternatives import alternatives  # noqa: PLC0415
+
+    for words, options in alternatives(nir or NirOptions()):
+        yield words, partial(load_network, source, input_shape, options)

@@ -1,30 +1,47 @@
-"""Networks named by a Python target: `package.module:factory`."""
+"""Networks named by Python code: `file.py:factory` and `package.module:factory`."""
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import inspect
 import re
 import sys
+import sysconfig
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from difflib import get_close_matches
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
 
 from mapper.errors import Finding, MapperError, NetworkError
+from mapper.frontends.outline import offered_names
 from mapper.network import Network
 
-__all__ = ["is_module", "is_nir_graph", "is_target", "load_target"]
+__all__ = ["file_alone", "is_module", "is_nir_graph", "is_target", "loaded_target"]
 
+_NAME = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
+# A path may hold colons of its own: what follows the last one is the name.
+_FILE = re.compile(rf"(?P<home>.+\.py):(?P<name>{_NAME})", re.IGNORECASE | re.DOTALL)
 # One letter before the colon is a drive.
-_TARGET = re.compile(r"(?!\w:)[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_MODULE = re.compile(rf"(?!\w:)(?P<home>{_NAME}):(?P<name>{_NAME})")
+# More names than these are not listed.
+_NAMES_MAX = 8
 
 
 def is_target(text: str, suffixes: tuple[str, ...]) -> bool:
-    """Whether a text names a Python target and not a file.
+    """Whether a text names Python code and not a file of data.
 
     Parameters
     ----------
     suffixes
         Of network files: what ends in one of them is a file.
     """
-    if _TARGET.fullmatch(text) is None or Path(text).suffix.lower() in suffixes:
+    if _parsed(text) is None or Path(text).suffix.lower() in suffixes:
         return False
     return not Path(text).exists()
 
@@ -40,43 +57,204 @@ def is_nir_graph(source: object) -> bool:
     return isinstance(getattr(source, "nodes", None), dict) and hasattr(source, "edges")
 
 
-def load_target(target: str) -> object:
+def file_alone(path: Path) -> Finding:
+    """What to say of a Python file without a name in it: the names it offers; it is not run."""
+    where = str(path)
+    try:
+        names = offered_names(path)
+    except OSError as error:
+        return Finding(where, f"cannot be read: {error.strerror or error}")
+    except ValueError as error:
+        return Finding(where, str(error))
+    problem = "is Python code, and does not say what in it gives the network"
+    return Finding(where, problem, next_step=_did_you_mean(where, names))
+
+
+@contextmanager
+def loaded_target(target: str) -> Iterator[object]:
     """What a target names: a torch module, a NIR graph or a `Network`, or what its factory returns.
 
-    The current directory can be imported from meanwhile.
+    A file is loaded under a name that no other module has, and anew each time. Inside, modules beside the
+    file can be imported, and from the current directory; outside, what was imported from beside the file is
+    forgotten, so that a file in another folder has its own. What the code prints goes to standard error.
 
     Raises
     ------
     NetworkError
-        The module, the name in it or the factory fails, or gives something else.
+        The code, the name in it or the factory fails, or gives something else.
     """
-    module_name, _, path = target.partition(":")
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
+    parsed = _parsed(target)
+    if parsed is None:
+        raise NetworkError(Finding(target, "names no Python code", limit="file.py:factory"))
+    home, name, is_file = parsed
+    path = Path(home).absolute()
+    if is_file and not path.is_file():
+        raise NetworkError(Finding(target, "there is no such file", str(path)))
+    folder = path.parent if is_file else None
+    with _importable(folder), redirect_stdout(sys.stderr):
+        yield _loaded(target, path if is_file else home, name)
+
+
+def _parsed(text: str) -> tuple[str, str, bool] | None:
+    """File or module, the name in it, and whether it is a file."""
+    found = _FILE.fullmatch(text)
+    match = found or _MODULE.fullmatch(text)
+    return None if match is None else (match["home"], match["name"], found is not None)
+
+
+def _loaded(target: str, home: Path | str, name: str) -> object:
+    module: ModuleType | None = None
+    loaded: Any = None
     try:
-        loaded: object = importlib.import_module(module_name)
-        for name in path.split("."):
-            loaded = getattr(loaded, name)
+        loaded = module = _file_module(home) if isinstance(home, Path) else importlib.import_module(home)
+        for part in name.split("."):
+            loaded = getattr(loaded, part)
         if not _usable(loaded) and callable(loaded):
             loaded = loaded()
-    except MapperError:
+    except (MapperError, KeyboardInterrupt):
         raise
-    # A script that leaves with sys.exit is the user's fault like any other.
-    except (Exception, SystemExit) as error:
-        text = " ".join(str(error).split())[:300]
-        step = "The form is package.module:factory; the factory is called without arguments"
-        problem = f"{type(error).__name__}: {text}"
-        raise NetworkError(Finding(target, problem, next_step=step)) from error
-    finally:
-        if here in sys.path:
-            sys.path.remove(here)
+    # Whatever it is, and sys.exit too, it is the user's code that raised it.
+    except BaseException as error:
+        _refuse(target, home, module, loaded, error)
     if not _usable(loaded):
         step = "Return a torch module, a NIR graph or a mapper.Network"
         raise NetworkError(Finding(target, "gives no network", type(loaded).__name__, next_step=step))
     return loaded
 
 
+class _Uncached(SourceFileLoader):
+    """Compiles a file each time: a file may change twice in a second, which the cache would not see."""
+
+    def path_stats(self, path: object) -> NoReturn:
+        raise OSError(f"{path} is not to be cached")
+
+
+def _file_module(path: Path) -> ModuleType:
+    name = f"mapper_target_{hashlib.sha256(str(path).encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
+    spec = spec_from_file_location(name, path, loader=_Uncached(name, str(path)))
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} cannot be loaded")
+    module = module_from_spec(spec)
+    # Dataclasses look their module up while they are made.
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+@contextmanager
+def _importable(folder: Path | None) -> Iterator[None]:
+    """A file's folder and the current directory on the path; what a file imported from there goes again."""
+    before = set(sys.modules)
+    folders = [entry for entry in (folder, Path.cwd()) if entry is not None]
+    added = [str(entry) for entry in folders]
+    sys.path[:0] = added
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        for entry in added:
+            if entry in sys.path:
+                sys.path.remove(entry)
+        if folder is not None:
+            own = [entry for entry in folders if str(entry) not in _libraries()]
+            tops = {name for name in set(sys.modules) - before if _lies_in(name, own)}
+            for name in set(sys.modules) - before:
+                if name.partition(".")[0] in tops:
+                    del sys.modules[name]
+
+
+def _lies_in(name: str, folders: list[Path]) -> bool:
+    """Whether a module is a file or package right in a folder: an environment below it is neither."""
+    spec: ModuleSpec | None = getattr(sys.modules[name], "__spec__", None)
+    if "." in name or spec is None or isinstance(spec.loader, _Uncached):
+        return False
+    places = list(spec.submodule_search_locations or ()) or [spec.origin or ""]
+    return any(Path(place).parent in folders for place in places)
+
+
+def _libraries() -> set[str]:
+    return {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+
+
 def _usable(source: object) -> bool:
     if isinstance(source, type):
         return False
     return isinstance(source, Network) or is_module(source) or is_nir_graph(source)
+
+
+def _refuse(
+    target: str, home: Path | str, module: ModuleType | None, loaded: object, error: BaseException
+) -> NoReturn:
+    said = error.msg if isinstance(error, SyntaxError) else str(error)
+    text = " ".join(said.split())[:300]
+    if module is not None and isinstance(home, Path):
+        text = text.replace(module.__name__, home.name)
+    place = _place(error)
+    problem = f"{type(error).__name__}: {text}"
+    step = ""
+    named, _, name = target.rpartition(":")
+    if place:
+        problem += f" ({place})"
+        if isinstance(home, Path) and "relative import" in text:
+            step = _in_package(home, name)
+    elif isinstance(error, AttributeError) and module is not None:
+        offered = _offered(module)
+        close = get_close_matches(name, offered)
+        step = _did_you_mean(named, (*close, *(entry for entry in offered if entry not in close)))
+    elif callable(loaded):
+        problem += f" ({defined})" if (defined := _definition(loaded)) else ""
+        step = f"It is called without arguments: name a function that returns {name}(...), or a module"
+    else:
+        step = "The form is file.py:factory or package.module:factory"
+    raise NetworkError(Finding(target, problem, next_step=step)) from error
+
+
+def _in_package(path: Path, name: str) -> str:
+    """How to name something in a file that imports relatively."""
+    top = path.parent
+    while (top.parent / "__init__.py").is_file():
+        top = top.parent
+    dotted = ".".join(path.relative_to(top.parent).with_suffix("").parts)
+    return f"A file alone has no package: in the folder {top.parent}, name it {dotted}:{name}"
+
+
+def _offered(module: ModuleType) -> tuple[str, ...]:
+    try:
+        return offered_names(Path(module.__file__ or ""))
+    except (OSError, ValueError):
+        return ()
+
+
+def _did_you_mean(home: str, names: tuple[str, ...]) -> str:
+    if not names:
+        return f"Name it: {home}:NAME, a module, or a callable without arguments that gives one"
+    more = f", or one of {len(names) - _NAMES_MAX} more" if len(names) > _NAMES_MAX else ""
+    return f"Did you mean {' or '.join(f'{home}:{name}' for name in names[:_NAMES_MAX])}{more}?"
+
+
+def _place(error: BaseException) -> str:
+    """File and line of the user's own code where an error arose: not of a library that it calls."""
+    if isinstance(error, SyntaxError) and error.filename and error.lineno:
+        return f"{error.filename}, line {error.lineno}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_outside(frame.filename)]
+    own = [f for f in frames if not any(Path(f.filename).is_relative_to(place) for place in _libraries())]
+    # A package that is installed may be what the user named.
+    last = next(reversed(own or frames), None)
+    return f"{last.filename}, line {last.lineno}" if last is not None else ""
+
+
+def _is_outside(filename: str) -> bool:
+    """Whether code is neither this package's nor the import system's."""
+    is_import = filename.startswith("<") or Path(filename).is_relative_to(Path(importlib.__file__).parent)
+    return not is_import and not Path(filename).is_relative_to(Path(__file__).parents[1])
+
+
+def _definition(called: object) -> str:
+    """Where a callable is defined, if it is a function or a class of Python."""
+    made = getattr(called, "__init__", None) if isinstance(called, type) else called
+    code = getattr(inspect.unwrap(made) if callable(made) else None, "__code__", None)
+    return f"{code.co_filename}, line {code.co_firstlineno}" if code is not None else ""

@@ -18,14 +18,14 @@ from mapper.passes.dense import make_dense
 from mapper.passes.dropout import drop_dropout
 from mapper.passes.linear import linear_to_convolution
 from mapper.passes.minimum import mend_minimum
-from mapper.passes.output_neuron import add_output_neuron
+from mapper.passes.output_neuron import add_output_neuron as append_output_neuron
 from mapper.passes.pools import merge_pools
 from mapper.passes.quantize import quantize
 from mapper.passes.readout import ReadoutSpacing, space_readout
 from mapper.passes.scale import Rescale, fold_scale
 from mapper.passes.thresholds import fold_thresholds
 
-__all__ = ["PASSES", "PrepareOptions", "ReadoutSpacing", "prepare"]
+__all__ = ["PASSES", "PrepareOptions", "ReadoutSpacing", "append_output_neuron", "prepare"]
 
 # Batch norm and scales come before the average pools: these rescale weights, never biases, and the
 # order of float operations decides the last bit. Flattening goes before pools are merged.
@@ -77,7 +77,7 @@ def prepare(network: Network, options: PrepareOptions | None = None) -> NormalNe
         raise NetworkError(
             *(Finding(f"layer {name}", "has no weights, though other layers have") for name in bare)
         )
-    dense = add_output_neuron(network, options.add_output_neuron)
+    dense = append_output_neuron(network, options.add_output_neuron)
     for step in PASSES:
         dense = fold_scale(dense, options.rescale) if step is fold_scale else step(dense)
     ready = space_readout(normal_form(dense), options.readout)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
-import numpy as np
-
+from mapper.folding import dense
 from mapper.network import Layer, Network
 from mapper.operations import Convolution
 
@@ -19,22 +17,6 @@ def make_dense(network: Network) -> Network:
 
 
 def _dense(layer: Layer) -> Layer:
-    conv = layer.operation
-    if not isinstance(conv, Convolution) or (conv.groups == 1 and conv.dilation == (1, 1)):
+    if not isinstance(layer.operation, Convolution):
         return layer
-    weight: Any = conv.weight
-    if weight is not None:
-        weight = _filled(conv, weight, layer.input_shape.features)
-    return replace(
-        layer, operation=replace(conv, kernel=conv.extent, dilation=(1, 1), groups=1, weight=weight)
-    )
-
-
-def _filled(conv: Convolution, weight: Any, in_features: int) -> Any:
-    dense = np.zeros((conv.out_features, in_features, *conv.extent), weight.dtype)
-    reads, makes = in_features // conv.groups, conv.out_features // conv.groups
-    (dy, dx) = conv.dilation
-    for group in range(conv.groups):
-        rows = slice(group * makes, (group + 1) * makes)
-        dense[rows, group * reads : (group + 1) * reads, ::dy, ::dx] = weight[rows]
-    return dense
+    return replace(layer, operation=dense(layer.operation, layer.input_shape.features))

@@ -5,8 +5,9 @@ For b bits let H = 2^(b-1), mx and mn the largest and smallest value of a tensor
 one scale: the least over weights and biases (H = 128), the pair of lower bound and threshold, and initial
 potentials (H = 32768). Values become ``round-half-even(fl32(value * scale))``.
 
-Of integers, above a threshold is at the next one: reset to zero takes the threshold plus 1; subtraction takes
-potentials that are less by 1 from the start, so that what a spike subtracts stays.
+Of integers, above a threshold is at the next one: reset to zero takes the threshold plus 1, exact for the
+first spike of a step; subtraction takes potentials that are less by 1 from the start, so that what a spike
+subtracts stays, which is exact for all.
 """
 
 from __future__ import annotations

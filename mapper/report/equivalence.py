@@ -11,6 +11,7 @@ from mapper.equivalence.report import EquivalenceReport
 from mapper.equivalence.sensitivity import Sensitivity
 from mapper.report.plots import new_figure, write_figure
 from mapper.report.terminal import line, print_table
+from mapper.report.text import print_readings
 from mapper.sim.recording import RecordingSummary
 
 __all__ = ["plot_equivalence", "print_equivalence", "print_simulation"]
@@ -25,9 +26,11 @@ def print_equivalence(console: Console, report: EquivalenceReport) -> None:
     size = f"{report.steps} steps of {report.dt_us} µs, {report.input_events} input events"
     line(console, f"{report.network} on {report.chip}: {size}")
     if report.is_equivalent:
-        line(console, "configuration = integer network: identical in every layer and step")
+        line(console, "configuration = network as read, in integers: identical in every layer and step")
     else:
         line(console, f"DIFFERENT, a fault of this program: {report.difference}")
+    source = f"= {report.compared_with}" if report.compared_with else "is not compared with its source"
+    line(console, f"network as read {source}")
     columns: tuple[str, ...] = ("layer", "float rate", "integer rate", "correlation", "argmax")
     rows: list[tuple[object, ...]] = []
     for rate in report.rates:
@@ -51,6 +54,7 @@ def print_equivalence(console: Console, report: EquivalenceReport) -> None:
         line(console, f"accuracy, {accuracy.kind}: {share}, {accuracy.samples} samples")
     for note in report.notes:
         line(console, f"note: {note}")
+    print_readings(console, report.readings)
 
 
 def print_simulation(
@@ -72,6 +76,7 @@ def print_simulation(
     for number, ticks in summary.classes.items():
         what = f"class {number}" if number else "no class"
         line(console, f"readout: {what} at {ticks} ticks")
+    print_readings(console, config.interface.readings if config.interface else ())
     if summary.outside:
         where = "outside the input's map, gates or crop"
         line(console, f"note: {summary.outside} events lay {where} and were left out")

@@ -56,6 +56,7 @@ def html_text(record: ReportRecord) -> str:
         version=record.version,
         complete=record.complete,
         notes=record.notes,
+        readings=[f"{row.name}, {reading}" for row in record.networks for reading in row.readings],
         settings=_settings_by_name(record.settings),
         cells=len(record.cells),
         networks=networks,

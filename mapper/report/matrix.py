@@ -52,6 +52,9 @@ def print_matrix(console: Console, record: ReportRecord) -> None:
     _print_networks(console, record)
     for note in record.notes:
         line(console, f"note: {note}")
+    for row in record.networks:
+        for reading in row.readings:
+            line(console, f"read: {row.name}, {reading}")
 
 
 def _print_head(console: Console, record: ReportRecord) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,7 +18,7 @@ from mapper.result import FeasibilityReport, Result, Status
 from mapper.solution import DVS
 from mapper.wording import join_names, join_numbers
 
-__all__ = ["divisions", "print_chip", "print_report", "print_result"]
+__all__ = ["divisions", "print_chip", "print_readings", "print_report", "print_result"]
 
 
 def print_result(console: Console, result: Result) -> None:
@@ -26,6 +26,7 @@ def print_result(console: Console, result: Result) -> None:
     name = join_names([network.name for network in result.networks])
     if result.report is not None:
         print_report(console, result.report, name)
+        print_readings(console, result.readings)
         return
     solution, chip = result.require(), result.chip
     heading(console, f"{name} on {chip.name}", f"{placed_words(result.status)}.")
@@ -42,7 +43,14 @@ def print_result(console: Console, result: Result) -> None:
     for network in result.networks:
         for note in network.notes:
             line(console, f"note: {note}")
+    print_readings(console, result.readings)
     _print_assumed(console, chip.name, chip.assumed_facts())
+
+
+def print_readings(console: Console, readings: Iterable[object]) -> None:
+    """What was taken for granted while reading, one line each."""
+    for reading in readings:
+        line(console, f"read: {reading}")
 
 
 def _print_layers(console: Console, result: Result) -> None:

@@ -183,7 +183,7 @@ class EventSimulator:
         rate = self.config.interface.slow_clock_hz if self.config.interface else None
         leaks = any(core.leak_enable for core in self.graph.cores.values())
         if rate is None and leaks:
-            step = "Give tick_us, or emit with --dt"
+            step = "Give tick_us, or emit with --step-us"
             raise ConfigError(Finding("biases", "the configuration states no slow clock", next_step=step))
         return math.inf if rate is None else 1e6 / rate
 

@@ -128,6 +128,7 @@ HOMONYMS = {
     "--workers": "threads of the solver, or processes of a report",
     "--seed": "of random spikes, or of a random order",
     "--traffic": "read, or written by simulate",
+    "--input": "where a network's inputs come from, or which input takes the events",
     "--out": "a folder, or the file of a completion script",
 }
 

@@ -242,7 +242,7 @@ def test_tensors_are_short_and_exact() -> None:
 
 
 def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["emit", "digits", "--out", str(tmp_path), "--dt", "1000"]) == 0
+    assert run(["emit", "digits", "--out", str(tmp_path), "--step-us", "1000"]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "config.json",
         "known_answer.json",

@@ -121,9 +121,9 @@ def test_every_field_of_layers_and_neurons_is_tried() -> None:
         "has_bias",
     }
     assert {field.name for field in fields(Convolution)} == tried
-    # Resets have a bit each; the spike mode stands in the interface.
+    # Resets have a bit each; the spike mode stands in the interface; integers fire at their threshold.
     assert {field.name for field in fields(Neuron)} == {
-        "threshold", "minimum", "reset", "spike_mode", "initial_potential",
+        "threshold", "minimum", "reset", "spike_mode", "initial_potential", "fires_at",
     }  # fmt: skip
     for changes in ({"reset": "zero"}, {"spike_mode": "single"}):
         (network,) = single(one_layer(None, changes)).networks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,27 @@ def test_resume_without_naming_anything_again(tmp_path: Path, capsys: Capture) -
     capsys.readouterr()
     assert run(["report", "--resume", str(part), "--workers", "1", "--out", str(again)]) == 2
     assert "other settings: repairs" in capsys.readouterr().err
+
+
+def test_a_report_cannot_name_code_to_run(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "from pathlib import Path\nPath('executed').touch()\nfrom torch import nn\n"
+    (tmp_path / "net_of_mine.py").write_text(code + "net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU())\n")
+    monkeypatch.chdir(tmp_path)
+    words = ("--input-shape", "2,8,8", "--relu-as-if", "--chip", "speck2f", *QUICK)
+    for name in ("net_of_mine.py:net", "net_of_mine:net"):
+        assert run(["report", name, *words, "--out", "report"]) == 0
+        (tmp_path / "executed").unlink()
+        again = ["report", "--resume", "report/report.json", *words[:3], *QUICK, "--out", "again"]
+        assert run(again) == 2
+        told = capsys.readouterr().err
+        assert f"names Python code, and code runs only where you type its name yourself (got {name})" in told
+        assert not (tmp_path / "executed").exists()
+        sys.modules.pop("net_of_mine", None)
+        assert run(["report", name, *again[1:]]) == 0
+        (tmp_path / "executed").unlink()
+        sys.modules.pop("net_of_mine", None)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from tests.frontends import sinabs_stand_in as sinabs
 from tests.frontends.sinabs_stand_in import IAFSqueeze
 from tests.frontends.test_torch import SHAPE, Made, behind, conv, read
 
-SUM = "Chips add spikes, not currents: put neurons before the sum"
 HOST = "Leave it to the host"
 UNKNOWN = "this program does not know it"
 
@@ -52,7 +51,9 @@ def refused(module: nn.Module, shape: Any = SHAPE, relu: float | None = 1.0) -> 
         (nn.InstanceNorm2d(4), f"InstanceNorm2d: {UNKNOWN}", "BatchNorm2d"),
         (nn.Embedding(4, 4), f"Embedding: {UNKNOWN}", "Conv2d"),
         (nn.LSTM(6, 6), "LSTM: recurrent", "feed-forward"),
-        (nn.ZeroPad2d(1), "ZeroPad2d", "into the convolution"),
+        (nn.ConstantPad2d(1, 0.5), "pads with something else than zeros", "Pad with zeros"),
+        (nn.ZeroPad2d(-1), "or crops", "by numbers from 0"),
+        (nn.ReflectionPad2d(1), "ReflectionPad2d: pads with something else", "nn.ZeroPad2d"),
         (sinabs.ChannelShift(), f"ChannelShift: {UNKNOWN}", "Conv2d"),
         (sinabs.DVSLayer(), "sensor stage comes first", "only reader"),
         (nn.Flatten(0, -1), "flattens the batch", "torch.flatten(x, 1)"),
@@ -88,8 +89,7 @@ def test_layers_on_spikes_that_no_core_has(layer: nn.Module, text: str, step: st
         (IAFSqueeze(torch.rand(6) + 1), "spike_threshold differs", "one a feature"),
         (IAFSqueeze(0.0), "spike_threshold must be positive", "Use a number above 0"),
         (IAFSqueeze(min_v_mem=torch.rand(4, 1, 1)), "min_v_mem differs", "Use one number"),
-        (nn.AvgPool2d(2), "pools the currents of layer 0", "pool behind the neurons"),
-        (sinabs.SumPool2d(2), "pools the currents of layer 0", "pool behind the neurons"),
+        (nn.ZeroPad2d(1), "pads the currents of layer 0", "Pad the spikes behind the neurons"),
         (
             nn.BatchNorm2d(4, track_running_stats=False),
             "statistics of each batch",
@@ -132,7 +132,17 @@ def test_weights_that_no_core_has(layer: nn.Module, text: str, step: str) -> Non
         (torch.sigmoid, "sigmoid", HOST),
         (lambda x: x.argmax(1), "argmax", HOST),
         (lambda x: x.sum(0), "sum", HOST),
-        (lambda x: x.mean((2, 3)), "mean", "AdaptiveAvgPool2d(1)"),
+        (lambda x: x.mean(1), "mean: cores only", "mean((2, 3))"),
+        (lambda x: x.sum(), "sum: cores only", "counts the spikes"),
+        (
+            lambda x: F.avg_pool2d(F.pad(x, (1, 1)), 2),
+            "avg_pool2d of a map padded with zeros",
+            "Let a Conv2d read",
+        ),
+        (lambda x: F.pad(x, (1, 1)).flatten(1), "flatten of a map padded with zeros", "Let a Conv2d read"),
+        (lambda x: F.pad(x, (1, 1), "reflect"), "pads with something else than zeros", "Pad with zeros"),
+        (lambda x: F.pad(x, (0, 0, 0, 0, 0, 0, 1, 0)), "pads something else than rows", "by numbers from 0"),
+        (lambda x: x[:, :, 1::2], "takes a part", "layer of its own"),
         (lambda x: x.max(1)[0], "max", HOST),
         (F.relu, "neurons without weights", "before them"),
         (F.leaky_relu, "leaky_relu", "--relu-as-if"),
@@ -170,13 +180,8 @@ def test_functions_that_no_core_has(step: Any, text: str, way: str) -> None:
 
 def test_structures_that_no_core_has() -> None:
     a, b = conv(), conv()
-    message = refused(Made(lambda self, x: torch.relu(self.a(x) + self.b(x)), a=a, b=b))
-    assert "adds the currents of layer a" in message
-    assert SUM in message
     message = refused(Made(lambda self, x: torch.relu(torch.cat([self.a(x), self.b(x)], 1)), a=a, b=b))
     assert "concatenates the currents of layer a" in message
-    message = refused(Made(lambda self, x: self.a(x) + torch.relu(self.b(x)), a=a, b=b))
-    assert SUM in message
     message = refused(Made(lambda self, x: torch.relu(self.a(x)) + self.s(self.a(x)), a=a, s=IAFSqueeze()))
     assert "layer a (Conv2d): is called twice" in message
     assert "a module of its own" in message
@@ -205,6 +210,44 @@ def test_structures_that_no_core_has() -> None:
         Made(lambda self, x: (self.s(self.a(x)), x), a=a, s=IAFSqueeze())
     )
     assert "does not come from the input" in refused(Made(lambda self, x: (self.a(x), torch.ones(3)), a=a))
+
+
+def test_sums_of_currents_that_no_core_has() -> None:
+    def message(forward: Any, kind: type[NetworkError] = UnsupportedLayerError, **modules: nn.Module) -> str:
+        with pytest.raises(kind) as caught:
+            read(Made(forward, **modules))
+        assert all(finding.where and finding.next_step for finding in caught.value.findings)
+        return str(caught.value)
+
+    a, b, wide = conv(), conv(), conv(kernel=5, padding=1, stride=2)
+    text = message(
+        lambda m, x: torch.relu(m.a(x) + m.c(torch.relu(m.b(x)))),
+        a=conv(kernel=5),
+        b=conv(kernel=5),
+        c=conv(4, 4, 1),
+    )
+    assert "layer a: currents of different geometry add" in text
+    text = message(lambda m, x: torch.relu(m.a(x) + m.b(x)), a=conv(kernel=6), b=wide)
+    assert "a a map of 8x8 with stride 1x1 and b a map of 8x8 with stride 2x2" in text
+    assert "Put neurons before the sum" in text
+    assert "adds a constant to the currents of layer a" in message(lambda m, x: torch.relu(m.a(x) + 1), a=a)
+    text = message(lambda m, x: torch.relu(m.a(x) + m.b(torch.relu(m.a(x)))), a=a, b=conv(4, 4, padding=1))
+    assert "layer a (Conv2d): is called twice" in text
+
+    def before(self: Any, x: Any) -> Any:
+        current = self.a(x)
+        return torch.relu(current + self.b(torch.relu(current)))
+
+    assert "currents of layer a are used twice" in message(before, a=a, b=conv(4, 4, padding=1))
+    text = message(lambda m, x: (torch.relu(m.a(x) + m.b(x)), m.b(x)), a=a, b=b)
+    assert "layer b (Conv2d): is called twice" in text
+    text = message(lambda m, x: torch.relu(m.a(x) + m.b(x)), ShapeError, a=a, b=conv(2, 5))
+    assert "adds currents of different shapes" in text
+    text = message(lambda m, x: torch.relu(F.avg_pool2d(m.a(x).flatten(1), 2)), ShapeError, a=a)
+    assert "pools flattened currents" in text
+    assert "pads a map with zeros, which no core sends" in message(
+        lambda m, x: F.pad(torch.relu(m.a(x)), (1, 1)), a=a
+    )
 
 
 def test_everything_is_told_at_once() -> None:

@@ -22,7 +22,7 @@ def dyadic(module: nn.Module, seed: int) -> nn.Module:
         for value in module.parameters():
             value.copy_(torch.randint(-8, 9, value.shape, generator=generator) / 8)
         for entry in module.modules():
-            if isinstance(entry, nn.BatchNorm2d):
+            if isinstance(entry, nn.BatchNorm1d | nn.BatchNorm2d):
                 assert entry.running_mean is not None
                 assert entry.running_var is not None
                 entry.running_mean.copy_(torch.randint(-4, 5, (entry.num_features,), generator=generator) / 8)

@@ -147,6 +147,8 @@ class Interface(_Record):
         Rate the slow clock must have; None where nothing needs it.
     notes
         What a user should know before trusting the result.
+    readings
+        What was taken for granted while reading the network.
     """
 
     schema_version: Literal[1] = 1
@@ -159,6 +161,7 @@ class Interface(_Record):
     dt_us: float | None = None
     slow_clock_hz: float | None = None
     notes: tuple[str, ...] = ()
+    readings: tuple[str, ...] = ()
 
     @property
     def sensor_inputs(self) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from mapper.emit.write.solution_fields import placement_findings, solution_findi
 from mapper.emit.write.stages import dvs_filter, dvs_layer, option_findings, readout
 from mapper.errors import EmitError, Finding, NetworkError, OptionsError
 from mapper.normal_form import NormalLayer, NormalNetwork
+from mapper.reading import require_answers
 from mapper.result import Result
 from mapper.solution import READOUT, Route
 
@@ -48,13 +49,14 @@ def build_config(result: Result, options: EmitOptions | None = None) -> ChipConf
     InfeasibleError, UndecidedError
         There is no placement.
     NetworkError
-        A network has shapes alone, was not made integer, or delays an input.
+        A network has shapes alone, was not made integer, delays an input, or has readings that are open.
     OptionsError
         Wishes the chip cannot meet, or that contradict one another; everything at once.
     EmitError
         A value of a network or of the solution that no field of the configuration holds; everything at once.
     """
     result.require()
+    require_answers(result.networks)
     wishes, chip = options or EmitOptions(), result.chip
     if problems := [finding for network in result.networks for finding in _input_findings(network)]:
         raise NetworkError(*problems)

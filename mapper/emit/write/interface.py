@@ -42,6 +42,7 @@ def interface_of(result: Result, placed: Placed, wishes: EmitOptions) -> Interfa
         dt_us=wishes.dt_us,
         slow_clock_hz=slow_clock_hz(result, wishes),
         notes=(*_layer_notes(placed), *_division_notes(placed), *_output_notes(outputs, monitored)),
+        readings=tuple(map(str, result.readings)),
     )
 
 

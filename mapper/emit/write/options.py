@@ -38,7 +38,8 @@ class EmitOptions:
     Attributes
     ----------
     sensor
-        Whether the sensor's own events pass; None: if the network has a sensor input.
+        Whether the sensor's own events pass; None: if the network has a sensor input. True is refused where
+        nothing reads them.
     monitor_sensor
         Read the events of the sensor stage.
     noise_filter

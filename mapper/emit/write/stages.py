@@ -147,6 +147,12 @@ def _sensor_findings(result: Result, wishes: EmitOptions) -> Iterator[Finding]:
     uses_sensor = wishes.sensor or wishes.monitor_sensor or noise_filter is not None
     if uses_sensor and result.chip.input is None:
         yield Finding("sensor", f"{result.chip.name} has no sensor stage")
+    elif wishes.sensor and not wishes.monitor_sensor and not _is_read(result.require()):
+        inputs = [entry for network in result.networks for entry in network.inputs]
+        step = "Leave --sensor out"
+        if all(entry.shape.features <= 2 for entry in inputs):
+            step += ", or let the network read the sensor: --input sensor"
+        yield Finding("sensor", "would be switched on, and nothing reads it", next_step=step)
     if noise_filter is None:
         return
     if noise_filter.mode != "low-pass" and not all(1 <= side <= 15 for side in noise_filter.size):
@@ -155,6 +161,12 @@ def _sensor_findings(result: Result, wishes: EmitOptions) -> Iterator[Finding]:
         )
     if not 0 <= noise_filter.threshold < 1 << 15:
         yield Finding("noise filter", "the threshold is out of range", noise_filter.threshold, "0..32767")
+
+
+def _is_read(solution: Solution) -> bool:
+    """Whether a core, or who monitors, gets the sensor's events."""
+    sources = {route.source for route in solution.routes} | {entry.source for entry in solution.monitors}
+    return DVS in sources
 
 
 def _readout_findings(result: Result, wishes: EmitOptions) -> Iterator[Finding]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,15 @@ import numpy as np
 
 from mapper.errors import Finding, NetworkError
 from mapper.frontends import NirOptions
-from mapper.frontends.from_nir.graph import RawGraph, RawNode, network_of
+from mapper.frontends.from_nir.graph import network_of
+from mapper.frontends.from_nir.raw import RawGraph, RawNode
 from mapper.network import Network
 
 __all__ = ["load_nir"]
 
 _BYTES_MAX = 4 << 30
 _NODES_MAX = 100_000
+_DEPTH_MAX = 32
 
 
 def load_nir(path: Path, options: NirOptions, input_shape: tuple[int, int, int] | None = None) -> Network:
@@ -49,22 +50,32 @@ def _graph(file: Any, where: str) -> RawGraph:
     if not isinstance(node, h5py.Group) or not isinstance(node.get("nodes"), h5py.Group):
         step = "Write it with nir.write"
         raise NetworkError(Finding(where, "has no graph: the group node/nodes is missing", next_step=step))
-    if len(node["nodes"]) > _NODES_MAX:
-        raise NetworkError(Finding(where, "too many nodes", len(node["nodes"]), _NODES_MAX))
+    size = _size(node)
+    if size > _BYTES_MAX:
+        raise NetworkError(Finding(where, "holds too much data", size, _BYTES_MAX, "bytes"))
     findings: list[Finding] = []
-    nodes, total = {}, 0
-    for name, group in node["nodes"].items():
-        if not isinstance(group, h5py.Group):
-            findings.append(Finding(f"node {name}", "is not a group"))
-            continue
-        total += _size(group)
-        if total > _BYTES_MAX:
-            raise NetworkError(Finding(where, "holds too much data", total, _BYTES_MAX, "bytes"))
-        nodes[str(name)] = _node(str(name), group, findings)
-    edges = _edges(node, findings)
+    graph = _nested(node, "", findings)
     if findings:
         raise NetworkError(*findings)
-    return RawGraph(nodes, edges)
+    return graph
+
+
+def _nested(node: Any, prefix: str, findings: list[Finding]) -> RawGraph:
+    """A group with nodes and edges, and what is nested in it."""
+    entries = node.get("nodes")
+    if not isinstance(entries, h5py.Group):
+        findings.append(Finding(f"node {prefix[:-1]}", "is a graph without nodes"))
+        return RawGraph({}, ())
+    if len(entries) > _NODES_MAX or prefix.count("/") > _DEPTH_MAX:
+        problem = "too many nodes, or nested too deeply"
+        raise NetworkError(Finding(f"graph {prefix[:-1]}".strip(), problem, len(entries), _NODES_MAX))
+    nodes = {}
+    for name, group in entries.items():
+        if not isinstance(group, h5py.Group):
+            findings.append(Finding(f"node {prefix}{name}", "is not a group"))
+            continue
+        nodes[str(name)] = _node(f"{prefix}{name}", group, findings)
+    return RawGraph(nodes, _edges(node, findings), _metadata(node))
 
 
 def _size(group: Any) -> int:
@@ -78,11 +89,15 @@ def _node(name: str, group: Any, findings: list[Finding]) -> RawNode:
     kind = fields.pop("type", None)
     if not isinstance(kind, str):
         findings.append(Finding(f"node {name}", "has no type"))
+    inner = _nested(group, f"{name}/", findings) if kind == "NIRGraph" else None
+    return RawNode(str(kind), fields, _metadata(group), inner)
+
+
+def _metadata(group: Any) -> dict[str, Any]:
     metadata = group.get("metadata")
-    notes = {}
-    if isinstance(metadata, h5py.Group):
-        notes = {key: _value(item) for key, item in metadata.items() if isinstance(item, h5py.Dataset)}
-    return RawNode(str(kind), fields, notes)
+    if not isinstance(metadata, h5py.Group):
+        return {}
+    return {key: _value(item) for key, item in metadata.items() if isinstance(item, h5py.Dataset)}
 
 
 def _value(item: Any) -> Any:
@@ -107,5 +122,4 @@ def _edges(node: Any, findings: list[Finding]) -> tuple[tuple[str, str], ...]:
     pairs = [
         [w.decode("utf-8", "replace") if isinstance(w, bytes) else str(w) for w in row] for row in item[()]
     ]
-    # Subgraph ports are written as "name.input" and "name.output" by some writers.
-    return tuple((re.sub(r"\.output$", "", a), re.sub(r"\.input$", "", b)) for a, b in pairs)
+    return tuple((a, b) for a, b in pairs)

@@ -4,14 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
-from mapper.frontends import NirOptions
-from mapper.operations import Convolution, Flatten, Linear, Neuron, Pair, PathOperation, Pool, Scale
+from mapper.folding import feature_scale
+from mapper.frontends.from_nir.origins import Behaviour
+from mapper.operations import (
+    BatchNorm,
+    Convolution,
+    Flatten,
+    Linear,
+    Neuron,
+    Pair,
+    PathOperation,
+    Pool,
+    Scale,
+)
 
-__all__ = ["neuron_of", "operation_of", "path_step_of", "scale_factor"]
+__all__ = [
+    "NEURONS",
+    "features_first",
+    "neuron_of",
+    "operation_of",
+    "path_step_of",
+    "scale_before_neurons",
+    "scale_factor",
+    "times",
+]
 
 Fields = Mapping[str, Any]
 _Operation = TypeVar("_Operation", Convolution, Linear)
@@ -125,38 +145,137 @@ def path_step_of(kind: str, fields: Fields) -> PathOperation:
 
 
 def scale_factor(fields: Fields) -> float:
-    """The one factor of a Scale node.
+    """The one factor of a Scale node on the way of spikes.
 
     Raises
     ------
     ValueError
         Different factors for different values.
     """
-    factors = _array(fields, "scale").ravel()
-    if np.any(factors != factors[0]) or not np.isfinite(factors[0]):
-        raise ValueError("scales values differently; only one factor for all can be folded into weights")
-    return float(factors[0])
+    factor = _per_feature("scale", _array(fields, "scale"))
+    if not isinstance(factor, float):
+        raise ValueError("scales features differently, and stands behind neurons: put it before them")
+    return factor
 
 
-def neuron_of(
-    fields: Fields, metadata: Fields, options: NirOptions
-) -> tuple[Neuron, Callable[[Any], Any], list[str]]:
-    """Neurons of an IF node, the function that folds its r into weights, and what was taken for granted.
+def scale_before_neurons(fields: Fields) -> Scale | BatchNorm:
+    """A Scale node between weights and neurons: one factor, or one a feature.
 
     Raises
     ------
     ValueError
-        Numbers that differ between neurons of one feature, a reset value other than 0.
+        Factors that differ within a feature, or are all zero.
+    """
+    return feature_scale(_array(fields, "scale"))
+
+
+def features_first(operation: _Operation, fields: Fields) -> _Operation:
+    """Columns of a linear map in the order (features, height, width), of one that reads features fastest.
+
+    Parameters
+    ----------
+    fields
+        Of the Flatten node before it; its `input_type` is (features, height, width).
+
+    Raises
+    ------
+    ValueError
+        The node states no such shape, or another number of values than the weights read.
+    """
+    sizes = np.atleast_1d(np.asarray(fields.get("input_type", ()))).ravel()
+    weight: Any = operation.weight
+    if weight.ndim != 2 or sizes.size != 3 or int(np.prod(sizes)) != weight.shape[1]:
+        raise ValueError(f"reads a flattened map whose shape is not stated (input_type {sizes.tolist()})")
+    features, height, width = map(int, sizes)
+    columns = weight.reshape(-1, height, width, features).transpose(0, 3, 1, 2)
+    return replace(operation, weight=np.ascontiguousarray(columns.reshape(weight.shape)))
+
+
+def neuron_of(kind: str, fields: Fields, behaviour: Behaviour) -> tuple[Neuron, Any]:
+    """Neurons of an IF, LIF or CubaLIF node, and the gain of their current: a number, or (features,).
+
+    Raises
+    ------
+    ValueError
+        Neurons that leak or filter their current, numbers that differ between neurons of one feature,
+        a gain under which all weights are zero.
     """
     threshold = _per_feature("v_threshold", _array(fields, "v_threshold"))
-    resistance = _per_feature("r", _array(fields, "r")) if fields.get("r") is not None else 1.0
-    reset, note = _reset(fields, metadata, options)
-    minimum = _minimum(metadata, options, threshold)
-    mode = str(metadata.get("spike_mode", "multi"))
-    if mode not in ("multi", "single"):
-        raise ValueError(f"spike_mode must be multi or single, got {mode!r}")
-    neuron = Neuron(threshold, minimum, reset, "single" if mode == "single" else "multi")
-    return neuron, lambda operation: _times(operation, resistance), [note] if note else []
+    gain = _GAINS[kind](fields, behaviour)
+    minimum = behaviour.bound
+    if minimum == "threshold":
+        if not isinstance(threshold, float):
+            raise ValueError("a lower bound of minus the threshold needs one threshold for the whole layer")
+        minimum = -threshold
+    neuron = Neuron(threshold, minimum, behaviour.reset, behaviour.spike_mode, fires_at=behaviour.fires_at)
+    return neuron, gain
+
+
+def _gain_of_if(fields: Fields, behaviour: Behaviour) -> Any:
+    """r, times the step where it is 1 / step; where nobody says, without its common size."""
+    if fields.get("r") is None:
+        return 1.0
+    r = _array(fields, "r")
+    if not np.any(r):
+        raise ValueError("r is 0: with this factor all weights are zero, and no neuron ever fires")
+    if behaviour.gains == "open":
+        r = r / np.abs(r).max()
+    elif behaviour.gains == "per step":
+        r = r.astype(np.float64) * behaviour.step_s
+    elif behaviour.is_step_given:
+        raise ValueError(
+            f"--dt {behaviour.step_s:g} has no say: r is a gain here, not 1 / step (only --from spikingjelly "
+            "has it so); the length of a time step in microseconds is --step-us"
+        )
+    return _per_feature("r", r)
+
+
+def _gain_of_lif(fields: Fields, behaviour: Behaviour, tau: str = "tau") -> Any:
+    """``r * step / tau`` of neurons that do not leak: ``1 - step / tau`` is 1 in single precision."""
+    tau_s, r = (_array(fields, name).astype(np.float64) for name in (tau, "r"))
+    step = behaviour.step_s
+    with np.errstate(divide="ignore", invalid="ignore"):
+        leaks = np.float32(1) - (step / tau_s).astype(np.float32) != np.float32(1)
+        if np.any(leaks):
+            shown = float(np.broadcast_to(tau_s, leaks.shape)[leaks].ravel()[0])
+            raise ValueError(f"its neurons leak ({tau} {shown:g} s), and no chip of the family can")
+        _check_leak(fields)
+        # Infinity over infinity is what exporters make of a gain of 1.
+        gain = np.where(np.isinf(tau_s) & np.isinf(r), 1.0, r * step / tau_s)
+    if not np.any(gain):
+        raise ValueError(f"its gain r / {tau} is 0: all weights are zero, and no neuron ever fires")
+    return _per_feature("r", gain)
+
+
+def _gain_of_cubalif(fields: Fields, behaviour: Behaviour) -> Any:
+    """Of currents that are not filtered: a synapse forgets all within one step."""
+    step, synapse = behaviour.step_s, _array(fields, "tau_syn").astype(np.float32)
+    if np.any(np.float32(step) != synapse):
+        shown = float(synapse.ravel()[0])
+        problem = "an infinite tau_syn integrates twice" if np.isinf(shown) else f"tau_syn {shown:g} s"
+        raise ValueError(
+            f"its synapses filter the current ({problem}; read with a step of {step:g} s): "
+            "no chip of the family can"
+        )
+    weight = 1.0 if fields.get("w_in") is None else _per_feature("w_in", _array(fields, "w_in"))
+    gain = np.asarray(_gain_of_lif(fields, behaviour, "tau_mem")) * weight
+    if not np.any(gain):
+        raise ValueError("its gain is 0: all weights are zero, and no neuron ever fires")
+    return float(gain) if gain.ndim == 0 else gain.astype(np.float32)
+
+
+def _check_leak(fields: Fields) -> None:
+    leak = fields.get("v_leak")
+    if leak is not None and np.any(np.asarray(leak) != 0):
+        raise ValueError("v_leak other than 0: a core's potentials rest where they are")
+
+
+_GAINS: Mapping[str, Callable[[Fields, Behaviour], Any]] = {
+    "IF": _gain_of_if,
+    "LIF": _gain_of_lif,
+    "CubaLIF": _gain_of_cubalif,
+}
+NEURONS = tuple(_GAINS)
 
 
 def _per_feature(name: str, array: Any) -> Any:
@@ -171,7 +290,14 @@ def _per_feature(name: str, array: Any) -> Any:
     return flat[:, 0].astype(np.float32)
 
 
-def _times(operation: _Operation, resistance: Any) -> _Operation:
+def times(operation: _Operation, resistance: Any) -> _Operation:
+    """Weights and biases times a gain: a number, or (features,).
+
+    Raises
+    ------
+    ValueError
+        Gains of another number of features, or under which all weights are zero.
+    """
     if isinstance(resistance, float) and resistance == 1.0:
         return operation
     weight: Any = operation.weight
@@ -180,38 +306,7 @@ def _times(operation: _Operation, resistance: Any) -> _Operation:
     if factor.ndim and factor.shape[0] != weight.shape[0]:
         raise ValueError(f"r has {factor.shape[0]} features, the weights before it make {weight.shape[0]}")
     shaped = factor.reshape(-1, *[1] * (weight.ndim - 1)) if factor.ndim else factor
-    return replace(operation, weight=weight * shaped, bias=None if bias is None else bias * factor)
-
-
-def _reset(
-    fields: Fields, metadata: Fields, options: NirOptions
-) -> tuple[Literal["subtract", "zero"], str | None]:
-    if options.reset is not None:
-        return options.reset, None
-    stated = metadata.get("reset")
-    if stated is not None:
-        if stated not in ("subtract", "zero"):
-            raise ValueError(f"metadata states a reset of {stated!r}; subtract and zero are known")
-        return ("zero" if stated == "zero" else "subtract"), None
-    value = fields.get("v_reset")
-    if value is None:
-        return "subtract", "no v_reset in the file: a spike subtracts the threshold (--reset zero overrides)"
-    if np.any(np.asarray(value) != 0):
-        raise ValueError("v_reset other than 0: a core subtracts the threshold or returns to 0")
-    return "zero", "v_reset is 0: a spike returns the potential to 0 (--reset subtract overrides)"
-
-
-def _minimum(metadata: Fields, options: NirOptions, threshold: Any) -> float | None:
-    if options.v_min == "threshold":
-        if not isinstance(threshold, float):
-            raise ValueError("--v-min threshold needs one threshold for the whole layer")
-        return -threshold
-    if options.v_min is not None:
-        return float(options.v_min)
-    stated = metadata.get("minimum")
-    if stated is None:
-        return None
-    array = np.asarray(stated)
-    if array.size != 1 or array.dtype.kind not in "fiu":
-        raise ValueError(f"metadata states a lower bound of {stated!r}; one number is needed")
-    return float(array.ravel()[0])
+    scaled = weight * shaped
+    if np.any(weight) and not np.any(scaled):
+        raise ValueError(f"its gain of {np.max(np.abs(factor)):g} makes all weights zero")
+    return replace(operation, weight=scaled, bias=None if bias is None else bias * factor)

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from mapper.frontends.from_torch.current_weights import bias_of, weight_of
 from mapper.frontends.from_torch.values import MisfitError, RefusalError
-from mapper.frontends.from_torch.weights import bias_of, weight_of
 from mapper.operations import BatchNorm, Convolution, Linear, Neuron, Pair, Pool, Shape
 
 __all__ = [
@@ -67,8 +67,8 @@ _REASONS: dict[str, tuple[str, str]] = {
         ("has no weights yet", "Run the module once before"),
     ),
     **dict.fromkeys(
-        ("ZeroPad2d", "ConstantPad2d", "ReflectionPad2d", "ReplicationPad2d", "CircularPad2d"),
-        ("padding of its own", "Put zero padding into the convolution behind it"),
+        ("ReflectionPad2d", "ReplicationPad2d", "CircularPad2d"),
+        ("pads with something else than zeros", "Use nn.ZeroPad2d and train with it"),
     ),
     **dict.fromkeys(
         (

@@ -140,7 +140,7 @@ def _input_shape(root: nn.Module, given: Any, stated: Any) -> Shape:
 
 
 def _network(name: str, reader: Reader) -> Network:
-    """What reaches an output; the rest is left out, and the notes say so."""
+    """What reaches an output; the rest is left out, and the readings say so."""
     edges = reader.edges
     needed = _sources([output.source for output in reader.outputs], edges)
     unused = [layer for layer in reader.drafts if layer not in needed]
@@ -151,7 +151,7 @@ def _network(name: str, reader: Reader) -> Network:
     inputs = [entry for key, entry in reader.inputs.items() if key in needed]
     drafts = [draft for key, draft in reader.drafts.items() if key in needed]
     kept = [edge for edge in edges if edge.target in needed]
-    network = build_network(name, inputs, drafts, kept, reader.outputs)
+    network = build_network(name, inputs, drafts, kept, reader.outputs, tuple(dict.fromkeys(reader.notes)))
     return network.replacing(readings=gathered(reader.readings))
 
 

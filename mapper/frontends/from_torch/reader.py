@@ -7,21 +7,31 @@ from typing import Any
 
 from torch import fx, nn
 
-from mapper.errors import Finding
+from mapper.errors import Finding, ShapeError, UnsupportedLayerError
+from mapper.folding import zero_padded
 from mapper.frontends.from_torch.foreign import EXPORTERS, FOREIGN_NEURONS, gives_state
 from mapper.frontends.from_torch.leaves import (
-    batch_norm_of,
     convolution_of,
     linear_of,
     relu_neuron,
     spiking_neuron,
     unknown_module,
 )
+from mapper.frontends.from_torch.outputs import returned
 from mapper.frontends.from_torch.sensor import sensor_stage
-from mapper.frontends.from_torch.steps import MODULE_STEPS, add, attribute, computed, function_step
+from mapper.frontends.from_torch.steps import (
+    MODULE_STEPS,
+    TAKES_MARGINS,
+    add,
+    attribute,
+    function_step,
+    on_numbers,
+)
+from mapper.frontends.from_torch.sums import layers_of, normalised, with_neurons
 from mapper.frontends.from_torch.trace import Trace, known_class
 from mapper.frontends.from_torch.values import (
     BATCH,
+    NO_MARGINS,
     Current,
     MisfitError,
     Opaque,
@@ -29,10 +39,11 @@ from mapper.frontends.from_torch.values import (
     RefusalError,
     Signal,
     Value,
-    entries,
     flattened,
     guess,
+    misfit,
     one_axis,
+    unpadded,
     values_in,
 )
 from mapper.frontends.inference import LayerDraft
@@ -56,8 +67,8 @@ class Reader:
     ----------
     unsupported, misfits, findings
         What no chip can do or this program does not know; shapes; everything else.
-    readings
-        What was taken for granted.
+    notes, readings
+        What was changed; what was taken for granted.
     sites
         Calls of neuron modules in their order, as (module, layer): where the module itself can be watched.
     rectified
@@ -70,6 +81,7 @@ class Reader:
         self.trace, self.shape, self.relu_as_if, self.leads = trace, shape, relu_as_if, leads
         self.unsupported: list[Finding] = []
         self.misfits: list[Finding] = []
+        self.notes: list[str] = []
         self.readings: list[Reading] = []
         self.inputs: dict[str, Input] = {}
         self.drafts: dict[str, LayerDraft] = {}
@@ -80,6 +92,8 @@ class Reader:
         self.fired: set[str] = set()
         self.rectified: set[str] = set()
         self.sites: list[tuple[str, str]] = []
+        self.bare: dict[str, Current] = {}
+        self.signals: dict[str, Shape] = {}
         self.taken = {name for name, _ in trace.root.named_modules()}
 
     @property
@@ -111,7 +125,8 @@ class Reader:
             if isinstance(came, Current) and isinstance(given, Signal):
                 self.sites.append((str(node.target), given.parts[0].source))
 
-    def _take(self, subject: str, taken: str, why: str = "", otherwise: str = "") -> None:
+    def take(self, subject: str, taken: str, why: str = "", otherwise: str = "") -> None:
+        """Note what is taken for granted; see `mapper.reading.Reading`."""
         self.readings.append(Reading(subject, taken, why, otherwise))
 
     def _refuse(self, node: fx.Node, error: RefusalError, arguments: Any) -> None:
@@ -148,7 +163,7 @@ class Reader:
         if node.op == "call_module":
             return self._module(node, args, kwargs)
         if node.op == "output":
-            return self._outputs(args[0])
+            return returned(self, args[0])
         return self._function(node, args, kwargs)
 
     def _placeholder(self, node: fx.Node) -> Any:
@@ -175,7 +190,7 @@ class Reader:
         name = str(target if isinstance(target, str) else getattr(target, "__name__", target))
         values = list(values_in((args, kwargs)))
         if not values:
-            return computed(name, target, args, kwargs)
+            return on_numbers(name, target, args, kwargs)
         if name == "getitem" and isinstance(args[0], tuple):
             return args[0][args[1]]
         if name in ("_assert", "_assert_is_none"):
@@ -197,6 +212,8 @@ class Reader:
         if name in ("relu", "relu_"):
             return self._rectified(args[0] if args else kwargs["input"])
         step = function_step(name)
+        if name not in TAKES_MARGINS:
+            unpadded((args, kwargs), name)
         if any(isinstance(value, Opaque) for value in values):
             names = ", ".join(value.name for value in values if isinstance(value, Opaque))
             if all(value.reported for value in values if isinstance(value, Opaque)):
@@ -229,6 +246,8 @@ class Reader:
             value = replace(value, sure=False)
             raise RefusalError(problem, step, instead=self._neurons(value, Neuron()) if spiking else value)
         self.called.add(path)
+        if kind not in TAKES_MARGINS:
+            unpadded(values, kind)
         if kind in ("Conv2d", "BatchNorm2d", "IAFSqueeze") and value.sure:
             one_axis(value)
         if kind in ("Conv2d", "Linear"):
@@ -243,12 +262,12 @@ class Reader:
             state = getattr(module, "v_mem", None)
             if state is not None and bool((state != 0).any()):
                 taken = "the network starts from potential 0"
-                self._take(f"layer {path}", taken, "potentials that neurons hold are left out")
+                self.take(f"layer {path}", taken, "potentials that neurons hold are left out")
             return self._neurons(value, neuron)
         if kind in ("ReLU", "NeuromorphicReLU"):
             return self._rectified(value)
         if kind in ("BatchNorm1d", "BatchNorm2d"):
-            return self._normalised(module, value)
+            return normalised(module, value)
         if kind == "Merge" and len(values) == 2:
             return add(values[0], values[1], padded=True)
         if kind == "DVSLayer":
@@ -270,10 +289,13 @@ class Reader:
             value = Signal((Part(value.layer),), value.shape, value.dims, value.leads, value.sure)
         flat = isinstance(module, nn.Linear)
         operation = linear_of(module) if flat else convolution_of(module)
+        if isinstance(operation, Convolution) and isinstance(value, Signal) and value.margins != NO_MARGINS:
+            operation = zero_padded(operation, (value.shape.height, value.shape.width), value.margins)
+            value = replace(value, margins=NO_MARGINS, dims=tuple(value.shape))
         reads = int(module.in_features if flat else module.in_channels)
         signal, fits = self._arriving(node, value, reads, flat)
         if str(module.weight.dtype) == "torch.float64":
-            self._take(f"layer {path}", "weights rounded to float32", "they are in double precision")
+            self.take(f"layer {path}", "weights rounded to float32", "they are in double precision")
         shape = Layer(path, signal.shape, operation).output_shape
         if min(shape) < 1:
             size = f"{signal.shape.height}x{signal.shape.width}"
@@ -299,19 +321,10 @@ class Reader:
 
     def _arriving(self, node: fx.Node, signal: Signal, reads: int, flat: bool) -> tuple[Signal, bool]:
         """The signal as the weights see it, and whether it is what they read."""
-        problem = step = ""
-        got: object = None
-        if flat and (len(signal.dims) != 1 or signal.dims[0] != reads):
-            got, step = "x".join(map(str, signal.dims)), "Flatten before it, and check the input shape"
-            problem = f"its weights read {reads} values"
-        elif not flat and (signal.dims != tuple(signal.shape) or signal.shape.features != reads):
-            got = "x".join(map(str, signal.dims))
-            step = "Check the input shape and what is concatenated before it"
-            problem = f"its weights read {reads} features"
-        if problem:
-            problem += f" (the input shape is {self.shape})"
-            self._refuse(node, MisfitError(problem, step, got), signal)
-        return (flattened(signal) if flat else signal), not problem
+        error = misfit(signal, reads, flat, self.shape)
+        if error is not None:
+            self._refuse(node, error, signal)
+        return (flattened(signal) if flat else signal), error is None
 
     def _neurons(self, value: Value, neuron: Neuron) -> Signal:
         if isinstance(value, Signal):
@@ -319,12 +332,26 @@ class Reader:
                 return value
             step = "Put a Conv2d or Linear before them"
             raise RefusalError("neurons without weights before them: a core has both", step)
-        if value.layer in self.fired and value.sure:
-            problem = f"the currents of layer {value.layer} are used twice"
+        twice = [layer for layer in layers_of(value) if layer in self.fired]
+        if twice and value.sure:
+            problem = f"the currents of layer {twice[0]} are used twice"
             raise RefusalError(problem, "Read the spikes of its one group of neurons instead")
-        self.fired.add(value.layer)
-        self.drafts[value.layer] = replace(self.drafts[value.layer], between=value.between, neuron=neuron)
+        self.finish(value, neuron)
         return Signal((Part(value.layer),), value.shape, value.dims, value.leads, value.sure)
+
+    def finish(self, current: Current, neuron: Neuron | None) -> None:
+        """Make a layer of a current, or of a sum of them."""
+        named = dict.fromkeys({*self.taken, *self.drafts}, current.shape)
+        known = named | self.signals | {key: entry.shape for key, entry in self.inputs.items()}
+        self.fired.update(layers_of(current))
+        self.signals[current.layer] = current.shape
+        try:
+            drafts, edges, notes = with_neurons(current, neuron, self.drafts, self.edges, known)
+        except (UnsupportedLayerError, ShapeError) as error:
+            (self.misfits if isinstance(error, ShapeError) else self.unsupported).extend(error.findings)
+        else:
+            self.drafts, self.edges = drafts, edges
+            self.notes += notes
 
     def _rectified(self, value: Any) -> Signal:
         signal = self._neurons(value, relu_neuron(self.relu_as_if or 1.0))
@@ -334,20 +361,8 @@ class Reader:
         self.rectified.update(part.source for part in signal.parts)
         bounds = f"threshold {self.relu_as_if:g}, lower bound {-self.relu_as_if:g}"
         taken = f"ReLU taken as IF neuron with {bounds}, multi-spike, subtract"
-        self._take(f"layer {signal.parts[0].source}", taken, "chips have spiking neurons only")
+        self.take(f"layer {signal.parts[0].source}", taken, "chips have spiking neurons only")
         return signal
-
-    def _normalised(self, module: Any, value: Value) -> Current:
-        if isinstance(value, Signal):
-            problem = "batch normalisation of spikes: a core normalises currents, folded into its weights"
-            raise RefusalError(problem, "Put it between weights and neurons")
-        norm = batch_norm_of(module)
-        features, flat = int(module.num_features), type(module).__name__
-        expected = 3 if known_class(module) is nn.BatchNorm2d else 1
-        if features != value.shape.features or len(value.dims) != expected or expected > len(value.dims):
-            got = "x".join(map(str, value.dims))
-            raise MisfitError(f"{flat} of {features} features does not fit its input", "", got)
-        return replace(value, between=(*value.between, norm))
 
     def _sensor(self, node: fx.Node, module: Any, value: Value) -> Signal:
         readers = [
@@ -357,42 +372,5 @@ class Reader:
         self.inputs[entry.name] = entry
         if module.disable_pixel_array:
             taken = "events come through the sensor stage; its pixels are switched off"
-            self._take(f"layer {node.target}", taken, "disable_pixel_array is set")
+            self.take(f"layer {node.target}", taken, "disable_pixel_array is set")
         return signal
-
-    def _outputs(self, result: Any) -> None:
-        used: set[str] = set()
-        for key, entry in entries(result, ""):
-            if isinstance(entry, Opaque) and not entry.reported:
-                self._output_refused(key, f"the tensor {entry.name} does not come from the input")
-            if not isinstance(entry, Signal | Current):
-                continue
-            value = self._last(key, entry) if isinstance(entry, Current) else entry
-            if len(value.parts) > 1:
-                names = ", ".join(part.source for part in value.parts)
-                taken = f"joining {names} is left to the host"
-                self._take(f"output {key or 'of the module'}", taken, "a core sends what one layer gives")
-            signal = flattened(value) if len(value.dims) == 1 else value
-            for part in signal.parts:
-                if part.source in self.inputs:
-                    self._output_refused(key, f"holds the input {part.source} itself, which no core sends")
-                    continue
-                name = key or part.source
-                name = f"{name}.{part.source}" if key and len(signal.parts) > 1 else name
-                while name in used:
-                    name += "_again"
-                used.add(name)
-                self.outputs.append(Output(name, part.source, part.path))
-
-    def _output_refused(self, key: str, problem: str) -> None:
-        step = "Return what layers give"
-        self.unsupported.append(Finding(f"output {key}".strip(), problem, next_step=step))
-
-    def _last(self, key: str, current: Current) -> Signal:
-        """A weight layer without neurons at the end; `--add-output-neuron` gives it some."""
-        draft = self.drafts[current.layer]
-        if current.sure and (current.layer in self.fired or draft.between not in ((), current.between)):
-            self._output_refused(key, f"holds the currents of layer {current.layer}, which no core sends")
-        elif current.layer not in self.fired:
-            self.drafts[current.layer] = replace(draft, between=current.between)
-        return Signal((Part(current.layer),), current.shape, current.dims, current.leads, current.sure)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
 
 from mapper.frontends.from_torch.leaves import adaptive_pool, plain_pool, unknown_module
+from mapper.frontends.from_torch.maps import every, over_map, pooled, surrounded
+from mapper.frontends.from_torch.sums import add_currents
 from mapper.frontends.from_torch.values import (
     Current,
     MisfitError,
@@ -25,9 +28,9 @@ from mapper.frontends.from_torch.values import (
     reshaped,
     timed,
 )
-from mapper.operations import Pool, Scale, shape_after
+from mapper.operations import Scale, shape_after
 
-__all__ = ["MODULE_STEPS", "add", "attribute", "computed", "function_step"]
+__all__ = ["MODULE_STEPS", "TAKES_MARGINS", "add", "attribute", "function_step", "on_numbers"]
 
 _HOST = "Leave it to the host"
 _MODULES_FOR_WEIGHTS = {
@@ -46,8 +49,6 @@ _FOR_THE_HOST = {
     **dict.fromkeys(
         ("argmax", "argmin", "max", "min", "amax", "topk", "sort", "cumsum", "var", "std"), _HOST
     ),
-    "sum": _HOST + ", which counts the spikes",
-    "mean": _HOST + "; an average over the whole map is nn.AdaptiveAvgPool2d(1)",
 }
 _MAX_POOLS = ("max_pool2d", "max_pool2d_with_indices", "adaptive_max_pool2d", "max_pool1d", "max_pool3d")
 _ACTIVATIONS = {"relu6": "ReLU6", "leaky_relu": "LeakyReLU", "elu": "ELU", "gelu": "GELU", "silu": "SiLU"} | {
@@ -75,16 +76,6 @@ def attribute(value: Value, name: str) -> Any:
     if name == "data":
         return value
     raise RefusalError(f"attribute {name}: this program does not know it", "Leave it out")
-
-
-def computed(name: str, target: Any, args: Any, kwargs: Any) -> Any:
-    """Arithmetic on sizes is computed; tensors that are made on the way are not followed."""
-    if isinstance(target, str):
-        return getattr(args[0], target)(*args[1:], **kwargs)
-    home = str(getattr(target, "__module__", None)).partition(".")[0]
-    if home in ("_operator", "builtins", "math"):
-        return target(*args, **kwargs)
-    return None if name in ("_assert", "_assert_is_none") else Opaque(name)
 
 
 def _taken(names: str, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,19 +143,16 @@ def _unsqueeze(value: Value, dim: int) -> Value:
     return reshaped(value, tuple(shape))
 
 
-def add(left: Any, right: Any, *, alpha: Any = 1, padded: bool = False) -> Signal:
-    """The sum of two signals; with `padded`, the smaller number of features is filled up with zeros.
+def add(left: Any, right: Any, *, alpha: Any = 1, padded: bool = False) -> Value:
+    """The sum of two signals or currents; with `padded`, the fewer features are filled up with zeros.
 
     Raises
     ------
     RefusalError
-        Currents, numbers, other shapes.
+        Numbers, other shapes.
     """
-    for value in (left, right):
-        if isinstance(value, Current):
-            step = "Chips add spikes, not currents: put neurons before the sum"
-            problem = f"adds the currents of layer {value.layer} before its neurons"
-            raise RefusalError(problem, step, instead=replace(value, sure=False))
+    if isinstance(left, Current) or isinstance(right, Current):
+        return add_currents(left, right if alpha == 1 else _scale(right, alpha))
     if not isinstance(left, Signal) or not isinstance(right, Signal):
         raise RefusalError("adds a constant to spikes", "Put it into the bias of the layer behind")
     if alpha != 1:
@@ -183,7 +171,11 @@ def add(left: Any, right: Any, *, alpha: Any = 1, padded: bool = False) -> Signa
     return Signal((*left.parts, *right.parts), wider.shape, wider.dims, left.leads, sure)
 
 
-def _subtract(*_: Any, **__: Any) -> Value:
+def _subtract(left: Any, right: Any = None, *, alpha: Any = 1) -> Value:
+    if right is None and isinstance(left, Current):
+        return _scale(left, -1)
+    if isinstance(right, Signal | Current) and any(isinstance(value, Current) for value in (left, right)):
+        return add(left, right, alpha=-alpha)
     raise RefusalError("subtracts, and spikes only add up", "Put the sign into the weights behind")
 
 
@@ -243,20 +235,6 @@ def _concatenate(tensors: Any, dim: int = 0, **_: Any) -> Signal:
     return Signal(tuple(parts), shape, dims, first.leads, all(s.sure for s in signals))
 
 
-def _pooled(value: Value, pool: Pool | None) -> Value:
-    if pool is None:
-        return value
-    if isinstance(value, Signal):
-        return followed(value, pool)
-    try:
-        shape = shape_after(value.shape, (pool,))
-    except ValueError as error:
-        raise MisfitError(str(error), "Check the input shape and the pools before it") from None
-    problem = f"pools the currents of layer {value.layer} before its neurons"
-    instead = replace(value, shape=shape, dims=tuple(shape))
-    raise RefusalError(problem, "Chips pool spikes: pool behind the neurons", instead=instead)
-
-
 def _plain(kind: Literal["sum", "average"], value: Value, given: Mapping[str, Any]) -> Value:
     pool = plain_pool(
         kind,
@@ -267,7 +245,7 @@ def _plain(kind: Literal["sum", "average"], value: Value, given: Mapping[str, An
         bool(given.get("ceil_mode", False)),
         given.get("divisor_override"),
     )
-    return _pooled(value, pool)
+    return pooled(value, pool)
 
 
 _AVERAGE = "kernel_size stride padding ceil_mode count_include_pad divisor_override"
@@ -286,7 +264,7 @@ def _power_average(value: Value, *arguments: Any, **keywords: Any) -> Value:
 
 
 def _adaptive(value: Value, output_size: Any) -> Value:
-    return _pooled(value, adaptive_pool(output_size, value.shape))
+    return pooled(value, adaptive_pool(output_size, value.shape))
 
 
 def _max(value: Value, *arguments: Any, kind: str = "max_pool2d", **keywords: Any) -> Value:
@@ -300,6 +278,16 @@ def _max(value: Value, *arguments: Any, kind: str = "max_pool2d", **keywords: An
     except ValueError:
         error.instead = replace(value, sure=False)
     raise error
+
+
+def on_numbers(name: str, target: Any, arguments: Any, keywords: Any) -> Any:
+    """Arithmetic on sizes, computed; tensors that are made on the way are not followed."""
+    if isinstance(target, str):
+        return getattr(arguments[0], target)(*arguments[1:], **keywords)
+    home = str(getattr(target, "__module__", None)).partition(".")[0]
+    if home in ("_operator", "builtins", "math"):
+        return target(*arguments, **keywords)
+    return None if name in ("_assert", "_assert_is_none") else Opaque(name)
 
 
 Step = Callable[..., Any]
@@ -321,13 +309,18 @@ _STEPS: dict[str, Step] = {
     "squeeze": _squeeze,
     "unsqueeze": _unsqueeze,
     **dict.fromkeys(("add", "iadd"), add),
-    **dict.fromkeys(("sub", "isub", "subtract", "rsub", "neg", "negative"), _subtract),
+    **dict.fromkeys(("sub", "isub", "subtract", "neg", "negative"), _subtract),
+    "rsub": lambda left, right: _subtract(right, left),
     **dict.fromkeys(("mul", "imul", "multiply"), _scale),
     **dict.fromkeys(("div", "truediv", "itruediv", "true_divide", "divide"), _divide),
     **dict.fromkeys(("cat", "concat", "concatenate"), _concatenate),
     "avg_pool2d": _average,
     "lp_pool2d": _power_average,
     "adaptive_avg_pool2d": _adaptive,
+    "mean": partial(over_map, "average"),
+    "sum": partial(over_map, "sum"),
+    "getitem": every,
+    "pad": surrounded,
     **dict.fromkeys(_MAX_POOLS, _max),
 }
 
@@ -350,16 +343,32 @@ def function_step(name: str) -> Step:
     if plain in _MODULES_FOR_WEIGHTS:
         step = f"Make it a module: {_MODULES_FOR_WEIGHTS[plain]}"
         raise RefusalError(f"{plain}: weights are read from modules only", step)
-    if plain == "getitem":
-        raise RefusalError("takes a part of a signal", "Give each part a layer of its own")
     known = "Use modules (Conv2d, Linear, AvgPool2d), sums, concatenations and flattening"
     raise RefusalError(f"{name}: this program does not know it", known)
 
 
+# What may read a map with zeros around it: what takes or keeps them.
+TAKES_MARGINS = frozenset(
+    (
+        "Conv2d",
+        "ZeroPad2d",
+        "ConstantPad2d",
+        "pad",
+        "Identity",
+        "Dropout",
+        "Dropout2d",
+        "dropout",
+        "size",
+        "dim",
+    )
+)
 # Modules without weights that do what a function does: how their fields become its arguments.
 MODULE_STEPS: dict[str, Callable[[Any, Value], Any]] = {
     **dict.fromkeys(("Identity", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d"), lambda m, v: v),
     **dict.fromkeys(("AlphaDropout", "FeatureAlphaDropout", "InputLayer"), lambda m, v: v),
+    **dict.fromkeys(
+        ("ZeroPad2d", "ConstantPad2d"), lambda m, v: surrounded(v, m.padding, value=getattr(m, "value", 0))
+    ),
     "AvgPool2d": lambda m, v: _plain("average", v, vars(m)),
     "LPPool2d": lambda m, v: _power_average(v, m.norm_type, m.kernel_size, m.stride, m.ceil_mode),
     "SumPool2d": lambda m, v: _power_average(v, m.norm_type, m.kernel_size, m.stride, m.ceil_mode),

@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, TypeAlias
 
-from mapper.operations import BatchNorm, Flatten, PathOperation, Scale, Shape, shape_after
+from mapper.folding import Between
+from mapper.operations import Flatten, Pair, PathOperation, Scale, Shape, shape_after
 
 __all__ = [
     "BATCH",
+    "NO_MARGINS",
     "TIME",
     "Current",
     "MisfitError",
@@ -30,15 +32,18 @@ __all__ = [
     "full_shape",
     "guess",
     "merged",
+    "misfit",
     "one_axis",
     "reshaped",
     "timed",
+    "unpadded",
     "values_in",
 ]
 
 # Primes that no layer has for a size: a view that keeps the batch can be told from one that does not.
 BATCH = 1_000_003
 TIME = 10_007
+NO_MARGINS: tuple[Pair, Pair] = ((0, 0), (0, 0))
 
 
 class RefusalError(ValueError):
@@ -90,6 +95,9 @@ class Signal:
         Leading dimensions: batch, or batch and time.
     sure
         False behind something refused: its shape is a guess then.
+    margins
+        Zeros around the map that the module sees and `shape` does not count: rows (above, below) and columns
+        (left, right).
     """
 
     parts: tuple[Part, ...]
@@ -97,16 +105,21 @@ class Signal:
     dims: tuple[int, ...]
     leads: tuple[int, ...] = (BATCH,)
     sure: bool = True
+    margins: tuple[Pair, Pair] = NO_MARGINS
 
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """What a weight layer gives before its neurons; fields as in `Signal`.
+    """What weight layers give before their neurons; fields as in `Signal`.
 
     Attributes
     ----------
+    layer
+        Whose weights; of a sum, the first of them.
     between
-        Batch normalisation and scales since the weights.
+        Batch normalisation, scales and pools since the weights, or since the sum.
+    addends
+        What the sum is of, where the current is one.
     """
 
     layer: str
@@ -114,7 +127,8 @@ class Current:
     dims: tuple[int, ...]
     leads: tuple[int, ...] = (BATCH,)
     sure: bool = True
-    between: tuple[BatchNorm | Scale, ...] = ()
+    between: tuple[Between, ...] = ()
+    addends: tuple[Signal | Current, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +214,20 @@ def timed(value: Value) -> Value:
     return replace(value, leads=(BATCH, TIME) if total == BATCH * TIME else (1, total))
 
 
+def unpadded(arguments: Any, reader: str) -> None:
+    """Check that no signal among the arguments has zeros around its map.
+
+    Raises
+    ------
+    RefusalError
+        One has: destinations and pools know no padding.
+    """
+    for value in values_in(arguments):
+        if isinstance(value, Signal) and value.margins != NO_MARGINS:
+            step = "Let a Conv2d read the padded map: its padding and kernel take the zeros"
+            raise RefusalError(f"{reader} of a map padded with zeros", step, value.margins)
+
+
 def flattened(signal: Signal) -> Signal:
     """The signal with a flattening on its paths, so that offsets count single values."""
     if signal.shape[1:] == (1, 1):
@@ -228,6 +256,25 @@ def followed(signal: Signal, step: PathOperation) -> Signal:
     except ValueError as error:
         raise MisfitError(str(error), "Check the input shape and the pools before it") from None
     return replace(signal, parts=parts, shape=shape, dims=tuple(shape))
+
+
+def misfit(signal: Signal, reads: int, flat: bool, input_shape: Shape) -> MisfitError | None:
+    """Why weights cannot read a signal; None if they can.
+
+    Parameters
+    ----------
+    reads, flat
+        Number of values if the weights are of a linear layer, else of features.
+    """
+    got = "x".join(map(str, signal.dims))
+    where = f"(the input shape is {input_shape})"
+    if flat and (len(signal.dims) != 1 or signal.dims[0] != reads):
+        step = "Flatten before it, and check the input shape"
+        return MisfitError(f"its weights read {reads} values {where}", step, got)
+    if not flat and (signal.dims != tuple(signal.shape) or signal.shape.features != reads):
+        step = "Check the input shape and what is concatenated before it"
+        return MisfitError(f"its weights read {reads} features {where}", step, got)
+    return None
 
 
 def values_in(arguments: Any) -> Iterator[Signal | Current | Opaque]:

@@ -1,0 +1,183 @@
+"""Spikes that a user recorded in the framework of a network, held against the network as it was read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapper.equivalence.run import Recording
+from mapper.errors import EventError, Finding, NetworkError
+from mapper.events import events_from_raster
+from mapper.network import Network
+from mapper.sim.network import simulate
+
+__all__ = ["Expectation", "compared", "read_expectation", "recorded"]
+
+# So many readings that agree are told; one is the rule.
+_TOLD_MAX = 3
+
+Alternative = tuple[str, Callable[[], Network]]
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """Counts per step, by name of input and output.
+
+    Attributes
+    ----------
+    inputs, outputs
+        (time, features, height, width), or (time, features) of maps of one pixel.
+    """
+
+    source: str
+    inputs: Mapping[str, NDArray[Any]]
+    outputs: Mapping[str, NDArray[Any]]
+
+    def until(self, steps: int) -> Expectation:
+        """The first steps alone."""
+        inputs, outputs = (
+            {name: array[:steps] for name, array in arrays.items()} for arrays in (self.inputs, self.outputs)
+        )
+        return Expectation(self.source, inputs, outputs)
+
+
+@dataclass(frozen=True)
+class _Difference:
+    """The first value that differs."""
+
+    output: str
+    step: int
+    neuron: int
+    expected: int
+    computed: int
+    differing: int
+    values: int
+
+
+def read_expectation(path: Path, network: Network) -> Expectation:
+    """Spikes of a .npz file: arrays by input and output name, or `input` and `output` of one each.
+
+    Raises
+    ------
+    EventError
+        The file cannot be read, lacks an array, or holds what are no counts of these shapes.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            arrays = {name: data[name] for name in data.files}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        step = "Write it by numpy.savez(path, input=..., output=...)"
+        raise EventError(Finding(str(path), f"holds no spikes: {error}", next_step=step)) from None
+    shapes = {entry.name: tuple(entry.shape) for entry in network.inputs}
+    inputs = _named(path, arrays, list(shapes), "input")
+    outputs = _named(path, arrays, [output.name for output in network.outputs], "output")
+    lengths = {len(array) for array in (*inputs.values(), *outputs.values())}
+    findings = [] if len(lengths) == 1 else [Finding(str(path), "numbers of steps differ", sorted(lengths))]
+    for name, array in (inputs | outputs).items():
+        if array.dtype.kind not in "biuf" or np.any(array < 0) or np.any(array != np.floor(array)):
+            findings.append(Finding(f"{path}: {name}", "must hold spike counts: whole numbers from 0"))
+    for name, shape in shapes.items():
+        if array_size(inputs[name]) != int(np.prod(shape)):
+            findings.append(
+                Finding(f"{path}: {name}", "has another shape", inputs[name].shape, f"(time, {shape})")
+            )
+    if findings:
+        raise EventError(*findings)
+    inputs = {name: array.reshape(len(array), *shapes[name]) for name, array in inputs.items()}
+    return Expectation(path.name, inputs, outputs)
+
+
+def array_size(array: NDArray[Any]) -> int:
+    """Values of one step."""
+    return int(np.prod(array.shape[1:]))
+
+
+def _named(path: Path, arrays: Mapping[str, Any], names: list[str], word: str) -> dict[str, NDArray[Any]]:
+    chosen = {name: arrays[name] for name in names if name in arrays}
+    if not chosen and len(names) == 1 and word in arrays:
+        chosen = {names[0]: arrays[word]}
+    missing = [name for name in names if name not in chosen]
+    if missing:
+        wanted = ", ".join(missing) + (f' (or "{word}")' if len(names) == 1 else "")
+        raise EventError(Finding(str(path), f"has no array of {wanted}", ", ".join(arrays) or None))
+    return {name: np.asarray(array) for name, array in chosen.items()}
+
+
+def recorded(expectation: Expectation, dt_us: int) -> Recording:
+    """The inputs as a recording of a time step's length in microseconds."""
+    counts = {name: array.astype(np.int64) for name, array in expectation.inputs.items()}
+    events = {name: events_from_raster(array, dt_us) for name, array in counts.items()}
+    return Recording(counts, events, dt_us)
+
+
+def compared(network: Network, expectation: Expectation, alternatives: Iterable[Alternative] = ()) -> str:
+    """Hold the network as read against the spikes; what was found equal, in words.
+
+    Parameters
+    ----------
+    alternatives
+        (words, network): other readings of the same source, tried where this one differs.
+
+    Raises
+    ------
+    NetworkError
+        The first difference, and readings without any.
+    """
+    difference = _first_difference(network, expectation)
+    values = sum(array.size for array in expectation.outputs.values())
+    if difference is None:
+        late = max(output.late_steps for output in network.outputs)
+        aligned = f", aligned by {late} steps" if late else ""
+        return f"the spikes of {expectation.source}, all {values} values{aligned}"
+    agreeing: list[str] = []
+    # Most readings are refuted by the steps up to the first difference, and cost no more.
+    start = expectation.until(difference.step + 1)
+    for words, read in alternatives:
+        if len(agreeing) < _TOLD_MAX and _agrees(read, start, expectation):
+            agreeing.append(words)
+    step = "Check how the spikes were recorded: states reset, evaluation mode, counts per step"
+    if agreeing:
+        step = f"With {', or with '.join(agreeing)} all {values} values agree"
+    raise NetworkError(
+        Finding(
+            f"output {difference.output}",
+            f"the network as read differs from {expectation.source} first in step {difference.step}, neuron "
+            f"{difference.neuron} (read: {difference.computed} spikes, recorded: {difference.expected}), and "
+            f"in {difference.differing} of {difference.values} values",
+            next_step=step,
+        )
+    )
+
+
+def _agrees(read: Callable[[], Network], *expectations: Expectation) -> bool:
+    try:
+        network = read()
+        return all(_first_difference(network, expectation) is None for expectation in expectations)
+    except NetworkError:
+        return False
+
+
+def _first_difference(network: Network, expectation: Expectation) -> _Difference | None:
+    computed = simulate(network, expectation.inputs).outputs
+    for output in network.outputs:
+        ours, theirs = computed[output.name], expectation.outputs[output.name]
+        if array_size(ours) != array_size(theirs):
+            raise EventError(
+                Finding(f"{expectation.source}: {output.name}", "has another shape", theirs.shape, ours.shape)
+            )
+        steps = len(ours) - output.late_steps
+        ours = ours.reshape(len(ours), -1)[:steps]
+        theirs = theirs.reshape(len(theirs), -1)[output.late_steps :]
+        differing = np.argwhere(ours != theirs)
+        if len(differing):
+            step, neuron = map(int, differing[0])
+            return _Difference(
+                output.name, step + output.late_steps, neuron, int(theirs[step, neuron]),
+                int(ours[step, neuron]), len(differing), theirs.size,
+            )  # fmt: skip
+    return None
