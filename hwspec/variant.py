@@ -21,6 +21,7 @@ __all__ = ["apply_overrides", "edit"]
 
 _CORE_PATH = re.compile(r"core\[([^]]*)\]\.([a-z_.]+)")
 _ADD = re.compile(r"\+core\[([^]]*)\]=core\[(\d{1,7})\]")
+_LIKE_KI = re.compile(r"(\d{1,9})\s*ki?b?", re.IGNORECASE)
 _REMOVE = re.compile(r"-core\[([^]]*)\]")
 
 
@@ -75,6 +76,10 @@ def edit(draft: Draft, override: str, changed: list[str]) -> Finding | None:
             "not of the form PATH=VALUE",
             next_step='Example: "core[5].kernel_words=128Ki"',
         )
+    words = _LIKE_KI.fullmatch(value.strip())
+    if words is not None and number(value.strip()) == value.strip():
+        step = f"Write {words[1]}Ki for {words[1]} x 1024"
+        return Finding(f"--set {override}", "is no number", value.strip(), next_step=step)
     problem = _assign(draft, path.strip(), _value(value.strip()))
     if problem is None:
         changed.append(path.strip() if not path.startswith("limits.") else f"core.{path.strip()}")

@@ -115,6 +115,7 @@ __all__ = [
 
 # Types that are shown stand left of what draws them: the package knows both.
 draw_with(lambda: import_module("mapper.report.notebook"))
+draw_with(lambda: import_module("mapper.report.text"))
 
 
 def __getattr__(name: str) -> object:

@@ -10,7 +10,11 @@ def main() -> None:
     """Run the command line and leave with its exit status."""
     # Imports make objects that live as long as the process: looking for garbage among them costs 5 to 10 %.
     gc.set_threshold(100_000)
-    from mapper.cli.entry import run  # noqa: PLC0415  # keeps `import mapper.__main__` light
+    try:
+        from mapper.cli.entry import run  # noqa: PLC0415  # keeps `import mapper.__main__` light
+    except KeyboardInterrupt:
+        print("Interrupted before anything was found.", file=sys.stderr)
+        sys.exit(3)
 
     sys.exit(run())
 

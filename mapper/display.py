@@ -1,6 +1,6 @@
-"""What a notebook shows of a value: its type stands here on the left, the drawing far on the right.
+"""What a notebook and `print` show of a value: its type stands on the left, the drawing far on the right.
 
-Nothing of the drawing is loaded before a notebook asks for it.
+Nothing of the drawing is loaded before it is asked for.
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import singledispatch
 
-__all__ = ["Displayed", "draw_with", "html"]
+__all__ = ["Displayed", "draw_with", "html", "text"]
 
 _loaders: list[Callable[[], object]] = []
 
 
 def draw_with(load: Callable[[], object]) -> None:
-    """Name what loads the drawing, once something is to be shown; `mapper/__init__` does."""
+    """Name what loads a drawing, once something is to be shown; `mapper/__init__` does."""
     _loaders.append(load)
 
 
@@ -30,10 +30,24 @@ def html(value: object) -> str:
     raise TypeError(f"nothing draws a {type(value).__name__}")
 
 
+@singledispatch
+def text(value: object) -> str:
+    """What `print` shows of a value; `mapper.report.text` registers what the command line prints."""
+    return repr(value)
+
+
 class Displayed:
-    """A type that notebooks show by `html`."""
+    """A type that notebooks show by `html`, and `print` by `text`."""
 
     __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {getattr(self, 'status', '')}>"
+
+    def __str__(self) -> str:
+        for load in _loaders:
+            load()
+        return text(self)
 
     def _repr_html_(self) -> str:
         for load in _loaders:

@@ -16,7 +16,15 @@ from mapper.network import Edge, Input
 from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Pair, Pool, Shape, shape_after
 
-__all__ = ["Edit", "EditField", "apply_edits", "linked_layers", "reads_whole_map", "shapes_only"]
+__all__ = [
+    "Edit",
+    "EditField",
+    "apply_edits",
+    "following_edits",
+    "linked_layers",
+    "reads_whole_map",
+    "shapes_only",
+]
 
 EditField: TypeAlias = Literal["features", "kernel", "stride", "padding", "pooling", "input_size"]
 
@@ -122,6 +130,25 @@ def apply_edits(network: NormalNetwork, edits: Sequence[Edit]) -> NormalNetwork:
     edges = [_pooled(edge, pools) for edge in _shifted(plain, features)]
     ready = _propagated(inputs, layers, edges, whole)
     return plain.replacing(inputs=inputs, layers=ready, edges=tuple(edges))
+
+
+def following_edits(network: NormalNetwork, edits: Sequence[Edit]) -> tuple[Edit, ...]:
+    """Sizes of layers that change with some others: features that are added, kernels that cover a map.
+
+    Raises
+    ------
+    NetworkError, ShapeError
+        As `apply_edits`.
+    """
+    stated = {(edit.name, edit.field) for edit in edits}
+    following: list[Edit] = []
+    for layer in apply_edits(network, edits).layers:
+        old, new = network.by_name[layer.name].operation, layer.operation
+        if new.out_features != old.out_features and (layer.name, "features") not in stated:
+            following.append(Edit(layer.name, "features", new.out_features))
+        if new.kernel != old.kernel and (layer.name, "kernel") not in stated:
+            following.append(Edit(layer.name, "kernel", new.kernel))
+    return tuple(following)
 
 
 def _edited(layer: NormalLayer, edits: Iterable[Edit], features: int | None) -> NormalLayer:

@@ -24,7 +24,7 @@ class ChipFault:
     Attributes
     ----------
     layers
-        Names of the layers concerned.
+        What the layers concerned are called in messages.
     demand, bound, terms
         As in `mapper.work.Shortfall`.
     """
@@ -62,7 +62,7 @@ def sensor_faults(problem: Problem) -> Iterator[ChipFault]:
     edges, stage = problem.dvs_edges, problem.chip.input
     if not edges:
         return
-    targets = tuple(edge.target for _, _, edge in edges)
+    targets = tuple(problem.key(number, edge.target) for number, _, edge in edges)
     if stage is None:
         terms = f"{problem.chip.name} has no sensor"
         yield ChipFault(Rule.DVS_STAGE, targets, "a sensor input", "none", terms)
@@ -71,8 +71,8 @@ def sensor_faults(problem: Problem) -> Iterator[ChipFault]:
     if len(settings) > 1:
         terms = "cut-out, mirror and polarities must be the same for all layers the sensor feeds"
         yield ChipFault(Rule.DVS_STAGE, targets, len(settings), 1, terms)
-    for _, entry, edge in edges:
-        pool, layers, rest = edge.pool, (edge.target,), problem.behind_stage(edge)
+    for number, entry, edge in edges:
+        pool, layers, rest = edge.pool, (problem.key(number, edge.target),), problem.behind_stage(edge)
         served = rest == (1, 1) or (rest[0] == rest[1] and problem.options.relays)
         sizes = pool.size if pool else (1, 1)
         served = served and all(n % s == 0 for n, s in zip(sizes, problem.stage_pooling, strict=True))
@@ -101,7 +101,7 @@ def readout_faults(problem: Problem) -> Iterator[ChipFault]:
     """What the readout stage cannot do."""
     readout = problem.readout
     uses_readout = readout is not None or problem.options.readout_monitor
-    layers = () if readout is None else (readout[1],)
+    layers = () if readout is None else (problem.key(*readout),)
     if uses_readout and problem.chip.readout is None:
         yield ChipFault(Rule.READOUT, layers, 1, 0, f"{problem.chip.name} has no readout stage")
     elif problem.options.readout_monitor and readout is None:
@@ -119,7 +119,7 @@ def readout_faults(problem: Problem) -> Iterator[ChipFault]:
 
 def monitor_faults(problem: Problem) -> Iterator[ChipFault]:
     """Monitors that the chip does not have together."""
-    names = tuple(layer for _, layer in problem.monitored)
+    names = tuple(problem.key(*layer) for layer in problem.monitored)
     rule, bound = problem.chip.monitor, problem.chip.monitor.cores_max
     if bound is not None and len(names) > bound:
         yield ChipFault(Rule.MONITOR, names, len(names), bound, "monitored cores")

@@ -4,12 +4,29 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from mapper.errors import Finding, OptionsError
 
-__all__ = ["write_bytes", "write_text"]
+__all__ = ["own_file", "write_bytes", "write_text"]
+
+# By a field that no other has, what this program writes.
+_OWN_FILES = {
+    "hardware": "is a configuration, which emit writes: run, simulate and diff take it",
+    "solution": "is a placement, which solve writes: --keep takes it",
+    "cells": "is a report of networks on chips, which report writes: --resume and diff take it",
+    "answer_hash": "is a known answer, which emit writes for run",
+    "memories": "is the record of a synthesis, which synthesize writes beside the chip file",
+}
+
+
+def own_file(content: object) -> str | None:
+    """What a file of this program is and is for, as a clause; None of any other."""
+    if not isinstance(content, Mapping) or "schema_version" not in content:
+        return None
+    return next((clause for field, clause in _OWN_FILES.items() if field in content), None)
 
 
 def write_text(path: Path, text: str) -> None:

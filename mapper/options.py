@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 from hwspec.errors import Finding
 from mapper.errors import OptionsError
 from mapper.references import LayerReference, layer_key, locate_layer, locate_signal, whole_number
+from mapper.wording import join_numbers
 
 if TYPE_CHECKING:
     from hwspec.schema import ChipSpec
@@ -228,7 +229,12 @@ class _Resolution:
             yield from ((key, core) for key in self.layers("--pin", (reference,)) if core is not None)
 
     def forbidden(self, value: object) -> Iterator[int]:
-        entries = _entries("--forbid", "core ids", value, self.findings)
+        entries, last = _entries("--forbid", "core ids", value, self.findings), self.chip.core_count - 1
+        beyond = [entry for entry in entries if isinstance(entry, int) and entry > last]
+        if len(beyond) > 1:
+            entries = [entry for entry in entries if not (isinstance(entry, int) and entry > last)]
+            problem, which = f"{self.chip.name} has no such cores", join_numbers(beyond)
+            self.findings.append(Finding("--forbid", problem, which, f"0..{last}"))
         cores = (self.core("--forbid", entry) for entry in entries)
         yield from (core for core in cores if core is not None)
 

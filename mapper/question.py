@@ -135,8 +135,12 @@ def decide(question: Question, detail: Detail = "all", budget: Budget | None = N
         report = explain.undecided_report(problem, spent)
         return _result(question, problem.networks, Status.UNDECIDED, spent, report=report)
     report = explain.infeasible_report(problem, spent, with_moves=detail == "all")
-    if reasons := tuple(_weights_in_the_way(question, spent)):
-        report = report.model_copy(update={"unmet": (*report.unmet, *reasons)})
+    none: tuple[Unmet, ...] = ()
+    if any(network.is_integer for network in question.networks):
+        what = "weights that keep pools out of kernels"
+        weights = spent.attempt(what, lambda: tuple(_weights_in_the_way(question, spent)), none)
+        update = {"unmet": (*report.unmet, *weights), "cut_short": tuple(spent.cut_short)}
+        report = report.model_copy(update=update)
     return _result(question, problem.networks, Status.INFEASIBLE, spent, report=report)
 
 
@@ -210,11 +214,16 @@ def _solved(problem: Problem, budget: Budget) -> _Answer:
     from mapper.solver.divided.run import solve_divided  # noqa: PLC0415
     from mapper.solver.plain import solve_plain  # noqa: PLC0415
 
-    if problem.differs_in_limits:
-        return solve_divided(problem, budget)
-    status, solution = solve_plain(problem, budget)
-    if status is Status.INFEASIBLE and problem.options.divides:
-        return solve_divided(problem, budget)
+    try:
+        if problem.differs_in_limits:
+            return solve_divided(problem, budget)
+        status, solution = solve_plain(problem, budget)
+        if status is Status.INFEASIBLE and problem.options.divides:
+            return solve_divided(problem, budget)
+    except KeyboardInterrupt:
+        # What another setting of the sensor stage has come to stays.
+        budget.interrupt()
+        return Status.UNDECIDED, None, problem.networks
     return status, solution, problem.networks
 
 

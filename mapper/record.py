@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -13,6 +15,7 @@ from hwspec.schema import AssumedFact
 from mapper.demand import layer_demands
 from mapper.display import Displayed
 from mapper.errors import Finding, OptionsError
+from mapper.files import own_file
 from mapper.operations import Pair, Pool, Shape
 from mapper.reading import Reading
 from mapper.references import layer_key
@@ -340,6 +343,9 @@ def read_record(kind: type[AnyRecord], path: Path, noun: str, next_step: str) ->
     except OSError as error:
         raise OptionsError(Finding(str(path), f"cannot be read: {error.strerror}")) from None
     except ValidationError as error:
+        with suppress(ValueError):
+            if (known := own_file(json.loads(path.read_bytes()))) and f" a {noun}" not in known:
+                raise OptionsError(Finding(str(path), known)) from None
         entry = min(error.errors(), key=lambda entry: entry["loc"] != ("schema_version",))
         if entry["loc"] == ("schema_version",):
             problem, known = (

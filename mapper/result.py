@@ -183,8 +183,8 @@ class Repair(_Sentence):
     ----------
     kind
         What is changed: "request", "features", "kernel", "stride", "padding", "pooling", "input_size",
-        "legal_values", "several", "width" (of the network), "memory", "cores", "memory_and_cores" or
-        "fan_out" (of the chip).
+        "legal_values", "several", "width" (of the network), "memory", "cores", "memory_and_cores", "fan_out"
+        or "bandwidth" (of the chip).
     change
         How much it changes, 0 .. 1: the share of features, taps, map or memory that is lost or added.
     sizes
@@ -203,7 +203,7 @@ class Repair(_Sentence):
     allowed_cores: tuple[int, ...] = ()
 
 
-class FeasibilityReport(Record, Displayed):
+class FeasibilityReport(Displayed, Record):
     """Why a network does not fit, by how much, and on which facts that rests.
 
     Attributes
@@ -286,7 +286,7 @@ class Statistics:
     interrupted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Result(Displayed):
     """Outcome of a solve. A solution that stands here has passed the checker.
 

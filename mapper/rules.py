@@ -161,7 +161,8 @@ class Rule(Enum):
         "capacity",
         "bandwidth",
         "SynOps/s",
-        "Synaptic operations per second, at the traffic given, stay within what the core's facts state.",
+        "Synaptic operations per second stay within what the core's facts state. At the traffic given there "
+        "are at most spikes x features x kernel / stride, with no tap lost at the border of the map.",
         "Fewer features or a larger stride, less traffic into the layer, or cut it over several cores.",
     )
     PLACED = RuleText(

@@ -88,7 +88,11 @@ class CoreWork(NamedTuple):
 
     @property
     def synops_per_second(self) -> int:
-        """Neurons reached: ``spikes * features * kx * ky / (sx * sy)``, rounded up (datasheet, 2.4)."""
+        """Neurons reached at most: ``spikes * features * kx * ky / (sx * sy)``, rounded up (datasheet, 2.4).
+
+        A bound for spikes spread evenly: where they fall is not known. Next to the border of a map, taps
+        reach no neuron.
+        """
         (ky, kx), (sy, sx) = self.kernel, self.stride
         return -(-self.spikes_per_second * self.output_shape.features * ky * kx // (sy * sx))
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 import mapper
+from hwspec.catalog import load
+from hwspec.schema import ChipSpec
 from mapper.cli.entry import run
 from mapper.edits import Edit, apply_edits
 from mapper.network import Edge, Network
@@ -24,7 +27,7 @@ ZOO = ROOT / "data" / "zoo"
 REFUSED = ("sinabs_lenet5_tutorial", "retina_snn_128", "sinabs_missing_last_spike")
 
 
-def report_of(network: object, chip: str = "speck2f", **options: object) -> FeasibilityReport:
+def report_of(network: object, chip: str | ChipSpec = "speck2f", **options: object) -> FeasibilityReport:
     report = mapper.check(network, chip, **options).report
     assert report is not None
     return report
@@ -54,7 +57,22 @@ def test_the_infeasible_networks_of_the_zoo(
     assert kinds(report) == repairs
     tried = kinds(report) | set(report.repairs_missing)
     # Nothing was requested, and what simpler kinds mend is not mended by several changes.
-    assert tried == set(KINDS) - {"request"} - untried
+    assert tried == set(KINDS) - {"request", "bandwidth"} - untried
+
+
+def test_without_limits_the_search_for_repairs_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = ZOO / "silicon_ceiling_9bn.yaml"
+    whole = report_of(path, repairs=20)
+    assert report_of(path, repairs=20, time_limit_s=600).repairs == whole.repairs
+    monkeypatch.setattr("mapper.repairs.find._EFFORT", 0.01)
+    short = [report_of(path, repairs=20, workers=workers) for workers in (1, 2)]
+    assert short[0] == short[1]
+    assert len(short[0].cut_short) == 1
+    assert "kernel" in short[0].cut_short[0]
+    assert "own limit of this search" in short[0].cut_short[0]
+    assert kinds(short[0]) == {"memory", "width"}
+    assert set(short[0].repairs_missing) < set(whole.repairs_missing)
+    assert report_of(path, repairs=20, work_limit=600).repairs == whole.repairs
 
 
 @pytest.mark.parametrize("path", sorted(ZOO.glob("*.yaml")), ids=lambda path: path.stem)
@@ -140,6 +158,16 @@ def test_edits_carry_their_consequences() -> None:
         apply_edits(base, [Edit("input", "input_size", (1, 1))])
 
 
+def test_a_repair_names_every_size_that_follows() -> None:
+    (repair,) = report_of(ZOO / "thesis_rnn2c_cyberzoo.yaml").repairs
+    assert repair.sentence.startswith("input: 128x128 pixels instead of 180x180")
+    assert repair.sentence.endswith(", and the kernel of layer14 becomes 16x16.")
+    assert [(change.name, change.field, change.after) for change in repair.sizes] == [
+        ("input", "input_size", (128, 128)),
+        ("layer14", "kernel", (16, 16)),
+    ]
+
+
 def test_concatenations_close_the_gap() -> None:
     base = chain([conv(6), conv(4), conv(3)], (2, 8, 8))
     layers = (
@@ -197,3 +225,80 @@ def test_a_pool_that_only_skips_is_a_pool() -> None:
     edges = (base.edges[0], Edge("conv0", "conv1", skipping))
     inner = base.replacing(layers=(base.layers[0], target), edges=edges)
     assert "M108" in {unmet.code for unmet in report_of(inner).unmet}
+
+
+def test_layers_of_several_networks_are_told_apart_in_every_fault() -> None:
+    zoo = [ZOO / f"{name}.yaml" for name in ("sinabs_smart_door", "gesture_small", "lens_vpr")]
+    report = report_of(zoo, relays=False, repairs=0)
+    assert all(":" in layer for entry in report.unmet for layer in entry.layers)
+    sensor = next(entry for entry in report.unmet if entry.code == "M402")
+    assert sensor.sentence.startswith("sinabs_smart_door:layer0, gesture_small:layer0 and lens_vpr:layer0: ")
+    networks = [chain([conv(4)], name="one"), chain([conv(4)], name="two")]
+    chip = load("speck2f", ["monitor.cores_max=1", "readout.classes_max=2"])
+    faults = report_of(networks, chip, monitors=("one:conv0", "two:conv0"), readout="two:conv0", repairs=0)
+    named = {layer for entry in faults.unmet for layer in entry.layers}
+    assert {"one:conv0", "two:conv0"} <= named
+    assert "conv0" not in named
+
+
+def test_a_misfit_by_memory_alone_is_one_of_capacity() -> None:
+    # Every layer would fit in pieces, but for the destinations of the sensor that the pieces take.
+    changes = [
+        f"core[0..8].neuron_words={14 * 4096}",
+        "core[0..8].kernel_words=128Ki",
+        "+core[9..40]=core[8]",
+    ]
+    report = report_of(ZOO / "silicon_ceiling_9bn.yaml", load("speck2f", changes), repairs=0)
+    assert {entry.code for entry in report.unmet} == {"M202"}
+    assert report.divided is not None
+    assert "M402" in report.divided.sentence
+    assert report.nature == "capacity"
+
+
+def test_more_bandwidth_is_proposed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rates = tmp_path / "rates.json"
+    rates.write_text('{"schema_version": 1, "spikes_per_second": {"input": 1000000, "conv1": 1000000}}')
+    words = ["solve", "digits", "--traffic", str(rates), "--set"]
+    assert run([*words, "core[0..8].synops_per_second=1000000"]) == 1
+    told = " ".join(capsys.readouterr().out.split())
+    assert "conv1 takes at most 72000000 SynOps/s (1000000 spikes/s x 8 features" in told
+    value = re.search(r"Cores with (\d+) SynOps/s instead of 1000000\.", told)
+    assert value
+    assert 36_000_000 < int(value[1]) < 144_000_000
+    assert run([*words, f"core[0..8].synops_per_second={value[1]}"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "conv1 is cut over cores" in told
+    assert "no core that is left holds it whole at this traffic" in told
+
+
+def test_a_conflict_that_was_not_shrunk_is_not_called_the_smallest() -> None:
+    report = report_of(ZOO / "silicon_ceiling_9bn.yaml", repairs=0)
+    assert report.conflict is not None
+    left = report.model_copy(update={"conflict": report.conflict.model_copy(update={"irreducible": False})})
+    assert str(left).count("a conflict, perhaps not the smallest: layer0 cannot be placed") == 1
+    assert "\nsmallest conflict" not in str(left)
+
+
+def test_assumed_facts_of_many_cores_are_one(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["check", "digits", "--forbid", "0,1,2,3,4,5,6", "--repairs", "0"]
+    words += [word for n in range(9) for word in ("--set", f"core[{n}].kernel_words={1000 + n}")]
+    assert run(words) == 1
+    told = " ".join(capsys.readouterr().out.split())
+    assert "monitor.cores_max, core[0..8].kernel_words (see chips show)" in told
+
+
+def test_results_and_reports_print_as_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["solve", "digits"]) == 0
+    shown = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("solver:")]
+    result = mapper.solve("digits")
+    printed = [line for line in str(result).splitlines() if not line.startswith("solver:")]
+    assert printed == shown
+    assert repr(result) == "<Result: optimal>"
+    path = ZOO / "sinabs_too_large.yaml"
+    assert run(["check", str(path)]) == 1
+    shown = capsys.readouterr().out.splitlines()
+    refused = mapper.check(path)
+    assert str(refused).splitlines() == shown
+    assert str(refused.report).splitlines()[1:] == shown[1:]
+    assert str(refused.report).startswith("speck2f: does not fit")
+    assert repr(refused.report) == "<FeasibilityReport: infeasible>"

@@ -122,11 +122,11 @@ class Reading:
         text("sensor|host", "source of all inputs, or NAME=sensor|host", "the network's", name="--input"),
     ] = ()
     relu_as_if: Annotated[bool, Parameter(help="torch: take ReLUs as spiking neurons of threshold 1")] = False
+    weights: Annotated[Path | None, file("torch: a state dict, all of it or none", "the module's")] = None
     reading_check: Annotated[
         bool,
         Parameter(negative="--no-reading-check", help="torch: run a copy, compare it with what was read"),
     ] = True
-    weights: Annotated[Path | None, file("torch: a state dict, all of it or none", "the module's")] = None
     source: Annotated[
         NirSource | None,
         word("NIR: framework that wrote it", "the file's", name="--from"),
@@ -160,7 +160,7 @@ class Requests(Pins):
     """What a placement must fulfil."""
 
     forbidden_cores: Annotated[
-        str | None, text("CORES", "cores that stay empty, e.g. 0,1", "none", name="--forbid")
+        str | None, text("CORES", "cores that stay empty, e.g. 0,3 or 0..5", "none", name="--forbid")
     ] = None
     monitors: Annotated[
         Texts, text("LAYER", f"layer whose spikes are read: {_LAYER}", "the outputs", name="--monitor")
@@ -201,6 +201,11 @@ _TIME = (
     "it voids the promise of equal bytes, and what it cuts short is said"
 )
 
+_REPAIRS = (
+    "repairs to look for if the network does not fit; without another limit the search ends after a few "
+    "seconds of work, the same on every machine, and says what it did not try"
+)
+
 
 @group("Limits", 6)
 @dataclass(frozen=True)
@@ -222,7 +227,7 @@ class SolverLimits(WorkLimit):
 class Limits(SolverLimits):
     """How much the solver may do, explanation included."""
 
-    repairs: Annotated[int, number("COUNT", "repairs to look for if the network does not fit")] = 3
+    repairs: Annotated[int, number("COUNT", _REPAIRS)] = 3
 
 
 SolveGroup = Pins | Preferences | Moves | WorkLimit
@@ -265,7 +270,7 @@ def keywords(chip: Chip, reading: Reading, *groups: SolveGroup, **fixed: Any) ->
         "input_from": words.pop("inputs", None),
         "add_output_neuron": words.pop("add_output_neuron", None),
         "nir": NirOptions(**nir),
-        "torch": TorchOptions(relu_as_if=relu, weights=weights, reading_check=words.pop("reading_check")),
+        "torch": TorchOptions(relu, weights, words.pop("reading_check")),
         "options": SolveOptions(time_limit_s=limit, max_copies=copies, **words),
         "chip": load(chip.chip, chip.changes),
     }
@@ -301,6 +306,17 @@ def _numbers(option: str, text: str) -> tuple[int, ...]:
     if not re.fullmatch(r"\s*[0-9]{1,9}(\s*,\s*[0-9]{1,9})*\s*", text):
         raise OptionsError(Finding(option, "wants whole numbers separated by commas", text))
     return tuple(int(part) for part in text.split(","))
+
+
+def _forbidden(text: str) -> tuple[int, ...]:
+    from hwspec.document import id_range  # noqa: PLC0415
+
+    ranges = [id_range(part.strip()) for part in text.split(",")]
+    if None in ranges:
+        step = "A range is written 0..5, its first core first"
+        problem = "wants core numbers and ranges of them, separated by commas"
+        raise OptionsError(Finding("--forbid", problem, text, next_step=step))
+    return tuple(dict.fromkeys(core for cores in ranges if cores for core in cores))
 
 
 def _shape(text: str) -> tuple[int, ...]:
@@ -365,7 +381,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "v_min": _lowest,
     "inputs": _places,
     "pins": _pins,
-    "forbidden_cores": lambda text: _numbers("--forbid", text),
+    "forbidden_cores": _forbidden,
     "traffic": read_rates,
     "keep": _kept,
 }

@@ -119,7 +119,7 @@ def widest(
 ) -> int:
     """Find the largest width, input or number of classes with which a network fits a chip.
 
-    Exit: 0 found, 1 it does not fit as it is, 2 bad input, 3 undecided.
+    Exit: 0 found, 1 no size fits, 2 bad input, 3 undecided.
     """
     what, name = growth.what, growth.input_name or growth.output_name
     words = keywords(chip, reading, moves, limits, repairs=0)

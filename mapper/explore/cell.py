@@ -94,6 +94,8 @@ def _decided(network: NormalNetwork, chip: ChipSpec, options: CellOptions, share
     if options.repairs:
         if facts not in shared.repairs:
             mended = with_repairs(question, result, budget).report or report
+            if budget.is_interrupted:
+                raise KeyboardInterrupt
             shared.repairs[facts] = {name: getattr(mended, name) for name in _OF_REPAIRS}
         report = report.model_copy(update=shared.repairs[facts])
     return refused_cell(question.problems[0], report, details=options.details)

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from hwspec.schema import ChipSpec
 from mapper.demand import shortfalls
-from mapper.edits import Edit, apply_edits, linked_layers, shapes_only
+from mapper.edits import Edit, apply_edits, following_edits, linked_layers, shapes_only
 from mapper.errors import Finding, InfeasibleError, MapperError, NetworkError, OptionsError
 from mapper.normal_form import NormalNetwork
 from mapper.operations import Pair
@@ -20,6 +20,7 @@ from mapper.repairs.search import size_changes
 from mapper.result import FeasibilityReport, Gap, Result, SizeChange, Status, unmet
 from mapper.rules import Rule, by_code
 from mapper.solver.budget import Budget
+from mapper.wording import join_names
 
 __all__ = ["What", "Widest", "find_widest", "steps_of"]
 
@@ -114,7 +115,8 @@ def find_widest(
     result.require()
     following = search.following(best)
     reason, binding = (None, None) if following is None else search.refusal(following)
-    changes = size_changes(plain, steps[best].edits)
+    edits = steps[best].edits
+    changes = size_changes(plain, (*edits, *following_edits(plain, edits)))
     return Widest(
         network=network.name,
         chip=chip.name,
@@ -171,7 +173,7 @@ def _widths(network: NormalNetwork, chip: ChipSpec) -> Range:
         edits = (Edit(name, "features", max(1, int(share * f))) for name, f in hidden.items())
         size = str(share) if share.denominator == 1 else f"{share} ({float(share):.4g})"
         steps.append(Step(size, tuple(edits)))
-    return steps, f"a core reads {most} features at most", "1"
+    return steps, _end(Rule.FEATURES, f"a core reads {most} at most", "limits.input_features_max"), "1"
 
 
 def _named(option: str, kind: str, names: Sequence[str], name: str | None) -> str:
@@ -194,22 +196,34 @@ def _classes(network: NormalNetwork, chip: ChipSpec, name: str | None) -> Range:
     most = sum(core.limits.output_features_max for core in chip.cores)
     steps = [Step(str(n), (Edit(layer, "features", n),)) for n in range(1, most + 1)]
     now = str(network.by_name[layer].operation.out_features)
-    return steps, f"all cores together make {most} features at most", now
+    end = _end(Rule.FEATURES, f"all cores together make {most} at most", "limits.output_features_max")
+    return steps, end, now
 
 
 def _inputs(network: NormalNetwork, chip: ChipSpec, name: str | None) -> Range:
     """Sizes of an input by its longer side, in its proportions."""
     chosen = _named("--input-name", "input", [entry.name for entry in network.inputs], name)
     shape = next(entry.shape for entry in network.inputs if entry.name == chosen)
-    sides = [max(core.limits.input_height_max, core.limits.input_width_max) for core in chip.cores]
+    cores = [max(core.limits.input_height_max, core.limits.input_width_max) for core in chip.cores]
     stage = [max(chip.input.height, chip.input.width)] if chip.input else []
-    most, longer = max([*sides, *stage]), max(shape.height, shape.width)
+    most, longer = max([*cores, *stage]), max(shape.height, shape.width)
     steps: dict[Pair, Step] = {}
     for pixels in range(1, most + 1):
         height, width = (max(1, round(side * pixels / longer)) for side in (shape.height, shape.width))
         edit = Edit(chosen, "input_size", (height, width))
         steps[height, width] = Step(f"{height}x{width}", (edit,))
-    return list(steps.values()), f"no map is larger than {most} pixels", f"{shape.height}x{shape.width}"
+    sides = [side for side in ("height", "width") if getattr(shape, side) == longer]
+    if most in cores:
+        fields = join_names([f"limits.input_{side}_max" for side in sides])
+        end = _end(Rule.INPUT_SIZE, f"a core reads {most} pixels a side at most", fields)
+    else:
+        fields = join_names([f"input.{side}" for side in sides])
+        end = _end(Rule.DVS_STAGE, f"the sensor has {most} pixels a side at most", fields)
+    return list(steps.values()), end, f"{shape.height}x{shape.width}"
+
+
+def _end(rule: Rule, bound: str, facts: str) -> str:
+    return f"{rule.value.title} ({rule.code}): {bound} ({facts})"
 
 
 class _Search:

@@ -95,11 +95,11 @@ class TorchOptions:
     relu_as_if
         Threshold > 0 of the integrate-and-fire neurons a ReLU becomes (multi-spike, subtract, bounded at
         minus the threshold, as `sinabs.from_torch.from_model` has it); None refuses ReLUs.
-    reading_check
-        Run a copy of the module on random frames, and refuse what computes something else than was read.
     weights
         A file with a state dict (``torch.save(module.state_dict(), file)``, or .safetensors) that the module
         is read with, as a whole; the module itself stays as it is. None takes the module's own values.
+    reading_check
+        Run a copy of the module on random frames, and refuse what computes something else than was read.
 
     Raises
     ------

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mapper.errors import Finding, NetworkError, UnsupportedLayerError
+from mapper.files import own_file
 from mapper.frontends.inference import LayerDraft, build_network
 from mapper.network import DvsSettings, Edge, Input, Network, Output
 from mapper.operations import (
@@ -213,6 +214,8 @@ def parse_shapes(content: object, where: str, input_shape: tuple[int, int, int] 
     """
     if not isinstance(content, Mapping):
         raise NetworkError(Finding(where, "must be a table with the fields input and layers"))
+    if (known := own_file(content)) is not None:
+        raise NetworkError(Finding(where, known))
     try:
         form = ShapesForm.model_validate(content)
     except ValidationError as error:
@@ -243,7 +246,10 @@ def _findings(error: ValidationError, where: str) -> list[Finding]:
         place = ".".join(str(part) for part in parts)
         value_text = None if isinstance(entry.get("input"), dict | list) else repr(entry.get("input"))
         problem = entry["msg"].removeprefix("Value error, ")
-        findings.setdefault(place, Finding(f"{where}: {place}", problem, value_text))
+        is_bare = entry["type"] == "string_type" and isinstance(entry["input"], int | float)
+        quoted = "" if isinstance(entry["input"], bool) else f': "{entry["input"]}"'
+        step = f"Write it in quotes{quoted}" if is_bare else ""
+        findings.setdefault(place, Finding(f"{where}: {place}", problem, value_text, next_step=step))
     return list(findings.values())
 
 

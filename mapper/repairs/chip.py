@@ -15,9 +15,12 @@ from mapper.wording import join_names
 
 __all__ = ["chip_repairs"]
 
+# Bandwidths are tried in so many steps.
+_BANDWIDTH_STEPS = 64
+
 
 def chip_repairs(search: Search, kind: str) -> Iterator[Repair]:
-    """Repairs of one kind: "memory", "cores", "memory_and_cores" or "fan_out"."""
+    """Repairs of one kind: "memory", "cores", "memory_and_cores", "fan_out" or "bandwidth"."""
     if kind == "memory":
         candidates = _memory(search, search.problem, ())
         if candidates is not None:
@@ -26,6 +29,8 @@ def chip_repairs(search: Search, kind: str) -> Iterator[Repair]:
         yield from _cores(search)
     elif kind == "memory_and_cores":
         yield from _memory_and_cores(search)
+    elif kind == "bandwidth":
+        yield from _bandwidth(search)
     else:
         yield from _fan_out(search)
 
@@ -82,14 +87,21 @@ def _more_cores_text(count: int, core: int) -> str:
 def _cores(search: Search) -> Iterator[Repair]:
     """Fewest further cores of one class; of equally few the smallest."""
     layers = len(search.problem.demands)
-    candidates = []
-    for core, spec in _kinds_of_cores(search):
+    candidates: list[tuple[int, int, int]] = []
+    failed: list[CoreSpec] = []
+    for core, spec in sorted(_kinds_of_cores(search), key=lambda kind: (-kind[1].capacity_bits, kind[0])):
+        # Of as many that are smaller, or of more of any, nobody wants to know.
+        most = min((count for count, *_ in candidates), default=layers)
+        if any(_has_all(larger, spec) for larger in failed):
+            continue
 
         def works(spare: int, core: int = core) -> bool:
             return search.fits_on(_more(search, core, layers - spare))
 
-        spare = largest(0, layers - 1, works)
-        if spare is not None:
+        spare = largest(layers - most, layers - 1, works, layers - most)
+        if spare is None:
+            failed.append(spec)
+        else:
             candidates.append((layers - spare, spec.capacity_bits, core))
     for count, bits, core in sorted(candidates)[:1]:
         total = _total_bits(search.problem)
@@ -99,6 +111,13 @@ def _cores(search: Search) -> Iterator[Repair]:
             change=round(count * bits / (count * bits + total), 4),
             overrides=(_more(search, core, count),),
         )
+
+
+def _has_all(larger: CoreSpec, smaller: CoreSpec) -> bool:
+    """Whether a core holds whatever another one does."""
+    memories = [(getattr(larger, name), getattr(smaller, name)) for name, _ in MEMORIES.values()]
+    alike = smaller.model_copy(update={name: getattr(larger, name) for name, _ in MEMORIES.values()})
+    return alike == larger and all(one >= two for one, two in memories)
 
 
 def _memory_and_cores(search: Search) -> Iterator[Repair]:
@@ -128,6 +147,27 @@ def _memory_and_cores(search: Search) -> Iterator[Repair]:
         sentence = f"{_more_cores_text(count, core)}, and {repair.sentence}"
         update = {"sentence": sentence, "kind": "memory_and_cores", "change": round(min(change, 1.0), 4)}
         yield repair.model_copy(update=update)
+
+
+def _bandwidth(search: Search) -> Iterator[Repair]:
+    """As much bandwidth on every core as mends it, at most what the busiest layer takes whole."""
+    chip = search.problem.chip
+    stated = {n: core.synops_per_second for n, core in enumerate(chip.cores) if core.synops_per_second}
+    have = min(stated.values())
+    most = max(demand.work.synops_per_second for demand in search.problem.demands)
+
+    def raised(less: int) -> tuple[int, tuple[str, ...]]:
+        value = most - less * (most - have) // _BANDWIDTH_STEPS
+        low = [n for n, bandwidth in stated.items() if bandwidth < value]
+        cores = [f"0..{chip.core_count - 1}"] if 1 < len(low) == chip.core_count else low
+        return value, tuple(f"core[{core}].synops_per_second={value}" for core in cores)
+
+    best = largest(0, _BANDWIDTH_STEPS - 1, lambda less: search.fits_on(*raised(less)[1]), 0)
+    if best is not None:
+        value, overrides = raised(best)
+        sentence = f"Cores with {value} SynOps/s instead of {have}."
+        change = round(1 - have / value, 4)
+        yield Repair(sentence=sentence, kind="bandwidth", change=change, overrides=overrides)
 
 
 def _fan_out(search: Search) -> Iterator[Repair]:

@@ -9,23 +9,43 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice
 
 from mapper.errors import MapperError, SpecError
 from mapper.options import SolveOptions
 from mapper.question import Question, decide
 from mapper.repairs.chip import chip_repairs
 from mapper.repairs.network import combined_repairs, single_repairs, unfolded_repairs
-from mapper.repairs.search import Search, Spent, repaired
+from mapper.repairs.search import Search, repaired
 from mapper.result import FeasibilityReport, Repair, Result, Status
+from mapper.rules import Rule
 from mapper.solver.budget import Budget
 
 __all__ = ["CHIP_KINDS", "KINDS", "NETWORK_KINDS", "find_repairs", "with_repairs", "works"]
 
 NETWORK_KINDS = ("features", "kernel", "stride", "pooling", "padding", "input_size")
 _COMBINED_KINDS = ("legal_values", "several", "width")
-CHIP_KINDS = ("memory", "cores", "memory_and_cores", "fan_out")
+CHIP_KINDS = ("memory", "cores", "memory_and_cores", "fan_out", "bandwidth")
 KINDS = ("request", *NETWORK_KINDS, *_COMBINED_KINDS, *CHIP_KINDS)
+# The order in which they are sought: those first that few questions answer, or that mend most networks.
+_SOUGHT = (
+    *(
+        "request",
+        "memory",
+        "bandwidth",
+        "fan_out",
+        "width",
+        "cores",
+        "memory_and_cores",
+        "features",
+        "input_size",
+    ),
+    *("several", "stride", "pooling", "kernel", "padding", "legal_values"),
+)
+# How much a search may take, and the check of what it finds, where no limits are given: a few seconds, and
+# many times what nine cores take.
+_EFFORT = 2.0
+# With limits, the share of them that is for proposals; the rest is for their check.
+_SHARE = 0.7
 
 
 def with_repairs(question: Question, result: Result, budget: Budget) -> Result:
@@ -51,27 +71,51 @@ def find_repairs(
     count
         How many repairs to find at most, >= 0.
     budget
-        Of the question; kinds that a limit left untried are named in its `cut_short`.
+        Of the question; kinds that a limit left untried are named in its `cut_short`. Without limits the
+        search has one of its own, which is the same on every machine.
     """
     if count < 1:
         return (), ()
-    search = Search(question, report, budget)
-    proposals: dict[str, list[Repair]] = {}
+    limited = question.resolved.time_limit_s is not None or question.resolved.work_limit is not None
+    seeking, checking = (budget.share(_SHARE), budget) if limited else [budget.aside(_EFFORT) for _ in "12"]
+    proposals, missing = _proposals(Search(question, report, seeking))
     checked: list[Repair] = []
     try:
-        for kind in KINDS:
-            if _is_open(search, kind, proposals):
+        for repair in _ranked(proposals):
+            if len(checked) == count:
+                break
+            if checking.is_spent:
+                checking.leave("the check of further repairs")
+                break
+            if works(question, repair, checking):
+                checked.append(repair)
+    except KeyboardInterrupt:
+        checking.interrupt()
+        checking.leave("the check of further repairs")
+    return tuple(checked), missing
+
+
+def _proposals(search: Search) -> tuple[dict[str, list[Repair]], tuple[str, ...]]:
+    """Repairs by kind, and the kinds of which none exists."""
+    proposals: dict[str, list[Repair]] = {}
+    kinds = [kind for kind in KINDS if _is_for(search, kind)]
+    untried = set(kinds)
+    try:
+        for kind in (kind for kind in _SOUGHT if kind in kinds):
+            if not search.budget.is_spent and _is_open(search, kind, proposals):
                 proposals[kind] = []
                 for repair in _of_kind(search, kind):
                     proposals[kind].append(repair)
-        proven = (repair for repair in _ranked(proposals) if works(question, repair, budget))
-        checked.extend(islice(proven, count))
-    except Spent:
-        tried = [kind for kind in KINDS if kind in proposals][:-1]
-        untried = [kind for kind in KINDS if kind not in tried]
-        budget.leave(f"repairs ({', '.join(untried).replace('_', ' ') or 'their check'})")
-        return tuple(checked), tuple(kind for kind in tried if not proposals[kind])
-    return tuple(checked), tuple(kind for kind, repairs in proposals.items() if not repairs)
+            if search.budget.is_spent:
+                break
+            untried.remove(kind)
+    except KeyboardInterrupt:
+        search.budget.interrupt()
+    if untried:
+        names = ", ".join(kind for kind in kinds if kind in untried).replace("_", " ")
+        search.budget.leave("repairs" if len(untried) == len(kinds) else f"repairs ({names})")
+    missing = (kind for kind in kinds if kind in proposals and kind not in untried)
+    return proposals, tuple(kind for kind in missing if not proposals[kind])
 
 
 def _ranked(proposals: dict[str, list[Repair]]) -> list[Repair]:
@@ -84,15 +128,7 @@ def _ranked(proposals: dict[str, list[Repair]]) -> list[Repair]:
 
 
 def works(question: Question, repair: Repair, budget: Budget) -> bool:
-    """Whether the question as the repair changes it has a placement that passes the checker.
-
-    Raises
-    ------
-    Spent
-        A limit came first.
-    """
-    if budget.is_spent:
-        raise Spent
+    """Whether the question as the repair changes it has a placement that passes the checker."""
     try:
         changed = repaired(question, repair)
         changed.resolved  # noqa: B018  # what no longer applies is no repair; a fault of the solver is one
@@ -101,21 +137,24 @@ def works(question: Question, repair: Repair, budget: Budget) -> bool:
     return decide(changed, "reasons", budget.aside()).solution is not None
 
 
+def _is_for(search: Search, kind: str) -> bool:
+    """Whether repairs of a kind are for such a question at all."""
+    if kind == "request":
+        return bool(search.question.resolved.pins or search.question.resolved.forbidden_cores)
+    if kind == "bandwidth":
+        return any(lack.code == Rule.BANDWIDTH.code for lack in search.report.unmet)
+    # Sizes do not change the number of layers.
+    return kind in CHIP_KINDS or not (search.too_many_layers or len(search.question.networks) > 1)
+
+
 def _is_open(search: Search, kind: str, proposals: dict[str, list[Repair]]) -> bool:
     """Whether repairs of a kind are worth seeking, after those before it."""
-    options = search.question.resolved
-    if kind == "request":
-        return bool(options.pins or options.forbidden_cores)
     if kind == "memory_and_cores":
         return not (proposals["memory"] or proposals["cores"])
-    if kind in CHIP_KINDS:
+    if kind == "request" or kind in CHIP_KINDS:
         return True
-    # Sizes change neither the number of layers nor, but for pools, what weights forbid.
-    if (
-        search.too_many_layers
-        or len(search.question.networks) > 1
-        or (search.fits_with() and kind != "pooling")
-    ):
+    # But for pools, sizes do not change what weights forbid.
+    if kind != "pooling" and search.fits_with():
         return False
     return kind != "legal_values" or not any(proposals.get(k) for k in NETWORK_KINDS)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice, product
 
 from mapper.demand import is_pool
-from mapper.edits import Edit, linked_layers, reads_whole_map
+from mapper.edits import Edit, following_edits, linked_layers, reads_whole_map
 from mapper.errors import MapperError
 from mapper.operations import Pair
 from mapper.repairs.search import Search, largest, size_changes
@@ -30,9 +30,20 @@ _KERNEL_RULES = (Rule.KERNEL_SIZE, Rule.KERNEL_SQUARE)
 def _repair(search: Search, kind: str, edits: Sequence[Edit], change: float, aside: str = "") -> Repair:
     changes = size_changes(search.network, edits)
     sentence = join_names([_change_text(search, entry) for entry in changes])
+    # Layers whose features are added are named with them.
+    following = [edit for edit in following_edits(search.network, edits) if edit.field == "kernel"]
+    kernels = [f"the kernel of {edit.name} becomes {_times(edit.value)}" for edit in following]
+    follows = f", and {join_names(kernels)}" if kernels else ""
     return Repair(
-        sentence=f"{sentence}{aside}{_retrained(search)}.", kind=kind, change=round(change, 4), sizes=changes
+        sentence=f"{sentence}{aside}{follows}{_retrained(search)}.",
+        kind=kind,
+        change=round(change, 4),
+        sizes=(*changes, *size_changes(search.network, following)),
     )
+
+
+def _times(value: int | Pair) -> str:
+    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _retrained(search: Search) -> str:
@@ -41,9 +52,7 @@ def _retrained(search: Search) -> str:
 
 
 def _change_text(search: Search, entry: SizeChange) -> str:
-    before, after = (
-        "x".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in (entry.before, entry.after)
-    )
+    before, after = _times(entry.before), _times(entry.after)
     if entry.field == "features":
         return (
             f"{join_names(linked_layers(search.network, entry.name))}: {after} features instead of {before}"
@@ -79,7 +88,7 @@ def _features(search: Search, layer: str) -> Iterator[Repair]:
     except MapperError:
         return
     before = search.convolution(layer).out_features
-    best = largest(1, before - 1, lambda count: search.fits_with(Edit(layer, "features", count)))
+    best = largest(1, before - 1, lambda count: search.fits_with(Edit(layer, "features", count)), 1)
     if best is not None:
         yield _repair(search, "features", [Edit(layer, "features", best)], 1 - best / before)
 
@@ -247,7 +256,7 @@ def combined_repairs(search: Search, kind: str) -> Iterator[Repair]:
     layers = _hidden(search, everything if kind == "width" else search.named)
     if not layers or (kind == "several" and len(layers) < 2):
         return
-    best = largest(1, _WIDTH_STEPS - 1, lambda steps: search.fits_with(*_scaled(search, layers, steps)))
+    best = largest(1, _WIDTH_STEPS - 1, lambda steps: search.fits_with(*_scaled(search, layers, steps)), 1)
     if best is None:
         return
     edits = _scaled(search, layers, best)
@@ -269,7 +278,7 @@ def _widened(search: Search, edits: tuple[Edit, ...]) -> tuple[Edit, ...]:
         def more(count: int, n: int = n, name: str = edit.name) -> bool | None:
             return search.fits_with(*ready[:n], Edit(name, "features", count), *ready[n + 1 :])
 
-        best = largest(1, before, more)
+        best = largest(edit.value + 1, before, more, before) if isinstance(edit.value, int) else None
         if best is not None:
             ready[n] = Edit(edit.name, "features", best)
     return tuple(edit for edit in ready if edit.value != search.convolution(edit.name).out_features)

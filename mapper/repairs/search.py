@@ -17,27 +17,27 @@ from mapper.question import Question, fits
 from mapper.result import FeasibilityReport, Repair, SizeChange
 from mapper.solver.budget import Budget
 
-__all__ = ["Search", "Spent", "largest", "repaired", "size_changes"]
+__all__ = ["Search", "largest", "repaired", "size_changes"]
 
+# A question may be answered without the solver, and takes time all the same.
+_EFFORT_PER_QUESTION = 1e-3
 # More layers than these are not edited one by one: the report names the others all the same.
 _SUSPECTS_MAX = 12
 
 
-class Spent(Exception):  # noqa: N818  # no error: the search ends
-    """The limits of the question are spent."""
-
-
-def largest(low: int, high: int, works: Callable[[int], bool | None]) -> int | None:
+def largest(low: int, high: int, works: Callable[[int], bool | None], first: int | None = None) -> int | None:
     """The largest number in low..high that works, by bisection.
 
     Parameters
     ----------
     works
         True: this or a larger number. False: only smaller ones. None: too small to make sense.
+    first
+        What to try first, where one answer is likely to end the search; None for the middle.
     """
     best = None
     while low <= high:
-        middle = (low + high) // 2
+        middle, first = (low + high) // 2 if first is None else first, None
         verdict = works(middle)
         if verdict is False:
             high = middle - 1
@@ -97,7 +97,7 @@ class Search:
     question
         What was asked; requests and chips are changed with the weights that it has.
     budget
-        Of the question: repairs are sought in what is left of it.
+        For proposals; once it is spent none is asked any more, and no further one works.
     """
 
     question: Question
@@ -148,19 +148,16 @@ class Search:
         return self.network.by_name[layer].operation
 
     def fits(self, question: Question) -> bool | None:
-        """Whether a changed question has an answer; None where a limit came first.
-
-        Raises
-        ------
-        Spent
-            No more repairs can be sought.
-        """
+        """Whether a changed question has an answer; None where a limit came first."""
         if self.budget.is_spent:
-            raise Spent
+            return None
+        self.budget.effort += _EFFORT_PER_QUESTION
         return fits(question, self.budget.aside())
 
     def fits_with(self, *edits: Edit) -> bool | None:
         """Whether the edited network, by shapes, fits; None if its shapes no longer follow."""
+        if self.budget.is_spent:
+            return False
         if edits not in self.verdicts:
             try:
                 network = apply_edits(self.network, edits)
@@ -171,6 +168,8 @@ class Search:
 
     def fits_on(self, *overrides: str) -> bool:
         """Whether the networks fit the changed chip; False where the chip cannot be so."""
+        if self.budget.is_spent:
+            return False
         try:
             chip = apply_overrides(self.question.chip, overrides)
         except SpecError:

@@ -11,7 +11,7 @@ from mapper.explore.record import Cell, ReportRecord
 from mapper.record import PlacementRecord, placement_record
 from mapper.report.floorplan import floorplan_svg
 from mapper.report.html import template
-from mapper.report.words import count, placed_words, reasons, refused_words, share_text
+from mapper.report.words import assumed_paths, count, placed_words, reasons, refused_words, share_text
 from mapper.result import FeasibilityReport, Result
 from mapper.wording import join_names
 
@@ -32,7 +32,8 @@ _SIGNS = {
 def _page(title: str, **parts: Any) -> str:
     style = "".join(template(name) for name in ("palette.css", "floorplan.css", "notebook.css"))
     page = Environment(autoescape=True).from_string(template("notebook.html.jinja"))
-    return page.render(title=title, style=style, **parts)
+    assumed = assumed_paths(parts["source"].assumed_facts) if "source" in parts else ()
+    return page.render(title=title, style=style, assumed=assumed, **parts)
 
 
 @html.register

@@ -148,11 +148,15 @@ def widest_lines(widest: Widest) -> Iterator[str]:
     what = "number of classes" if widest.what == "classes" else widest.what
     yield f"{widest.network} on {widest.chip}: largest {what} that fits: {widest.size} (now {widest.now})."
     if widest.changes:
-        sizes = (f"{each.name} {_size(each.before)} -> {_size(each.after)}" for each in widest.changes)
+        sizes = (
+            f"{f'kernel of {each.name}' if each.field == 'kernel' else each.name} "
+            f"{_size(each.before)} -> {_size(each.after)}"
+            for each in widest.changes
+        )
         yield f"sizes: {', '.join(sizes)}"
     yield "placed and checked; every larger step was tried or is excluded by proof"
     if widest.reason is None:
-        yield f"nothing on the chip is in the way: {widest.end}"
+        yield f"no larger size is legal on the chip: {widest.end}"
     else:
         yield f"next step {widest.next_size}: {widest.reason}"
     if (gap := widest.binding) is not None:

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from io import StringIO
 
 from rich.console import Console
 from rich.markup import escape
 
 from hwspec.schema import AssumedFact, ChipSpec
+from mapper.display import text
 from mapper.operations import Shape
 from mapper.options import moves_of
 from mapper.record import CoreUse, core_use
 from mapper.references import layer_key
 from mapper.report.terminal import heading, line, print_cores, print_table
-from mapper.report.words import destination, placed_words, reasons, refused_words
+from mapper.report.words import assumed_paths, destination, placed_words, reasons, refused_words
 from mapper.result import FeasibilityReport, Result, Status
+from mapper.rules import Rule
 from mapper.solution import DVS
 from mapper.wording import join_names, join_numbers
+from mapper.work import lacking, layer_work
 
-__all__ = ["divisions", "print_chip", "print_readings", "print_report", "print_result"]
+__all__ = [
+    "divisions",
+    "print_chip",
+    "print_readings",
+    "print_report",
+    "print_result",
+    "report_text",
+    "result_text",
+]
 
 
 def print_result(console: Console, result: Result) -> None:
@@ -101,14 +113,42 @@ def divisions(result: Result) -> Iterator[str]:
     for (number, layer, role), held in cores.items():
         name, where = layer_key(result.networks, number, layer), join_numbers(held)
         if role == "piece":
-            yield f"{name} is cut over cores {where}: no core that is left holds it whole"
+            at_this = " at this traffic" if _lacks_bandwidth(result, number, layer) else ""
+            yield f"{name} is cut over cores {where}: no core that is left holds it whole{at_this}"
         else:
             yield f"{name} stands a second time on core {where}: it has more targets than one core serves"
 
 
-def print_report(console: Console, report: FeasibilityReport, network: str) -> None:
+def _lacks_bandwidth(result: Result, number: int, layer: str) -> bool:
+    """Whether some core would hold a layer whole but for the spikes that reach it."""
+    network, traffic = result.networks[number], dict(result.options.traffic)
+    keys = {layer_key(result.networks, number, name): name for name in network.signal_shapes}
+    rates = {name: traffic[key] for key, name in keys.items() if key in traffic}
+    work = layer_work(network, network.by_name[layer], rates)
+    return any({lack.rule for lack in lacking(work, core)} == {Rule.BANDWIDTH} for core in result.chip.cores)
+
+
+@text.register
+def report_text(report: FeasibilityReport) -> str:
+    """What the command line prints of a report, without colour."""
+    return _plain(lambda console: print_report(console, report))
+
+
+@text.register
+def result_text(result: Result) -> str:
+    """What the command line prints of a result, without colour."""
+    return _plain(lambda console: print_result(console, result))
+
+
+def _plain(show: Callable[[Console], None]) -> str:
+    stream = StringIO()
+    show(Console(file=stream, no_color=True, force_jupyter=False))
+    return stream.getvalue().rstrip("\n")
+
+
+def print_report(console: Console, report: FeasibilityReport, network: str = "") -> None:
     """Why a network does not fit, one sentence a reason."""
-    heading(console, f"{network} on {report.chip}", f"{refused_words(report)}.")
+    heading(console, f"{network} on {report.chip}".removeprefix(" on "), f"{refused_words(report)}.")
     for sentence in report.sentences():
         line(console, f"- {sentence}")
     for reason in reasons(report):
@@ -134,8 +174,7 @@ def _print_repairs(console: Console, report: FeasibilityReport) -> None:
 def _print_assumed(console: Console, chip: str, facts: tuple[AssumedFact, ...]) -> None:
     """Name the facts that no source states; `chips show` tells the sentences."""
     if facts:
-        paths = ", ".join(fact.path for fact in facts)
-        text = f"rests on assumed facts of {chip}: {paths} (see chips show)"
+        text = f"rests on assumed facts of {chip}: {', '.join(assumed_paths(facts))} (see chips show)"
         line(console, text, "dim")
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 
+from hwspec.schema import AssumedFact
 from mapper.result import FeasibilityReport, Status
+from mapper.wording import join_numbers
 
-__all__ = ["count", "destination", "placed_words", "reasons", "refused_words", "share_text"]
+__all__ = ["assumed_paths", "count", "destination", "placed_words", "reasons", "refused_words", "share_text"]
 
 
 def count(number: int, word: str) -> str:
@@ -33,6 +36,19 @@ def placed_words(status: str) -> str:
     return f"placed, {proof}, checked"
 
 
+def assumed_paths(facts: Iterable[AssumedFact]) -> list[str]:
+    """Paths of assumed facts, those of several cores in one: "core[0..63].kernel_words"."""
+    cores: dict[tuple[str, str], list[int]] = {}
+    for fact in facts:
+        core = re.fullmatch(r"core\[([0-9]+)\](.*)", fact.path)
+        key = ("core", core[2]) if core else (fact.path, "")
+        cores.setdefault(key, []).extend([int(core[1])] if core else [])
+    return [
+        f"{name}[{join_numbers(numbers)}]{rest}" if numbers else name
+        for (name, rest), numbers in cores.items()
+    ]
+
+
 def refused_words(report: FeasibilityReport) -> str:
     """What is said of a network that has no placement."""
     if report.status is Status.UNDECIDED:
@@ -43,7 +59,7 @@ def refused_words(report: FeasibilityReport) -> str:
 def reasons(report: FeasibilityReport) -> Iterator[str]:
     """What cannot hold together, what to give up, and what a limit left undone."""
     if report.conflict is not None:
-        kind = "smallest conflict" if report.conflict.irreducible else "conflict"
+        kind = "smallest conflict" if report.conflict.irreducible else "a conflict, perhaps not the smallest"
         yield f"{kind}: {report.conflict.sentence}"
     if report.correction is not None:
         yield report.correction.sentence

@@ -2,41 +2,65 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
-from typing import Any
+from threading import Thread
+from typing import Any, Literal, TypeVar
 
 from ortools.sat.python import cp_model
 
 from mapper.options import SolveOptions
 from mapper.result import Statistics
 
-__all__ = ["INTERRUPTION", "Budget"]
+__all__ = ["INTERRUPTION", "Budget", "Found"]
+
+Found = TypeVar("Found")
 
 INTERRUPTION = "an interruption (Ctrl-C)"
 # Work of one probe in deterministic time: about a second, a thousand times what nine cores take.
 _WORK_PER_PROBE = 1.0
+# Building a model takes about as long as the solver takes for this much deterministic time.
+_EFFORT_PER_VARIABLE = 1e-5
 # A solver takes no limit of 0.
 _LEAST = 1e-6
+# Some systems deliver Ctrl-C only between two waits.
+_WAIT_SECONDS = 0.1
 
 
 class _Solver(cp_model.CpSolver):
-    """CP-SAT, which stops at Ctrl-C with what it has, and gives Python's handler back afterwards.
+    """CP-SAT in a thread of its own, which stops at Ctrl-C with what it has and says that it did.
 
-    OR-Tools leaves the system's own handler behind, under which the next Ctrl-C would end the process
-    without a word.
+    OR-Tools' own handler tells nobody that Ctrl-C was pressed, and leaves the system's handler behind, under
+    which the next one would end the process without a word.
     """
+
+    was_interrupted = False
 
     def solve(self, model: cp_model.CpModel, *arguments: Any) -> cp_model.CpSolverStatus:
         """Solve within the parameters' limits; FEASIBLE or UNKNOWN where one, or Ctrl-C, came first."""
-        try:
-            return super().solve(model, *arguments)
-        finally:
-            handler = signal.getsignal(signal.SIGINT)
-            if threading.current_thread() is threading.main_thread() and handler is not None:
-                signal.signal(signal.SIGINT, handler)
+        self.parameters.catch_sigint_signal = False
+        answer: Future[cp_model.CpSolverStatus] = Future()
+        solve = super().solve
+
+        def run() -> None:
+            try:
+                answer.set_result(solve(model, *arguments))
+            # Whatever it is belongs to the thread that waits.
+            except BaseException as error:
+                answer.set_exception(error)
+
+        Thread(target=run, daemon=True).start()
+        while True:
+            try:
+                while not answer.done():
+                    if self.was_interrupted:
+                        self.stop_search()
+                    wait([answer], _WAIT_SECONDS)
+                return answer.result()
+            except KeyboardInterrupt:
+                self.was_interrupted = True
 
 
 @dataclass
@@ -53,6 +77,9 @@ class Budget:
         The budget that this one is a part of: what is spent here is spent there.
     is_aside
         Whether only side questions are asked.
+    effort, allowance
+        What the questions asked here took, in deterministic time and a share for the size of their models;
+        and how much of it this part may take, None for as much as the limits leave.
     """
 
     options: SolveOptions
@@ -65,13 +92,15 @@ class Budget:
     cut_short: list[str] = field(default_factory=list)
     whole: Budget | None = None
     is_aside: bool = False
+    effort: float = 0.0
+    allowance: float | None = None
 
-    def aside(self) -> Budget:
+    def aside(self, allowance: float | None = None) -> Budget:
         """For side questions whose answers repeat: one worker, a fixed seed, little work a solve.
 
         A limit that stops it does not stop what it is aside of.
         """
-        return Budget(self.options, self.start_s, whole=self, is_aside=True)
+        return Budget(self.options, self.start_s, whole=self, is_aside=True, allowance=allowance)
 
     def share(self, part: float) -> Budget:
         """A part, 0..1, of what is left of the limits."""
@@ -116,22 +145,40 @@ class Budget:
         self._count(model, solver)
         if status == cp_model.MODEL_INVALID:
             raise RuntimeError(f"the placement model is invalid: {model.validate()}")
-        if status not in (cp_model.OPTIMAL, cp_model.INFEASIBLE):
+        if solver.was_interrupted:
+            self.interrupt()
+        elif status not in (cp_model.OPTIMAL, cp_model.INFEASIBLE):
             capped = self.is_aside and self.limit_reached is None
             self.stopped_by = "the work of a side question" if capped else self._reason()
         return solver, status
 
+    def interrupt(self) -> None:
+        """Take note of Ctrl-C, which ends all of the question."""
+        budget: Budget | None = self
+        while budget is not None:
+            budget.stopped_by = INTERRUPTION
+            budget = budget.whole
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether Ctrl-C was pressed."""
+        return self.top.stopped_by == INTERRUPTION
+
     def _work_left(self) -> float:
+        if self.is_interrupted:
+            return 0.0
         work = self.options.work_limit
         left = float("inf") if work is None else work - self.top.deterministic_time
         return min(left, _WORK_PER_PROBE) if self.is_aside else left
 
     def _count(self, model: cp_model.CpModel, solver: cp_model.CpSolver) -> None:
         spent = solver.response_proto.deterministic_time
+        effort = spent + _EFFORT_PER_VARIABLE * len(model.proto.variables)
         budget: Budget | None = self
         while budget is not None:
             budget.solves += 1
             budget.deterministic_time += spent
+            budget.effort += effort
             budget = budget.whole
         self.variables, self.constraints = len(model.proto.variables), len(model.proto.constraints)
 
@@ -143,22 +190,43 @@ class Budget:
     @property
     def is_spent(self) -> bool:
         """Whether a limit has been reached, or Ctrl-C pressed."""
-        return self.top.stopped_by == INTERRUPTION or self.limit_reached is not None
+        return self.is_interrupted or self.limit_reached is not None
 
     @property
     def limit_reached(self) -> str | None:
         """The limit that has been reached, in words."""
-        limit, work, stated = self.options.time_limit_s, self.options.work_limit, self.top.options
+        if self.allowance is not None and self.effort >= self.allowance:
+            return "the own limit of this search (any --time-limit or --work-limit replaces it)"
+        limit, work = self.options.time_limit_s, self.options.work_limit
         if work is not None and self.top.deterministic_time >= work:
-            part = "" if work == stated.work_limit else "a part of "
-            return f"{part}the work limit of {stated.work_limit:g}"
+            return self._limit_text("work")
         if limit is not None and self.elapsed_s >= limit:
-            part = "" if limit == stated.time_limit_s else "a part of "
-            return f"{part}the time limit of {stated.time_limit_s:g} s"
+            return self._limit_text("time")
         return None
 
+    def _limit_text(self, kind: Literal["work", "time"]) -> str:
+        field, unit = ("work_limit", "") if kind == "work" else ("time_limit_s", " s")
+        stated = getattr(self.top.options, field)
+        part = "" if getattr(self.options, field) == stated else "a part of "
+        return f"{part}the {kind} limit of {stated:g}{unit}"
+
     def _reason(self) -> str:
-        return self.limit_reached or INTERRUPTION
+        if self.is_interrupted:
+            return INTERRUPTION
+        # The solver may stop a moment before its limit.
+        return self.limit_reached or self._limit_text("time" if self.options.work_limit is None else "work")
+
+    def attempt(self, what: str, find: Callable[[], Found], otherwise: Found) -> Found:
+        """What is found, or `otherwise` where Ctrl-C came first; that it did is said."""
+        found = otherwise
+        try:
+            if not self.is_interrupted:
+                found = find()
+        except KeyboardInterrupt:
+            self.interrupt()
+        if self.is_interrupted:
+            self.leave(what)
+        return found
 
     def leave(self, what: str) -> None:
         """Say that something was left undone because a limit came first."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 
 from ortools.sat.python import cp_model
 
@@ -11,7 +12,7 @@ from mapper.faults import ChipFault
 from mapper.problem import Problem
 from mapper.result import FeasibilityReport, HallSet, ReportNature, Status, Unmet, unmet
 from mapper.rules import Rule
-from mapper.solver.budget import Budget
+from mapper.solver.budget import Budget, Found
 from mapper.solver.conflict import find_conflict, find_correction
 from mapper.solver.divided.explain import divided_unmet, fits_without_destinations, out_of_reach
 from mapper.solver.divided.run import divisible
@@ -40,32 +41,47 @@ def infeasible_report(problem: Problem, budget: Budget, *, with_moves: bool = Tr
     with_moves
         Also why nothing that may be done to the layers helps.
     """
+    entries = _in_any_case(lambda: _entries(problem), budget)
+    asked = cache(lambda moves: Requirements(problem, budget, with_moves=moves))
+    # The reason with all moves comes first where time is short: it is the one behind the verdict.
+    divided, smallest = None, "the smallest conflict"
+    if with_moves and problem.options.divides and divisible(problem):
+        divided = budget.attempt(smallest, lambda: find_conflict(asked(True)), None)
+    none: tuple[HallSet, ...] = ()
+    certificate = budget.attempt("layers that compete for cores", lambda: hall_sets(problem, budget), none)
+    return _report(
+        problem,
+        Status.INFEASIBLE,
+        _in_any_case(lambda: _nature(problem, entries, certificate, budget), budget),
+        budget,
+        unmet=tuple(entries),
+        certificate=certificate,
+        conflict=budget.attempt(smallest, lambda: find_conflict(asked(False)), None),
+        correction=budget.attempt("what to give up", lambda: find_correction(asked(False)), None),
+        divided=divided,
+    )
+
+
+def _in_any_case(find: Callable[[], Found], budget: Budget) -> Found:
+    """What a verdict does not go out without: after Ctrl-C once more, since it takes no time to speak of."""
+    try:
+        return find()
+    except KeyboardInterrupt:
+        budget.interrupt()
+        return find()
+
+
+def _entries(problem: Problem) -> list[Unmet]:
+    """What cannot be met whatever else is decided."""
     entries = [_fault(problem, fault) for fault in problem.faults]
     entries += _too_many(problem)
     entries += _missing_relays(problem)
     for layer in problem.by_name:
         if not problem.candidates[layer]:
             entries += _homeless(problem, layer)
-    divides = problem.options.divides and divisible(problem)
-    if divides:
+    if problem.options.divides and divisible(problem):
         entries += divided_unmet(problem)
-    # The reason with all moves comes first where time is short: it is the one behind the verdict.
-    divided = None
-    if divides and with_moves:
-        divided = find_conflict(Requirements(problem, budget, with_moves=True))
-    certificate = hall_sets(problem, budget)
-    whole = Requirements(problem, budget, with_moves=False)
-    return _report(
-        problem,
-        Status.INFEASIBLE,
-        _nature(problem, entries, certificate, budget),
-        budget,
-        unmet=tuple(entries),
-        certificate=certificate,
-        conflict=find_conflict(whole),
-        correction=find_correction(whole),
-        divided=divided,
-    )
+    return entries
 
 
 def _report(
@@ -88,14 +104,16 @@ def _nature(
 ) -> ReportNature:
     """The hardest kind of limit that is met, with all moves: structural before routing before capacity.
 
-    Where layers may be divided, destinations are to blame only if all would fit without them.
+    Where layers may be divided, destinations are to blame only if all would fit without them, and if not
+    memory alone keeps whole layers off the cores.
     """
     divides = problem.options.divides and divisible(problem)
     rules = {Rule[entry.rule.upper()] for entry in entries}
     natures = {rule.nature for rule in rules - (_MENDED if divides else frozenset())}
     if "structural" in natures or (divides and out_of_reach(problem)):
         return "structural"
-    if fits_without_destinations(problem, budget) if divides else "routing" in natures:
+    may_route = "routing" in {rule.nature for rule in rules} or "capacity" not in natures
+    if may_route and fits_without_destinations(problem, budget) if divides else "routing" in natures:
         return "routing"
     return "capacity" if "capacity" in natures or halls else "count"
 
@@ -124,7 +142,7 @@ def _missing_relays(problem: Problem) -> list[Unmet]:
 
 
 def _fault(problem: Problem, fault: ChipFault) -> Unmet:
-    who = join_names(fault.layers) or problem.networks[0].name
+    who = join_names(fault.layers) or join_names([network.name for network in problem.networks])
     sentence = (
         f"{who}: {fault.rule.value.title}: {fault.demand} wanted, {fault.bound} allowed "
         f"on {problem.chip.name} ({fault.terms})."
@@ -162,7 +180,10 @@ def _shortfall_clause(lack: Shortfall, where: str) -> str:
         return f"has {text.title} {lack.demand} ({lack.terms}); {place} allows {lack.bound}"
     if text.nature == "structural":
         return f"has {lack.terms}: {lack.demand} {text.unit} are {lack.gap} more than {where} allows"
-    return f"needs {lack.demand} {text.unit} ({lack.terms}), {lack.gap} more than the {lack.bound} of {where}"
+    needs = "takes at most" if lack.rule is Rule.BANDWIDTH else "needs"
+    return (
+        f"{needs} {lack.demand} {text.unit} ({lack.terms}), {lack.gap} more than the {lack.bound} of {where}"
+    )
 
 
 def _may_use(problem: Problem, layer: int, k: int) -> bool:
@@ -266,7 +287,7 @@ def _hall_set(problem: Problem, groups: Sequence[Group], classes: Sequence[int],
     pinned = [k for k in outside if problem.classes[k].pinned_layer]
     common = _common_reason(problem, layers, [k for k in outside if k not in pinned])
     held = [
-        f"core {entry.core_ids[0]} is pinned to {entry.pinned_layer[1]}"
+        f"core {entry.core_ids[0]} is pinned to {problem.key(*entry.pinned_layer)}"
         for k, entry in enumerate(problem.classes)
         if k in pinned and entry.pinned_layer and any(not problem.shortfalls(layer)[k] for layer in layers)
     ]

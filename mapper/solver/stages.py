@@ -16,7 +16,7 @@ from hwspec.schema import CoreSpec
 from mapper.problem import Problem
 from mapper.result import Status
 from mapper.solution import LayerPart, Objective, Relay, Solution
-from mapper.solver.budget import INTERRUPTION, Budget
+from mapper.solver.budget import Budget
 from mapper.work import CoreWork, free_share, relay_work
 
 __all__ = [
@@ -153,7 +153,7 @@ def run_stages(
             stage.hold(model, value)
     except KeyboardInterrupt:
         # Ctrl-C inside the solver ends a stage; between two stages it arrives here. What there is stays.
-        budget.stopped_by = INTERRUPTION
+        budget.interrupt()
     return so_far
 
 

@@ -98,7 +98,10 @@ def _memory(rule: Rule) -> Problems:
 
 
 def operations(body: Body) -> int:
-    """Synaptic operations per second: spikes in, times features, times taps over strides (datasheet, 2.4)."""
+    """Synaptic operations per second: spikes in, times features, times taps over strides (datasheet, 2.4).
+
+    A bound: no tap is taken off for the border of the map.
+    """
     work = body.spikes_per_second * body.features * body.kernel[0] * body.kernel[1]
     strides = body.stride[0] * body.stride[1]
     return (work + strides - 1) // strides

@@ -129,6 +129,34 @@ def test_samna_is_looked_at_and_not_imported(
     assert state in doctor.samna_state()
 
 
+def test_ranges_of_forbidden_cores(capsys: Capture) -> None:
+    assert run(["solve", "digits", "--forbid", "0..2, 5,1..2", "--json"]) == 0
+    placed = json.loads(capsys.readouterr().out)["placement"]["solution"]["placements"]
+    assert not {place["core"] for place in placed} & {0, 1, 2, 5}
+
+
+def test_a_file_of_this_program_in_the_wrong_place(tmp_path: Path, capsys: Capture) -> None:
+    out = ["--out", str(tmp_path)]
+    for command in ("solve", "emit", "report"):
+        assert run([command, "digits", *out]) == 0
+    capsys.readouterr()
+    for name, clause in (
+        ("placement", "is a placement, which solve writes: --keep takes it"),
+        ("config", "is a configuration, which emit writes: run, simulate and diff take it"),
+        ("report", "is a report of networks on chips, which report writes: --resume and diff take it"),
+        ("known_answer", "is a known answer, which emit writes for run"),
+    ):
+        path = str(tmp_path / f"{name}.json")
+        asked = [["check", path]]
+        asked += [["solve", "digits", "--keep", path]] if name != "placement" else []
+        asked += [["simulate", path, "--events", path]] if name != "config" else []
+        for words in asked:
+            assert run(words) == 2
+            told = capsys.readouterr().err
+            assert clause in told
+            assert "\n" not in told.strip()
+
+
 BAD: list[tuple[list[str], str]] = [
     (["solve"], "NETWORK"),
     (["solve", "digits", "--chip", "speck9"], "speck9"),
@@ -140,7 +168,9 @@ BAD: list[tuple[list[str], str]] = [
     (["solve", "digits", "--pin", "conv1=1", "--pin", "conv2=1"], "also taken"),
     (["solve", "digits", "--pin", "conv1=1", "--forbid", "1"], "also forbidden"),
     (["solve", "digits", "--pin", "17=1"], "out of range"),
-    (["solve", "digits", "--forbid", "one"], "whole numbers"),
+    (["solve", "digits", "--forbid", "one"], "core numbers and ranges"),
+    (["solve", "digits", "--forbid", "0-5"], "A range is written 0..5"),
+    (["solve", "digits", "--forbid", "0..999999"], "no such cores (got 9..999999; allowed: 0..8)"),
     (["solve", "digits", "--forbid", "99"], "no such core"),
     (["solve", "digits", "--input-shape", "1,2"], "three positive"),
     (["solve", "digits", "--input-shape", "3,9,9"], "another input shape"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hwspec.catalog import load
 from hwspec.schema import ChipSpec
 from mapper.cli.entry import run
 from mapper.edits import apply_edits
@@ -168,6 +169,20 @@ def test_a_kernel_over_the_whole_map_makes_sizes_not_monotone() -> None:
     widest = find_widest(network, chip, "input", options)
     assert widest.size == linear(network, chip, options, "input")
     assert not widest.is_monotone
+
+
+def test_what_follows_a_size_and_the_rule_at_the_end_are_named(capsys: Capture) -> None:
+    assert run(["widest", str(ZOO / "thesis_rnn2c_cyberzoo.yaml"), "--what", "input"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "sizes: input 180x180 -> 128x128, kernel of layer14 23x23 -> 16x16" in told
+    assert "input map (M101): a core reads 128 pixels a side at most" in told
+    assert "(limits.input_height_max and limits.input_width_max)" in told
+    network = chain([conv(1), conv(2)], (1, 8, 8))
+    large = [f"{name}=1024Ki" for name in ("core[0..8].neuron_words", "core[0..8].kernel_words")]
+    chip = load("speck2f", [*large, "limits.input_features_max=16", "limits.output_features_max=16"])
+    widest = find_widest(network, chip)
+    assert widest.reason is None
+    assert widest.end == "features (M103): a core reads 16 at most (limits.input_features_max)"
 
 
 def test_what_cannot_be_asked() -> None:

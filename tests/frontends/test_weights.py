@@ -93,7 +93,7 @@ def test_a_state_dict_is_read_whatever_stands_around_it(
     network = read(module, path)
     assert same(network, read(loaded(Net(), state())))
     assert not same(network, read(module))
-    told = [str(reading) for reading in network.readings]
+    told = [text for text in map(str, network.readings) if text.startswith("weights")]
     assert len(told) == (prefix != "") + (wrapper is not None)
     assert any(f'prefix "{prefix}"' in text for text in told) == bool(prefix)
     assert any(f'"{wrapper}"' in text and "epoch, optimizer" in text for text in told) == bool(wrapper)
@@ -141,7 +141,9 @@ def test_other_types_are_told(tmp_path: Path) -> None:
     values = {n: v.half() if v.is_floating_point() else v for n, v in state().items()}
     network = read(Net(), saved(tmp_path, values))
     assert same(network, read(loaded(Net(), values)))
-    (reading,) = network.readings
+    (reading,) = [
+        entry for entry in network.readings if "weights" in entry.subject or "weights" in entry.taken
+    ]
     assert "float16" in reading.taken
     assert "float32" in reading.taken
     assert "conv.weight" in reading.subject

@@ -72,7 +72,7 @@ def test_chip_files(content: bytes, word: str, tmp_path: Path, capsys: Capture) 
 OVERRIDES = [
     ("core[5].kernel_words", "PATH=VALUE"), ("core[99].kernel_words=3", "core"), ("core[x].kernel_words=3", "core"),
     ("core[5].words=3", "no such field"), ("core[5].kernel_words=-3", "kernel_words"),
-    ("core[5].kernel_words=many", "kernel_words"), ("routing.fan_out=none", "fan_out"), ("nothing=3", "nothing"),
+    ("core[5].kernel_words=many", "kernel_words"), ("core[5].kernel_words=128KB", "Write 128Ki for"), ("routing.fan_out=none", "fan_out"), ("nothing=3", "nothing"),
     ("+core[20..30]=core[0]", "follow"), ("+core[9]=core[77]", "77"), ("-core[0..8]", "none would be left"),
     ("-core[40]", "no such cores"), ("limits.strides=[]", "strides"), ("sources=3", "sources"), ("", "PATH=VALUE"),
     ("core[0..8].fan_out=1.5", "fan_out"), ("+core[9..99999999]=core[0]", "ids"),
@@ -116,6 +116,8 @@ SHAPES = {
     "three-kernel": (at(["layers", 0, "conv", "kernel"], [3, 3, 3]), "kernel"), "negative-padding": (at(["layers", 0, "conv", "padding"], -1), "padding"),
     "zero-stride": (at(["layers", 0, "conv", "stride"], 0), "stride"), "groups": (at(["layers", 0, "conv", "groups"], 3), "groups"),
     "unknown-source": (at(["layers", 1, "from"], "nobody"), "nobody"), "no-source": (at(["layers", 0, "from"], []), "nothing feeds"),
+    "number-as-name": (at(["layers", 0, "name"], 1), 'Write it in quotes: "1"'),
+    "true-as-name": (at(["name"], True), "Write it in quotes"),
     "twice": (at(["layers", 1, "name"], "a"), "a"), "empty-name": (at(["layers", 0, "name"], ""), "name"),
     "name-is-a-list": (at(["layers", 0, "name"], ["a"]), "name"), "both-kinds": (at(["layers", 0, "linear"], {"features": 2}), "a"),
     "newer": (at(["schema_version"], 7), "schema_version"), "no-input": (at(["input"], None), "input"),

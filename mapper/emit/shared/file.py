@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from mapper.emit.shared.config import ChipConfig
 from mapper.errors import ConfigError, Finding
-from mapper.files import write_text
+from mapper.files import own_file, write_text
 
 __all__ = ["config_of", "config_text", "read_config", "write_config"]
 
@@ -56,7 +56,8 @@ def read_config(path: str | Path) -> ChipConfig:
         raise ConfigError(Finding(where.name, f"is not JSON: {text}")) from None
     if not isinstance(content, dict) or "hardware" not in content:
         step = "mapper emit writes one"
-        raise ConfigError(Finding(where.name, "is no configuration", next_step=step))
+        problem = own_file(content) or "is no configuration"
+        raise ConfigError(Finding(where.name, problem, next_step=step))
     version = content.get("schema_version")
     if version != 1:
         raise ConfigError(Finding(where.name, "has a schema version this program does not know", version, 1))

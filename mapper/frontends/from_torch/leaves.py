@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from mapper.frontends.from_torch.current_weights import bias_of, weight_of
+from mapper.frontends.from_torch.computed_weights import bias_of, weight_of
 from mapper.frontends.from_torch.values import MisfitError, RefusalError
 from mapper.operations import BatchNorm, Convolution, Linear, Neuron, Pair, Pool, Shape
 

@@ -61,7 +61,8 @@ def from_module(
         raise ShapeError(*reader.findings)
     network = _network(name, reader)
     told = evidence(root, reader, network) if asked.reading_check else (_unchecked(name),)
-    return network.replacing(readings=(*network.readings, *told))
+    compared = "what the module computes on random frames, layer by layer" if asked.reading_check else ""
+    return network.replacing(readings=(*network.readings, *told), compared_with=compared)
 
 
 def _unchecked(name: str) -> Reading:
@@ -140,7 +141,7 @@ def _input_shape(root: nn.Module, given: Any, stated: Any) -> Shape:
 
 
 def _network(name: str, reader: Reader) -> Network:
-    """What reaches an output; the rest is left out, and the readings say so."""
+    """What reaches an output; the rest is left out, and the notes say so."""
     edges = reader.edges
     needed = _sources([output.source for output in reader.outputs], edges)
     unused = [layer for layer in reader.drafts if layer not in needed]

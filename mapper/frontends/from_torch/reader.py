@@ -17,15 +17,14 @@ from mapper.frontends.from_torch.leaves import (
     spiking_neuron,
     unknown_module,
 )
-from mapper.frontends.from_torch.outputs import returned
 from mapper.frontends.from_torch.sensor import sensor_stage
 from mapper.frontends.from_torch.steps import (
     MODULE_STEPS,
     TAKES_MARGINS,
     add,
     attribute,
+    computed,
     function_step,
-    on_numbers,
 )
 from mapper.frontends.from_torch.sums import layers_of, normalised, with_neurons
 from mapper.frontends.from_torch.trace import Trace, known_class
@@ -39,6 +38,7 @@ from mapper.frontends.from_torch.values import (
     RefusalError,
     Signal,
     Value,
+    entries,
     flattened,
     guess,
     misfit,
@@ -67,12 +67,12 @@ class Reader:
     ----------
     unsupported, misfits, findings
         What no chip can do or this program does not know; shapes; everything else.
-    notes, readings
-        What was changed; what was taken for granted.
+    readings
+        What was taken for granted.
     sites
         Calls of neuron modules in their order, as (module, layer): where the module itself can be watched.
     rectified
-        Layers whose neurons are rectifiers in the module.
+        Layers whose neurons are rectifiers in the module, and those that only pass spikes on.
     """
 
     def __init__(
@@ -81,8 +81,8 @@ class Reader:
         self.trace, self.shape, self.relu_as_if, self.leads = trace, shape, relu_as_if, leads
         self.unsupported: list[Finding] = []
         self.misfits: list[Finding] = []
-        self.notes: list[str] = []
         self.readings: list[Reading] = []
+        self.notes: list[str] = []
         self.inputs: dict[str, Input] = {}
         self.drafts: dict[str, LayerDraft] = {}
         self.edges: list[Edge] = []
@@ -90,10 +90,10 @@ class Reader:
         self.results: dict[fx.Node, Any] = {}
         self.called: set[str] = set()
         self.fired: set[str] = set()
-        self.rectified: set[str] = set()
-        self.sites: list[tuple[str, str]] = []
         self.bare: dict[str, Current] = {}
         self.signals: dict[str, Shape] = {}
+        self.rectified: set[str] = set()
+        self.sites: list[tuple[str, str]] = []
         self.taken = {name for name, _ in trace.root.named_modules()}
 
     @property
@@ -125,13 +125,12 @@ class Reader:
             if isinstance(came, Current) and isinstance(given, Signal):
                 self.sites.append((str(node.target), given.parts[0].source))
 
-    def take(self, subject: str, taken: str, why: str = "", otherwise: str = "") -> None:
-        """Note what is taken for granted; see `mapper.reading.Reading`."""
+    def _take(self, subject: str, taken: str, why: str = "", otherwise: str = "") -> None:
         self.readings.append(Reading(subject, taken, why, otherwise))
 
     def _refuse(self, node: fx.Node, error: RefusalError, arguments: Any) -> None:
         finding = Finding(
-            self._where(node, error.problem),
+            self.trace.place(node, error.problem),
             error.problem,
             error.value,
             error.limit,
@@ -143,27 +142,16 @@ class Reader:
             # Behind something refused the shapes are guesses, and no reason to complain.
             self.misfits.append(finding)
 
-    def _where(self, node: fx.Node, problem: str) -> str:
-        if node.op == "call_module":
-            module = self._module_at(str(node.target))
-            kind = (known_class(module) or type(module)).__name__
-            return f"layer {node.target}" if problem.startswith(kind) else f"layer {node.target} ({kind})"
-        stack = list((node.meta.get("nn_module_stack") or {}).values())
-        inside = stack[-1][0] if stack and stack[-1][0] else type(self.trace.root).__name__
-        return f"{node.name} in {inside}"
-
-    def _module_at(self, path: str) -> nn.Module:
-        return self.trace.root.get_submodule(path)
-
     def _step(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
         if node.op == "placeholder":
             return self._placeholder(node)
         if node.op == "get_attr":
-            return self._constant(str(node.target))
+            value = self.trace.constant(str(node.target))
+            return value.item() if value.numel() == 1 else Opaque(str(node.target))
         if node.op == "call_module":
             return self._module(node, args, kwargs)
         if node.op == "output":
-            return returned(self, args[0])
+            return self._outputs(args[0])
         return self._function(node, args, kwargs)
 
     def _placeholder(self, node: fx.Node) -> Any:
@@ -177,20 +165,12 @@ class Reader:
         self.inputs[name] = Input(name, self.shape)
         return Signal((Part(name),), self.shape, tuple(self.shape), self.leads)
 
-    def _constant(self, path: str) -> Any:
-        value: Any = self.trace.constants.get(path)
-        if value is None:
-            value = self.trace.root
-            for part in path.split("."):
-                value = getattr(value, part)
-        return value.item() if value.numel() == 1 else Opaque(path)
-
     def _function(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
         target = node.target
         name = str(target if isinstance(target, str) else getattr(target, "__name__", target))
         values = list(values_in((args, kwargs)))
         if not values:
-            return on_numbers(name, target, args, kwargs)
+            return computed(name, target, args, kwargs)
         if name == "getitem" and isinstance(args[0], tuple):
             return args[0][args[1]]
         if name in ("_assert", "_assert_is_none"):
@@ -226,7 +206,7 @@ class Reader:
 
     def _module(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
         path = str(node.target)
-        module = self._module_at(path)
+        module = self.trace.root.get_submodule(path)
         known = known_class(module) or type(module)
         package = str(known.__module__).partition(".")[0]
         kind = _QUANTISED.get(known.__name__, known.__name__)
@@ -262,7 +242,7 @@ class Reader:
             state = getattr(module, "v_mem", None)
             if state is not None and bool((state != 0).any()):
                 taken = "the network starts from potential 0"
-                self.take(f"layer {path}", taken, "potentials that neurons hold are left out")
+                self._take(f"layer {path}", taken, "potentials that neurons hold are left out")
             return self._neurons(value, neuron)
         if kind in ("ReLU", "NeuromorphicReLU"):
             return self._rectified(value)
@@ -295,7 +275,7 @@ class Reader:
         reads = int(module.in_features if flat else module.in_channels)
         signal, fits = self._arriving(node, value, reads, flat)
         if str(module.weight.dtype) == "torch.float64":
-            self.take(f"layer {path}", "weights rounded to float32", "they are in double precision")
+            self._take(f"layer {path}", "weights rounded to float32", "they are in double precision")
         shape = Layer(path, signal.shape, operation).output_shape
         if min(shape) < 1:
             size = f"{signal.shape.height}x{signal.shape.width}"
@@ -336,11 +316,10 @@ class Reader:
         if twice and value.sure:
             problem = f"the currents of layer {twice[0]} are used twice"
             raise RefusalError(problem, "Read the spikes of its one group of neurons instead")
-        self.finish(value, neuron)
+        self._finish(value, neuron)
         return Signal((Part(value.layer),), value.shape, value.dims, value.leads, value.sure)
 
-    def finish(self, current: Current, neuron: Neuron | None) -> None:
-        """Make a layer of a current, or of a sum of them."""
+    def _finish(self, current: Current, neuron: Neuron | None) -> None:
         named = dict.fromkeys({*self.taken, *self.drafts}, current.shape)
         known = named | self.signals | {key: entry.shape for key, entry in self.inputs.items()}
         self.fired.update(layers_of(current))
@@ -350,6 +329,8 @@ class Reader:
         except (UnsupportedLayerError, ShapeError) as error:
             (self.misfits if isinstance(error, ShapeError) else self.unsupported).extend(error.findings)
         else:
+            # Layers that pass a part of a signal on have no module, and give what they get.
+            self.rectified |= drafts.keys() - self.drafts.keys() - {current.layer}
             self.drafts, self.edges = drafts, edges
             self.notes += notes
 
@@ -361,7 +342,7 @@ class Reader:
         self.rectified.update(part.source for part in signal.parts)
         bounds = f"threshold {self.relu_as_if:g}, lower bound {-self.relu_as_if:g}"
         taken = f"ReLU taken as IF neuron with {bounds}, multi-spike, subtract"
-        self.take(f"layer {signal.parts[0].source}", taken, "chips have spiking neurons only")
+        self._take(f"layer {signal.parts[0].source}", taken, "chips have spiking neurons only")
         return signal
 
     def _sensor(self, node: fx.Node, module: Any, value: Value) -> Signal:
@@ -372,5 +353,47 @@ class Reader:
         self.inputs[entry.name] = entry
         if module.disable_pixel_array:
             taken = "events come through the sensor stage; its pixels are switched off"
-            self.take(f"layer {node.target}", taken, "disable_pixel_array is set")
+            self._take(f"layer {node.target}", taken, "disable_pixel_array is set")
         return signal
+
+    def _outputs(self, result: Any) -> None:
+        used: set[str] = set()
+        for key, entry in entries(result, ""):
+            if isinstance(entry, Opaque) and not entry.reported:
+                self._output_refused(key, f"the tensor {entry.name} does not come from the input")
+            if not isinstance(entry, Signal | Current):
+                continue
+            value = self._last(key, entry) if isinstance(entry, Current) else entry
+            if value.margins != NO_MARGINS:
+                self._output_refused(key, "pads a map with zeros, which no core sends")
+            if len(value.parts) > 1:
+                names = ", ".join(part.source for part in value.parts)
+                taken = f"joining {names} is left to the host"
+                self._take(f"output {key or 'of the module'}", taken, "a core sends what one layer gives")
+            signal = flattened(value) if len(value.dims) == 1 else value
+            for part in signal.parts:
+                if part.source in self.inputs:
+                    self._output_refused(key, f"holds the input {part.source} itself, which no core sends")
+                    continue
+                name = key or part.source
+                name = f"{name}.{part.source}" if key and len(signal.parts) > 1 else name
+                while name in used:
+                    name += "_again"
+                used.add(name)
+                self.outputs.append(Output(name, part.source, part.path))
+
+    def _output_refused(self, key: str, problem: str) -> None:
+        step = "Return what layers give"
+        self.unsupported.append(Finding(f"output {key}".strip(), problem, next_step=step))
+
+    def _last(self, key: str, current: Current) -> Signal:
+        """A weight layer without neurons at the end; `--add-output-neuron` gives it some."""
+        before = self.bare.get(current.layer)
+        same = before is not None and (before.between, before.addends) == (current.between, current.addends)
+        taken = [layer for layer in layers_of(current) if layer in self.fired]
+        if current.sure and taken and not same:
+            self._output_refused(key, f"holds the currents of layer {taken[0]}, which no core sends")
+        elif not taken:
+            self.bare[current.layer] = current
+            self._finish(current, None)
+        return Signal((Part(current.layer),), current.shape, current.dims, current.leads, current.sure)

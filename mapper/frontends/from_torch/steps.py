@@ -30,7 +30,7 @@ from mapper.frontends.from_torch.values import (
 )
 from mapper.operations import Scale, shape_after
 
-__all__ = ["MODULE_STEPS", "TAKES_MARGINS", "add", "attribute", "function_step", "on_numbers"]
+__all__ = ["MODULE_STEPS", "TAKES_MARGINS", "add", "attribute", "computed", "function_step"]
 
 _HOST = "Leave it to the host"
 _MODULES_FOR_WEIGHTS = {
@@ -76,6 +76,16 @@ def attribute(value: Value, name: str) -> Any:
     if name == "data":
         return value
     raise RefusalError(f"attribute {name}: this program does not know it", "Leave it out")
+
+
+def computed(name: str, target: Any, args: Any, kwargs: Any) -> Any:
+    """Arithmetic on sizes is computed; tensors that are made on the way are not followed."""
+    if isinstance(target, str):
+        return getattr(args[0], target)(*args[1:], **kwargs)
+    home = str(getattr(target, "__module__", None)).partition(".")[0]
+    if home in ("_operator", "builtins", "math"):
+        return target(*args, **kwargs)
+    return None if name in ("_assert", "_assert_is_none") else Opaque(name)
 
 
 def _taken(names: str, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
@@ -278,16 +288,6 @@ def _max(value: Value, *arguments: Any, kind: str = "max_pool2d", **keywords: An
     except ValueError:
         error.instead = replace(value, sure=False)
     raise error
-
-
-def on_numbers(name: str, target: Any, arguments: Any, keywords: Any) -> Any:
-    """Arithmetic on sizes, computed; tensors that are made on the way are not followed."""
-    if isinstance(target, str):
-        return getattr(arguments[0], target)(*arguments[1:], **keywords)
-    home = str(getattr(target, "__module__", None)).partition(".")[0]
-    if home in ("_operator", "builtins", "math"):
-        return target(*arguments, **keywords)
-    return None if name in ("_assert", "_assert_is_none") else Opaque(name)
 
 
 Step = Callable[..., Any]

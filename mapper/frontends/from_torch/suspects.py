@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from mapper.frontends.from_torch.current_weights import is_known_hook
+from mapper.frontends.from_torch.computed_weights import is_known_hook
 
 __all__ = ["suspects"]
 

@@ -35,6 +35,25 @@ class Trace:
     def __init__(self, root: nn.Module, graph: fx.Graph, constants: dict[str, torch.Tensor]) -> None:
         self.root, self.graph, self.constants = root, graph, constants
 
+    def constant(self, path: str) -> Any:
+        """A tensor that the graph reads, by its path in the module."""
+        value: Any = self.constants.get(path)
+        if value is None:
+            value = self.root
+            for part in path.split("."):
+                value = getattr(value, part)
+        return value
+
+    def place(self, node: fx.Node, problem: str) -> str:
+        """What a message about a node calls it."""
+        if node.op == "call_module":
+            module = self.root.get_submodule(str(node.target))
+            kind = (known_class(module) or type(module)).__name__
+            return f"layer {node.target}" if problem.startswith(kind) else f"layer {node.target} ({kind})"
+        stack = list((node.meta.get("nn_module_stack") or {}).values())
+        inside = stack[-1][0] if stack and stack[-1][0] else type(self.root).__name__
+        return f"{node.name} in {inside}"
+
 
 def _package(name: str) -> str:
     return name.partition(".")[0]

@@ -155,7 +155,7 @@ function reportDetail(found, cell) {
   return [
     told.length > 0 && section("In the way", listOf(told)),
     found.unmet.length > 0 && table("what no core meets", gapHead, found.unmet.map(gapRow)),
-    found.conflict && section(found.conflict.irreducible ? "Smallest conflict" : "Conflict",
+    found.conflict && section(found.conflict.irreducible ? "Smallest conflict" : "A conflict, perhaps not the smallest",
       el("p", {}, found.conflict.sentence), listOf(found.conflict.requirements.map((entry) => entry.sentence))),
     found.divided && section("Cutting, copying, relaying", el("p", {}, found.divided.sentence)),
     found.correction && section("Fewest to give up", el("p", {}, found.correction.sentence)),

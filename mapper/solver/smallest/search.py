@@ -296,7 +296,7 @@ class _Search:
                 self._keep(solver)
         except KeyboardInterrupt:
             # Ctrl-C inside the solver ends a stage; between two stages it arrives here. What is found stays.
-            self.budget.stopped_by = INTERRUPTION
+            self.budget.interrupt()
             return False
         return status == cp_model.OPTIMAL
 

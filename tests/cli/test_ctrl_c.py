@@ -1,0 +1,114 @@
+"""Ctrl-C at any moment: what is proven until then comes out, and everything ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from itertools import count
+from pathlib import Path
+from threading import Timer
+from typing import Any
+
+import pytest
+from ortools.sat.python import cp_model
+
+import mapper
+from mapper.options import SolveOptions
+from mapper.result import FeasibilityReport, Result, Status
+from mapper.solver.budget import INTERRUPTION, Budget
+
+ZOO = Path(__file__).resolve().parent.parent / "data" / "zoo"
+MISFIT = ZOO / "silicon_ceiling_9bn.yaml"
+# As many different cores as make the search for repairs take minutes.
+CHANGES = [f"core[{n}].neuron_words={40000 + 300 * n}" for n in range(64)]
+
+
+def interrupted_at(monkeypatch: pytest.MonkeyPatch, call: int, *, inside: bool) -> Result:
+    """The result where Ctrl-C comes at one of the solver's calls, before it or inside."""
+    original, calls = Budget.run, count(1)
+
+    def run(budget: Budget, model: Any) -> Any:
+        here = next(calls) == call
+        if here and not inside:
+            raise KeyboardInterrupt
+        outcome = original(budget, model)
+        if here:
+            budget.interrupt()
+        return outcome
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Budget, "run", run)
+        return mapper.check(MISFIT)
+
+
+def report_of(result: Result) -> FeasibilityReport:
+    assert result.report is not None
+    return result.report
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_the_verdict_and_its_reasons_survive(inside: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = mapper.check(MISFIT)
+    seen = set()
+    for call in range(1, whole.statistics.solves + 1, 3):
+        result = interrupted_at(monkeypatch, call, inside=inside)
+        seen.add(result.status)
+        assert result.statistics.interrupted
+        if result.status is Status.INFEASIBLE:
+            assert report_of(result).unmet == report_of(whole).unmet
+            assert report_of(result).cut_short
+            assert all(said.endswith(f"{INTERRUPTION} came first") for said in report_of(result).cut_short)
+            assert set(report_of(result).repairs) <= set(report_of(whole).repairs)
+    assert seen <= {Status.INFEASIBLE, Status.UNDECIDED}
+    assert Status.INFEASIBLE in seen
+
+
+def test_a_side_question_that_is_interrupted_ends_the_whole() -> None:
+    model = cp_model.CpModel()
+    # Pigeons and holes, which the solver proves by itself in no time that a test waits for.
+    cells = [[model.new_bool_var("") for _ in range(60)] for _ in range(61)]
+    for row in cells:
+        model.add_bool_or(row)
+    for column in zip(*cells, strict=True):
+        for n, one in enumerate(column):
+            for two in column[:n]:
+                model.add_bool_or([one.negated(), two.negated()])
+    whole = Budget(SolveOptions())
+    timer = Timer(0.3, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    _, status = whole.share(1).run(model)
+    timer.join()
+    assert status == cp_model.UNKNOWN
+    assert whole.is_interrupted
+    assert whole.aside().is_spent
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process alone")
+@pytest.mark.parametrize("seconds", [0.5, 1.5, 3.0, 5.0])
+def test_a_real_process(seconds: float) -> None:
+    words = ["check", str(MISFIT), "--time-limit", "600", "--set", "+core[9..63]=core[7]"]
+    words += [word for change in CHANGES for word in ("--set", change)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mapper", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "COLUMNS": "300"},
+    )
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    # Without an end at Ctrl-C it would be minutes.
+    out, errors = process.communicate(timeout=20)
+    # While modules are imported, Python itself may end by the signal.
+    assert process.returncode in (1, 3, -signal.SIGINT), errors
+    assert "Traceback" not in errors
+    if process.returncode == 1:
+        assert "does not fit, proven" in out
+        assert "layer0 needs 131072 neuron words" in out
+        assert re.search(rf"not done: repairs.*: {re.escape(INTERRUPTION)} came first", out)
+    else:
+        assert INTERRUPTION in out or "Interrupted" in errors
