@@ -71,6 +71,8 @@ class DynapcnnNetwork(nn.Module):
         approximation, which `network.notes` tells. None refuses such sums; all others are exact without.
     relu_as_if
         Threshold of the neurons that ReLUs become; None refuses ReLUs.
+    reading_check
+        Run a copy of `snn` on random frames, and refuse what computes something else than was read.
 
     Raises
     ------
@@ -88,6 +90,7 @@ class DynapcnnNetwork(nn.Module):
         batch_size: int | None = None,
         weight_rescaling_fn: Callable[[Sequence[float]], float] | None = None,
         relu_as_if: float | None = None,
+        reading_check: bool = True,
     ) -> None:
         super().__init__()
         if isinstance(dvs_input, int) and not isinstance(dvs_input, bool):
@@ -96,7 +99,7 @@ class DynapcnnNetwork(nn.Module):
             raise OptionsError(Finding("third argument", problem, dvs_input, next_step=step))
         from mapper.frontends import TorchOptions  # noqa: PLC0415
 
-        read = load_network(snn, input_shape, None, TorchOptions(relu_as_if=relu_as_if))
+        read = load_network(snn, input_shape, None, TorchOptions(relu_as_if, reading_check=reading_check))
         self.dvs_input = dvs_input
         self.discretize = discretize
         self.network = prepare(
