@@ -173,6 +173,14 @@ def test_a_rectifier_that_rounds() -> None:
     assert read(chain(NeuromorphicReLU)).layers
 
 
+def test_maps_that_are_reshaped_are_told() -> None:
+    module = nn.Sequential(
+        nn.Flatten(1), nn.Linear(128, 16), spiking(), nn.Unflatten(1, (1, 4, 4)), conv(1), spiking()
+    )
+    with pytest.raises(NetworkError, match=r"^layer 4 .*reshaped from 16x1x1"):
+        read(module)
+
+
 def test_dropout_that_is_never_off_is_refused() -> None:
     module = Made(lambda self, x: self.s(self.c(F.dropout(x, 0.5))), c=conv(), s=spiking())
     with pytest.raises(NetworkError, match="at random"):
@@ -364,6 +372,28 @@ def test_nothing_changes_but_the_copy() -> None:
     assert all(entry.training for entry in module.modules())
     assert not any(entry._forward_hooks or entry._forward_pre_hooks for entry in module.modules())
     assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("neurons", [spiking, nn.ReLU])
+def test_layers_that_pass_signals_on_are_part_of_the_network_alone(neurons: Any) -> None:
+    """The skip of a textbook block: a layer of its own takes its stride, and no module is called there."""
+
+    def forward(self: Any, x: Any) -> Any:
+        x = self.sa(self.a(x))
+        return self.sc(self.c(self.sb(self.b(x))) + self.skip(x))
+
+    convolutions = {"a": conv(padding=1), "b": conv(4, 4, padding=1, stride=2), "c": conv(4, 4, padding=1)}
+    modules = {
+        **convolutions,
+        "skip": conv(4, 4, 1, stride=2),
+        "sa": neurons(),
+        "sb": neurons(),
+        "sc": neurons(),
+    }
+    network = read(Made(forward, **modules).eval())
+    assert any("strided" in layer.name for layer in network.layers)
+    modules["skip"].register_forward_hook(lambda q, i, o: o * 2)
+    assert "skip has forward hooks" in message(Made(forward, **modules).eval())
 
 
 @pytest.mark.parametrize("neurons", [spiking, nn.ReLU])
