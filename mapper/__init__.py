@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         NetworkError,
         OptionsError,
         SpecError,
+        TimeLimitError,
         UndecidedError,
     )
     from mapper.frontends import NirOptions, TorchOptions, load_network
@@ -54,6 +55,7 @@ _HOME = {
         "NetworkError",
         "OptionsError",
         "SpecError",
+        "TimeLimitError",
         "UndecidedError",
     ),
     "mapper.frontends": ("NirOptions", "TorchOptions", "load_network"),
@@ -95,6 +97,7 @@ __all__ = [
     "SolveOptions",
     "SpecError",
     "Status",
+    "TimeLimitError",
     "TorchOptions",
     "UndecidedError",
     "__version__",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hwspec.catalog import load as load_chip
 from hwspec.schema import ChipSpec
+from mapper.deadline import Deadline
 from mapper.errors import Finding, MissingNeuronError, OptionsError
 from mapper.frontends import load_network, other_readings
 from mapper.network import Network
@@ -169,7 +170,7 @@ def verify_equivalence(
 ) -> EquivalenceReport:
     """Place a network, emit its configuration, simulate both, and say how alike they are.
 
-    `is_equivalent` of the report is False only through a fault of this package.
+    `is_equivalent` of the report is False only through a fault of ours.
 
     Parameters
     ----------
@@ -185,29 +186,34 @@ def verify_equivalence(
     progress
         Called with the number of labelled samples done.
     options
-        As in `solve`.
+        As in `solve`; `time_limit_s` bounds simulation too, and labelled samples left out are noted.
 
     Raises
     ------
-    InfeasibleError, UndecidedError
-        There is no placement.
+    InfeasibleError, UndecidedError, TimeLimitError
+        There is no placement, or a limit came before all was compared.
     NetworkError, SpecError, OptionsError, EventError
         Input that cannot be used; a network that differs from the spikes that are expected of it.
     """
     from mapper.equivalence import read_labelled, run  # noqa: PLC0415  # simulators load slowly
 
-    if expect is not None and events is not None:
-        raise OptionsError(Finding("events", "are given twice, as a recording and with what is expected"))
-    spec = chip if isinstance(chip, ChipSpec) else load_chip(chip)
     read, recording = load_network(network, input_shape, nir, torch, input_from), None
     labelled = None if data is None else read_labelled(data)
     if expect is not None:
+        _require_one_input(events)
         others = other_readings(network, input_shape, nir)
         read, recording = _held(read, Path(expect), others, add_output_neuron, dt_us)
-    result = solve(read, spec, add_output_neuron=add_output_neuron, **options)
+    start_s = time.perf_counter()
+    result = solve(read, chip, add_output_neuron=add_output_neuron, **options)
     floating = _floating(read, result, add_output_neuron)
-    recording = recording or _stimulus(result.networks[0], events, dt_us, (rate, steps, seed))
-    return run.check_equivalence(result, floating, recording, data=labelled, progress=progress)
+    deadline = Deadline.after(result.options.time_limit_s, start_s)
+    recording = recording or _stimulus(result.networks[0], events, dt_us, (rate, steps, seed), deadline)
+    return run.check_equivalence(result, floating, recording, labelled, deadline, progress)
+
+
+def _require_one_input(events: Events | None) -> None:
+    if events is not None:
+        raise OptionsError(Finding("events", "are given twice, as a recording and with what is expected"))
 
 
 def _floating(read: Network, result: Result, add_output_neuron: float | None) -> NormalNetwork:
@@ -218,7 +224,11 @@ def _floating(read: Network, result: Result, add_output_neuron: float | None) ->
 
 
 def _stimulus(
-    network: NormalNetwork, events: Events | None, dt_us: int, random: tuple[float, int, int]
+    network: NormalNetwork,
+    events: Events | None,
+    dt_us: int,
+    random: tuple[float, int, int],
+    deadline: Deadline,
 ) -> Recording:
     """Recorded events, or random ones of a rate, a number of steps and a seed."""
     from mapper.equivalence import run  # noqa: PLC0415
@@ -226,7 +236,7 @@ def _stimulus(
     if events is not None:
         return run.recording_of(network, events, dt_us)
     rate, steps, seed = random
-    return run.random_recording(network, rate, steps, dt_us, seed)
+    return run.random_recording(network, rate, steps, dt_us, seed, deadline)
 
 
 def _held(

@@ -152,6 +152,26 @@ class UndecidedError(MapperError):
         )
 
 
+class TimeLimitError(MapperError):
+    """A wall-clock limit came before something was done that has no partial answer.
+
+    Attributes
+    ----------
+    limit_s
+        The limit in seconds.
+    doing
+        What was being done, in words that follow "while".
+    next_step
+        A way out.
+    """
+
+    exit_code = 3
+
+    def __init__(self, limit_s: float, doing: str, next_step: str) -> None:
+        self.limit_s, self.doing, self.next_step = limit_s, doing, next_step
+        super().__init__(f"the time limit of {limit_s:g} s came first, while {doing}. {next_step}")
+
+
 class VerificationError(MapperError):
     """The independent checker rejected a solution of the solver: a fault of this program."""
 

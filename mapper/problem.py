@@ -133,9 +133,10 @@ class Problem:
         return tuple(rows)
 
     @property
-    def differs_in_limits(self) -> bool:
-        """Whether the form that suits best depends on the core: no form is the first choice everywhere."""
-        return bool(self.forms) and len({entry.core.limits for entry in self.chip.core_classes}) > 1
+    def forms_compete(self) -> bool:
+        """Whether a layer's first form may not be the best of those without relays, or not on every core."""
+        differ = len({entry.core.limits for entry in self.chip.core_classes}) > 1
+        return bool(self.forms) and (differ or any(forms.have_rivals for forms in self.forms))
 
     def edges_into(self, layer: int, form: int) -> tuple[Edge, ...]:
         """Incoming edges of a layer in one of its forms."""

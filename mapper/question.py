@@ -7,10 +7,11 @@ choice of the model, settings of the sensor stage are asked one after the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
+from math import inf
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -25,7 +26,7 @@ from mapper.passes.legalize import Forms, LayerForm, legal_forms
 from mapper.problem import Problem
 from mapper.result import Result, Status, Unmet
 from mapper.rules import Rule
-from mapper.solution import Solution
+from mapper.solution import Objective, Solution
 from mapper.verify import verify
 
 if TYPE_CHECKING:
@@ -78,7 +79,11 @@ class Question:
         """Settings of the sensor stage that all networks share, with the networks' forms under each."""
         sensing = [any(entry.dvs for entry in network.inputs) for network in self.networks]
         shared, relays = sum(sensing) > 1, self.resolved.relays
-        several = [legal_forms(n, self.chip, relays=relays, shared_stage=shared) for n in self.networks]
+        by_load = self.resolved.objective == "balance"
+        several = [
+            legal_forms(n, self.chip, relays=relays, shared_stage=shared, by_load=by_load)
+            for n in self.networks
+        ]
         by_stage = [{entry.stage: entry for entry in forms} for forms in several]
         stages = [rows for rows in by_stage if None not in rows]
         common = [stage for stage in stages[0] if all(stage in rows for rows in stages)] if stages else []
@@ -122,7 +127,7 @@ def decide(question: Question, detail: Detail = "all", budget: Budget | None = N
 
     spent = budget or Budget(question.resolved)
     answers = [_solved(problem, spent) for problem in question.problems]
-    status, solution, networks = min(answers, key=_order)
+    status, solution, networks = _best(question, answers)
     if solution is not None:
         violations: tuple[object, ...] = verify(networks, question.chip, question.resolved, solution)
         if status is Status.OPTIMAL and not all(stage.proven for stage in solution.objectives):
@@ -153,7 +158,7 @@ def fits(question: Question, budget: Budget | None = None) -> bool | None:
     spent = budget or Budget(question.resolved)
     verdict: bool | None = False
     for problem in question.problems:
-        plain = False if problem.differs_in_limits else is_placeable(problem, spent)
+        plain = False if problem.forms_compete else is_placeable(problem, spent)
         divided = is_divided_placeable(problem, spent) if plain is False else plain
         if divided:
             return True
@@ -207,6 +212,13 @@ def _overflow(layer: str, most: int, question: Question, budget: Budget) -> Unme
     )
 
 
+# The stages of any objective, in order, and those of which more is better.
+_STAGES = (
+    *("cores", "headroom", "largest_load_share", "largest_load_synops_per_second"),
+    *("layers_kept", "spikes_on_parallel_cores", "capacity_bits"),
+)
+_UPWARDS = ("headroom", "layers_kept", "spikes_on_parallel_cores")
+
 _Answer: TypeAlias = tuple[Status, Solution | None, tuple[NormalNetwork, ...]]
 
 
@@ -215,7 +227,7 @@ def _solved(problem: Problem, budget: Budget) -> _Answer:
     from mapper.solver.plain import solve_plain  # noqa: PLC0415
 
     try:
-        if problem.differs_in_limits:
+        if problem.forms_compete:
             return solve_divided(problem, budget)
         status, solution = solve_plain(problem, budget)
         if status is Status.INFEASIBLE and problem.options.divides:
@@ -227,22 +239,70 @@ def _solved(problem: Problem, budget: Budget) -> _Answer:
     return status, solution, problem.networks
 
 
+def _best(question: Question, answers: Sequence[_Answer]) -> _Answer:
+    """The best of the answers under all settings of the stage, with bounds that hold for all of them."""
+    best = min(answers, key=_order)
+    _, solution, networks = best
+    unproven = [answer for answer in answers if answer[0] in (Status.FEASIBLE, Status.UNDECIDED)]
+    if solution is None or not unproven:
+        return best
+    for _, other, _ in unproven:
+        solution = replace(solution, objectives=tuple(_weakened(question, solution, other)))
+    return Status.FEASIBLE, solution, networks
+
+
 def _order(answer: _Answer) -> tuple[float | Fraction, ...]:
-    """Sort key of answers under several settings of the stage: placed, then objective by objective."""
-    _, solution, _ = answer
-    if solution is None:
-        return (1,)
-    values = {stage.name: stage.value for stage in solution.objectives if stage.value != "unknown"}
-    upwards = ("headroom", "layers_kept", "spikes_on_parallel_cores")
-    key: list[float | Fraction] = [0]
-    for name in (
-        "cores",
-        *(name for name in values if name not in ("cores", "capacity_bits")),
-        "capacity_bits",
-    ):
-        value = Fraction(values[name]) if name in values else Fraction(0)
-        key.append(-value if name in upwards else value)
-    return tuple(key)
+    """Sort key: placed, then stage by stage, of which one that a limit left without a value is last."""
+    status, solution, _ = answer
+    stages = {stage.name: _cost(stage.name, stage.value) for stage in solution.objectives} if solution else {}
+    # A stage that a setting does not have, before one that it has, is the sum of nothing.
+    absent = 0 if "capacity_bits" in stages else inf
+    return (
+        inf if solution is None else 0,
+        *(stages.get(name, absent) for name in _STAGES),
+        status is not Status.OPTIMAL,
+    )
+
+
+def _cost(name: str, number: int | str) -> float | Fraction:
+    """A value or bound of a stage as one number, the better the less."""
+    if number == "unknown":
+        return inf
+    return -Fraction(number) if name in _UPWARDS else Fraction(number)
+
+
+def _weakened(question: Question, best: Solution, other: Solution | None) -> Iterator[Objective]:
+    """The stages of the best answer, with bounds that leave room for what another setting may still have.
+
+    A bound holds where all stages before it have their values: the other's for as long as these are the
+    best one's. From there on anything may be, until a bound excludes that the other is as good.
+    """
+    stages = {stage.name: stage for stage in other.objectives if stage.value != "unknown"} if other else {}
+    excluded = False
+    for stage in best.objectives:
+        if excluded or stage.value == "unknown":
+            yield stage
+            continue
+        own, cost = stages.get(stage.name), partial(_cost, stage.name)
+        bound = _loosest(question, stage.name) if own is None else own.bound
+        yield replace(stage, bound=min(stage.bound, bound, key=cost))
+        excluded = cost(bound) > cost(stage.value)
+        if own is None or own.value != stage.value:
+            stages = {}
+
+
+def _loosest(question: Question, name: str) -> int | str:
+    """What no placement exceeds in a stage of the objective."""
+    if name == "cores":
+        return sum(len(network.layers) for network in question.networks)
+    if name == "spikes_on_parallel_cores":
+        return question.chip.core_count * max(question.problems[0].busy.values(), default=0)
+    bounds: dict[str, int | str] = {
+        "headroom": "1",
+        "layers_kept": len(question.resolved.keep),
+        "capacity_bits": 0,
+    }
+    return bounds.get(name, "0")
 
 
 def _result(
@@ -274,7 +334,8 @@ def float_form(network: NormalNetwork, placed: NormalNetwork, chip: ChipSpec) ->
     NetworkError
         No form of the one is that of the other.
     """
-    for forms in legal_forms(network, chip):
+    # All that any objective and any neighbour may have chosen.
+    for forms in legal_forms(network, chip, shared_stage=True, by_load=True):
         chosen: dict[str, int] = {}
         for layer in placed.layers:
             shape = LayerForm(layer, placed.incoming[layer.name]).shape

@@ -393,14 +393,6 @@ def unmet(
     """An `Unmet` with code, unit and gap filled in."""
     gap = demand - bound if isinstance(demand, int) and isinstance(bound, int) else None
     return Unmet(
-        rule=rule.name.lower(),
-        code=rule.code,
-        layers=layers,
-        cores=cores,
-        demand=demand,
-        bound=bound,
-        gap=gap,
-        unit=rule.value.unit,
-        terms=terms,
-        sentence=sentence,
-    )
+        rule=rule.name.lower(), code=rule.code, layers=layers, cores=cores, demand=demand, bound=bound,
+        gap=gap, unit=rule.value.unit, terms=terms, sentence=sentence,
+    )  # fmt: skip

@@ -132,6 +132,15 @@ class Rule(Enum):
         "The sensor stage has one setting for all its consumers: merge, pool per axis, cut-out.",
         "Give all layers behind the sensor the same pool and cut-out, or let the host send the events.",
     )
+    NUMBER_WIDTH = RuleText(
+        "M112",
+        "structural",
+        "width of numbers",
+        "bits",
+        "Weights, biases and potentials of a layer have no more bits than their fields on its core.",
+        "Use cores with wider fields, or integers of fewer bits: rounding here gives weights and biases up "
+        "to 8 bits, and potentials up to 16.",
+    )
     KERNEL_MEMORY = RuleText(
         "M201",
         "capacity",

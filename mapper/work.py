@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
 
 from hwspec.memory import bias_words, kernel_terms, kernel_words, neuron_terms, neuron_words
 from hwspec.schema import CoreSpec
@@ -34,6 +36,14 @@ __all__ = [
 ]
 
 
+class Widths(NamedTuple):
+    """Bits that the numbers of a layer take, in two's complement; 0 where it has none."""
+
+    weights: int = 0
+    biases: int = 0
+    potentials: int = 0
+
+
 class CoreWork(NamedTuple):
     """What an occupant asks of a core, without its name: equal for those that are interchangeable.
 
@@ -43,6 +53,8 @@ class CoreWork(NamedTuple):
         (height, width).
     spikes_per_second
         Arriving, at the traffic given; 0 where none is.
+    widths
+        Of the whole layer's integers, in its pieces too; of shapes alone and of floats nothing is asked.
     """
 
     input_shape: Shape
@@ -53,6 +65,7 @@ class CoreWork(NamedTuple):
     has_bias: bool
     spikes_per_second: int = 0
     is_relay: bool = False
+    widths: Widths = Widths()
 
     def narrowed(self, features: int) -> CoreWork:
         """The same for some of the output features: what a piece asks.
@@ -63,7 +76,7 @@ class CoreWork(NamedTuple):
         read = self.input_shape._replace(features=features) if self.is_relay else self.input_shape
         return CoreWork(
             read, shape, self.kernel, self.stride, self.padding, self.has_bias, self.spikes_per_second,
-            self.is_relay,
+            self.is_relay, self.widths,
         )  # fmt: skip
 
     @property
@@ -118,6 +131,10 @@ class Shortfall:
     terms: str
 
 
+# An identity has weights of 0 and 1, a threshold of 1 and a lower bound of -1.
+_RELAY_WIDTHS = Widths(2, 0, 2)
+
+
 def layer_work(
     network: NormalNetwork, layer: NormalLayer, traffic: Mapping[str, int] | None = None
 ) -> CoreWork:
@@ -132,8 +149,23 @@ def layer_work(
     spikes = sum(rates.get(edge.source, 0) for edge in network.incoming[layer.name]) if rates else 0
     return CoreWork(
         layer.input_shape, layer.output_shape, convolution.kernel, convolution.stride, convolution.padding,
-        convolution.has_bias, spikes,
+        convolution.has_bias, spikes, widths=_widths(layer),
     )  # fmt: skip
+
+
+def _widths(layer: NormalLayer) -> Widths:
+    weight, bias, neuron = layer.operation.weight, layer.operation.bias, layer.neuron
+    if weight is None or weight.dtype.kind != "i":
+        return Widths()
+    # Without a lower bound the field has the least number of 16 bits.
+    minimum = -(1 << 15) if neuron.minimum is None else neuron.minimum
+    states = (neuron.threshold, minimum, 0 if neuron.initial_potential is None else neuron.initial_potential)
+    return Widths(_bits(weight), 0 if bias is None else _bits(bias), max(map(_bits, states)))
+
+
+def _bits(numbers: Any) -> int:
+    """Bits that hold each of these, sign included."""
+    return 1 + max(int(n if n >= 0 else -n - 1).bit_length() for n in (np.min(numbers), np.max(numbers)))
 
 
 def relay_work(shape: Shape, pooling: int, spikes_per_second: int, *, reads_all: bool = False) -> CoreWork:
@@ -148,7 +180,7 @@ def relay_work(shape: Shape, pooling: int, spikes_per_second: int, *, reads_all:
     """
     pooled = Shape(shape.features, shape.height // pooling, shape.width // pooling)
     return CoreWork(
-        pooled, pooled, (1, 1), (1, 1), (0, 0), False, spikes_per_second, is_relay=not reads_all
+        pooled, pooled, (1, 1), (1, 1), (0, 0), False, spikes_per_second, not reads_all, _RELAY_WIDTHS
     )  # fmt: skip
 
 
@@ -216,6 +248,15 @@ def _padding(work: CoreWork, core: CoreSpec) -> Shortfall | None:
     return above(Rule.PADDING, most, bound, f"padding {times(work.padding)}") if most > bound else None
 
 
+def _number_width(work: CoreWork, core: CoreSpec) -> Shortfall | None:
+    limits = core.limits
+    fields = (limits.weight_bits, limits.bias_bits, limits.state_bits)
+    for name, need, have in zip(Widths._fields, work.widths, fields, strict=True):
+        if need > have:
+            return above(Rule.NUMBER_WIDTH, need, have, name)
+    return None
+
+
 def _kernel_memory(work: CoreWork, core: CoreSpec) -> Shortfall | None:
     words = work.kernel_words
     if words <= core.kernel_words:
@@ -254,6 +295,7 @@ HOLDING: Mapping[Rule, HoldingCheck] = {
     Rule.KERNEL_SQUARE: _kernel_square,
     Rule.STRIDE: _stride,
     Rule.PADDING: _padding,
+    Rule.NUMBER_WIDTH: _number_width,
     Rule.KERNEL_MEMORY: _kernel_memory,
     Rule.NEURON_MEMORY: _neuron_memory,
     Rule.BIAS_MEMORY: _bias_memory,

@@ -18,6 +18,7 @@ ORDER = [
     "hwspec",
     "version",
     "errors",
+    "deadline",
     "wording",
     "files",
     "display",

@@ -197,8 +197,8 @@ _WORK = (
     "the bytes are the same whatever --workers"
 )
 _TIME = (
-    "wall-clock limit, kept within 20 %, of all solving, explanation, repairs and synthesis with its curves; "
-    "it voids the promise of equal bytes, and what it cuts short is said"
+    "wall-clock limit, kept within 20 %, of all solving, explanation, repairs, synthesis with its curves and "
+    "simulation by verify; it voids the promise of equal bytes, and what it cuts short is said"
 )
 
 _REPAIRS = (

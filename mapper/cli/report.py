@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from mapper.cli import options
 from mapper.cli.options import file, group, keywords, number, read_options, read_rates, text, word
 from mapper.cli.output import console, progress_bar
+from mapper.deadline import Deadline
 from mapper.errors import Finding, OptionsError
 
 if TYPE_CHECKING:
@@ -46,6 +47,19 @@ class Cells:
     traffic: Annotated[Path | None, options.TRAFFIC] = None
 
 
+_TIME = (
+    "wall-clock limit of the whole sweep, kept within 20 %: cells that it cuts are left out, those that are "
+    "decided by then are the same as without it, and --resume goes on"
+)
+
+
+@dataclass(frozen=True)
+class Limits(options.WorkLimit):
+    """How much the solver may do in a cell, and how long all of them may take."""
+
+    time_limit: Annotated[float | None, number("SECONDS", _TIME, "none")] = None
+
+
 @group("Sweep", 7)
 @dataclass(frozen=True)
 class Sweep:
@@ -72,14 +86,14 @@ def report(
     reading: options.Reading = options.Reading(),
     cells: Cells = Cells(),
     moves: options.Moves = options.Moves(),
-    limit: options.WorkLimit = options.WorkLimit(),
+    limits: Limits = Limits(),
     sweeping: Sweep = Sweep(),
     output: ReportOutput = ReportOutput(),
 ) -> int:
     """Say which networks fit which chips, by what margin, and what stops the rest.
 
-    Writes a page, tables and report.json. Exit: 0 written, 2 bad input, 3 interrupted: the files hold what
-    was decided until then, and --resume goes on.
+    Writes a page, tables and report.json. Exit: 0 written, 2 bad input, 3 interrupted or out of time:
+    the files hold what was decided until then, and --resume goes on.
     """
     from mapper.explore.plan import with_traffic  # noqa: PLC0415
     from mapper.explore.record import Settings, read_report  # noqa: PLC0415
@@ -91,15 +105,19 @@ def report(
     earlier = None if sweeping.resume is None else read_report(sweeping.resume)
     if sweeping.workers is not None and sweeping.workers < 1:
         raise OptionsError(Finding("--workers", "number of worker processes", sweeping.workers, ">= 1"))
-    words = keywords(options.Chip(), reading, moves, limit, objective=cells.objective)
+    # The time limit is none of a solve: it changes no cell, and another one may resume the report.
+    work = options.WorkLimit(limits.work_limit)
+    words = keywords(options.Chip(), reading, moves, work, objective=cells.objective)
     settings = Settings(options=words["options"], repairs=cells.repairs, details=cells.details)
     planned = _networks(networks, earlier, words)
     if cells.traffic is not None:
         planned = with_traffic(planned, dict(read_rates(cells.traffic)))
     variants, notes = _variants(chips, earlier)
-    place = Place(workers=sweeping.workers, scheduler=sweeping.scheduler, cache=sweeping.cache)
+    place = Place(sweeping.workers, sweeping.scheduler, sweeping.cache, limits.time_limit)
+    deadline = Deadline.after(limits.time_limit)
     with progress_bar("cells", len(planned) * len(variants)) as progress:
         record = sweep(planned, variants, settings, place, notes=notes, resume=earlier, progress=progress)
+        is_late = deadline.is_reached
     for name, text_of in FORMATS.items():
         write_text(output.out / name, text_of(record))
     if output.as_json:
@@ -107,9 +125,16 @@ def report(
     else:
         print_matrix(console(), record)
         print(f"written: {', '.join(str(output.out / name) for name in FORMATS)}")
-        if not record.complete:
-            print(f"Interrupted. To go on: --resume {output.out / 'report.json'}", file=sys.stderr)
-    return 0 if record.complete else _EXIT_PARTIAL
+    if record.complete:
+        return 0
+    how = "Interrupted."
+    way_out = f"--resume {output.out / 'report.json'}"
+    if is_late:
+        decided = f"{len(record.cells)} of {len(planned) * len(variants)} cells are decided"
+        how = f"The time limit of {limits.time_limit:g} s came first: {decided}."
+        way_out += " or a larger --time-limit"
+    print(f"{how} To go on: {way_out}", file=sys.stderr)
+    return _EXIT_PARTIAL
 
 
 def _networks(

@@ -69,10 +69,8 @@ class DynapcnnNetwork(nn.Module):
     weight_rescaling_fn
         From the factors of average pools of different size that add up, the one that is taken for all: an
         approximation, which `network.notes` tells. None refuses such sums; all others are exact without.
-    relu_as_if
-        Threshold of the neurons that ReLUs become; None refuses ReLUs.
-    reading_check
-        Run a copy of `snn` on random frames, and refuse what computes something else than was read.
+    relu_as_if, reading_check
+        As in `mapper.frontends.TorchOptions`.
 
     Raises
     ------
@@ -102,9 +100,8 @@ class DynapcnnNetwork(nn.Module):
         read = load_network(snn, input_shape, None, TorchOptions(relu_as_if, reading_check=reading_check))
         self.dvs_input = dvs_input
         self.discretize = discretize
-        self.network = prepare(
-            fed(read, dvs_input), PrepareOptions(quantize=discretize, rescale=weight_rescaling_fn)
-        )
+        asked = PrepareOptions(quantize=discretize, rescale=weight_rescaling_fn)
+        self.network = prepare(fed(read, dvs_input), asked)
         shape = self.network.inputs[0].shape
         self.input_shape: Shape3 = (shape.features, shape.height, shape.width)
         self.batch_size = batch_size or stated_batch_size(snn)

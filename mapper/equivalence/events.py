@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,6 +99,7 @@ def compare_events(
     *,
     duration_us: float,
     options: EventOptions | None = None,
+    pause: Callable[[], object] | None = None,
 ) -> EventComparison:
     """Run events and hold them against the spikes of time steps.
 
@@ -110,12 +111,14 @@ def compare_events(
         By input, the events of the same recording.
     duration_us
         Length of the recording.
+    pause
+        As in `simulate_events`.
     """
     simulator = EventSimulator(config, options)
-    result = simulator.run(inputs, end_us=duration_us)
+    result = simulator.run(inputs, end_us=duration_us, pause=pause)
     layers = tuple(_layers(simulator, result, frames))
     shapes = {name: tuple(spikes.shape[1:]) for name, spikes in frames.items()}
-    counts = count_ranges(config, inputs, shapes, options, end_us=duration_us)
+    counts = count_ranges(config, inputs, shapes, options, end_us=duration_us, pause=pause)
     owners = config.interface.owners if config.interface else {}
     loads = tuple(_loads(result, chip, owners, duration_us))
     border = _border(simulator, result, owners)

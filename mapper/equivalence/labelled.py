@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mapper.deadline import NEVER, Deadline
 from mapper.emit.shared.config import ChipConfig
-from mapper.errors import EventError, Finding
+from mapper.errors import EventError, Finding, TimeLimitError
 from mapper.events import events_from_raster
 from mapper.normal_form import NormalNetwork
 from mapper.sim.config_frame import simulate_config
@@ -24,6 +27,9 @@ __all__ = ["Accuracy", "LabelledData", "accuracies", "read_labelled"]
 
 # A pixel of value v in 0..16 enters as v spikes, spread evenly over so many steps.
 _DIGITS_STEPS = 16
+# Samples whose time steps run together: more of them are no faster.
+_BATCH = 16
+_KINDS = ("float", "integer", "chip, time steps", "chip, spikes")
 # Standard normal quantile of a two-sided interval of 95 %.
 _Z = 1.959963984540054
 
@@ -89,39 +95,61 @@ def read_labelled(source: str) -> LabelledData:
 
 
 def accuracies(
-    data: LabelledData,
+    data: LabelledData | None,
     floating: NormalNetwork,
     integer: NormalNetwork,
     config: ChipConfig,
     *,
     dt_us: int,
     options: EventOptions | None = None,
+    deadline: Deadline = NEVER,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[Accuracy, ...]:
-    """Float, integer, and the configuration in time steps and spike by spike.
+    """Float, integer, and the configuration in time steps and spike by spike; nothing without data.
 
     Parameters
     ----------
+    deadline
+        Ends it with the samples that are done then; before the first one there are no accuracies.
     progress
         Called with the number of samples done.
     """
-    name, output = integer.inputs[0].name, integer.outputs[0].name
-    frames = simulate_config(config, {name: data.rasters}, record=()).outputs[output]
-    rows: dict[str, list[int]] = {"float": [], "integer": [], "chip, time steps": [], "chip, spikes": []}
-    duration = data.rasters.shape[1] * dt_us
-    for n, raster in enumerate(data.rasters):
-        rows["float"].append(_best(simulate(floating, {name: raster}).outputs[output].sum(0)))
-        rows["integer"].append(_best(simulate(integer, {name: raster}).outputs[output].sum(0)))
-        rows["chip, time steps"].append(_best(frames[n].sum(0)))
-        events = events_from_raster(raster, dt_us)
-        seen = simulate_events(config, {name: events}, options, end_us=duration).outputs[output]
-        rows["chip, spikes"].append(_best(_counted(seen, frames.shape[2:])))
-        if progress is not None:
-            progress(n + 1)
+    if data is None:
+        return ()
+    answers: list[tuple[int, ...]] = []
+    pause = partial(deadline.check, "labelled samples were simulated")
+    with suppress(TimeLimitError):
+        for classes in _classes(data, (floating, integer), config, dt_us, options, pause):
+            answers.append(classes)
+            if progress is not None:
+                progress(len(answers))
+    labels = data.labels[: len(answers)]
     return tuple(
-        Accuracy(kind, len(classes), int((np.array(classes) == data.labels).sum()))
-        for kind, classes in rows.items()
+        Accuracy(kind, len(answers), int((np.array(classes) == labels).sum()))
+        for kind, classes in zip(_KINDS, zip(*answers, strict=True), strict=False)
     )
+
+
+def _classes(
+    data: LabelledData,
+    networks: tuple[NormalNetwork, ...],
+    config: ChipConfig,
+    dt_us: int,
+    options: EventOptions | None,
+    pause: Callable[[], object],
+) -> Iterator[tuple[int, ...]]:
+    """By sample, the answers in the order of `_KINDS`."""
+    name, output = networks[-1].inputs[0].name, networks[-1].outputs[0].name
+    end_us = data.rasters.shape[1] * dt_us
+    for start in range(0, len(data.labels), _BATCH):
+        rasters = data.rasters[start : start + _BATCH]
+        frames = simulate_config(config, {name: rasters}, record=(), pause=pause).outputs[output]
+        for raster, steps in zip(rasters, frames, strict=True):
+            runs = [simulate(network, {name: raster}, pause=pause).outputs[output] for network in networks]
+            events = {name: events_from_raster(raster, dt_us)}
+            seen = simulate_events(config, events, options, end_us=end_us, pause=pause).outputs[output]
+            counts = [run.sum(0) for run in (*runs, steps)]
+            yield tuple(map(_best, (*counts, _counted(seen, frames.shape[2:]))))
 
 
 def _best(counts: Any) -> int:

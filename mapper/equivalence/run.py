@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mapper.deadline import NEVER, Deadline
 from mapper.emit.shared.joined import joined
 from mapper.emit.write.build import build_config
 from mapper.emit.write.options import EmitOptions
@@ -27,6 +29,9 @@ from mapper.sim.event import EventOptions
 from mapper.sim.network import simulate
 
 __all__ = ["Recording", "check_equivalence", "random_recording", "recording_of"]
+
+
+_SIMULATE_LESS = "Raise --time-limit, or simulate less: fewer --steps, or a shorter recording"
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,14 @@ class Recording:
         return int(next(iter(self.rasters.values())).shape[0])
 
 
-def random_recording(network: Network, rate: float, steps: int, dt_us: int, seed: int = 0) -> Recording:
+def random_recording(
+    network: Network,
+    rate: float,
+    steps: int,
+    dt_us: int,
+    seed: int = 0,
+    deadline: Deadline = NEVER,
+) -> Recording:
     """Independent random spikes.
 
     Parameters
@@ -63,6 +75,8 @@ def random_recording(network: Network, rate: float, steps: int, dt_us: int, seed
     ------
     EventError
         A rate or a number of steps that is none.
+    TimeLimitError
+        The deadline came first.
     """
     findings = []
     if not 0 <= rate <= 1:
@@ -74,7 +88,11 @@ def random_recording(network: Network, rate: float, steps: int, dt_us: int, seed
     draw = np.random.default_rng(seed)
 
     def spikes(shape: Iterable[int]) -> NDArray[Any]:
-        return (draw.random((steps, *shape)) < rate).astype(np.uint8)
+        raster = np.empty((steps, *shape), np.uint8)
+        for frame in raster:
+            deadline.check(f"random spikes of {steps} steps were drawn", _SIMULATE_LESS)
+            frame[...] = draw.random(frame.shape) < rate
+        return raster
 
     # There is one sensor: all inputs that it feeds see the same, each as much of it as its shape has.
     sensed = [entry.shape for entry in network.inputs if entry.dvs is not None]
@@ -116,10 +134,10 @@ def check_equivalence(
     result: Result,
     floating: NormalNetwork | Sequence[NormalNetwork],
     recording: Recording,
-    *,
     data: LabelledData | None = None,
-    options: EventOptions | None = None,
+    deadline: Deadline = NEVER,
     progress: Callable[[int], None] | None = None,
+    options: EventOptions | None = None,
 ) -> EquivalenceReport:
     """Compare placed networks with their configuration, and with what they were before rounding.
 
@@ -132,12 +150,12 @@ def check_equivalence(
     recording
         Of all inputs, by the names of `mapper.emit.shared.joined` where several networks share the chip.
     data
-        Of the one input there is.
+        Of the one input there is; samples that the deadline leaves out are noted.
 
     Raises
     ------
-    InfeasibleError, UndecidedError
-        There is no placement.
+    InfeasibleError, UndecidedError, TimeLimitError
+        There is no placement, or the deadline came before the recording was compared.
     EventError
         Labelled data for several inputs.
     """
@@ -145,18 +163,18 @@ def check_equivalence(
     floats = floating if isinstance(floating, Network) else joined(floating)
     _check_labelled(integer, data)
     config = build_config(result, EmitOptions(dt_us=float(dt_us)))
-    expected = simulate(integer, recording.rasters)
-    frames = simulate_config(config, recording.rasters)
-    before = simulate(floats, recording.rasters)
-    chip_spikes = {layer.name: frames.layers[layer.name] for layer in integer.layers}
-    duration = float(recording.steps * dt_us)
+    name, during = integer.outputs[0].name, partial(_pause, deadline, recording)
+    expected = simulate(integer, recording.rasters, pause=during("the integer network"))
+    frames = simulate_config(config, recording.rasters, pause=during("the configuration in time steps"))
+    before = simulate(floats, recording.rasters, pause=during("the float network"))
     events = compare_events(
-        config, chip_spikes, recording.events, result.chip, duration_us=duration, options=options
-    )
-    scored: tuple[Accuracy, ...] = ()
-    if data is not None:
-        scored = accuracies(data, floats, integer, config, dt_us=dt_us, options=options, progress=progress)
-    name = integer.outputs[0].name
+        config, {layer.name: frames.layers[layer.name] for layer in integer.layers}, recording.events,
+        result.chip, duration_us=float(recording.steps * dt_us), options=options,
+        pause=during("the configuration spike by spike"),
+    )  # fmt: skip
+    more: dict[str, Any] = {"options": options, "deadline": deadline, "progress": progress}
+    scored = accuracies(data, floats, integer, config, dt_us=dt_us, **more)
+    own = config.interface.notes if config.interface else ()
     return EquivalenceReport(
         network=integer.name,
         chip=result.chip.name,
@@ -167,11 +185,23 @@ def check_equivalence(
         rates=layer_rates(before.spikes, expected.spikes),
         events=events,
         accuracies=scored,
-        notes=(*events.notes, *(config.interface.notes if config.interface else ())),
+        notes=(*_left_out(data, scored, deadline), *events.notes, *own),
         readings=tuple(map(str, result.readings)),
         compared_with=integer.compared_with,
         output=_trace(name, before.outputs[name], events.outputs[name]),
     )
+
+
+def _pause(deadline: Deadline, recording: Recording, what: str) -> Callable[[], None]:
+    """What a simulator calls on its way through a recording."""
+    doing = f"{what} was simulated on {recording.steps} steps"
+    return partial(deadline.check, doing, _SIMULATE_LESS)
+
+
+def _left_out(data: LabelledData | None, scored: Sequence[Accuracy], deadline: Deadline) -> Iterator[str]:
+    done, total = max((entry.samples for entry in scored), default=0), 0 if data is None else len(data.labels)
+    if done < total:
+        yield f"labelled data: {done} of {total} samples were simulated; {deadline} came first"
 
 
 def _check_labelled(network: Network, data: LabelledData | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -72,17 +72,18 @@ def count_ranges(
     *,
     random_orders: int = 3,
     end_us: float | None = None,
+    pause: Callable[[], object] | None = None,
 ) -> dict[str, NDArray[np.int64]]:
     """By layer, counts of its neurons under each order: (orders, features, height, width).
 
-    Depth first, breadth first, and `random_orders` random ones.
+    Depth first, breadth first, and `random_orders` random ones; `end_us` and `pause` as in `simulate_events`.
     """
     base = options or EventOptions()
     orders = [replace(base, order="depth"), replace(base, order="breadth")]
     orders += [replace(base, order="random", seed=n) for n in range(random_orders)]
     counts = {name: np.zeros((len(orders), *shape), np.int64) for name, shape in shapes.items()}
     for n, entry in enumerate(orders):
-        result = simulate_events(config, inputs, entry, end_us=end_us)
+        result = simulate_events(config, inputs, entry, end_us=end_us, pause=pause)
         for name, by_order in counts.items():
             spikes = result.layers[name]
             np.add.at(by_order[n], (spikes["p"], spikes["y"], spikes["x"]), 1)

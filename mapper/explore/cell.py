@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from hwspec.schema import ChipSpec
-from mapper.errors import NetworkError
+from mapper.deadline import NEVER, Deadline
+from mapper.errors import NetworkError, TimeLimitError
 from mapper.explore.identity import facts_hash
 from mapper.explore.record import Cell
 from mapper.explore.verdict import placed_cell, refused_cell
@@ -15,7 +16,7 @@ from mapper.question import Detail, Question
 from mapper.question import decide as decide_question
 from mapper.repairs.find import with_repairs
 from mapper.result import Result
-from mapper.solver.budget import Budget
+from mapper.solver.budget import INTERRUPTION, Budget
 
 __all__ = ["CellOptions", "Shared", "at", "decide", "failed_cell"]
 
@@ -48,7 +49,11 @@ class Shared:
 
 
 def decide(
-    network: NormalNetwork, chip: ChipSpec, options: CellOptions, shared: Shared | None = None
+    network: NormalNetwork,
+    chip: ChipSpec,
+    options: CellOptions,
+    shared: Shared | None = None,
+    deadline: Deadline = NEVER,
 ) -> Cell:
     """A cell with the indexes 0; a fault of ours leaves the cell "error", so that other cells go on.
 
@@ -56,14 +61,20 @@ def decide(
     ----------
     network
         After the chip-free passes.
+    deadline
+        Of all cells together: it ends a cell and changes none.
 
     Raises
     ------
     KeyboardInterrupt
         Ctrl-C, also where it ended the solver alone: what that then says is no verdict.
+    TimeLimitError
+        The deadline came first, be it in the midst of reasons or repairs.
     """
     try:
-        return _decided(network, chip, options, shared or Shared())
+        return _decided(network, chip, options, shared or Shared(), deadline)
+    except TimeLimitError:
+        raise
     except NetworkError as error:
         return Cell(network=0, variant=0, verdict="unsupported", sentence=str(error))
     # Hours of other cells must not end with a fault in one. "error" is nobody's verdict: it is counted by
@@ -77,14 +88,15 @@ def failed_cell(sentence: str) -> Cell:
     return Cell(network=0, variant=0, verdict="error", sentence=sentence)
 
 
-def _decided(network: NormalNetwork, chip: ChipSpec, options: CellOptions, shared: Shared) -> Cell:
+def _decided(
+    network: NormalNetwork, chip: ChipSpec, options: CellOptions, shared: Shared, deadline: Deadline
+) -> Cell:
     question, facts = Question((network,), chip, options.solve), facts_hash(chip)
-    budget = Budget(question.resolved)
+    budget = Budget(question.resolved, deadline=deadline)
     known = shared.placed.get(facts)
     detail: Detail = "all" if options.details else "reasons"
     result = replace(known, chip=chip) if known else decide_question(question, detail, budget)
-    if result.statistics.interrupted:
-        raise KeyboardInterrupt
+    _raise_if_cut(budget)
     if result.solution is not None:
         shared.placed[facts] = result
         return placed_cell(network, result, details=options.details)
@@ -96,9 +108,17 @@ def _decided(network: NormalNetwork, chip: ChipSpec, options: CellOptions, share
             mended = with_repairs(question, result, budget).report or report
             if budget.is_interrupted:
                 raise KeyboardInterrupt
+            _raise_if_cut(budget)
             shared.repairs[facts] = {name: getattr(mended, name) for name in _OF_REPAIRS}
         report = report.model_copy(update=shared.repairs[facts])
     return refused_cell(question.problems[0], report, details=options.details)
+
+
+def _raise_if_cut(budget: Budget) -> None:
+    """Give up what an interruption or the deadline may have cut."""
+    if budget.stopped_by == INTERRUPTION:
+        raise KeyboardInterrupt
+    budget.deadline.check("a cell was decided")
 
 
 def at(cell: Cell, network: int, variant: int) -> Cell:

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from mapper.errors import Finding, OptionsError
+from mapper.deadline import Deadline
+from mapper.errors import Finding, OptionsError, TimeLimitError
 from mapper.explore.cache import CellCache, cell_key
 from mapper.explore.cell import CellOptions, at
 from mapper.explore.identity import facts_hash, program_version
@@ -16,7 +17,7 @@ from mapper.explore.plan import PlannedNetwork, PlannedVariant
 from mapper.explore.record import Cell, NetworkRow, ReportRecord, Settings, VariantRow
 from mapper.explore.summary import network_summaries, variant_summaries
 from mapper.explore.workers import Task, TaskOutcome, in_this_process, on_cluster, on_cores
-from mapper.options import resolve
+from mapper.options import SolveOptions, resolve
 
 __all__ = ["Place", "sweep"]
 
@@ -42,11 +43,15 @@ class Place:
         Address of a Dask scheduler, which is used instead.
     cache
         A folder for cells.
+    time_limit_s
+        Wall-clock limit of a sweep in seconds, > 0, start of workers included, or None. Cells that it cuts
+        are dropped, and those that are there are the same as without it.
     """
 
     workers: int | None = None
     scheduler: str | None = None
     cache: Path | None = None
+    time_limit_s: float | None = None
 
 
 def sweep(
@@ -59,7 +64,7 @@ def sweep(
     resume: ReportRecord | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> ReportRecord:
-    """Decide every network on every variant. Ctrl-C gives the report as far as it is, `complete` False.
+    """Decide every network on every variant; Ctrl-C and the time limit end it with a part, `complete` False.
 
     Parameters
     ----------
@@ -84,14 +89,17 @@ def sweep(
         cells |= _known(networks, variants, _earlier(resume, chosen))
     cache = None if where.cache is None else CellCache(where.cache)
     for entry in variants:
-        resolve(chosen.options, (), entry.chip)  # wrong options are bad input, not failing cells
+        # Wrong options are bad input, not failing cells.
+        resolve(chosen.options, (), entry.chip)
+        resolve(SolveOptions(time_limit_s=where.time_limit_s), (), entry.chip)
+    deadline = Deadline.after(where.time_limit_s)
     report_progress = progress or (lambda _: None)
-    # Ctrl-C ends this block alone: what is there then is a report, which can be read, shown and resumed.
-    with suppress(KeyboardInterrupt):
+    # These end this block alone: what is there then is a report, which can be read, shown and resumed.
+    with suppress(KeyboardInterrupt, TimeLimitError):
         if cache is not None:
             cells = _known(networks, variants, lambda n, v: cache.read(_key(n, v, chosen))) | cells
         report_progress(len(cells))
-        with closing(_outcomes(_tasks(networks, variants, chosen, cells), where)) as outcomes:
+        with closing(_outcomes(_tasks(networks, variants, chosen, cells), where, deadline)) as outcomes:
             for outcome in outcomes:
                 number = outcome.task.network_index
                 for variant, cell in zip(outcome.task.variant_indexes, outcome.cells, strict=False):
@@ -202,11 +210,11 @@ def _tasks(networks: Networks, variants: Variants, settings: Settings, done: Cel
     return tasks
 
 
-def _outcomes(tasks: list[Task], place: Place) -> Generator[TaskOutcome, None, None]:
+def _outcomes(tasks: list[Task], place: Place, deadline: Deadline) -> Generator[TaskOutcome, None, None]:
     if place.scheduler is not None:
-        return on_cluster(tasks, place.scheduler)
+        return on_cluster(tasks, place.scheduler, deadline)
     if place.workers == 0 or not tasks:
-        return in_this_process(tasks)
+        return in_this_process(tasks, deadline)
     from joblib import cpu_count  # noqa: PLC0415  # loads slowly; knows of limits put on this process
 
-    return on_cores(tasks, min(place.workers or cpu_count(), len(tasks)))
+    return on_cores(tasks, min(place.workers or cpu_count(), len(tasks)), deadline)

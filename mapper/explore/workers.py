@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
+import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -13,7 +15,8 @@ from itertools import islice
 from typing import Any
 
 from hwspec.schema import ChipSpec
-from mapper.errors import BackendMissingError, Finding, OptionsError
+from mapper.deadline import NEVER, Deadline
+from mapper.errors import BackendMissingError, Finding, OptionsError, TimeLimitError
 from mapper.explore.cell import CellOptions, Shared, decide, failed_cell
 from mapper.explore.record import Cell
 from mapper.normal_form import NormalNetwork
@@ -25,6 +28,8 @@ _CONNECT_SECONDS = 30
 _AHEAD = 2
 # Tasks given to a cluster at once: enough for a few dozen workers, a few MB on the way.
 _ON_CLUSTER = 128
+# Share of a time limit in which workers may still hand over what they finished within it.
+_GRACE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +60,20 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class TaskOutcome:
-    """Cells in the order of the task's variants; fewer where Ctrl-C came first."""
+    """Cells in the order of the task's variants; fewer where Ctrl-C or the deadline came first."""
 
     task: Task
     cells: tuple[Cell, ...]
     is_interrupted: bool = False
 
 
-def run_task(task: Task, is_worker: bool = False) -> TaskOutcome:
-    """Decide a task's cells.
+def run_task(task: Task, deadline: Deadline = NEVER, *, is_worker: bool = False) -> TaskOutcome:
+    """Decide a task's cells, as many as there is time for.
 
     Parameters
     ----------
+    deadline
+        Of the whole sweep.
     is_worker
         In a process of its own: Ctrl-C reaches it as well, and is left to the process that started it.
     """
@@ -75,37 +82,53 @@ def run_task(task: Task, is_worker: bool = False) -> TaskOutcome:
     cells, shared = [], Shared()
     try:
         for chip in task.chips:
-            cells.append(decide(task.network, chip, task.options, shared))
+            deadline.check("cells were decided")
+            cells.append(decide(task.network, chip, task.options, shared, deadline))
     except KeyboardInterrupt:
         return TaskOutcome(task, tuple(cells), is_interrupted=True)
+    except TimeLimitError:
+        pass
     return TaskOutcome(task, tuple(cells))
 
 
-def in_this_process(tasks: Sequence[Task]) -> Generator[TaskOutcome, None, None]:
+def in_this_process(tasks: Sequence[Task], deadline: Deadline = NEVER) -> Generator[TaskOutcome, None, None]:
     """One task after the other."""
-    yield from map(run_task, tasks)
+    for task in tasks:
+        yield run_task(task, deadline)
 
 
-def on_cores(tasks: Sequence[Task], count: int) -> Generator[TaskOutcome, None, None]:
+def _patience_s(deadline: Deadline) -> float | None:
+    """Seconds for which an outcome is waited for; None for as long as it takes."""
+    return None if deadline.limit_s == math.inf else max(0.0, deadline.left_s + _GRACE * deadline.limit_s)
+
+
+def on_cores(
+    tasks: Sequence[Task], count: int, deadline: Deadline = NEVER
+) -> Generator[TaskOutcome, None, None]:
     """Tasks on so many worker processes, in the order in which they end.
 
     Where a worker dies (out of memory, a crash in native code), what was under way is decided again, cell by
     cell: the cell that takes a second worker with it gets the verdict "error", and the others go on.
+
+    Raises
+    ------
+    TimeLimitError
+        Workers that were busy at the deadline have been ended.
     """
     from joblib.externals.loky import get_reusable_executor  # noqa: PLC0415  # loads slowly
 
     waiting, running = deque(tasks), dict[Future[TaskOutcome], Task]()
     try:
-        while waiting or running:
+        while running or (waiting and not deadline.is_reached):
             executor = get_reusable_executor(max_workers=count)
-            while waiting and len(running) < _AHEAD * count:
+            while waiting and len(running) < _AHEAD * count and not deadline.is_reached:
                 try:
-                    future = executor.submit(run_task, waiting[0], is_worker=True)
+                    future = executor.submit(run_task, waiting[0], deadline, is_worker=True)
                 except BrokenExecutor:
                     break  # what is under way says so as well, below
                 running[future] = waiting.popleft()
             lost = []
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+            for future in _ended(running, deadline):
                 task = running.pop(future)
                 if isinstance(future.exception(), BrokenExecutor):
                     lost.append(task)
@@ -114,7 +137,7 @@ def on_cores(tasks: Sequence[Task], count: int) -> Generator[TaskOutcome, None, 
             if lost:
                 suspects = [*lost, *running.values()]
                 running.clear()
-                yield from _one_by_one(suspects)
+                yield from _one_by_one(suspects, deadline)
     # Ctrl-C, and whoever closes this generator, raise what is no Exception; all of it is raised again.
     except BaseException:
         # Workers in the middle of a cell would go on, and hold up the end of this process.
@@ -122,12 +145,22 @@ def on_cores(tasks: Sequence[Task], count: int) -> Generator[TaskOutcome, None, 
         raise
 
 
-def _one_by_one(tasks: Sequence[Task]) -> Iterator[TaskOutcome]:
+def _ended(futures: Collection[Future[TaskOutcome]], deadline: Deadline) -> set[Future[TaskOutcome]]:
+    """Those of some futures that have ended, as soon as one has."""
+    done = wait(futures, _patience_s(deadline), FIRST_COMPLETED).done
+    if futures and not done:
+        deadline.check("workers decided cells")
+    return done
+
+
+def _one_by_one(tasks: Sequence[Task], deadline: Deadline) -> Iterator[TaskOutcome]:
     """Each cell in a worker of which nothing else is asked meanwhile."""
     from joblib.externals.loky import get_reusable_executor  # noqa: PLC0415
 
     for single in (single for task in tasks for single in task.single()):
-        future = get_reusable_executor(max_workers=1).submit(run_task, single, is_worker=True)
+        deadline.check("cells were decided")
+        future = get_reusable_executor(max_workers=1).submit(run_task, single, deadline, is_worker=True)
+        _ended([future], deadline)
         if isinstance(future.exception(), BrokenExecutor):
             yield single.failed(
                 "The worker process that decided this cell died, twice: out of memory, or a crash."
@@ -136,7 +169,14 @@ def _one_by_one(tasks: Sequence[Task]) -> Iterator[TaskOutcome]:
             yield future.result()
 
 
-def on_cluster(tasks: Sequence[Task], address: str) -> Generator[TaskOutcome, None, None]:
+def _on_another_machine(task: Task, limit_s: float, left_s: float) -> TaskOutcome:
+    """Decide a task's cells by this machine's own clock."""
+    return run_task(task, Deadline(limit_s, time.perf_counter() + left_s))
+
+
+def on_cluster(
+    tasks: Sequence[Task], address: str, deadline: Deadline = NEVER
+) -> Generator[TaskOutcome, None, None]:
     """Tasks on the workers of a Dask scheduler, in the order in which they end.
 
     The scheduler gives the tasks of a worker that is gone to others; a task that takes several workers with
@@ -148,6 +188,8 @@ def on_cluster(tasks: Sequence[Task], address: str) -> Generator[TaskOutcome, No
         Dask is not installed.
     OptionsError
         Nothing answers at this address.
+    TimeLimitError
+        Not all outcomes came in time. The cluster drops what it has not begun, and ends the rest by itself.
     """
     try:
         distributed = import_module("distributed")  # an optional package
@@ -155,22 +197,29 @@ def on_cluster(tasks: Sequence[Task], address: str) -> Generator[TaskOutcome, No
         step = 'pip install "dynapcnn-mapper[cluster]"'
         raise BackendMissingError("dask[distributed]", "--scheduler", step) from None
     try:
-        client = distributed.Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+        patience_s = min(_CONNECT_SECONDS, max(0.0, deadline.left_s))
+        client = distributed.Client(address, timeout=patience_s, set_as_default=False)
     except (OSError, ValueError) as error:
+        deadline.check("a Dask scheduler was called")
         step = "Start one with `dask scheduler`, workers with `dask worker ADDRESS`"
         problem = f"no Dask scheduler answers: {error}"
         raise OptionsError(Finding(f"--scheduler {address}", problem, next_step=step)) from None
     waiting, task_of = iter(tasks), dict[Any, Task]()
     with client:
-        outcomes = distributed.as_completed(loop=client.loop)
+        outcomes = distributed.as_completed(loop=client.loop, timeout=_patience_s(deadline))
         while True:
-            for task in islice(waiting, _ON_CLUSTER - len(task_of)):
-                future = client.submit(run_task, task, pure=False)
+            for task in islice(waiting, 0 if deadline.is_reached else _ON_CLUSTER - len(task_of)):
+                limits = deadline.limit_s, deadline.left_s
+                future = client.submit(_on_another_machine, task, *limits, pure=False)
                 task_of[future] = task
                 outcomes.add(future)
             if not task_of:
                 return
-            future = next(outcomes)
+            try:
+                future = next(outcomes)
+            except TimeoutError:
+                deadline.check("a cluster decided cells")
+                raise
             task = task_of.pop(future)
             if future.status == "finished":
                 yield future.result()

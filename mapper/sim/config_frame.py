@@ -7,7 +7,7 @@ and pooled by the stage.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -65,6 +65,7 @@ def simulate_config(
     ignore_lossy: bool = False,
     record: Collection[str] | None = None,
     device: str = "cpu",
+    pause: Callable[[], object] | None = None,
 ) -> FrameResult:
     """Run a configuration on spike counts.
 
@@ -85,6 +86,8 @@ def simulate_config(
         Layers whose spikes are given back ("core3" without interface); None for all. Outputs always are.
     device
         Where torch convolves: "cpu", "cuda:0".
+    pause
+        Called before every core's part of a few steps; what it raises ends the run.
 
     Raises
     ------
@@ -105,7 +108,7 @@ def simulate_config(
     cores = dict.fromkeys(core for core, layer in _owners(config, graph) if seen is None or layer in seen)
     cores |= dict.fromkeys(part.core for output in interface_outputs for part in output.parts)
     run = Run(graph, ready, state or FrameState(), torch.device(device), cores)
-    run.all_steps()
+    run.all_steps(pause)
     spikes = {core: run.counts[core] if batched else run.counts[core][0] for core in cores}
     layers = _layers(config, spikes)
     outputs = {output.name: _output(output, spikes) for output in interface_outputs}

@@ -8,7 +8,7 @@ states is an option with the assumed value as default.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,8 @@ from mapper.emit.shared.file import config_of
 from mapper.emit.shared.graph import ConfigGraph, graph_of
 from mapper.errors import ConfigError, Finding
 from mapper.events import EVENT_DTYPE, Events, events_from
-from mapper.sim.event_kernel import COUNT, ORDERS, run_events
+from mapper.sim.event_kernel import COUNT, ORDERS
+from mapper.sim.event_pauses import run_with_pauses
 from mapper.sim.event_tables import Chip, Rules, Tables, tables_of
 from mapper.sim.stages import one_sensor, readout_classes, same_events, through_stage, window_ticks
 
@@ -116,6 +117,7 @@ def simulate_events(
     *,
     input_cores: Mapping[str, int] | None = None,
     end_us: float | None = None,
+    pause: Callable[[], object] | None = None,
 ) -> EventResult:
     """Run a configuration on events, once, from its initial potentials.
 
@@ -130,6 +132,8 @@ def simulate_events(
         By input name the core it enters, for a configuration without interface.
     end_us
         Ticks of the slow clock run up to this time; None stops at the last event.
+    pause
+        Called after some of the events, again and again; what it raises ends the run.
 
     Raises
     ------
@@ -138,7 +142,7 @@ def simulate_events(
     EventError
         These are no events.
     """
-    return EventSimulator(config, options, input_cores=input_cores).run(inputs, end_us=end_us)
+    return EventSimulator(config, options, input_cores=input_cores).run(inputs, end_us=end_us, pause=pause)
 
 
 class EventSimulator:
@@ -187,8 +191,14 @@ class EventSimulator:
             raise ConfigError(Finding("biases", "the configuration states no slow clock", next_step=step))
         return math.inf if rate is None else 1e6 / rate
 
-    def run(self, inputs: Mapping[str, Events], *, end_us: float | None = None) -> EventResult:
-        """Run events; times must not lie before those of an earlier call."""
+    def run(
+        self,
+        inputs: Mapping[str, Events],
+        *,
+        end_us: float | None = None,
+        pause: Callable[[], object] | None = None,
+    ) -> EventResult:
+        """Run events; times must not lie before those of an earlier call. `pause` as in `simulate_events`."""
         arrivals, sensor, outside = self._arrivals(inputs)
         tables, options = self.tables, self.options
         before = tables.counts.copy(), tables.border.copy()
@@ -202,7 +212,7 @@ class EventSimulator:
             options.fires_on_tick, options.spike_limit, float(self.period),
             -math.inf if end_us is None else float(end_us),
         )  # fmt: skip
-        record, broken = run_events(arrivals, chip, rules)
+        record, broken = run_with_pauses(arrivals, chip, rules, pause)
         if broken >= 0:
             step = "A cycle may never end: raise spike_limit, or change the network"
             where = f"input event {broken}"

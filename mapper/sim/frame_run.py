@@ -7,7 +7,7 @@ features): convolutions need no reordering then, and pools add whole vectors.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -179,8 +179,14 @@ class Run:
             potential[:] = start
         return potential
 
-    def all_steps(self) -> None:
-        """A window of steps at a time, core by core; where something is fed back a step at a time."""
+    def all_steps(self, pause: Callable[[], object] | None = None) -> None:
+        """A window of steps at a time, core by core; where something is fed back a step at a time.
+
+        Parameters
+        ----------
+        pause
+            Called before every core's part of a window.
+        """
         self._count_inputs()
         largest = max((core.potential.size for core in self.cores.values()), default=1)
         length = 1 if self.depth else min(_WINDOW_STEPS, max(1, _WINDOW_ENTRIES // max(1, largest)))
@@ -189,6 +195,8 @@ class Run:
         with torch.no_grad(), torch.backends.cudnn.flags(allow_tf32=False):
             for start, stop in pairwise(bounds):
                 for number, core in self.cores.items():
+                    if pause is not None:
+                        pause()
                     self._compute(number, core, slice(start, stop))
                 for number, counts in self.counts.items():
                     spikes = self.cores[number].spikes

@@ -9,7 +9,7 @@ double precision.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,7 +67,13 @@ class Simulation:
     state: State
 
 
-def simulate(network: Network, inputs: Mapping[str, Array], state: State | None = None) -> Simulation:
+def simulate(
+    network: Network,
+    inputs: Mapping[str, Array],
+    state: State | None = None,
+    *,
+    pause: Callable[[], object] | None = None,
+) -> Simulation:
     """Run a network on spike counts.
 
     Parameters
@@ -76,6 +82,8 @@ def simulate(network: Network, inputs: Mapping[str, Array], state: State | None 
         By input name, (time, features, height, width), counts >= 0, as whole numbers.
     state
         Of an earlier call; None starts from the initial potentials.
+    pause
+        Called before every step; what it raises ends the run.
 
     Raises
     ------
@@ -92,6 +100,8 @@ def simulate(network: Network, inputs: Mapping[str, Array], state: State | None 
     signals = _traces(network, inputs, before, steps, depth, dtype)
     potentials = {layer.name: _initial(layer, before, dtype) for layer in network.layers}
     for step in range(steps):
+        if pause is not None:
+            pause()
         for layer in network.layers:
             arriving = np.zeros(layer.input_shape, dtype)
             for edge in network.incoming[layer.name]:

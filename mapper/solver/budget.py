@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from ortools.sat.python import cp_model
 
+from mapper.deadline import NEVER, Deadline
 from mapper.options import SolveOptions
 from mapper.result import Statistics
 
@@ -80,6 +81,8 @@ class Budget:
     effort, allowance
         What the questions asked here took, in deterministic time and a share for the size of their models;
         and how much of it this part may take, None for as much as the limits leave.
+    deadline
+        The end of a limit on more than this question, beside that of the options.
     """
 
     options: SolveOptions
@@ -94,13 +97,21 @@ class Budget:
     is_aside: bool = False
     effort: float = 0.0
     allowance: float | None = None
+    deadline: Deadline = NEVER
 
     def aside(self, allowance: float | None = None) -> Budget:
         """For side questions whose answers repeat: one worker, a fixed seed, little work a solve.
 
         A limit that stops it does not stop what it is aside of.
         """
-        return Budget(self.options, self.start_s, whole=self, is_aside=True, allowance=allowance)
+        return Budget(
+            self.options,
+            self.start_s,
+            whole=self,
+            is_aside=True,
+            allowance=allowance,
+            deadline=self.deadline,
+        )
 
     def share(self, part: float) -> Budget:
         """A part, 0..1, of what is left of the limits."""
@@ -111,7 +122,7 @@ class Budget:
             time_limit_s=None if limit is None else _between(self.elapsed_s, limit, part),
             work_limit=None if work is None else _between(spent, work, part),
         )
-        return Budget(options, self.start_s, whole=self)
+        return Budget(options, self.start_s, whole=self, deadline=self.deadline)
 
     @property
     def top(self) -> Budget:
@@ -137,8 +148,8 @@ class Budget:
         alone = self.options.work_limit is not None or self.is_aside
         parameters.num_workers = 1 if alone else self.options.workers
         parameters.random_seed = 0 if alone else self.options.seed
-        if (limit := self.options.time_limit_s) is not None:
-            parameters.max_time_in_seconds = max(limit - self.elapsed_s, _LEAST)
+        if (left := min(self.deadline.left_s, self._own_deadline.left_s)) < float("inf"):
+            parameters.max_time_in_seconds = max(left, _LEAST)
         if (work := self._work_left()) < float("inf"):
             parameters.max_deterministic_time = max(work, _LEAST)
         status = solver.solve(model)
@@ -197,12 +208,16 @@ class Budget:
         """The limit that has been reached, in words."""
         if self.allowance is not None and self.effort >= self.allowance:
             return "the own limit of this search (any --time-limit or --work-limit replaces it)"
-        limit, work = self.options.time_limit_s, self.options.work_limit
+        work = self.options.work_limit
         if work is not None and self.top.deterministic_time >= work:
             return self._limit_text("work")
-        if limit is not None and self.elapsed_s >= limit:
+        if self._own_deadline.is_reached:
             return self._limit_text("time")
-        return None
+        return str(self.deadline) if self.deadline.is_reached else None
+
+    @property
+    def _own_deadline(self) -> Deadline:
+        return Deadline.after(self.options.time_limit_s, self.start_s)
 
     def _limit_text(self, kind: Literal["work", "time"]) -> str:
         field, unit = ("work_limit", "") if kind == "work" else ("time_limit_s", " s")
@@ -213,8 +228,10 @@ class Budget:
     def _reason(self) -> str:
         if self.is_interrupted:
             return INTERRUPTION
+        if self.limit_reached or (self.options.time_limit_s is None and self.options.work_limit is None):
+            return self.limit_reached or str(self.deadline)
         # The solver may stop a moment before its limit.
-        return self.limit_reached or self._limit_text("time" if self.options.work_limit is None else "work")
+        return self._limit_text("time" if self.options.work_limit is None else "work")
 
     def attempt(self, what: str, find: Callable[[], Found], otherwise: Found) -> Found:
         """What is found, or `otherwise` where Ctrl-C came first; that it did is said."""

@@ -6,7 +6,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from hwspec.schema import ChipSpec, CoreSpec
 from mapper.network import Edge, Network, Output
@@ -75,6 +77,8 @@ class Body:
         (height, width).
     spikes_per_second
         Arriving, at the traffic given.
+    weights, biases, potentials
+        (least, largest) of the layer's integers; None where it has none.
     """
 
     placement: Placement
@@ -89,6 +93,9 @@ class Body:
     stride: Pair = (1, 1)
     padding: Pair = (0, 0)
     has_bias: bool = False
+    weights: Span | None = None
+    biases: Span | None = None
+    potentials: Span | None = None
 
     @property
     def where(self) -> str:
@@ -165,7 +172,10 @@ def _relay(
     names = sensor_inputs(networks) if relay.network is None else [(relay.network, relay.signal)]
     spikes = max(rates.get(layer_key(networks, number, name), 0) for number, name in names)
     incoming = (shape.features if relay.reads_all else features, rows, columns)
-    return Body(placement, core, f"relay of {relay.signal}", incoming, rows, columns, features, spikes)
+    return Body(
+        placement, core, f"relay of {relay.signal}", incoming, rows, columns, features, spikes,
+        weights=(0, 1), potentials=(-1, 1),
+    )  # fmt: skip
 
 
 def _layer(
@@ -186,8 +196,25 @@ def _layer(
     return Body(
         placement, core, layer.name, (size[0], size[1], size[2]), rows, columns,
         placement.features[1] - placement.features[0], sum(rates.get(key, 0) for key in keys),
-        conv.kernel, conv.stride, conv.padding, conv.has_bias,
+        conv.kernel, conv.stride, conv.padding, conv.has_bias, *_ranges(layer),
     )  # fmt: skip
+
+
+def _ranges(layer: NormalLayer) -> tuple[Span | None, Span | None, Span | None]:
+    """Least and largest of weights, biases and potentials, where they are integers."""
+    conv, neuron = layer.operation, layer.neuron
+    if conv.weight is None or not np.issubdtype(conv.weight.dtype, np.signedinteger):
+        return None, None, None
+    bound = -32768 if neuron.minimum is None else neuron.minimum
+    start = [] if neuron.initial_potential is None else [*_span(neuron.initial_potential)]
+    potentials = [*_span(neuron.threshold), *_span(bound), *start]
+    biases = None if conv.bias is None else _span(conv.bias)
+    return _span(conv.weight), biases, (min(potentials), max(potentials))
+
+
+def _span(numbers: Any) -> Span:
+    values = np.ravel(numbers)
+    return int(values.min()), int(values.max())
 
 
 def sensor_inputs(networks: tuple[Network, ...]) -> list[tuple[int, str]]:

@@ -28,6 +28,12 @@ _NUMBER_MAX = 2**100
 _PLAIN = frozenset({int, str, bool, type(None)})
 
 
+class _MissingField:
+    """What stands in a field that was never set: of no type that any has."""
+
+
+_MISSING = _MissingField()
+
 # Where, from a value inwards, something of another type than the annotated one stands, and what.
 _Misfits: TypeAlias = tuple[tuple[str, object], ...]
 _Check: TypeAlias = Callable[[object], _Misfits]
@@ -41,7 +47,8 @@ def malformations(networks: tuple[Network, ...], chip: ChipSpec, solution: Solut
     misfits = _check_of(Solution)(solution)
     for where, value in misfits:
         rule = _RULES.get(re.split(r"\W", where)[1], Rule.PLACED)
-        yield Violation(rule, where[1:], f"a {type(value).__name__} that cannot stand there")
+        what = "is missing" if value is _MISSING else f"a {type(value).__name__} that cannot stand there"
+        yield Violation(rule, where[1:], what)
     if misfits:
         return
     yield from _stage(chip, solution)
@@ -101,7 +108,7 @@ def _fields(kind: type, checks: Mapping[str, _Check], value: object) -> _Misfits
     return tuple(
         (f".{name}{where}", part)
         for name, check in checks.items()
-        for where, part in check(getattr(value, name, None))
+        for where, part in check(getattr(value, name, _MISSING))
     )
 
 

@@ -68,6 +68,17 @@ def _padding(body: Body) -> Iterator[str]:
             yield f"padding of {padding}"
 
 
+def _number_width(body: Body) -> Iterator[str]:
+    limits = body.core.limits
+    for name, span, bits in (
+        ("weights", body.weights, limits.weight_bits),
+        ("biases", body.biases, limits.bias_bits),
+        ("potentials", body.potentials, limits.state_bits),
+    ):
+        if span is not None and (span[0] < -(2 ** (bits - 1)) or span[1] >= 2 ** (bits - 1)):
+            yield f"{name} of {span[0]}..{span[1]} in {bits} bits"
+
+
 def _power_at_least(number: int) -> int:
     power = 1
     while power < number:
@@ -121,6 +132,7 @@ HOLDING: Mapping[Rule, Problems] = {
     Rule.KERNEL_SQUARE: _kernel_square,
     Rule.STRIDE: _stride,
     Rule.PADDING: _padding,
+    Rule.NUMBER_WIDTH: _number_width,
     Rule.KERNEL_MEMORY: _memory(Rule.KERNEL_MEMORY),
     Rule.NEURON_MEMORY: _memory(Rule.NEURON_MEMORY),
     Rule.BIAS_MEMORY: _memory(Rule.BIAS_MEMORY),

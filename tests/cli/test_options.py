@@ -126,6 +126,7 @@ HOMONYMS = {
     "--objective": "of a placement, or of the cells of a report",
     "--repairs": "how many, or for which chips of a report",
     "--workers": "threads of the solver, or processes of a report",
+    "--time-limit": "of one answer, whose bytes it may change, or of a sweep, none of whose cells it changes",
     "--seed": "of random spikes, or of a random order",
     "--traffic": "read, or written by simulate",
     "--input": "where a network's inputs come from, or which input takes the events",

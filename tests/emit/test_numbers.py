@@ -19,7 +19,7 @@ from mapper.emit.shared.interface import Interface, InterfaceInput, LayerPlace
 from mapper.emit.shared.ranges import FAMILY, Range, out_of_range, ranges_of
 from mapper.emit.shared.tensor import Tensor
 from mapper.emit.write.build import build_config
-from mapper.errors import EmitError
+from mapper.errors import EmitError, NetworkError
 from mapper.network import DvsSettings, Edge, Input, Output
 from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Convolution, Neuron, Pool, Scale, Shape
@@ -64,11 +64,15 @@ NUMBERS: dict[str, tuple[NormalLayer, str]] = {
     "bias": (one_layer({"bias": ones(2, value=32768)}), r"biases.*got 32768; allowed: -32768..32767"),
     "broken bias": (one_layer({"bias": ones(2, value=0.5)}), r"biases must be whole numbers.*got 0.5"),
     "threshold": (one_layer(None, {"threshold": 32768}), r"threshold_high.*got 32768; allowed: 1..32767"),
-    "no threshold": (one_layer(None, {"threshold": 0}), r"threshold_high.*got 0"),
+    "no threshold": (
+        one_layer(None, {"threshold": 0}),
+        r"no core has this threshold.*got 0; allowed: 1..inf",
+    ),
     "broken threshold": (one_layer(None, {"threshold": 7.5}), r"threshold must be a whole number.*got 7.5"),
+    "fires above": (one_layer(None, {"fires_at": "above"}), "fires above its threshold"),
     "thresholds": (one_layer(None, {"threshold": ones(2)}), r"a core has one threshold.*got \(2,\)"),
     "minimum": (one_layer(None, {"minimum": -32769}), r"threshold_low.*got -32769; allowed: -32768..-1"),
-    "minimum of zero": (one_layer(None, {"minimum": 0}), r"threshold_low.*got 0"),
+    "minimum of zero": (one_layer(None, {"minimum": 0}), "no core has this minimum.*got 0"),
     "broken minimum": (one_layer(None, {"minimum": -1.5}), r"minimum must be a whole number.*got -1.5"),
     "state": (
         one_layer(None, {"initial_potential": ones(2, 8, 8, value=-32769)}),
@@ -86,7 +90,7 @@ NUMBERS: dict[str, tuple[NormalLayer, str]] = {
     ),
     "kernel's sides": (
         one_layer({"kernel": (3, 1), "padding": (1, 0)}),
-        r"no field holds its kernel.*\(3, 1\)",
+        r"one size for both sides of a kernel.*\(3, 1\)",
     ),
     "features": (
         one_layer({"out_features": 1025}),
@@ -99,7 +103,7 @@ NUMBERS: dict[str, tuple[NormalLayer, str]] = {
 
 @pytest.mark.parametrize(("layer", "text"), NUMBERS.values(), ids=NUMBERS)
 def test_numbers_of_the_network_that_have_no_field(layer: NormalLayer, text: str) -> None:
-    with pytest.raises(EmitError, match=text) as caught:
+    with pytest.raises((EmitError, NetworkError), match=text) as caught:
         build_config(single(layer))
     assert "l0" in str(caught.value)
 
@@ -166,14 +170,14 @@ def test_paths_of_edges_that_no_destination_has(path: Any, text: str) -> None:
     )
     net = NormalNetwork("net", (entry,), (layer,), (Edge("in", "l0", path),), (Output("o", "l0"),))
     result = replace(single(layer), networks=(net,))
-    with pytest.raises(EmitError, match=rf"edge in -> l0: .*{text}"):
+    with pytest.raises(NetworkError, match=rf"edge in -> l0: .*{text}"):
         build_config(result)
 
 
 def test_paths_of_outputs_that_the_host_does_not_do() -> None:
     twice = (Pool("sum", (2, 2), (2, 2)), Pool("sum", (2, 2), (2, 2)))
     for path in (twice, (Scale(2.0),), (Pool("sum", (2, 2), (1, 1)),)):
-        with pytest.raises(EmitError, match="output o: the host does one pool"):
+        with pytest.raises(NetworkError, match="output o: the host does one pool"):
             build_config(single(one_layer(), output=path))
 
 
@@ -182,7 +186,7 @@ def test_a_layer_reads_the_sensor_by_one_name() -> None:
     inputs = tuple(Input(name, Shape(2, 8, 8), DvsSettings()) for name in ("left", "right"))
     edges = tuple(Edge(entry.name, "l0") for entry in inputs)
     net = NormalNetwork("net", inputs, (layer,), edges, (Output("o", "l0"),))
-    with pytest.raises(EmitError, match=r"layer l0: reads the sensor by several names \(got left, right"):
+    with pytest.raises(NetworkError, match=r"layer l0: reads the sensor by several names \(got left, right"):
         build_config(replace(single(one_layer()), networks=(net,)))
 
 

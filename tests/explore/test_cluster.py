@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from mapper.deadline import Deadline
 from mapper.errors import BackendMissingError, OptionsError
 from mapper.explore import workers as workers_module
 from mapper.explore.sweep import Place, sweep
@@ -82,14 +83,36 @@ def test_a_killed_worker_loses_nothing(cluster: Cluster) -> None:
 
 def test_a_task_that_is_given_up_is_an_error(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     address, _ = cluster
-    monkeypatch.setattr(workers_module, "run_task", _fails)
+    monkeypatch.setattr(workers_module, "_on_another_machine", _fails)
     record = sweep(*sides([SMALL], ["speck2f", "speck2cmini"]), BARE, Place(scheduler=address))
     assert [cell.verdict for cell in record.cells] == ["error", "error"]
     assert "gave this cell up: MemoryError" in str(record.cells[0].sentence)
 
 
-def _fails(_: object) -> None:
+def _fails(*_: object) -> None:
     raise MemoryError("of this test")
+
+
+def test_a_limit_does_not_wait_for_a_busy_cluster(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    address, _ = cluster
+    asked = sides([SMALL], ["speck2f", "speck2cmini"])
+    assert sweep(*asked, BARE, Place(scheduler=address, time_limit_s=1e6)) == sweep(*asked, BARE, HERE)
+    monkeypatch.setattr(workers_module, "_on_another_machine", _sleeps)
+    for limit in (1e-9, 2.0):
+        part = sweep(*asked, BARE, Place(scheduler=address, time_limit_s=limit))
+        assert (part.cells, part.complete) == ((), False)
+
+
+def _sleeps(*_: object) -> None:
+    time.sleep(3600)
+
+
+def test_another_machine_s_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Deadline] = []
+    monkeypatch.setattr(workers_module, "run_task", lambda _, deadline: seen.append(deadline))
+    for left_s in (50.0, -1.0, float("inf")):
+        workers_module._on_another_machine(None, max(left_s, 60.0), left_s)  # type: ignore[arg-type]
+    assert [deadline.is_reached for deadline in seen] == [False, True, False]
 
 
 def test_nothing_answers(monkeypatch: pytest.MonkeyPatch) -> None:

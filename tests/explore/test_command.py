@@ -113,6 +113,7 @@ def test_a_report_cannot_name_code_to_run(
         (["report", str(SMALL), "--repairs", "some"], "repairs"),
         (["report", str(SMALL), "--max-pieces", "0"], "max-pieces"),
         (["report", str(SMALL), "--work-limit", "-1"], "work-limit"),
+        (["report", str(SMALL), "--time-limit", "0"], "time-limit"),
         (["report", str(SMALL), "--resume", "nowhere.json"], "nowhere.json"),
         (["report", str(SMALL), "--input-shape", "1,2"], "--input-shape"),
         (["diff", "nowhere.json", "digits"], "nowhere.json"),
@@ -134,8 +135,9 @@ def test_a_partial_report_ends_with_3(
     whole = read_report(tmp_path / "report.json")
     part = whole.model_copy(update={"complete": False, "cells": ()})
     monkeypatch.setattr("mapper.explore.sweep.sweep", lambda *_, **__: part)
-    assert run(arguments) == 3
+    assert run([*arguments, "--time-limit", "1e6"]) == 3
     told = capsys.readouterr()
+    assert "Interrupted." in told.err
     assert "Partial: 0 of 1 cells" in told.out
     assert f"--resume {tmp_path / 'report.json'}" in told.err
 

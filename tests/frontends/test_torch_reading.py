@@ -173,14 +173,6 @@ def test_a_rectifier_that_rounds() -> None:
     assert read(chain(NeuromorphicReLU)).layers
 
 
-def test_maps_that_are_reshaped_are_told() -> None:
-    module = nn.Sequential(
-        nn.Flatten(1), nn.Linear(128, 16), spiking(), nn.Unflatten(1, (1, 4, 4)), conv(1), spiking()
-    )
-    with pytest.raises(NetworkError, match=r"^layer 4 .*reshaped from 16x1x1"):
-        read(module)
-
-
 def test_dropout_that_is_never_off_is_refused() -> None:
     module = Made(lambda self, x: self.s(self.c(F.dropout(x, 0.5))), c=conv(), s=spiking())
     with pytest.raises(NetworkError, match="at random"):

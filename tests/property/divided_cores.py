@@ -8,11 +8,25 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
+
+import numpy as np
 
 from hwspec.schema import ChipSpec, CoreSpec
+from mapper.network import Layer
 from mapper.options import SolveOptions
 
-__all__ = ["Body", "Counts", "Stock", "doubled", "fits", "most_features", "relay_body", "stocks_of"]
+__all__ = [
+    "Body",
+    "Counts",
+    "Stock",
+    "doubled",
+    "fits",
+    "most_features",
+    "relay_body",
+    "stocks_of",
+    "widths_of",
+]
 
 # How many cores of each stock are taken.
 Counts = tuple[int, ...]
@@ -47,6 +61,8 @@ class Body:
         (features, height, width) of what it reads; no features where it reads as many as it makes.
     spikes
         Arriving per second.
+    widths
+        Bits of weights, biases and potentials.
     """
 
     incoming: tuple[int | None, int, int]
@@ -57,12 +73,36 @@ class Body:
     padding: tuple[int, int] = (0, 0)
     has_bias: bool = False
     spikes: int = 0
+    widths: tuple[int, int, int] = (0, 0, 0)
 
 
 def relay_body(shape: tuple[int, int, int], level: int, spikes: int, *, reads_all: bool) -> Body:
     """A relay of a signal that it reads pooled by so much: all of its spikes may be theirs."""
     features, rows, columns = shape[0], shape[1] // level, shape[2] // level
-    return Body((features if reads_all else None, rows, columns), rows, columns, spikes=spikes)
+    return Body(
+        (features if reads_all else None, rows, columns), rows, columns, spikes=spikes, widths=(2, 0, 2)
+    )
+
+
+def widths_of(layer: Layer) -> tuple[int, int, int]:
+    """Bits of the weights, biases and potentials of a layer; none of shapes."""
+    conv, neuron = layer.operation, layer.neuron
+    if conv.weight is None or neuron is None:
+        return (0, 0, 0)
+    low = -32768 if neuron.minimum is None else neuron.minimum
+    groups: list[list[Any]] = [
+        [conv.weight],
+        [] if conv.bias is None else [conv.bias],
+        [neuron.threshold, low],
+    ]
+    if neuron.initial_potential is not None:
+        groups[2].append(neuron.initial_potential)
+    numbers = [[int(n) for array in group for n in np.ravel(array)] for group in groups]
+    weights, biases, potentials = (
+        next((bits for bits in range(65) if all(-(2**bits) <= 2 * n < 2**bits for n in group)), 0)
+        for group in numbers
+    )
+    return weights, biases, potentials
 
 
 def doubled(number: int) -> int:
@@ -91,6 +131,9 @@ def fits(body: Body, features: int, core: CoreSpec) -> bool:
         and (ky == kx or not limits.kernel_square)
         and {sy, sx} <= set(limits.strides)
         and max(body.padding) <= limits.padding_max
+        and body.widths[0] <= limits.weight_bits
+        and body.widths[1] <= limits.bias_bits
+        and body.widths[2] <= limits.state_bits
         and taken * doubled(ky * kx) * doubled(features) <= core.kernel_words
         and features * doubled(body.rows) * doubled(body.columns) <= core.neuron_words
         and (not body.has_bias or features <= core.bias_words)

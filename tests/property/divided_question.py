@@ -22,6 +22,7 @@ from tests.property.divided_cores import (
     rates_of,
     relay_body,
     stocks_of,
+    widths_of,
 )
 from tests.property.divided_forms import Form, forms_of, pool_of, sensors_of
 
@@ -190,6 +191,7 @@ class Question:
         body = Body(
             layer.input_shape, rows, columns, operation.kernel, operation.stride, operation.padding,
             operation.has_bias, sum(self.rates.get(self.key(number, edge.source), 0) for edge in incoming),
+            widths_of(layer),
         )  # fmt: skip
         return most_features(body, operation.out_features, self.stocks, key, self.pinned)
 

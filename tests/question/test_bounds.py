@@ -126,4 +126,4 @@ def test_the_solver_keeps_every_bound_to_the_unit(kind: str) -> None:
         Rule.KERNEL_MEMORY,
         Rule.NEURON_MEMORY,
     } <= refused
-    assert {Rule.KERNEL_SIZE, Rule.BANDWIDTH} <= refused
+    assert {Rule.KERNEL_SIZE, Rule.BANDWIDTH, Rule.NUMBER_WIDTH} <= refused

@@ -17,7 +17,7 @@ from hwspec.memory import bias_words, kernel_words, neuron_words
 from hwspec.schema import ChipSpec
 from mapper.network import DvsSettings, Edge, Input, Output
 from mapper.normal_form import NormalLayer, NormalNetwork
-from mapper.operations import Convolution, Pair, Shape, shape_after
+from mapper.operations import Convolution, Neuron, Pair, Shape, shape_after
 from mapper.options import SolveOptions, resolve
 from mapper.rules import Rule
 from mapper.solution import (
@@ -37,12 +37,13 @@ __all__ = ["SITUATIONS", "Bound", "Occupant", "Situation", "bounds"]
 
 # Spikes per second that leave every signal.
 RATE = 1000
+LAYER_BITS = (6, 4, 11)  # of -17..8, -3..4 and -300..512
 READERS = 3
 
 
 @dataclass(frozen=True)
 class Occupant:
-    """What stands on a core, from the raw numbers; a relay's input map is already pooled."""
+    """What stands on a core, from the raw numbers; of a relay what it reads is pooled, and numbers are -1..1."""
 
     core: int
     read: Shape
@@ -52,6 +53,7 @@ class Occupant:
     stride: Pair = (1, 1)
     padding: Pair = (0, 0)
     has_bias: bool = False
+    bits: tuple[int, int, int] = (2, 0, 2)
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,8 @@ def bounds(occupant: Occupant) -> Iterator[Bound]:
     }
     rate = occupant.spikes_per_second * made.features * kernel[0] * kernel[1]
     most["synops_per_second"] = (Rule.BANDWIDTH, -(-rate // (stride[0] * stride[1])))
+    for field, bits in zip(("weight", "bias", "state"), occupant.bits, strict=True):
+        most[f"limits.{field}_bits"] = (Rule.NUMBER_WIDTH, bits)
     for field, (rule, value) in most.items():
         least = 0 if field in ("limits.padding_max", "bias_words") else 1
         if value > least:
@@ -153,8 +157,8 @@ def _bound(
     return Bound(rule, core, written(inside), written(outside))
 
 
-def _draw_convolution(draw: np.random.Generator, features: int) -> Convolution:
-    """Kernels that are not square, strides and paddings of their own per axis."""
+def _draw_convolution(draw: np.random.Generator, features: int, inputs: int) -> Convolution:
+    """Kernels that are not square, strides and paddings of their own per axis, integers of `LAYER_BITS`."""
     kernel = (int(draw.integers(3, 6)), int(draw.integers(2, 6)))
     most = max(kernel) - 2
     return Convolution(
@@ -163,6 +167,8 @@ def _draw_convolution(draw: np.random.Generator, features: int) -> Convolution:
         stride=(int(draw.choice([1, 2, 4])), int(draw.choice([2, 4, 8]))),
         padding=(int(draw.integers(1, most + 1)), int(draw.integers(0, most + 1))),
         has_bias=True,
+        weight=np.resize([-17, 8, 0], (features, inputs, *kernel)),
+        bias=np.resize([4, -3], features),
     )
 
 
@@ -171,14 +177,15 @@ def _layer_occupant(core: int, layer: NormalLayer, features: int, inputs: int = 
     assert isinstance(convolution, Convolution)
     return Occupant(
         core, layer.input_shape, layer.output_shape._replace(features=features), RATE * inputs,
-        convolution.kernel, convolution.stride, convolution.padding, convolution.has_bias,
+        convolution.kernel, convolution.stride, convolution.padding, convolution.has_bias, LAYER_BITS,
     )  # fmt: skip
 
 
 def _draw_layer(draw: np.random.Generator) -> NormalNetwork:
     """One layer that reads one host input twice: shapes, taps and features drawn."""
     shape = Shape(*(int(n) for n in draw.integers((2, 6, 6), (6, 20, 20))))
-    layer = NormalLayer("conv0", shape, _draw_convolution(draw, int(draw.integers(3, 12))))
+    convolution = _draw_convolution(draw, int(draw.integers(3, 12)), shape.features)
+    layer = NormalLayer("conv0", shape, convolution, neuron=Neuron(512, -300))
     return NormalNetwork(
         "one", (Input("input", shape),), (layer,), (Edge("input", "conv0"),), (Output("o", "conv0"),)
     )

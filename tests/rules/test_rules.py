@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 
 from hwspec.catalog import load
@@ -16,7 +17,7 @@ from mapper.result import Result
 from mapper.rules import Rule
 from mapper.solution import LayerPart, Monitor, Placement, Route, Solution
 from mapper.verify import CHECKS, verify
-from tests.builders import UNDIVIDED, chain, conv, pool
+from tests.builders import UNDIVIDED, chain, conv, pool, weighted
 
 Break = Callable[[Solution], Solution]
 
@@ -52,6 +53,8 @@ DVS = chain([conv(4), conv(8)], (2, 32, 32), dvs=True)
 TWO = chain([conv(4), conv(8)])
 TALL = chain([conv(17)], (2, 64, 64))
 BUSY = (("input", 100),)
+# Weights of -8..8, biases of -3..3, potentials of -20..7.
+WHOLE_NUMBERS = weighted(chain([conv(4, has_bias=True)]), np.random.default_rng(0), integer=True)
 
 
 def three_targets(count: int) -> NormalNetwork:
@@ -101,6 +104,9 @@ PAIRS = [
     Pair(Rule.INPUT_POOLING, PLAIN, chain([conv(4, 9)], (2, 32, 32), input_path=pool(2)), (),
          SolveOptions(relays=False)),
     Pair(Rule.DVS_STAGE, DVS, chain([conv(4)], (2, 96, 96), dvs=True, input_path=pool(3))),
+    Pair(Rule.NUMBER_WIDTH, WHOLE_NUMBERS, WHOLE_NUMBERS, ("core[0..8].limits.weight_bits=4",)),
+    Pair(Rule.NUMBER_WIDTH, WHOLE_NUMBERS, WHOLE_NUMBERS, ("core[0..8].limits.bias_bits=2",)),
+    Pair(Rule.NUMBER_WIDTH, WHOLE_NUMBERS, WHOLE_NUMBERS, ("core[0..8].limits.state_bits=5",)),
     Pair(Rule.KERNEL_MEMORY, chain([conv(256, 1)], (256, 4, 4)), chain([conv(512, 1)], (256, 4, 4))),
     Pair(Rule.NEURON_MEMORY, chain([conv(16)], (2, 64, 64)), chain([conv(17)], (2, 64, 64))),
     Pair(Rule.BIAS_MEMORY, chain([conv(16, has_bias=True)]), chain([conv(16, has_bias=True)]),

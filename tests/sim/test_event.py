@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ from mapper.emit.shared.config import Destination
 from mapper.emit.shared.tensor import Tensor
 from mapper.errors import ConfigError, EventError
 from mapper.events import events_from_raster
+from mapper.sim.config_frame import simulate_config
 from mapper.sim.event import EventOptions, EventSimulator, simulate_events
+from mapper.sim.network import simulate
 from mapper.sim.stages import through_stage
 from tests.builders import chain, conv, weighted
 from tests.sim.event_oracle import Oracle
@@ -264,3 +267,43 @@ def test_what_is_refused() -> None:
     assert len(caught.value.findings) == 3
     with pytest.raises(EventError, match="goes back"):
         simulate_events(made, {"in": events((5, 0, 0, 0), (1, 0, 0, 0))})
+
+
+@pytest.mark.parametrize("order", ["depth", "breadth", "random"])
+@pytest.mark.parametrize("seed", [1, 2, 3, 5])
+def test_pauses_change_nothing(order: Any, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mapper.sim.event_pauses._UNPAUSED", 7)
+    network, made = placed(random_network(seed))
+    (entry,) = network.inputs
+    given = events_from_raster(np.random.default_rng(0).integers(0, 2, (6, *entry.shape)), 100)
+    calls: list[int] = []
+
+    def outcome(**more: Any) -> Any:
+        simulator = EventSimulator(made, EventOptions(order, tick_us=30.0, spike_limit=1000))
+        try:
+            result = simulator.run({entry.name: given}, end_us=1000.0, **more)
+        except ConfigError as error:  # a cycle that does not end, at the same event
+            return str(error)
+        state = simulator.tables.potentials.tolist(), simulator.tables.counts.tolist(), result.border
+        return {name: spikes.tolist() for name, spikes in result.layers.items()}, state
+
+    assert outcome(pause=lambda: calls.append(0)) == outcome()
+    assert len(calls) > 1
+
+
+def test_a_pause_ends_a_run() -> None:
+    network, made = placed(random_network(5))
+    (entry,) = network.inputs
+    raster = np.zeros((4, *entry.shape), int)
+    runs: tuple[Callable[..., Any], ...] = (
+        lambda pause: simulate(network, {entry.name: raster}, pause=pause),
+        lambda pause: simulate_config(made, {entry.name: raster}, pause=pause),
+        lambda pause: simulate_events(made, {entry.name: events_from_raster(raster, 100)}, pause=pause),
+    )
+
+    def ends() -> None:
+        raise InterruptedError
+
+    for run in runs:
+        with pytest.raises(InterruptedError):
+            run(ends)

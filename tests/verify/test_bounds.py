@@ -18,6 +18,7 @@ HOLDING = {
     Rule.KERNEL_SQUARE,
     Rule.STRIDE,
     Rule.PADDING,
+    Rule.NUMBER_WIDTH,
     Rule.KERNEL_MEMORY,
     Rule.NEURON_MEMORY,
     Rule.BIAS_MEMORY,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
 
@@ -140,3 +140,27 @@ def test_no_heap_of_changes_makes_it_raise(data: st.DataObject) -> None:
         solution = put(solution, path, new)
     violations = asked.violations(solution)
     assert all(isinstance(violation, Violation) and str(violation) for violation in violations)
+
+
+def without(value: object, path: tuple[str | int, ...]) -> Any:
+    """A copy in which a field was never set."""
+    name, *rest = path
+    if isinstance(value, tuple):
+        assert isinstance(name, int)
+        return (*value[:name], without(value[name], tuple(rest)), *value[name + 1 :])
+    bare = object.__new__(type(value))
+    for field in fields(value):  # type: ignore[arg-type]  # a dataclass
+        inner = getattr(value, field.name)
+        if field.name != name or rest:
+            object.__setattr__(bare, field.name, without(inner, tuple(rest)) if field.name == name else inner)
+    return bare
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_field_that_was_never_set_is_named(kind: str) -> None:
+    case = question(kind)
+    paths = [path for path in places(case.solution) if path and isinstance(path[-1], str)]
+    assert ("dvs_stage",) in paths
+    for path in paths:
+        violations = case.violations(without(case.solution, path))
+        assert any(v.where.endswith(str(path[-1])) and v.problem == "is missing" for v in violations), path

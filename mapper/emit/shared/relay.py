@@ -18,7 +18,7 @@ _WEIGHT = 127
 
 
 def relay_fields(
-    inputs: int, features: tuple[int, int], height: int, width: int, kill_bits: bool
+    inputs: int, features: tuple[int, int], height: int, width: int, kill_bits: bool, bits: int
 ) -> dict[str, Any]:
     """Fields of a core that gives every spike of its features once: there weight = threshold, else 0.
 
@@ -28,10 +28,13 @@ def relay_fields(
         Features that it reads, >= 1.
     features
         Half-open range of those that it passes on.
+    bits
+        Of the core's weights and potentials, the fewer, >= 2.
     """
+    most = min(_WEIGHT, (1 << bits - 1) - 1)
     start, stop = features
     count = stop - start
-    weights = _WEIGHT * selection(count, inputs, start)
+    weights = most * selection(count, inputs, start)
     shape = LayerShape(feature_count=count, size=Vector(x=width, y=height))
     biases, initial = np.zeros(count, np.int64), np.zeros((count, width, height), np.int64)
     return {
@@ -43,7 +46,7 @@ def relay_fields(
             padding=Vector(x=0, y=0),
         ),
         **tensor_fields(weights, biases, initial, kill_bits),
-        "threshold_high": _WEIGHT,
+        "threshold_high": most,
         "threshold_low": -1,
     }
 

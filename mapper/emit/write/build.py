@@ -49,16 +49,19 @@ def build_config(result: Result, options: EmitOptions | None = None) -> ChipConf
     InfeasibleError, UndecidedError
         There is no placement.
     NetworkError
-        A network has shapes alone, was not made integer, delays an input, or has readings that are open.
+        A network has shapes alone, was not made integer, delays an input, has readings that are open, or
+        what no configuration can say: everything at once.
     OptionsError
         Wishes the chip cannot meet, or that contradict one another; everything at once.
     EmitError
-        A value of a network or of the solution that no field of the configuration holds; everything at once.
+        A value of the solution that no field of the configuration holds; everything at once.
     """
     result.require()
     require_answers(result.networks)
     wishes, chip = options or EmitOptions(), result.chip
-    if problems := [finding for network in result.networks for finding in _input_findings(network)]:
+    problems = [finding for network in result.networks for finding in _input_findings(network)]
+    problems = problems or [finding for network in result.networks for finding in network_findings(network)]
+    if problems:
         raise NetworkError(*problems)
     if findings := tuple(option_findings(result, wishes)):
         raise OptionsError(*findings)
@@ -84,9 +87,8 @@ def build_config(result: Result, options: EmitOptions | None = None) -> ChipConf
 
 
 def _placed(result: Result) -> Placed:
-    """The placement, once it is known that everything in it and in its networks has a field."""
-    unwritable = [finding for network in result.networks for finding in network_findings(network)]
-    unwritable += placement_findings(result)
+    """The placement, once it is known that everything in it has a field."""
+    unwritable = [*placement_findings(result)]
     if not unwritable:
         placed = Placed(result)
         unwritable += solution_findings(placed, result)
@@ -120,7 +122,9 @@ def _core(result: Result, placed: Placed, wishes: EmitOptions, core: int) -> Cnn
         return CnnLayer(destinations=(Destination(),) * slots, **fields)
     kill_bits = "kill_bits" in extras
     if part.role == "relay":
-        fields |= relay_fields(*_read_features(placed, part), *_relayed_map(placed, part), kill_bits)
+        limits = chip.cores[core].limits
+        bits = min(limits.weight_bits, limits.state_bits)
+        fields |= relay_fields(*_read_features(placed, part), *_relayed_map(placed, part), kill_bits, bits)
     else:
         fields |= _layer_fields(placed.network.by_name[part.signal], (part.start, part.stop), kill_bits)
         if part.signal in wishes.balancers:

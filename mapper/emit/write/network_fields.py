@@ -52,15 +52,27 @@ def _sensor_names(network: NormalNetwork, layer: NormalLayer) -> Iterator[Findin
 def _layer_findings(layer: NormalLayer) -> Iterator[Finding]:
     where, conv, neuron = f"layer {layer.name}", layer.operation, layer.neuron
     if conv.kernel[0] != conv.kernel[1]:
-        yield Finding(where, "no field holds its kernel", conv.kernel, (conv.kernel[0],) * 2, "", _SOLVE)
+        step = "Use a square one, or limits.kernel_square=true, which fills it up where that is exact"
+        yield Finding(
+            where, "a configuration has one size for both sides of a kernel", conv.kernel, next_step=step
+        )
     yield from _array_findings(where, "weights", conv.weight)
     yield from _array_findings(where, "biases", conv.bias)
     yield from _array_findings(where, "initial potentials", neuron.initial_potential)
-    for name, number in (("threshold", neuron.threshold), ("minimum", neuron.minimum)):
-        if np.ndim(np.asarray(number)):
-            yield Finding(where, f"a core has one {name}", np.shape(np.asarray(number)), 1, "", _SOLVE)
-        elif number is not None and number != np.floor(number):
-            yield Finding(where, f"its {name} must be a whole number", number, next_step=_SOLVE)
+    if neuron.fires_at == "above":
+        yield Finding(where, "fires above its threshold, where cores fire at it", next_step=_SOLVE)
+    # Erratum threshold-low-zero: a lower bound of 0 misbehaves.
+    for name, value, low, high in (
+        ("threshold", neuron.threshold, 1, np.inf),
+        ("minimum", neuron.minimum, -np.inf, -1),
+    ):
+        number: Any = np.asarray(-1 if value is None else value)
+        if number.ndim:
+            yield Finding(where, f"a core has one {name}", number.shape, 1, "", _SOLVE)
+        elif number != np.floor(number):
+            yield Finding(where, f"its {name} must be a whole number", value, next_step=_SOLVE)
+        elif not low <= number <= high:
+            yield Finding(where, f"no core has this {name}", value, f"{low:g}..{high:g}")
 
 
 def _array_findings(where: str, name: str, array: Any) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from mapper.frontends import TorchOptions
 from mapper.frontends.from_torch.evidence import evidence
 from mapper.frontends.from_torch.reader import Reader
 from mapper.frontends.from_torch.trace import Trace, known_class, trace, unchanged, unwrapped
-from mapper.frontends.from_torch.values import BATCH, TIME
+from mapper.frontends.from_torch.values import BATCH, TIME, Opaque, values_in
 from mapper.frontends.inference import build_network
 from mapper.network import Edge, Network
 from mapper.operations import Shape
@@ -80,13 +80,24 @@ def _read(root: nn.Module, shape: Shape, relu_as_if: float | None) -> Reader:
         except NetworkError as error:
             failure = failure or error
             continue
-        if best is None or len(reader.findings) < len(best.findings):
+        # What is followed further before anything is refused is what the module means.
+        if best is None or not reader.findings or _steps_followed(reader) > _steps_followed(best):
             best = reader
         if not best.findings:
             break
     if best is None or (failure is not None and best.findings):
         raise failure or NetworkError()
     return best
+
+
+def _steps_followed(reader: Reader) -> int:
+    """Steps before the first whose result is a guess, behind something refused."""
+    for number, result in enumerate(reader.results.values()):
+        if any(
+            (isinstance(v, Opaque) and v.reported) or not getattr(v, "sure", True) for v in values_in(result)
+        ):
+            return number
+    return len(reader.results)
 
 
 def _followed(root: nn.Module, shape: Shape, relu_as_if: float | None, leads: tuple[int, ...]) -> Reader:

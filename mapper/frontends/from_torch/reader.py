@@ -279,9 +279,12 @@ class Reader:
         shape = Layer(path, signal.shape, operation).output_shape
         if min(shape) < 1:
             size = f"{signal.shape.height}x{signal.shape.width}"
-            step = "Check the input shape and the pools before it"
-            if fits:
-                self._refuse(node, MisfitError(f"its kernel leaves nothing of a map of {size}", step), signal)
+            error = MisfitError(
+                f"its kernel leaves nothing of a map of {size}",
+                "Check the input shape and the pools before it",
+            )
+            # Of what does not fit anyway, this only follows.
+            self._refuse(node, error, signal if fits else replace(signal, sure=False))
             shape, fits = Shape(shape.features, 1, 1), False
         for part in signal.parts:
             path_steps = part.path

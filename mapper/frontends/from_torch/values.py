@@ -271,10 +271,9 @@ def misfit(signal: Signal, reads: int, flat: bool, input_shape: Shape) -> Misfit
     if flat and (len(signal.dims) != 1 or signal.dims[0] != reads):
         step = "Flatten before it, and check the input shape"
         return MisfitError(f"its weights read {reads} values {where}", step, got)
-    if not flat and signal.dims != tuple(signal.shape) and signal.dims[:1] == (reads,):
-        step = "Keep the map: the n outputs of a Linear are n features of 1x1, a Conv2d gives maps"
-        problem = f"reads a map that was reshaped from {signal.shape}, and cores keep each spike's place"
-        return MisfitError(problem, step, got)
+    if not flat and len(signal.dims) == 3 and signal.dims != tuple(signal.shape):
+        problem = f"reads a map of {got} that was made of {signal.shape}: a spike keeps its feature and place"
+        return MisfitError(problem, "Convolve before flattening, or keep linear layers behind the first one")
     if not flat and (signal.dims != tuple(signal.shape) or signal.shape.features != reads):
         step = "Check the input shape and what is concatenated before it"
         return MisfitError(f"its weights read {reads} features {where}", step, got)

@@ -12,7 +12,7 @@ from mapper.operations import Pair
 from mapper.passes.legalize.layer_form import Candidate, LayerForm, Setting, candidates, unfolded
 from mapper.passes.legalize.pools import size_and_stride
 from mapper.passes.legalize.sensor import sensor_first, stage_settings
-from mapper.passes.legalize.stride import Bounds, bounds_apart, common_bounds
+from mapper.passes.legalize.stride import bounds_apart, common_bounds
 
 __all__ = ["Forms", "legal_forms", "legalize"]
 
@@ -34,11 +34,14 @@ class Forms:
     layers
         By layer, in the network's order, at least one form. The first is what destinations can do alone,
         with the fewest changes; where there is none, the one that folds least.
+    have_rivals
+        Whether a layer has several forms that need no relay: no one of them is the best of all.
     """
 
     source: NormalNetwork
     stage: Pair | None
     layers: Mapping[str, tuple[LayerForm, ...]]
+    have_rivals: bool = False
 
     def network(self, chosen: Mapping[str, int] = MappingProxyType({})) -> NormalNetwork:
         """The network in the forms that are chosen: `source` itself where these change nothing.
@@ -70,7 +73,12 @@ class Forms:
 
 
 def legal_forms(
-    network: NormalNetwork, chip: ChipSpec, *, relays: bool = True, shared_stage: bool = False
+    network: NormalNetwork,
+    chip: ChipSpec,
+    *,
+    relays: bool = True,
+    shared_stage: bool = False,
+    by_load: bool = False,
 ) -> tuple[Forms, ...]:
     """Every form of a network that is exact in time steps and legal on this chip, without dominated ones.
 
@@ -89,6 +97,9 @@ def legal_forms(
     shared_stage
         Every setting of the sensor stage that serves the network, not only those that are best for it
         alone: the stage has one setting for all networks on a chip.
+    by_load
+        Also the forms that are better only in what a core does with an event: where this is the objective,
+        as where a core bounds it.
 
     Returns
     -------
@@ -96,22 +107,25 @@ def legal_forms(
         One per setting of the sensor stage, at least one. The first is the largest that serves all
         layers without relays, if there is one; the others follow, the largest first.
     """
+    counts_events = by_load or any(entry.core.states_bounds for entry in chip.core_classes)
+    inputs = {entry.name: entry for entry in network.inputs}
     variants = [
-        _under(network, chip, bounds, relays=relays, shared_stage=shared_stage)
+        _under(
+            network,
+            Setting(inputs, network.signal_shapes, chip, bounds, relays, counts_events),
+            shared_stage=shared_stage,
+        )
         for bounds in (common_bounds(chip), *bounds_apart(chip))
     ]
     return variants[0] if len(variants) == 1 else tuple(_together(variants))
 
 
-def _under(
-    network: NormalNetwork, chip: ChipSpec, bounds: Bounds, *, relays: bool, shared_stage: bool
-) -> tuple[Forms, ...]:
-    """`legal_forms` where all cores have these limits."""
+def _under(network: NormalNetwork, setting: Setting, *, shared_stage: bool) -> tuple[Forms, ...]:
+    """`legal_forms` where all cores have the same limits."""
+    chip = setting.chip
     sensed = [
         edge for entry in network.inputs if entry.dvs is not None for edge in network.outgoing[entry.name]
     ]
-    inputs = {entry.name: entry for entry in network.inputs}
-    setting = Setting(inputs, network.signal_shapes, chip, bounds, relays)
     shifts_elsewhere = chip.input is not None and chip.routing.feature_shift
     shiftless = {edge.source for edge in sensed} if shifts_elsewhere else set()
     starts = {layer.name: LayerForm(*sensor_first(network, layer, shiftless)) for layer in network.layers}
@@ -151,7 +165,8 @@ def _candidates(setting: Setting, start: LayerForm) -> tuple[Candidate, ...]:
 
 def _forms(network: NormalNetwork, stage: Pair | None, row: Row) -> Forms:
     layers = {layer.name: tuple(entry.form for entry in row[layer.name]) for layer in network.layers}
-    return Forms(network, stage, layers)
+    have_rivals = any(sum(entry.is_direct for entry in forms) > 1 for forms in row.values())
+    return Forms(network, stage, layers, have_rivals)
 
 
 def _by_stage(
@@ -165,7 +180,8 @@ def _by_stage(
         if not all(row.values()):
             continue
         rows[stage] = row
-        if not every and _is_direct(row) and all(row[name][0].form is start for name, start in fed.items()):
+        as_they_were = _is_direct(row) and all(row[name][0].form is start for name, start in fed.items())
+        if as_they_were and not (every or setting.counts_events):
             # Nothing is rewritten and nothing relayed: a smaller setting has nothing to offer.
             break
     first = next((stage for stage, row in rows.items() if _is_direct(row)), next(iter(rows), None))

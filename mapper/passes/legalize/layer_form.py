@@ -62,7 +62,7 @@ class Candidate:
     is_legal
         Whether the layer is expressible.
     counts_events
-        Whether the chip bounds what its cores do with an event.
+        Whether it matters what a core does with an event.
     """
 
     form: LayerForm
@@ -105,6 +105,8 @@ class Setting:
         Inputs, and shapes of all signals, by name.
     relays
         Whether a pool may be done in steps, by relays.
+    counts_events
+        As in `Candidate`.
     stage
         (height, width) of the sensor stage's pooling, which divides the pools of all its edges; None leaves
         these as they are.
@@ -115,6 +117,7 @@ class Setting:
     chip: ChipSpec
     bounds: Bounds
     relays: bool
+    counts_events: bool
     stage: Pair | None = None
 
     def kept(self, edge: Edge) -> dict[Factor, tuple[Pair, int]]:
@@ -172,7 +175,8 @@ def candidates(setting: Setting, start: LayerForm) -> tuple[Candidate, ...]:
             candidate = _folded(setting, start, factor, pools, relays, direct)
         if candidate is not None:
             (direct if candidate.is_direct else relayed).append(candidate)
-            if candidate.form is start and candidate.is_legal and candidate.is_direct:
+            as_it_was = candidate.form is start and candidate.is_legal and candidate.is_direct
+            if as_it_was and not setting.counts_events:
                 return (candidate,)
     written = (*direct, *reversed(relayed)) if any(c.is_legal for c in direct) else (*direct, *relayed)
     return tuple(candidate for candidate in written if candidate.is_legal) or written[:1]
@@ -183,7 +187,7 @@ def unfolded(setting: Setting, start: LayerForm, relays: tuple[int, ...] = ()) -
     layer, notes = _mended(start.layer, setting.bounds)
     form = start if layer is start.layer else LayerForm(layer, start.edges, (*start.notes, *notes))
     relays = relays or (0,) * len(start.edges)
-    return Candidate(form, relays, expressible(layer, setting.bounds), setting.bounds.beyond_words)
+    return Candidate(form, relays, expressible(layer, setting.bounds), setting.counts_events)
 
 
 def _folded(
@@ -206,7 +210,7 @@ def _folded(
         return None
     # Kernel and stride may still be mended; what that leaves illegal is not worth a fold.
     shape, _ = _mended(bare, bounds)
-    rough = Candidate(LayerForm(shape, moved), relays, expressible(shape, bounds), bounds.beyond_words)
+    rough = Candidate(LayerForm(shape, moved), relays, expressible(shape, bounds), setting.counts_events)
     if not rough.is_legal or any(entry.dominates(rough) for entry in direct):
         return None
     wide = folded(start.layer, bare, factor, bounds)

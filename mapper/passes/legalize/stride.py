@@ -36,13 +36,10 @@ class Bounds:
         What all cores allow in common; strides ascending, and possibly none.
     kernel_words
         Words of the largest kernel memory.
-    beyond_words
-        Whether a core bounds more than words and sizes: operations, which taps and strides decide.
     """
 
     limits: LayerLimits
     kernel_words: int
-    beyond_words: bool
 
 
 def common_bounds(chip: ChipSpec) -> Bounds:
@@ -60,11 +57,7 @@ def common_bounds(chip: ChipSpec) -> Bounds:
         "kernel_square": any(limits.kernel_square for limits in every),
         "strides": tuple(sorted(strides)),
     }
-    return Bounds(
-        every[0].model_copy(update=tightest),
-        max(core.kernel_words for core in cores),
-        any(core.states_bounds for core in cores),
-    )
+    return Bounds(every[0].model_copy(update=tightest), max(core.kernel_words for core in cores))
 
 
 def bounds_apart(chip: ChipSpec) -> tuple[Bounds, ...]:
@@ -74,10 +67,7 @@ def bounds_apart(chip: ChipSpec) -> tuple[Bounds, ...]:
         apart.setdefault(entry.core.limits, []).append(entry.core)
     if len(apart) == 1:
         return ()
-    return tuple(
-        Bounds(limits, max(core.kernel_words for core in cores), any(core.states_bounds for core in cores))
-        for limits, cores in apart.items()
-    )
+    return tuple(Bounds(limits, max(core.kernel_words for core in cores)) for limits, cores in apart.items())
 
 
 def expressible(layer: NormalLayer, bounds: Bounds) -> bool:

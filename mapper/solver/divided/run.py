@@ -48,7 +48,7 @@ def divisible(problem: Problem) -> bool:
 
 def is_divided_placeable(problem: Problem, budget: Budget) -> bool | None:
     """Whether a placement with the allowed moves exists; None if a limit came first."""
-    if not (problem.options.divides or problem.differs_in_limits) or not divisible(problem):
+    if not (problem.options.divides or problem.forms_compete) or not divisible(problem):
         return False
     tables = Tables(problem)
     divided = build_model(tables, tables.piece_table())

@@ -130,7 +130,7 @@ class Tables:
     ) -> None:
         self.problem, self.reserves_pinned = problem, reserves_pinned
         # Without moves, and where one form is the first choice everywhere, a layer fits a core or not.
-        self.only_whole = not problem.options.divides and not problem.differs_in_limits
+        self.only_whole = not problem.options.divides and not problem.forms_compete
         self.is_chip = offered is None
         self.offered = offered or tuple(entry.core for entry in problem.classes)
         self.poolings = tuple(sorted(problem.chip.routing.poolings))

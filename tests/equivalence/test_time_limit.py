@@ -1,0 +1,122 @@
+"""A time limit on the check of a configuration: what it ends, and what is said then."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import mapper
+from mapper.cli.entry import run
+from mapper.deadline import Deadline
+from mapper.equivalence import read_labelled
+from mapper.equivalence.run import random_recording
+from mapper.errors import TimeLimitError
+from mapper.frontends import load_network
+
+Capture = pytest.CaptureFixture[str]
+
+
+@dataclass(frozen=True)
+class Until(Deadline):
+    """A limit that is reached while something is done, as soon as `is_late` says so."""
+
+    what: str
+    is_late: Callable[[], bool] = lambda: True
+
+    def check(self, doing: str, next_step: str = "") -> None:
+        if doing.startswith(self.what) and self.is_late():
+            raise TimeLimitError(self.limit_s, doing, next_step)
+
+
+def limit(monkeypatch: pytest.MonkeyPatch, what: str, is_late: Callable[[], bool] = lambda: True) -> None:
+    made = Until(9.0, 0.0, what, is_late)
+    monkeypatch.setattr("mapper.api.Deadline", SimpleNamespace(after=lambda *_: made))
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "random spikes of 20 steps were drawn",
+        "the integer network was simulated on 20 steps",
+        "the configuration in time steps was simulated on 20 steps",
+        "the float network was simulated on 20 steps",
+        "the configuration spike by spike was simulated on 20 steps",
+    ],
+)
+def test_what_was_being_done_is_said(what: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    limit(monkeypatch, what)
+    assert run(["verify", "digits", "--steps", "20"]) == 3
+    told = capsys.readouterr()
+    way_out = "Raise --time-limit, or simulate less: fewer --steps, or a shorter recording"
+    assert told.err == f"Error: the time limit of 9 s came first, while {what}. {way_out}\n"
+    assert told.out == ""
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> str:
+    """Forty labelled samples."""
+    digits = read_labelled("digits")
+    np.savez(tmp_path / "few.npz", rasters=digits.rasters[:40], labels=digits.labels[:40])
+    return str(tmp_path / "few.npz")
+
+
+@pytest.mark.parametrize("most", [0, 3, 17])
+def test_labelled_samples_end_with_those_done(most: int, few: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[int] = []
+    limit(monkeypatch, "labelled samples were simulated", lambda: len(done) >= most)
+    report = mapper.verify_equivalence("digits", steps=2, data=few, progress=done.append)
+    assert report.is_equivalent
+    note = f"labelled data: {most} of 40 samples were simulated; the time limit of 9 s came first"
+    assert note in report.notes
+    assert [entry.samples for entry in report.accuracies] == [most] * (4 if most else 0)
+    if most:
+        with np.load(few) as data:
+            np.savez(few, rasters=data["rasters"][:most], labels=data["labels"][:most])
+        monkeypatch.undo()
+        whole = mapper.verify_equivalence("digits", steps=2, data=few)
+        assert whole.accuracies == report.accuracies
+        assert set(whole.notes) == {*report.notes} - {note}
+
+
+def test_the_command_says_how_many(few: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    limit(monkeypatch, "labelled samples were simulated")
+    words = ["verify", "digits", "--steps", "2", "--data", few]
+    assert run(words) == 0
+    assert "note: labelled data: 0 of 40 samples" in capsys.readouterr().out
+    assert run([*words, "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["accuracies"] == []
+    assert any("0 of 40 samples" in note for note in record["notes"])
+
+
+def test_the_limit_begins_with_solving(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[float | None, float]] = []
+
+    def after(limit_s: float | None, start_s: float) -> Deadline:
+        seen.append((limit_s, start_s))
+        return Deadline(1.0, start_s)
+
+    monkeypatch.setattr("mapper.api.Deadline", SimpleNamespace(after=after))
+    with pytest.raises(TimeLimitError, match="random spikes"):
+        mapper.verify_equivalence("digits", time_limit_s=1e6)
+    ((limit_s, _),) = seen
+    assert limit_s == 1e6
+
+
+def test_a_limit_that_is_never_reached_changes_nothing() -> None:
+    assert mapper.verify_equivalence("digits", steps=5, time_limit_s=1e6).rates == (
+        mapper.verify_equivalence("digits", steps=5).rates
+    )
+
+
+def test_random_spikes_are_those_of_one_draw() -> None:
+    network = load_network("digits")
+    raster = random_recording(network, 0.3, 6, 1000, seed=4).rasters["input"]
+    expected = np.random.default_rng(4).random((6, *network.inputs[0].shape)) < 0.3
+    assert raster.tolist() == expected.astype(int).tolist()
