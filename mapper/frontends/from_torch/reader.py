@@ -72,7 +72,7 @@ class Reader:
     sites
         Calls of neuron modules in their order, as (module, layer): where the module itself can be watched.
     rectified
-        Layers whose neurons are rectifiers in the module, and those that only pass spikes on.
+        Layers whose neurons are rectifiers in the module.
     """
 
     def __init__(
@@ -329,8 +329,6 @@ class Reader:
         except (UnsupportedLayerError, ShapeError) as error:
             (self.misfits if isinstance(error, ShapeError) else self.unsupported).extend(error.findings)
         else:
-            # Layers that pass a part of a signal on have no module, and give what they get.
-            self.rectified |= drafts.keys() - self.drafts.keys() - {current.layer}
             self.drafts, self.edges = drafts, edges
             self.notes += notes
 
