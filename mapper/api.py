@@ -170,7 +170,7 @@ def verify_equivalence(
 ) -> EquivalenceReport:
     """Place a network, emit its configuration, simulate both, and say how alike they are.
 
-    `is_equivalent` of the report is False only through a fault of this package.
+    `is_equivalent` of the report is False only through a fault of ours.
 
     Parameters
     ----------
@@ -197,22 +197,23 @@ def verify_equivalence(
     """
     from mapper.equivalence import read_labelled, run  # noqa: PLC0415  # simulators load slowly
 
-    if expect is not None and events is not None:
-        raise OptionsError(Finding("events", "are given twice, as a recording and with what is expected"))
-    spec = chip if isinstance(chip, ChipSpec) else load_chip(chip)
     read, recording = load_network(network, input_shape, nir, torch, input_from), None
     labelled = None if data is None else read_labelled(data)
     if expect is not None:
+        _require_one_input(events)
         others = other_readings(network, input_shape, nir)
         read, recording = _held(read, Path(expect), others, add_output_neuron, dt_us)
     start_s = time.perf_counter()
-    result = solve(read, spec, add_output_neuron=add_output_neuron, **options)
+    result = solve(read, chip, add_output_neuron=add_output_neuron, **options)
     floating = _floating(read, result, add_output_neuron)
     deadline = Deadline.after(result.options.time_limit_s, start_s)
     recording = recording or _stimulus(result.networks[0], events, dt_us, (rate, steps, seed), deadline)
-    return run.check_equivalence(
-        result, floating, recording, data=labelled, deadline=deadline, progress=progress
-    )
+    return run.check_equivalence(result, floating, recording, labelled, deadline, progress)
+
+
+def _require_one_input(events: Events | None) -> None:
+    if events is not None:
+        raise OptionsError(Finding("events", "are given twice, as a recording and with what is expected"))
 
 
 def _floating(read: Network, result: Result, add_output_neuron: float | None) -> NormalNetwork:

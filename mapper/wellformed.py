@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mapper.errors import Finding
-from mapper.operations import Convolution, shape_after
+from mapper.operations import Convolution, Linear, shape_after
+from mapper.wording import counted
 
 if TYPE_CHECKING:
     from mapper.network import Layer, Network
+    from mapper.operations import Shape
 
 __all__ = ["name_findings", "shape_findings"]
 
@@ -86,17 +88,26 @@ def _layer_findings(layer: Layer) -> Iterator[Finding]:
     elif layer.input_shape[1:] != (1, 1):
         yield Finding(where, "a linear layer needs a flattened input", layer.input_shape)
     if operation.weight is not None and operation.weight.shape != expected:
-        yield Finding(where, "the weights have another shape", operation.weight.shape, expected)
+        yield Finding(where, _weights_problem(operation, operation.weight.shape, layer.input_shape, expected))
     if operation.bias is not None and operation.bias.shape != (operation.out_features,):
-        yield Finding(where, "the biases have another shape", operation.bias.shape, (operation.out_features,))
+        yield Finding(where, f"{operation.bias.size} biases for {counted(operation.out_features, 'feature')}")
     neuron = layer.neuron
     if neuron is None:
         return
     if isinstance(neuron.threshold, np.ndarray) and neuron.threshold.shape != (operation.out_features,):
-        yield Finding(where, "thresholds per feature", neuron.threshold.shape, (operation.out_features,))
+        features = counted(operation.out_features, "feature")
+        yield Finding(where, f"{neuron.threshold.size} thresholds for {features}")
     state = neuron.initial_potential
     if state is not None and state.shape != layer.output_shape:
         yield Finding(where, "initial potentials have another shape", state.shape, layer.output_shape)
+
+
+def _weights_problem(
+    operation: Convolution | Linear, shape: tuple[int, ...], arriving: Shape, expected: tuple[int, ...]
+) -> str:
+    if isinstance(operation, Linear) and len(shape) == 2 and shape[0] == expected[0]:
+        return f"its weights read {counted(shape[1], 'value')}, and {arriving.size} arrive"
+    return f"its weights have the shape {shape}, and what arrives takes {expected}"
 
 
 def _edge_findings(network: Network) -> Iterator[Finding]:

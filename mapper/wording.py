@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["join_names", "join_numbers"]
+__all__ = ["counted", "join_names", "join_numbers"]
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things: "1 feature", "2 features"."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def join_names(names: Sequence[str]) -> str:

@@ -109,7 +109,7 @@ def test_malformed_networks_are_refused_with_every_problem() -> None:
         good.replacing(inputs=(mapper.Input("input", Shape(2, 9, 9)),))
     with pytest.raises(NetworkError, match="delay"):
         good.replacing(edges=(good.edges[0], mapper.Edge("conv0", "conv1", (), 0, -1)))
-    with pytest.raises(NetworkError, match="another shape"):
+    with pytest.raises(NetworkError, match="weights have the shape"):
         chain([conv(4, weight=np.ones((1, 1, 1, 1)))])
     with pytest.raises(NetworkError, match="biases"):
         chain([conv(4, bias=np.ones(3))])

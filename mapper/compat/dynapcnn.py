@@ -69,8 +69,8 @@ class DynapcnnNetwork(nn.Module):
     weight_rescaling_fn
         From the factors of average pools of different size that add up, the one that is taken for all: an
         approximation, which `network.notes` tells. None refuses such sums; all others are exact without.
-    relu_as_if
-        Threshold of the neurons that ReLUs become; None refuses ReLUs.
+    relu_as_if, reading_check
+        As in `mapper.frontends.TorchOptions`.
 
     Raises
     ------
@@ -88,6 +88,7 @@ class DynapcnnNetwork(nn.Module):
         batch_size: int | None = None,
         weight_rescaling_fn: Callable[[Sequence[float]], float] | None = None,
         relu_as_if: float | None = None,
+        reading_check: bool = True,
     ) -> None:
         super().__init__()
         if isinstance(dvs_input, int) and not isinstance(dvs_input, bool):
@@ -96,12 +97,11 @@ class DynapcnnNetwork(nn.Module):
             raise OptionsError(Finding("third argument", problem, dvs_input, next_step=step))
         from mapper.frontends import TorchOptions  # noqa: PLC0415
 
-        read = load_network(snn, input_shape, None, TorchOptions(relu_as_if=relu_as_if))
+        read = load_network(snn, input_shape, None, TorchOptions(relu_as_if, reading_check=reading_check))
         self.dvs_input = dvs_input
         self.discretize = discretize
-        self.network = prepare(
-            fed(read, dvs_input), PrepareOptions(quantize=discretize, rescale=weight_rescaling_fn)
-        )
+        asked = PrepareOptions(quantize=discretize, rescale=weight_rescaling_fn)
+        self.network = prepare(fed(read, dvs_input), asked)
         shape = self.network.inputs[0].shape
         self.input_shape: Shape3 = (shape.features, shape.height, shape.width)
         self.batch_size = batch_size or stated_batch_size(snn)

@@ -134,11 +134,10 @@ def check_equivalence(
     result: Result,
     floating: NormalNetwork | Sequence[NormalNetwork],
     recording: Recording,
-    *,
     data: LabelledData | None = None,
-    options: EventOptions | None = None,
     deadline: Deadline = NEVER,
     progress: Callable[[int], None] | None = None,
+    options: EventOptions | None = None,
 ) -> EquivalenceReport:
     """Compare placed networks with their configuration, and with what they were before rounding.
 
@@ -173,10 +172,9 @@ def check_equivalence(
         result.chip, duration_us=float(recording.steps * dt_us), options=options,
         pause=during("the configuration spike by spike"),
     )  # fmt: skip
-    scored = accuracies(
-        data, floats, integer, config, dt_us=dt_us, options=options, deadline=deadline, progress=progress
-    )
-    notes = (*_left_out(data, scored, deadline), *events.notes)
+    more: dict[str, Any] = {"options": options, "deadline": deadline, "progress": progress}
+    scored = accuracies(data, floats, integer, config, dt_us=dt_us, **more)
+    own = config.interface.notes if config.interface else ()
     return EquivalenceReport(
         network=integer.name,
         chip=result.chip.name,
@@ -187,7 +185,7 @@ def check_equivalence(
         rates=layer_rates(before.spikes, expected.spikes),
         events=events,
         accuracies=scored,
-        notes=(*notes, *(config.interface.notes if config.interface else ())),
+        notes=(*_left_out(data, scored, deadline), *events.notes, *own),
         readings=tuple(map(str, result.readings)),
         compared_with=integer.compared_with,
         output=_trace(name, before.outputs[name], events.outputs[name]),

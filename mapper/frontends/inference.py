@@ -18,6 +18,7 @@ from mapper.operations import (
     Shape,
     shape_after,
 )
+from mapper.wording import counted
 
 __all__ = ["LayerDraft", "build_network"]
 
@@ -149,11 +150,11 @@ def _shape_of(
     height, width = arriving[0][1][1:]
     stated = draft.in_features if isinstance(draft.operation, Convolution) or height * width == 1 else None
     shape = Shape(stated or features, height, width)
-    if stated is not None and features > stated:
-        where = f"layer {draft.name}"
-        findings.append(
-            Finding(where, "its weights read fewer features than arrive", stated, features, "features")
-        )
+    # What comes around a cycle is known by its number of features alone, which a flattening multiplies.
+    is_whole = len(arriving) == len(edges)
+    if stated is not None and (features > stated or (is_whole and features < stated)):
+        problem = f"its weights read {counted(stated, 'feature')}, and {features} arrive"
+        findings.append(Finding(f"layer {draft.name}", problem))
     if isinstance(draft.operation, Convolution) and min(_output(draft, shape)) < 1:
         extent = "x".join(map(str, draft.operation.extent))
         size = f"{shape.height}x{shape.width}"

@@ -158,6 +158,7 @@ class Stopped:
     """A solver that stops without an answer."""
 
     work: float
+    was_interrupted: bool = False
     parameters: Any = field(default_factory=lambda: cp_model.CpSolver().parameters)
 
     @property
@@ -179,7 +180,7 @@ class Stopped:
 def test_what_stopped_a_side_question(
     work: float, deadline: Deadline, stopped_by: str, whole: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(budget_module, "_Solver", lambda: Stopped(work))
+    monkeypatch.setattr(budget_module, "_Solver", lambda: Stopped(work, stopped_by == INTERRUPTION))
     budget = Budget(SolveOptions(), deadline=deadline)
     aside = budget.aside()
     aside.run(cp_model.CpModel())

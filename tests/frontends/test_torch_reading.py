@@ -367,6 +367,28 @@ def test_nothing_changes_but_the_copy() -> None:
 
 
 @pytest.mark.parametrize("neurons", [spiking, nn.ReLU])
+def test_layers_that_pass_signals_on_are_part_of_the_network_alone(neurons: Any) -> None:
+    """The skip of a textbook block: a layer of its own takes its stride, and no module is called there."""
+
+    def forward(self: Any, x: Any) -> Any:
+        x = self.sa(self.a(x))
+        return self.sc(self.c(self.sb(self.b(x))) + self.skip(x))
+
+    convolutions = {"a": conv(padding=1), "b": conv(4, 4, padding=1, stride=2), "c": conv(4, 4, padding=1)}
+    modules = {
+        **convolutions,
+        "skip": conv(4, 4, 1, stride=2),
+        "sa": neurons(),
+        "sb": neurons(),
+        "sc": neurons(),
+    }
+    network = read(Made(forward, **modules).eval())
+    assert any("strided" in layer.name for layer in network.layers)
+    modules["skip"].register_forward_hook(lambda q, i, o: o * 2)
+    assert "skip has forward hooks" in message(Made(forward, **modules).eval())
+
+
+@pytest.mark.parametrize("neurons", [spiking, nn.ReLU])
 def test_random_modules_are_equal_or_refused(neurons: Any) -> None:
     refused = check_random_modules(INSTANCES, neurons, spiking, SumPool2d)
     assert INSTANCES // 12 < refused < INSTANCES // 2

@@ -206,9 +206,7 @@ def test_structures_that_no_core_has() -> None:
         return torch.relu(current), current
 
     assert "holds the currents of layer a" in refused(Made(both, a=a))
-    assert "holds the input x itself" in refused(
-        Made(lambda self, x: (self.s(self.a(x)), x), a=a, s=IAFSqueeze())
-    )
+    assert "holds the input x," in refused(Made(lambda self, x: (self.s(self.a(x)), x), a=a, s=IAFSqueeze()))
     assert "does not come from the input" in refused(Made(lambda self, x: (self.a(x), torch.ones(3)), a=a))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from mapper.errors import Finding, NetworkError, UnsupportedLayerError
 from mapper.frontends import NirOptions
 from mapper.frontends.currents import settle
+from mapper.frontends.from_nir.late import with_head_start
 from mapper.frontends.from_nir.layers import Layers
 from mapper.frontends.from_nir.nodes import NEURONS
 from mapper.frontends.from_nir.raw import RawGraph, RawNode, flattened
@@ -16,7 +17,7 @@ from mapper.frontends.from_nir.walk import ON_THE_WAY, WEIGHTS
 from mapper.frontends.inference import build_network
 from mapper.network import Input, Network, Output
 from mapper.operations import Shape
-from mapper.reading import gathered
+from mapper.reading import Reading, gathered
 from mapper.references import natural_key
 
 __all__ = ["from_nir_graph", "network_of"]
@@ -90,7 +91,8 @@ def network_of(
     network = build_network(name, inputs, settled.layers, settled.edges, outputs, notes)
     neurons = sum(node.kind in NEURONS for node in reader.graph.nodes.values())
     readings = gathered(reader.readings, of_all=neurons, everything="all neurons")
-    return network.replacing(readings=readings)
+    network = network.replacing(readings=(*readings, *gathered(reader.remarks)))
+    return with_head_start(network, {draft.name: reader.late_steps(draft.name) - 1 for draft in drafts})
 
 
 class _Reader(Layers):
@@ -141,7 +143,11 @@ class _Reader(Layers):
     def _shape(self, name: str) -> Shape | None:
         stated = self.graph.nodes[name].fields.get("shape")
         sizes = self._sizes(name, stated)
-        if len(sizes) == 4 and sizes[0] == 1:
+        if len(sizes) in (2, 4) and sizes[0] == 1:
+            taken = "the first of its sizes is a batch of one"
+            if self.input_shape is None:
+                why = f"{'x'.join(map(str, sizes))}; a map has three sizes, and a list of values one"
+                self.remarks.append(Reading(f"node {name}", taken, why, "--input-shape"))
             sizes = sizes[1:]
         if len(sizes) == 1:
             sizes = [sizes[0], 1, 1]

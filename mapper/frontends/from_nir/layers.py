@@ -56,7 +56,9 @@ class Layers(Walk):
     def __init__(self, graph: RawGraph, options: NirOptions) -> None:
         super().__init__(graph)
         self.options, self.source = options, origin_of(options, graph.metadata)
+        # Of neurons, and of everything else.
         self.readings: list[Reading] = []
+        self.remarks: list[Reading] = []
         self.notes: list[str] = []
 
     def drafts(self) -> tuple[list[Draft], list[Edge]]:
@@ -151,7 +153,7 @@ class Layers(Walk):
         flatten = next((n for n in self.way_back(name) if self.kind(n) == "Flatten"), None)
         if flatten is None:
             return operation
-        self.readings.append(
+        self.remarks.append(
             Reading(flatten, "features run fastest in what it flattens", f"as {self.source} has it", "--from")
         )
         return features_first(operation, self.graph.nodes[flatten].fields)

@@ -241,7 +241,8 @@ def _gain_of_lif(fields: Fields, behaviour: Behaviour, tau: str = "tau") -> Any:
             raise ValueError(f"its neurons leak ({tau} {shown:g} s), and no chip of the family can")
         _check_leak(fields)
         # Infinity over infinity is what exporters make of a gain of 1.
-        gain = np.where(np.isinf(tau_s) & np.isinf(r), 1.0, r * step / tau_s)
+        is_one = (np.isinf(tau_s) & np.isinf(r)) | (behaviour.gains == "whole")
+        gain = np.where(is_one, 1.0, r * step / tau_s)
     if not np.any(gain):
         raise ValueError(f"its gain r / {tau} is 0: all weights are zero, and no neuron ever fires")
     return _per_feature("r", gain)

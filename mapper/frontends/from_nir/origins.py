@@ -1,8 +1,8 @@
 """Who wrote a NIR file, and what its neurons then do: the same IF node means different things to each.
 
 No field of the format says which framework wrote it. What each takes an IF for was found by running it and
-comparing spikes, with sinabs 3.1, SpikingJelly 2.0, norse 1.1, snnTorch 1.0 and spyx 1.0; of rockpool 2.9 it
-was read in its source. "nir" is the text of the format itself.
+comparing spikes, with sinabs 3.1, SpikingJelly 2.0, norse 1.1, snnTorch 1.0, spyx 1.0 and rockpool 3.1
+(tests/frameworks). "nir" is the text of the format itself.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ class Origin:
         Whether Flatten reads (height, width, features), so that features run fastest.
     is_late
         Whether an output comes a step later for every layer of neurons before it.
+    adds_whole
+        Whether a LIF adds its input as it comes, whatever r and tau its files hold.
     """
 
     reset: Literal["subtract", "zero"] | None
@@ -49,6 +51,7 @@ class Origin:
     r_per_step: bool = False
     maps_last: bool = False
     is_late: bool = False
+    adds_whole: bool = False
 
 
 ORIGINS: Mapping[str, Origin] = {
@@ -56,7 +59,7 @@ ORIGINS: Mapping[str, Origin] = {
     "spikingjelly": Origin("zero", "single", "reached", r_per_step=True),
     "norse": Origin("zero", "single", "above"),
     "snntorch": Origin("subtract", "single", "above"),
-    "spyx": Origin("subtract", "single", "above", maps_last=True, is_late=True),
+    "spyx": Origin("subtract", "single", "above", maps_last=True, is_late=True, adds_whole=True),
     "rockpool": Origin("subtract", "multi", "reached"),
     "nir": Origin(None, "multi", "above"),
 }
@@ -73,7 +76,8 @@ class Behaviour:
     step_s, is_step_given
         Seconds of a step, and whether the user gave them.
     gains
-        Whether r is a gain: "as it stands", "per step" for r times the step, "open" where nobody says.
+        Whether r is a gain: "as it stands", "per step" for r times the step, "open" where nobody says;
+        "whole" for a LIF whose gain is 1 whatever stands there.
     """
 
     reset: Literal["subtract", "zero"]
@@ -82,7 +86,7 @@ class Behaviour:
     fires_at: Literal["reached", "above"]
     step_s: float
     is_step_given: bool
-    gains: Literal["as it stands", "per step", "open"]
+    gains: Literal["as it stands", "per step", "open", "whole"]
     readings: tuple[Reading, ...]
 
 
@@ -162,7 +166,8 @@ def behaviour_of(
 
 def _gains(source: str | None, options: NirOptions, metadata: Mapping[str, Any], is_open: bool) -> Any:
     if source is not None:
-        return "per step" if ORIGINS[source].r_per_step else "as it stands"
+        origin = ORIGINS[source]
+        return "per step" if origin.r_per_step else "whole" if origin.adds_whole else "as it stands"
     if is_open:
         return "open"
     return "per step" if options.dt is not None and not metadata else "as it stands"

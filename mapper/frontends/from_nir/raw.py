@@ -99,7 +99,7 @@ def _end(graph: RawGraph, end: str, kind: str, findings: list[Finding]) -> list[
     if node is None or node.inner is None:
         # Some writers name the ports of ordinary nodes as well: "conv.output".
         is_port = node is not None and port in ("input", "output")
-        return [name if is_port or not name else end]
+        return [name if is_port else end]
     inner = {n for n, entry in node.inner.nodes.items() if entry.kind == kind}
     if port and port not in inner and len(inner) != 1:
         findings.append(Finding(f"edge end {end}", f"graph {name} has no such {kind}", port, sorted(inner)))

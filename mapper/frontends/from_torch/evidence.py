@@ -248,6 +248,9 @@ class _Comparison:
         if layer.neuron is None:
             return current
         name, state = layer.name, self.states[sample]
+        if self.reader.rectified and name not in self.reader.signals:
+            # It passes on, for a sum of currents, what rectifiers give.
+            return np.maximum(current, 0) / np.asarray(layer.neuron.threshold).reshape(-1, 1, 1)
         if name in self.reader.rectified:
             value = np.maximum(current, 0)
             self.spiked |= {name} if value.any() else set()

@@ -72,7 +72,7 @@ class Reader:
     sites
         Calls of neuron modules in their order, as (module, layer): where the module itself can be watched.
     rectified
-        Layers whose neurons are rectifiers in the module, and those that only pass spikes on.
+        Layers whose neurons are rectifiers in the module.
     """
 
     def __init__(
@@ -283,7 +283,6 @@ class Reader:
                 f"its kernel leaves nothing of a map of {size}",
                 "Check the input shape and the pools before it",
             )
-            # Of what does not fit anyway, this only follows.
             self._refuse(node, error, signal if fits else replace(signal, sure=False))
             shape, fits = Shape(shape.features, 1, 1), False
         for part in signal.parts:
@@ -330,8 +329,6 @@ class Reader:
         except (UnsupportedLayerError, ShapeError) as error:
             (self.misfits if isinstance(error, ShapeError) else self.unsupported).extend(error.findings)
         else:
-            # Layers that pass a part of a signal on have no module, and give what they get.
-            self.rectified |= drafts.keys() - self.drafts.keys() - {current.layer}
             self.drafts, self.edges = drafts, edges
             self.notes += notes
 
@@ -374,7 +371,8 @@ class Reader:
             signal = flattened(value) if len(value.dims) == 1 else value
             for part in signal.parts:
                 if part.source in self.inputs:
-                    self._output_refused(key, f"holds the input {part.source} itself, which no core sends")
+                    if not self.unsupported:  # else it is the signal before what was refused
+                        self._output_refused(key, f"holds the input {part.source}, which no core sends")
                     continue
                 name = key or part.source
                 name = f"{name}.{part.source}" if key and len(signal.parts) > 1 else name

@@ -53,6 +53,7 @@ def untouched(root: nn.Module) -> Iterator[None]:
     A copy may still lead to the original: a forward that was replaced on an object calls the old one.
     """
     held = [(tensor, tensor.detach().clone(), tensor._version) for tensor in _held(root)]
+    threads = torch.get_num_threads()
     with (
         torch.random.fork_rng(devices=[]),
         torch.no_grad(),
@@ -61,10 +62,13 @@ def untouched(root: nn.Module) -> Iterator[None]:
     ):
         warnings.simplefilter("ignore")
         torch.manual_seed(_SEED)
+        # A few small frames: threads that wait for one another take longer than one, much longer under load.
+        torch.set_num_threads(1)
         _reset(root)
         try:
             yield
         finally:
+            torch.set_num_threads(threads)
             for tensor, before, version in held:
                 if tensor._version != version:
                     tensor.detach().copy_(before)
