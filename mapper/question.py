@@ -18,7 +18,7 @@ import numpy as np
 
 from hwspec.schema import ChipSpec
 from mapper.edits import shapes_only
-from mapper.errors import Finding, NetworkError, VerificationError
+from mapper.errors import Finding, NetworkError, TimeLimitError, VerificationError
 from mapper.normal_form import NormalNetwork
 from mapper.operations import Pair
 from mapper.options import SolveOptions, resolve
@@ -75,15 +75,30 @@ class Question:
         """The question as the solver takes it: once for every setting of the sensor stage, best first."""
         return tuple(self._problem(stage, forms) for stage, forms in self._settings())
 
-    def _settings(self) -> Iterator[tuple[Pair | None, tuple[Forms, ...]]]:
+    def prepare(self, budget: Budget) -> tuple[Problem, ...]:
+        """`problems`, within a time limit.
+
+        Raises
+        ------
+        TimeLimitError
+            It came first.
+        """
+        if "problems" not in vars(self):
+            vars(self)["problems"] = tuple(self._problem(*entry) for entry in self._settings(budget))
+        return self.problems
+
+    def _settings(self, budget: Budget | None = None) -> Iterator[tuple[Pair | None, tuple[Forms, ...]]]:
         """Settings of the sensor stage that all networks share, with the networks' forms under each."""
         sensing = [any(entry.dvs for entry in network.inputs) for network in self.networks]
         shared, relays = sum(sensing) > 1, self.resolved.relays
         by_load = self.resolved.objective == "balance"
-        several = [
-            legal_forms(n, self.chip, relays=relays, shared_stage=shared, by_load=by_load)
-            for n in self.networks
-        ]
+        several = []
+        for network in self.networks:
+            if budget is not None:
+                budget.require_time()
+            several.append(
+                legal_forms(network, self.chip, relays=relays, shared_stage=shared, by_load=by_load)
+            )
         by_stage = [{entry.stage: entry for entry in forms} for forms in several]
         stages = [rows for rows in by_stage if None not in rows]
         common = [stage for stage in stages[0] if all(stage in rows for rows in stages)] if stages else []
@@ -126,7 +141,10 @@ def decide(question: Question, detail: Detail = "all", budget: Budget | None = N
     from mapper.solver.budget import Budget  # noqa: PLC0415
 
     spent = budget or Budget(question.resolved)
-    answers = [_solved(problem, spent) for problem in question.problems]
+    try:
+        answers = [_solved(problem, spent) for problem in question.prepare(spent)]
+    except TimeLimitError:
+        answers = [(Status.UNDECIDED, None, question.networks)]
     status, solution, networks = _best(question, answers)
     if solution is not None:
         violations: tuple[object, ...] = verify(networks, question.chip, question.resolved, solution)
@@ -135,10 +153,10 @@ def decide(question: Question, detail: Detail = "all", budget: Budget | None = N
         if violations:
             raise VerificationError(violations)
         return _result(question, networks, status, spent, solution=solution)
-    problem = question.problems[0]
     if any(answer[0] is Status.UNDECIDED for answer in answers):
-        report = explain.undecided_report(problem, spent)
-        return _result(question, problem.networks, Status.UNDECIDED, spent, report=report)
+        report = explain.undecided_report(question.chip, spent)
+        return _result(question, networks, Status.UNDECIDED, spent, report=report)
+    problem = question.problems[0]
     report = explain.infeasible_report(problem, spent, with_moves=detail == "all")
     none: tuple[Unmet, ...] = ()
     if any(network.is_integer for network in question.networks):
@@ -157,7 +175,11 @@ def fits(question: Question, budget: Budget | None = None) -> bool | None:
 
     spent = budget or Budget(question.resolved)
     verdict: bool | None = False
-    for problem in question.problems:
+    try:
+        problems = question.prepare(spent)
+    except TimeLimitError:
+        return None
+    for problem in problems:
         plain = False if problem.forms_compete else is_placeable(problem, spent)
         divided = is_divided_placeable(problem, spent) if plain is False else plain
         if divided:
@@ -235,6 +257,8 @@ def _solved(problem: Problem, budget: Budget) -> _Answer:
     except KeyboardInterrupt:
         # What another setting of the sensor stage has come to stays.
         budget.interrupt()
+        return Status.UNDECIDED, None, problem.networks
+    except TimeLimitError:
         return Status.UNDECIDED, None, problem.networks
     return status, solution, problem.networks
 

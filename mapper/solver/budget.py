@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
 from threading import Thread
@@ -12,10 +12,11 @@ from typing import Any, Literal, TypeVar
 from ortools.sat.python import cp_model
 
 from mapper.deadline import NEVER, Deadline
+from mapper.errors import TimeLimitError
 from mapper.options import SolveOptions
 from mapper.result import Statistics
 
-__all__ = ["INTERRUPTION", "Budget", "Found"]
+__all__ = ["INTERRUPTION", "Budget", "Found", "timed"]
 
 Found = TypeVar("Found")
 
@@ -225,6 +226,21 @@ class Budget:
         part = "" if getattr(self.options, field) == stated else "a part of "
         return f"{part}the {kind} limit of {stated:g}{unit}"
 
+    def require_time(self) -> None:
+        """End what is under way if the time limit is over: asked before every step of building a model.
+
+        Work is spent by solves alone: a work limit ends at the same place every time.
+
+        Raises
+        ------
+        TimeLimitError
+            It is; `stopped_by` says so.
+        """
+        for deadline in (self._own_deadline, self.deadline):
+            if deadline.left_s < 0:
+                self.stopped_by = self._reason()
+                deadline.check("building the model")
+
     def _reason(self) -> str:
         if self.is_interrupted:
             return INTERRUPTION
@@ -234,13 +250,15 @@ class Budget:
         return self._limit_text("time" if self.options.work_limit is None else "work")
 
     def attempt(self, what: str, find: Callable[[], Found], otherwise: Found) -> Found:
-        """What is found, or `otherwise` where Ctrl-C came first; that it did is said."""
+        """What is found, or `otherwise` where Ctrl-C or the time limit came first; that it did is said."""
         found = otherwise
         try:
             if not self.is_interrupted:
                 found = find()
         except KeyboardInterrupt:
             self.interrupt()
+        except TimeLimitError:
+            self.leave(what)
         if self.is_interrupted:
             self.leave(what)
         return found
@@ -262,6 +280,14 @@ class Budget:
             self.solves,
             interrupted,
         )
+
+
+def timed(budget: Budget | None, count: int) -> Iterator[int]:
+    """0 .. count - 1, the steps of something long, for as long as `Budget.require_time` allows."""
+    for step in range(count):
+        if budget is not None:
+            budget.require_time()
+        yield step
 
 
 def _between(spent: float, limit: float, part: float) -> float:

@@ -103,6 +103,7 @@ def find_correction(asked: Requirements) -> Correction | None:
     }
     users: dict[int, list[cp_model.IntVar]] = defaultdict(list)
     for layer in layers:
+        asked.budget.require_time()
         options = []
         for k in range(len(asked.classes)):
             here = model.new_bool_var("")

@@ -8,6 +8,7 @@ from functools import cache
 
 from ortools.sat.python import cp_model
 
+from hwspec.schema import ChipSpec
 from mapper.faults import ChipFault
 from mapper.problem import Problem
 from mapper.result import FeasibilityReport, HallSet, ReportNature, Status, Unmet, unmet
@@ -28,9 +29,9 @@ __all__ = ["hall_sets", "infeasible_report", "undecided_report"]
 _MENDED = frozenset({Rule.FAN_OUT, Rule.DVS_FAN_OUT, Rule.POOLING, Rule.INPUT_POOLING})
 
 
-def undecided_report(problem: Problem, budget: Budget) -> FeasibilityReport:
+def undecided_report(chip: ChipSpec, budget: Budget) -> FeasibilityReport:
     """The report of a solve that a limit stopped before it found or excluded a placement."""
-    return _report(problem, Status.UNDECIDED, "undecided", budget, limit=budget.stopped_by or "a limit")
+    return _report(chip, Status.UNDECIDED, "undecided", budget, limit=budget.stopped_by or "a limit")
 
 
 def infeasible_report(problem: Problem, budget: Budget, *, with_moves: bool = True) -> FeasibilityReport:
@@ -50,7 +51,7 @@ def infeasible_report(problem: Problem, budget: Budget, *, with_moves: bool = Tr
     none: tuple[HallSet, ...] = ()
     certificate = budget.attempt("layers that compete for cores", lambda: hall_sets(problem, budget), none)
     return _report(
-        problem,
+        problem.chip,
         Status.INFEASIBLE,
         _in_any_case(lambda: _nature(problem, entries, certificate, budget), budget),
         budget,
@@ -85,9 +86,8 @@ def _entries(problem: Problem) -> list[Unmet]:
 
 
 def _report(
-    problem: Problem, status: Status, nature: ReportNature, budget: Budget, **parts: object
+    chip: ChipSpec, status: Status, nature: ReportNature, budget: Budget, **parts: object
 ) -> FeasibilityReport:
-    chip = problem.chip
     return FeasibilityReport(
         status=status,
         nature=nature,

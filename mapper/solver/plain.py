@@ -18,6 +18,7 @@ from typing import Literal, TypeAlias
 
 from ortools.sat.python import cp_model
 
+from mapper.errors import TimeLimitError
 from mapper.problem import Problem
 from mapper.result import Status
 from mapper.solution import Objective, Solution
@@ -92,15 +93,21 @@ def group_layers(problem: Problem, candidates: Candidates) -> tuple[Group, ...]:
     return tuple(Group(tuple(layers), classes) for (_, classes), layers in members.items())
 
 
-def _build(problem: Problem, candidates: Candidates) -> _Model:
-    """Every layer is placed, and a core holds one of them."""
+def _build(problem: Problem, budget: Budget, candidates: Candidates) -> _Model:
+    """Every layer is placed, and a core holds one of them.
+
+    Raises
+    ------
+    TimeLimitError
+        The time limit came first.
+    """
     groups, model = group_layers(problem, candidates), cp_model.CpModel()
     rooms = [len(entry.core_ids) for entry in problem.classes]
-    count = {
-        (g, k): model.new_int_var(0, min(len(group.layers), rooms[k]), "")
-        for g, group in enumerate(groups)
-        for k in group.classes
-    }
+    count: dict[tuple[int, int], cp_model.IntVar] = {}
+    for g, group in enumerate(groups):
+        budget.require_time()
+        for k in group.classes:
+            count[g, k] = model.new_int_var(0, min(len(group.layers), rooms[k]), "")
     for g, group in enumerate(groups):
         model.add(cp_model.LinearExpr.sum([count[g, k] for k in group.classes]) == len(group.layers))
     users: dict[int, list[cp_model.IntVar]] = defaultdict(list)
@@ -127,7 +134,10 @@ def _probe(
     """Some placement with these candidates: False if there is none, None if a limit came first."""
     if not all(candidates):
         return None, False
-    plain = _build(problem, candidates)
+    try:
+        plain = _build(problem, budget, candidates)
+    except TimeLimitError:
+        return None, None
     solver, status = budget.run(plain.model)
     if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         return plain, plain.values(solver)
@@ -144,7 +154,9 @@ def solve_plain(problem: Problem, budget: Budget) -> tuple[Status, Solution | No
     outcome: Outcome[Counts] = Outcome()
     outcome.objectives.append(Objective("cores", len(problem.demands), len(problem.demands)))
     simply = problem.options.objective == "capacity"
-    plain = _build(problem, problem.candidates) if simply else _with_best_merit(problem, budget, outcome)
+    plain = (
+        _build(problem, budget, problem.candidates) if simply else _with_best_merit(problem, budget, outcome)
+    )
     if plain is None:
         return outcome.status(budget), None
     here = {(g.layers[0], k): plain.count[n, k] for n, g in enumerate(plain.groups) for k in g.classes}

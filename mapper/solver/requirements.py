@@ -14,6 +14,7 @@ from typing import Literal
 
 from ortools.sat.python import cp_model
 
+from mapper.errors import TimeLimitError
 from mapper.problem import CoreClass, Problem
 from mapper.rules import Rule
 from mapper.solver.budget import Budget
@@ -111,7 +112,7 @@ class Requirements:
                 keep = (*options.keep, *((name, core) for core in sorted(own)))
                 asked = replace(options, pins=pins, forbidden_cores=tuple(sorted(forbidden)), keep=keep)
                 problem = replace(problem, options=asked)
-            self._by_requests[pinned, forbidden] = Tables(problem, reserves_pinned=False)
+            self._by_requests[pinned, forbidden] = Tables(problem, reserves_pinned=False, budget=self.budget)
         return self._by_requests[pinned, forbidden]
 
     def tables_under(self, parts: Iterable[Part]) -> Tables:
@@ -150,7 +151,7 @@ class Requirements:
         )
 
     def possible(self, parts: Collection[Part]) -> bool | None:
-        """Whether these requirements, alone, can hold together; None if the work limit came first."""
+        """Whether these requirements, alone, can hold together; None if a limit came first."""
         kept, tables = frozenset(parts), self.tables_under(parts)
         layers = {part.index for part in kept if part.kind == "layer"}
         dropped = [part for part in self.parts if part not in kept]
@@ -167,7 +168,10 @@ class Requirements:
             layers=frozenset(range(len(self.problem.demands))) - layers,
             monitors=Part("monitors") not in kept,
         )
-        built = build_model(tables, table, slack)
+        try:
+            built = build_model(tables, table, slack)
+        except TimeLimitError:
+            return None
         if built is None:
             return False
         _, status = self.budget.aside().run(built.model)

@@ -13,6 +13,7 @@ from typing import Generic, Literal, TypeVar
 from ortools.sat.python import cp_model
 
 from hwspec.schema import CoreSpec
+from mapper.errors import TimeLimitError
 from mapper.problem import Problem
 from mapper.result import Status
 from mapper.solution import LayerPart, Objective, Relay, Solution
@@ -134,6 +135,7 @@ def run_stages(
     so_far: Outcome[Values] = outcome or Outcome()
     try:
         for stage in stages:
+            budget.require_time()
             if stage.upwards:
                 model.maximize(stage.expression)
             else:
@@ -154,6 +156,8 @@ def run_stages(
     except KeyboardInterrupt:
         # Ctrl-C inside the solver ends a stage; between two stages it arrives here. What there is stays.
         budget.interrupt()
+    except TimeLimitError:
+        pass
     return so_far
 
 

@@ -212,8 +212,12 @@ def _computes_the_same(network: Network, module: nn.Module, seed: int) -> bool:
     for entry in module.modules():
         if callable(reset := getattr(entry, "reset_states", None)):
             reset()
+    threads = torch.get_num_threads()
+    # Small frames: waiting threads would take most of the time.
+    torch.set_num_threads(1)
     with torch.no_grad():
         result = module(torch.from_numpy(x).float())
+    torch.set_num_threads(threads)
     run = simulate(network, {network.inputs[0].name: x})
     # What several layers give together is joined on the host: the first output is one layer's.
     made = result[0] if isinstance(result, tuple) else result

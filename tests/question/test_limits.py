@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from itertools import count
 from typing import Any
 
 import pytest
@@ -14,8 +15,10 @@ from mapper.network import DvsSettings, Edge, Input, Output
 from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Convolution, Shape
 from mapper.options import SolveOptions
-from mapper.question import Question, decide
+from mapper.question import Question, decide, fits
 from mapper.result import Result, Status
+from mapper.solver.budget import Budget
+from mapper.solver.divided import model
 from tests.builders import chain, conv, pool, tiny_chip
 from tests.property.question_instances import random_question_instance
 
@@ -78,3 +81,58 @@ def test_an_optimum_of_one_setting_is_none_of_the_question(objective: Any) -> No
             assert_honest(cut, full)
             seen[cut.status] += 1
     assert seen[Status.FEASIBLE] > 20
+
+
+class Clock:
+    """A second passes whenever somebody looks."""
+
+    def __init__(self) -> None:
+        self.now = 0
+
+    def __call__(self) -> float:
+        self.now += 1
+        return float(self.now)
+
+
+def cut_and_relayed() -> Question:
+    """A layer in pieces, whose pool takes a relay."""
+    network = chain([conv(12), conv(2, 9)], (2, 32, 32), (8,))
+    cores = [(4096, 8192, 16), (4096, 6144, 16), *[(4096, 4096, 16)] * 3]
+    return Question((network,), tiny_chip(*cores), SolveOptions(objective="headroom"))
+
+
+@pytest.mark.parametrize("build", [two_settings, cut_and_relayed])
+def test_a_time_limit_ends_whatever_is_under_way(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    question = build()
+    full = decide(question, "reasons")
+    seen: Counter[Status] = Counter()
+    looks = count(1)
+    clock, limit, add = Clock(), 0, model._add_layer
+
+    def add_layer(*arguments: Any) -> bool:
+        assert clock.now <= limit + 2
+        return add(*arguments)
+
+    monkeypatch.setattr(model, "_add_layer", add_layer)
+    while seen[Status.OPTIMAL] < 3:
+        clock, limit = Clock(), 3 * next(looks)
+        monkeypatch.setattr("time.perf_counter", clock)
+        limited = replace(question, options=replace(question.options, time_limit_s=limit))
+        cut = decide(limited, "reasons", Budget(limited.resolved, clock()))
+        assert_honest(cut, full)
+        seen[cut.status] += 1
+    assert full.status is Status.OPTIMAL
+    assert min(seen[Status.UNDECIDED], seen[Status.FEASIBLE]) > 0
+
+
+def test_no_more_networks_are_prepared_than_time_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    networks = tuple(chain([conv(2)], name=f"n{n}") for n in range(50))
+    question = Question(networks, tiny_chip(*[(4096, 4096, 16)] * 9), SolveOptions(time_limit_s=20))
+    monkeypatch.setattr("time.perf_counter", clock := Clock())
+    result = decide(question, budget=Budget(question.resolved, clock()))
+    assert result.status is Status.UNDECIDED
+    assert result.report is not None
+    assert result.report.limit == "the time limit of 20 s"
+    assert clock.now < 35
+    assert "problems" not in vars(question)
+    assert fits(question, Budget(question.resolved, clock() - 20)) is None

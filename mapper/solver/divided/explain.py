@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from ortools.sat.python import cp_model
 
+from mapper.errors import TimeLimitError
 from mapper.problem import Problem
 from mapper.result import Unmet, unmet
 from mapper.rules import Rule
@@ -54,9 +56,11 @@ def astray(tables: Tables, signal: Signal) -> list[Consumer]:
 
 def fits_without_destinations(problem: Problem, budget: Budget) -> bool:
     """Whether all layers would find cores if destinations, pools and monitors had no limits."""
-    tables = Tables(problem)
+    tables = Tables(problem, budget=budget)
     slack = Slack(slots=frozenset(range(len(tables.signals))), monitors=True)
-    built = None if budget.is_spent else build_model(tables, tables.piece_table(), slack)
+    built = None
+    with suppress(TimeLimitError):
+        built = None if budget.is_spent else build_model(tables, tables.piece_table(), slack)
     if built is None:
         return False
     _, status = budget.aside().run(built.model)

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 from hwspec.schema import CoreSpec
 from mapper.problem import Problem
+from mapper.solver.budget import timed
 from mapper.solver.divided.tables import PieceTable, Tables
 from mapper.solver.stages import merit_of, states_bandwidth
 from mapper.work import CoreWork, relay_work
@@ -33,8 +34,8 @@ def merits_of(tables: Tables, table: PieceTable) -> list[Fraction]:
 def _occupants(tables: Tables, table: PieceTable) -> Iterator[tuple[CoreWork, dict[int, int]]]:
     """Every layer and relay, with the most features of its pieces by class."""
     problem, classes = tables.problem, range(len(tables.problem.classes))
-    for layer, works in enumerate(problem.works):
-        for form, work in enumerate(works):
+    for layer in timed(tables.budget, len(problem.works)):
+        for form, work in enumerate(problem.works[layer]):
             row = table[layer][form]
             # Classes that are alike may be open to the layer in one place and closed in another.
             alike = {problem.classes[k].core: 0 for k in classes}

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from ortools.sat.python import cp_model
 
+from mapper.solver.budget import timed
 from mapper.solver.divided.need import UNBOUNDED, Need, need_of, spare_cores
 from mapper.solver.divided.relays import add_relays
 from mapper.solver.divided.slots import add_slots
@@ -26,19 +27,24 @@ def build_model(
         The most features of a piece per layer, form and class.
     spare
         Cores beyond the least that all layers take, where the number of cores is not the chip's.
+
+    Raises
+    ------
+    TimeLimitError
+        The time limit of the tables' budget came first.
     """
     if spare is None:
         spare = UNBOUNDED if slack.cores else spare_cores(tables, table, slack.layers)
     if spare < 0:
         return None
     divided = DividedModel(tables, table, _lean(tables, need_of(tables, table, spare), slack))
-    for layer in range(len(tables.problem.demands)):
+    for layer in timed(tables.budget, len(tables.problem.demands)):
         if layer not in slack.layers and not _add_layer(divided, layer, slack):
             return None
-    for number, signal in enumerate(tables.signals):
-        add_relays(divided, number, signal, slack)
-    for number, signal in enumerate(tables.signals):
-        if number not in slack.slots and not add_slots(divided, number, signal, slack):
+    for number in timed(tables.budget, len(tables.signals)):
+        add_relays(divided, number, tables.signals[number], slack)
+    for number in timed(tables.budget, len(tables.signals)):
+        if number not in slack.slots and not add_slots(divided, number, tables.signals[number], slack):
             return None
     _add_capacity(divided, slack)
     if not slack.monitors:

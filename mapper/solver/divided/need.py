@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from mapper.solver.budget import timed
 from mapper.solver.divided.tables import PieceTable, Signal, Tables
 
 __all__ = ["UNBOUNDED", "Need", "least_pieces", "need_of", "spare_cores"]
@@ -64,9 +65,9 @@ def spare_cores(tables: Tables, table: PieceTable, left_out: Collection[int] = (
 
 def need_of(tables: Tables, table: PieceTable, spare: int) -> Need:
     """Bounds from the largest pieces and the cores to spare."""
-    layers = range(len(tables.problem.demands))
-    pieces = tuple(_most_pieces(tables, table, layer, spare) for layer in layers)
-    least = [least_pieces(tables, table, layer) for layer in layers]
+    count = len(tables.problem.demands)
+    pieces = tuple(_most_pieces(tables, table, layer, spare) for layer in timed(tables.budget, count))
+    least = [least_pieces(tables, table, layer) for layer in range(count)]
     copied: frozenset[int] = frozenset()
     while True:
         more = frozenset(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from typing import Literal
 
 from ortools.sat.python import cp_model
 
+from mapper.errors import TimeLimitError
 from mapper.normal_form import NormalNetwork
 from mapper.problem import Problem
 from mapper.result import Status
@@ -50,8 +52,11 @@ def is_divided_placeable(problem: Problem, budget: Budget) -> bool | None:
     """Whether a placement with the allowed moves exists; None if a limit came first."""
     if not (problem.options.divides or problem.forms_compete) or not divisible(problem):
         return False
-    tables = Tables(problem)
-    divided = build_model(tables, tables.piece_table())
+    tables = Tables(problem, budget=budget)
+    try:
+        divided = build_model(tables, tables.piece_table())
+    except TimeLimitError:
+        return None
     if divided is None:
         return False
     _, status = budget.run(divided.model)
@@ -68,20 +73,11 @@ def solve_divided(
     tuple
         Status, solution, and the networks in the forms that were chosen.
     """
-    tables = Tables(problem)
-    divided = build_model(tables, tables.piece_table()) if divisible(problem) else None
-    if divided is None:
-        return Status.INFEASIBLE, None, problem.networks
-    cores, bits = divided.cores_and_bits(1, bits=False), divided.cores_and_bits(0)
-    alike = len(problem.classes) <= _CLASSES_AT_ONCE
-    if problem.options.objective == "capacity" and not problem.kept and not problem.busy and alike:
-        radix = 1 + sum(core.capacity_bits for core in problem.chip.cores)
-        both = Stage("cores", divided.cores_and_bits(radix), False, cores, ("capacity_bits", bits), radix)
-        outcome = _run(divided, budget, [both, *_unique(divided)])
-    else:
-        outcome = _run(divided, budget, [Stage("cores", cores)])
-        if outcome.status(budget) is Status.OPTIMAL:
-            outcome = _further(_with_best_merit(tables, budget, outcome), budget, outcome)
+    tables, outcome = Tables(problem, budget=budget), Outcome[Counts]()
+    outcome.is_infeasible = not divisible(problem)
+    with suppress(TimeLimitError):
+        if not outcome.is_infeasible:
+            _optimize(tables, budget, outcome)
     if outcome.values is None:
         return outcome.status(budget), None, problem.networks
     forms = outcome.values.forms
@@ -89,13 +85,29 @@ def solve_divided(
     return outcome.status(budget), solution, problem.networks_as(forms)
 
 
-def _run(
-    divided: DividedModel, budget: Budget, stages: list[Stage], outcome: Outcome[Counts] | None = None
-) -> Outcome[Counts]:
-    return run_stages(divided.model, stages, budget, lambda solver: counts_of(divided, solver), outcome)
+def _optimize(tables: Tables, budget: Budget, outcome: Outcome[Counts]) -> None:
+    """Run all stages; what they have come to stands in the outcome whenever a limit ends them."""
+    problem, divided = tables.problem, build_model(tables, tables.piece_table())
+    if divided is None:
+        outcome.is_infeasible = True
+        return
+    cores, bits = divided.cores_and_bits(1, bits=False), divided.cores_and_bits(0)
+    alike = len(problem.classes) <= _CLASSES_AT_ONCE
+    if problem.options.objective == "capacity" and not problem.kept and not problem.busy and alike:
+        radix = 1 + sum(core.capacity_bits for core in problem.chip.cores)
+        both = Stage("cores", divided.cores_and_bits(radix), False, cores, ("capacity_bits", bits), radix)
+        _run(divided, budget, [both, *_unique(divided)], outcome)
+    else:
+        _run(divided, budget, [Stage("cores", cores)], outcome)
+        if outcome.status(budget) is Status.OPTIMAL:
+            _further(_with_best_merit(tables, budget, outcome), budget, outcome)
 
 
-def _further(tables: Tables, budget: Budget, outcome: Outcome[Counts]) -> Outcome[Counts]:
+def _run(divided: DividedModel, budget: Budget, stages: list[Stage], outcome: Outcome[Counts]) -> None:
+    run_stages(divided.model, stages, budget, lambda solver: counts_of(divided, solver), outcome)
+
+
+def _further(tables: Tables, budget: Budget, outcome: Outcome[Counts]) -> None:
     """With the fewest cores and the best merit: what is to be kept, then least capacity."""
     divided = _bounded(tables, outcome)
     if divided is None:
@@ -105,7 +117,7 @@ def _further(tables: Tables, budget: Budget, outcome: Outcome[Counts]) -> Outcom
         here.setdefault((piece.layer, piece.core_class), []).append(variable)
     sums = {key: cp_model.LinearExpr.sum(variables) for key, variables in here.items()}
     stages = [*kept_and_busy(tables.problem, sums), Stage("capacity_bits", divided.cores_and_bits(0))]
-    return _run(divided, budget, [*stages, *_unique(divided)], outcome)
+    _run(divided, budget, [*stages, *_unique(divided)], outcome)
 
 
 def _bounded(tables: Tables, outcome: Outcome[Counts]) -> DividedModel | None:
@@ -130,7 +142,10 @@ def _with_best_merit(tables: Tables, budget: Budget, outcome: Outcome[Counts]) -
 
     def reach(merit: Fraction) -> Fraction | Literal[False] | None:
         """As `best_merit` wants it, with no more than the fewest cores."""
-        divided = _bounded(Tables(problem, cores_with(problem, merit)), outcome)
+        try:
+            divided = _bounded(Tables(problem, cores_with(problem, merit), budget=budget), outcome)
+        except TimeLimitError:
+            return None
         if divided is None:
             return False
         divided.model.minimize(divided.cores_and_bits(1, bits=False))
@@ -143,7 +158,7 @@ def _with_best_merit(tables: Tables, budget: Budget, outcome: Outcome[Counts]) -
     bound = best_merit(merits_of(tables, tables.piece_table()), reached(outcome.values), reach)
     outcome.objectives.append(merit_objective(problem, bound, bound))
     # Later stages must not give away what was reached.
-    return Tables(problem, cores_with(problem, reached(outcome.values)))
+    return Tables(problem, cores_with(problem, reached(outcome.values)), budget=budget)
 
 
 def _unique(divided: DividedModel) -> Iterator[Stage]:

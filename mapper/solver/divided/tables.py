@@ -14,6 +14,7 @@ from mapper.problem import Problem
 from mapper.references import natural_key
 from mapper.rules import Rule
 from mapper.solution import DVS
+from mapper.solver.budget import Budget, timed
 from mapper.work import HOLDING, CoreWork, largest, largest_held, relay_work
 
 __all__ = ["ORIGIN", "UNREACHABLE", "Consumer", "PieceTable", "Provider", "Signal", "Tables"]
@@ -119,6 +120,8 @@ class Tables:
     reserves_pinned
         Whether a core that a layer is pinned to is closed to all others. An explanation leaves it to the
         number of cores, which it may give up.
+    budget
+        Whose time limit ends what is built from here.
     """
 
     def __init__(
@@ -127,8 +130,9 @@ class Tables:
         offered: tuple[CoreSpec, ...] | None = None,
         *,
         reserves_pinned: bool = True,
+        budget: Budget | None = None,
     ) -> None:
-        self.problem, self.reserves_pinned = problem, reserves_pinned
+        self.problem, self.reserves_pinned, self.budget = problem, reserves_pinned, budget
         # Without moves, and where one form is the first choice everywhere, a layer fits a core or not.
         self.only_whole = not problem.options.divides and not problem.forms_compete
         self.is_chip = offered is None
@@ -136,6 +140,7 @@ class Tables:
         self.poolings = tuple(sorted(problem.chip.routing.poolings))
         self._limits: dict[tuple[Rule | None, CoreWork], tuple[int, ...]] = {}
         self._piece_tables: dict[frozenset[tuple[Rule, int]], PieceTable] = {}
+        self._relay_limits: dict[CoreWork, Mapping[int, int]] = {}
 
     def _per_class(self, rule: Rule | None, work: CoreWork) -> tuple[int, ...]:
         """Per class, the most features of a work that its cores hold under one rule, or under all."""
@@ -194,7 +199,7 @@ class Tables:
             (rule, layer): limits that do not count.
         """
         if left_out not in self._piece_tables:
-            layers = range(len(self.problem.demands))
+            layers = timed(self.budget, len(self.problem.demands))
             self._piece_tables[left_out] = tuple(
                 tuple(self._piece_row(layer, work, left_out) for work in self.problem.works[layer])
                 for layer in layers
@@ -369,10 +374,11 @@ class Tables:
         if min(signal.shape.height, signal.shape.width) < level:
             return {}
         work = relay_work(signal.shape, level, signal.spikes_per_second, reads_all=reads_all)
-        row = self._per_class(None, work)
-        classes = self.problem.classes
-        reserved = self.reserves_pinned
-        return {k: n for k, n in enumerate(row) if n and not (reserved and classes[k].pinned_layer)}
+        if work not in self._relay_limits:
+            row, classes, reserved = self._per_class(None, work), self.problem.classes, self.reserves_pinned
+            usable = {k: n for k, n in enumerate(row) if n and not (reserved and classes[k].pinned_layer)}
+            self._relay_limits[work] = usable
+        return self._relay_limits[work]
 
     def relay_classes(self, signal: Signal, level: int) -> tuple[int, ...]:
         """Core classes that hold a relay of a whole signal."""

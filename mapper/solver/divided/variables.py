@@ -110,9 +110,9 @@ class DividedModel:
 
     def add_piece(self, piece: Piece, most: int) -> cp_model.IntVar:
         """A variable for such pieces, 0 .. most."""
-        self.pieces[piece] = self.variable(most)
+        variable = self.pieces[piece] = self.variable(most)
         self._by_layer.setdefault(piece.layer, []).append(piece)
-        return self.pieces[piece]
+        return variable
 
     def relays_of(self, signal: int) -> dict[Provider, dict[int, cp_model.IntVar]]:
         """Relays of a signal by provider and class."""
