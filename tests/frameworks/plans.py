@@ -115,11 +115,12 @@ def plan(seed: int, can: Can, counts: int = 1) -> Plan:
     return Plan(tuple(stages), tuple(shapes), frames)
 
 
-def _common(draw: np.random.Generator, features: int, reads: int, can_be_bare: bool = True) -> dict[str, Any]:
+def _common(draw: np.random.Generator, features: int, sums: int, can_be_bare: bool = True) -> dict[str, Any]:
+    """Biases and a threshold, for neurons that sum so many values."""
     has_bias = not can_be_bare or draw.integers(2) == 0
     bias = draw.integers(-3, 4, features).astype(np.float32) if has_bias else None
-    # About as large as sums of a few weights, so that neurons neither rest nor fire all the time.
-    return {"bias": bias, "threshold": float(draw.integers(4, 12 + reads))}
+    # Grows with what is summed, so that neurons neither rest nor fire all the time.
+    return {"bias": bias, "threshold": float(draw.integers(4, 8 + min(sums, 40)))}
 
 
 def _convolution(draw: np.random.Generator, size: tuple[int, ...], can: Can) -> Stage:
@@ -134,20 +135,20 @@ def _convolution(draw: np.random.Generator, size: tuple[int, ...], can: Can) -> 
     if can.pools and min(rows, columns) >= 2 and draw.integers(2) == 0:
         pool = (str(draw.choice(can.pools)), 2)
     return Stage(
-        draw.integers(-4, 8, (features, reads // groups, *kernel)).astype(np.float32),
+        draw.integers(-6, 8, (features, reads // groups, *kernel)).astype(np.float32),
         stride=1 if pool else int(draw.integers(1, 3)),
         padding=padding,
         dilation=dilation,
         groups=groups,
         pool=pool,
-        **_common(draw, features, reads, can.bare_convolutions),
+        **_common(draw, features, reads // groups * kernel[0] * kernel[1], can.bare_convolutions),
     )
 
 
 def _linear(draw: np.random.Generator, size: tuple[int, ...]) -> Stage:
     features, reads = int(draw.integers(2, 11)), int(np.prod(size))
-    weight = draw.integers(-4, 8, (features, reads)).astype(np.float32)
-    return Stage(weight, is_flattened=len(size) > 1, **_common(draw, features, min(reads, 30)))
+    weight = draw.integers(-6, 8, (features, reads)).astype(np.float32)
+    return Stage(weight, is_flattened=len(size) > 1, **_common(draw, features, reads))
 
 
 def _after(stage: Stage, size: tuple[int, ...]) -> tuple[int, ...]:

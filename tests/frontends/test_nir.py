@@ -263,11 +263,41 @@ def test_a_weight_layer_without_neurons_is_read_and_named_later() -> None:
         prepare(network)
 
 
-def test_weights_that_read_another_number_of_features() -> None:
-    with pytest.raises(NetworkError, match=r"weights|features"):
-        load_network(graph(nodes() | {"c": conv2d(4, 1, 8)}))
-    with pytest.raises(NetworkError, match=r"weights|features"):
-        load_network(graph(nodes() | {"fc": nir.Linear(np.ones((3, 35), np.float32))}))
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"c": conv2d(4, 1, 8)}, "its weights read 1 feature, and 2 arrive"),
+        ({"c": conv2d(4, 4, 8)}, "its weights read 4 features, and 2 arrive"),
+        ({"fc": nir.Linear(np.ones((3, 35), np.float32))}, "its weights read 35 features, and 36 arrive"),
+        ({"fc": nir.Linear(np.ones((3, 128), np.float32))}, "its weights read 128 features, and 36 arrive"),
+        ({"c": conv2d(4, 2, 8, bias=np.ones(7, np.float32))}, "7 biases for 4 features"),
+        ({"s": neurons(5, 6, 6, r=np.arange(1.0, 6).repeat(36).reshape(5, 6, 6))}, r"node s \(IF\): r has 5"),
+    ],
+)
+def test_what_does_not_fit_together_says_which_is_which(change: dict[str, Any], text: str) -> None:
+    with pytest.raises(NetworkError, match=text):
+        load_network(graph(nodes() | change), nir=NirOptions(source="nir"))
+
+
+def test_linear_weights_on_a_map_count_its_values() -> None:
+    content = nodes() | {"fc": nir.Linear(np.ones((3, 4), np.float32))}
+    del content["flat"]
+    with pytest.raises(NetworkError, match="its weights read 4 values, and 36 arrive"):
+        load_network(graph(content))
+
+
+def test_a_batch_of_one_in_the_input_is_told() -> None:
+    content = nodes() | {"input": nir.Input({"input": np.array([1, 2, 8, 8])})}
+    for given in (None, (2, 8, 8)):
+        network = load_network(graph(content), given)
+        assert network.inputs[0].shape == Shape(2, 8, 8)
+        assert any("batch of one" in reading.taken for reading in network.readings) is (given is None)
+    flat = {"input": nir.Input({"input": np.array([1, 36])}), "fc": content["fc"], "t": neurons(3)}
+    flat["output"] = nir.Output({"output": np.array([3])})
+    network = load_network(graph(flat))
+    assert network.inputs[0].shape == Shape(36, 1, 1)
+    # One layer of neurons: what is said of the input is not said of "all neurons".
+    assert [reading.subject for reading in network.readings if "batch" in reading.taken] == ["node input"]
 
 
 def corrupt(path: Path, how: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 import mapper
 from mapper.cli.entry import run
-from mapper.equivalence.expected import compared, read_expectation
+from mapper.equivalence.expected import Expectation, compared, read_expectation
 from mapper.errors import NetworkError, OptionsError, UnsupportedLayerError
 from mapper.frontends import NirOptions, load_network
 from mapper.frontends.from_nir.alternatives import alternatives
@@ -101,6 +101,55 @@ def test_spyx_is_aligned_by_one_step_per_neuron_layer() -> None:
     early = network.replacing(outputs=(replace(network.outputs[0], late_steps=0),))
     with pytest.raises(NetworkError, match="differs"):
         compared(early, read_expectation(DATA / "spyx_if_head.npz", network))
+
+
+def sequence(*biases: float, neuron: Any = None) -> Any:
+    """Layers of one value each, whose weights are 127, so that rounding is exact, and thresholds 170."""
+    content: dict[str, Any] = {"input": nir.Input({"input": np.array([1])})}
+    for n, bias in enumerate(biases):
+        content[f"w{n}"] = nir.Affine(np.full((1, 1), 127.0, np.float32), np.full(1, bias, np.float32))
+        content[f"n{n}"] = neuron or nir.IF(np.ones(1, np.float32), np.full(1, 170.0, np.float32))
+    return graph(content | {"output": nir.Output({"output": np.array([1])})})
+
+
+def late_spikes(frames: Any, biases: tuple[float, ...]) -> Any:
+    """What spyx computes: every layer fires for what it held a step before, biases from the first step on."""
+    potentials, spikes = np.zeros(len(biases)), []
+    for value in frames.ravel():
+        arriving = float(value)
+        for n, bias in enumerate(biases):
+            fires = float(potentials[n] > 170)
+            potentials[n] += 127 * arriving + bias - 170 * fires
+            arriving = fires
+        spikes.append(arriving)
+    return np.array(spikes).reshape(-1, 1)
+
+
+@pytest.mark.parametrize("biases", [(0.0, 0.0, 0.0), (40.0, 80.0, 60.0), (-85.0, -40.0, 85.0)])
+def test_layers_of_spyx_start_from_what_their_biases_add_up_to(biases: tuple[float, ...]) -> None:
+    frames = np.random.default_rng(1).integers(0, 2, (40, 1))
+    network = load_network(sequence(*biases), nir=NirOptions(source="spyx"))
+    for as_run in (network, prepare(network)):
+        expectation = Expectation(
+            "spyx", {"input": frames.reshape(40, 1, 1, 1)}, {"w2": late_spikes(frames, biases)}
+        )
+        assert "aligned by 3 steps" in compared(as_run, expectation)
+    assert sum(
+        "times its bias" in r.taken or "from its bias" in r.taken for r in network.readings
+    ) == 2 * any(biases)
+
+
+def test_biases_of_spyx_that_fire_before_any_input_are_refused() -> None:
+    with pytest.raises(UnsupportedLayerError, match="layer w2: its biases make neurons fire in the 2 steps"):
+        load_network(sequence(0.0, 40.0, 120.0), nir=NirOptions(source="spyx"))
+
+
+def test_leaky_neurons_of_spyx_with_a_beta_of_1_add_their_input_whole() -> None:
+    neuron = nir.LIF(*(np.full(1, value, np.float32) for value in (INF, 1.0, 0.0, 4.0)))
+    weight: Any = (
+        load_network(sequence(0.0, neuron=neuron), nir=NirOptions(source="spyx")).layers[0].operation.weight
+    )
+    assert weight.item() == 127.0
 
 
 def test_single_facts_together_are_an_answer() -> None:

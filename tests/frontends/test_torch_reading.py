@@ -317,6 +317,19 @@ def test_what_is_not_read_goes_by_nir() -> None:
             read(nn.Sequential(conv(), kind()))
 
 
+def test_what_leaks_is_not_sent_to_an_exporter_whose_file_would_leak() -> None:
+    fields = {"__module__": "spikingjelly.neurons", "forward": lambda m, x: x}
+    kind = type("LIFNode", (nn.Identity,), fields)
+    with pytest.raises(NetworkError, match="leak") as caught:
+        read(nn.Sequential(conv(), kind(), nn.AvgPool2d(2)))
+    assert "NIR" not in str(caught.value)
+    # A pool or an output behind what is refused is no problem of its own.
+    assert len(caught.value.findings) == 1
+    with pytest.raises(NetworkError) as caught:
+        read(nn.Sequential(nn.MaxPool2d(2)))
+    assert len(caught.value.findings) == 1
+
+
 class _Own(nn.Module):
     """A class that copies itself in its own way, as those of sinabs do."""
 

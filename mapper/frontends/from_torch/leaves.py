@@ -24,7 +24,9 @@ __all__ = [
 ]
 
 _POOL_SIZE_MAX = 1 << 20
-_SPIKING = "Use IAFSqueeze: integrate-and-fire neurons without leak"
+_SPIKING = (
+    "Use neurons without leak: IAFSqueeze, SpikingJelly's IFNode, snnTorch's Leaky(beta=1), norse's IAFCell"
+)
 _TWO_DIMENSIONS = "cores convolve in two dimensions"
 _RECURRENT = "recurrent layers: no chip of the family has them as one layer"
 _REASONS: dict[str, tuple[str, str]] = {
@@ -92,10 +94,18 @@ _REASONS: dict[str, tuple[str, str]] = {
 }
 
 
-def unknown_module(kind: str, name: str = "") -> RefusalError:
-    """Why a module of this class, or a function of this name that does the same, cannot be used."""
+def unknown_module(kind: str, name: str = "", exporter: str | None = None) -> RefusalError:
+    """Why a module of this class, or a function of this name that does the same, cannot be used.
+
+    Parameters
+    ----------
+    exporter
+        What writes its framework's networks to NIR: a way out where only the class is not known.
+    """
     reason, step = _REASONS.get(kind, ("this program does not know it", ""))
     known = "Use Conv2d, Linear, BatchNorm2d, AvgPool2d, Flatten and IAFSqueeze or ReLU"
+    if exporter is not None:
+        known = f"Export the network to NIR with {exporter}, and give the file"
     return RefusalError(f"{name or kind}: {reason}", step or known)
 
 

@@ -254,9 +254,7 @@ class Reader:
             return self._sensor(node, module, value)
         if kind in MODULE_STEPS:
             return MODULE_STEPS[kind](module, value)
-        error = unknown_module(kind)
-        if package in EXPORTERS:
-            error.next_step = f"Export the network to NIR with {EXPORTERS[package]}, and give the file"
+        error = unknown_module(kind, exporter=EXPORTERS.get(package))
         spikes = hasattr(module, "spike_fn") and isinstance(value, Current)
         error.instead = self._neurons(value, Neuron()) if spikes else None
         raise error
