@@ -10,6 +10,7 @@ from hwspec.schema import BIAS_WORD_BITS, KERNEL_WORD_BITS, NEURON_WORD_BITS
 from mapper.problem import Problem
 from mapper.rules import Rule
 from mapper.solver.budget import Budget
+from mapper.solver.cp_sat import Model
 
 __all__ = ["MEMORIES", "least_extra"]
 
@@ -23,7 +24,7 @@ MEMORIES = {
 
 def least_extra(problem: Problem, budget: Budget) -> list[tuple[int, int]] | None:
     """(layer, class) of the layers that need more than their core has, at least extra bits in all."""
-    model = cp_model.CpModel()
+    model = Model()
     users, weights, variables = defaultdict(list), [], []
     keys: list[tuple[int, int]] = []
     pins = {entry.pinned_layer: k for k, entry in enumerate(problem.classes) if entry.pinned_layer}

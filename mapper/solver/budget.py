@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
-from threading import Thread
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from ortools.sat.python import cp_model
 
@@ -15,6 +13,7 @@ from mapper.deadline import NEVER, Deadline
 from mapper.errors import TimeLimitError
 from mapper.options import SolveOptions
 from mapper.result import Statistics
+from mapper.solver.cp_sat import InterruptibleSolver
 
 __all__ = ["INTERRUPTION", "Budget", "Found", "timed"]
 
@@ -27,42 +26,6 @@ _WORK_PER_PROBE = 1.0
 _EFFORT_PER_VARIABLE = 1e-5
 # A solver takes no limit of 0.
 _LEAST = 1e-6
-# Some systems deliver Ctrl-C only between two waits.
-_WAIT_SECONDS = 0.1
-
-
-class _Solver(cp_model.CpSolver):
-    """CP-SAT in a thread of its own, which stops at Ctrl-C with what it has and says that it did.
-
-    OR-Tools' own handler tells nobody that Ctrl-C was pressed, and leaves the system's handler behind, under
-    which the next one would end the process without a word.
-    """
-
-    was_interrupted = False
-
-    def solve(self, model: cp_model.CpModel, *arguments: Any) -> cp_model.CpSolverStatus:
-        """Solve within the parameters' limits; FEASIBLE or UNKNOWN where one, or Ctrl-C, came first."""
-        self.parameters.catch_sigint_signal = False
-        answer: Future[cp_model.CpSolverStatus] = Future()
-        solve = super().solve
-
-        def run() -> None:
-            try:
-                answer.set_result(solve(model, *arguments))
-            # Whatever it is belongs to the thread that waits.
-            except BaseException as error:
-                answer.set_exception(error)
-
-        Thread(target=run, daemon=True).start()
-        while True:
-            try:
-                while not answer.done():
-                    if self.was_interrupted:
-                        self.stop_search()
-                    wait([answer], _WAIT_SECONDS)
-                return answer.result()
-            except KeyboardInterrupt:
-                self.was_interrupted = True
 
 
 @dataclass
@@ -138,7 +101,7 @@ class Budget:
         RuntimeError
             The model is invalid: a fault of this program.
         """
-        solver = _Solver()
+        solver = InterruptibleSolver()
         parameters = solver.parameters
         # Measured: the linear relaxation proves these models, with every row in it from the start, and
         # presolve hides rows from it.

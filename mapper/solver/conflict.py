@@ -10,6 +10,7 @@ from ortools.sat.python import cp_model
 from mapper.faults import ChipFault
 from mapper.result import Conflict, Correction, DividedConflict, Requirement
 from mapper.rules import Rule
+from mapper.solver.cp_sat import Model
 from mapper.solver.requirements import Part, Requirements
 from mapper.solver.sentences import Sentences
 from mapper.wording import join_names
@@ -94,7 +95,7 @@ def find_correction(asked: Requirements) -> Correction | None:
     Layers stay: a network without one of them is another network. Among equally few, requests are given
     up before rules, rules that are missed by little before others, and single cores before further cores.
     """
-    model = cp_model.CpModel()
+    model = Model()
     layers = asked.problem.by_name
     dropped = {
         part: model.new_bool_var("") if part.kind != "cores" else model.new_int_var(0, len(layers), "")

@@ -15,6 +15,7 @@ from mapper.result import FeasibilityReport, HallSet, ReportNature, Status, Unme
 from mapper.rules import Rule
 from mapper.solver.budget import Budget, Found
 from mapper.solver.conflict import find_conflict, find_correction
+from mapper.solver.cp_sat import Model
 from mapper.solver.divided.explain import divided_unmet, fits_without_destinations, out_of_reach
 from mapper.solver.divided.run import divisible
 from mapper.solver.plain import Group, group_layers
@@ -243,7 +244,7 @@ def _tight_classes(
     problem: Problem, groups: Sequence[Group], taken: set[int], budget: Budget
 ) -> tuple[int, ...] | None:
     """The smallest set of core classes that more layers depend on than it has cores."""
-    model = cp_model.CpModel()
+    model = Model()
     sizes = {k: len(entry.core_ids) for k, entry in enumerate(problem.classes) if k not in taken}
     chosen = {k: model.new_bool_var(f"class[{k}]") for k in sizes}
     inside = [model.new_bool_var(f"group[{g}]") for g in range(len(groups))]

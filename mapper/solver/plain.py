@@ -23,6 +23,7 @@ from mapper.problem import Problem
 from mapper.result import Status
 from mapper.solution import Objective, Solution
 from mapper.solver.budget import Budget
+from mapper.solver.cp_sat import Model
 from mapper.solver.decode import decode
 from mapper.solver.stages import (
     Outcome,
@@ -101,7 +102,7 @@ def _build(problem: Problem, budget: Budget, candidates: Candidates) -> _Model:
     TimeLimitError
         The time limit came first.
     """
-    groups, model = group_layers(problem, candidates), cp_model.CpModel()
+    groups, model = group_layers(problem, candidates), Model()
     rooms = [len(entry.core_ids) for entry in problem.classes]
     count: dict[tuple[int, int], cp_model.IntVar] = {}
     for g, group in enumerate(groups):

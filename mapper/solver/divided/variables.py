@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeAlias
 
 from ortools.sat.python import cp_model
 
+from mapper.solver.cp_sat import Model
 from mapper.solver.divided.need import UNBOUNDED, Need
 from mapper.solver.divided.tables import PieceTable, Provider, Tables
 
@@ -71,7 +72,7 @@ class DividedModel:
     tables: Tables
     table: PieceTable
     need: Need
-    model: cp_model.CpModel = field(default_factory=cp_model.CpModel)
+    model: cp_model.CpModel = field(default_factory=Model)
     pieces: dict[Piece, cp_model.IntVar] = field(default_factory=dict)
     forms: dict[tuple[int, int], cp_model.IntVar] = field(default_factory=dict)
     copies: dict[tuple[int, int], cp_model.IntVar] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from ortools.sat.python import cp_model
 
+from mapper.solver.cp_sat import Model
 from mapper.solver.divided.model import build_model
 from mapper.solver.divided.variables import DividedModel, Slack
 from mapper.solver.smallest.sizes import ChipQuestion, CoreType, Group, groups_on
@@ -31,7 +32,7 @@ class SynthesisModel:
     """
 
     types: tuple[CoreType, ...]
-    model: cp_model.CpModel = field(default_factory=cp_model.CpModel)
+    model: cp_model.CpModel = field(default_factory=Model)
     counts: list[cp_model.IntVar] = field(default_factory=list)
     carried: list[cp_model.IntVar] = field(default_factory=list)
 
