@@ -251,5 +251,6 @@ def _held(
 
     whole = append_output_neuron(read, add_output_neuron)
     expectation = expected.read_expectation(expect, whole)
-    held = read.replacing(compared_with=expected.compared(whole, expectation, others))
+    equal = filter(None, (read.compared_with, expected.compared(whole, expectation, others)))
+    held = read.replacing(compared_with="; = ".join(equal))
     return held, expected.recorded(expectation, dt_us)

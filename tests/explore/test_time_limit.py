@@ -180,7 +180,9 @@ class Stopped:
 def test_what_stopped_a_side_question(
     work: float, deadline: Deadline, stopped_by: str, whole: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(budget_module, "InterruptibleSolver", lambda: Stopped(work, stopped_by == INTERRUPTION))
+    monkeypatch.setattr(
+        budget_module, "InterruptibleSolver", lambda: Stopped(work, stopped_by == INTERRUPTION)
+    )
     budget = Budget(SolveOptions(), deadline=deadline)
     aside = budget.aside()
     aside.run(cp_model.CpModel())

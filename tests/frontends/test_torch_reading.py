@@ -405,3 +405,14 @@ def test_layers_that_pass_signals_on_are_part_of_the_network_alone(neurons: Any)
 def test_random_modules_are_equal_or_refused(neurons: Any) -> None:
     refused = check_random_modules(INSTANCES, neurons, spiking, SumPool2d)
     assert INSTANCES // 12 < refused < INSTANCES // 2
+
+
+def test_an_exit_in_the_users_code_is_bad_input() -> None:
+    """The tracer calls no hooks: the check is the first to run them."""
+
+    def leave(*_: Any) -> None:
+        raise SystemExit(1)
+
+    module = nn.Sequential(conv(), spiking()).eval()
+    module[0].register_forward_hook(leave)
+    assert "its forward fails on frames" in message(module)

@@ -179,19 +179,14 @@ def parametrized() -> nn.Module:
 @pytest.mark.parametrize("make", [pruned, normed, parametrized])
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_derived_weights_follow_the_file(make: Any, tmp_path: Path) -> None:
-    module: Any
-    other: Any
+    """Weights that a hook or parametrisation makes of others: read, and run, with the file's."""
     module, other = make(), make()
-    frames = torch.ones(1, 2, 8, 8)
-    current = other.eval()[0](frames)
     kept = module[0].weight.detach().clone()
-    from mapper.frontends.from_torch.weights import with_weights  # noqa: PLC0415
-
-    with with_weights(module, saved(tmp_path, other.state_dict())):
-        weight = module[0].weight.detach()
-        assert torch.equal(weight, other[0].weight)
-        expected = nn.functional.conv2d(frames, weight, module[0].bias)
-        assert torch.allclose(expected, current, atol=1e-6)
+    path = saved(tmp_path, other.state_dict())
+    network, expected = read(module, path), read(other)
+    assert not same(read(module), expected)
+    assert same(network, expected)
+    assert network.compared_with
     assert torch.equal(module[0].weight, kept)
 
 

@@ -92,7 +92,7 @@ def evidence(root: nn.Module, reader: Reader, network: Network) -> tuple[Reading
     NetworkError
         The first difference, with layer, step and both values; or the module cannot run.
     """
-    failed: list[Exception] = []
+    failed: list[Exception | SystemExit] = []
     own = len(reader.leads)
     with untouched(root):
         # Batch and time may be one axis or two, whichever way the module could be traced.
@@ -100,7 +100,8 @@ def evidence(root: nn.Module, reader: Reader, network: Network) -> tuple[Reading
             for dtype in (None, torch.float64):
                 try:
                     silent = _Comparison(root, reader, network, (axes, dtype)).run()
-                except Exception as error:  # the user's code may fail in any way
+                # The user's code may fail in any way, and sys.exit there is no end of ours.
+                except (Exception, SystemExit) as error:
                     failed.append(error)
                 else:
                     return tuple(_silent(name) for name in silent)
@@ -113,7 +114,7 @@ def _silent(layer: str) -> Reading:
     return Reading(f"layer {layer}", taken, "they never spiked on the frames of the reading check")
 
 
-def _refusal(root: nn.Module, reader: Reader, error: Exception) -> NetworkError:
+def _refusal(root: nn.Module, reader: Reader, error: BaseException) -> NetworkError:
     if isinstance(error, DifferenceError):
         reasons = suspects(root, [path for path, layer in reader.sites if layer == error.layer])
         step = f"{'; '.join(reasons)}. " if reasons else ""

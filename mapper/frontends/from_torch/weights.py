@@ -11,9 +11,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.utils import prune
-from torch.nn.utils.spectral_norm import SpectralNorm
-from torch.nn.utils.weight_norm import WeightNorm
 
 from mapper.errors import Finding, NetworkError
 from mapper.frontends import TorchOptions
@@ -225,36 +222,18 @@ def _readings(fit: _Fit, where: str) -> tuple[Reading, ...]:
 
 @contextmanager
 def _replaced(fit: _Fit) -> Iterator[None]:
-    """The module's tensors hold the file's values inside, and what derives from them follows.
+    """The module's tensors hold the file's values inside.
 
     The tensors stay the same objects, so that whoever else holds one reads the new values; their old memory
     is set aside and not written to.
     """
     kept = [(fit.own[name], fit.own[name].data) for name in fit.common]
-    attributes: list[tuple[dict[str, Any], str, Any]] = []
     try:
         with torch.no_grad():
             for name in fit.common:
                 own = fit.own[name]
                 own.data = fit.given[name].detach().to(own.device, own.dtype).contiguous()
-            for entry, attribute, value in _derived(fit.owner):
-                attributes.append((vars(entry), attribute, vars(entry)[attribute]))
-                vars(entry)[attribute] = value
         yield
     finally:
         for tensor, data in kept:
             tensor.data = data
-        for fields, attribute, value in attributes:
-            fields[attribute] = value
-
-
-def _derived(owner: nn.Module) -> Iterator[tuple[nn.Module, str, Any]]:
-    """Weights that torch's own hooks compute from others before each run: module, attribute, value now."""
-    for entry in owner.modules():
-        for hook in entry._forward_pre_hooks.values():
-            if isinstance(hook, prune.BasePruningMethod):
-                yield entry, hook._tensor_name, hook.apply_mask(entry)  # type: ignore[no-untyped-call]  # torch's
-            elif isinstance(hook, WeightNorm):
-                yield entry, hook.name, hook.compute_weight(entry)
-            elif isinstance(hook, SpectralNorm):
-                yield entry, hook.name, hook.compute_weight(entry, do_power_iteration=False)
