@@ -29,6 +29,14 @@ _SHAPE_SUFFIXES = (".yaml", ".yml", ".json", ".toml")
 _CODE_SUFFIX = ".py"
 
 NirSource: TypeAlias = Literal["sinabs", "spikingjelly", "norse", "snntorch", "spyx", "rockpool", "nir"]
+_NIR_OPTIONS = {
+    "source": "--from",
+    "reset": "--reset",
+    "v_min": "--v-min",
+    "spike_mode": "--spike-mode",
+    "fires_at": "--fires-at",
+    "dt": "--dt",
+}
 _WORDS = {
     "source": get_args(NirSource),
     "reset": ("subtract", "zero"),
@@ -152,7 +160,8 @@ def load_network(
     NetworkError
         The source cannot be read, or what it holds cannot run on a chip of the family.
     OptionsError
-        Weights for what is no torch module, or a sensor for an input that cannot have one.
+        Weights for what is no torch module, facts of NIR for what is none, or a sensor for an input that
+        cannot have one.
     BackendMissingError
         A .safetensors file, and the package that reads it is not installed.
     """
@@ -177,6 +186,15 @@ def _read(
     *,
     name: str,
 ) -> Network:
+    if nir != NirOptions() and not _is_nir(source) and not _is_lone_file(source):
+        given = [
+            f"{option} {value}"
+            for name, option in _NIR_OPTIONS.items()
+            if (value := getattr(nir, name)) is not None
+        ]
+        step = "Leave it out: what such neurons do stands in the network itself"
+        problem = f"goes with a NIR file or graph, and {name} is none"
+        raise OptionsError(Finding(", ".join(given), problem, next_step=step))
     if is_module(source):
         from mapper.frontends.from_torch.weights import read_module  # noqa: PLC0415  # loads torch
 
@@ -192,6 +210,12 @@ def _read(
     from mapper.frontends.from_nir.graph import from_nir_graph  # noqa: PLC0415  # loads h5py
 
     return from_nir_graph(source, nir, input_shape)
+
+
+def _is_nir(source: object) -> bool:
+    if isinstance(source, str | Path):
+        return str(source) == "digits" or Path(source).suffix.lower() in _NIR_SUFFIXES
+    return not is_module(source) and not isinstance(source, Network)
 
 
 def _is_lone_file(source: object) -> bool:
@@ -229,8 +253,7 @@ def other_readings(
     source: object, input_shape: tuple[int, int, int] | None, nir: NirOptions | None
 ) -> Iterator[tuple[str, Callable[[], Network]]]:
     """(words to add on the command line, how to read it so) of a NIR source; none of others."""
-    is_graph = hasattr(source, "nodes") and not is_module(source)
-    if not is_graph and (not isinstance(source, str | Path) or Path(source).suffix not in _NIR_SUFFIXES):
+    if not _is_nir(source):
         return
     from mapper.frontends.from_nir.alternatives import alternatives  # noqa: PLC0415
 

@@ -330,3 +330,10 @@ def test_alternatives_are_distinct_and_leave_the_own_reading_out() -> None:
     words = [words for words, other in alternatives(options) if other != options]
     assert len(words) == len(set(words)) == len(list(alternatives(options)))
     assert not any(word.startswith("--spike-mode") for word, _ in alternatives(NirOptions()))
+
+
+def test_facts_of_nir_for_what_is_none_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check", "mapper/data/wide.yaml", "--from", "sinabs", "--v-min", "0"]) == 2
+    assert "--from sinabs, --v-min 0.0: goes with a NIR file or graph" in capsys.readouterr().err
+    with pytest.raises(OptionsError, match="--spike-mode single"):
+        load_network(load_network("digits"), nir=NirOptions(spike_mode="single"))
