@@ -191,17 +191,6 @@ class Problem:
         return entries if any(entry.core.parallel for entry in self.classes) else {}
 
     @cached_property
-    def forbidden_classes(self) -> tuple[CoreClass, ...]:
-        """Every forbidden core as a class of its own: what an explanation may offer back."""
-        forbidden = set(self.options.forbidden_cores)
-        return tuple(
-            CoreClass(entry.core, (core,), None, True)
-            for entry in self.chip.core_classes
-            for core in entry.core_ids
-            if core in forbidden
-        )
-
-    @cached_property
     def _lacks(self) -> dict[tuple[CoreWork, int], tuple[Shortfall, ...]]:
         return {}
 
