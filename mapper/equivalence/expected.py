@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,9 @@ def read_expectation(path: Path, network: Network) -> Expectation:
     EventError
         The file cannot be read, lacks an array, or holds what are no counts of these shapes.
     """
+    if path.suffix.lower() != ".npz" or not path.is_file():
+        step = "Write it by numpy.savez(path, input=..., output=...)"
+        raise EventError(Finding(str(path), "is no .npz file that is there", next_step=step))
     try:
         with np.load(path, allow_pickle=False) as data:
             arrays = {name: data[name] for name in data.files}
@@ -76,8 +80,12 @@ def read_expectation(path: Path, network: Network) -> Expectation:
     shapes = {entry.name: tuple(entry.shape) for entry in network.inputs}
     inputs = _named(path, arrays, list(shapes), "input")
     outputs = _named(path, arrays, [output.name for output in network.outputs], "output")
-    lengths = {len(array) for array in (*inputs.values(), *outputs.values())}
-    findings = [] if len(lengths) == 1 else [Finding(str(path), "numbers of steps differ", sorted(lengths))]
+    lengths = {name: len(array) for name, array in (inputs | outputs).items()}
+    findings = []
+    if len({*lengths.values()}) > 1:
+        listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        step = "Record output and input over the same steps"
+        findings.append(Finding(str(path), "numbers of steps differ", listed, next_step=step))
     for name, array in (inputs | outputs).items():
         if array.dtype.kind not in "biuf" or np.any(array < 0) or np.any(array != np.floor(array)):
             findings.append(Finding(f"{path}: {name}", "must hold spike counts: whole numbers from 0"))
@@ -126,31 +134,40 @@ def compared(network: Network, expectation: Expectation, alternatives: Iterable[
     Raises
     ------
     NetworkError
-        The first difference, and readings without any.
+        The first difference, and readings without any; or what nobody answers, and answers that agree.
+    EventError
+        No output ever spikes.
     """
-    difference = _first_difference(network, expectation)
     values = sum(array.size for array in expectation.outputs.values())
-    if difference is None:
+    if not any(array.any() for array in expectation.outputs.values()):
+        problem = "holds no output spike, which shows nothing of any neuron"
+        step = "Record an input under which the outputs spike"
+        raise EventError(Finding(expectation.source, problem, 0, ">= 1", "spikes", step))
+    difference = _first_difference(network, expectation)
+    unanswered = [reading for reading in network.readings if reading.is_open]
+    if difference is None and not unanswered:
         late = max(output.late_steps for output in network.outputs)
         aligned = f", aligned by {late} steps" if late else ""
         return f"the spikes of {expectation.source}, all {values} values{aligned}"
-    agreeing: list[str] = []
     # Most readings are refuted by the steps up to the first difference, and cost no more.
-    start = expectation.until(difference.step + 1)
-    for words, read in alternatives:
-        if len(agreeing) < _TOLD_MAX and _agrees(read, start, expectation):
-            agreeing.append(words)
-    step = "Check how the spikes were recorded: states reset, evaluation mode, counts per step"
-    if agreeing:
-        step = f"With {', or with '.join(agreeing)} all {values} values agree"
-    raise NetworkError(
-        Finding(
-            f"output {difference.output}",
-            f"the network as read differs from {expectation.source} first in step {difference.step}, neuron "
-            f"{difference.neuron} (read: {difference.computed} spikes, recorded: {difference.expected}), and "
-            f"in {difference.differing} of {difference.values} values",
-            next_step=step,
-        )
+    start = expectation if difference is None else expectation.until(difference.step + 1)
+    agreeing = (words for words, read in alternatives if _agrees(read, start, expectation))
+    told = ", or with ".join(islice(agreeing, _TOLD_MAX))
+    step = f"With {told} all {values} values agree" if told else ""
+    if difference is None:
+        problem = f"{unanswered[0].taken}, and {expectation.source} shows no difference but decides nothing"
+        raise NetworkError(Finding(network.name, problem, next_step=step or f"Add {unanswered[0].otherwise}"))
+    raise NetworkError(_finding(difference, expectation, step))
+
+
+def _finding(difference: _Difference, expectation: Expectation, step: str) -> Finding:
+    return Finding(
+        f"output {difference.output}",
+        f"the network as read differs from {expectation.source} first in step {difference.step}, neuron "
+        f"{difference.neuron} (read: {difference.computed} spikes, recorded: {difference.expected}), and "
+        f"in {difference.differing} of {difference.values} values",
+        next_step=step
+        or "Check how the spikes were recorded: states reset, evaluation mode, counts per step",
     )
 
 

@@ -7,8 +7,11 @@ from dataclasses import replace
 from mapper.errors import Finding, MissingNeuronError
 from mapper.network import Network
 from mapper.operations import Neuron
+from mapper.reading import Reading, gathered
 
 __all__ = ["add_output_neuron"]
+
+_APPEND = "--add-output-neuron THRESHOLD (in Python: add_output_neuron=THRESHOLD) appends them"
 
 
 def add_output_neuron(network: Network, threshold: float | None) -> Network:
@@ -28,7 +31,11 @@ def add_output_neuron(network: Network, threshold: float | None) -> Network:
             layers.append(replace(layer, neuron=Neuron(threshold)))
         else:
             last = layer.name in outputs and not network.outgoing[layer.name]
-            step = "--add-output-neuron THRESHOLD appends them" if last else "Put neurons behind it"
+            step = (
+                "--add-output-neuron THRESHOLD (in Python: add_output_neuron=THRESHOLD) appends them"
+                if last
+                else "Put neurons behind it"
+            )
             findings.append(
                 Finding(
                     f"layer {layer.name}", "has no spiking neurons, and no core can run it", next_step=step
@@ -38,4 +45,9 @@ def add_output_neuron(network: Network, threshold: float | None) -> Network:
         appendable = {name for name in outputs if not network.outgoing[name]}
         bare = {layer.name for layer in network.layers if layer.neuron is None}
         raise MissingNeuronError(*findings, only_outputs=bare <= appendable)
-    return network.replacing(layers=tuple(layers))
+    added = [layer.name for layer in network.layers if layer.neuron is None]
+    taken = f"neurons are appended: threshold {threshold}, subtract, no lower bound, multi-spike"
+    readings = gathered(
+        Reading(f"layer {name}", taken, "it has none", "--add-output-neuron") for name in added
+    )
+    return network.replacing(layers=tuple(layers), readings=(*network.readings, *gathered(told)))

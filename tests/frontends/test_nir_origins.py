@@ -337,3 +337,28 @@ def test_facts_of_nir_for_what_is_none_are_refused(capsys: pytest.CaptureFixture
     assert "--from sinabs, --v-min 0.0: goes with a NIR file or graph" in capsys.readouterr().err
     with pytest.raises(OptionsError, match="--spike-mode single"):
         load_network(load_network("digits"), nir=NirOptions(spike_mode="single"))
+
+
+def test_what_expected_spikes_cannot_show_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    silent, file = tmp_path / "silent.npz", str(DATA / "rockpool_lif.nir")
+    with np.load(DATA / "rockpool_lif.npz") as spikes:
+        np.savez(silent, input=spikes["input"], output=np.zeros_like(spikes["output"]))
+    assert run(["verify", file, "--from", "rockpool", "--expect", str(silent)]) == 2
+    assert "holds no output spike" in capsys.readouterr().err
+    assert run(["verify", file, "--expect", str(DATA / "rockpool_lif.npz")]) == 2
+    error = capsys.readouterr().err
+    assert "decides nothing" in error
+    assert "or with --from rockpool" in error
+    words = ["verify", str(DATA / "snntorch_leaky_beta1.nir"), "--reset", "zero"]
+    assert run([*words, "--expect", str(DATA / "snntorch_leaky_beta1.npz")]) == 2
+    assert "With --from snntorch (and without --reset)" in capsys.readouterr().err
+
+
+def test_a_step_and_appended_neurons_are_readings() -> None:
+    (*_, step) = load_network(DATA / "spikingjelly_if_dt1.nir", nir=JELLY).readings
+    assert str(step).startswith("all neurons: r times the step is a gain of 0.0001")
+    assert len(load_network(DATA / "spikingjelly_if_dt1.nir", nir=replace(JELLY, dt=1.0)).readings) == 1
+    content = nodes()
+    del content["t"]
+    result = mapper.solve(load_network(graph(content), nir=ANSWERED), add_output_neuron=2.0)
+    assert "layer fc: neurons are appended: threshold 2.0" in str(result.readings[-1])

@@ -28,7 +28,17 @@ def alternatives(options: NirOptions) -> Iterator[tuple[str, NirOptions]]:
     for words, other in (*single, *_frameworks(), *_all_facts(options)):
         if other not in tried:
             tried.add(other)
-            yield words, other
+            yield words + _left_out(options, other), other
+
+
+def _left_out(options: NirOptions, other: NirOptions) -> str:
+    """What of the command must go so that the words hold."""
+    gone = [
+        option
+        for name, (option, _) in {**_OPTIONS, "dt": ("--dt", ()), "source": ("--from", ())}.items()
+        if getattr(options, name) is not None and getattr(other, name) is None
+    ]
+    return f" (and without {', '.join(gone)})" if gone else ""
 
 
 def _one_fact(options: NirOptions) -> Iterator[tuple[str, NirOptions]]:

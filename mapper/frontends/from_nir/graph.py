@@ -157,7 +157,9 @@ class _Reader(Layers):
             self.findings.append(Finding(f"node {name}", "states no shape", sizes or None, next_step=step))
             return None
         if given is not None and len(sizes) == 3 and sizes != list(given):
-            self.findings.append(Finding(f"node {name}", "states another input shape", sizes, list(given)))
+            problem = f"states the input shape {sizes}, and --input-shape says another"
+            step = "Leave --input-shape out"
+            self.findings.append(Finding(f"node {name}", problem, list(given), sizes, "", step))
             return None
         shape = Shape(*(given or sizes))
         if min(shape) < 1 or max(shape) > 1 << 24:

@@ -152,6 +152,9 @@ def behaviour_of(
     missing += [] if is_bounded else ["--v-min"]
     if missing:
         readings.append(_open(node, source, missing, fields))
+    gains = _gains(source, options, metadata, bool(missing))
+    if options.dt is None and (step := _step_taken(node, gains, fields)) is not None:
+        readings.append(step)
     return Behaviour(
         reset=reset or "subtract",  # type: ignore[arg-type]  # one of the known ones
         bound=bound,
@@ -159,9 +162,26 @@ def behaviour_of(
         fires_at=fires or "reached",  # type: ignore[arg-type]
         step_s=options.dt or _DT_S,
         is_step_given=options.dt is not None,
-        gains=_gains(source, options, metadata, bool(missing)),
+        gains=gains,
         readings=tuple(readings),
     )
+
+
+def _step_taken(node: str, gains: str, fields: Mapping[str, Any]) -> Reading | None:
+    """That the default step was taken, where what neurons compute depends on it."""
+    import numpy as np  # noqa: PLC0415
+
+    why = f"the default step is {_DT_S:g} s"
+    if gains == "per step" and fields.get("r") is not None:
+        least, most = (float(end(fields["r"])) * _DT_S for end in (np.min, np.max))
+        gain = f"{most:g}" if least == most else f"{least:g}..{most:g}"
+        return Reading(
+            node, f"r times the step is a gain of {gain}", why, "--dt SECONDS, which 1 / r mostly is"
+        )
+    tau = fields.get("tau", fields.get("tau_mem"))
+    if gains not in ("whole", "open") and tau is not None and np.any(np.isfinite(tau)):
+        return Reading(node, "its gain is r times the step over tau", why, "--dt SECONDS")
+    return None
 
 
 def _gains(source: str | None, options: NirOptions, metadata: Mapping[str, Any], is_open: bool) -> Any:
@@ -243,7 +263,7 @@ def _suggestion(fields: Mapping[str, Any]) -> str:
     import numpy as np  # noqa: PLC0415  # the light paths need the table alone
 
     if (tau := fields.get("tau")) is not None and np.all(np.isinf(tau)):
-        return "; tau is infinite, as snntorch writes it"
+        return "; tau is infinite, as snntorch and rockpool write it"
     r = None if fields.get("r") is None else np.asarray(fields["r"]).ravel()
     if r is not None and r.size and r[0] >= 100 and np.all(r == r[0]):
         return f"; r is {r[0]:g} everywhere, as spikingjelly writes it"

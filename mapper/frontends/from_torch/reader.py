@@ -333,7 +333,7 @@ class Reader:
     def _rectified(self, value: Any) -> Signal:
         signal = self._neurons(value, relu_neuron(self.relu_as_if or 1.0))
         if self.relu_as_if is None:
-            step = "--relu-as-if (in Python: TorchOptions(relu_as_if=1.0)) makes it spiking neurons"
+            step = "--relu-as-if (in Python: torch=TorchOptions(relu_as_if=1.0)) makes it spiking neurons"
             raise RefusalError("ReLU: chips have spiking neurons only", step, instead=signal)
         self.rectified.update(part.source for part in signal.parts)
         bounds = f"threshold {self.relu_as_if:g}, lower bound {-self.relu_as_if:g}"

@@ -147,6 +147,8 @@ def normalised(module: Any, value: Value) -> Current:
     MisfitError
         Another number of features.
     """
+    if isinstance(value, Signal) and not value.sure:
+        raise MisfitError("reads what was refused before it", "Mend that first")
     if isinstance(value, Signal):
         problem = "batch normalisation of spikes: a core normalises currents, folded into its weights"
         raise RefusalError(problem, "Put it between weights and neurons")
