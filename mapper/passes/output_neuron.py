@@ -47,7 +47,5 @@ def add_output_neuron(network: Network, threshold: float | None) -> Network:
         raise MissingNeuronError(*findings, only_outputs=bare <= appendable)
     added = [layer.name for layer in network.layers if layer.neuron is None]
     taken = f"neurons are appended: threshold {threshold}, subtract, no lower bound, multi-spike"
-    readings = gathered(
-        Reading(f"layer {name}", taken, "it has none", "--add-output-neuron") for name in added
-    )
-    return network.replacing(layers=tuple(layers), readings=(*network.readings, *gathered(told)))
+    readings = [Reading(f"layer {name}", taken, "it has none", "--add-output-neuron") for name in added]
+    return network.replacing(layers=tuple(layers), readings=(*network.readings, *gathered(readings)))
