@@ -90,19 +90,23 @@ def read_expectation(path: Path, network: Network) -> Expectation:
         if array.dtype.kind not in "biuf" or np.any(array < 0) or np.any(array != np.floor(array)):
             findings.append(Finding(f"{path}: {name}", "must hold spike counts: whole numbers from 0"))
     for name, shape in shapes.items():
-        if array_size(inputs[name]) != int(np.prod(shape)):
-            findings.append(
-                Finding(f"{path}: {name}", "has another shape", inputs[name].shape, f"(time, {shape})")
-            )
+        if not _fits(inputs[name], shape):
+            limit = f"(time, {', '.join(map(str, shape))})"
+            findings.append(Finding(f"{path}: {name}", "has another shape", inputs[name].shape, limit))
+    known = {*inputs, *outputs, "input", "output"}
+    if extra := [name for name in arrays if name not in known]:
+        problem = "holds arrays that the network has not"
+        findings.append(Finding(str(path), problem, ", ".join(extra), ", ".join((*inputs, *outputs))))
     if findings:
         raise EventError(*findings)
     inputs = {name: array.reshape(len(array), *shapes[name]) for name, array in inputs.items()}
     return Expectation(path.name, inputs, outputs)
 
 
-def array_size(array: NDArray[Any]) -> int:
-    """Values of one step."""
-    return int(np.prod(array.shape[1:]))
+def _fits(array: NDArray[Any], shape: tuple[int, ...]) -> bool:
+    """Whether counts per step have a map's shape, or are a list of values where the map is one."""
+    is_list = array.ndim == 2 and len(shape) == 3 and array.shape[1] == int(np.prod(shape))
+    return array.shape[1:] == tuple(shape) or is_list
 
 
 def _named(path: Path, arrays: Mapping[str, Any], names: list[str], word: str) -> dict[str, NDArray[Any]]:
@@ -183,18 +187,19 @@ def _first_difference(network: Network, expectation: Expectation) -> _Difference
     computed = simulate(network, expectation.inputs).outputs
     for output in network.outputs:
         ours, theirs = computed[output.name], expectation.outputs[output.name]
-        if array_size(ours) != array_size(theirs):
-            raise EventError(
-                Finding(f"{expectation.source}: {output.name}", "has another shape", theirs.shape, ours.shape)
-            )
-        steps = len(ours) - output.late_steps
-        ours = ours.reshape(len(ours), -1)[:steps]
-        theirs = theirs.reshape(len(theirs), -1)[output.late_steps :]
+        where = f"{expectation.source}: {output.name}"
+        if not _fits(theirs, ours.shape[1:]):
+            limit = f"(time, {', '.join(map(str, ours.shape[1:]))})"
+            raise EventError(Finding(where, "has another shape", theirs.shape, limit))
+        # Until the first spike can have come through, the framework shows none.
+        late = min(output.late_steps, len(ours))
+        ours, theirs = ours.reshape(len(ours), -1), theirs.reshape(len(theirs), -1)
+        ours = np.concatenate([np.zeros_like(ours[:late]), ours[: len(ours) - late]])
         differing = np.argwhere(ours != theirs)
         if len(differing):
             step, neuron = map(int, differing[0])
             return _Difference(
-                output.name, step + output.late_steps, neuron, int(theirs[step, neuron]),
+                output.name, step, neuron, int(theirs[step, neuron]),
                 int(ours[step, neuron]), len(differing), theirs.size,
             )  # fmt: skip
     return None

@@ -19,6 +19,7 @@ from mapper.network import Input, Network, Output
 from mapper.operations import Shape
 from mapper.reading import Reading, gathered
 from mapper.references import natural_key
+from mapper.wording import join_names
 
 __all__ = ["from_nir_graph", "network_of"]
 
@@ -184,7 +185,12 @@ class _Reader(Layers):
             self.findings.append(Finding("graph", "has no Output node"))
         outputs = []
         for name in names:
-            for source, path in self.signals(name):
+            signals = self.signals(name)
+            if len(signals) > 1:
+                fed = join_names([source for source, _ in signals])
+                taken = f"{fed} are shown apart, and adding them is left to the host"
+                self.remarks.append(Reading(f"output {name}", taken, "a core shows what one layer gives"))
+            for source, path in signals:
                 outputs.append(
                     Output(name if len(names) > 1 else source, source, path, self.late_steps(source))
                 )

@@ -232,6 +232,8 @@ def _gain_of_if(fields: Fields, behaviour: Behaviour) -> Any:
 
 def _gain_of_lif(fields: Fields, behaviour: Behaviour, tau: str = "tau") -> Any:
     """``r * step / tau`` of neurons that do not leak: ``1 - step / tau`` is 1 in single precision."""
+    if np.any(_array(fields, tau) <= 0):
+        raise ValueError(f"{tau} must be positive, got {float(np.min(fields[tau])):g}")
     tau_s, r = (_array(fields, name).astype(np.float64) for name in (tau, "r"))
     step = behaviour.step_s
     with np.errstate(divide="ignore", invalid="ignore"):

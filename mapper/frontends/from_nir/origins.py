@@ -101,12 +101,11 @@ def origin_of(options: NirOptions, metadata: Mapping[str, Any]) -> str | None:
     if options.source is not None:
         return options.source
     stated = metadata.get("source")
-    if stated is not None and stated not in ORIGINS:
-        step = f"Say it by --from {'|'.join(ORIGINS)}"
-        raise OptionsError(
-            Finding("metadata source", "is no framework that is known", stated, ", ".join(ORIGINS), "", step)
-        )
-    return stated
+    if stated is None or (isinstance(stated, str) and stated in ORIGINS):
+        return stated
+    step, known = f"Say it by --from {'|'.join(ORIGINS)}", ", ".join(ORIGINS)
+    shown = " ".join(str(stated).split())[:60]
+    raise OptionsError(Finding("metadata source", "is no framework that is known", shown, known, "", step))
 
 
 def behaviour_of(
@@ -150,6 +149,8 @@ def behaviour_of(
         if value is None
     ]
     missing += [] if is_bounded else ["--v-min"]
+    if origin is None and not metadata and options.dt is None and _is_large(fields):
+        missing.append("--dt")
     if missing:
         readings.append(_open(node, source, missing, fields))
     gains = _gains(source, options, metadata, bool(missing))
@@ -195,7 +196,7 @@ def _gains(source: str | None, options: NirOptions, metadata: Mapping[str, Any],
 
 def _stated(metadata: Mapping[str, Any], key: str, known: tuple[str, ...]) -> str | None:
     value = metadata.get(key)
-    if value is not None and value not in known:
+    if value is not None and not (isinstance(value, str) and value in known):
         raise ValueError(f"metadata state {key} {value!r}; {' and '.join(known)} are known")
     return value
 
@@ -250,7 +251,7 @@ def _open(node: str, source: str | None, missing: list[str], fields: Mapping[str
             "--v-min threshold|none|NUMBER",
             is_open=True,
         )
-    if len(missing) < 4 and "--reset" not in missing:
+    if "--reset" not in missing:
         otherwise = f"--from {'|'.join(ORIGINS)}, or {', '.join(missing)}"
     else:
         otherwise = f"--from {'|'.join(ORIGINS)}"
@@ -264,10 +265,17 @@ def _suggestion(fields: Mapping[str, Any]) -> str:
 
     if (tau := fields.get("tau")) is not None and np.all(np.isinf(tau)):
         return "; tau is infinite, as snntorch and rockpool write it"
-    r = None if fields.get("r") is None else np.asarray(fields["r"]).ravel()
-    if r is not None and r.size and r[0] >= 100 and np.all(r == r[0]):
-        return f"; r is {r[0]:g} everywhere, as spikingjelly writes it"
+    if _is_large(fields):
+        return f"; r is {np.ravel(fields['r'])[0]:g} everywhere, as spikingjelly writes it"
     return ""
+
+
+def _is_large(fields: Mapping[str, Any]) -> bool:
+    """Whether r looks like 1 / step: large, and the same everywhere."""
+    import numpy as np  # noqa: PLC0415
+
+    r = np.ravel(fields.get("r", ()))
+    return bool(r.dtype.kind in "fiu" and r.size and np.isfinite(r[0]) and r[0] >= 100 and np.all(r == r[0]))
 
 
 def _differs_from_zero(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,7 +48,8 @@ def flattened(graph: RawGraph) -> RawGraph:
     Raises
     ------
     NetworkError
-        Names that two nodes would have, ports that no nested graph has, graphs nested too deeply.
+        Names that two nodes would have, ports that no nested graph has, graphs nested too deeply, a signal
+        that arrives at a node in several ways.
     """
     nodes: dict[str, RawNode] = {}
     edges: list[tuple[str, str]] = []
@@ -56,13 +58,18 @@ def flattened(graph: RawGraph) -> RawGraph:
     _unfold(graph, "", nodes, edges, ports, findings)
     if findings:
         raise NetworkError(*dict.fromkeys(findings))
+    edges = list(dict.fromkeys(edges))
     for port in sorted(ports):
         before = [source for source, target in edges if target == port]
         after = [target for source, target in edges if source == port]
         edges = [edge for edge in edges if port not in edge]
         edges += [(source, target) for source in before for target in after]
         del nodes[port]
-    return RawGraph(nodes, tuple(dict.fromkeys(edges)), graph.metadata)
+    if twice := [edge for edge, count in Counter(edges).items() if count > 1]:
+        problem = "would arrive several times, over different ports of nested graphs"
+        step = "Put a Scale there, or give each way weights of its own"
+        raise NetworkError(*(Finding(f"edge {a} -> {b}", problem, next_step=step) for a, b in twice))
+    return RawGraph(nodes, tuple(edges), graph.metadata)
 
 
 def _unfold(

@@ -14,10 +14,16 @@ __all__ = ["DifferenceError", "adopted", "agree", "differ_at", "most_of"]
 
 
 class DifferenceError(Exception):
-    """The module and the network as read do not compute the same."""
+    """The module and the network as read do not compute the same.
 
-    def __init__(self, where: str, layer: str, problem: str) -> None:
-        self.where, self.layer, self.problem = where, layer, problem
+    Attributes
+    ----------
+    excess
+        How many times the limit the largest difference is; infinite where that cannot be told.
+    """
+
+    def __init__(self, where: str, layer: str, problem: str, excess: float = np.inf) -> None:
+        self.where, self.layer, self.problem, self.excess = where, layer, problem, excess
         super().__init__(problem)
 
 
@@ -34,11 +40,17 @@ def adopted(layer: Layer, potentials: tuple[Any, Any], spikes: Any, made: Any) -
 
 def agree(layer: str, what: str, step: int, made: Any, read: Any, limit: Any) -> None:
     """Raise for the place where two arrays differ most, if they differ by more than the limit."""
-    differ_at(~(np.abs(made - read) <= limit), layer, what, step, made, read)
+    differ_at(~(np.abs(made - read) <= limit), layer, what, step, made, read, limit)
 
 
-def differ_at(off: Any, where: str, what: str, step: int, made: Any, read: Any) -> None:
-    """Raise for the place where two arrays differ most, of those places that are off."""
+def differ_at(off: Any, where: str, what: str, step: int, made: Any, read: Any, limit: Any = None) -> None:
+    """Raise for the place where two arrays differ most, of those places that are off.
+
+    Parameters
+    ----------
+    limit
+        What rounding may do; None of counts, of which rounding moves one.
+    """
     if not off.any():
         return
     place = np.unravel_index(
@@ -49,7 +61,12 @@ def differ_at(off: Any, where: str, what: str, step: int, made: Any, read: Any) 
     name = where if where.startswith("output") else f"layer {where}"
     layer = "" if name is where else where
     problem = f"computes something else than was read: its {what} in step {step} ({axes}) is {values}"
-    raise DifferenceError(name, layer, problem)
+    most = np.nan_to_num(np.abs(made - read), nan=np.inf)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = (
+            np.where(most > 1, np.inf, 1.0) if limit is None else most / np.broadcast_to(limit, most.shape)
+        )
+    raise DifferenceError(name, layer, problem, float(np.nanmax(np.where(off, shares, 0.0))))
 
 
 def most_of(layer: Layer) -> Layer:

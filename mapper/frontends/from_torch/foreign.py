@@ -51,12 +51,35 @@ def _zero_reset(value: Any) -> Literal["zero"]:
     return "zero"
 
 
+def _fires_at(function: Any, default: Literal["reached", "above"]) -> Literal["reached", "above"]:
+    """Whether a spike function of the potential less the threshold fires at 0: users bring their own.
+
+    Raises
+    ------
+    RefusalError
+        It is no step: below 0 nothing, above 0 one spike.
+    """
+    if function is None:
+        return default
+    try:
+        with torch.no_grad():
+            below, at, above = (float(value) for value in function(torch.tensor([-0.5, 0.0, 0.5])))
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
+        below, at, above = 0.5, 0.5, 0.5
+    if (below, above) != (0.0, 1.0) or at not in (0.0, 1.0):
+        raise RefusalError(
+            "its spike function is no step at the threshold", "Use one that gives 0 or 1 spikes"
+        )
+    return "reached" if at else "above"
+
+
 def _spikingjelly(module: Any) -> Neuron:
     threshold = _positive(module.v_threshold, "v_threshold")
     reset: Literal["subtract", "zero"] = "subtract"
     if module.v_reset is not None:
         reset = _zero_reset(module.v_reset)
-    return Neuron(threshold, None, reset, "single")
+    fires_at = _fires_at(getattr(module, "surrogate_function", None), "reached")
+    return Neuron(threshold, None, reset, "single", fires_at=fires_at)
 
 
 def _snntorch(module: Any) -> Neuron:
@@ -77,7 +100,8 @@ def _snntorch(module: Any) -> Neuron:
     if factor != 1:
         raise RefusalError("grades its spikes", "Use graded_spikes_factor=1", factor, 1)
     reset: Literal["subtract", "zero"] = "zero" if kind == "zero" else "subtract"
-    return Neuron(_positive(module.threshold, "threshold"), None, reset, "single", fires_at="above")
+    fires_at = _fires_at(getattr(module, "spike_grad", None), "above")
+    return Neuron(_positive(module.threshold, "threshold"), None, reset, "single", fires_at=fires_at)
 
 
 def _norse(module: Any) -> Neuron:

@@ -120,12 +120,12 @@ def _followed(root: nn.Module, shape: Shape, relu_as_if: float | None, leads: tu
 
 
 def _differs_in_training(module: nn.Module) -> bool:
+    """Whether a module in training mode may compute something else than in eval mode."""
     known = known_class(module)
-    return (
-        known is not None
-        and module.training
-        and ("BatchNorm" in known.__name__ or "Dropout" in known.__name__)
-    )
+    if known is not None:
+        return module.training and ("BatchNorm" in known.__name__ or "Dropout" in known.__name__)
+    code = getattr(type(module).forward, "__code__", None)
+    return module.training and code is not None and "training" in code.co_names
 
 
 def _input_shape(root: nn.Module, given: Any, stated: Any) -> Shape:

@@ -87,7 +87,7 @@ def unwrapped(module: nn.Module) -> tuple[nn.Module, Any]:
     Raises
     ------
     NetworkError
-        A sinabs network without a spiking model.
+        A sinabs network without a spiking model, or a wrapper that was given hooks or a forward.
     """
     stated: Any = None
     while True:
@@ -97,15 +97,26 @@ def unwrapped(module: nn.Module) -> tuple[nn.Module, Any]:
             inner = getattr(module, "spiking_model", None)
         elif kind in _WRAPPERS and package == "torch":
             inner = getattr(module, _WRAPPERS[kind], None)
-            if module._forward_hooks or module._forward_pre_hooks:
-                problem = "has forward hooks of its own, and only the module inside is read"
-                raise NetworkError(Finding(kind, problem, next_step="Give the module inside, with the hooks"))
         else:
             return (nn.Sequential(module) if _is_leaf(module) else module), stated
+        if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
+            problem = "has hooks or a forward of its own, and only the module inside is read"
+            raise NetworkError(Finding(kind, problem, next_step="Give the module inside, with the hooks"))
         if not isinstance(inner, nn.Module) or inner is module:
             step = "Give it one: sinabs.from_torch.from_model makes such networks"
             raise NetworkError(Finding(kind, "has no spiking model", next_step=step))
         module = inner
+
+
+def _containers(fields: dict[str, Any]) -> Iterator[Any]:
+    """Lists, dictionaries and sets in a module's fields, those inside others too, each once."""
+    waiting, seen = [*fields.values()], set[int]()
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list | dict | set) and id(value) not in seen:
+            seen.add(id(value))
+            yield value
+            waiting += value.values() if isinstance(value, dict) else value
 
 
 @contextmanager
@@ -117,12 +128,7 @@ def unchanged(root: nn.Module) -> Iterator[None]:
     """
     modules = list(root.modules())
     fields = [dict(vars(module)) for module in modules]
-    inner = [
-        (value, value.copy())
-        for stored in fields
-        for value in stored.values()
-        if isinstance(value, list | dict | set)
-    ]
+    inner = [(value, value.copy()) for stored in fields for value in _containers(stored)]
     try:
         for module in modules:
             vars(module)["training"] = False
