@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from mapper.errors import UnsupportedLayerError
+from mapper.errors import NetworkError, UnsupportedLayerError
 from mapper.frontends import NirOptions, load_network
 from mapper.passes import PrepareOptions, prepare
 from mapper.sim.network import simulate
@@ -140,3 +140,27 @@ def test_what_has_no_common_geometry_is_refused_with_a_way_out() -> None:
     chosen = {name: content[name] for name in ("input", "c1", "flat", "n1", "output")}
     with pytest.raises(UnsupportedLayerError, match="flattens currents before their neurons"):
         load_network(graph(chosen, edges), nir=replace(OPTIONS))
+
+
+def test_a_signal_that_arrives_twice_over_nested_graphs_is_refused() -> None:
+    plain = {"input": nir.Input({"input": np.array([2])}), "output": nir.Output({"output": np.array([2])})}
+    content = {
+        "input": nir.Input({"input": np.array([2])}),
+        "g": graph(plain, [("input", "output")]),
+        "fc": nir.Linear(np.array([[3.0, 1.0]], np.float32)),
+        "n": neurons(1),
+        "output": nir.Output({"output": np.array([1])}),
+    }
+    edges = [("input", "g"), ("input", "fc"), ("g", "fc"), ("fc", "n"), ("n", "output")]
+    with pytest.raises(NetworkError, match="edge input -> fc: would arrive several times"):
+        load_network(graph(content, edges), nir=OPTIONS)
+    once = load_network(graph(content, [edge for edge in edges if edge != ("input", "fc")]), nir=OPTIONS)
+    assert [edge.source for edge in once.edges] == ["input"]
+
+
+def test_two_neuron_nodes_into_one_output_are_told() -> None:
+    content, _ = block({}, [])
+    chain = [("input", "c1"), ("c1", "n1"), ("n1", "c2"), ("c2", "n2"), ("n2", "output"), ("n1", "output")]
+    network = load_network(graph(content, chain), nir=OPTIONS)
+    assert [output.source for output in network.outputs] == ["c1", "c2"]
+    assert any("left to the host" in str(reading) for reading in network.readings)

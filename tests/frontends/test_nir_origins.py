@@ -13,7 +13,7 @@ import pytest
 import mapper
 from mapper.cli.entry import run
 from mapper.equivalence.expected import Expectation, compared, read_expectation
-from mapper.errors import NetworkError, OptionsError, UnsupportedLayerError
+from mapper.errors import EventError, NetworkError, OptionsError, UnsupportedLayerError
 from mapper.frontends import NirOptions, load_network
 from mapper.frontends.from_nir.alternatives import alternatives
 from mapper.frontends.from_nir.origins import ORIGINS
@@ -362,3 +362,43 @@ def test_a_step_and_appended_neurons_are_readings() -> None:
     del content["t"]
     result = mapper.solve(load_network(graph(content), nir=ANSWERED), add_output_neuron=2.0)
     assert "layer fc: neurons are appended: threshold 2.0" in str(result.readings[-1])
+
+
+def test_metadata_that_are_no_words_are_bad_input() -> None:
+    whole = graph()
+    for value in (np.array([1, 2]), np.array([]), np.array(["sinabs"]), 3):
+        whole.metadata = {"source": value}
+        with pytest.raises(OptionsError, match="no framework that is known"):
+            load_network(whole)
+    content = nodes()
+    content["s"].metadata = {"reset": np.array([1, 2])}
+    with pytest.raises(UnsupportedLayerError, match="metadata state reset"):
+        load_network(graph(content))
+
+
+def test_a_large_r_stays_open_beside_all_other_facts() -> None:
+    content = nodes() | {"s": neurons(4, 6, 6, r=np.full((4, 6, 6), 1e4, np.float32))}
+    readings = load_network(graph(content), nir=ANSWERED).readings
+    assert [reading.subject for reading in readings if reading.is_open] == ["s"]
+    assert "--dt" in str(readings[0])
+    assert not any(r.is_open for r in load_network(graph(content), nir=replace(ANSWERED, dt=1e-4)).readings)
+    with pytest.raises(UnsupportedLayerError, match="tau must be positive"):
+        load_network(graph(nodes() | {"s": leaky(-1e9, 1e13)}), nir=ANSWERED)
+
+
+def test_recordings_are_held_in_every_step_and_shape(tmp_path: Path) -> None:
+    network = load_network(DATA / "spyx_if_head.nir", nir=NirOptions(source="spyx"))
+    with np.load(DATA / "spyx_if_head.npz") as data:
+        given, output = data["input"], data["output"]
+    noisy = output.copy()
+    noisy[:3] = 9
+    for spikes in (noisy, np.full_like(output[:2], 9)):
+        np.savez(tmp_path / "a.npz", input=given[: len(spikes)], output=spikes)
+        with pytest.raises(NetworkError, match="first in step 0"):
+            compared(network, read_expectation(tmp_path / "a.npz", network))
+    np.savez(tmp_path / "b.npz", input=given.transpose(0, 2, 3, 1), output=output)
+    with pytest.raises(EventError, match="has another shape"):
+        read_expectation(tmp_path / "b.npz", network)
+    np.savez(tmp_path / "c.npz", input=given, output=output, output2=output)
+    with pytest.raises(EventError, match="arrays that the network has not"):
+        read_expectation(tmp_path / "c.npz", network)

@@ -416,3 +416,89 @@ def test_an_exit_in_the_users_code_is_bad_input() -> None:
     module = nn.Sequential(conv(), spiking()).eval()
     module[0].register_forward_hook(leave)
     assert "its forward fails on frames" in message(module)
+
+
+class Network(nn.Module):
+    """As sinabs' class: what is read is the model inside."""
+
+    __module__ = "sinabs.network"
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.spiking_model, self.input_shape = model, tuple(SHAPE)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.spiking_model(x)
+
+
+@pytest.mark.parametrize("how", ["hook", "pre-hook", "forward"])
+def test_a_wrapper_that_does_something_itself_is_refused(how: str) -> None:
+    network: Any = Network(chain())
+    assert read(network).compared_with
+    if how == "hook":
+        network.register_forward_hook(lambda q, i, o: o * 0)
+    elif how == "pre-hook":
+        network.register_forward_pre_hook(lambda q, i: (i[0] * 3,))
+    else:
+        _forward(network, 3)
+    with pytest.raises(NetworkError, match="only the module inside is read"):
+        read(network)
+
+
+def test_spike_functions_of_users_say_where_they_fire() -> None:
+    leaky, node = Leaky(), IFNode()
+    leaky.spike_grad = lambda u: (u >= 0).float()  # type: ignore[assignment]
+    node.surrogate_function = lambda u: (u > 0).float()  # type: ignore[assignment]
+    for module, expected in ((leaky, "reached"), (node, "above"), (Leaky(), "above"), (IFNode(), "reached")):
+        network = load_network(nn.Sequential(conv(), module), SHAPE, torch=UNCHECKED)
+        assert network.layers[0].neuron is not None
+        assert network.layers[0].neuron.fires_at == expected
+    leaky.spike_grad = torch.sigmoid  # type: ignore[assignment]
+    with pytest.raises(NetworkError, match="no step at the threshold"):
+        read(nn.Sequential(conv(), leaky))
+
+
+def test_a_spike_function_that_only_has_the_name_is_refused() -> None:
+    class MultiSpike:
+        pass
+
+    neurons: Any = spiking()
+    neurons.spike_fn = MultiSpike
+    with pytest.raises(NetworkError, match="spike function MultiSpike"):
+        read(nn.Sequential(conv(), neurons))
+
+
+def test_differences_that_double_precision_or_a_batch_of_one_hides() -> None:
+    module = chain(nn.ReLU)
+    module[0].register_forward_hook(lambda q, i, o: o * 2 if o.dtype == torch.float32 else o)
+    assert "forward hooks" in message(module)
+    module = chain(nn.ReLU)
+    module[0].register_forward_hook(lambda q, i, o: o * 2 if i[0].shape[0] > 1 else o)
+    assert "forward hooks" in message(module)
+
+
+class Moody(nn.Module):
+    """It computes something else while it trains."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.c, self.s = conv(), nn.ReLU()
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.s(self.c(x) if self.training else self.c(x) * 0.5)
+
+
+def test_a_forward_that_asks_for_its_mode_is_told() -> None:
+    assert any("eval mode" in str(reading) for reading in read(Moody().train()).readings)
+    assert not any("eval mode" in str(reading) for reading in read(Moody().eval()).readings)
+
+
+def test_containers_in_containers_stay_as_they_are() -> None:
+    def forward(self: Any, x: Any) -> Any:
+        self.cache["a"].append(2)
+        return self.s(self.c(x))
+
+    module: Any = Made(forward, c=conv(), s=nn.ReLU())
+    module.cache = {"a": [1]}
+    read(module)
+    assert module.cache == {"a": [1]}

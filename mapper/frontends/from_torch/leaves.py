@@ -308,7 +308,10 @@ def spiking_neuron(module: Any, shape: Shape, dims: tuple[int, ...]) -> tuple[Ne
         minimum = _minimum(module.min_v_mem)
     except RefusalError as error:
         refused.append(error)
-    mode = {"MultiSpike": "multi", "SingleSpike": "single"}.get(_kind(module.spike_fn))
+    # A class of the user's own may have the name, and fire elsewhere.
+    own = module.spike_fn if isinstance(module.spike_fn, type) else type(module.spike_fn)
+    is_known = str(own.__module__).startswith("sinabs.")
+    mode = {"MultiSpike": "multi", "SingleSpike": "single"}.get(_kind(module.spike_fn)) if is_known else None
     if mode is None:
         problem = f"spike function {_kind(module.spike_fn)}: no chip of the family has it"
         refused.append(RefusalError(problem, "Use MultiSpike or SingleSpike"))
