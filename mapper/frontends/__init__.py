@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -203,6 +203,11 @@ def _read(
         step = "Leave it out, or name a torch module: file.py:factory or package.module:factory"
         problem = f"goes with a torch module, and {name} is none: it has its own weights, or no place for any"
         raise OptionsError(Finding(f"weights {torch.weights}", problem, next_step=step))
+    is_other = isinstance(source, Network | str | Path) or hasattr(source, "nodes")
+    if replace(torch, weights=None) != TorchOptions() and is_other and not _is_lone_file(source):
+        option = "--relu-as-if" if torch.relu_as_if is not None else "--no-reading-check"
+        problem = f"goes with a torch module, and {name} is none"
+        raise OptionsError(Finding(option, problem, next_step="Leave it out"))
     if isinstance(source, Network):
         return source
     if isinstance(source, str | Path):

@@ -402,3 +402,9 @@ def test_recordings_are_held_in_every_step_and_shape(tmp_path: Path) -> None:
     np.savez(tmp_path / "c.npz", input=given, output=output, output2=output)
     with pytest.raises(EventError, match="arrays that the network has not"):
         read_expectation(tmp_path / "c.npz", network)
+
+
+def test_options_of_torch_are_refused_for_what_is_no_module(capsys: pytest.CaptureFixture[str]) -> None:
+    for option in ("--relu-as-if", "--no-reading-check"):
+        assert run(["check", "digits", option]) == 2
+        assert f"{option}: goes with a torch module, and digits is none" in capsys.readouterr().err

@@ -158,7 +158,7 @@ class _Reader(Layers):
             self.findings.append(Finding(f"node {name}", "states no shape", sizes or None, next_step=step))
             return None
         if given is not None and len(sizes) == 3 and sizes != list(given):
-            problem = f"states the input shape {sizes}, and --input-shape says another"
+            problem = "states another input shape than --input-shape"
             step = "Leave --input-shape out"
             self.findings.append(Finding(f"node {name}", problem, list(given), sizes, "", step))
             return None
