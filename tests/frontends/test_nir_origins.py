@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import nir
 import numpy as np
 import pytest
 
 import mapper
+from mapper.cli import options as cli_options
 from mapper.cli.entry import run
 from mapper.equivalence.expected import Expectation, compared, read_expectation
 from mapper.errors import EventError, NetworkError, OptionsError, UnsupportedLayerError
-from mapper.frontends import NirOptions, load_network
+from mapper.frontends import NirOptions, NirSource, load_network
 from mapper.frontends.from_nir.alternatives import alternatives
 from mapper.frontends.from_nir.origins import ORIGINS
 from mapper.operations import same
@@ -408,3 +409,8 @@ def test_options_of_torch_are_refused_for_what_is_no_module(capsys: pytest.Captu
     for option in ("--relu-as-if", "--no-reading-check"):
         assert run(["check", "digits", option]) == 2
         assert f"{option}: goes with a torch module, and digits is none" in capsys.readouterr().err
+
+
+def test_frameworks_are_the_same_everywhere() -> None:
+    """The command line names them itself: what it imports for --help must stay light."""
+    assert get_args(cli_options.NirSource) == get_args(NirSource) == (*ORIGINS,)
