@@ -21,6 +21,8 @@ __all__ = ["Expectation", "compared", "read_expectation", "recorded"]
 
 # So many readings that agree are told; one is the rule.
 _TOLD_MAX = 3
+# Of one neuron in one step: what 32 bits hold.
+_COUNT_MAX = (1 << 31) - 1
 
 Alternative = tuple[str, Callable[[], Network]]
 
@@ -87,8 +89,10 @@ def read_expectation(path: Path, network: Network) -> Expectation:
         step = "Record output and input over the same steps"
         findings.append(Finding(str(path), "numbers of steps differ", listed, next_step=step))
     for name, array in (inputs | outputs).items():
-        if array.dtype.kind not in "biuf" or np.any(array < 0) or np.any(array != np.floor(array)):
-            findings.append(Finding(f"{path}: {name}", "must hold spike counts: whole numbers from 0"))
+        is_number = array.dtype.kind in "biuf"
+        if not is_number or not np.all((array >= 0) & (array <= _COUNT_MAX) & (array == np.floor(array))):
+            problem = f"must hold spike counts: whole numbers, 0..{_COUNT_MAX}"
+            findings.append(Finding(f"{path}: {name}", problem))
     for name, shape in shapes.items():
         if not _fits(inputs[name], shape):
             limit = f"(time, {', '.join(map(str, shape))})"

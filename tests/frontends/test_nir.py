@@ -272,6 +272,10 @@ def test_a_weight_layer_without_neurons_is_read_and_named_later() -> None:
         ({"fc": nir.Linear(np.ones((3, 128), np.float32))}, "its weights read 128 features, and 36 arrive"),
         ({"c": conv2d(4, 2, 8, bias=np.ones(7, np.float32))}, "7 biases for 4 features"),
         ({"s": neurons(5, 6, 6, r=np.arange(1.0, 6).repeat(36).reshape(5, 6, 6))}, r"node s \(IF\): r has 5"),
+        ({"s": neurons(4, 5, 5)}, r"node s: v_threshold has another shape than what c makes \(got 4x5x5"),
+        ({"t": neurons(7)}, r"node t: r has another shape than what fc makes \(got 7; allowed: 3x1x1"),
+        ({"c": conv2d(4, 2, 10)}, r"node c \(Conv2d\): states another map .*got 10x10; allowed: 8x8"),
+        ({"fc": nir.Linear(np.full((3, 36), 1e39))}, r"weight holds 1e\+39, more than single precision"),
     ],
 )
 def test_what_does_not_fit_together_says_which_is_which(change: dict[str, Any], text: str) -> None:

@@ -403,6 +403,10 @@ def test_recordings_are_held_in_every_step_and_shape(tmp_path: Path) -> None:
     np.savez(tmp_path / "c.npz", input=given, output=output, output2=output)
     with pytest.raises(EventError, match="arrays that the network has not"):
         read_expectation(tmp_path / "c.npz", network)
+    for value in (-1.0, 0.5, 1e30, np.inf, np.nan):
+        np.savez(tmp_path / "d.npz", input=np.full(given.shape, value), output=output)
+        with pytest.raises(EventError, match="spike counts: whole numbers, 0..2147483647"):
+            read_expectation(tmp_path / "d.npz", network)
 
 
 def test_options_of_torch_are_refused_for_what_is_no_module(capsys: pytest.CaptureFixture[str]) -> None:

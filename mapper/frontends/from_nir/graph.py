@@ -13,8 +13,9 @@ from mapper.frontends.from_nir.late import with_head_start
 from mapper.frontends.from_nir.layers import Layers
 from mapper.frontends.from_nir.nodes import NEURONS
 from mapper.frontends.from_nir.raw import RawGraph, RawNode, flattened
+from mapper.frontends.from_nir.stated import contradictions
 from mapper.frontends.from_nir.walk import ON_THE_WAY, WEIGHTS
-from mapper.frontends.inference import build_network
+from mapper.frontends.inference import LayerDraft, build_network
 from mapper.network import Input, Network, Output
 from mapper.operations import Shape
 from mapper.reading import Reading, gathered
@@ -90,6 +91,8 @@ def network_of(
     settled = settle(inputs, drafts, edges)
     notes = tuple(dict.fromkeys((*reader.notes, *settled.notes)))
     network = build_network(name, inputs, settled.layers, settled.edges, outputs, notes)
+    if against := contradictions(reader, network, {d.name for d in drafts if isinstance(d, LayerDraft)}):
+        raise NetworkError(*against)
     neurons = sum(node.kind in NEURONS for node in reader.graph.nodes.values())
     readings = gathered(reader.readings, of_all=neurons, everything="all neurons")
     network = network.replacing(readings=(*readings, *gathered(reader.remarks)))

@@ -51,6 +51,15 @@ def _array(fields: Fields, name: str, dimensions: int | None = None) -> Any:
     return array
 
 
+def _numbers(fields: Fields, name: str, dimensions: int | None = None) -> Any:
+    """Weights or biases in single precision."""
+    array = _array(fields, name, dimensions)
+    largest = float(np.max(np.abs(array)))
+    if np.isfinite(largest) and largest > float(np.finfo(np.float32).max):
+        raise ValueError(f"{name} holds {largest:g}, more than single precision does (about 3.4e38)")
+    return array.astype(np.float32)
+
+
 def _whole(fields: Fields, name: str, default: int | None = None) -> Pair:
     if fields.get(name) is None and default is not None:
         return default, default
@@ -72,17 +81,19 @@ def operation_of(kind: str, fields: Fields) -> tuple[Convolution | Linear, int]:
         return _convolution(fields)
     if kind == "Linear" and fields.get("bias") is not None:
         raise ValueError("a Linear node has no bias; with one it is an Affine node")
-    weight = _array(fields, "weight", 2).astype(np.float32)
-    bias = _array(fields, "bias").astype(np.float32).reshape(-1) if kind == "Affine" else None
+    weight = _numbers(fields, "weight", 2)
+    bias = _numbers(fields, "bias").reshape(-1) if kind == "Affine" else None
     return Linear(weight.shape[0], bias is not None and bool(np.any(bias)), weight, bias), weight.shape[1]
 
 
 def _convolution(fields: Fields) -> tuple[Convolution, int]:
-    weight = _array(fields, "weight", 4).astype(np.float32)
+    weight = _numbers(fields, "weight", 4)
     kernel: Pair = (weight.shape[2], weight.shape[3])
     stride, dilation = _whole(fields, "stride", 1), _whole(fields, "dilation", 1)
-    groups = _whole(fields, "groups", 1)[0]
-    bias = None if fields.get("bias") is None else _array(fields, "bias").astype(np.float32).reshape(-1)
+    groups, *others = set(_whole(fields, "groups", 1))
+    if others:
+        raise ValueError(f"groups must be one whole number, got {np.asarray(fields['groups']).tolist()}")
+    bias = None if fields.get("bias") is None else _numbers(fields, "bias").reshape(-1)
     if min(*stride, *dilation, groups) < 1:
         raise ValueError(f"stride {stride}, dilation {dilation} and groups {groups} must be positive")
     padding = _padding(fields, kernel, stride, dilation)
@@ -309,7 +320,9 @@ def times(operation: _Operation, resistance: Any) -> _Operation:
     if factor.ndim and factor.shape[0] != weight.shape[0]:
         raise ValueError(f"r has {factor.shape[0]} features, the weights before it make {weight.shape[0]}")
     shaped = factor.reshape(-1, *[1] * (weight.ndim - 1)) if factor.ndim else factor
-    scaled = weight * shaped
+    # What leaves single precision here is refused with all weights that are infinite.
+    with np.errstate(over="ignore"):
+        scaled = weight * shaped
     if np.any(weight) and not np.any(scaled):
         raise ValueError(f"its gain of {np.max(np.abs(factor)):g} makes all weights zero")
     return replace(operation, weight=scaled, bias=None if bias is None else bias * factor)
