@@ -304,7 +304,7 @@ def _pins(texts: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
 
 def _numbers(option: str, text: str) -> tuple[int, ...]:
     if not re.fullmatch(r"\s*[0-9]{1,9}(\s*,\s*[0-9]{1,9})*\s*", text):
-        raise OptionsError(Finding(option, "wants whole numbers separated by commas", text))
+        raise OptionsError(Finding(option, "wants whole numbers separated by commas, as in 2,16,16", text))
     return tuple(int(part) for part in text.split(","))
 
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from mapper.errors import Finding, OptionsError
 from mapper.frontends import NirOptions
 from mapper.reading import Reading
@@ -220,7 +222,7 @@ def _bound(
 
 def _number(value: Any) -> float:
     try:
-        return float(value)
+        return float(np.asarray(value).item())
     except (TypeError, ValueError):
         raise ValueError(f"metadata state minimum {value!r}; one number is needed") from None
 
