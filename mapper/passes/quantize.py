@@ -1,8 +1,9 @@
 """Weights, biases, thresholds and initial potentials as integers, in single precision throughout.
 
 For b bits let H = 2^(b-1), mx and mn the largest and smallest value of a tensor, signed. If
-``|mn| <= |mx| * fl32(H / (H-1))`` the scale is ``fl32((H-1) / |mx|)``, else ``fl32(H / |mn|)``. A layer has
-one scale: the least over weights and biases (H = 128), the pair of lower bound and threshold, and initial
+``|mn| <= |mx| * fl32(H / (H-1))`` the scale is ``fl32(fl32(1 / |mx|) * (H-1))``, else
+``fl32(fl32(1 / |mn|) * H)``: so does torch divide a number by a tensor, and sinabs with it. A layer has one
+scale: the least over weights and biases (H = 128), the pair of lower bound and threshold, and initial
 potentials (H = 32768). Values become ``round-half-even(fl32(value * scale))``.
 
 Of integers, above a threshold is at the next one: reset to zero takes the threshold plus 1, exact for the
@@ -34,8 +35,8 @@ def tensor_scale(values: Any, half: int) -> np.float32:
     largest, smallest = np.abs(array.max()), np.abs(array.min())
     with np.errstate(divide="ignore", over="ignore"):
         if smallest <= largest * _F(half / (half - 1)):
-            return _F(_F(half - 1) / largest)
-        return _F(_F(half) / smallest)
+            return _F(_F(1) / largest) * _F(half - 1)
+        return _F(_F(1) / smallest) * _F(half)
 
 
 def quantize(network: NormalNetwork) -> NormalNetwork:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -162,6 +163,14 @@ def test_merged_pools_have_the_same_size(n: int, a: int, b: int) -> None:
 )
 def test_scale_of_a_tensor(values: list[float], half: int, scale: np.float32) -> None:
     assert tensor_scale(values, half) == scale
+
+
+@given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=9), st.sampled_from([128, 32768]))
+def test_scales_are_those_of_torch_bit_for_bit(values: list[float], half: int) -> None:
+    numbers = torch.tensor(values, dtype=torch.float32)
+    low, high = numbers.min().abs(), numbers.max().abs()
+    scale = (half - 1) / high if low <= high * (half / (half - 1)) else half / low
+    assert tensor_scale(values, half) == scale.numpy()[()]
 
 
 def test_a_tensor_of_zeros_has_no_say() -> None:
