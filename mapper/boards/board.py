@@ -148,6 +148,16 @@ class Board:
                 pins.set_slow_clk_rate(slow_clock_hz)
                 pins.set_slow_clk(True)
 
+    @property
+    def input_buffer(self) -> Any:
+        """Node of samna that takes events for the chip."""
+        return self._input
+
+    @property
+    def output_buffer(self) -> Any:
+        """Node of samna that holds the chip's events until they are read."""
+        return self._output
+
     def __enter__(self) -> Self:
         return self
 

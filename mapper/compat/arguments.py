@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
+from hwspec.catalog import load as load_chip
 from mapper.boards import Board
-from mapper.compat.forward import ForwardNetwork, Surrogate, default_surrogate
+from mapper.compat.layer import Surrogate, default_surrogate
 from mapper.errors import BackendMissingError, EventError, Finding
-from mapper.frontends.inputs import fed as from_place
 from mapper.network import Network
-from mapper.operations import Neuron
-from mapper.references import LayerReference, as_index, whole_number
+from mapper.normal_form import NormalNetwork
+from mapper.references import LayerReference, as_index, resolve_layer, whole_number
 
 __all__ = [
     "Ordering",
-    "batch_size",
-    "fed",
+    "default_device",
     "is_board",
     "monitors",
     "on_board",
@@ -29,6 +30,8 @@ __all__ = [
     "pins",
     "samna_bridge",
     "surrogates",
+    "warn_of_numbers",
+    "warn_of_pools",
     "with_states",
 ]
 
@@ -37,24 +40,6 @@ _POTENTIAL_MAX = 32767
 WAIT_SECONDS = 1.0
 
 Ordering = str | Sequence[int | str] | Mapping[LayerReference, int]
-
-
-def fed(network: Network, dvs_input: bool | None) -> Network:
-    """The network with its inputs from the sensor where `dvs_input` says so; a DVS layer's is in any case.
-
-    Raises
-    ------
-    OptionsError
-        An input has other than 1 or 2 features.
-    """
-    return from_place(network, "sensor") if dvs_input else network
-
-
-def batch_size(snn: nn.Module) -> int:
-    """The batch size the spiking layers agree on, else 1."""
-    stated = [getattr(module, "batch_size", None) for module in snn.modules()]
-    sizes = {size for size in stated if isinstance(size, int) and size > 0}
-    return sizes.pop() if len(sizes) == 1 else 1
 
 
 def surrogates(snn: nn.Module, count: int) -> list[Surrogate]:
@@ -77,7 +62,7 @@ def pins(network: Network, ordering: Ordering) -> dict[LayerReference, int]:
         return {}
     if isinstance(ordering, Mapping):
         return {as_index(layer): core for layer, core in ordering.items()}
-    cores = [core for core in ordering if core != "dvs"]
+    cores = [core for core in ordering if not _is_stage(core)]
     if len(cores) != len(network.layers) or None in map(whole_number, cores):
         raise ValueError(
             f"chip_layers_ordering: {list(ordering)} are not core ids for {len(network.layers)} layers; "
@@ -87,21 +72,28 @@ def pins(network: Network, ordering: Ordering) -> dict[LayerReference, int]:
 
 
 def monitors(
-    network: Network, monitor_layers: Sequence[LayerReference] | str | None
+    network: Network, monitor_layers: Sequence[LayerReference] | LayerReference | None
 ) -> tuple[tuple[LayerReference, ...] | None, bool]:
-    """Layers to monitor, None for the outputs, and whether the sensor stage is among them."""
+    """Layers to monitor, None for the outputs, and whether the stage is one of them; -1: the outputs."""
     if monitor_layers is None:
         return None, False
     if isinstance(monitor_layers, str) and monitor_layers == "all":
         return tuple(f"#{number}" for number in range(len(network.layers))), False
-    entries: Iterable[LayerReference] = (
-        [monitor_layers] if isinstance(monitor_layers, str) else monitor_layers
-    )
-    layers = tuple(as_index(entry) for entry in entries if entry != "dvs")
-    return layers, len(layers) < len(list(entries))
+    is_one = isinstance(monitor_layers, str) or whole_number(monitor_layers) is not None
+    entries: list[Any] = [monitor_layers] if is_one else list(monitor_layers)  # type: ignore[arg-type]  # several
+    exits = tuple(f"#{network.index[output.source]}" for output in network.outputs)
+    layers: list[LayerReference] = []
+    for entry in entries:
+        if not _is_stage(entry):
+            layers += exits if whole_number(entry) == -1 else [as_index(entry)]
+    return tuple(dict.fromkeys(layers)), any(map(_is_stage, entries))
 
 
-def one_ordering(ordering: Ordering, newer: Ordering | None) -> Ordering:
+def _is_stage(entry: object) -> bool:
+    return isinstance(entry, str) and entry.lower() == "dvs"
+
+
+def one_ordering(ordering: Ordering | None, newer: Ordering | None) -> Ordering:
     """The ordering, whichever of its two names was used.
 
     Raises
@@ -109,9 +101,14 @@ def one_ordering(ordering: Ordering, newer: Ordering | None) -> Ordering:
     ValueError
         Both were.
     """
-    if newer is not None and ordering != "auto":
+    given = [entry for entry in (ordering, newer) if entry is not None and not _is_auto(entry)]
+    if len(given) == 2:
         raise ValueError("chip_layers_ordering and layer2core_map are one thing: give one of them")
-    return ordering if newer is None else newer
+    return given[0] if given else "auto"
+
+
+def _is_auto(ordering: Ordering) -> bool:
+    return isinstance(ordering, str) and ordering == "auto"
 
 
 def is_board(device: object) -> bool:
@@ -119,11 +116,15 @@ def is_board(device: object) -> bool:
     return isinstance(device, str) and device.split(":")[0] not in ("cpu", "cuda", "mps", "meta", "xpu")
 
 
-def with_states(network: Network, forward: ForwardNetwork, initial_state: str) -> Network:
+def with_states(
+    network: NormalNetwork, potentials: Sequence[torch.Tensor], initial_state: str
+) -> NormalNetwork:
     """The network with the potentials it starts from on the chip.
 
     Parameters
     ----------
+    potentials
+        By layer, what `forward` has left, (batch, features, height, width).
     initial_state
         "built": those it was made with. "current": those that `forward` has left.
 
@@ -137,16 +138,15 @@ def with_states(network: Network, forward: ForwardNetwork, initial_state: str) -
     if initial_state != "current":
         raise ValueError(f'initial_state: "built" or "current", got {initial_state!r}')
     layers = []
-    for layer, state in zip(network.layers, forward.potentials(), strict=True):
+    for layer, state in zip(network.layers, potentials, strict=True):
         if len(state) != 1:
             raise ValueError(f"initial_state: there are potentials of {len(state)} samples; a chip holds one")
-        potentials = np.rint(state[0].cpu().numpy()).astype(np.int64)
-        if np.abs(potentials).max(initial=0) > _POTENTIAL_MAX:
+        whole = np.rint(state[0].detach().cpu().numpy()).astype(np.int64)
+        if np.abs(whole).max(initial=0) > _POTENTIAL_MAX:
             raise ValueError(
                 f"initial_state: {layer.name} has potentials beyond 16 bits; reset_states() first"
             )
-        neuron = replace(layer.neuron or Neuron(), initial_potential=potentials)
-        layers.append(replace(layer, neuron=neuron))
+        layers.append(replace(layer, neuron=replace(layer.neuron, initial_potential=whole)))
     return network.replacing(layers=tuple(layers))
 
 
@@ -181,3 +181,40 @@ def on_board(board: Board, events: Any, network: Network) -> Any:
     if len(read) == 1:
         return next(iter(read.values()))
     return {network.index[layer]: {-1: spikes} for layer, spikes in read.items()}
+
+
+def default_device() -> str:
+    """The device where nobody names one: the oldest board, if samna still has its chip."""
+    older, newer = "dynapcnndevkit:0", "speck2fdevkit:0"
+    from mapper.emit.samna import chip_library  # noqa: PLC0415
+
+    try:
+        chip_library(load_chip(older), "make_config")
+    except BackendMissingError:
+        warnings.warn(f"this samna has no chip of {older}; the configuration is of {newer}", stacklevel=3)
+        return newer
+    return older
+
+
+def warn_of_numbers(ordering: Ordering, monitor_layers: object, *, has_stage: bool, is_chain: bool) -> None:
+    """Say where sinabs 3.1 numbers layers otherwise, if numbers were given."""
+    entries = monitor_layers if isinstance(monitor_layers, list | tuple) else [monitor_layers]
+    numbers = [n for n in map(whole_number, entries) if n not in (None, -1)]
+    by_number = bool(numbers) or isinstance(ordering, Mapping)
+    reasons = [
+        *(["counts the layers from 1 behind a sensor stage"] if has_stage and by_number else []),
+        *(["numbers the layers of branches in an order of its own"] if not is_chain else []),
+    ]
+    if reasons and (by_number or not isinstance(ordering, str)):
+        text = f"sinabs 3.1 {' and '.join(reasons)}; here indices count from 0 as print(network) lists them"
+        warnings.warn(text, stacklevel=4)
+
+
+def warn_of_pools(network: Network, monitor_layers: Any) -> None:
+    """Say which layers that were named to be monitored are shown as they are before a pool."""
+    named, _ = monitors(network, monitor_layers)
+    shown = [resolve_layer(network, entry) for entry in named or ()]
+    pooled = [name for name in shown if any(edge.pool for edge in network.outgoing[name])]
+    if pooled:
+        text = f"the chip shows {', '.join(pooled)} as they are before the pool behind them"
+        warnings.warn(text, stacklevel=3)

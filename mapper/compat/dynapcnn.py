@@ -2,70 +2,70 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import nn
 
 from hwspec.catalog import load as load_chip
-from mapper.api import solve
 from mapper.boards import Board
 from mapper.compat.arguments import (
     Ordering,
-    fed,
     is_board,
-    monitors,
     on_board,
     one_ordering,
     pins,
     samna_bridge,
     surrogates,
-    with_states,
 )
-from mapper.compat.arguments import batch_size as stated_batch_size
-from mapper.compat.forward import ForwardNetwork, along
+from mapper.compat.checkpoints import translated
+from mapper.compat.constructor import LEFT_OUT, Arguments, LeftOut, samples_and_steps
+from mapper.compat.forward import along
+from mapper.compat.placed import Monitors, PlacedNetwork
 from mapper.compat.sensor import sensor_view
-from mapper.demand import layer_demands
 from mapper.emit.shared.config import ChipConfig
-from mapper.emit.write.build import build_config
-from mapper.emit.write.options import EmitOptions
-from mapper.errors import (
-    ConfigError,
-    Finding,
-    InfeasibleError,
-    NetworkError,
-    OptionsError,
-    UndecidedError,
-)
-from mapper.frontends import load_network
+from mapper.errors import ConfigError, Finding, NetworkError
+from mapper.frontends import TorchOptions, load_network
+from mapper.frontends.inputs import fed
+from mapper.network import Network
 from mapper.passes import PrepareOptions, prepare
-from mapper.references import LayerReference, as_index
-from mapper.result import FeasibilityReport, Result
 
 __all__ = ["DynapcnnCompatibleNetwork", "DynapcnnNetwork"]
 
 Shape3 = tuple[int, int, int]
 
+# One value: that the state dict is of this class, and since which change of its keys.
+_STRUCTURE_VERSION = 1
 
-class DynapcnnNetwork(nn.Module):
+
+class DynapcnnNetwork(PlacedNetwork):
     """A spiking network as a DYNAP-CNN or Speck chip runs it.
+
+    Its parameters and buffers are the network: whatever is simulated, placed, summarised or emitted is made
+    of them at the call. With `discretize` they are in the chip's units (the largest weight is 127), and
+    rounded where they are used, so that training goes on behind the rounding.
 
     Parameters
     ----------
     snn
-        A torch `Sequential`, any traceable module, or a `sinabs.Network`.
+        A torch `Sequential`, any traceable module, a `sinabs.Network`, or a network that was read already.
     input_shape
         (features, height, width); None takes it from a DVS layer of the network.
+    more
+        By position: `dvs_input, discretize`, or as in sinabs 3.1
+        `batch_size, dvs_input, discretize, weight_rescaling_fn`.
     dvs_input
-        True: the sensor feeds the network. False: the host does. None: the sensor, if the network has a
-        DVS layer.
+        True: the sensor feeds the network. False: the host does; a DVS layer's stage stays, without its
+        pixels. None: as the network's DVS layer says. Left out: False, with a warning where there is one.
     discretize
-        Make weights, biases and thresholds integers; False only to compare.
+        Whether `forward` computes with integers, as the chip does.
     batch_size
-        Number of samples along the first axis of `forward`'s input; None takes what the IAFSqueeze layers
-        say, else 1.
+        Number of samples along the first axis of `forward`'s input; None takes what the spiking layers
+        say (`batch_size` or `num_timesteps`), else 1.
     weight_rescaling_fn
         From the factors of average pools of different size that add up, the one that is taken for all: an
         approximation, which `network.notes` tells. None refuses such sums; all others are exact without.
@@ -76,41 +76,51 @@ class DynapcnnNetwork(nn.Module):
     ------
     NetworkError
         It cannot be read, or holds what no chip of the family can run.
+    OptionsError
+        Arguments that contradict each other.
     """
+
+    structure_version: torch.Tensor
 
     def __init__(
         self,
-        snn: nn.Module,
-        input_shape: Shape3 | None = None,
-        dvs_input: bool | None = False,
+        snn: nn.Module | Network,
+        input_shape: Sequence[int] | None = None,
+        *more: Any,
+        dvs_input: bool | LeftOut | None = LEFT_OUT,
         discretize: bool = True,
-        *,
         batch_size: int | None = None,
         weight_rescaling_fn: Callable[[Sequence[float]], float] | None = None,
         relu_as_if: float | None = None,
         reading_check: bool = True,
     ) -> None:
-        super().__init__()
-        if isinstance(dvs_input, int) and not isinstance(dvs_input, bool):
-            problem = "is dvs_input here, and a number was given"
-            step = "sinabs takes the batch size there: write batch_size=..."
-            raise OptionsError(Finding("third argument", problem, dvs_input, next_step=step))
-        from mapper.frontends import TorchOptions  # noqa: PLC0415
-
-        read = load_network(snn, input_shape, None, TorchOptions(relu_as_if, reading_check=reading_check))
-        self.dvs_input = dvs_input
-        self.discretize = discretize
-        asked = PrepareOptions(quantize=discretize, rescale=weight_rescaling_fn)
-        self.network = prepare(fed(read, dvs_input), asked)
-        shape = self.network.inputs[0].shape
-        self.input_shape: Shape3 = (shape.features, shape.height, shape.width)
-        self.batch_size = batch_size or stated_batch_size(snn)
-        self.forward_network = ForwardNetwork(self.network, surrogates(snn, len(self.network.layers)))
-        self.sensor_view = sensor_view(snn)
-        self.result: Result | None = None
-        self.config: ChipConfig | None = None
-        self.samna_config: object | None = None
-        self.samna_device: object | None = None
+        if not isinstance(snn, nn.Module | Network):
+            step = "mapper.load_network reads files; what it returns may be given here"
+            problem = "is no torch module"
+            raise NetworkError(Finding("snn", problem, type(snn).__name__, next_step=step))
+        given = (
+            Arguments(dvs_input, discretize, batch_size, weight_rescaling_fn).with_positions(more).checked()
+        )
+        shape = None if input_shape is None else _shape(input_shape)
+        module = snn if isinstance(snn, nn.Module) else nn.Module()
+        stage = next((m for m in module.modules() if type(m).__name__ == "DVSLayer"), None)
+        wants_sensor = _wants_sensor(given.dvs_input, stage)
+        options = TorchOptions(relu_as_if, reading_check=reading_check) if module is snn else None
+        read = fed(load_network(snn, shape, None, options), "sensor" if wants_sensor else None)
+        asked = PrepareOptions(quantize=given.discretize, rescale=given.weight_rescaling_fn)
+        ready = prepare(read, asked)
+        super().__init__(ready, surrogates(module, len(ready.layers)), given.discretize)
+        self.dvs_input = None if isinstance(given.dvs_input, LeftOut) else given.dvs_input
+        self.sensor_is_on = wants_sensor
+        entry = ready.inputs[0].shape
+        self.input_shape: Shape3 = (entry.features, entry.height, entry.width)
+        samples, steps = samples_and_steps(module)
+        self.batch_size = given.batch_size or samples
+        self.num_timesteps = None if given.batch_size else steps
+        self.sensor_view = sensor_view(module)
+        self._sensor_stage = copy.deepcopy(stage)
+        self._made_of = (snn, shape, {**asdict(given), "relu_as_if": relu_as_if, "reading_check": False})
+        self.register_buffer("structure_version", torch.tensor(_STRUCTURE_VERSION))
         self.board: Board | None = None
 
     def forward(self, x: Any, return_complete: bool = False) -> Any:
@@ -127,180 +137,108 @@ class DynapcnnNetwork(nn.Module):
         Returns
         -------
         Tensor or dict
-            One output: a tensor (batch * time, ...). Several: by layer index, then by -1, a tensor. On a
-            board events by the same rule, of all monitored layers, or the list of samna's objects.
+            One output: a tensor (batch * time, ...). Several: by layer index, then by -1, a tensor. Complete:
+            as `complete` says. On a board events by the same rule, of all monitored layers, or the list of
+            samna's objects.
         """
         if self.board is not None:
-            return on_board(self.board, x, self.network)
-        x = x if self.sensor_view is None else self.sensor_view(x)
-        if x.ndim != 4 or tuple(x.shape[1:]) != tuple(self.input_shape):
-            limit = f"(time, {self.input_shape})"
-            raise NetworkError(Finding("input", "has another shape", tuple(x.shape), limit))
-        if x.shape[0] % self.batch_size:
-            problem = "is no multiple of the batch size"
-            raise NetworkError(Finding("input", problem, x.shape[0], self.batch_size))
-        frames = x.reshape(self.batch_size, -1, *x.shape[1:])
-        name = self.network.inputs[0].name
-        spikes = self.forward_network.spikes({name: frames})
+            return on_board(self.board, x, self.structure)
+        seen = x if self.sensor_view is None else self.sensor_view(x)
+        if seen.ndim != 4 or tuple(seen.shape[1:]) != self.input_shape:
+            limit = f"(time, {', '.join(map(str, self.input_shape))})"
+            raise NetworkError(Finding("input", "has another shape", tuple(seen.shape), limit))
+        frames = seen.reshape(self._samples_in(seen.shape[0]), -1, *seen.shape[1:])
+        spikes = self.spikes({self.structure.inputs[0].name: frames})
         if return_complete:
-            return {self.network.index[layer]: {-1: value.flatten(0, 1)} for layer, value in spikes.items()}
-        outputs = [(o.source, along(o.path, spikes[o.source]).flatten(0, 1)) for o in self.network.outputs]
+            return self.complete(x, seen, spikes)
+        outputs = [(o.source, along(o.path, spikes[o.source]).flatten(0, 1)) for o in self.structure.outputs]
         if len(outputs) == 1:
             return outputs[0][1]
-        return {self.network.index[layer]: {-1 - n: value} for n, (layer, value) in enumerate(outputs)}
+        found: dict[int, dict[int, torch.Tensor]] = {}
+        for source, value in outputs:
+            ways = found.setdefault(self.structure.index[source], {})
+            ways[-1 - len(ways)] = value
+        return found
+
+    def _samples_in(self, frames: int) -> int:
+        size, known = (
+            (self.num_timesteps, "time steps") if self.num_timesteps else (self.batch_size or 1, "batch size")
+        )
+        if frames % size:
+            raise NetworkError(Finding("input", f"is no multiple of the {known}", frames, size))
+        return frames // size if self.num_timesteps else size
+
+    def hw_forward(self, x: Any) -> Any:
+        """Run the network on the open board.
+
+        Raises
+        ------
+        ValueError
+            No board is open.
+        """
+        if self.board is None:
+            raise ValueError("no board is open: call to(device) first")
+        return on_board(self.board, x, self.structure)
 
     def extra_repr(self) -> str:
-        """What was taken for granted while reading."""
-        return "\n".join(f"read: {reading}" for reading in self.network.readings)
+        """Layers with their cores, and what was taken for granted while reading."""
+        lines = [f"layer {n}: {name}{self._core_of(n)}" for name, n in self.structure.index.items()]
+        return "\n".join([*lines, *(f"read: {reading}" for reading in self.structure.readings)])
+
+    def _core_of(self, n: int) -> str:
+        cores = [] if self.result is None else self.find_chip_layers(n)
+        return f", core {', '.join(map(str, cores))}" if cores else ""
 
     def reset_states(self, randomize: bool = False) -> None:
-        """Set all potentials to their initial values, or to random ones."""
-        self.forward_network.reset(randomize)
-
-    def detach_neuron_states(self) -> None:
-        """Cut the potentials from the graph of gradients; here they never are in it between calls."""
-        self.forward_network.detach()
-
-    def init_weights(self, init_fn: Callable[[torch.Tensor], object] = nn.init.xavier_normal_) -> None:
-        """Draw the weights of the simulation anew; the placed network keeps the ones it was made from."""
-        self.forward_network.draw_weights(init_fn)
+        """Set all potentials to their initial values, or to random ones; on an open board, the chip's."""
+        if self.board is None:
+            self.reset(randomize)
+            return
+        if randomize:
+            raise ValueError("on a board potentials can be reset, not drawn: reset_states(randomize=False)")
+        self.board.reset_potentials()
 
     def zero_grad(self, set_to_none: bool = False) -> None:
         """Set gradients to zero, or drop them."""
         super().zero_grad(set_to_none=set_to_none)
 
-    def memory_summary(self) -> dict[str, list[int]]:
-        """Words of kernel, neuron and bias memory, by layer in order."""
-        works = [entry.work for entry in layer_demands(self.network)]
-        return {
-            "kernel": [work.kernel_words for work in works],
-            "neuron": [work.neuron_words for work in works],
-            "bias": [work.bias_words for work in works],
-        }
+    def detach_neuron_states(self) -> None:
+        """Cut the potentials from the graph of gradients; here they never are in it between calls."""
+        self.detach()
 
-    def is_compatible_with(self, device_type: str) -> bool:
-        """Whether the network fits a chip or device; needs no samna.
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *more: Any) -> None:
+        own = {key[len(prefix) :]: value for key, value in state_dict.items() if key.startswith(prefix)}
+        found = translated(own, self.core_layers(), self.is_chain, self._read_anew)
+        if found is not own:
+            for key in own:
+                del state_dict[prefix + key]
+            state_dict.update({prefix + key: value for key, value in found.items()})
+            state_dict.setdefault(f"{prefix}structure_version", self.structure_version)
+        super()._load_from_state_dict(state_dict, prefix, *more)
 
-        Raises
-        ------
-        SpecError
-            No chip or device has this name.
-        """
-        return self.why_incompatible_with(device_type) is None
-
-    def why_incompatible_with(self, device_type: str) -> FeasibilityReport | None:
-        """Why the network does not fit, with repairs; None if it fits."""
-        return solve(self.network, load_chip(device_type)).report
-
-    def place(
-        self,
-        device: str = "speck2fmodule:0",
-        chip_layers_ordering: Ordering = "auto",
-        monitor_layers: Sequence[LayerReference] | str | None = None,
-        *,
-        initial_state: str = "built",
-    ) -> Result:
-        """Choose cores for a device; what `find_chip_layer` then answers for.
-
-        `initial_state` as in `make_config`.
-
-        Raises
-        ------
-        ValueError
-            It does not fit, or the ordering does not suit the network; with the reason.
-        """
-        chip = load_chip(device)
-        core_pins = pins(self.network, chip_layers_ordering)
-        monitored, _ = monitors(self.network, monitor_layers)
-        network = with_states(self.network, self.forward_network, initial_state)
-        result = solve(network, chip, pins=core_pins, monitors=monitored)
-        try:
-            result.require()
-        except (InfeasibleError, UndecidedError) as error:
-            raise ValueError(f"{self.network.name} on {chip.name}: {error}") from error
-        self.result = result
-        return result
-
-    def plain_config(
-        self,
-        device: str = "speck2fmodule:0",
-        chip_layers_ordering: Ordering = "auto",
-        monitor_layers: Sequence[LayerReference] | str | None = None,
-        options: EmitOptions | None = None,
-        *,
-        initial_state: str = "built",
-    ) -> ChipConfig:
-        """The configuration as plain data, without samna; `make_config` gives samna's object.
-
-        Raises
-        ------
-        ValueError
-            The network was not made integer, or does not fit; with the reason.
-        """
-        if not self.discretize:
-            raise ValueError("discretize is False: a chip holds integers, so there is no configuration")
-        result = self.place(device, chip_layers_ordering, monitor_layers, initial_state=initial_state)
-        _, monitors_sensor = monitors(self.network, monitor_layers)
-        wishes = options or EmitOptions(sensor=self.dvs_input, monitor_sensor=monitors_sensor)
-        self.config = build_config(result, wishes)
-        return self.config
-
-    def make_config(
-        self,
-        chip_layers_ordering: Ordering = "auto",
-        device: str = "dynapcnndevkit:0",
-        monitor_layers: Sequence[LayerReference] | str | None = None,
-        config_modifier: Callable[[Any], Any] | None = None,
-        *,
-        layer2core_map: Ordering | None = None,
-        initial_state: str = "built",
-    ) -> Any:
-        """The configuration as samna's object, checked by samna.
-
-        Parameters
-        ----------
-        chip_layers_ordering
-            "auto", cores in the order of the layers (a leading "dvs" does not count), or layer -> core.
-        monitor_layers
-            None: the outputs. Else indices, names, -1, "dvs", or "all".
-        config_modifier
-            Called with samna's object; its result is checked. Changes by hand survive `to` only here.
-        layer2core_map
-            Newer name of `chip_layers_ordering`.
-        initial_state
-            Potentials that the chip starts from: "built", those of the network as it was made, or
-            "current", those that `forward` has left in the simulation.
-
-        Raises
-        ------
-        ImportError
-            samna is not there.
-        ValueError
-            `discretize` is False, the network does not fit, or samna calls the configuration invalid.
-        """
-        samna = samna_bridge("make_config")
-        ordering = one_ordering(chip_layers_ordering, layer2core_map)
-        config = self.plain_config(device, ordering, monitor_layers, initial_state=initial_state)
-        chip = load_chip(device)
-        samna_config = samna.to_samna(config, chip)
-        if config_modifier is not None:
-            samna_config = config_modifier(samna_config)
-        valid, reason = samna.validate(samna_config, chip)
-        if not valid:
-            raise ValueError(f"samna refuses the configuration for {chip.name}: {reason}")
-        self.samna_config = samna_config
-        return samna_config
+    def _read_anew(self, weights: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """State of this network, read from its own module with other weights; None if they are not its."""
+        source, shape, arguments = self._made_of or (None, None, {})
+        if not isinstance(source, nn.Module):
+            return None
+        for module in (source, getattr(source, "spiking_model", source)):
+            if set(module.state_dict()) == set(weights):
+                twin = copy.deepcopy(module)
+                twin.load_state_dict(dict(weights))
+                return DynapcnnNetwork(twin, shape, **arguments).state_dict()
+        return None
 
     def to(  # type: ignore[override]  # as sinabs
         self,
         device: Any = "cpu",
         chip_layers_ordering: Any = "auto",
-        monitor_layers: Sequence[LayerReference] | str | None = None,
+        monitor_layers: Monitors = None,
         config_modifier: Callable[[Any], Any] | None = None,
         slow_clk_frequency: float | None = None,
         *,
         layer2core_map: Ordering | None = None,
         initial_state: str = "built",
+        objective: str | None = None,
         **keywords: Any,
     ) -> Any:
         """Move the simulation to a torch device, or the network onto a board.
@@ -315,11 +253,15 @@ class DynapcnnNetwork(nn.Module):
             Torch's name of a device, a dtype or tensor as torch takes them, or "speck2fmodule:0".
         slow_clk_frequency
             Of the slow clock, Hz: 1e6 / microseconds of a time step, for networks with biases.
+        objective
+            As in `make_config`.
         keywords
             Of torch's `to`.
 
         Raises
         ------
+        SpecError
+            No board has this name.
         ImportError
             samna is not there.
         ValueError
@@ -331,65 +273,77 @@ class DynapcnnNetwork(nn.Module):
         if not is_board(device):
             more = [] if chip_layers_ordering == "auto" else [chip_layers_ordering]
             return super().to(device, *more, **keywords)
+        load_chip(device)
         ordering = one_ordering(chip_layers_ordering, layer2core_map)
-        pins(self.network, ordering)
+        pins(self.structure, ordering)
         samna_bridge("to")
+        config = self.plain_config(
+            device, ordering, monitor_layers, initial_state=initial_state, objective=objective
+        )
+        self._open(device, config, config_modifier, slow_clk_frequency)
+        return self
+
+    def _open(self, device: str, config: ChipConfig, modifier: Any, slow_clock_hz: float | None) -> None:
         from mapper.boards import open_board  # noqa: PLC0415  # only where there is a board
 
-        config = self.plain_config(device, ordering, monitor_layers, initial_state=initial_state)
         try:
-            self.board = open_board(
-                device, config, config_modifier=config_modifier, slow_clock_hz=slow_clk_frequency
-            )
+            self.board = open_board(device, config, config_modifier=modifier, slow_clock_hz=slow_clock_hz)
         except ConfigError as error:
             raise ValueError(str(error)) from error
-        self.samna_config, self.samna_device = self.board.samna_config, self.board.kit
-        return self
+        self.samna_config = self.board.samna_config
+
+    @property
+    def device(self) -> str:
+        """The open board's name, else torch's name of where the weights are."""
+        return self.board.device if self.board is not None else str(next(self.parameters()).device)
+
+    @property
+    def is_deployed_on_dynapcnn_device(self) -> bool:
+        """Whether a board is open."""
+        return self.board is not None
+
+    @property
+    def samna_device(self) -> Any:
+        """The open board as samna has it, or None."""
+        return None if self.board is None else self.board.kit
+
+    @property
+    def samna_input_buffer(self) -> Any:
+        """Node of samna that takes events for the open board, or None."""
+        return None if self.board is None else self.board.input_buffer
+
+    @property
+    def samna_output_buffer(self) -> Any:
+        """Node of samna that holds the events of the open board, or None."""
+        return None if self.board is None else self.board.output_buffer
 
     def close(self) -> None:
         """Make the board quiet and hand it back, if one is open."""
         if self.board is not None:
             self.board.close()
-        self.board = self.samna_device = None
-
-    def find_chip_layer(self, layer_idx: LayerReference) -> int:
-        """The core where a layer lives; the index does not count the sensor stage, and may be negative.
-
-        Raises
-        ------
-        ValueError
-            There is no placement yet.
-        OptionsError
-            There is no such layer, or it lives on several cores.
-        """
-        return self._placed().find_chip_layer(as_index(layer_idx))
-
-    def find_chip_layers(self, layer_idx: LayerReference) -> list[int]:
-        """All cores that hold a layer or a part of it, ascending."""
-        return self._placed().find_chip_layers(as_index(layer_idx))
+        self.board = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copies and pickles hold the network, not the board and samna's objects."""
-        left_out: dict[str, Any] = {"board": None, "samna_device": None, "samna_config": None}
-        return {**self.__dict__, **left_out}
+        """Copies and pickles hold the network: no board, none of samna's objects, not the module it is of."""
+        return {**self.__dict__, "board": None, "samna_config": None, "_made_of": None}
 
-    def _placed(self) -> Result:
-        if self.result is None:
-            raise ValueError("the network is not placed yet: call place, make_config or to first")
-        return self.result
 
-    @property
-    def layer2core_map(self) -> dict[int, int | list[int]] | None:
-        """Core by layer index, of a layer on several cores all; None before a placement exists."""
-        if self.result is None:
-            return None
-        places = [self.find_chip_layers(n) for n in range(len(self.network.layers))]
-        return {n: cores if len(cores) > 1 else cores[0] for n, cores in enumerate(places)}
+def _shape(input_shape: Sequence[int]) -> Shape3:
+    features, height, width = (int(size) for size in input_shape)
+    return features, height, width
 
-    @property
-    def chip_layers_ordering(self) -> list[int | list[int]] | None:
-        """Cores in the order of the layers; None before a placement exists."""
-        return None if self.layer2core_map is None else list(self.layer2core_map.values())
+
+def _wants_sensor(dvs_input: bool | LeftOut | None, stage: Any) -> bool:
+    """Whether the sensor's own events feed the network."""
+    if stage is None:
+        return dvs_input is True
+    if dvs_input is None:
+        return not stage.disable_pixel_array
+    if isinstance(dvs_input, LeftOut):
+        text = "dvs_input was left out: the DVS layer's stage is configured, and the sensor stays off"
+        warnings.warn(f"{text}. Write dvs_input=True, False, or None for what the layer says", stacklevel=3)
+        return False
+    return dvs_input
 
 
 class DynapcnnCompatibleNetwork(DynapcnnNetwork):

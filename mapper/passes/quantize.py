@@ -23,7 +23,7 @@ from mapper.errors import Finding, NetworkError
 from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Neuron
 
-__all__ = ["quantize", "tensor_scale"]
+__all__ = ["layer_scale", "quantize", "rounded", "tensor_scale"]
 
 _WEIGHT_HALF, _STATE_HALF = 128, 32768
 _F = np.float32
@@ -53,9 +53,9 @@ def quantize(network: NormalNetwork) -> NormalNetwork:
         raise NetworkError(*findings)
     layers, findings = [], []
     for layer in network.layers:
-        rounded = _rounded(layer)
-        findings += _ruined(layer, rounded)
-        layers.append(rounded)
+        whole = rounded(layer)
+        findings += _ruined(layer, whole)
+        layers.append(whole)
     if findings:
         raise NetworkError(*findings)
     return network.replacing(layers=tuple(layers))
@@ -83,7 +83,8 @@ def _unsound(layer: NormalLayer) -> Iterator[Finding]:
         yield Finding(where, "the threshold must be positive", layer.neuron.threshold, "> 0")
 
 
-def _layer_scale(layer: NormalLayer) -> np.float32:
+def layer_scale(layer: NormalLayer) -> np.float32:
+    """The one scale of a layer's numbers."""
     operation, neuron = layer.operation, layer.neuron
     scales = [tensor_scale(operation.weight, _WEIGHT_HALF)]
     if operation.bias is not None:
@@ -100,18 +101,19 @@ def _round(values: Any, scale: np.float32) -> Any:
         return np.rint(np.asarray(values, _F) * scale).astype(np.int64)
 
 
-def _rounded(layer: NormalLayer) -> NormalLayer:
-    operation, neuron, scale = layer.operation, layer.neuron, _layer_scale(layer)
+def rounded(layer: NormalLayer) -> NormalLayer:
+    """The layer of integers; that its numbers are sound and survive the rounding, `quantize` sees to."""
+    operation, neuron, scale = layer.operation, layer.neuron, layer_scale(layer)
     bias = None if operation.bias is None else _round(operation.bias, scale)
     has_bias = bias is not None and bool(np.any(bias))
     minimum = -_STATE_HALF if neuron.minimum is None else int(_round(neuron.minimum, scale))
     state = None if neuron.initial_potential is None else _round(neuron.initial_potential, scale)
     threshold = int(_round(neuron.threshold, scale))
-    rounded = replace(neuron, threshold=threshold, minimum=minimum, initial_potential=state)
+    whole = replace(neuron, threshold=threshold, minimum=minimum, initial_potential=state)
     return replace(
         layer,
         operation=replace(operation, weight=_round(operation.weight, scale), bias=bias, has_bias=has_bias),
-        neuron=_fires_when_reached(rounded, layer) if neuron.fires_at == "above" else rounded,
+        neuron=_fires_when_reached(whole, layer) if neuron.fires_at == "above" else whole,
     )
 
 
@@ -128,10 +130,10 @@ def _fires_when_reached(neuron: Neuron, layer: NormalLayer) -> Neuron:
     return replace(neuron, minimum=minimum, initial_potential=state - 1, fires_at="reached")
 
 
-def _ruined(layer: NormalLayer, rounded: NormalLayer) -> Iterator[Finding]:
-    where, neuron = f"layer {layer.name}", rounded.neuron
+def _ruined(layer: NormalLayer, whole: NormalLayer) -> Iterator[Finding]:
+    where, neuron = f"layer {layer.name}", whole.neuron
     before: Any = layer.operation.weight
-    after: Any = rounded.operation.weight
+    after: Any = whole.operation.weight
     if np.any(before) and not np.any(after):
         largest = float(np.abs(before).max())
         step = "Rescale the layer: threshold and biases are too large beside its weights"

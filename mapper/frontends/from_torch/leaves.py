@@ -10,6 +10,7 @@ import torch
 from mapper.frontends.from_torch.computed_weights import bias_of, weight_of
 from mapper.frontends.from_torch.values import MisfitError, RefusalError
 from mapper.operations import BatchNorm, Convolution, Linear, Neuron, Pair, Pool, Shape
+from mapper.references import whole_number
 
 __all__ = [
     "adaptive_pool",
@@ -133,13 +134,11 @@ def pair_of(value: Any, name: str) -> Pair:
     RefusalError
         Anything else.
     """
-    numbers = tuple(value) if isinstance(value, tuple | list) else (value, value)
-    if len(numbers) == 1:
-        numbers *= 2
-    whole = all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n < _POOL_SIZE_MAX for n in numbers)
-    if len(numbers) != 2 or not whole:
+    given = np.asarray(value, object).ravel().tolist()
+    numbers = [n for n in map(whole_number, given) if n is not None and 0 <= n < _POOL_SIZE_MAX]
+    if len(numbers) != len(given) or len(numbers) not in (1, 2):
         raise RefusalError(f"{name} must be one or two whole numbers", f"Check {name}", value, ">= 0")
-    return numbers
+    return numbers[0], numbers[-1]
 
 
 def convolution_of(module: Any) -> Convolution:

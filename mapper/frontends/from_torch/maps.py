@@ -16,6 +16,7 @@ from mapper.frontends.from_torch.values import (
     full_shape,
 )
 from mapper.operations import Pool, shape_after
+from mapper.references import whole_number
 
 __all__ = ["every", "over_map", "pooled", "surrounded"]
 
@@ -55,7 +56,7 @@ def over_map(kind: Literal["sum", "average"], value: Value, dim: Any = None, kee
         Over anything else.
     """
     shape, count = value.shape, len(value.leads)
-    given = dim if isinstance(dim, tuple | list) else (dim,) if isinstance(dim, int) else ()
+    given = dim if isinstance(dim, tuple | list) else (dim,) if whole_number(dim) is not None else ()
     axes = {(n + len(full_shape(value)) if n < 0 else n) - count for n in given}
     rows_and_columns = value.dims == (shape.features, shape.height * shape.width) and axes == {1}
     map_dims = tuple(shape[: len(value.dims)]) == value.dims and set(shape[len(value.dims) :]) <= {1}
@@ -108,7 +109,7 @@ def surrounded(signal: Value, pad: Any, mode: str = "constant", value: Any = Non
     if isinstance(signal, Current):
         problem = f"pads the currents of layer {signal.layer} before its neurons"
         raise RefusalError(problem, "Pad the spikes behind the neurons", instead=replace(signal, sure=False))
-    whole = all(isinstance(n, int) and n >= 0 for n in widths)
+    whole = all((whole_number(n) or 0) >= 0 and whole_number(n) is not None for n in widths)
     if len(signal.dims) != 3 or len(widths) not in (2, 4, 6) or not whole:
         problem = "pads something else than rows, columns and features of a map, or crops"
         raise RefusalError(problem, "Pad the map, by numbers from 0", widths, ">= 0")

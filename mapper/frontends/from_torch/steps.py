@@ -29,6 +29,7 @@ from mapper.frontends.from_torch.values import (
     timed,
 )
 from mapper.operations import Scale, shape_after
+from mapper.references import whole_number
 
 __all__ = ["MODULE_STEPS", "TAKES_MARGINS", "add", "attribute", "computed", "function_step"]
 
@@ -99,9 +100,10 @@ def _taken(names: str, arguments: Sequence[Any], keywords: Mapping[str, Any]) ->
 def _numbers(arguments: Sequence[Any]) -> tuple[int, ...]:
     """Sizes that came as arguments of their own or as one sequence."""
     given = arguments[0] if len(arguments) == 1 and isinstance(arguments[0], tuple | list) else arguments
-    if not all(isinstance(n, int) and not isinstance(n, bool) for n in given):
+    numbers = [n for n in map(whole_number, given) if n is not None]
+    if len(numbers) != len(given):
         raise RefusalError("a shape that is not known", "Give it in whole numbers", tuple(given))
-    return tuple(given)
+    return tuple(numbers)
 
 
 def _same(value: Value, *_: Any, **__: Any) -> Value:

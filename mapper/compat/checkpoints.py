@@ -1,0 +1,104 @@
+"""State dicts of other modules under the keys of `DynapcnnNetwork`."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from mapper.compat.layer import DynapcnnLayer
+
+__all__ = ["translated"]
+
+_SINABS = re.compile(r"_dynapcnn_module\._dynapcnn_layers\.(\d+)\.(.+)")
+_EARLIER = re.compile(r"forward_network\.layers\.(\d+)\.(weight|bias|threshold)")
+_EARLIER_NAMES = {"weight": "conv.weight", "bias": "conv.bias", "threshold": "spk.spike_threshold"}
+
+StateDict = Mapping[str, Any]
+
+
+def translated(
+    state_dict: StateDict,
+    layers: Sequence[DynapcnnLayer],
+    is_chain: bool,
+    from_source: Callable[[StateDict], StateDict | None],
+) -> StateDict:
+    """A state dict under own keys; one that is nobody's stays as it is.
+
+    Parameters
+    ----------
+    state_dict
+        Of this class, of its earlier version, of sinabs' `DynapcnnNetwork`, or of the module that the network
+        was read from.
+    is_chain
+        Whether every layer feeds the next one alone, so that layers have one order.
+    from_source
+        Reads the network anew from its module with these weights; None where the keys are not the module's.
+
+    Raises
+    ------
+    RuntimeError
+        sinabs' layers that cannot be told apart.
+    """
+    if any(_SINABS.fullmatch(key) for key in state_dict):
+        return _from_sinabs(state_dict, layers, is_chain)
+    if any(_EARLIER.fullmatch(key) for key in state_dict):
+        return _from_earlier(state_dict)
+    if any(key.startswith("layers.") and ".spk." in key for key in state_dict):
+        return state_dict
+    return from_source(state_dict) or state_dict
+
+
+def _from_earlier(state_dict: StateDict) -> StateDict:
+    """Keys of the class before it held lower bounds: strict loading then says what is missing."""
+    found = {key: _EARLIER.fullmatch(key) for key in state_dict}
+    return {
+        key if match is None else f"layers.{match[1]}.{_EARLIER_NAMES[match[2]]}": state_dict[key]
+        for key, match in found.items()
+    }
+
+
+def _from_sinabs(state_dict: StateDict, layers: Sequence[DynapcnnLayer], is_chain: bool) -> StateDict:
+    """Layers of sinabs are numbered by position in its graph, where a branch may come first or last."""
+    theirs: dict[int, dict[str, Any]] = {}
+    rest: dict[str, Any] = {}
+    for key, value in state_dict.items():
+        match = _SINABS.fullmatch(key)
+        if match is None:
+            rest[key] = value
+        else:
+            theirs.setdefault(int(match[1]), {})[match[2]] = value
+    ours = [tuple(layer.conv.weight.shape) for layer in layers]
+    shapes = {
+        number: tuple(entry["conv.weight"].shape)
+        for number, entry in theirs.items()
+        if "conv.weight" in entry
+    }
+    if len(theirs) != len(ours):
+        raise RuntimeError(f"the checkpoint has {len(theirs)} layers, this network {len(ours)}: {_WAY_OUT}")
+    places = {number: place for place, number in enumerate(sorted(theirs))}
+    if not is_chain:
+        if len(set(ours)) < len(ours) or set(shapes.values()) != set(ours):
+            raise RuntimeError(
+                f"layers of a checkpoint of sinabs cannot be told apart in branches: {_WAY_OUT}"
+            )
+        places = {number: ours.index(shape) for number, shape in shapes.items()}
+    found = dict(rest)
+    left_out = []
+    for number, entry in theirs.items():
+        spk = {key: value for key, value in entry.items() if key != "spk.v_mem"}
+        spk.setdefault("spk.min_v_mem", torch.tensor(-torch.inf))
+        spk.setdefault("spk.initial_v_mem", torch.zeros(0))
+        found |= {f"layers.{places[number]}.{key}": value for key, value in spk.items()}
+        if bool(entry.get("spk.v_mem", torch.zeros(0)).any()):
+            left_out.append(number)
+    if left_out:
+        numbers = ", ".join(map(str, sorted(left_out)))
+        warnings.warn(f"potentials that a forward pass left in layers {numbers} are not loaded", stacklevel=2)
+    return found
+
+
+_WAY_OUT = "load it into the module it was made from, and make a DynapcnnNetwork of that"
