@@ -209,6 +209,8 @@ def both(asked: argparse.Namespace, sources: Path) -> int:
     """Run with both classes and compare."""
     theirs = read(asked.baseline, "sinabs") if asked.baseline else run_apart("sinabs", sources, asked)
     ours = run_apart("mapper", sources, asked)
+    if asked.only:
+        theirs = {test: outcome for test, outcome in theirs.items() if test in ours}
     if asked.json:
         asked.json.write_text(json.dumps({"sinabs": theirs, "mapper": ours}, indent=1), encoding="utf-8")
     _, passed = compared(theirs, ours)
