@@ -106,6 +106,19 @@ def test_a_stand_in_that_is_strict(samna: None) -> None:
     ):
         with pytest.raises(error):
             setattr(core, name, value)
+    for name, fields, error in (
+        ("dimensions", {"kernel_sise": 3}, AttributeError),
+        ("dimensions", {"stride": {"x": 300}}, ValueError),
+        ("dimensions", {"input_shape": {"size": {"x": 1.5}}}, TypeError),
+        ("destinations", [{"pooling": 3}, {}], ValueError),
+        ("destinations", [{}], TypeError),
+    ):
+        with pytest.raises(error):
+            setattr(core, name, fields)
+    core.dimensions = {"padding": {"x": np.int64(1), "y": 2}}
+    core.destinations = [{"layer": 4, "enable": 1}, {}]
+    assert (core.dimensions.padding.x, core.dimensions.padding.y) == (1, 2)
+    assert core.destinations[0].enable is True
     core.dimensions.kernel_size = 5
     assert not validate(theirs, chip)[0]
 

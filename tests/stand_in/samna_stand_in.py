@@ -1,10 +1,14 @@
 """A strict stand-in for samna: names, types and ranges as its documentation states them, and nothing else.
 
 An attribute that does not exist, a wrong type or a value out of range is an error, as in the real library.
+As there, nested objects take dicts and lists, numbers of NumPy and torch stand for Python's, and a flag
+that was written as 1 reads as True.
 """
 
 from __future__ import annotations
 
+import json
+import operator
 import sys
 import types
 from pathlib import Path
@@ -48,39 +52,82 @@ class Strict:
         if name not in checks:
             raise AttributeError(f"no attribute {name}")
         if checks[name] is None:
-            raise TypeError(f"{name} is a nested object: write its fields")
-        checks[name](name, value)
-        object.__setattr__(self, name, value)
+            _fill(name, getattr(self, name), value)
+        else:
+            object.__setattr__(self, name, checks[name](name, value))
+
+    def to_json(self) -> str:
+        """Some JSON: the layout of the real one is not public."""
+        return json.dumps(_plain(self))
+
+
+def _fill(name: str, target: Any, value: object) -> None:
+    """Assign a dict to a nested object field by field, or a list of dicts to a list of them."""
+    if isinstance(target, list) and isinstance(value, list | tuple) and len(value) == len(target):
+        for entry, fields in zip(target, value, strict=True):
+            _fill(name, entry, fields)
+    elif isinstance(target, Strict) and isinstance(value, dict):
+        for field, content in value.items():
+            setattr(target, field, content)
+    else:
+        raise TypeError(f"{name} is a nested object: write its fields, or a dict of them")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Strict):
+        return {name: _plain(getattr(value, name)) for name in object.__getattribute__(value, "_checks")}
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def number(name: str, value: Any) -> int:
+    """A Python int, of anything that is a whole number without rounding."""
+    if isinstance(value, bool | float):
+        raise TypeError(f"{name}: an int, not {type(value).__name__}")
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: an int, not {type(value).__name__}") from None
 
 
 def whole(low: int, high: int) -> Any:
-    def check(name: str, value: object) -> None:
-        if type(value) is not int:
-            raise TypeError(f"{name}: an int, not {type(value).__name__}")
-        if not low <= value <= high:
-            raise ValueError(f"{name}: {value} is outside {low}..{high}")
+    def check(name: str, value: object) -> int:
+        found = number(name, value)
+        if not low <= found <= high:
+            raise ValueError(f"{name}: {found} is outside {low}..{high}")
+        return found
 
     return check
 
 
-def flag(name: str, value: object) -> None:
-    if type(value) not in (bool, int) or value not in (0, 1):
+def flag(name: str, value: Any) -> bool:
+    is_array_flag = str(getattr(value, "dtype", "")).endswith("bool") and value.ndim == 0
+    if not is_array_flag and (type(value) not in (bool, int) or value not in (0, 1)):
         raise TypeError(f"{name}: a bool, not {value!r}")
+    return bool(value)
 
 
 def tensor(dimensions: int, low: int, high: int) -> Any:
-    def check(name: str, value: object) -> None:
+    def check(name: str, value: Any) -> Any:
         array = np.asarray(value)
+        if array.shape == (0,):
+            return value
         if array.dtype.kind not in "iub" or array.ndim != dimensions:
             raise TypeError(f"{name}: {dimensions} dimensions of integers, not {array.dtype} {array.shape}")
         if array.size and (array.min() < low or array.max() > high):
             raise ValueError(f"{name}: outside {low}..{high}")
+        return value
 
     return check
 
 
 def vector(x: int = 0, y: int = 0) -> Strict:
     return Strict(x=(whole(0, 255), x), y=(whole(0, 255), y))
+
+
+def flag_vector() -> Strict:
+    return Strict(x=(flag, False), y=(flag, False))
 
 
 def layer_shape() -> Strict:
@@ -123,15 +170,18 @@ def core(extras: set[str]) -> Strict:
     return Strict(**fields)
 
 
-def _pooling(name: str, value: object) -> None:
-    if value not in (1, 2, 4):
-        raise ValueError(f"{name}: {value} is none of 1, 2, 4")
+def _pooling(name: str, value: object) -> int:
+    found = number(name, value)
+    if found not in (1, 2, 4):
+        raise ValueError(f"{name}: {found} is none of 1, 2, 4")
+    return found
 
 
-def _low(name: str, value: object) -> None:
-    whole(-32768, 32767)(name, value)
-    if value == 0:
+def _low(name: str, value: object) -> int:
+    found: int = whole(-32768, 32767)(name, value)
+    if found == 0:
         raise ValueError(f"{name}: 0 misbehaves")
+    return found
 
 
 def stage() -> Strict:
@@ -147,7 +197,7 @@ def stage() -> Strict:
     )
     return Strict(
         destinations=(None, entries), pooling=(None, vector(1, 1)), origin=(None, vector()), cut=(None, vector(127, 127)),
-        mirror=(None, vector()), **{name: (flag, name.endswith("channel")) for name in names},
+        mirror=(None, flag_vector()), **{name: (flag, name.endswith("channel")) for name in names},
     )  # fmt: skip
 
 
@@ -216,17 +266,24 @@ def validate(config: Any) -> tuple[bool, str]:
 
 
 def event_classes() -> dict[str, type]:
-    """Classes of event objects: plain attributes, each an integer in its range."""
+    """Classes of event objects: plain attributes, each an integer in its range, keywords of the constructor."""
 
     def check(self: Any, name: str, value: Any) -> None:
         if name not in type(self).limits:
             raise AttributeError(f"{type(self).__name__} has no {name}")
-        if type(value) not in (int, bool) or not -32768 <= value <= type(self).limits[name]:
+        is_flag = str(getattr(value, "dtype", type(value).__name__)).endswith("bool")
+        found = value if type(value) is int else int(value) if is_flag else number(name, value)
+        if not -32768 <= found <= type(self).limits[name]:
             raise TypeError(f"{name}: {value!r}")
-        object.__setattr__(self, name, value)
+        object.__setattr__(self, name, found)
 
+    def start(self: Any, **fields: Any) -> None:
+        for name, value in fields.items():
+            setattr(self, name, value)
+
+    methods = {"__init__": start, "__setattr__": check}
     return {
-        name: type(name, (), {"limits": limits, "__setattr__": check, **dict.fromkeys(limits, 0)})
+        name: type(name, (), {"limits": limits, **methods, **dict.fromkeys(limits, 0)})
         for name, limits in EVENTS.items()
     }
 
