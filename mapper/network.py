@@ -236,7 +236,7 @@ class Network:
     def is_integer(self) -> bool:
         """Whether the network went through quantization."""
         weights = [layer.operation.weight for layer in self.layers]
-        return bool(weights) and all(w is not None and w.dtype.kind == "i" for w in weights)
+        return all(w is not None and w.dtype.kind == "i" for w in weights)
 
     def replacing(self, **changes: object) -> Self:
         """A new network of the same type with some fields changed, checked anew."""

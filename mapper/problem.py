@@ -252,7 +252,13 @@ class Problem:
     @cached_property
     def sensors(self) -> tuple[tuple[int, Input], ...]:
         """(network, input) of every input from the sensor that something reads."""
-        return tuple(dict.fromkeys((n, entry) for n, entry, _ in self.dvs_edges))
+        watched = (
+            (n, entry)
+            for n, network in enumerate(self.networks)
+            for entry in network.inputs
+            if entry.dvs and not network.layers
+        )
+        return tuple(dict.fromkeys((*((n, entry) for n, entry, _ in self.dvs_edges), *watched)))
 
     @cached_property
     def stage_pooling(self) -> Pair:

@@ -21,7 +21,9 @@ __all__ = ["name_findings", "shape_findings"]
 def name_findings(network: Network) -> Iterator[Finding]:
     """Names that are empty, used twice or unknown, layers nothing feeds, nothing to run."""
     seen: set[str] = set()
-    if not network.layers:
+    # The sensor alone is a network too: its stage is configured, and what it sees is shown.
+    is_view = not network.layers and any(entry.dvs for entry in network.inputs)
+    if not network.layers and not is_view:
         yield Finding(network.name, "the network has no layer", next_step="Give it at least one weight layer")
     for kind, entry in [("input", i) for i in network.inputs] + [("layer", n) for n in network.layers]:
         if not entry.name:
@@ -42,7 +44,7 @@ def name_findings(network: Network) -> Iterator[Finding]:
     for layer in network.layers:
         if layer.name not in fed:
             yield Finding(f"layer {layer.name}", "nothing feeds it", next_step="Connect it or remove it")
-    if not network.outputs:
+    if not network.outputs and not is_view:
         yield Finding(network.name, "the network has no output", next_step="Name at least one output layer")
 
 

@@ -24,9 +24,11 @@ from mapper.compat.arguments import (
 )
 from mapper.compat.checkpoints import translated
 from mapper.compat.constructor import LEFT_OUT, Arguments, LeftOut, samples_and_steps
+from mapper.compat.failures import as_sinabs_raises
 from mapper.compat.forward import along
 from mapper.compat.placed import Monitors, PlacedNetwork
 from mapper.compat.sensor import sensor_view
+from mapper.compat.viewer import sensor_alone
 from mapper.emit.shared.config import ChipConfig
 from mapper.errors import ConfigError, Finding, NetworkError
 from mapper.frontends import TorchOptions, load_network
@@ -71,6 +73,8 @@ class DynapcnnNetwork(PlacedNetwork):
         approximation, which `network.notes` tells. None refuses such sums; all others are exact without.
     relu_as_if, reading_check
         As in `mapper.frontends.TorchOptions`.
+    add_output_neuron
+        As in `mapper.solve`.
 
     Raises
     ------
@@ -92,6 +96,7 @@ class DynapcnnNetwork(PlacedNetwork):
         batch_size: int | None = None,
         weight_rescaling_fn: Callable[[Sequence[float]], float] | None = None,
         relu_as_if: float | None = None,
+        add_output_neuron: float | None = None,
         reading_check: bool = True,
     ) -> None:
         if not isinstance(snn, nn.Module | Network):
@@ -106,9 +111,13 @@ class DynapcnnNetwork(PlacedNetwork):
         stage = next((m for m in module.modules() if type(m).__name__ == "DVSLayer"), None)
         wants_sensor = _wants_sensor(given.dvs_input, stage)
         options = TorchOptions(relu_as_if, reading_check=reading_check) if module is snn else None
-        read = fed(load_network(snn, shape, None, options), "sensor" if wants_sensor else None)
-        asked = PrepareOptions(quantize=given.discretize, rescale=given.weight_rescaling_fn)
-        ready = prepare(read, asked)
+        asked = PrepareOptions(
+            add_output_neuron, quantize=given.discretize, rescale=given.weight_rescaling_fn
+        )
+        with as_sinabs_raises():
+            read = sensor_alone(module, stage, shape, wants_sensor=wants_sensor)
+            read = read or load_network(snn, shape, None, options)
+            ready = prepare(fed(read, "sensor" if wants_sensor else None), asked)
         super().__init__(ready, surrogates(module, len(ready.layers)), given.discretize)
         self.dvs_input = None if isinstance(given.dvs_input, LeftOut) else given.dvs_input
         self.sensor_is_on = wants_sensor
@@ -117,9 +126,12 @@ class DynapcnnNetwork(PlacedNetwork):
         samples, steps = samples_and_steps(module)
         self.batch_size = given.batch_size or samples
         self.num_timesteps = None if given.batch_size else steps
+        for layer in self.core_layers():
+            layer.spk.batch_size = self.batch_size or 1
         self.sensor_view = sensor_view(module)
         self._sensor_stage = copy.deepcopy(stage)
-        self._made_of = (snn, shape, {**asdict(given), "relu_as_if": relu_as_if, "reading_check": False})
+        more_given = {"relu_as_if": relu_as_if, "add_output_neuron": add_output_neuron}
+        self._made_of = (snn, shape, {**asdict(given), **more_given, "reading_check": False})
         self.register_buffer("structure_version", torch.tensor(_STRUCTURE_VERSION))
         self.board: Board | None = None
 
@@ -148,6 +160,8 @@ class DynapcnnNetwork(PlacedNetwork):
             limit = f"(time, {', '.join(map(str, self.input_shape))})"
             raise NetworkError(Finding("input", "has another shape", tuple(seen.shape), limit))
         frames = seen.reshape(self._samples_in(seen.shape[0]), -1, *seen.shape[1:])
+        if not self.structure.layers:
+            return seen
         spikes = self.spikes({self.structure.inputs[0].name: frames})
         if return_complete:
             return self.complete(x, seen, spikes)

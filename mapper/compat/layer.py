@@ -7,6 +7,7 @@ pass the rounding as if it were not there (straight-through; Bengio, Léonard an
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -127,7 +128,8 @@ class IntegrateAndFire(nn.Module):
     does_spike = True
 
     def __init__(self, neuron: Neuron, surrogate: Surrogate) -> None:
-        super().__init__()
+        # Not by `super`: where sinabs is loaded, a class of it stands between, and wants arguments.
+        nn.Module.__init__(self)
         initial = torch.zeros(0) if neuron.initial_potential is None else _float(neuron.initial_potential)
         self.register_buffer("spike_threshold", _scalar(neuron.threshold))
         self.register_buffer("min_v_mem", _scalar(neuron.minimum))
@@ -171,7 +173,9 @@ class IntegrateAndFire(nn.Module):
     def forward(self, current: torch.Tensor) -> torch.Tensor:
         """Spikes of (batch * time, features, height, width), one sample's steps after the other's."""
         frames = current.reshape(self.batch_size, -1, *current.shape[1:])
-        self._shape = tuple(current.shape[1:])
+        if tuple(current.shape[1:]) != self._shape:
+            # Weights of another shape were put in place: there are other neurons now.
+            self._shape, self.v_mem = tuple(current.shape[1:]), self.v_mem.new_zeros(0)
         numbers = self.numbers
         # Potentials and thresholds need 16 bits, which half precision has not.
         frames = frames.to(torch.promote_types(frames.dtype, torch.float32))
@@ -265,7 +269,7 @@ class DynapcnnLayer(nn.Module):
         self.conv.weight.data = _float(weight)
         if self.conv.bias is not None:
             self.conv.bias.data = _float(operation.bias)
-        self.spk = IntegrateAndFire(layer.neuron, surrogate)
+        self.spk = neurons(layer.neuron, surrogate)
         self.spk.set_shape(layer.output_shape)
         self.in_shape = tuple(layer.input_shape)
         self.pool, self.discretize = pool, discretize
@@ -362,6 +366,15 @@ class DynapcnnLayer(nn.Module):
             spk.neuron, threshold=number(spk.spike_threshold), minimum=bound, initial_potential=initial
         )
         return replace(self.structure, operation=operation, neuron=neuron)
+
+
+def neurons(neuron: Neuron, surrogate: Surrogate) -> IntegrateAndFire:
+    """Neurons of a layer, which sinabs' tools find where it is loaded."""
+    if "sinabs.layers" in sys.modules:
+        from mapper.compat.with_sinabs import SqueezedNeurons  # noqa: PLC0415  # sinabs is optional
+
+        return SqueezedNeurons(neuron, surrogate)
+    return IntegrateAndFire(neuron, surrogate)
 
 
 def bare(layer: NormalLayer) -> NormalLayer:

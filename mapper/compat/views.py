@@ -87,9 +87,8 @@ class LayerViews(ForwardNetwork):
             n: [*self._targets(name), *range(-1, -1 - self._exits(name), -1)] for name, n in index.items()
         }
         if self.has_dvs_layer():
-            found["dvs"] = [
-                n for entry in self.structure.inputs if entry.dvs for n in self._targets(entry.name)
-            ]
+            fed = [n for entry in self.structure.inputs for n in self._targets(entry.name)]
+            found["dvs"] = fed or [-1]
         return found
 
     def _targets(self, signal: str) -> list[int]:

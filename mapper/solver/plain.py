@@ -126,7 +126,7 @@ def _may_fit(problem: Problem) -> bool:
 def is_placeable(problem: Problem, budget: Budget) -> bool | None:
     """Whether every layer gets a core of its own; None if a limit came first."""
     _, counts = _probe(problem, budget, problem.candidates) if _may_fit(problem) else (None, False)
-    return True if counts else (False if counts is False else None)
+    return None if counts is None else counts is not False
 
 
 def _probe(

@@ -35,11 +35,12 @@ def check_dvs_stage(case: Case) -> Iterator[Violation]:
         if entry.dvs is not None
         for edge in network.outgoing[entry.name]
     ]
+    watched = [e for network in case.networks if not network.layers for e in network.inputs if e.dvs]
     problems: list[str] = []
-    if not edges:
+    if not edges and not watched:
         problems += ["is set, and nothing reads the sensor"] if stage is not None else []
     elif stage is None or sensor is None:
-        problems += ["is needed: a layer reads the sensor"]
+        problems += ["is needed: a layer or a user reads the sensor"]
     else:
         problems += _setting_problems(stage, sensor)
         if len({entry.shape.features for _, entry, _ in edges}) > 1:
@@ -47,6 +48,12 @@ def check_dvs_stage(case: Case) -> Iterator[Violation]:
         for network, entry, edge in edges:
             for problem in _edge_problems(case, stage, sensor, network, entry, edge):
                 yield Violation(Rule.DVS_STAGE, f"{entry.name} -> {edge.target}", problem)
+        for entry in watched:
+            for problem in (
+                *_size_problems(stage, entry, entry.shape[1:]),
+                *_entry_problems(stage, sensor, entry),
+            ):
+                yield Violation(Rule.DVS_STAGE, entry.name, problem)
     for problem in problems:
         yield Violation(Rule.DVS_STAGE, "sensor stage", problem)
 
@@ -72,6 +79,18 @@ def _edge_problems(
     axes = stage.pooling[::-1] if stage.swap else stage.pooling
     if shape.height > entry.shape.height // axes[0] or shape.width > entry.shape.width // axes[1]:
         yield f"{shape.height}x{shape.width} pass, more than the input's {entry.shape} has"
+    yield from _entry_problems(stage, sensor, entry)
+
+
+def _size_problems(stage: DvsStage, entry: Input, size: tuple[int, int]) -> Iterator[str]:
+    """Whether exactly an input's map passes, where no layer reads it behind a pool."""
+    passing = tuple(last - first + 1 for first, last in zip(stage.origin, stage.cut, strict=True))
+    if stage.pooling != (1, 1) or (passing[::-1] if stage.swap else passing) != size:
+        yield f"{passing} pass, pooled by {stage.pooling}, for an input of {entry.shape}"
+
+
+def _entry_problems(stage: DvsStage, sensor: InputSpec, entry: Input) -> Iterator[str]:
+    """What an input wants of the stage beside the size."""
     if stage.merge != (entry.shape.features == 1) or entry.shape.features > sensor.features:
         yield f"{entry.shape.features} features, merge {stage.merge}"
     dvs = entry.dvs

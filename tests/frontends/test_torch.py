@@ -274,6 +274,12 @@ def test_time_as_a_dimension_of_its_own() -> None:
             DvsSettings((0, 2), (False, True), True),
             None,
         ),
+        (
+            sinabs.dvs((32, 64), (2, 4), ((1, 10), (2, 13)), swap_xy=True),
+            Shape(2, 44, 18),
+            DvsSettings((1, 2), (False, False), True),
+            Pool("sum", (4, 2), (4, 2)),
+        ),
     ],
 )
 def test_the_sensor_stage(layer: nn.Module, shape: Shape, settings: DvsSettings, pool: Pool | None) -> None:

@@ -301,7 +301,6 @@ def test_sensor_stages_that_do_not_follow() -> None:
 
     assert "states another input shape" in message(sinabs.dvs((16, 16)), (2, 8, 8))
     assert "crop does not lie" in message(sinabs.dvs((16, 16), (2, 2), ((0, 16), (0, 16))))
-    assert "not square" in message(sinabs.dvs((16, 16), (2, 4), swap_xy=True))
     assert "cannot be read: AttributeError" in message(sinabs.DVSLayer(input_shape=SHAPE))
     both = Made(lambda self, x: (self.a(self.d(x)), self.b(x)), a=conv(), b=conv(), d=sinabs.dvs((8, 8)))
     assert "only reader" in refused(both, None)

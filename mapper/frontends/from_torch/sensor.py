@@ -12,7 +12,7 @@ from mapper.frontends.from_torch.values import MisfitError, Part, RefusalError, 
 from mapper.network import DvsSettings, Input
 from mapper.operations import Pool, Shape
 
-__all__ = ["sensed", "sensor_stage"]
+__all__ = ["sensed", "sensor_stage", "stage_of"]
 
 
 def sensor_stage(
@@ -30,7 +30,7 @@ def sensor_stage(
     if not alone or not is_only_reader:
         problem = "the sensor stage comes first, and all that reads the sensor reads it behind the stage"
         raise RefusalError(problem, "Make the DVSLayer the only reader of the input")
-    shape, settings, pool = _dvs_of(module)
+    shape, settings, pool = stage_of(module)
     given = inputs[part.source].shape
     if given[1:] != tuple(module.input_shape)[-2:]:
         stated = "x".join(map(str, module.input_shape))
@@ -39,7 +39,7 @@ def sensor_stage(
     return Input(part.source, shape, settings), followed(signal, pool) if pool else signal
 
 
-def _dvs_of(module: Any) -> tuple[Shape, DvsSettings, Pool | None]:
+def stage_of(module: Any) -> tuple[Shape, DvsSettings, Pool | None]:
     """The input that a sinabs `DVSLayer` stands for, and the pool on the way out of it.
 
     The shape is that of the cut-out times the pool, so that what lies outside the cut-out does not exist.
@@ -66,10 +66,10 @@ def _dvs_of(module: Any) -> tuple[Shape, DvsSettings, Pool | None]:
         raise MisfitError(problem, "", ((top, bottom), (left, right)), f"{height // ky}x{width // kx}")
     flip = module.flip_layer
     swap = bool(getattr(flip, "swap_xy", False))
-    if swap and ky != kx:
-        problem = "swap_xy together with a pool that is not square cannot be written down"
-        raise RefusalError(problem, "Use a square pool", f"{ky}x{kx}")
+    # The stage pools, cuts, mirrors, and swaps last: behind it, its rows of pools are the network's columns.
     rows, columns = (right - left, bottom - top) if swap else (bottom - top, right - left)
+    ky, kx = (kx, ky) if swap else (ky, kx)
+    pool = Pool("sum", (ky, kx), (ky, kx))
     mirror = (bool(getattr(flip, "flip_y", False)), bool(getattr(flip, "flip_x", False)))
     settings = DvsSettings(origin=(top, left), mirror=mirror, swap_axes=swap)
     shape = Shape(features, rows * ky, columns * kx)
@@ -88,9 +88,10 @@ def sensed(sensor: Any, entry: Input, frame: Any) -> Any:
     """
     if entry.dvs is None or sensor is None:
         return frame
-    _, settings, pool = _dvs_of(sensor)
+    _, settings, pool = stage_of(sensor)
     frame = frame.sum(0, keepdims=True) if entry.shape.features < frame.shape[0] else frame
     (top, left), (ky, kx) = settings.origin, pool.size if pool else (1, 1)
+    ky, kx = (kx, ky) if settings.swap_axes else (ky, kx)
     size = entry.shape[:0:-1] if settings.swap_axes else entry.shape[1:]
     frame = frame[:, top * ky : top * ky + size[0], left * kx : left * kx + size[1]]
     frame = np.flip(frame, tuple(n + 1 for n, mirrored in enumerate(settings.mirror) if mirrored))
