@@ -66,7 +66,7 @@ FOREIGN = {
     "samna": {"emit"},
     "torch": {"frontends", "sim", "compat"},
     "nir": {"frontends"},
-    "sinabs": {"frontends"},
+    "sinabs": {"frontends", "compat"},
     "cyclopts": {"cli"},
     "rich": {"report", "cli"},
     "h5py": {"frontends"},

@@ -70,7 +70,7 @@ class DynapcnnNetwork(PlacedNetwork):
         say (`batch_size` or `num_timesteps`), else 1.
     weight_rescaling_fn
         From the factors of average pools of different size that add up, the one that is taken for all: an
-        approximation, which `network.notes` tells. None refuses such sums; all others are exact without.
+        approximation, which `network.notes` tells. None: such sums are exact, over more input features.
     relu_as_if, reading_check
         As in `mapper.frontends.TorchOptions`.
     add_output_neuron

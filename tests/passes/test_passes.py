@@ -112,7 +112,7 @@ def test_shapes_alone_take_the_same_way() -> None:
     ]
 
 
-def test_averages_of_different_size_into_one_sum_are_refused_with_weights_and_noted_without() -> None:
+def test_averages_of_different_size_into_one_sum_are_exact_over_more_features() -> None:
     network = as_read(chain([conv(2), conv(2), conv(2)], (2, 8, 8)))
     edges = (
         network.edges[0],
@@ -123,9 +123,20 @@ def test_averages_of_different_size_into_one_sum_are_refused_with_weights_and_no
     shape = Shape(2, 4, 4)
     layers = (network.layers[0], *(replace(layer, input_shape=shape) for layer in network.layers[1:]))
     mixed = network.replacing(layers=layers, edges=edges)
-    assert any("refused" in note for note in prepare(mixed).notes)
-    with pytest.raises(UnsupportedLayerError, match="conv2"):
-        prepare(weighted(mixed, np.random.default_rng(0)))
+    shapes = prepare(mixed)
+    assert any("exact weights take a kernel over 4 features" in note for note in shapes.notes)
+    assert shapes.layers[-1].input_shape == shape
+    given = weighted(mixed, np.random.default_rng(0))
+    ready = prepare(given, PrepareOptions(quantize=False))
+    assert ready.layers[-1].input_shape == Shape(4, 4, 4)
+    assert [edge.feature_offset for edge in ready.incoming["conv2"]] == [0, 2]
+    x = {"input": np.random.default_rng(1).integers(0, 5, (6, 2, 8, 8))}
+    before, after = simulate(given, x), simulate(ready, x)
+    assert before.spikes["conv2"].any()
+    assert np.array_equal(before.spikes["conv2"], after.spikes["conv2"])
+    chosen = prepare(given, PrepareOptions(quantize=False, rescale=max))
+    assert chosen.layers[-1].input_shape == shape
+    assert any("approximation" in note for note in chosen.notes)
 
 
 def test_side_by_side_signals_may_be_scaled_differently() -> None:
