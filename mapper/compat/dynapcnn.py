@@ -140,8 +140,7 @@ class DynapcnnNetwork(nn.Module):
             problem = "is no multiple of the batch size"
             raise NetworkError(Finding("input", problem, x.shape[0], self.batch_size))
         frames = x.reshape(self.batch_size, -1, *x.shape[1:])
-        name = self.network.inputs[0].name
-        spikes = self.forward_network.spikes({name: frames})
+        spikes = self.forward_network.spikes({self.network.inputs[0].name: frames})
         if return_complete:
             return {self.network.index[layer]: {-1: value.flatten(0, 1)} for layer, value in spikes.items()}
         outputs = [(o.source, along(o.path, spikes[o.source]).flatten(0, 1)) for o in self.network.outputs]
@@ -154,7 +153,9 @@ class DynapcnnNetwork(nn.Module):
         return "\n".join(f"read: {reading}" for reading in self.network.readings)
 
     def reset_states(self, randomize: bool = False) -> None:
-        """Set all potentials to their initial values, or to random ones."""
+        """Set all potentials to their initial values, or to random ones; an open board's to the first."""
+        if self.board is not None:
+            self.board.reset()
         self.forward_network.reset(randomize)
 
     def detach_neuron_states(self) -> None:
@@ -370,8 +371,7 @@ class DynapcnnNetwork(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles hold the network, not the board and samna's objects."""
-        left_out: dict[str, Any] = {"board": None, "samna_device": None, "samna_config": None}
-        return {**self.__dict__, **left_out}
+        return {**self.__dict__, "board": None, "samna_device": None, "samna_config": None}
 
     def _placed(self) -> Result:
         if self.result is None:
