@@ -151,10 +151,8 @@ class Link:
                 watch.reset()
                 watch.start()
                 return True
-            if hasattr(watch, "reset"):
-                watch.reset()
             watch.set_enable_value(True)
-        return hasattr(watch, "reset")
+        return False
 
     def switch_slow_clock(self, *, is_on: bool) -> None:
         """Let the slow clock tick or stand still; of a board without rate nothing is switched."""

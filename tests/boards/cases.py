@@ -30,7 +30,7 @@ def opened(config: Any, device: str = "speck2fmodule:0", **words: Any) -> Board:
     return open_board(device, config, settle_seconds=0.0, **words)
 
 
-def deploy(boards: FakeBoards, *words: str) -> int:
+def deploy_script(boards: FakeBoards) -> Any:
     """`scripts/deploy.py`, as a file of its own, with boards that are fakes."""
     path = Path(__file__).parents[2] / "scripts" / "deploy.py"
     spec = importlib.util.spec_from_file_location("deploy", path)
@@ -39,4 +39,9 @@ def deploy(boards: FakeBoards, *words: str) -> int:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     module.__dict__["time"] = boards.clock
-    return int(module.main(list(words), lambda _: None))
+    return module
+
+
+def deploy(boards: FakeBoards, *words: str) -> int:
+    """Its exit status; nobody presses a key."""
+    return int(deploy_script(boards).main(list(words), lambda _: None))

@@ -170,6 +170,37 @@ def test_what_comes_while_the_end_is_found_belongs_to_the_call(boards: FakeBoard
     assert [event.timestamp for event in heard.events] == [1]
 
 
+def test_what_comes_while_the_clock_is_reset_is_no_answer(boards: FakeBoards) -> None:
+    """Even if the new clock has reached its time."""
+
+    class Full:
+        """A board whose buffer holds an event before and behind the reset, and an answer then."""
+
+        left = iter((2, 3, 4))
+
+        def reset_clock(self) -> bool:
+            return True
+
+        def send(self, spikes: Sequence[Any]) -> None:
+            pass
+
+        def receive(self) -> list[Any]:
+            return [SimpleNamespace(timestamp=t) for t in (next(self.left, 0),) if t]
+
+    heard = ask(Full(), [], Listening(quiet_seconds=0.5), None, "")
+    assert [event.timestamp for event in heard.events] == [4]
+    assert heard.notes == ["2 events from before this call are left out. Read them before, or leave them"]
+
+
+def test_what_was_asked_otherwise_is_no_late_answer(boards: FakeBoards) -> None:
+    with opened(configured()) as board:
+        board.infer(RECORDING)
+        board.write(EVENTS)
+        boards.clock.sleep(1.0)
+        with pytest.warns(MapperWarning, match="2 events from before this call are left out. Read them"):
+            board.infer(RECORDING)
+
+
 def test_silence_is_told_with_its_reason(boards: FakeBoards) -> None:
     boards.schedule = lambda kit, sent: []
     config = configured()

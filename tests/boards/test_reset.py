@@ -13,9 +13,9 @@ from mapper.boards import Board, Listening, loses_first_event
 from mapper.boards.potentials import harmless_event
 from mapper.errors import BoardError, ConfigError, MapperWarning
 from mapper.events import EVENT_DTYPE
-from tests.boards.cases import EVENTS, configured, opened
+from tests.boards.cases import EVENTS, configured, deploy_script, opened
 from tests.frontends.sinabs_stand_in import IAFSqueeze
-from tests.stand_in.fake_boards import FakeBoards, Kit
+from tests.stand_in.fake_boards import Buffer, FakeBoards, Kit
 
 
 def starting_at(*values: int) -> Any:
@@ -184,6 +184,15 @@ def test_a_reset_tells_what_came_too_late(boards: FakeBoards) -> None:
         assert board.infer(EVENTS).events["conv0"].tolist() == EVENTS.tolist()
 
 
+def test_what_a_reset_makes_spike_is_dropped_unsaid(boards: FakeBoards) -> None:
+    """Warnings are errors in these tests: the next call finds nothing."""
+    boards.schedule = lambda kit, sent: [(0.15, spike(kit))]
+    with opened(configured()) as board:
+        board.reset()
+        boards.schedule = None
+        assert board.infer(EVENTS).events["conv0"].tolist() == EVENTS.tolist()
+
+
 def spike(kit: Kit) -> Any:
     import samna.speck2f as library  # noqa: PLC0415  # the stand-in
 
@@ -203,3 +212,20 @@ def test_the_class_resets_the_board(boards: FakeBoards) -> None:
     assert potentials(network.board) == {0} != before
     network.close()
     network.reset_states()
+
+
+def test_the_deploy_script_spares_an_event_too(
+    boards: FakeBoards, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import samna.speck2f as library  # noqa: PLC0415  # the stand-in
+
+    shape = {"feature_count": 3, "size": {"x": 3, "y": 1}}
+    used: dict[str, Any] = {"dimensions": {"output_shape": shape}}
+    for cores, sent in (([used, {}, {}], ["Spike"]), ([used], [])):
+        source = Buffer()
+        made: list[Any] = []
+        source.on_write = made.extend
+        deploy_script(boards).zero_potentials(source, {"hardware": {"cnn_layers": cores}}, library)
+        assert kinds(made) == ["WriteNeuronValue"] * 12 + sent
+        assert [event.layer for event in made[12:]] == [2] * len(sent)
+        assert ("every core is in use" in capsys.readouterr().out) == (not sent)

@@ -130,6 +130,8 @@ class Kit:
         self.boards.clock.now += self.boards.write_seconds
         self.advance()
         kinds = sys.modules[f"samna.{self.family}"].event
+        if self.boards.loses_first:
+            events = [event for event in events if not self._is_lost(event, kinds)]
         if self.boards.schedule is not None:
             for seconds, event in self.boards.schedule(self, events):
                 self.answer(seconds, event)
@@ -140,9 +142,6 @@ class Kit:
             return
         for event in events:
             if isinstance(event, kinds.Spike):
-                if self.boards.loses_first and self.is_deaf:
-                    self.is_deaf = False
-                    continue
                 self._feel(event)
             if (isinstance(event, kinds.Spike) and self.config.cnn_layers[event.layer].monitor_enable) or (
                 isinstance(event, kinds.DvsEvent) and self.config.dvs_layer.monitor_enable
@@ -150,12 +149,19 @@ class Kit:
                 self._answer_at_its_time(event)
             elif isinstance(event, kinds.WriteNeuronValue):
                 self.potentials[event.layer, event.address] = event.neuron_state
-                self.is_deaf = True
             elif isinstance(event, kinds.ReadNeuronValue):
                 answer = kinds.NeuronValue()
                 answer.layer, answer.address = event.layer, event.address
                 answer.neuron_state = self.potentials.get((event.layer, event.address), 7)
                 self.answer(0.0, answer)
+
+    def _is_lost(self, event: Any, kinds: Any) -> bool:
+        """Whether it is the first input event behind a potential that was written."""
+        if isinstance(event, kinds.WriteNeuronValue):
+            self.is_deaf = True
+        is_lost = self.is_deaf and isinstance(event, kinds.Spike | kinds.DvsEvent)
+        self.is_deaf = self.is_deaf and not is_lost
+        return is_lost
 
     def _answer_at_its_time(self, event: Any) -> None:
         """Times that have passed are now."""
