@@ -22,6 +22,7 @@ __all__ = [
     "Finding",
     "InfeasibleError",
     "MapperError",
+    "MapperWarning",
     "MissingNeuronError",
     "NetworkError",
     "OptionsError",
@@ -38,6 +39,10 @@ class MapperError(Exception):
     """Root of the errors of this package; `exit_code` is the command line's status for it."""
 
     exit_code = 4
+
+
+class MapperWarning(UserWarning):
+    """Something that stops nothing and that a user should know; the command line prints each once."""
 
 
 class _InputError(MapperError):

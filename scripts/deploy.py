@@ -1,7 +1,7 @@
 """Put a config.json on a board: this file, samna and numpy are all that the board's machine needs.
 
     python deploy.py config.json --device speck2fmodule:0 [--events events.npy] [--slow-clock HZ]
-                     [--input NAME] [--self-test known_answer.json]
+                     [--input NAME] [--quiet-for SECONDS] [--at-most SECONDS] [--self-test known_answer.json]
 
 The self-test runs known events with the sensor off, potentials at 0 and every core monitored, says where
 the board's spikes differ from the expected ones, and then the real configuration is applied.
@@ -25,6 +25,8 @@ from typing import Any
 
 import numpy as np
 
+# Some boards' clocks run before all events are written: the first event is played so long behind the reset.
+LEAD_US = 100_000
 NUMBERS = {"weights": np.int8, "neurons_initial_value": np.int16, "biases": np.int16}
 STAGES = ("dvs_layer", "dvs_filter", "readout", "factory_config")
 
@@ -109,7 +111,9 @@ def input_of(content: dict[str, Any], name: str | None) -> dict[str, Any]:
     return chosen[0]
 
 
-def spikes(content: dict[str, Any], library: Any, events: Any, name: str | None = None) -> list[Any]:
+def spikes(
+    content: dict[str, Any], library: Any, events: Any, name: str | None = None, later_us: int = 0
+) -> list[Any]:
     """Samna's objects for the events of an input: one per core that takes it, relays among them."""
     entry = input_of(content, name)
     made = []
@@ -117,13 +121,13 @@ def spikes(content: dict[str, Any], library: Any, events: Any, name: str | None 
         if entry["source"] == "dvs":
             seen = library.event.DvsEvent()
             seen.p, seen.y, seen.x = bool(event["p"]), int(event["y"]), int(event["x"])
-            seen.timestamp = int(event["t"])
+            seen.timestamp = int(event["t"]) + later_us
             made.append(seen)
             continue
         for core in entry["entries"]:
             spike = library.event.Spike()
             spike.layer, spike.feature = core["core"], int(event["p"]) + core["feature_shift"]
-            spike.y, spike.x, spike.timestamp = int(event["y"]), int(event["x"]), int(event["t"])
+            spike.y, spike.x, spike.timestamp = int(event["y"]), int(event["x"]), int(event["t"]) + later_us
             made.append(spike)
     return made
 
@@ -145,9 +149,14 @@ def under_test(content: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-def zero_potentials(kit: Any, source: Any, content: dict[str, Any], library: Any) -> None:
-    """Set the potentials of all neurons in use to 0."""
+def zero_potentials(source: Any, content: dict[str, Any], library: Any) -> None:
+    """Set the potentials of all neurons in use to 0, and send an event that does nothing.
+
+    Some boards are said to lose the first event behind such writes. A core that is not in use shows nothing
+    and sends nothing on.
+    """
     made = []
+    unused = []
     for number, core in enumerate(content["hardware"]["cnn_layers"]):
         if "dimensions" in core:
             shape = core["dimensions"]["output_shape"]
@@ -156,7 +165,34 @@ def zero_potentials(kit: Any, source: Any, content: dict[str, Any], library: Any
                 event = library.event.WriteNeuronValue()
                 event.layer, event.address, event.neuron_state = number, address, 0
                 made.append(event)
+        else:
+            unused.append(number)
+    if unused:
+        spare = library.event.Spike()
+        spare.layer, spare.feature, spare.y, spare.x, spare.timestamp = unused[-1], 0, 0, 0, 0
+        made.append(spare)
+    else:
+        print("every core is in use: if the board loses the first event behind a reset, the test shows it")
     source.write(made)
+
+
+def listen(sink: Any, last: float, quiet: float, limit: float) -> list[Any]:
+    """What comes until the last input was played and the chip was quiet; times in seconds from now."""
+    start = latest = time.monotonic()
+    came: list[Any] = []
+    while True:
+        time.sleep(0.01)
+        new = list(sink.get_events())
+        now = time.monotonic()
+        came += new
+        latest = max(now if new else latest, start + last)
+        if now - latest >= quiet:
+            break
+        if now - start - last >= max(limit, quiet):
+            print(f"the chip still spikes {limit:g} s behind the last event: raise --at-most")
+            break
+    # What came while that was found out belongs to it.
+    return [*came, *sink.get_events()]
 
 
 def differences(answer: dict[str, Any], seen: Counter[tuple[int, int, int, int]]) -> list[str]:
@@ -179,18 +215,20 @@ def differences(answer: dict[str, Any], seen: Counter[tuple[int, int, int, int]]
     return told
 
 
-def self_test(kit: Any, samna: Any, content: dict[str, Any], answer: dict[str, Any], wait: float) -> bool:
+def self_test(
+    kit: Any, samna: Any, content: dict[str, Any], answer: dict[str, Any], options: argparse.Namespace
+) -> bool:
     """Ask the board the known question; whether its answer is right."""
     library = importlib.import_module(content["vendor"]["samna_module"])
     text = json.dumps(content["hardware"], separators=(",", ":"), ensure_ascii=False)
     if hashlib.sha256(text.encode()).hexdigest() != answer["config_hash"]:
         raise SystemExit("the self-test was made for another configuration")
     kit.get_model().apply_configuration(build(under_test(content), library))
-    time.sleep(wait)
+    time.sleep(options.wait)
     fields = [(name, np.int64) for name in ("t", "p", "y", "x")]
     asked = {e["name"]: np.array([tuple(row) for row in e["events"]], fields) for e in answer["inputs"]}
     seen = Counter(
-        (e.layer, e.feature, e.y, e.x) for e in run(kit, samna, content, asked, wait, is_test=True)
+        (e.layer, e.feature, e.y, e.x) for e in run(kit, samna, content, asked, options, is_test=True)
     )
     told = differences(answer, seen)
     exact = "exactly" if answer["is_exact"] else "within what orders of spikes allow"
@@ -227,7 +265,7 @@ def run(
     samna: Any,
     content: dict[str, Any],
     events: dict[str | None, Any],
-    wait: float,
+    options: argparse.Namespace,
     *,
     is_test: bool = False,
 ) -> list[Any]:
@@ -241,16 +279,20 @@ def run(
         graph.start()
     try:
         if is_test:
-            zero_potentials(kit, source, content, library)
-            time.sleep(wait)
-            sink.get_events()
+            zero_potentials(source, content, library)
+            time.sleep(options.wait)
+        later = LEAD_US - min((int(given["t"][0]) for given in events.values() if len(given)), default=0)
+        made = [s for name, given in events.items() for s in spikes(content, library, given, name, later)]
+        made.sort(key=lambda spike: spike.timestamp)
+        # What is there already is of the time before: of other events, or of the clock before.
+        sink.get_events()
         start_clock(kit)
-        made = [spike for name, given in events.items() for spike in spikes(content, library, given, name)]
-        source.write(sorted(made, key=lambda spike: spike.timestamp))
-        last = max((float(given["t"][-1]) for given in events.values() if len(given)), default=0.0)
-        time.sleep(wait + last * 1e-6)
+        sink.get_events()
+        source.write(made)
+        last = made[-1].timestamp * 1e-6 if made else 0.0
         kind = type(library.event.Spike())
-        return [event for event in sink.get_events() if type(event) is kind]
+        came = listen(sink, last, options.quiet_for, options.at_most)
+        return [event for event in came if type(event) is kind]
     finally:
         for graph in graphs:
             graph.stop()
@@ -263,7 +305,11 @@ def main(arguments: list[str] | None = None, wait_for_user: Callable[[str], obje
     parser.add_argument("--device", required=True, help="name or name:index, such as speck2fmodule:0")
     parser.add_argument("--events", type=Path, help=".npy: a structured array of t, p, y, x")
     parser.add_argument("--slow-clock", type=float, help="Hz; default: what the configuration says")
-    parser.add_argument("--wait", type=float, default=1.0, help="seconds to settle, and behind the events")
+    parser.add_argument("--wait", type=float, default=1.0, help="seconds that a configuration settles")
+    parser.add_argument(
+        "--quiet-for", type=float, help="s; stop when no event came for so long (1 s, 2 ticks)"
+    )
+    parser.add_argument("--at-most", type=float, help="s; stop so long behind the last event (10 times that)")
     parser.add_argument("--self-test", type=Path, help="known_answer.json, written beside config.json")
     parser.add_argument("--input", help="input that takes the events, where there are several")
     options = parser.parse_args(arguments)
@@ -281,14 +327,22 @@ def main(arguments: list[str] | None = None, wait_for_user: Callable[[str], obje
     if not valid:
         raise SystemExit(f"samna refuses the configuration: {reason}")
     interface = content.get("interface") or {}
-    rate = options.slow_clock or interface.get("slow_clock_hz")
+    rate = interface.get("slow_clock_hz") if options.slow_clock is None else options.slow_clock
+    if rate is not None and not 0 < rate < float("inf"):
+        raise SystemExit(f"a slow clock of {rate} Hz: the rate must be a positive, finite number")
+    if rate is not None and not 10 <= rate <= 10_000:
+        print(f"a slow clock of {rate:g} Hz: 10 Hz to 10 kHz is typical, and no limit")
     if rate is None and any(core.leak_enable for core in made.cnn_layers):
         raise SystemExit("the configuration has biases: give --slow-clock HZ, once per time step")
+    if options.quiet_for is None:
+        # Ten ticks of the slowest clock that is typical, or two of a slower one.
+        options.quiet_for = max(1.0, 2 / rate if rate else 0.0)
+    options.at_most = 10 * options.quiet_for if options.at_most is None else options.at_most
     kit = samna.device.open_device(find(samna, content, options.device))
     is_right = True
     try:
         if answer is not None:
-            is_right = self_test(kit, samna, content, answer, options.wait)
+            is_right = self_test(kit, samna, content, answer, options)
         kit.get_model().apply_configuration(made)
         time.sleep(options.wait)
         start_clock(kit)
@@ -298,7 +352,7 @@ def main(arguments: list[str] | None = None, wait_for_user: Callable[[str], obje
         if events is None:
             wait_for_user("The network runs. Press Enter to stop. ")
             return 0 if is_right else 1
-        seen = run(kit, samna, content, {options.input: events}, options.wait)
+        seen = run(kit, samna, content, {options.input: events}, options)
         owners = owners_of(interface)
         for core, count in sorted(Counter(event.layer for event in seen).items()):
             print(f"core {core} ({owners.get(core, 'unused')}): {count} spikes")

@@ -10,7 +10,7 @@ from hwspec.catalog import load, names
 from mapper.emit.samna import samna_library
 from mapper.errors import BoardError
 
-__all__ = ["BoardInfo", "find_board", "list_boards"]
+__all__ = ["BoardInfo", "board_name", "find_board", "list_boards"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,12 @@ def _identity(entry: Any) -> tuple[str, str]:
     return str(entry.device_type_name), str(entry.serial_number)
 
 
+def board_name(device: str) -> str:
+    """A device name in full: in small letters, the first of its type unless it says otherwise."""
+    name = device.strip().lower()
+    return name if ":" in name else f"{name}:0"
+
+
 def find_board(device: str) -> BoardInfo:
     """The board of a device name; without index the first of its type.
 
@@ -83,18 +89,17 @@ def find_board(device: str) -> BoardInfo:
     BackendMissingError
         samna is not there.
     """
-    board_name = device.strip().lower()
-    board_name = board_name if ":" in board_name else f"{board_name}:0"
+    name = board_name(device)
     boards = list_boards()
     present = [board.device for board in boards]
     for board in boards:
-        if board.device.lower() == board_name:
+        if board_name(board.device) == name:
             if board.is_busy:
                 raise BoardError(device, "the board is in use", "Close the program that has it open")
             return board
     presence = (
         f"Present: {', '.join(present)}" if present else "No board is plugged in, or its driver is missing"
     )
-    close = get_close_matches(board_name, present, n=1)
+    close = get_close_matches(name, present, n=1)
     step = f"{presence}. Did you mean {close[0]}?" if close else presence
     raise BoardError(device, "no such board was found", step)

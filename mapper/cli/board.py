@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +20,12 @@ class Run:
     device: Annotated[str, text("NAME[:INDEX]", "board; mapper devices lists them")]
     events: Annotated[Path, EVENTS]
     input_name: Annotated[str | None, INPUT] = None
-    wait: Annotated[float, number("SECONDS", "wait behind the last event")] = 1.0
+    quiet_for: Annotated[
+        float | None, number("SECONDS", "stop when nothing came for so long", "1, or two ticks of the clock")
+    ] = None
+    at_most: Annotated[
+        float | None, number("SECONDS", "stop so long behind the last event", "10 times --quiet-for")
+    ] = None
     slow_clock: Annotated[float | None, number("HZ", "rate of the slow clock", "the configuration's")] = None
 
 
@@ -46,17 +51,20 @@ def run(config: Annotated[Path, CONFIG], /, *, settings: Run, output: FileOutput
 
     Writes the spikes of each layer as .npy.
     """
-    from mapper.boards import open_board  # noqa: PLC0415
+    from mapper.boards import Listening, open_board  # noqa: PLC0415
     from mapper.emit.shared.file import read_config  # noqa: PLC0415
-    from mapper.errors import Finding, OptionsError  # noqa: PLC0415
+    from mapper.errors import OptionsError  # noqa: PLC0415
     from mapper.events import read_events, write_events  # noqa: PLC0415
 
-    if not 0 <= settings.wait < float("inf"):
-        raise OptionsError(Finding("--wait", "must not be negative", settings.wait, ">= 0", "seconds"))
+    try:
+        listening = Listening(settings.quiet_for, settings.at_most)
+    except OptionsError as error:
+        options = {"quiet_seconds": "--quiet-for", "limit_seconds": "--at-most"}
+        findings = (replace(finding, where=options[finding.where]) for finding in error.findings)
+        raise OptionsError(*findings) from None
     configuration, recorded = read_config(config), read_events(settings.events)
     with open_board(settings.device, configuration, slow_clock_hz=settings.slow_clock) as board:
-        duration = float(recorded["t"][-1] - recorded["t"][0]) * 1e-6 if len(recorded) else 0.0
-        answer = board.run(recorded, duration + settings.wait, settings.input_name)
+        answer = board.infer(recorded, settings.input_name, listening)
     if output.out is not None:
         for name, spikes in answer.events.items():
             write_events(output.out / f"{name.replace('/', '_')}.npy", spikes)

@@ -6,7 +6,10 @@ import platform
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 from cyclopts.exceptions import CycloptsError, MissingArgumentError, UnusedCliTokensError
 
@@ -14,7 +17,7 @@ from hwspec.errors import SpecError
 from mapper.cli.app import app
 from mapper.cli.help import help_text, label
 from mapper.cli.output import print_json
-from mapper.errors import Finding, MapperError, OptionsError
+from mapper.errors import Finding, MapperError, MapperWarning, OptionsError
 
 __all__ = ["run"]
 
@@ -31,7 +34,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _dispatch(words)
+        with _warnings_in_a_line():
+            return _dispatch(words)
     except (SpecError, MapperError, CycloptsError) as error:
         known = _usage_error(error) if isinstance(error, CycloptsError) else error
         if "--json" in words:
@@ -50,6 +54,25 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except BaseException as error:
         _report_fault(error)
         return EXIT_FAULT
+
+
+@contextmanager
+def _warnings_in_a_line() -> Iterator[None]:
+    """Print this program's own warnings as messages, each once, however often it is said."""
+    told = set()
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *more: Any, **keywords: Any) -> None:
+            if not issubclass(category, MapperWarning):
+                others(message, category, *more, **keywords)
+            elif str(message) not in told:
+                told.add(str(message))
+                print(f"Warning: {message}", file=sys.stderr)
+
+        warnings.showwarning = show
+        warnings.simplefilter("always", MapperWarning)
+        yield
 
 
 def _dispatch(words: list[str]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,7 +13,7 @@ from torch import nn
 
 from hwspec.catalog import load as load_chip
 from mapper.boards import Board
-from mapper.compat.layer import Surrogate, default_surrogate
+from mapper.compat.neurons import Surrogate, default_surrogate
 from mapper.errors import BackendMissingError, EventError, Finding
 from mapper.network import Network
 from mapper.normal_form import NormalNetwork
@@ -36,8 +35,6 @@ __all__ = [
 ]
 
 _POTENTIAL_MAX = 32767
-# The chip's last spikes are on their way this long, at most.
-WAIT_SECONDS = 1.0
 
 Ordering = str | Sequence[int | str] | Mapping[LayerReference, int]
 
@@ -170,14 +167,11 @@ def samna_bridge(needed_for: str) -> Any:
 def on_board(board: Board, events: Any, network: Network) -> Any:
     """What the board answers to events: arrays for an array, samna's objects for a list of them."""
     if isinstance(events, list):
-        board.send(events)
-        time.sleep(WAIT_SECONDS)
-        return board.receive()
+        return board.exchange(events)
     if getattr(getattr(events, "dtype", None), "names", None) is None:
         step = "mapper.events.events_from_raster turns spike counts into events"
         raise EventError(Finding("input", "a board takes events, not frames", next_step=step))
-    span = float(events["t"][-1] - events["t"][0]) * 1e-6 if len(events) else 0.0
-    read = board.run(events, span + WAIT_SECONDS).events
+    read = board.infer(events).events
     if len(read) == 1:
         return next(iter(read.values()))
     return {network.index[layer]: {-1: spikes} for layer, spikes in read.items()}

@@ -103,9 +103,8 @@ class DynapcnnNetwork(PlacedNetwork):
             step = "mapper.load_network reads files; what it returns may be given here"
             problem = "is no torch module"
             raise NetworkError(Finding("snn", problem, type(snn).__name__, next_step=step))
-        given = (
-            Arguments(dvs_input, discretize, batch_size, weight_rescaling_fn).with_positions(more).checked()
-        )
+        given = Arguments(dvs_input, discretize, batch_size, weight_rescaling_fn)
+        given = given.with_positions(more).checked()
         shape = None if input_shape is None else _shape(input_shape)
         module = snn if isinstance(snn, nn.Module) else nn.Module()
         stage = next((m for m in module.modules() if type(m).__name__ == "DVSLayer"), None)
@@ -205,12 +204,11 @@ class DynapcnnNetwork(PlacedNetwork):
 
     def reset_states(self, randomize: bool = False) -> None:
         """Set all potentials to their initial values, or to random ones; on an open board, the chip's."""
-        if self.board is None:
-            self.reset(randomize)
-            return
-        if randomize:
+        if self.board is not None and randomize:
             raise ValueError("on a board potentials can be reset, not drawn: reset_states(randomize=False)")
-        self.board.reset_potentials()
+        if self.board is not None:
+            self.board.reset()
+        self.reset(randomize)
 
     def zero_grad(self, set_to_none: bool = False) -> None:
         """Set gradients to zero, or drop them."""

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from mapper.compat.layer import DynapcnnLayer, Surrogate, bare, default_surrogate
+from mapper.compat.layer import DynapcnnLayer, bare
+from mapper.compat.neurons import Surrogate, default_surrogate
 from mapper.network import Edge
 from mapper.normal_form import NormalNetwork
 from mapper.operations import PathOperation, Pool, Scale

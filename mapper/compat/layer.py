@@ -7,88 +7,21 @@ pass the rounding as if it were not there (straight-through; Bengio, Léonard an
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from mapper.compat.neurons import IntegrateAndFire, Numbers, Surrogate, as_float, as_scalar, neurons
 from mapper.errors import Finding, NetworkError
 from mapper.normal_form import NormalLayer
-from mapper.operations import Neuron, Shape
 from mapper.passes.quantize import layer_scale, rounded
 
-__all__ = ["CoreConvolution", "DynapcnnLayer", "IntegrateAndFire", "Surrogate", "default_surrogate"]
-
-# (potential before the spike, threshold) -> gradient of the spike count by the potential.
-Surrogate = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+__all__ = ["CoreConvolution", "DynapcnnLayer", "bare"]
 
 _WEIGHT_RANGE, _STATE_RANGE = (-128, 127), (-32768, 32767)
-
-
-def default_surrogate(potential: torch.Tensor, threshold: torch.Tensor) -> torch.Tensor:
-    """``exp(-|potential - threshold| / threshold) / threshold``: largest where a spike is decided."""
-    return torch.exp(-(potential - threshold).abs() / threshold) / threshold
-
-
-class _Spikes(torch.autograd.Function):
-    """Spikes of one step forwards, the surrogate's gradient backwards."""
-
-    @staticmethod
-    def forward(
-        context: Any, potential: torch.Tensor, threshold: torch.Tensor, neuron: Neuron, surrogate: Surrogate
-    ) -> torch.Tensor:
-        """``max(0, trunc(potential / threshold))`` spikes of one step; above, ``max(0, ceil(...) - 1)``.
-
-        Parameters
-        ----------
-        potential
-            Before the spikes, in the unit of the weights, (batch, features, height, width).
-        threshold
-            In the same unit, > 0, a scalar.
-        neuron
-            Says whether one spike is the most, and whether the threshold is to be exceeded.
-
-        Returns
-        -------
-        torch.Tensor
-            Whole numbers as floats, in the potential's shape.
-        """
-        context.save_for_backward(potential, threshold)
-        context.surrogate = surrogate
-        shares = potential / threshold
-        whole = torch.trunc(shares) if neuron.fires_at == "reached" else torch.ceil(shares) - 1
-        return whole.clamp(min=0, max=1 if neuron.spike_mode == "single" else None)
-
-    @staticmethod
-    def backward(context: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
-        """The gradient by the potential, in its shape; nothing else gets one."""
-        potential, threshold = context.saved_tensors
-        return gradients[0] * context.surrogate(potential, threshold), None, None, None
-
-
-@dataclass(frozen=True, slots=True)
-class Numbers:
-    """What a layer computes with: its own tensors, or the integers that stand for them.
-
-    Attributes
-    ----------
-    bias
-        None for none.
-    minimum
-        Lower bound of the potential; minus infinity for none.
-    initial
-        (features, height, width) before the first step, or empty for zeros.
-    """
-
-    weight: torch.Tensor
-    bias: torch.Tensor | None
-    threshold: torch.Tensor
-    minimum: torch.Tensor
-    initial: torch.Tensor
 
 
 class CoreConvolution(nn.Conv2d):
@@ -102,138 +35,6 @@ class CoreConvolution(nn.Conv2d):
         if self.numbers is not None:
             weight, bias = self.numbers.weight, self.numbers.bias
         return nn.functional.conv2d(x, weight, bias, self.stride, self.padding)
-
-
-class IntegrateAndFire(nn.Module):
-    """Neurons of a core; their potentials persist from call to call until they are reset.
-
-    Attributes
-    ----------
-    spike_threshold, min_v_mem
-        Scalars in the unit of the weights; a lower bound of minus infinity is none. A plain number or None
-        may be assigned.
-    initial_v_mem
-        (features, height, width) after a reset; empty for zeros.
-    v_mem
-        (batch, features, height, width) now; empty after a reset. No part of the state dict.
-    batch_size
-        Samples that stand one after the other along the first axis of the input.
-    """
-
-    spike_threshold: torch.Tensor
-    min_v_mem: torch.Tensor
-    initial_v_mem: torch.Tensor
-    v_mem: torch.Tensor
-    numbers: Numbers | None = None
-    does_spike = True
-
-    def __init__(self, neuron: Neuron, surrogate: Surrogate) -> None:
-        # Not by `super`: where sinabs is loaded, a class of it stands between, and wants arguments.
-        nn.Module.__init__(self)
-        initial = torch.zeros(0) if neuron.initial_potential is None else _float(neuron.initial_potential)
-        self.register_buffer("spike_threshold", _scalar(neuron.threshold))
-        self.register_buffer("min_v_mem", _scalar(neuron.minimum))
-        self.register_buffer("initial_v_mem", initial)
-        self.register_buffer("v_mem", torch.zeros(0), persistent=False)
-        self.neuron = replace(neuron, initial_potential=None)
-        self.surrogate_grad_fn = surrogate
-        self.batch_size = 1
-        self._is_drawn = False
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in ("spike_threshold", "min_v_mem") and not isinstance(value, torch.Tensor):
-            value = _scalar(value).to(self.initial_v_mem.device)
-        super().__setattr__(name, value)
-
-    @property
-    def num_timesteps(self) -> int:
-        """-1: as many as the input has per sample."""
-        return -1
-
-    def is_state_initialised(self) -> bool:
-        """Whether potentials are left from a call."""
-        return self.v_mem.numel() > 0
-
-    def reset_states(self, randomize: bool = False) -> None:
-        """Potentials as at the start; with `randomize` drawn between lower bound and threshold."""
-        self._is_drawn = randomize
-        self.v_mem = self._drawn(1, self._shape) if randomize else self.v_mem.new_zeros(0)
-
-    def set_shape(self, shape: Shape) -> None:
-        """Tell the neurons how many they are, before they may draw potentials."""
-        self._shape = tuple(shape)
-
-    def potentials(self) -> torch.Tensor:
-        """What the next step starts from, (batch, features, height, width)."""
-        if self.is_state_initialised():
-            return self.v_mem
-        initial = self.initial_v_mem if self.numbers is None else self.numbers.initial
-        return (initial if initial.numel() else self.v_mem.new_zeros(self._shape))[None]
-
-    def forward(self, current: torch.Tensor) -> torch.Tensor:
-        """Spikes of (batch * time, features, height, width), one sample's steps after the other's."""
-        frames = current.reshape(self.batch_size, -1, *current.shape[1:])
-        if tuple(current.shape[1:]) != self._shape:
-            # Weights of another shape were put in place: there are other neurons now.
-            self._shape, self.v_mem = tuple(current.shape[1:]), self.v_mem.new_zeros(0)
-        numbers = self.numbers
-        # Potentials and thresholds need 16 bits, which half precision has not.
-        frames = frames.to(torch.promote_types(frames.dtype, torch.float32))
-        state = self._state(frames)
-        threshold = (self.spike_threshold if numbers is None else numbers.threshold).to(frames)
-        minimum = (self.min_v_mem if numbers is None else numbers.minimum).to(frames)
-        spikes = []
-        for now in range(frames.shape[1]):
-            state = state + frames[:, now]
-            fired: torch.Tensor = _Spikes.apply(  # type: ignore[no-untyped-call]
-                state, threshold, self.neuron, self.surrogate_grad_fn
-            )
-            spikes.append(fired)
-            if self.neuron.reset == "zero":
-                state = state.masked_fill(fired > 0, 0.0)
-            else:
-                state = state - fired * threshold
-            state = torch.maximum(state, minimum)
-        self.v_mem, self._is_drawn = state.detach(), False
-        return torch.stack(spikes, 1).flatten(0, 1).to(current)
-
-    def _state(self, frames: torch.Tensor) -> torch.Tensor:
-        batch = frames.shape[0]
-        state = self.potentials().to(frames)
-        if not self.is_state_initialised():
-            return state.expand(batch, *state.shape[1:])
-        if self._is_drawn and len(state) < batch:
-            return torch.cat([state, self._drawn(batch - len(state), state.shape[1:]).to(frames)])
-        if len(state) != batch:
-            step = "Call reset_states() first"
-            raise NetworkError(Finding("batch size", "has changed", batch, len(state), next_step=step))
-        return state
-
-    def _drawn(self, count: int, shape: tuple[int, ...]) -> torch.Tensor:
-        threshold = self.spike_threshold.float()
-        low = self.min_v_mem.float() if torch.isfinite(self.min_v_mem) else -threshold
-        return torch.rand(count, *shape, device=threshold.device) * (threshold - low) + low
-
-    def _apply(self, fn: Any, recurse: bool = True) -> IntegrateAndFire:
-        kept = {name: getattr(self, name) for name in ("spike_threshold", "min_v_mem", "initial_v_mem")}
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch's own
-        for name, before in kept.items():
-            now: torch.Tensor = getattr(self, name)
-            if now.dtype.is_floating_point and now.dtype.itemsize < before.dtype.itemsize:
-                setattr(self, name, before.to(now.device))
-        return self
-
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *more: Any) -> None:
-        given = state_dict.get(f"{prefix}initial_v_mem")
-        if isinstance(given, torch.Tensor) and given.dim() in (1, 3):
-            # Zeros are stored as nothing, so either side may be empty.
-            self.initial_v_mem = self.initial_v_mem.new_zeros(given.shape)
-        super()._load_from_state_dict(state_dict, prefix, *more)
-
-    def extra_repr(self) -> str:
-        """Threshold, lower bound and reset."""
-        bound = "" if torch.isinf(self.min_v_mem) else f", min_v_mem={float(self.min_v_mem):g}"
-        return f"spike_threshold={float(self.spike_threshold):g}{bound}, reset={self.neuron.reset}"
 
 
 class DynapcnnLayer(nn.Module):
@@ -266,9 +67,9 @@ class DynapcnnLayer(nn.Module):
             operation.padding,
             bias=has_bias,
         )
-        self.conv.weight.data = _float(weight)
+        self.conv.weight.data = as_float(weight)
         if self.conv.bias is not None:
-            self.conv.bias.data = _float(operation.bias)
+            self.conv.bias.data = as_float(operation.bias)
         self.spk = neurons(layer.neuron, surrogate)
         self.spk.set_shape(layer.output_shape)
         self.in_shape = tuple(layer.input_shape)
@@ -319,9 +120,9 @@ class DynapcnnLayer(nn.Module):
         return Numbers(
             _straight_through(conv.weight, scale, whole.operation.weight),
             None if conv.bias is None else _straight_through(conv.bias, scale, whole.operation.bias),
-            _scalar(whole.neuron.threshold).to(conv.weight.device),
-            _mended(_scalar(whole.neuron.minimum).to(conv.weight.device)),
-            _float(whole.neuron.initial_potential).to(conv.weight.device)
+            as_scalar(whole.neuron.threshold).to(conv.weight.device),
+            _mended(as_scalar(whole.neuron.minimum).to(conv.weight.device)),
+            as_float(whole.neuron.initial_potential).to(conv.weight.device)
             if spk.initial_v_mem.numel()
             else spk.initial_v_mem,
         )
@@ -368,15 +169,6 @@ class DynapcnnLayer(nn.Module):
         return replace(self.structure, operation=operation, neuron=neuron)
 
 
-def neurons(neuron: Neuron, surrogate: Surrogate) -> IntegrateAndFire:
-    """Neurons of a layer, which sinabs' tools find where it is loaded."""
-    if "sinabs.layers" in sys.modules:
-        from mapper.compat.with_sinabs import SqueezedNeurons  # noqa: PLC0415  # sinabs is optional
-
-        return SqueezedNeurons(neuron, surrogate)
-    return IntegrateAndFire(neuron, surrogate)
-
-
 def bare(layer: NormalLayer) -> NormalLayer:
     """The layer without its numbers."""
     operation = replace(layer.operation, weight=None, bias=None)
@@ -391,19 +183,9 @@ def _mended(minimum: torch.Tensor) -> torch.Tensor:
 def _straight_through(values: torch.Tensor, scale: float, whole: Any) -> torch.Tensor:
     """Integers forwards, the gradient of ``values * scale`` backwards."""
     scaled = values * scale
-    return scaled + (_float(whole).to(scaled) - scaled).detach()
+    return scaled + (as_float(whole).to(scaled) - scaled).detach()
 
 
 def _is_whole(values: torch.Tensor, limits: tuple[int, int]) -> bool:
     low, high = limits
     return bool(((values == values.round()) & (values >= low) & (values <= high)).all())
-
-
-def _scalar(value: Any) -> torch.Tensor:
-    if value is None:
-        return torch.tensor(-torch.inf)
-    return torch.tensor(float(np.asarray(value).item()))
-
-
-def _float(array: Any) -> torch.Tensor:
-    return torch.tensor(np.asarray(array), dtype=torch.float32)

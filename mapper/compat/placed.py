@@ -50,7 +50,7 @@ class PlacedNetwork(LayerViews):
 
     result: Result | None = None
     config: ChipConfig | None = None
-    samna_config: object | None = None
+    samna_config: Any = None
     sensor_is_on = False
 
     def is_compatible_with(self, device_type: str) -> bool:

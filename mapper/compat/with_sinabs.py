@@ -5,7 +5,7 @@ from __future__ import annotations
 from sinabs.layers import SqueezeMixin, StatefulLayer
 from torch import nn
 
-from mapper.compat.layer import IntegrateAndFire
+from mapper.compat.neurons import IntegrateAndFire
 
 __all__ = ["SqueezedNeurons"]
 

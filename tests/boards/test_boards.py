@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -13,39 +12,15 @@ import torch
 from torch import nn
 
 import mapper
-from mapper.boards import Board, find_board, list_boards, open_board
+from mapper.boards import find_board, list_boards
 from mapper.cli.entry import run
 from mapper.emit.samna import from_samna
-from mapper.emit.write.options import EmitOptions
 from mapper.errors import BoardError, ConfigError, EmitError, EventError
 from mapper.events import EVENT_DTYPE, write_events
-from mapper.operations import Convolution
 from mapper.sim.event import simulate_events
-from tests.builders import chain, conv, weighted
+from tests.boards.cases import EVENTS, configured, deploy, opened
 from tests.frontends.sinabs_stand_in import IAFSqueeze
-from tests.stand_in.fake_boards import FakeBoards, install_boards
-
-EVENTS = np.array([(1000, 1, 2, 3), (2000, 0, 5, 4)], EVENT_DTYPE)
-
-
-@pytest.fixture
-def boards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeBoards:
-    folder = tmp_path / "site"
-    folder.mkdir()
-    return install_boards(
-        monkeypatch, folder, "Speck2fModuleDevKit", "Speck2eDevKit", "Speck2fModuleDevKit", "OddBoard"
-    )
-
-
-def configured(*, dvs: bool = False, bias: bool = False, chip: str = "speck2f", **options: Any) -> Any:
-    network = chain([conv(4, has_bias=bias), Convolution(3, (8, 8))], (2, 8, 8), dvs=dvs)
-    ready = weighted(network, np.random.default_rng(1), integer=True)
-    result = mapper.solve(ready, mapper.load_chip(chip), monitors=("conv0",))
-    return mapper.build_config(result, EmitOptions(**options))
-
-
-def opened(config: Any, device: str = "speck2fmodule:0", **words: Any) -> Board:
-    return open_board(device, config, settle_seconds=0.0, **words)
+from tests.stand_in.fake_boards import FakeBoards
 
 
 def test_discovery(boards: FakeBoards) -> None:
@@ -73,7 +48,7 @@ def test_the_whole_flow(boards: FakeBoards) -> None:
             "open", "apply", "clock", "reset", "clock", "graph start", "graph start", "slow clock", "slow",
         ]  # fmt: skip
         assert ("slow clock", 1000.0) in boards.log
-        spikes = board.run(EVENTS, 0.0).events["conv0"]
+        spikes = board.infer(EVENTS).events["conv0"]
         # The fake sends spikes back from where they arrived: the input's core, which is monitored.
         assert spikes.tolist() == EVENTS.tolist()
         assert board.read().events["conv0"].tolist() == []
@@ -89,6 +64,7 @@ def test_sensor_events_go_through_the_stage(boards: FakeBoards) -> None:
     config = configured(dvs=True, monitor_sensor=True)
     with opened(config) as board:
         assert board.write(EVENTS) == 2
+        boards.clock.sleep(1.0)
         seen = board.receive()
         assert [(e.timestamp, e.p, e.y, e.x) for e in seen] == [tuple(e) for e in EVENTS.tolist()]
 
@@ -98,7 +74,7 @@ def test_potentials_and_power(boards: FakeBoards) -> None:
     with opened(config, "speck2edevkit") as board:
         core = next(n for n, entry in enumerate(config.hardware.cnn_layers) if entry.dimensions)
         assert set(board.read_potentials(core, 0.0).values()) == {7}
-        board.reset_potentials()
+        board.reset()
         told = board.read_potentials(core, 0.0)
         assert set(told.values()) == {0}
         assert len(told) == board.chip.cores[core].neuron_words
@@ -148,8 +124,9 @@ def test_an_interrupt_closes_the_board_too(boards: FakeBoards, monkeypatch: pyte
 def test_nothing_is_opened_for_a_configuration_that_is_wrong(boards: FakeBoards) -> None:
     with pytest.raises(ConfigError, match="no rate of the slow clock"):
         opened(configured(bias=True))
-    with pytest.raises(ConfigError, match="out of range"):
-        opened(configured(bias=True), slow_clock_hz=5.0)
+    for rate in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match="positive, finite number"):
+            opened(configured(bias=True), slow_clock_hz=rate)
 
     def broken(config: Any) -> Any:
         next(core for core in config.cnn_layers if len(core.weights)).dimensions.kernel_size = 7
@@ -183,8 +160,6 @@ def test_factory_settings_pass_through(boards: FakeBoards) -> None:
 
 
 def test_the_class_on_a_board(boards: FakeBoards, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mapper.compat.arguments.WAIT_SECONDS", 0.0)
-    monkeypatch.setattr("mapper.boards.board.time.sleep", lambda seconds: None)
     module = nn.Sequential(nn.Conv2d(2, 2, 3, padding=1, bias=False), IAFSqueeze(min_v_mem=-1.0))
     network = mapper.DynapcnnNetwork(module, (2, 8, 8))
     assert network.to("speck2fmodule:0", [3]) is network
@@ -219,7 +194,6 @@ def boards_spikes(boards: FakeBoards) -> list[Any]:
 
 
 def test_biases_need_a_slow_clock_in_the_class(boards: FakeBoards, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mapper.boards.board.time.sleep", lambda seconds: None)
     module = nn.Sequential(nn.Conv2d(2, 2, 3), IAFSqueeze(min_v_mem=-1.0))
     network = mapper.DynapcnnNetwork(module, (2, 8, 8))
     with pytest.raises(ValueError, match="slow clock"):
@@ -231,7 +205,6 @@ def test_biases_need_a_slow_clock_in_the_class(boards: FakeBoards, monkeypatch: 
 def test_commands(
     boards: FakeBoards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("mapper.boards.board.time.sleep", lambda seconds: None)
     assert run(["devices", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["boards"][1]["device"] == "speck2edevkit:0"
     assert run(["devices"]) == 0
@@ -245,22 +218,11 @@ def test_commands(
     assert np.load(tmp_path / "out" / "conv0.npy").tolist() == EVENTS.tolist()
     assert run([*words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["spikes"] == {"conv0": 2}
-    assert run([*words, "--wait", "-1"]) == 2
-    assert "--wait" in capsys.readouterr().err
+    assert run([*words, "--quiet-for", "-1"]) == 2
+    assert "--quiet-for: must be a finite number" in capsys.readouterr().err
     boards.plugged.clear()
     assert run(["devices"]) == 0
     assert "no board" in capsys.readouterr().out
-
-
-def deploy(*words: str) -> int:
-    """`scripts/deploy.py`, as a file of its own, with boards that are fakes."""
-    path = Path(__file__).parents[2] / "scripts" / "deploy.py"
-    spec = importlib.util.spec_from_file_location("deploy", path)
-    if spec is None or spec.loader is None:
-        raise FileNotFoundError(path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return int(module.main(["--wait", "0", *words], lambda _: None))
 
 
 def test_the_deploy_script(
@@ -270,7 +232,7 @@ def test_the_deploy_script(
     config = configured(bias=True, dt_us=1000.0, factory={"io_sel": 24})
     mapper.write_config(config, path)
     write_events(events, EVENTS)
-    assert deploy(path, "--device", "speck2fmodule:1") == 0
+    assert deploy(boards, path, "--device", "speck2fmodule:1") == 0
     applied = boards.kits[0]
     assert [entry[0] for entry in boards.log if entry[0] == "apply"] == ["apply", "apply"]
     assert (boards.log[-1], applied.config.cnn_layers[0].monitor_enable) == (("close",), False)
@@ -282,7 +244,7 @@ def test_the_deploy_script(
         original(kit, made)
 
     monkeypatch.setattr(type(applied), "_apply", keep)
-    assert deploy(path, "--device", "speck2fmodule", "--events", events) == 0
+    assert deploy(boards, path, "--device", "speck2fmodule", "--events", events) == 0
     assert "conv0): 2 spikes" in capsys.readouterr().out
     chip = mapper.load_chip("speck2f")
     bare = configured(bias=True, dt_us=1000.0).model_copy(update={"interface": None})
@@ -295,10 +257,11 @@ def simulated(kit: Any, sent: list[Any]) -> list[Any]:
     import samna.speck2f as library  # noqa: PLC0415  # the stand-in
 
     kinds = library.event
-    arrived = [event for event in sent if type(event) is kinds.Spike]
+    read = from_samna(kit.config, mapper.load_chip("speck2f"))
+    used = {n for n, core in enumerate(read.hardware.cnn_layers) if core.dimensions}
+    arrived = [event for event in sent if type(event) is kinds.Spike and event.layer in used]
     if not arrived:
         return []
-    read = from_samna(kit.config, mapper.load_chip("speck2f"))
     events = np.array([(e.timestamp, e.feature, e.y, e.x) for e in arrived], EVENT_DTYPE)
     result = simulate_events(read, {"in": events}, input_cores={"in": arrived[0].layer})
     made = []
@@ -313,13 +276,14 @@ def simulated(kit: Any, sent: list[Any]) -> list[Any]:
 def test_the_self_test(
     boards: FakeBoards, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
     assert run(["emit", "digits", "--out", str(tmp_path)]) == 0
     assert "known_answer.json" in capsys.readouterr().out
     words = [str(tmp_path / "config.json"), "--device", "speck2fmodule"]
     words += ["--self-test", str(tmp_path / "known_answer.json")]
     boards.answers = simulated
-    assert deploy(*words) == 0
+    # The event that this costs is one that does nothing.
+    boards.loses_first = True
+    assert deploy(boards, *words) == 0
     assert "the board answers" in capsys.readouterr().out
     # The real configuration is on the board afterwards, then the quiet one.
     assert [entry[0] for entry in boards.log].count("apply") == 3
@@ -328,14 +292,14 @@ def test_the_self_test(
         return [event for event in simulated(kit, sent) if event.layer != 8 and event.feature != 3]
 
     boards.answers = broken
-    assert deploy(*words) == 1
+    assert deploy(boards, *words) == 1
     told = capsys.readouterr().out
     assert "differs in" in told
     assert "feature 3" in told
     text = (tmp_path / "config.json").read_text().replace('"threshold_high": ', '"threshold_high": 1')
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(SystemExit, match="another configuration"):
-        deploy(*words)
+        deploy(boards, *words)
 
 
 def test_the_deploy_script_refuses(boards: FakeBoards, tmp_path: Path) -> None:
@@ -343,12 +307,18 @@ def test_the_deploy_script_refuses(boards: FakeBoards, tmp_path: Path) -> None:
     mapper.write_config(configured(bias=True), path)
     for device, message in (("speck2fmodule", "slow-clock"), ("speck2edevkit", "is for speck2fmodule")):
         with pytest.raises(SystemExit, match=message):
-            deploy(path, "--device", device, *(["--slow-clock", "100"] if device == "speck2edevkit" else []))
+            deploy(
+                boards,
+                path,
+                "--device",
+                device,
+                *(["--slow-clock", "100"] if device == "speck2edevkit" else []),
+            )
     with pytest.raises(SystemExit, match="not found"):
-        deploy(path, "--device", "speck2fmodule:5", "--slow-clock", "100")
+        deploy(boards, path, "--device", "speck2fmodule:5", "--slow-clock", "100")
     (tmp_path / "other.json").write_text("{}")
     with pytest.raises(SystemExit, match="not a configuration"):
-        deploy(str(tmp_path / "other.json"), "--device", "speck2fmodule")
+        deploy(boards, str(tmp_path / "other.json"), "--device", "speck2fmodule")
     assert boards.log == []
 
 

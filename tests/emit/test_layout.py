@@ -19,7 +19,7 @@ from mapper.emit.shared.config import ChipConfig, CnnLayer, Hardware
 from mapper.emit.shared.file import config_text, read_config, write_config
 from mapper.emit.shared.tensor import Tensor
 from mapper.emit.write.options import EmitOptions, NoiseFilter
-from mapper.errors import ConfigError, NetworkError, OptionsError
+from mapper.errors import ConfigError, MapperWarning, NetworkError, OptionsError
 from mapper.frontends import load_network
 from mapper.network import Layer, Network
 from mapper.operations import Convolution
@@ -172,7 +172,11 @@ def test_readout_filter_decimator_and_clock() -> None:
 @pytest.mark.parametrize(
     ("chip", "wishes", "text"),
     [
-        ("speck2f", EmitOptions(dt_us=1.0), "10..10000"),
+        ("speck2f", EmitOptions(readout_rate_hz=-1.0), "positive, finite"),
+        ("speck2f", EmitOptions(readout_rate_hz=float("nan")), "positive, finite"),
+        ("speck2f", EmitOptions(noise_filter=NoiseFilter(rate_hz=float("inf"))), "positive, finite"),
+        ("speck2f", EmitOptions(dt_us=5e-324), "positive, finite"),
+        ("speck2f", EmitOptions(dt_us=float("inf")), "time step must be positive"),
         ("speck2f", EmitOptions(dt_us=-1.0), "positive"),
         ("speck2f", EmitOptions(dt_us=1000.0, noise_filter=NoiseFilter(rate_hz=50.0)), "one clock"),
         ("speck2f", EmitOptions(noise_filter=NoiseFilter(size=(16, 1))), "1..15"),
@@ -185,6 +189,37 @@ def test_wishes_a_chip_cannot_meet(chip: str, wishes: EmitOptions, text: str) ->
     network = weighted(chain([conv(4, has_bias=True)], (2, 8, 8)), np.random.default_rng(0))
     with pytest.raises(OptionsError, match=text):
         emitted(network, chip, wishes)
+
+
+@pytest.mark.parametrize(("dt_us", "rate"), [(1e6, "1 Hz"), (100_001.0, "9.9999 Hz"), (1.0, "1e[+]06 Hz")])
+def test_a_slow_clock_that_is_not_typical_is_warned_of(dt_us: float, rate: str) -> None:
+    """The leak notebook runs at 1 Hz: the datasheet's range is what is typical, no limit."""
+    network = weighted(chain([conv(4, has_bias=True)], (2, 8, 8)), np.random.default_rng(0))
+    with pytest.warns(MapperWarning, match=f"slow clock: {rate} is outside 10..10000 Hz.*typical") as told:
+        _, config = emitted(network, wishes=EmitOptions(dt_us=dt_us))
+    assert len(told) == 1
+    assert config.interface is not None
+    assert config.interface.slow_clock_hz == 1e6 / dt_us
+
+
+@pytest.mark.parametrize("dt_us", [100.0, 100_000.0])
+def test_a_slow_clock_at_the_ends_of_what_is_typical_is_not_warned_of(dt_us: float) -> None:
+    """Warnings are errors in these tests."""
+    network = weighted(chain([conv(4, has_bias=True)], (2, 8, 8)), np.random.default_rng(0))
+    _, config = emitted(network, wishes=EmitOptions(dt_us=dt_us))
+    assert config.interface is not None
+    assert config.interface.slow_clock_hz == 1e6 / dt_us
+
+
+def test_the_command_line_says_it_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "from torch import nn\n\ndef network(): return nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU())\n"
+    (tmp_path / "biased.py").write_text(text)
+    words = ["emit", f"{tmp_path / 'biased.py'}:network", "--input-shape", "2,8,8", "--relu-as-if"]
+    assert run([*words, "--out", str(tmp_path), "--step-us", "1000000"]) == 0
+    said = capsys.readouterr().err
+    assert said.count("Warning: slow clock: 1 Hz") == 1
+    assert "Traceback" not in said
+    assert "MapperWarning" not in said
 
 
 def test_shapes_alone_have_no_configuration() -> None:

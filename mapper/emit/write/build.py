@@ -20,6 +20,7 @@ from mapper.emit.shared.config import (
 )
 from mapper.emit.shared.ranges import out_of_range
 from mapper.emit.shared.relay import relay_fields
+from mapper.emit.shared.slow_clock import warn_of_slow_clock
 from mapper.emit.shared.tensor import tensor_fields
 from mapper.emit.write.interface import interface_of
 from mapper.emit.write.network_fields import network_findings
@@ -55,6 +56,11 @@ def build_config(result: Result, options: EmitOptions | None = None) -> ChipConf
         Wishes the chip cannot meet, or that contradict one another; everything at once.
     EmitError
         A value of the solution that no field of the configuration holds; everything at once.
+
+    Warns
+    -----
+    MapperWarning
+        The slow clock would run at a rate that is not typical.
     """
     result.require()
     require_answers(result.networks)
@@ -75,6 +81,7 @@ def build_config(result: Result, options: EmitOptions | None = None) -> ChipConf
         factory_config=dict(wishes.factory) or None,
     )
     interface = interface_of(result, placed, wishes)
+    warn_of_slow_clock(interface.slow_clock_hz)
     if misfits := tuple(out_of_range(hardware, chip, interface.owners)):
         raise EmitError(*misfits)
     return ChipConfig(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mapper.emit.shared.config import DvsDestination, DvsFilter, DvsLayer, Readout, Vector
+from mapper.emit.shared.slow_clock import slow_clock_findings
 from mapper.emit.write.options import EmitOptions
 from mapper.errors import Finding
 from mapper.references import layer_key
@@ -16,8 +17,6 @@ from mapper.solution import DVS, READOUT, LayerPart, Relay, Solution
 
 __all__ = ["dvs_filter", "dvs_layer", "option_findings", "readout", "slow_clock_hz"]
 
-# Speck Dev Kit Datasheet V1.0, 3.2.4: the slow clock runs from 10 Hz to 10 kHz.
-_SLOW_CLOCK_MIN_HZ, _SLOW_CLOCK_MAX_HZ = 10.0, 10_000.0
 # The readout's addressing mode 3: 1x1x16.
 _READOUT_MODE = 3
 
@@ -104,7 +103,8 @@ def _internal_clock(result: Result) -> bool | None:
 def _clock_wishes(result: Result, wishes: EmitOptions) -> dict[str, float]:
     """Rates of the slow clock by who asks for them."""
     rates = {}
-    if wishes.dt_us is not None and wishes.dt_us > 0 and _has_biases(result):
+    # A step that is none has a finding of its own.
+    if wishes.dt_us is not None and 0 < wishes.dt_us < float("inf") and _has_biases(result):
         rates["biases, once per time step"] = 1e6 / wishes.dt_us
     if wishes.noise_filter is not None and wishes.noise_filter.rate_hz is not None:
         rates["noise filter"] = wishes.noise_filter.rate_hz
@@ -132,9 +132,7 @@ def option_findings(result: Result, wishes: EmitOptions) -> Iterator[Finding]:
             "slow clock", "there is one clock, and the wishes differ", rates_text, next_step="Choose one"
         )
     for who, rate in rates.items():
-        if not _SLOW_CLOCK_MIN_HZ <= rate <= _SLOW_CLOCK_MAX_HZ:
-            limit = f"{_SLOW_CLOCK_MIN_HZ:g}..{_SLOW_CLOCK_MAX_HZ:g}"
-            yield Finding(f"slow clock ({who})", "the rate is out of range", f"{rate:g}", limit, "Hz")
+        yield from slow_clock_findings(rate, f"slow clock ({who})")
     if wishes.dt_us is not None and not 0 < wishes.dt_us < float("inf"):
         yield Finding("dt", "a time step must be positive", wishes.dt_us, "> 0", "microseconds")
     yield from _sensor_findings(result, wishes)
