@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Self
 
@@ -18,7 +20,6 @@ __all__ = ["LayerViews", "MemoryWords"]
 _INSTEAD = {
     "sequence": "dynapcnn_layers holds the layers by index",
     "compatible_layers": "dynapcnn_layers holds the layers by index",
-    "dynapcnn_module": "layer_destination_map and name_2_indx_map describe the graph",
     "dvs_node_info": "dvs_layer is the sensor stage, has_dvs_layer() says whether there is one",
     "samna_input_graph": "samna_input_buffer.write(events) sends events to the board",
     "samna_output_graph": "samna_output_buffer.get_events() takes what came from the board",
@@ -44,6 +45,36 @@ class MemoryWords(list[int]):
     def items(self) -> enumerate[int]:
         """Pairs of layer index and words."""
         return enumerate(self)
+
+
+@dataclass(frozen=True)
+class LayerGraph:
+    """Which layer feeds which, by index; a name may begin with an underscore, as in sinabs 3.1.
+
+    Attributes
+    ----------
+    destination_map
+        As `LayerViews.layer_destination_map`.
+    entry_points
+        Layers that the input feeds, or "dvs".
+    dynapcnnlayer_edges
+        Pairs (source, target); "input" is a source.
+    node_source_map
+        Sources by target.
+    sorted_nodes
+        Layers, and "dvs", each behind all that feed it but over cycles.
+    """
+
+    destination_map: dict[int | str, list[int]]
+    entry_points: set[int | str]
+    dynapcnnlayer_edges: set[tuple[int | str, int | str]]
+    node_source_map: dict[int | str, list[int | str]]
+    sorted_nodes: list[int | str]
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") and name[1:] in self.__dataclass_fields__:
+            return getattr(self, name[1:])
+        raise AttributeError(name)
 
 
 class LayerViews(ForwardNetwork):
@@ -91,6 +122,22 @@ class LayerViews(ForwardNetwork):
             found["dvs"] = fed or [-1]
         return found
 
+    @property
+    def dynapcnn_module(self) -> LayerGraph:
+        """The graph of the layers."""
+        targets = self.layer_destination_map
+        fed: list[int] = [n for entry in self.structure.inputs for n in self._targets(entry.name)]
+        entries: set[int | str] = {"dvs"} if self.has_dvs_layer() else set(fed)
+        edges: set[tuple[int | str, int | str]] = {("input", entry) for entry in entries}
+        edges |= {
+            (source, target) for source, several in targets.items() for target in several if target >= 0
+        }
+        sources: dict[int | str, list[int | str]] = {}
+        for source, target in sorted(edges, key=str):
+            sources.setdefault(target, []).append(source)
+        nodes: list[int | str] = [*(["dvs"] if self.has_dvs_layer() else []), *self.structure.index.values()]
+        return LayerGraph(targets, entries, edges, sources, nodes)
+
     def _targets(self, signal: str) -> list[int]:
         return [self.structure.index[edge.target] for edge in self.structure.outgoing[signal]]
 
@@ -114,8 +161,11 @@ class LayerViews(ForwardNetwork):
     @property
     def dvs_layer(self) -> Any:
         """The sensor stage: the module's own `DVSLayer`, else the stage's settings; None without a sensor."""
-        settings = next((entry.dvs for entry in self.structure.inputs if entry.dvs), None)
-        return self._sensor_stage if self._sensor_stage is not None else settings
+        entry = next((entry for entry in self.structure.inputs if entry.dvs), None)
+        if self._sensor_stage is not None or entry is None:
+            return self._sensor_stage
+        theirs = sys.modules.get("sinabs.backend.dynapcnn.dvs_layer")
+        return theirs.DVSLayer(tuple(entry.shape[1:]), disable_pixel_array=False) if theirs else entry.dvs
 
     def has_dvs_layer(self) -> bool:
         """Whether events come through the sensor stage."""
