@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -97,7 +98,9 @@ def enumerate_best(network: NormalNetwork, chip: ChipSpec, options: SolveOptions
             own.append(sum(layer.name == f"conv{c}" for layer, c in zip(network.layers, cores, strict=True)))
     if not costs:
         return Best(None, None, None)
-    aims = {"capacity": [0] * len(costs), "headroom": shares, "index": own}[options.objective]
+    aims: Sequence[int | Fraction] = [0] * len(costs)
+    if options.objective != "capacity":
+        aims = shares if options.objective == "headroom" else own
     kept = [cost for cost, aim in zip(costs, aims, strict=True) if aim == max(aims)]
     return Best(min(kept), max(shares), max(own))
 

@@ -14,10 +14,12 @@ from hwspec.catalog import load
 from hwspec.schema import ChipSpec
 from mapper.network import Network
 from mapper.normal_form import NormalNetwork
+from mapper.options import SolveOptions
 from mapper.question import Question, decide
 from mapper.references import layer_key, natural_key
 from mapper.result import Result
-from mapper.solution import DVS, LayerPart, Placement
+from mapper.solution import DVS, LayerPart, Objective, Placement
+from mapper.solver.stages import Outcome
 from tests.builders import chain, conv, tiny_chip
 from tests.graphs import Link, graph
 from tests.property.divided_instances import random_divided_instance
@@ -71,6 +73,8 @@ def test_what_an_input_feeds_takes_cores_0_and_1() -> None:
     layers, chip = [conv(4)] * 4, tiny_chip(*[LARGE] * 6)
     last_first = named(chain(layers), 3, 0, 1, 2)
     assert solved(last_first, chip) == {"conv3": 0, "conv0": 3, "conv1": 1, "conv2": 2}
+    # Not where own cores are the objective.
+    assert solved(last_first, chip, objective="index") == {f"conv{n}": n for n in range(4)}
     # A layer that is fed and whose own core is one of the two leaves the other one.
     both = graph(layers, [Link(-1, 0), Link(-1, 1), Link(0, 2), Link(1, 3)], outputs=[(2, 1), (3, 1)])
     assert solved(named(both, 1, 3, 0, 2), chip) == {"conv1": 1, "conv3": 0, "conv0": 3, "conv2": 2}
@@ -86,6 +90,9 @@ def test_parallel_cores_are_alike_unless_traffic_asks_for_them() -> None:
     assert [core.parallel for core in chip.cores[:3]] == [True, True, False]
     assert solved(network, chip) == {"conv2": 0, "conv0": 2, "conv1": 1}
     assert solved(network, chip, traffic={"input": 100})["conv2"] == 0
+    third = load("speck2f", ["core[0..1].parallel=false", "core[2].parallel=true"])
+    assert solved(network, third, traffic={"input": 100})["conv2"] == 2
+    assert solved(network, third)["conv2"] == 0
     assert solved(network, chip, pins={"conv2": 2}) == {"conv2": 2, "conv0": 0, "conv1": 1}
 
 
@@ -126,6 +133,14 @@ def test_pieces_are_on_no_own_core() -> None:
     assert cores_of(result)["conv1"] == 1
 
 
+def test_layers_on_their_own_cores_are_counted_where_they_stand() -> None:
+    """A limit may end a stage below what the seats then reach."""
+    question = Question((chain([conv(4)] * 3),), tiny_chip(*[LARGE] * 3), SolveOptions(objective="index"))
+    low = Outcome[object](objectives=[Objective("cores", 3, 3), Objective("layers_on_own_core", 1, 3)])
+    placed = low.placed(question.problems[0], decide(question).require())
+    assert placed.objectives == (Objective("cores", 3, 3), Objective("layers_on_own_core", 3, 3))
+
+
 def random_question(seed: int) -> Question:
     """Of one network or several, with any objective that needs no traffic."""
     networks, chip, options = random_divided_instance(seed) if seed % 2 else random_question_instance(seed)
@@ -155,7 +170,7 @@ def assert_seated(result: Result, cores: list[int], seen: Counter[str]) -> None:
         place.core: place for place in solution.placements if place.core in cores
     }
     fed = {entry.core for entry in solution.host_entries}
-    fed |= {route.target for route in solution.routes if route.source == DVS}
+    fed |= {int(route.target) for route in solution.routes if route.source == DVS}
 
     def own(place: Placement | None) -> int | None:
         if place is None or not isinstance(place.body, LayerPart):
@@ -176,10 +191,12 @@ def assert_seated(result: Result, cores: list[int], seen: Counter[str]) -> None:
     rest = sorted(here.keys() - at_home - inside)
     assert not [core for core in cores if core not in here and rest and core < rest[-1]]
     ranks = []
-    for core in rest:
-        body = here[core].body
-        if isinstance(body, LayerPart):
-            ranks.append((number[body.network, body.layer], body.copy_index, here[core].features[0]))
+    for place in (here[core] for core in rest):
+        if isinstance(body := place.body, LayerPart):
+            ranks.append((number[body.network, body.layer], body.copy_index, place.features[0]))
+        else:
+            ranks.append((len(names), 0, 0))
+            seen["relays"] += 1
     assert ranks == sorted(ranks)
     seen["at home"] += len(at_home)
     seen["inside"] += len(inside - at_home)
@@ -193,4 +210,4 @@ def test_every_placement_has_its_seats(block: int) -> None:
         result = decide(random_question(seed), "reasons")
         for cores in alike_cores(result) if result.solution else ():
             assert_seated(result, cores, seen)
-    assert min(seen[kind] for kind in ("at home", "inside", "rest", "homeless")) > 0, seen
+    assert min(seen[kind] for kind in ("at home", "inside", "rest", "homeless", "relays")) > 0, seen
