@@ -26,8 +26,8 @@ from mapper.solution import (
     Solution,
 )
 from tests.property.divided_forms import stages_of
-from tests.property.divided_question import OWN_CORE, Aligned, Question, Signal
-from tests.property.divided_search import Choice, fewest_cores, hanging_of
+from tests.property.divided_question import Aligned, Question, Signal
+from tests.property.divided_search import OWN_CORE, Choice, fewest_cores, hanging_of
 
 __all__ = ["Answer", "best_division"]
 

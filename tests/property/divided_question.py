@@ -26,12 +26,10 @@ from tests.property.divided_cores import (
 )
 from tests.property.divided_forms import Form, forms_of, pool_of, sensors_of
 
-__all__ = ["OWN_CORE", "Aligned", "Copies", "Question", "Reading", "Signal", "Standing", "Way"]
+__all__ = ["Aligned", "Copies", "Question", "Reading", "Signal", "Standing", "Way"]
 
 # Slots of an input whose events come from the host.
 UNLIMITED = 1_000_000
-# A layer on its own core, in bits: more than all memories of a chip.
-OWN_CORE = 2**60
 
 Copies = tuple[Counts, ...]
 # Index of the network, None for the sensor, and name of a layer or host input.
@@ -140,20 +138,6 @@ class Question:
     def key(self, network: int, name: str) -> str:
         """What options call a layer or input."""
         return name if len(self.networks) == 1 else f"{self.networks[network].name}:{name}"
-
-    def on_own_core(self, signal: Signal, way: Way) -> bool:
-        """Whether a copy of a layer can stand whole on core n, the layer being number n of all, by name.
-
-        Names here end in numbers below ten, so that their natural order is that of text.
-        """
-        number = sorted((n, layer.name) for n, layer in self.layers).index((signal[0] or 0, signal[1]))
-        home = [n for n, stock in enumerate(self.stocks) if number in stock.cores]
-        return any(sum(counts) == 1 and any(counts[n] for n in home) for counts in way.standing.copies)
-
-    def price(self, signal: Signal, way: Way) -> int:
-        """What a way costs: bits, and before them a reward under the objective "index"."""
-        reward = OWN_CORE if self.options.objective == "index" and self.on_own_core(signal, way) else 0
-        return self.cost(way.standing.taken) - reward
 
     def cost(self, counts: Counts) -> int:
         """Bits of all memories of the cores taken."""

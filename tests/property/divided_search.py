@@ -20,7 +20,10 @@ from tests.property.divided_cores import Counts
 from tests.property.divided_hanging import Hanging, Link, hang
 from tests.property.divided_question import UNLIMITED, Question, Signal, Way
 
-__all__ = ["Choice", "Relays", "fewest_cores", "hanging_of"]
+__all__ = ["OWN_CORE", "Choice", "Relays", "fewest_cores", "hanging_of"]
+
+# A layer on its own core, in bits: more than all memories of a chip.
+OWN_CORE = 2**60
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ class _Search:
         self.steps = _steps(question)
         ways = [question.ways[step] if is_layer else [] for step, is_layer in self.steps]
         self.price = {
-            (step, way): question.price(step, way) for step, row in question.ways.items() for way in row
+            (step, way): _price(question, step, way) for step, row in question.ways.items() for way in row
         }
         least = [min((sum(way.standing.taken) for way in row), default=0) for row in ways]
         bits = [
@@ -166,6 +169,22 @@ class _Search:
                 return None
             count += min(sizes)
         return count
+
+
+def _price(question: Question, signal: Signal, way: Way) -> int:
+    """What a way costs: bits, and before them a reward under the objective "index"."""
+    rewarded = question.options.objective == "index" and _can_be_on_own_core(question, signal, way)
+    return question.cost(way.standing.taken) - OWN_CORE * rewarded
+
+
+def _can_be_on_own_core(question: Question, signal: Signal, way: Way) -> bool:
+    """Whether a copy of a layer can stand whole on core n, the layer being number n of all, by name.
+
+    Names here end in numbers below ten, so that their natural order is that of text.
+    """
+    number = sorted((n, layer.name) for n, layer in question.layers).index((signal[0] or 0, signal[1]))
+    home = [n for n, stock in enumerate(question.stocks) if number in stock.cores]
+    return any(sum(counts) == 1 and any(counts[n] for n in home) for counts in way.standing.copies)
 
 
 def _steps(question: Question) -> list[tuple[Signal, bool]]:
