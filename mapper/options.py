@@ -26,7 +26,7 @@ __all__ = [
     "resolve",
 ]
 
-Objective: TypeAlias = Literal["capacity", "headroom", "balance"]
+Objective: TypeAlias = Literal["capacity", "headroom", "balance", "index"]
 PooledOutputs: TypeAlias = Literal["host", "relay"]
 # What a placement may do beyond one whole layer per core.
 Move: TypeAlias = Literal["pieces", "relays", "copies"]
@@ -59,6 +59,8 @@ class SolveOptions:
         the largest least free share over used cores and their memories, then least capacity.
         "balance": fewest cores, then the least largest load (synaptic operations per second, as a share
         of the bandwidth where the chip states one), then least capacity; it needs `traffic`.
+        "index": fewest cores, then the most layers whole on core n, the layer being number n in natural
+        order of names (network after network), then least capacity.
     monitors
         Layers whose spikes are read; None for the network's outputs.
     readout

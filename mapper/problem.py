@@ -119,6 +119,26 @@ class Problem:
         return tuple(sorted(range(len(keys)), key=keys.__getitem__))
 
     @cached_property
+    def layer_of(self) -> dict[tuple[int, str], int]:
+        """Index of `demands` by (network, name)."""
+        return {(demand.network, demand.layer): n for n, demand in enumerate(self.demands)}
+
+    @cached_property
+    def own_cores(self) -> dict[int, int]:
+        """By layer, its own core: core n for layer n, whether or not the chip has so many.
+
+        Layers are numbered in natural order of their names, network after network.
+        """
+        ordered = sorted(self.by_name, key=lambda layer: self.demands[layer].network)
+        return {layer: n for n, layer in enumerate(ordered)}
+
+    @cached_property
+    def own_classes(self) -> dict[int, int]:
+        """By layer, the class of its own core; without layers whose own core is empty or none."""
+        home = {core: k for k, entry in enumerate(self.classes) for core in entry.core_ids}
+        return {layer: home[core] for layer, core in self.own_cores.items() if core in home}
+
+    @cached_property
     def works(self) -> tuple[tuple[CoreWork, ...], ...]:
         """Per layer, what each of its forms asks of a core, the first one first."""
         known: dict[CoreWork, CoreWork] = {}
@@ -172,11 +192,23 @@ class Problem:
         return tuple(sorted(entries, key=lambda entry: entry.core_ids))
 
     @cached_property
+    def alike(self) -> tuple[tuple[int, ...], ...]:
+        """Cores that may change places in any placement, and it stays as good: ids, ascending.
+
+        Classes that differ in nothing but whether a core is parallel are alike where no traffic asks for it.
+        """
+        members: dict[object, list[int]] = {}
+        for k, entry in enumerate(self.classes):
+            is_single = entry.kept or entry.pinned_layer is not None
+            core = entry.core if self.busy else entry.core.model_copy(update={"parallel": False})
+            members.setdefault(k if is_single else core, []).extend(entry.core_ids)
+        return tuple(tuple(sorted(cores)) for cores in members.values())
+
+    @cached_property
     def kept(self) -> tuple[tuple[int, int], ...]:
         """(layer, class) where a layer would stay on the core it had; indexes of `demands` and `classes`."""
-        layers = {(demand.network, demand.layer): n for n, demand in enumerate(self.demands)}
         classes = {entry.core_ids[0]: k for k, entry in enumerate(self.classes) if entry.kept}
-        pairs = ((layers[self.identity[str(name)]], core) for name, core in self.options.keep)
+        pairs = ((self.layer_of[self.identity[str(name)]], core) for name, core in self.options.keep)
         return tuple((layer, classes[core]) for layer, core in pairs if core in classes)
 
     @cached_property

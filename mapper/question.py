@@ -236,10 +236,10 @@ def _overflow(layer: str, most: int, question: Question, budget: Budget) -> Unme
 
 # The stages of any objective, in order, and those of which more is better.
 _STAGES = (
-    *("cores", "headroom", "largest_load_share", "largest_load_synops_per_second"),
+    *("cores", "headroom", "largest_load_share", "largest_load_synops_per_second", "layers_on_own_core"),
     *("layers_kept", "spikes_on_parallel_cores", "capacity_bits"),
 )
-_UPWARDS = ("headroom", "layers_kept", "spikes_on_parallel_cores")
+_UPWARDS = ("headroom", "layers_on_own_core", "layers_kept", "spikes_on_parallel_cores")
 
 _Answer: TypeAlias = tuple[Status, Solution | None, tuple[NormalNetwork, ...]]
 
@@ -317,7 +317,7 @@ def _weakened(question: Question, best: Solution, other: Solution | None) -> Ite
 
 def _loosest(question: Question, name: str) -> int | str:
     """What no placement exceeds in a stage of the objective."""
-    if name == "cores":
+    if name in ("cores", "layers_on_own_core"):
         return sum(len(network.layers) for network in question.networks)
     if name == "spikes_on_parallel_cores":
         return question.chip.core_count * max(question.problems[0].busy.values(), default=0)

@@ -238,8 +238,9 @@ def test_headroom_and_balance_with_pieces() -> None:
     assert stages["largest_load_synops_per_second"].value == str(1000 * 9 * 9)
 
 
+@pytest.mark.parametrize("objective", ["capacity", "index"])
 @pytest.mark.parametrize("seed", range(12))
-def test_the_answer_does_not_depend_on_order_or_workers(seed: int) -> None:
+def test_the_answer_does_not_depend_on_order_or_workers(seed: int, objective: Any) -> None:
     network = random_speck_network(seed)
     draw = np.random.default_rng(seed)
     layers, edges = list(network.layers), list(network.edges)
@@ -250,7 +251,7 @@ def test_the_answer_does_not_depend_on_order_or_workers(seed: int) -> None:
     # Delays follow from the order of layers alone: here nothing is fed back.
     texts = set()
     for one, more in ((network, {}), (turned, {}), (network, {"workers": 4, "seed": 7})):
-        result = mapper.check(one, repairs=0, **more)  # type: ignore[arg-type]  # options
+        result = mapper.check(one, repairs=0, objective=objective, **more)  # type: ignore[arg-type]  # options
         told = placement_record(result).model_dump(mode="json") if result.solution else str(result.report)
         if isinstance(told, dict):
             told["layers"] = [{**row, "index": 0} for row in told["layers"]]

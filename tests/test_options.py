@@ -40,7 +40,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("work_limit", "1", r"--work-limit: .*got '1'"),
     ("work_limit", 10**400, r"--work-limit: .*got 1000"),
     ("work_limit", 10**5000, r"--work-limit: .*got int"),
-    ("objective", "speed", r"--objective: .*got 'speed'; allowed: capacity, headroom, balance"),
+    ("objective", "speed", r"--objective: .*got 'speed'; allowed: capacity, headroom, balance, index"),
     ("objective", ["capacity"], "--objective"),
     ("objective", np.array(["capacity", "balance"]), "--objective"),
     ("objective", "balance", "--objective balance: needs the traffic"),

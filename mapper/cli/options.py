@@ -176,7 +176,9 @@ class Requests(Pins):
 class Preferences:
     """Which of the placements that fulfil the requests."""
 
-    objective: Annotated[Objective, word("least memory taken, most left over, or least load")] = "capacity"
+    objective: Annotated[
+        Objective, word("least memory taken, most left over, least load, or layer n on core n")
+    ] = "capacity"
     keep: Annotated[Path | None, file("placement.json: move as few layers as possible", "none")] = None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -32,19 +32,18 @@ def decode(
     counts: Mapping[tuple[int, int], int],
     objectives: tuple[Objective, ...],
 ) -> Solution:
-    """Give every layer a core and write the destinations its edges need.
+    """Give every layer a core of its class and write the destinations its edges need.
 
     Groups by first layer name, classes by core id, layers in natural order of names: the counts
-    determine the placement.
+    determine the placement. Seats among cores that are alike, and the order of all, come later
+    (`mapper.solver.seats`).
     """
     free = [iter(core_class.core_ids) for core_class in problem.classes]
     core_of: dict[tuple[int, str], int] = {}
     for g, group in enumerate(groups):
-        layers = iter(group.layers)
-        for k in group.classes:
-            for _ in range(counts[g, k]):
-                demand = problem.demands[next(layers)]
-                core_of[demand.network, demand.layer] = next(free[k])
+        for layer, k in _classes_of(problem, group, {k: counts[g, k] for k in group.classes}):
+            demand = problem.demands[layer]
+            core_of[demand.network, demand.layer] = next(free[k])
     placements = [
         Placement(
             core_of[demand.network, demand.layer],
@@ -70,13 +69,28 @@ def decode(
         for n, name in problem.monitored
     ]
     return Solution(
-        placements=tuple(sorted(placements, key=lambda placement: placement.core)),
-        routes=tuple(sorted(routes, key=lambda route: (str(route.source).zfill(9), route.slot))),
-        host_entries=tuple(sorted(entries, key=lambda e: (e.network, e.input, e.core, e.feature_shift))),
-        monitors=tuple(sorted(monitors, key=lambda monitor: (monitor.network, str(monitor.source).zfill(9)))),
+        placements=tuple(placements),
+        routes=tuple(routes),
+        host_entries=tuple(entries),
+        monitors=tuple(monitors),
         dvs_stage=problem.dvs_stage,
         objectives=objectives,
     )
+
+
+def _classes_of(problem: Problem, group: Group, rooms: Mapping[int, int]) -> Iterator[tuple[int, int]]:
+    """(layer, class) of a group, in the order of its layers where own cores are not the objective."""
+    left = dict(rooms)
+    waiting = []
+    for layer in group.layers:
+        own = problem.own_classes.get(layer) if problem.options.objective == "index" else None
+        if own is not None and left.get(own, 0):
+            left[own] -= 1
+            yield layer, own
+        else:
+            waiting.append(layer)
+    classes = (k for k in group.classes for _ in range(left[k]))
+    yield from zip(waiting, classes, strict=True)
 
 
 def _core_routes(

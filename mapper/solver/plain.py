@@ -9,7 +9,7 @@ classes without a shortfall.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -26,6 +26,7 @@ from mapper.solver.budget import Budget
 from mapper.solver.cp_sat import Model
 from mapper.solver.decode import decode
 from mapper.solver.stages import (
+    OWN_CORES,
     Outcome,
     Stage,
     best_merit,
@@ -34,6 +35,7 @@ from mapper.solver.stages import (
     merit_objective,
     merit_of,
     run_stages,
+    seeks_merit,
 )
 
 __all__ = ["Group", "group_layers", "is_placeable", "solve_plain"]
@@ -154,14 +156,15 @@ def solve_plain(problem: Problem, budget: Budget) -> tuple[Status, Solution | No
         return Status.INFEASIBLE, None
     outcome: Outcome[Counts] = Outcome()
     outcome.objectives.append(Objective("cores", len(problem.demands), len(problem.demands)))
-    simply = problem.options.objective == "capacity"
-    plain = (
-        _build(problem, budget, problem.candidates) if simply else _with_best_merit(problem, budget, outcome)
-    )
+    if seeks_merit(problem):
+        plain = _with_best_merit(problem, budget, outcome)
+    else:
+        plain = _build(problem, budget, problem.candidates)
     if plain is None:
         return outcome.status(budget), None
     here = {(g.layers[0], k): plain.count[n, k] for n, g in enumerate(plain.groups) for k in g.classes}
     stages = [
+        *_on_own_cores(plain),
         *kept_and_busy(problem, here),
         Stage("capacity_bits", plain.capacity_bits()),
         *_canonical(plain),
@@ -219,6 +222,25 @@ def _merits(problem: Problem) -> list[Mapping[int, Fraction]]:
                 known[demand.work, k] = merit_of(problem, demand.work, problem.classes[k].core)
         table.append({k: known[demand.work, k] for k in classes})
     return table
+
+
+def _on_own_cores(plain: _Model) -> Iterator[Stage]:
+    """Most layers on their own cores, where that is the objective.
+
+    Layers of a group are interchangeable: of those that go to a class, as many stand on their own cores as
+    have them there.
+    """
+    problem = plain.problem
+    if problem.options.objective != "index":
+        return
+    own: list[cp_model.IntVar] = []
+    for g, group in enumerate(plain.groups):
+        homes = Counter(problem.own_classes[layer] for layer in group.layers if layer in problem.own_classes)
+        for k, most in homes.items():
+            if (g, k) in plain.count:
+                own.append(plain.model.new_int_var(0, most, ""))
+                plain.model.add(own[-1] <= plain.count[g, k])
+    yield Stage(OWN_CORES, cp_model.LinearExpr.sum(own), upwards=True)
 
 
 def _canonical(plain: _Model) -> Iterator[Stage]:

@@ -77,7 +77,7 @@ class Requirements:
     @cached_property
     def pins(self) -> dict[int, int]:
         """Cores of pinned layers."""
-        layer_of, identity = self.tables.layer_of, self.problem.identity
+        layer_of, identity = self.problem.layer_of, self.problem.identity
         return {layer_of[identity[str(name)]]: core for name, core in self.problem.options.pins}
 
     def features(self, layer: int) -> int:

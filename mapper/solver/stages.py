@@ -18,9 +18,11 @@ from mapper.problem import Problem
 from mapper.result import Status
 from mapper.solution import LayerPart, Objective, Relay, Solution
 from mapper.solver.budget import Budget
+from mapper.solver.seats import count_own, seated
 from mapper.work import CoreWork, free_share, relay_work
 
 __all__ = [
+    "OWN_CORES",
     "Outcome",
     "Stage",
     "best_merit",
@@ -29,12 +31,15 @@ __all__ = [
     "merit_objective",
     "merit_of",
     "run_stages",
+    "seeks_merit",
     "states_bandwidth",
     "tie_weight",
 ]
 
 Values = TypeVar("Values")
 NO_FORMS: Mapping[int, int] = MappingProxyType({})
+# The stage of the objective "index".
+OWN_CORES = "layers_on_own_core"
 _TIE_BITS = 40
 
 
@@ -101,12 +106,18 @@ class Outcome(Generic[Values]):
     is_infeasible: bool = False
 
     def placed(self, problem: Problem, solution: Solution, forms: Mapping[int, int] = NO_FORMS) -> Solution:
-        """A solution with what the stages say of it; its merit is its own, which a limit may leave low."""
-        if problem.options.objective != "capacity" and len(self.objectives) > 1:
-            bound = self.objectives[1].bound
-            reached = merit_objective(problem, least_merit(problem, solution, forms), Fraction(0))
-            self.objectives[1] = replace(reached, bound=bound)
-        return replace(solution, objectives=tuple(self.objectives))
+        """A solution on its seats, with what the stages say of it.
+
+        Its merit and the layers on their own cores are counted anew: a limit may leave those of a stage low.
+        """
+        seats, stages = seated(problem, solution), self.objectives
+        if seeks_merit(problem) and len(stages) > 1:
+            reached = merit_objective(problem, least_merit(problem, seats, forms), Fraction(0))
+            stages[1] = replace(reached, bound=stages[1].bound)
+        for n, stage in enumerate(stages):
+            if stage.name == OWN_CORES and stage.value != "unknown":
+                stages[n] = replace(stage, value=count_own(problem, seats))
+        return replace(seats, objectives=tuple(stages))
 
     def status(self, budget: Budget) -> Status:
         """How far the stages got; a limit voids the proof even if only ties were left to break."""
@@ -187,6 +198,11 @@ def kept_and_busy(
         yield Stage("spikes_on_parallel_cores", weighted, upwards=True)
 
 
+def seeks_merit(problem: Problem) -> bool:
+    """Whether the objective is a merit of every core: headroom, or little load."""
+    return problem.options.objective in ("headroom", "balance")
+
+
 def states_bandwidth(problem: Problem) -> bool:
     """Whether every core states a bandwidth, so that loads can be told as shares."""
     return all(entry.core.synops_per_second is not None for entry in problem.classes)
@@ -208,11 +224,10 @@ def least_merit(problem: Problem, solution: Solution, forms: Mapping[int, int]) 
     forms
         By layer, the index of its form where it is not the first.
     """
-    layers = {(demand.network, demand.layer): n for n, demand in enumerate(problem.demands)}
 
     def work_of(body: LayerPart | Relay) -> CoreWork:
         if isinstance(body, LayerPart):
-            layer = layers[body.network, body.layer]
+            layer = problem.layer_of[body.network, body.layer]
             return problem.works[layer][forms.get(layer, 0)]
         shape, rate = problem.signal(body.network, body.signal)
         return relay_work(shape, body.pooling, rate, reads_all=body.reads_all)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 
+from mapper.references import natural_key
 from mapper.rules import Rule
 from mapper.solution import Objective
 from mapper.verify.case import Body, Case, Violation
@@ -60,6 +61,8 @@ def _stages(case: Case) -> Iterator[tuple[str, int | Fraction, bool]]:
         yield "headroom", min(map(_headroom, case.bodies), default=Fraction(1)), False
     elif options.objective == "balance":
         yield _largest_load(case)
+    elif options.objective == "index":
+        yield "layers_on_own_core", _on_own_cores(case), False
     if options.keep:
         open_to_all = {*range(len(case.chip.cores))} - {
             *options.forbidden_cores,
@@ -83,6 +86,19 @@ def _stages(case: Case) -> Iterator[tuple[str, int | Fraction, bool]]:
         "capacity_bits",
         sum(8 * core.kernel_words + 16 * (core.neuron_words + core.bias_words) for core in cores),
         True,
+    )
+
+
+def _on_own_cores(case: Case) -> int:
+    """Layers number n that core n holds whole; the numbers of a network go on where the one before ends."""
+    names = [
+        (n, name) for n, net in enumerate(case.networks) for name in sorted(net.by_name, key=natural_key)
+    ]
+    number = {pair: n for n, pair in enumerate(names)}
+    return sum(
+        body.placement.core == number[part.network, part.layer]
+        and body.features == case.layer(part).output_shape.features
+        for body, part, _ in case.parts
     )
 
 

@@ -183,7 +183,7 @@ USAGE = [
     (["solve", "digits", "--workers", "0x10"], ["--workers", '"0x10" is no whole number']),
     (
         ["solve", "digits", "--objective", "beauty"],
-        ["--objective", "beauty", "capacity", "headroom", "balance"],
+        ["--objective", "beauty", "capacity", "headroom", "balance", "index"],
     ),
     (["solve", "digits", "--pooled-outputs", "hots"], ['Did you mean "host"?']),
     (["solve", "digits", "--out", "--json"], ["--out needs a value"]),
@@ -319,7 +319,7 @@ def test_installed_completion(capsys: Capture, tmp_path: Path, monkeypatch: pyte
     [
         ("sol", ["solve"]),
         ("solve digits --mon", ["--monitor"]),
-        ("solve digits --objective ", ["capacity", "headroom", "balance"]),
+        ("solve digits --objective ", ["capacity", "headroom", "balance", "index"]),
         ("chips s", ["show", "schema"]),
         ("report --no-", ["--no-reading-check", "--no-relays", "--no-copies"]),
     ],

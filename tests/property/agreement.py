@@ -30,6 +30,7 @@ def assert_agree(question: Question, result: Result, seed: int) -> None:
     values = {stage.name: stage.value for stage in result.solution.objectives}
     assert values["cores"] == expected.cores, seed
     assert values["capacity_bits"] == expected.capacity_bits, seed
+    assert values.get("layers_on_own_core", 0) == expected.on_own_core, seed
 
 
 def checked_best_division(

@@ -27,7 +27,7 @@ from mapper.solution import (
 )
 from tests.property.divided_forms import stages_of
 from tests.property.divided_question import Aligned, Question, Signal
-from tests.property.divided_search import Choice, fewest_cores, hanging_of
+from tests.property.divided_search import OWN_CORE, Choice, fewest_cores, hanging_of
 
 __all__ = ["Answer", "best_division"]
 
@@ -41,6 +41,7 @@ class Answer:
 
     cores: int
     capacity_bits: int
+    on_own_core: int
     networks: tuple[NormalNetwork, ...]
     solution: Solution
 
@@ -206,7 +207,7 @@ class _Writer:
         return tuple(written)
 
 
-def _answer(question: Question, cores: int, capacity_bits: int, choice: Choice) -> Answer:
+def _answer(question: Question, cores: int, price: int, choice: Choice) -> Answer:
     """Placements, routes, entries and monitors of a choice; the sensor's settings are the default ones."""
     writer = _Writer(question, choice)
     writer.place()
@@ -219,11 +220,15 @@ def _answer(question: Question, cores: int, capacity_bits: int, choice: Choice) 
         monitors=tuple(writer.monitors()),
         dvs_stage=writer.stage(),
     )
-    return Answer(cores, capacity_bits, writer.networks(), solution)
+    on_own_core, capacity_bits = -(price // OWN_CORE), price % OWN_CORE
+    return Answer(cores, capacity_bits, on_own_core, writer.networks(), solution)
 
 
 def best_division(networks: Sequence[NormalNetwork], chip: ChipSpec, options: SolveOptions) -> Answer | None:
     """Fewest cores, then least capacity, over every form and all that pieces, copies and relays can do.
+
+    Under the objective "index", most layers on their own cores come before capacity; the solution has them
+    on cores like these.
 
     Parameters
     ----------

@@ -115,7 +115,7 @@ class Question:
     ) -> None:
         assert chip.routing.feature_shift
         assert not options.readout_monitor
-        assert options.objective == "capacity"
+        assert options.objective in ("capacity", "index")
         self.networks, self.chip, self.options, self.stage = tuple(networks), chip, options, stage
         self.poolings = frozenset(chip.routing.poolings)
         self.stocks: tuple[Stock, ...] = stocks_of(chip, options)

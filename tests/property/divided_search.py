@@ -20,7 +20,10 @@ from tests.property.divided_cores import Counts
 from tests.property.divided_hanging import Hanging, Link, hang
 from tests.property.divided_question import UNLIMITED, Question, Signal, Way
 
-__all__ = ["Choice", "Relays", "fewest_cores", "hanging_of"]
+__all__ = ["OWN_CORE", "Choice", "Relays", "fewest_cores", "hanging_of"]
+
+# A layer on its own core, in bits: more than all memories of a chip.
+OWN_CORE = 2**60
 
 
 @dataclass(frozen=True)
@@ -82,10 +85,15 @@ class _Search:
         self.question, self.budget, self.known = question, budget, known
         self.best: tuple[int, Choice] | None = None
         self.steps = _steps(question)
-        taken = [[way.standing.taken for way in question.ways.get(step, ())] for step, _ in self.steps]
-        is_layer = [is_layer for _, is_layer in self.steps]
-        least = [min(map(sum, row)) if own else 0 for row, own in zip(taken, is_layer, strict=True)]
-        bits = [min(map(question.cost, row)) if own else 0 for row, own in zip(taken, is_layer, strict=True)]
+        ways = [question.ways[step] if is_layer else [] for step, is_layer in self.steps]
+        self.price = {
+            (step, way): _price(question, step, way) for step, row in question.ways.items() for way in row
+        }
+        least = [min((sum(way.standing.taken) for way in row), default=0) for row in ways]
+        bits = [
+            min((self.price[step, way] for way in row), default=0)
+            for (step, _), row in zip(self.steps, ways, strict=True)
+        ]
         self.cores_left = [sum(least[n:]) for n in range(len(least) + 1)]
         self.cost_left = [sum(bits[n:]) for n in range(len(bits) + 1)]
         self.room = tuple(len(stock.cores) for stock in question.stocks)
@@ -105,19 +113,20 @@ class _Search:
             return
         signal, is_layer = self.steps[step]
         left = self.budget - used - self.cores_left[step + 1]
-        for taken, more, chosen in (
+        for taken, cost, more, chosen in (
             self._ways(signal, choice) if is_layer else self._relays(signal, left, choice)
         ):
             rest = tuple(have - n for have, n in zip(free, taken, strict=True))
             if min(rest, default=0) >= 0:
-                self._go(step + 1, rest, bits + self.question.cost(taken), watched + more, chosen)
+                self._go(step + 1, rest, bits + cost, watched + more, chosen)
 
-    def _ways(self, signal: Signal, choice: Choice) -> Iterator[tuple[Counts, int, Choice]]:
+    def _ways(self, signal: Signal, choice: Choice) -> Iterator[tuple[Counts, int, int, Choice]]:
         for way in self.question.ways[signal]:
             watched = sum(way.standing.copies[0]) if signal in self.question.watched else 0
-            yield way.standing.taken, watched, Choice({**choice.ways, signal: way}, choice.relays)
+            chosen = Choice({**choice.ways, signal: way}, choice.relays)
+            yield way.standing.taken, self.price[signal, way], watched, chosen
 
-    def _relays(self, signal: Signal, left: int, choice: Choice) -> Iterator[tuple[Counts, int, Choice]]:
+    def _relays(self, signal: Signal, left: int, choice: Choice) -> Iterator[tuple[Counts, int, int, Choice]]:
         question, way = self.question, choice.ways.get(signal)
         aligned = way.standing.aligned if way else None
         key = (
@@ -128,7 +137,7 @@ class _Search:
             self.known[key] = list(self._options(signal, left, choice.ways))
         for option in self.known[key]:
             chosen = Choice(choice.ways, {**choice.relays, signal: option.relays})
-            yield option.taken, option.watched, chosen
+            yield option.taken, question.cost(option.taken), option.watched, chosen
 
     def _options(self, signal: Signal, left: int, ways: dict[Signal, Way]) -> Iterator[_Option]:
         """Relays that serve a signal with at most so many cores, none of which could be dropped."""
@@ -160,6 +169,22 @@ class _Search:
                 return None
             count += min(sizes)
         return count
+
+
+def _price(question: Question, signal: Signal, way: Way) -> int:
+    """What a way costs: bits, and before them a reward under the objective "index"."""
+    rewarded = question.options.objective == "index" and _can_be_on_own_core(question, signal, way)
+    return question.cost(way.standing.taken) - OWN_CORE * rewarded
+
+
+def _can_be_on_own_core(question: Question, signal: Signal, way: Way) -> bool:
+    """Whether a copy of a layer can stand whole on core n, the layer being number n of all, by name.
+
+    Names here end in numbers below ten, so that their natural order is that of text.
+    """
+    number = sorted((n, layer.name) for n, layer in question.layers).index((signal[0] or 0, signal[1]))
+    home = [n for n, stock in enumerate(question.stocks) if number in stock.cores]
+    return any(sum(counts) == 1 and any(counts[n] for n in home) for counts in way.standing.copies)
 
 
 def _steps(question: Question) -> list[tuple[Signal, bool]]:
@@ -201,7 +226,9 @@ def _combinations(question: Question, signal: Signal, left: int) -> Iterator[tup
 
 
 def fewest_cores(question: Question, most: int | None = None) -> tuple[int, int, Choice] | None:
-    """Fewest cores, then least capacity in bits, with the choice that reaches them; None if nothing does.
+    """Fewest cores, then the least price, with the choice that reaches them; None if nothing does.
+
+    The price is capacity in bits; under the objective "index" `OWN_CORE` less for each layer on its own core.
 
     Parameters
     ----------

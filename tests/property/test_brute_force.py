@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -34,6 +35,7 @@ class Best:
 
     capacity_bits: int | None
     headroom: Fraction | None
+    on_own_core: int | None
 
 
 def random_instance(seed: int) -> tuple[NormalNetwork, ChipSpec, SolveOptions]:
@@ -60,7 +62,7 @@ def random_instance(seed: int) -> tuple[NormalNetwork, ChipSpec, SolveOptions]:
     options = SolveOptions(
         pins=pins if choice == 1 else (),
         forbidden_cores=forbidden if choice == 2 else (),
-        objective="headroom" if choice == 3 else "capacity",
+        objective="headroom" if choice == 3 else "index" if choice == 4 else "capacity",
     )
     return network, chip, options
 
@@ -80,7 +82,7 @@ def enumerate_best(network: NormalNetwork, chip: ChipSpec, options: SolveOptions
     have = [(core.kernel_words, core.neuron_words, core.bias_words) for core in chip.cores]
     pins = dict(options.pins)
     free = [n for n in range(len(have)) if n not in options.forbidden_cores]
-    costs, shares = [], []
+    costs, shares, own = [], [], []
     for cores in itertools.permutations(free, len(needs)):
         if any(pins.get(layer.name, core) != core for layer, core in zip(network.layers, cores, strict=True)):
             continue
@@ -92,15 +94,15 @@ def enumerate_best(network: NormalNetwork, chip: ChipSpec, options: SolveOptions
         if all(n <= h for n, h in pairs):
             costs.append(sum(8 * have[c][0] + 16 * have[c][1] + 16 * have[c][2] for c in cores))
             shares.append(min(Fraction(h - n, h) for n, h in pairs if h))
+            # Fewer than ten layers: their natural order is that of their names.
+            own.append(sum(layer.name == f"conv{c}" for layer, c in zip(network.layers, cores, strict=True)))
     if not costs:
-        return Best(None, None)
-    best = max(shares)
-    kept = (
-        costs
-        if options.objective == "capacity"
-        else [c for c, s in zip(costs, shares, strict=True) if s == best]
-    )
-    return Best(min(kept), best)
+        return Best(None, None, None)
+    aims: Sequence[int | Fraction] = [0] * len(costs)
+    if options.objective != "capacity":
+        aims = shares if options.objective == "headroom" else own
+    kept = [cost for cost, aim in zip(costs, aims, strict=True) if aim == max(aims)]
+    return Best(min(kept), max(shares), max(own))
 
 
 def run(network: NormalNetwork, chip: ChipSpec, options: SolveOptions) -> Result:
@@ -126,6 +128,8 @@ def test_same_verdict_and_optimum(block: int) -> None:
         assert values["capacity_bits"] == expected.capacity_bits, seed
         if options.objective == "headroom":
             assert values["headroom"] == str(expected.headroom), seed
+        if options.objective == "index":
+            assert values["layers_on_own_core"] == expected.on_own_core, seed
         assert verify(result.networks, chip, result.options, result.solution) == (), seed
 
 

@@ -21,6 +21,7 @@ from tests.graphs import Link, graph
 from tests.property.agreement import assert_agree, checked_best_division
 from tests.property.divided_instances import random_divided_instance
 from tests.property.divided_oracle import Answer, best_division
+from tests.property.question_instances import random_question_instance
 from tests.property.traits import traits
 
 INSTANCES = int(os.environ.get("MAPPER_INSTANCES", "150"))
@@ -33,6 +34,23 @@ def test_same_verdict_and_optimum(block: int) -> None:
     for seed in range(block * INSTANCES // BLOCKS, (block + 1) * INSTANCES // BLOCKS):
         question = Question(*random_divided_instance(seed))
         assert_agree(question, decide(question), seed)
+
+
+@pytest.mark.parametrize("block", range(BLOCKS))
+def test_most_layers_on_their_own_cores(block: int) -> None:
+    reached: Counter[str] = Counter()
+    for seed in range(block * INSTANCES // BLOCKS, (block + 1) * INSTANCES // BLOCKS):
+        networks, chip, options = (
+            random_divided_instance(seed) if seed % 3 else random_question_instance(seed)
+        )
+        question = Question(networks, chip, replace(options, objective="index"))
+        layers = [layer for network in networks for layer in network.layers]
+        result = decide(question)
+        assert_agree(question, result, seed)
+        if result.solution is not None:
+            own = {stage.name: stage.value for stage in result.solution.objectives}["layers_on_own_core"]
+            reached["none" if own == 0 else "all" if own == len(layers) else "some"] += 1
+    assert reached["some"] > INSTANCES // BLOCKS // 10
 
 
 def test_the_oracle_keeps_the_rules_and_the_instances_are_mixed() -> None:

@@ -36,7 +36,7 @@ def test_fits_is_what_decide_finds(block: int) -> None:
     assert min(verdicts[True], verdicts[False]) > COUNT // BLOCKS // 5
 
 
-@pytest.mark.parametrize("objective", ["headroom", "balance"])
+@pytest.mark.parametrize("objective", ["headroom", "balance", "index"])
 def test_no_objective_changes_the_verdict(objective: str) -> None:
     placed = 0
     for seed in range(20_000, 20_060):

@@ -22,7 +22,7 @@ from mapper.solver.divided import model
 from tests.builders import chain, conv, pool, tiny_chip
 from tests.property.question_instances import random_question_instance
 
-UPWARDS = ("headroom", "layers_kept", "spikes_on_parallel_cores")
+UPWARDS = ("headroom", "layers_on_own_core", "layers_kept", "spikes_on_parallel_cores")
 PARTS = (0.05, 0.15, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
 
 
@@ -68,7 +68,7 @@ def assert_honest(cut: Result, full: Result) -> None:
             break
 
 
-@pytest.mark.parametrize("objective", ["capacity", "headroom", "balance"])
+@pytest.mark.parametrize("objective", ["capacity", "headroom", "balance", "index"])
 def test_an_optimum_of_one_setting_is_none_of_the_question(objective: Any) -> None:
     seen: Counter[Status] = Counter()
     for question in questions():

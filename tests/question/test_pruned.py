@@ -76,7 +76,7 @@ def every_form(network: NormalNetwork, chip: ChipSpec, **more: bool) -> object:
     return legal_forms(network, chip, **{**more, "by_load": True})
 
 
-@pytest.mark.parametrize("objective", ["capacity", "headroom", "balance"])
+@pytest.mark.parametrize("objective", ["capacity", "headroom", "balance", "index"])
 def test_no_form_that_is_left_out_is_better(objective: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     fewer = 0
     for networks, chip, drawn in instances(60, monkeypatch):

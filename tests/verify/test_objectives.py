@@ -60,6 +60,7 @@ STAGES: list[tuple[Objective, dict[str, Any], bool]] = [
     (Objective("headroom", "1/3", "1/3"), {"objective": "headroom"}, False),
     (Objective("largest_load_share", "3/10", "3/10"), BALANCE, True),
     (Objective("largest_load_synops_per_second", "900", "900"), {**BALANCE, "overrides": UNSTATED}, True),
+    (Objective("layers_on_own_core", 1, 1), {"objective": "index"}, False),
     (Objective("layers_kept", 2, 2), {"keep": KEEP}, False),
     (Objective("layers_kept", 1, 1), {"keep": KEEP, "pins": (("conv0", 0),)}, False),
     (Objective("spikes_on_parallel_cores", 100, 100), {"traffic": TRAFFIC}, False),
@@ -110,10 +111,13 @@ def test_a_value_is_the_placements_own(stage: Objective, wishes: dict[str, Any],
 
 def test_stages_stand_in_the_order_of_the_objective() -> None:
     cores, bits = STAGES[0][0], STAGES[1][0]
-    share, kept, spikes = STAGES[3][0], STAGES[5][0], STAGES[7][0]
+    share, own, kept, spikes = STAGES[3][0], STAGES[5][0], STAGES[6][0], STAGES[8][0]
     wishes: dict[str, Any] = {**BALANCE, "keep": KEEP}
     assert rules(cores, share, kept, spikes, bits, **wishes) == set()
     assert rules(cores, share, **wishes) == set()
+    index: dict[str, Any] = {"objective": "index", "traffic": TRAFFIC, "keep": KEEP}
+    assert rules(cores, own, kept, spikes, bits, **index) == set()
+    assert rules(cores, kept, own, **index) == {Rule.OBJECTIVE}
     assert rules(bits, cores, **wishes) == {Rule.OBJECTIVE}
     assert rules(share, cores, **wishes) == {Rule.OBJECTIVE}
 
@@ -124,6 +128,7 @@ def test_stages_stand_in_the_order_of_the_objective() -> None:
         (Objective("headroom", "1/3", "1/3"), {}),
         (Objective("largest_load_share", "3/10", "3/10"), {**BALANCE, "overrides": UNSTATED}),
         (Objective("largest_load_synops_per_second", "900", "900"), BALANCE),
+        (Objective("layers_on_own_core", 1, 1), {}),
         (Objective("layers_kept", 0, 0), {}),
         (Objective("spikes_on_parallel_cores", 0, 0), {}),
     ],
@@ -151,7 +156,9 @@ def large() -> Network:
     return chain([conv(17, has_bias=True), conv(4)], (2, 64, 64), (2,))
 
 
-@pytest.mark.parametrize("wishes", [{}, {"objective": "headroom"}, {"objective": "balance"}])
+@pytest.mark.parametrize(
+    "wishes", [{}, {"objective": "headroom"}, {"objective": "balance"}, {"objective": "index"}]
+)
 @pytest.mark.parametrize("network", [chain([conv(4), conv(8)], pools=(2,)), large()], ids=["whole", "cut"])
 def test_what_the_solver_states_is_right(network: Network, wishes: dict[str, Any]) -> None:
     traffic = (("input", 1000), ("conv0", 700))

@@ -76,7 +76,8 @@ def decode_counts(counts: Counts, objectives: tuple[Objective, ...]) -> Solution
     """Give every piece and relay a core and write the destinations.
 
     Layers in natural order of names, copies and pieces ascending, then relays, each from the lowest core
-    of its class; destinations in the order of their targets, so that the counts determine everything.
+    of its class; destinations in the order of their targets, so that the counts determine everything. Seats
+    among cores that are alike, and the order of all, come later (`mapper.solver.seats`).
 
     Raises
     ------
@@ -117,15 +118,13 @@ class _Decoder:
             self._write(signal, senders[number])
             self._watch(signal, senders[number])
         for n, name in self.problem.monitored:
-            for piece in self.copies[self.tables.layer_of[n, name]][0]:
+            for piece in self.copies[self.problem.layer_of[n, name]][0]:
                 self.monitors.append(Monitor(piece.core, n, name, (piece.start, piece.stop)))
         return Solution(
-            placements=tuple(sorted(self.placements, key=lambda placement: placement.core)),
-            routes=tuple(sorted(self.routes, key=lambda route: (str(route.source).zfill(9), route.slot))),
-            host_entries=tuple(
-                sorted(self.entries, key=lambda e: (e.network, e.input, e.core, e.feature_shift))
-            ),
-            monitors=tuple(sorted(self.monitors, key=lambda m: (m.network, str(m.source).zfill(9)))),
+            placements=tuple(self.placements),
+            routes=tuple(self.routes),
+            host_entries=tuple(self.entries),
+            monitors=tuple(self.monitors),
             dvs_stage=self.problem.dvs_stage,
             objectives=objectives,
         )

@@ -22,8 +22,9 @@ from mapper.solver.divided.merit import cores_with, merits_of
 from mapper.solver.divided.model import build_model
 from mapper.solver.divided.need import spare_cores
 from mapper.solver.divided.tables import Tables
-from mapper.solver.divided.variables import DividedModel
+from mapper.solver.divided.variables import DividedModel, Piece
 from mapper.solver.stages import (
+    OWN_CORES,
     Outcome,
     Stage,
     best_merit,
@@ -31,6 +32,7 @@ from mapper.solver.stages import (
     least_merit,
     merit_objective,
     run_stages,
+    seeks_merit,
     tie_weight,
 )
 
@@ -116,8 +118,13 @@ def _further(tables: Tables, budget: Budget, outcome: Outcome[Counts]) -> None:
     for piece, variable in divided.pieces.items():
         here.setdefault((piece.layer, piece.core_class), []).append(variable)
     sums = {key: cp_model.LinearExpr.sum(variables) for key, variables in here.items()}
-    stages = [*kept_and_busy(tables.problem, sums), Stage("capacity_bits", divided.cores_and_bits(0))]
-    _run(divided, budget, [*stages, *_unique(divided)], outcome)
+    stages = [
+        *_on_own_cores(divided),
+        *kept_and_busy(tables.problem, sums),
+        Stage("capacity_bits", divided.cores_and_bits(0)),
+        *_unique(divided),
+    ]
+    _run(divided, budget, stages, outcome)
 
 
 def _bounded(tables: Tables, outcome: Outcome[Counts]) -> DividedModel | None:
@@ -133,7 +140,7 @@ def _bounded(tables: Tables, outcome: Outcome[Counts]) -> DividedModel | None:
 def _with_best_merit(tables: Tables, budget: Budget, outcome: Outcome[Counts]) -> Tables:
     """Tables under the best merit with which so few cores still suffice."""
     problem = tables.problem
-    if problem.options.objective == "capacity" or outcome.values is None:
+    if not seeks_merit(problem) or outcome.values is None:
         return tables
 
     def reached(counts: Counts) -> Fraction:
@@ -159,6 +166,31 @@ def _with_best_merit(tables: Tables, budget: Budget, outcome: Outcome[Counts]) -
     outcome.objectives.append(merit_objective(problem, bound, bound))
     # Later stages must not give away what was reached.
     return Tables(problem, cores_with(problem, reached(outcome.values)), budget=budget)
+
+
+def _on_own_cores(divided: DividedModel) -> Iterator[Stage]:
+    """Most layers of which a copy stands whole on the layer's own core, where that is the objective."""
+    problem, model = divided.tables.problem, divided.model
+    if problem.options.objective != "index":
+        return
+    copies: dict[tuple[int, int], list[Piece]] = {}
+    for piece in divided.pieces:
+        if piece.layer in problem.own_classes:
+            copies.setdefault((piece.layer, piece.copy), []).append(piece)
+    own: dict[int, list[cp_model.IntVar]] = {}
+    for (layer, _), pieces in copies.items():
+        home = [divided.pieces[p] for p in pieces if p.core_class == problem.own_classes[layer]]
+        if home:
+            is_own = model.new_bool_var("")
+            model.add(cp_model.LinearExpr.sum(home) >= is_own)
+            # One piece alone covers the layer.
+            everywhere = cp_model.LinearExpr.sum([divided.pieces[p] for p in pieces])
+            model.add(everywhere == 1).only_enforce_if(is_own)
+            own.setdefault(layer, []).append(is_own)
+    for variables in own.values():
+        model.add_at_most_one(variables)
+    every = [variable for variables in own.values() for variable in variables]
+    yield Stage(OWN_CORES, cp_model.LinearExpr.sum(every), upwards=True)
 
 
 def _unique(divided: DividedModel) -> Iterator[Stage]:

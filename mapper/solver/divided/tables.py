@@ -259,11 +259,6 @@ class Tables:
         return {layer: n for n, layer in enumerate(self.problem.by_name)}
 
     @cached_property
-    def layer_of(self) -> Mapping[tuple[int, str], int]:
-        """Index of the problem's demands by (network, name)."""
-        return {(demand.network, demand.layer): n for n, demand in enumerate(self.problem.demands)}
-
-    @cached_property
     def signals(self) -> tuple[Signal, ...]:
         """Every signal: the sensor and host inputs first, then layers, network by network."""
         networks = range(len(self.problem.networks))
@@ -311,7 +306,7 @@ class Tables:
                 rate = rates.get(entry.name, 0)
                 yield Signal(number, entry.name, "host", None, entry.shape, rate, consumers)
         for layer in network.layers:
-            index, key = self.layer_of[number, layer.name], (number, layer.name)
+            index, key = problem.layer_of[number, layer.name], (number, layer.name)
             consumers = self._consumers("layer", self._reading.get(key, ()))
             poolings = {pooling for n, name, pooling in problem.monitored_pooled if (n, name) == key}
             yield Signal(
