@@ -43,6 +43,9 @@ class ForwardNetwork(nn.Module):
         The network without its numbers, which are the layers' tensors.
     """
 
+    # What reads networks takes `network` of such a module.
+    holds_network = True
+
     def __init__(
         self,
         network: NormalNetwork,

@@ -26,7 +26,7 @@ _INSTEAD = {
     "device_input_graph": "samna_input_buffer.write(events) sends events to the board",
     "device_output_graph": "samna_output_buffer.get_events() takes what came from the board",
     "find_dvs_layer": "dvs_layer is the sensor stage",
-    "add_output_neuron": "append IAFSqueeze neurons to the module before the network is made of it",
+    "add_output_neuron": "give add_output_neuron=THRESHOLD to the constructor",
     "network_spec": "network is the network as it is placed and emitted",
 }
 

@@ -15,6 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel
 
+from hwspec.catalog import load as load_chip
+from hwspec.catalog import names
 from hwspec.schema import ChipSpec
 from mapper.emit.shared.config import (
     ChipConfig,
@@ -139,15 +141,21 @@ def chip_library(chip: ChipSpec, needed_for: str) -> Any:
     Raises
     ------
     BackendMissingError
-        The library is not there.
+        The library is not there, or has no part about this chip.
     ConfigError
-        It does not know the chip.
+        No library knows the chip.
     """
     if chip.emission is None:
         step = "Use a chip of the family as it is, or write config.json"
         raise ConfigError(Finding(f"chip {chip.name}", "is not known to samna", next_step=step))
     require_samna(needed_for)
-    return import_module(chip.emission.samna_module)
+    try:
+        return import_module(chip.emission.samna_module)
+    except ModuleNotFoundError:
+        parts = {name: spec.emission.samna_module for name in names() if (spec := load_chip(name)).emission}
+        present = [name for name, module in parts.items() if find_spec(module) is not None]
+        step = f"The installed samna has {', '.join(present) or 'no chip of the family'}"
+        raise BackendMissingError(chip.emission.samna_module, needed_for, step) from None
 
 
 def to_samna(config: ChipConfig, chip: ChipSpec) -> Any:

@@ -147,7 +147,8 @@ def load_network(
     ----------
     source
         "digits", the path of a NIR or shape file, `file.py:factory` or `package.module:factory` (which is
-        run), a torch module (a sinabs network is one), a NIR graph, or a `Network`, which is returned as is.
+        run), a torch module (a sinabs network is one), a NIR graph, a `DynapcnnNetwork`
+        of this package, or a `Network`, which is returned as is.
     input_shape
         (features, height, width), where the source does not tell.
     nir, torch
@@ -166,6 +167,8 @@ def load_network(
         A .safetensors file, and the package that reads it is not installed.
     """
     options = (input_shape, nir or NirOptions(), torch or TorchOptions())
+    if getattr(type(source), "holds_network", False):
+        source = source.network  # type: ignore[attr-defined]  # a module made by this package
     if isinstance(source, str) and is_code(source):
         with loaded_target(source) as loaded:
             network = _read(loaded, *options, name=source)
