@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from hwspec.catalog import load as load_chip
+from hwspec.schema import ChipSpec
 from mapper.boards import Board
 from mapper.compat.neurons import Surrogate, default_surrogate
 from mapper.errors import BackendMissingError, EventError, Finding
@@ -147,18 +148,21 @@ def with_states(
     return network.replacing(layers=tuple(layers))
 
 
-def samna_bridge(needed_for: str) -> Any:
-    """The bridge to samna, once samna is known to be there.
+def samna_bridge(needed_for: str, chip: ChipSpec | None = None) -> Any:
+    """The bridge to samna, once samna, and its part about a chip, are known to be there.
 
     Raises
     ------
     ImportError
-        It is not.
+        They are not.
     """
     from mapper.emit import samna  # noqa: PLC0415
 
     try:
-        samna.require_samna(needed_for)
+        if chip is None:
+            samna.require_samna(needed_for)
+        else:
+            samna.chip_library(chip, needed_for)
     except BackendMissingError as error:
         raise ImportError(str(error)) from error
     return samna

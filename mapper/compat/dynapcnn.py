@@ -285,10 +285,10 @@ class DynapcnnNetwork(PlacedNetwork):
         if not is_board(device):
             more = [] if chip_layers_ordering == "auto" else [chip_layers_ordering]
             return super().to(device, *more, **keywords)
-        load_chip(device)
+        chip = load_chip(device)
         ordering = one_ordering(chip_layers_ordering, layer2core_map)
         pins(self.structure, ordering)
-        samna_bridge("to")
+        samna_bridge("to", chip)
         config = self.plain_config(
             device, ordering, monitor_layers, initial_state=initial_state, objective=objective
         )

@@ -184,9 +184,7 @@ class PlacedNetwork(LayerViews):
         ValueError
             The network does not fit, or samna calls the configuration invalid.
         """
-        if device is not None:
-            load_chip(device)
-        samna = samna_bridge("make_config")
+        samna = samna_bridge("make_config", None if device is None else load_chip(device))
         device = default_device() if device is None else device
         ordering = one_ordering(chip_layers_ordering, layer2core_map)
         config = self.plain_config(
