@@ -49,8 +49,8 @@ PRINTED = [
     ["(5, 10, 1, 1) True True", "()"],
     ["subtract above"],
     ["optimal [(0, 16), (16, 20)]", "('relays', 'copies') M503"],
-    ["True ()"],
     ["51 104"],
+    ["True ()"],
 ]
 
 
