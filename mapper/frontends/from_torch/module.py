@@ -49,18 +49,20 @@ def from_module(
     asked = options or TorchOptions()
     root, stated = unwrapped(module)
     shape = _input_shape(root, input_shape, stated)
-    training = any(_differs_in_training(entry) for entry in root.modules())
+    training = {path: entry.training for path, entry in root.named_modules()}
+    known = any(_differs_in_training(entry, asked.reading_check) for entry in root.modules())
     reader = _read(root, shape, asked.relu_as_if)
     name = type(root).__name__
-    if training:
+    if known:
         taken = "batch normalisation by its running statistics, dropout without effect"
         reader.readings.append(Reading(name, f"taken as in eval mode: {taken}", "it is in training mode"))
+        training = {}
     if reader.unsupported:
         raise UnsupportedLayerError(*reader.findings)
     if reader.misfits:
         raise ShapeError(*reader.findings)
     network = _network(name, reader)
-    told = evidence(root, reader, network) if asked.reading_check else (_unchecked(name),)
+    told = evidence(root, reader, network, training) if asked.reading_check else (_unchecked(name),)
     compared = "what the module computes on random frames, layer by layer" if asked.reading_check else ""
     return network.replacing(readings=(*network.readings, *told), compared_with=compared)
 
@@ -119,13 +121,16 @@ def _followed(root: nn.Module, shape: Shape, relu_as_if: float | None, leads: tu
     return reader
 
 
-def _differs_in_training(module: nn.Module) -> bool:
-    """Whether a module in training mode may compute something else than in eval mode."""
+def _differs_in_training(module: nn.Module, is_run: bool) -> bool:
+    """Whether a module in training mode computes something else than in eval mode, by its class.
+
+    Of the user's own classes running them tells; where they are not run, their code.
+    """
     known = known_class(module)
     if known is not None:
         return module.training and ("BatchNorm" in known.__name__ or "Dropout" in known.__name__)
     code = getattr(type(module).forward, "__code__", None)
-    return module.training and code is not None and "training" in code.co_names
+    return module.training and not is_run and code is not None and "training" in code.co_names
 
 
 def _input_shape(root: nn.Module, given: Any, stated: Any) -> Shape:
