@@ -15,7 +15,7 @@ from mapper.frontends.from_nir.nodes import NEURONS
 from mapper.frontends.from_nir.raw import RawGraph, RawNode, flattened
 from mapper.frontends.from_nir.stated import contradictions
 from mapper.frontends.from_nir.walk import ON_THE_WAY, WEIGHTS
-from mapper.frontends.inference import LayerDraft, build_network
+from mapper.frontends.inference import LayerDraft, build_network, left_to_host
 from mapper.network import Input, Layer, Network, Output
 from mapper.operations import Shape
 from mapper.reading import Reading, gathered
@@ -98,7 +98,7 @@ def network_of(
         raise NetworkError(*(Finding(f"layer {layer.name}", problem, next_step=step) for layer in silent))
     neurons = sum(node.kind in NEURONS for node in reader.graph.nodes.values())
     readings = gathered(reader.readings, of_all=neurons, everything="all neurons")
-    network = network.replacing(readings=(*readings, *gathered(reader.remarks)))
+    network = network.replacing(readings=(*readings, *gathered((*reader.remarks, *left_to_host(outputs)))))
     return with_head_start(network, {draft.name: reader.late_steps(draft.name) - 1 for draft in drafts})
 
 

@@ -36,6 +36,7 @@ from mapper.frontends.from_torch.reader import Reader
 from mapper.frontends.from_torch.rerun import Call, Rerun, untouched
 from mapper.frontends.from_torch.sensor import sensed
 from mapper.frontends.from_torch.suspects import suspects
+from mapper.frontends.from_torch.trace import FAILURES
 from mapper.frontends.from_torch.values import Current, Signal, entries
 from mapper.network import Edge, Layer, Network
 from mapper.operations import Shape
@@ -89,7 +90,7 @@ def evidence(
     NetworkError
         The first difference, with layer, step and both values; or the module cannot run.
     """
-    failed: list[Exception | SystemExit] = []
+    failed: list[BaseException] = []
     own = len(reader.leads)
     with untouched(root):
         # Batch and time may be one axis or two, whichever way the module could be traced.
@@ -102,7 +103,7 @@ def evidence(
                         told = comparison.in_other_modes(training)
                         return (*(_silent(name) for name in silent), *told)
                 # The user's code may fail in any way, and sys.exit there is no end of ours.
-                except (Exception, SystemExit) as error:
+                except FAILURES as error:
                     failed.append(error)
     different = [error for error in failed if isinstance(error, DifferenceError)]
     raise _refusal(root, reader, (different or failed)[0])

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from mapper.frontends.from_torch.rerun import Rerun
+from mapper.frontends.from_torch.trace import FAILURES
 from mapper.frontends.from_torch.values import entries
 
 __all__ = ["Modes"]
@@ -40,7 +41,7 @@ class Modes:
         try:
             with torch.enable_grad():
                 seen = self._run({})
-        except (Exception, SystemExit):  # the user's code may fail in any way
+        except FAILURES:  # the user's code may fail in any way
             return False
         return not _same(seen, self._run({}))
 
@@ -48,7 +49,7 @@ class Modes:
         """Whether that changes, by more than rounding, with these training flags by module path."""
         try:
             seen = self._run(flags)
-        except (Exception, SystemExit):  # the user's code may fail in any way
+        except FAILURES:  # the user's code may fail in any way
             return True
         return not _same(seen, self._run({}), 1e-4)
 

@@ -13,7 +13,7 @@ from mapper.frontends.from_torch.evidence import evidence
 from mapper.frontends.from_torch.reader import Reader
 from mapper.frontends.from_torch.trace import Trace, known_class, trace, unchanged, unwrapped
 from mapper.frontends.from_torch.values import BATCH, TIME, Opaque, values_in
-from mapper.frontends.inference import build_network
+from mapper.frontends.inference import build_network, left_to_host
 from mapper.network import Edge, Network
 from mapper.operations import Shape
 from mapper.reading import Reading, gathered
@@ -169,7 +169,7 @@ def _network(name: str, reader: Reader) -> Network:
     drafts = [draft for key, draft in reader.drafts.items() if key in needed]
     kept = [edge for edge in edges if edge.target in needed]
     network = build_network(name, inputs, drafts, kept, reader.outputs, tuple(dict.fromkeys(reader.notes)))
-    return network.replacing(readings=gathered(reader.readings))
+    return network.replacing(readings=gathered((*reader.readings, *left_to_host(reader.outputs))))
 
 
 def _sources(names: list[str], edges: list[Edge]) -> set[str]:

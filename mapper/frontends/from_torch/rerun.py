@@ -96,6 +96,9 @@ def _copied(root: nn.Module) -> nn.Module:
     memo |= {id(tensor): tensor.detach().clone() for tensor in _held(root) if not tensor.is_leaf}
     for module, clone in clones:
         for name, value in vars(module).items():
+            # A call of what `module.compile()` made would run the original, past the hooks of the copy.
+            if name == "_compiled_call_impl":
+                continue
             known = len(memo)
             try:
                 vars(clone)[name] = copy.deepcopy(value, memo)
