@@ -17,7 +17,8 @@ from hwspec.errors import SpecError
 from mapper.cli.app import app
 from mapper.cli.help import help_text, label
 from mapper.cli.output import print_json
-from mapper.errors import Finding, MapperError, MapperWarning, OptionsError
+from mapper.cli.words import as_typed, filled, require_once
+from mapper.errors import EventError, Finding, MapperError, MapperWarning, OptionsError
 
 __all__ = ["run"]
 
@@ -87,8 +88,13 @@ def _dispatch(words: list[str]) -> int:
     if flags and apps[-1].default_command is not None:
         print(help_text(chain, apps[-1]))
         return EXIT_OK
+    words = filled(words)
+    require_once(apps[-1], words)
     command, bound, _ = app.parse_args(words)
-    outcome = command(*bound.args, **bound.kwargs)
+    try:
+        outcome = command(*bound.args, **bound.kwargs)
+    except (OptionsError, EventError) as error:
+        raise as_typed(apps[-1], error) from error
     return outcome if isinstance(outcome, int) else EXIT_OK
 
 
