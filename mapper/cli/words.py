@@ -35,7 +35,7 @@ def _is_number(text: str) -> bool:
 
 
 def _options(command: App) -> list[Argument]:
-    """Options that take one value, or none."""
+    """Options; operands are none."""
     arguments = command.assemble_argument_collection() if command.default_command else ()
     return [entry for entry in arguments if entry.index is None and entry.names != ("*",)]
 
@@ -51,19 +51,16 @@ def require_once(command: App, words: Sequence[str]) -> None:
     own = words[: words.index("--")] if "--" in words else words
     findings = []
     for entry in _options(command):
+        _, is_repeatable = entry.token_count()
+        if is_repeatable:
+            continue
         # A value may be spelled like an option of another name, but never like its own.
         given = [word for word in own if word.partition("=")[0] in entry.names]
         is_flag = entry.is_flag() or bool(entry.negatives)
-        if isinstance(entry.field_info.default, tuple):
-            continue
         if len(set(given) if is_flag else given) > 1:
-            step = "Leave all but one out"
+            names = " and ".join(dict.fromkeys(word.partition("=")[0] for word in given))
             problem = "are given together" if is_flag else f"is given {len(given)} times, and takes one value"
-            findings.append(
-                Finding(
-                    " and ".join(dict.fromkeys(w.partition("=")[0] for w in given)), problem, next_step=step
-                )
-            )
+            findings.append(Finding(names, problem, next_step="Leave all but one out"))
     if findings:
         raise OptionsError(*findings)
 
