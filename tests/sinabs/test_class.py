@@ -171,6 +171,17 @@ def test_surrogates_are_their_layers(backend: Any) -> None:
         assert [layer.spk_layer.surrogate_grad_fn.grad_width for layer in layers] == [1.0, 2.0]
 
 
+@pytest.mark.xfail(reason="the stage is kept where a class attribute of None hides it", strict=True)
+@pytest.mark.parametrize("flag", [True, False, None])
+def test_the_stage_is_the_modules(backend: Any, flag: bool | None) -> None:
+    """Also whether the sensor is on, which `dvs_input` says."""
+    stage = importlib.import_module(f"{BACKEND}.dvs_layer").DVSLayer((16, 16), (2, 2), flip_x=True)
+    module = nn.Sequential(stage, nn.Conv2d(2, 4, 3), neurons())
+    mine: Any = mapper.DynapcnnNetwork(module, dvs_input=flag)
+    theirs = backend.DynapcnnNetwork(module, dvs_input=flag)
+    assert mine.dvs_layer.get_config_dict() == theirs.dvs_layer.get_config_dict()
+
+
 @pytest.mark.xfail(reason="min_v_mem = None makes integers be scaled anew, up to 127", strict=True)
 def test_a_bound_that_is_taken_away_changes_no_weight() -> None:
     network = mapper.DynapcnnNetwork(nn.Sequential(nn.Conv2d(1, 2, 1, bias=False), neurons()), (1, 4, 4))
