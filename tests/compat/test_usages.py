@@ -338,7 +338,6 @@ def test_visualizer(boards: FakeBoards) -> None:
     alone.close()
 
 
-@pytest.mark.xfail(reason="the stage is kept where a class attribute of None hides it", strict=True)
 def test_visualizer_finds_the_stage() -> None:
     stage = dvs((16, 16), (2, 2))
     network: Any = mapper.DynapcnnNetwork(nn.Sequential(stage, *snn()), dvs_input=True)

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sinabs.activation import SingleExponential
 from torch import nn
 
 import mapper
@@ -45,8 +44,6 @@ class Pair:
         module = self.drawn.module
         words: dict[str, Any] = {"dvs_input": self.drawn.dvs_input}
         mine = mapper.DynapcnnNetwork(copy.deepcopy(module), self.drawn.input_shape, **words)
-        for name, n in mine.name_2_indx_map.items():
-            mine.dynapcnn_layers[n].spk.surrogate_grad_fn = SingleExponential(self.drawn.widths[name])
         try:
             return mine, self.their_class(copy.deepcopy(module), self.drawn.input_shape, **words)
         except IndexError:
@@ -222,8 +219,6 @@ def train(pair: Pair) -> None:
     module = sys.modules[type(next(iter(pair.layers()))[1]).__module__]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "sum_pool2d", _sum)
-        # At the bound itself sinabs has no gradient, and half of it is passed on here.
-        patch.setattr(nn.functional, "relu", lambda x: torch.maximum(x, torch.zeros_like(x)))
         outputs = _spikes(pair)
     for made in outputs:
         wanted = pair.integers(made[1].flatten(1).shape, -2, 2)

@@ -161,9 +161,6 @@ class Swapped(nn.Module):
         return self.second_spikes(self.second(self.first_spikes(self.first(x))))
 
 
-@pytest.mark.xfail(
-    reason="surrogates are taken in the order of snn.modules(), not of the layers", strict=True
-)
 def test_surrogates_are_their_layers(backend: Any) -> None:
     kinds: tuple[Any, ...] = (backend.DynapcnnNetwork, mapper.DynapcnnNetwork)
     for kind in kinds:
@@ -171,7 +168,6 @@ def test_surrogates_are_their_layers(backend: Any) -> None:
         assert [layer.spk_layer.surrogate_grad_fn.grad_width for layer in layers] == [1.0, 2.0]
 
 
-@pytest.mark.xfail(reason="the stage is kept where a class attribute of None hides it", strict=True)
 @pytest.mark.parametrize("flag", [True, False, None])
 def test_the_stage_is_the_modules(backend: Any, flag: bool | None) -> None:
     """Also whether the sensor is on, which `dvs_input` says."""
@@ -182,7 +178,6 @@ def test_the_stage_is_the_modules(backend: Any, flag: bool | None) -> None:
     assert mine.dvs_layer.get_config_dict() == theirs.dvs_layer.get_config_dict()
 
 
-@pytest.mark.xfail(reason="min_v_mem = None makes integers be scaled anew, up to 127", strict=True)
 def test_a_bound_that_is_taken_away_changes_no_weight() -> None:
     network = mapper.DynapcnnNetwork(nn.Sequential(nn.Conv2d(1, 2, 1, bias=False), neurons()), (1, 4, 4))
     layer = network.dynapcnn_layers[0]

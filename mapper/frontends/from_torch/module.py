@@ -12,13 +12,13 @@ from mapper.frontends import TorchOptions
 from mapper.frontends.from_torch.evidence import evidence
 from mapper.frontends.from_torch.reader import Reader
 from mapper.frontends.from_torch.trace import Trace, known_class, trace, unchanged, unwrapped
-from mapper.frontends.from_torch.values import BATCH, TIME, Opaque, values_in
+from mapper.frontends.from_torch.values import BATCH, TIME, Opaque, Signal, values_in
 from mapper.frontends.inference import build_network, left_to_host
 from mapper.network import Edge, Network
 from mapper.operations import Shape
 from mapper.reading import Reading, gathered
 
-__all__ = ["from_module"]
+__all__ = ["from_module", "neurons_by_layer"]
 
 _SIZE_MAX = 1 << 24
 
@@ -65,6 +65,21 @@ def from_module(
     told = evidence(root, reader, network, training) if asked.reading_check else (_unchecked(name),)
     compared = "what the module computes on random frames, layer by layer" if asked.reading_check else ""
     return network.replacing(readings=(*network.readings, *told), compared_with=compared)
+
+
+def neurons_by_layer(
+    module: nn.Module, input_shape: tuple[int, int, int], options: TorchOptions | None = None
+) -> dict[str, nn.Module]:
+    """By layer of the network that `from_module` reads, the module whose neurons it has."""
+    root, stated = unwrapped(module)
+    reader = _read(root, _input_shape(root, input_shape, stated), (options or TorchOptions()).relu_as_if)
+    found: dict[str, nn.Module] = {}
+    for node, result in reader.results.items():
+        if node.op == "call_module" and isinstance(result, Signal) and len(result.parts) == 1:
+            entry = root.get_submodule(str(node.target))
+            if hasattr(entry, "surrogate_grad_fn"):
+                found[result.parts[0].source] = entry
+    return found
 
 
 def _unchecked(name: str) -> Reading:
