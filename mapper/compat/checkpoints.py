@@ -81,7 +81,9 @@ def with_weights(source: nn.Module, weights: StateDict) -> nn.Module | None:
                 f"missing {', '.join(missing) or 'nothing'}; not known {', '.join(unexpected) or 'nothing'}"
             )
             raise RuntimeError(f"weights of the module that the network was made of: {text}")
-        twin = copy.deepcopy(module)
+        # Potentials that a forward pass left are part of a graph of gradients, which no copy may be.
+        left = {id(state): state.detach() for state in module.buffers() if state.grad_fn is not None}
+        twin = copy.deepcopy(module, left)
         for entry in twin.modules():
             if hasattr(entry, "reset_states") and isinstance(getattr(entry, "v_mem", None), torch.Tensor):
                 entry.v_mem = torch.zeros(0)
