@@ -8,10 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["DEPTH_MAX", "irregular", "json_of", "plain_text", "unique_keys"]
+from hwspec.toml_text import DEPTH_MAX, check_depth
 
-DEPTH_MAX = 60
-"""How deeply lists and tables may be nested; no file of this program needs ten."""
+__all__ = ["DEPTH_MAX", "irregular", "json_of", "plain_text", "unique_keys"]
 
 
 def irregular(path: Path) -> str | None:
@@ -66,17 +65,7 @@ def json_of(text: str) -> Any:
         if "int_max_str_digits" in str(error):
             raise ValueError("holds a number of more than 4300 digits") from None
         raise
-    level, depth = [content], 0
-    while level := [
-        inner
-        for outer in level
-        if isinstance(outer, list | dict)
-        for inner in (outer.values() if isinstance(outer, dict) else outer)
-        if isinstance(inner, list | dict)
-    ]:
-        depth += 1
-        if depth >= DEPTH_MAX:
-            raise ValueError(f"is nested too deeply (allowed: {DEPTH_MAX} levels)")
+    check_depth(content)
     return content
 
 

@@ -387,7 +387,11 @@ def main(arguments: list[str] | None = None, wait_for_user: Callable[[str], obje
     events = np.load(options.events, allow_pickle=False) if options.events else None
     if events is not None:
         input_of(content, options.input)
-    answer = json.loads(options.self_test.read_text(encoding="utf-8")) if options.self_test else None
+    answer = (
+        json.loads(options.self_test.read_text(encoding="utf-8"), object_pairs_hook=unique)
+        if options.self_test
+        else None
+    )
     samna = importlib.import_module("samna")
     library = importlib.import_module(content["vendor"]["samna_module"])
     made = build(content, library)
