@@ -35,6 +35,11 @@ __all__ = [
 Evidence = Literal["datasheet", "vendor-code", "measured", "assumed"]
 Count = Annotated[int, Field(strict=True, ge=0, le=2**40)]
 Positive = Annotated[int, Field(strict=True, ge=1, le=2**40)]
+# Events count features, rows and columns in 16 bits, and arithmetic here is that of 64.
+Side = Annotated[int, Field(strict=True, ge=1, le=2**16)]
+Margin = Annotated[int, Field(strict=True, ge=0, le=2**16)]
+Slots = Annotated[int, Field(strict=True, ge=0, le=2**16)]
+Bits = Annotated[int, Field(strict=True, ge=1, le=63)]
 Flag = Annotated[bool, Field(strict=True)]
 Sizes = Annotated[tuple[Positive, ...], Field(min_length=1)]
 
@@ -50,20 +55,20 @@ class _Spec(BaseModel):
 class LayerLimits(_Spec):
     """What one core can express, whatever its memories hold."""
 
-    input_height_max: Positive = Field(description="rows of the input map")
-    input_width_max: Positive = Field(description="columns of the input map")
-    output_height_max: Positive = Field(description="rows of the neuron map, before pooling")
-    output_width_max: Positive = Field(description="columns of the neuron map, before pooling")
-    input_features_max: Positive = Field(description="features a core reads")
-    output_features_max: Positive = Field(description="features a core makes")
-    kernel_size_min: Positive = Field(description="least rows and columns of a kernel")
-    kernel_size_max: Positive = Field(description="most rows and columns of a kernel")
+    input_height_max: Side = Field(description="rows of the input map")
+    input_width_max: Side = Field(description="columns of the input map")
+    output_height_max: Side = Field(description="rows of the neuron map, before pooling")
+    output_width_max: Side = Field(description="columns of the neuron map, before pooling")
+    input_features_max: Side = Field(description="features a core reads")
+    output_features_max: Side = Field(description="features a core makes")
+    kernel_size_min: Side = Field(description="least rows and columns of a kernel")
+    kernel_size_max: Side = Field(description="most rows and columns of a kernel")
     kernel_square: Flag = Field(description="whether kernels must be as high as wide")
     strides: Sizes = Field(description="strides per axis")
-    padding_max: Count = Field(description="rows or columns of zeros per side")
-    weight_bits: Positive = Field(description="bits of a weight, signed")
-    bias_bits: Positive = Field(description="bits of a bias, signed")
-    state_bits: Positive = Field(description="bits of potentials, thresholds and initial values, signed")
+    padding_max: Margin = Field(description="rows or columns of zeros per side")
+    weight_bits: Bits = Field(description="bits of a weight, signed")
+    bias_bits: Bits = Field(description="bits of a bias, signed")
+    state_bits: Bits = Field(description="bits of potentials, thresholds and initial values, signed")
 
 
 class CoreSpec(_Spec):
@@ -72,7 +77,7 @@ class CoreSpec(_Spec):
     kernel_words: Count = Field(description="8-bit words of kernel memory")
     neuron_words: Count = Field(description="16-bit words of neuron memory")
     bias_words: Count = Field(description="16-bit words of bias memory")
-    fan_out: Count = Field(description="destination entries")
+    fan_out: Slots = Field(description="destination entries")
     parallel: Flag = Field(default=False, description="computes in parallel inside; meant for busy layers")
     synops_per_second: Positive | None = Field(default=None, description="bandwidth; no public figure exists")
     limits: LayerLimits = Field(description="what this core can express")
@@ -104,7 +109,7 @@ class CoreGroup(_Spec):
 class RoutingSpec(_Spec):
     """What a destination entry can do."""
 
-    fan_out: Count = Field(description="destination entries of a core that states none of its own")
+    fan_out: Slots = Field(description="destination entries of a core that states none of its own")
     poolings: Sizes = Field(description="pool sizes, square, stride = size")
     feature_shift: Flag = Field(description="whether an entry can shift the feature index")
     pooled_border: Literal["dropped", "delivered"] = Field(
@@ -115,10 +120,10 @@ class RoutingSpec(_Spec):
 class InputSpec(_Spec):
     """The sensor stage."""
 
-    height: Positive = Field(description="rows of the sensor")
-    width: Positive = Field(description="columns of the sensor")
-    features: Positive = Field(description="polarities")
-    fan_out: Count = Field(description="destination entries of the stage")
+    height: Side = Field(description="rows of the sensor")
+    width: Side = Field(description="columns of the sensor")
+    features: Side = Field(description="polarities")
+    fan_out: Slots = Field(description="destination entries of the stage")
     poolings: Sizes = Field(description="pool sizes per axis")
     stage_id: Count | None = Field(default=None, description="number of the stage among destinations")
 

@@ -158,6 +158,7 @@ def verify_equivalence(
     steps: int = 50,
     seed: int = 0,
     dt_us: int = 1000,
+    drop_outside: bool = False,
     data: str | None = None,
     expect: str | Path | None = None,
     input_shape: tuple[int, int, int] | None = None,
@@ -178,6 +179,8 @@ def verify_equivalence(
         A recording for the network's one input; None for random spikes.
     rate, steps, seed, dt_us
         Of the random spikes: probability per pixel and step, number of steps; of all, microseconds of a step.
+    drop_outside
+        Leave out events of the recording outside the input's map, with a warning, instead of refusing them.
     data
         Labelled data: "digits", or a .npz file with `rasters` and `labels`.
     expect
@@ -207,7 +210,9 @@ def verify_equivalence(
     result = solve(read, chip, add_output_neuron=add_output_neuron, **options)
     floating = _floating(read, result, add_output_neuron)
     deadline = Deadline.after(result.options.time_limit_s, start_s)
-    recording = recording or _stimulus(result.networks[0], events, dt_us, (rate, steps, seed), deadline)
+    recording = recording or _stimulus(
+        result.networks[0], events, dt_us, (rate, steps, seed), deadline, drop_outside
+    )
     return run.check_equivalence(result, floating, recording, labelled, deadline, progress)
 
 
@@ -229,12 +234,13 @@ def _stimulus(
     dt_us: int,
     random: tuple[float, int, int],
     deadline: Deadline,
+    drop_outside: bool,
 ) -> Recording:
     """Recorded events, or random ones of a rate, a number of steps and a seed."""
     from mapper.equivalence import run  # noqa: PLC0415
 
     if events is not None:
-        return run.recording_of(network, events, dt_us)
+        return run.recording_of(network, events, dt_us, drop_outside=drop_outside)
     rate, steps, seed = random
     return run.random_recording(network, rate, steps, dt_us, seed, deadline)
 

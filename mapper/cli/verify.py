@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from mapper.cli import options
 from mapper.cli.options import file, group, keywords, number
 from mapper.cli.output import console, print_json, progress_bar
+from mapper.cli.recordings import Clock, recorded
 
 __all__ = ["verify"]
 
@@ -45,6 +46,7 @@ def verify(
     moves: options.Moves = options.Moves(),
     limits: options.SolverLimits = options.SolverLimits(),
     stimulus: Stimulus = Stimulus(),
+    clock: Clock = Clock(),
     plot: Annotated[Path | None, options.PLOT] = None,
     output: options.Output = options.Output(),
 ) -> int:
@@ -53,11 +55,11 @@ def verify(
     Exit: 0 identical, 1 proven not to fit, 2 bad input, 3 undecided, 4 different (a fault).
     """
     from mapper.api import verify_equivalence  # noqa: PLC0415
-    from mapper.events import read_events  # noqa: PLC0415
 
     words = keywords(chip, reading, pins, moves, limits)
     words |= vars(stimulus)
-    words["events"] = None if stimulus.events is None else read_events(stimulus.events)
+    words["events"] = None if stimulus.events is None else recorded(stimulus.events, clock)
+    words["drop_outside"] = clock.drop_outside
     is_shown = stimulus.data is not None and not output.as_json
     with progress_bar("labelled samples", None, is_shown=is_shown) as progress:
         report = verify_equivalence(network, progress=progress, **words)
