@@ -26,6 +26,8 @@ __all__ = [
     "Evidence",
     "InputSpec",
     "LayerLimits",
+    "LibraryModule",
+    "LibraryName",
     "MonitorSpec",
     "ReadoutSpec",
     "RoutingSpec",
@@ -40,6 +42,9 @@ Side = Annotated[int, Field(strict=True, ge=1, le=2**16)]
 Margin = Annotated[int, Field(strict=True, ge=0, le=2**16)]
 Slots = Annotated[int, Field(strict=True, ge=0, le=2**16)]
 Bits = Annotated[int, Field(strict=True, ge=1, le=63)]
+# What is imported and looked up there is the vendor's own, whatever a file says.
+LibraryModule = Annotated[str, Field(pattern=r"^samna\.[A-Za-z0-9_]+$", max_length=80)]
+LibraryName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=80)]
 Flag = Annotated[bool, Field(strict=True)]
 Sizes = Annotated[tuple[Positive, ...], Field(min_length=1)]
 
@@ -147,13 +152,13 @@ class MonitorSpec(_Spec):
 class EmissionSpec(_Spec):
     """How a configuration of this chip is named in the vendor's library."""
 
-    samna_module: str
-    configuration_class: str
+    samna_module: LibraryModule
+    configuration_class: LibraryName
     device_types: tuple[tuple[str, str], ...] = Field(
         description="pairs: the device name users write, the vendor's name of its type"
     )
-    source_node: str = Field(description="class of the node that sends events to a board")
-    sink_node: str = Field(description="class of the node that takes events from a board")
+    source_node: LibraryName = Field(description="class of the node that sends events to a board")
+    sink_node: LibraryName = Field(description="class of the node that takes events from a board")
     destination_id_max: Count
     core_extras: tuple[CoreExtra, ...] = Field(
         default=(), description="attributes of a core that only some chips of the family have"

@@ -89,6 +89,8 @@ def held(value: Any, where: str) -> None:
 def read(path: Path) -> dict[str, Any]:
     """A configuration whose numbers the chips hold and whose layers are on cores that are there."""
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError("is no regular file")
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)
         if content.get("schema_version") != 1 or not content.get("vendor"):
             raise ValueError("not a configuration of version 1 for a chip of samna")
@@ -108,6 +110,24 @@ def read(path: Path) -> dict[str, Any]:
         text = str(error) if isinstance(error, OSError | ValueError) else f"its form is wrong: {error!r}"
         raise SystemExit(f"{path}: {text}") from None
     return content
+
+
+def recorded(path: Path) -> Any:
+    """Events of a file, in the order of time."""
+    try:
+        if not path.is_file():
+            raise ValueError("is no regular file")
+        events = np.load(path, allow_pickle=False)
+        if not {"t", "p", "y", "x"} <= set(events.dtype.names or ()) or events.ndim != 1:
+            raise ValueError("no structured array of t, p, y, x")
+        if any(events[name].dtype.kind not in "iub" for name in ("t", "p", "y", "x")):
+            raise ValueError("t, p, y and x must be whole numbers")
+        if (events["t"][1:] < events["t"][:-1]).any():
+            raise ValueError("time goes back: sort the events, or unwrap a clock that started again at 2^32")
+    # Damaged headers and archives end in whatever the parser that they reach raises.
+    except Exception as error:
+        raise SystemExit(f"{path}: {' '.join(str(error).split())[:200]}") from None
+    return events
 
 
 def write(target: Any, fields: dict[str, Any], where: str) -> None:
@@ -384,7 +404,7 @@ def main(arguments: list[str] | None = None, wait_for_user: Callable[[str], obje
     parser.add_argument("--input", help="input that takes the events, where there are several")
     options = parser.parse_args(arguments)
     content = read(options.config)
-    events = np.load(options.events, allow_pickle=False) if options.events else None
+    events = recorded(options.events) if options.events else None
     if events is not None:
         input_of(content, options.input)
     answer = (

@@ -67,7 +67,7 @@ CASES: dict[str, tuple[Change, str]] = {
     "a-core-not-configured": (lambda content: used(content).pop("dimensions"), "core"),
     "chip-speck9": (lambda content: content.update(chip="speck9"), "speck9"),
     "chip-speck2e": (lambda content: content.update(chip="speck2e"), "speck2e"),
-    "module-os": (lambda content: content["vendor"].update(samna_module="os"), "os"),
+    "module-os": (lambda content: content["vendor"].update(samna_module="os"), "samna_module"),
 }
 
 
@@ -140,3 +140,48 @@ def test_deploy_states_the_same_ranges(boards: FakeBoards) -> None:
         (known,) = (values for key, values in held.items() if stem.endswith(f".{key}"))
         expected = allowed.only or range(allowed.low, allowed.high + 1)
         assert known == expected, name
+
+
+def test_run_takes_the_options_of_recordings(
+    good: str, tmp_path: Path, capsys: Capture, boards: FakeBoards
+) -> None:
+    path, events = tmp_path / "config.json", tmp_path / "e.npy"
+    path.write_text(good)
+    write_events(events, np.array([(2000, 0, 1, 1), (1000, 0, 1, 1), (3000, 0, 99, 1)], EVENT_DTYPE))
+    words = ["run", str(path), "--device", "speck2fmodule", "--events", str(events)]
+    for more, told in (([], "--order sort"), (["--order", "sort"], "--drop-outside")):
+        assert run([*words, *more]) == 2
+        assert told in capsys.readouterr().err
+    assert boards.log == []
+    assert run([*words, "--order", "sort", "--drop-outside"]) == 0
+    answer = capsys.readouterr()
+    assert "2 events written" in answer.out
+    assert "1 of 3 events lie outside" in " ".join(answer.err.split())
+
+
+def test_deploy_names_what_is_wrong_with_events(good: str, tmp_path: Path, boards: FakeBoards) -> None:
+    path, events = tmp_path / "config.json", tmp_path / "e.npy"
+    path.write_text(good)
+    head = b"\x93NUMPY\x01\x00" + bytes([118, 0]) + b"{'descr': '<i8', 'shape".ljust(117) + b"\n"
+    contents = [b"nothing", head, b""]
+    wrapped = np.array([(2**32 - 1, 0, 1, 1), (0, 0, 1, 1)], EVENT_DTYPE)
+    for content in contents:
+        events.write_bytes(content)
+        with pytest.raises(SystemExit, match=r"e\.npy"):
+            deploy(boards, str(path), "--device", "speck2fmodule", "--events", str(events))
+    write_events(events, wrapped)
+    with pytest.raises(SystemExit, match="unwrap"):
+        deploy(boards, str(path), "--device", "speck2fmodule", "--events", str(events))
+
+
+def test_modules_that_are_none_of_samna(good: str, tmp_path: Path) -> None:
+    chip = tmp_path / "chip.toml"
+    for name in ("os", "samna.speck2f.os", "antigravity", "samna"):
+        content = json.loads(good)
+        content["vendor"]["samna_module"] = name
+        content["chip_hash"], content["chip"] = "0", "other"
+        (tmp_path / "config.json").write_text(json.dumps(content))
+        with pytest.raises(ConfigError, match="samna_module"):
+            mapper.read_config(tmp_path / "config.json")
+        chip.write_text(f'extends = "speck2f"\nname = "x"\n[set]\n"emission.samna_module" = "{name}"\n')
+        assert run(["chips", "check", str(chip)]) == 2
