@@ -176,7 +176,7 @@ def verify_equivalence(
     Parameters
     ----------
     events, drop_outside
-        A recording for the one input, None for random spikes; leave out, and tell, what its map does not hold.
+        A recording for the one input, None for random spikes; leave out what its map does not hold, and tell.
     rate, steps, seed, dt_us
         Of the random spikes: probability per pixel and step, number of steps; of all, microseconds of a step.
     data

@@ -67,6 +67,9 @@ CASES: dict[str, tuple[Change, str]] = {
     "a-core-not-configured": (lambda content: used(content).pop("dimensions"), "core"),
     "chip-speck9": (lambda content: content.update(chip="speck9"), "speck9"),
     "chip-speck2e": (lambda content: content.update(chip="speck2e"), "speck2e"),
+    "a-layer-on-no-core": (lambda content: content["interface"]["layers"][1].update(places=[]), "on no core"),
+    "host-pool-0": (lambda content: content["interface"]["outputs"][0].update(host_pool=[1, 0]), "host_pool"),
+    "shape-of-long-numbers": (put("weights", "shape", value=[10**4000] * 3), "claim"),
     "module-os": (lambda content: content["vendor"].update(samna_module="os"), "samna_module"),
 }
 
@@ -78,7 +81,14 @@ def good() -> str:
 
 
 # deploy.py has no list of chips: samna's own object says how many cores there are.
-UNKNOWN_TO_DEPLOY = {"last-core-missing", "a-core-not-configured", "chip-speck9", "chip-speck2e"}
+UNKNOWN_TO_DEPLOY = {
+    "a-layer-on-no-core",
+    "host-pool-0",
+    "last-core-missing",
+    "a-core-not-configured",
+    "chip-speck9",
+    "chip-speck2e",
+}
 
 
 @pytest.mark.parametrize("case", CASES)

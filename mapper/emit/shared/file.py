@@ -23,6 +23,7 @@ __all__ = ["config_of", "config_text", "read_config", "write_config"]
 _BYTES_MAX = 1 << 25
 # Of all tensors together: runs make a long tensor of a few letters. 512 MiB once they are arrays.
 _ENTRIES_MAX = 1 << 26
+_AXES_MAX = 8
 _FINDINGS_MAX = 20
 
 
@@ -101,7 +102,8 @@ def _claimed(content: Any) -> Iterator[int]:
     if isinstance(content, dict):
         shape = content.get("shape")
         if isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape):
-            yield prod(shape)
+            # A product of a thousand numbers of a thousand digits would take minutes itself.
+            yield prod(min(size, _ENTRIES_MAX + 1) for size in shape[:_AXES_MAX])
         content = list(content.values())
     for entry in content if isinstance(content, list) else ():
         yield from _claimed(entry)
