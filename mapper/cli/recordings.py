@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class Clock:
     """How recorded events are read."""
 
-    order: Annotated[Literal["ascending", "sort"], word("refuse time that goes back, or sort by time")] = (
-        "ascending"
-    )
+    time_order: Annotated[
+        Literal["ascending", "sort"], word("refuse time that goes back, or sort by time", name="--order")
+    ] = "ascending"
     unwrap: Annotated[bool, Parameter(negative=(), help="let a clock that starts again at 2^32 µs go on")] = (
         False
     )
@@ -59,7 +59,11 @@ def recorded(path: Path, clock: Clock, shape: tuple[int, int, int] | None = None
     from mapper.events import read_events  # noqa: PLC0415
 
     events = read_events(
-        path, order=clock.order, time_unit=clock.time_unit, unwrap=clock.unwrap, rebase=bool(clock.rebase)
+        path,
+        order=clock.time_order,
+        time_unit=clock.time_unit,
+        unwrap=clock.unwrap,
+        rebase=bool(clock.rebase),
     )
     if shape is None:
         return events

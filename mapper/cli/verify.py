@@ -20,8 +20,8 @@ _EXIT_DIFFERENT = 4
 
 @group("Input", 7)
 @dataclass(frozen=True)
-class Stimulus:
-    """What the simulators are fed; the fields are parameters of `verify_equivalence`."""
+class Stimulus(Clock):
+    """What the simulators are fed; fields but those of the clock are parameters of `verify_equivalence`."""
 
     events: Annotated[Path | None, options.EVENTS, Parameter(show_default="random spikes")] = None
     rate: Annotated[
@@ -46,7 +46,6 @@ def verify(
     moves: options.Moves = options.Moves(),
     limits: options.SolverLimits = options.SolverLimits(),
     stimulus: Stimulus = Stimulus(),
-    clock: Clock = Clock(),
     plot: Annotated[Path | None, options.PLOT] = None,
     output: options.Output = options.Output(),
 ) -> int:
@@ -57,9 +56,9 @@ def verify(
     from mapper.api import verify_equivalence  # noqa: PLC0415
 
     words = keywords(chip, reading, pins, moves, limits)
-    words |= vars(stimulus)
-    words["events"] = None if stimulus.events is None else recorded(stimulus.events, clock)
-    words["drop_outside"] = clock.drop_outside
+    words |= {name: value for name, value in vars(stimulus).items() if name not in vars(Clock())}
+    words["events"] = None if stimulus.events is None else recorded(stimulus.events, stimulus)
+    words["drop_outside"] = stimulus.drop_outside
     is_shown = stimulus.data is not None and not output.as_json
     with progress_bar("labelled samples", None, is_shown=is_shown) as progress:
         report = verify_equivalence(network, progress=progress, **words)
