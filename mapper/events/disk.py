@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -12,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapper.errors import BackendMissingError, EventError, Finding
+from mapper.events.aedat4 import decoded
 from mapper.events.arrays import FIELDS, Events, Order, Shape3, events_from, fields_by_name
 from mapper.events.monitors import unwrap_timestamps
-from mapper.events.numpy_files import BYTES_MAX, arrays_of
+from mapper.events.numpy_files import arrays_of
 from mapper.events.rasters import Raster, checked_raster
 from mapper.events.tables import read_table
 from mapper.files import write_bytes
@@ -206,32 +206,4 @@ def _recording(path: Path) -> dict[str, NDArray[Any]]:
     if find_spec("aedat") is None:
         step = 'Install it: pip install "dynapcnn-mapper[aedat4]"'
         raise BackendMissingError("aedat", path.name, step)
-    packets, size = [], 0
-    for packet in _packets(path):
-        packets.append(packet)
-        size += packet.nbytes
-        if size > BYTES_MAX:
-            raise EventError(Finding(str(path), "holds too many events", size, BYTES_MAX, "bytes"))
-    if not packets:
-        raise EventError(Finding(str(path), "holds no stream of events"))
-    names = {"t": "t", "p": "on", "y": "y", "x": "x"}
-    return {name: np.concatenate([packet[key] for packet in packets]) for name, key in names.items()}
-
-
-def _packets(path: Path) -> Iterator[NDArray[Any]]:
-    """Arrays of the first stream of events."""
-    import aedat  # noqa: PLC0415  # an optional extra
-
-    try:
-        decoder = aedat.Decoder(path)
-        streams = [n for n, entry in decoder.id_to_stream().items() if entry["type"] == "events"]
-        for packet in decoder:
-            if streams and packet["stream_id"] == min(streams) and "events" in packet:
-                yield packet["events"]
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        raise EventError(Finding(str(path), f"cannot be read: {error}")) from None
-    except BaseException as error:
-        # A panic of the reader's Rust is derived from no Exception, and damaged files cause it.
-        if type(error).__name__ != "PanicException":
-            raise
-        raise EventError(Finding(str(path), f"cannot be read: it is damaged ({error})")) from None
+    return decoded(path)

@@ -217,3 +217,20 @@ def test_recordings_of_other_cameras(tmp_path: Path) -> None:
     path.write_bytes(b"#!AER-DAT2.0\r\n# raw\r\n" + bytes(16))
     with pytest.raises(EventError, match=r"depends on the camera.*Save its events as \.csv"):
         read_events(path)
+
+
+def test_damaged_recordings(tmp_path: Path) -> None:
+    """Their decoder panics, and aborts its process where panics meet."""
+    pytest.importorskip("aedat")
+    content = (Path(__file__).resolve().parents[1] / "data" / "twenty.aedat4").read_bytes()
+    path = tmp_path / "e.aedat4"
+    refused = 0
+    for place in range(20, len(content), len(content) // 25):
+        data = bytearray(content)
+        data[place : place + 8] = b"\xff" * 8
+        path.write_bytes(data)
+        try:
+            read_events(path, order="any")
+        except EventError:
+            refused += 1
+    assert refused > 5
