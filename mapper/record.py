@@ -341,11 +341,15 @@ def read_record(kind: type[AnyRecord], path: Path, noun: str, next_step: str) ->
     """
     try:
         text = plain_text(path, _BYTES_MAX)
-        content = json_of(text)
     except OSError as error:
         raise OptionsError(Finding(str(path), f"cannot be read: {error.strerror}")) from None
     except ValueError as error:
         raise OptionsError(Finding(str(path), f"is no {noun}: {error}", next_step=next_step)) from None
+    try:
+        content = json_of(text)
+    except ValueError as error:
+        problem = f"is no {noun}: Invalid JSON: {error}"
+        raise OptionsError(Finding(str(path), problem, next_step=next_step)) from None
     try:
         record = kind.model_validate_json(text)
     except ValidationError as error:

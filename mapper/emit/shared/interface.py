@@ -132,12 +132,6 @@ class InterfaceLayer(_Record):
     spike_mode: Literal["multi", "single"] = "multi"
     delays: tuple[tuple[int, int, _Count], ...] = ()
 
-    @model_validator(mode="after")
-    def _check_places(self) -> Self:
-        if not any(place.role in ("layer", "piece") for place in self.places):
-            raise ValueError(f"layer {self.name} is on no core")
-        return self
-
 
 class Interface(_Record):
     """What samna's fields cannot say; never sent to a chip.

@@ -224,6 +224,9 @@ def _core_findings(config: ChipConfig, chip: ChipSpec | None) -> Iterator[Findin
     yield from _destination_findings(config, chip)
     if config.interface is None:
         return
+    for layer in config.interface.layers:
+        if not any(place.role in ("layer", "piece") for place in layer.places):
+            yield Finding(f"interface: layer {layer.name}", "is on no core")
     entered = [(entry.name, core.core) for entry in config.interface.inputs for core in entry.entries]
     shown = [(entry.name, part.core) for entry in config.interface.outputs for part in entry.parts]
     for name, core in (*((name, place.core) for name, place in config.interface.places), *entered, *shown):
