@@ -13,6 +13,7 @@ from typing import Any
 from hwspec.document import Draft, build, draft_of, draft_of_table, number
 from hwspec.errors import Finding, SpecError
 from hwspec.schema import ChipSpec
+from hwspec.toml_text import toml_of
 from hwspec.variant import apply_overrides, edit
 
 __all__ = ["load", "names", "resolve_device"]
@@ -95,19 +96,19 @@ def _shipped(chip: str) -> ChipSpec:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
+        if not path.is_file() and path.exists():
+            raise SpecError(Finding(str(path), "is no regular file", next_step="Copy its content into one"))
         if path.stat().st_size > _FILE_BYTES_MAX:
             raise SpecError(
                 Finding(str(path), "file too large", path.stat().st_size, _FILE_BYTES_MAX, "bytes")
             )
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return toml_of(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SpecError(Finding(str(path), f"cannot be read: {error.strerror or error}")) from None
     except UnicodeDecodeError:
         raise SpecError(Finding(str(path), "is not UTF-8 text")) from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise SpecError(Finding(str(path), f"is not TOML: {error}")) from None
-    except RecursionError:
-        raise SpecError(Finding(str(path), "is nested too deeply")) from None
 
 
 def _from_file(path: Path, chain: tuple[Path, ...]) -> ChipSpec:
@@ -143,6 +144,11 @@ def _change(draft: Draft, table: dict[str, Any], where: str) -> None:
         raise SpecError(Finding(f"{where}: changes", 'must be a list of strings like "-core[8]"'))
     if not isinstance(entries, dict):
         raise SpecError(Finding(f"{where}: set", "must be a table of paths"))
+    for name in ("core", "limits", "sources"):
+        if not isinstance(table.get(name, {}), dict):
+            raise SpecError(Finding(f"{where}: {name}", "must be a table", repr(table[name])[:80]))
+    if wrong := [ids for ids, section in table.get("core", {}).items() if not isinstance(section, dict)]:
+        raise SpecError(*(Finding(f"{where}: core.{ids}", "must be a table") for ids in wrong))
     for line in lines:
         findings += filter(None, [edit(draft, line, changed)])
     plain = {key: value for key, value in table.items() if key not in _VARIANT_KEYS}
@@ -170,14 +176,9 @@ def _flat(table: dict[str, Any], prefix: str = "") -> list[tuple[str, object]]:
 
 
 def _core_lines(table: dict[str, Any]) -> list[tuple[str, object]]:
-    cores = table.get("core", {})
-    entries = _flat({"limits": table["limits"]}) if isinstance(table.get("limits"), dict) else []
-    if isinstance(cores, dict):
-        for ids, section in cores.items():
-            entries += [
-                (f"core[{ids}].{path}", value)
-                for path, value in _flat(section if isinstance(section, dict) else {})
-            ]
+    entries = _flat({"limits": table.get("limits", {})})
+    for ids, section in table.get("core", {}).items():
+        entries += [(f"core[{ids}].{path}", value) for path, value in _flat(section)]
     return entries
 
 

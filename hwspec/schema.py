@@ -26,6 +26,8 @@ __all__ = [
     "Evidence",
     "InputSpec",
     "LayerLimits",
+    "LibraryModule",
+    "LibraryName",
     "MonitorSpec",
     "ReadoutSpec",
     "RoutingSpec",
@@ -35,6 +37,14 @@ __all__ = [
 Evidence = Literal["datasheet", "vendor-code", "measured", "assumed"]
 Count = Annotated[int, Field(strict=True, ge=0, le=2**40)]
 Positive = Annotated[int, Field(strict=True, ge=1, le=2**40)]
+# Events count features, rows and columns in 16 bits, and arithmetic here is that of 64.
+Side = Annotated[int, Field(strict=True, ge=1, le=2**16)]
+Margin = Annotated[int, Field(strict=True, ge=0, le=2**16)]
+Slots = Annotated[int, Field(strict=True, ge=0, le=2**16)]
+Bits = Annotated[int, Field(strict=True, ge=1, le=63)]
+# What is imported and looked up there is the vendor's own, whatever a file says.
+LibraryModule = Annotated[str, Field(pattern=r"^samna\.[A-Za-z0-9_]+$", max_length=80)]
+LibraryName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=80)]
 Flag = Annotated[bool, Field(strict=True)]
 Sizes = Annotated[tuple[Positive, ...], Field(min_length=1)]
 
@@ -50,20 +60,20 @@ class _Spec(BaseModel):
 class LayerLimits(_Spec):
     """What one core can express, whatever its memories hold."""
 
-    input_height_max: Positive = Field(description="rows of the input map")
-    input_width_max: Positive = Field(description="columns of the input map")
-    output_height_max: Positive = Field(description="rows of the neuron map, before pooling")
-    output_width_max: Positive = Field(description="columns of the neuron map, before pooling")
-    input_features_max: Positive = Field(description="features a core reads")
-    output_features_max: Positive = Field(description="features a core makes")
-    kernel_size_min: Positive = Field(description="least rows and columns of a kernel")
-    kernel_size_max: Positive = Field(description="most rows and columns of a kernel")
+    input_height_max: Side = Field(description="rows of the input map")
+    input_width_max: Side = Field(description="columns of the input map")
+    output_height_max: Side = Field(description="rows of the neuron map, before pooling")
+    output_width_max: Side = Field(description="columns of the neuron map, before pooling")
+    input_features_max: Side = Field(description="features a core reads")
+    output_features_max: Side = Field(description="features a core makes")
+    kernel_size_min: Side = Field(description="least rows and columns of a kernel")
+    kernel_size_max: Side = Field(description="most rows and columns of a kernel")
     kernel_square: Flag = Field(description="whether kernels must be as high as wide")
     strides: Sizes = Field(description="strides per axis")
-    padding_max: Count = Field(description="rows or columns of zeros per side")
-    weight_bits: Positive = Field(description="bits of a weight, signed")
-    bias_bits: Positive = Field(description="bits of a bias, signed")
-    state_bits: Positive = Field(description="bits of potentials, thresholds and initial values, signed")
+    padding_max: Margin = Field(description="rows or columns of zeros per side")
+    weight_bits: Bits = Field(description="bits of a weight, signed")
+    bias_bits: Bits = Field(description="bits of a bias, signed")
+    state_bits: Bits = Field(description="bits of potentials, thresholds and initial values, signed")
 
 
 class CoreSpec(_Spec):
@@ -72,7 +82,7 @@ class CoreSpec(_Spec):
     kernel_words: Count = Field(description="8-bit words of kernel memory")
     neuron_words: Count = Field(description="16-bit words of neuron memory")
     bias_words: Count = Field(description="16-bit words of bias memory")
-    fan_out: Count = Field(description="destination entries")
+    fan_out: Slots = Field(description="destination entries")
     parallel: Flag = Field(default=False, description="computes in parallel inside; meant for busy layers")
     synops_per_second: Positive | None = Field(default=None, description="bandwidth; no public figure exists")
     limits: LayerLimits = Field(description="what this core can express")
@@ -104,7 +114,7 @@ class CoreGroup(_Spec):
 class RoutingSpec(_Spec):
     """What a destination entry can do."""
 
-    fan_out: Count = Field(description="destination entries of a core that states none of its own")
+    fan_out: Slots = Field(description="destination entries of a core that states none of its own")
     poolings: Sizes = Field(description="pool sizes, square, stride = size")
     feature_shift: Flag = Field(description="whether an entry can shift the feature index")
     pooled_border: Literal["dropped", "delivered"] = Field(
@@ -115,10 +125,10 @@ class RoutingSpec(_Spec):
 class InputSpec(_Spec):
     """The sensor stage."""
 
-    height: Positive = Field(description="rows of the sensor")
-    width: Positive = Field(description="columns of the sensor")
-    features: Positive = Field(description="polarities")
-    fan_out: Count = Field(description="destination entries of the stage")
+    height: Side = Field(description="rows of the sensor")
+    width: Side = Field(description="columns of the sensor")
+    features: Side = Field(description="polarities")
+    fan_out: Slots = Field(description="destination entries of the stage")
     poolings: Sizes = Field(description="pool sizes per axis")
     stage_id: Count | None = Field(default=None, description="number of the stage among destinations")
 
@@ -142,13 +152,13 @@ class MonitorSpec(_Spec):
 class EmissionSpec(_Spec):
     """How a configuration of this chip is named in the vendor's library."""
 
-    samna_module: str
-    configuration_class: str
+    samna_module: LibraryModule
+    configuration_class: LibraryName
     device_types: tuple[tuple[str, str], ...] = Field(
         description="pairs: the device name users write, the vendor's name of its type"
     )
-    source_node: str = Field(description="class of the node that sends events to a board")
-    sink_node: str = Field(description="class of the node that takes events from a board")
+    source_node: LibraryName = Field(description="class of the node that sends events to a board")
+    sink_node: LibraryName = Field(description="class of the node that takes events from a board")
     destination_id_max: Count
     core_extras: tuple[CoreExtra, ...] = Field(
         default=(), description="attributes of a core that only some chips of the family have"

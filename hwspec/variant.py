@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import copy
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hwspec.document import CORES_MAX, Draft, build, draft_of, id_range, number
 from hwspec.errors import Finding, SpecError
 from hwspec.schema import ChipSpec, CoreSpec
+from hwspec.toml_text import toml_of
 
 __all__ = ["apply_overrides", "edit"]
 
@@ -96,9 +96,11 @@ def _value(text: str) -> object:
     if ki != text:
         return ki
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        table = toml_of(f"value = {text}")
+    except ValueError:
         return text
+    # More lines than one would say more than one thing.
+    return table["value"] if len(table) == 1 else text
 
 
 def _add(draft: Draft, override: str, ids_text: str, model: int, changed: list[str]) -> Finding | None:

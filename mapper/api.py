@@ -158,6 +158,7 @@ def verify_equivalence(
     steps: int = 50,
     seed: int = 0,
     dt_us: int = 1000,
+    drop_outside: bool = False,
     data: str | None = None,
     expect: str | Path | None = None,
     input_shape: tuple[int, int, int] | None = None,
@@ -174,15 +175,14 @@ def verify_equivalence(
 
     Parameters
     ----------
-    events
-        A recording for the network's one input; None for random spikes.
+    events, drop_outside
+        A recording for the one input, None for random spikes; leave out what its map does not hold, and tell.
     rate, steps, seed, dt_us
         Of the random spikes: probability per pixel and step, number of steps; of all, microseconds of a step.
     data
         Labelled data: "digits", or a .npz file with `rasters` and `labels`.
     expect
-        A .npz file of counts per step from the network's own framework, by input and output name, or `input`
-        and `output`. The network as read must give exactly these; the other comparisons take their input.
+        A .npz file of `read_expectation`: what the network as read must give exactly, and from what.
     progress
         Called with the number of labelled samples done.
     options
@@ -200,14 +200,14 @@ def verify_equivalence(
     read, recording = load_network(network, input_shape, nir, torch, input_from), None
     labelled = None if data is None else read_labelled(data)
     if expect is not None:
-        _require_one_input(events)
         others = other_readings(network, input_shape, nir)
-        read, recording = _held(read, Path(expect), others, add_output_neuron, dt_us)
+        read, recording = _held(read, Path(expect), others, add_output_neuron, dt_us, events)
     start_s = time.perf_counter()
     result = solve(read, chip, add_output_neuron=add_output_neuron, **options)
     floating = _floating(read, result, add_output_neuron)
     deadline = Deadline.after(result.options.time_limit_s, start_s)
-    recording = recording or _stimulus(result.networks[0], events, dt_us, (rate, steps, seed), deadline)
+    given = events, drop_outside
+    recording = recording or _stimulus(result.networks[0], given, dt_us, (rate, steps, seed), deadline)
     return run.check_equivalence(result, floating, recording, labelled, deadline, progress)
 
 
@@ -225,16 +225,17 @@ def _floating(read: Network, result: Result, add_output_neuron: float | None) ->
 
 def _stimulus(
     network: NormalNetwork,
-    events: Events | None,
+    given: tuple[Events | None, bool],
     dt_us: int,
     random: tuple[float, int, int],
     deadline: Deadline,
 ) -> Recording:
-    """Recorded events, or random ones of a rate, a number of steps and a seed."""
+    """Recorded events, without those outside if so asked; or random ones of a rate, steps and a seed."""
     from mapper.equivalence import run  # noqa: PLC0415
 
+    events, drop_outside = given
     if events is not None:
-        return run.recording_of(network, events, dt_us)
+        return run.recording_of(network, events, dt_us, drop_outside=drop_outside)
     rate, steps, seed = random
     return run.random_recording(network, rate, steps, dt_us, seed, deadline)
 
@@ -245,10 +246,12 @@ def _held(
     others: Iterable[tuple[str, Callable[[], Network]]],
     add_output_neuron: float | None,
     dt_us: int,
+    events: Events | None,
 ) -> tuple[Network, Recording]:
     """The network once it gives what is expected of it, saying so, and the recording it was held against."""
     from mapper.equivalence import expected  # noqa: PLC0415
 
+    _require_one_input(events)
     whole = append_output_neuron(read, add_output_neuron)
     expectation = expected.read_expectation(expect, whole)
     equal = filter(None, (read.compared_with, expected.compared(whole, expectation, others)))

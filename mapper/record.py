@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -21,6 +19,7 @@ from mapper.reading import Reading
 from mapper.references import layer_key
 from mapper.result import Record, Result
 from mapper.solution import LayerPart, Placement, Relay, Solution
+from mapper.texts import json_of, plain_text
 from mapper.work import CoreWork, relay_work
 
 __all__ = [
@@ -40,6 +39,8 @@ __all__ = [
 Used = tuple[int, int]
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
+# A report of thousands of cells takes less.
+_BYTES_MAX = 1 << 28
 _MEMORIES = ("kernel_words", "neuron_words", "bias_words")
 _EMPTY: dict[str, Any] = {
     "label": "",
@@ -339,13 +340,21 @@ def read_record(kind: type[AnyRecord], path: Path, noun: str, next_step: str) ->
         It cannot be read, or is something else.
     """
     try:
-        record = kind.model_validate_json(path.read_bytes())
+        text = plain_text(path, _BYTES_MAX)
     except OSError as error:
         raise OptionsError(Finding(str(path), f"cannot be read: {error.strerror}")) from None
+    except ValueError as error:
+        raise OptionsError(Finding(str(path), f"is no {noun}: {error}", next_step=next_step)) from None
+    try:
+        content = json_of(text)
+    except ValueError as error:
+        problem = f"is no {noun}: Invalid JSON: {error}"
+        raise OptionsError(Finding(str(path), problem, next_step=next_step)) from None
+    try:
+        record = kind.model_validate_json(text)
     except ValidationError as error:
-        with suppress(ValueError):
-            if (known := own_file(json.loads(path.read_bytes()))) and f" a {noun}" not in known:
-                raise OptionsError(Finding(str(path), known)) from None
+        if (known := own_file(content)) and f" a {noun}" not in known:
+            raise OptionsError(Finding(str(path), known)) from None
         entry = min(error.errors(), key=lambda entry: entry["loc"] != ("schema_version",))
         if entry["loc"] == ("schema_version",):
             problem, known = (

@@ -16,6 +16,8 @@ import base64
 import hashlib
 import importlib
 import json
+import math
+import re
 import sys
 import time
 from collections import Counter
@@ -28,18 +30,104 @@ import numpy as np
 # Some boards' clocks run before all events are written: the first event is played so long behind the reset.
 LEAD_US = 100_000
 NUMBERS = {"weights": np.int8, "neurons_initial_value": np.int16, "biases": np.int16}
+# What fields of the family's chips hold, by the end of their names: a copy of mapper/emit/shared/ranges.py.
+HELD = {
+    "feature_count": range(1, 1025), "input_shape.size": range(1, 129), "output_shape.size": range(1, 65),
+    "kernel_size": range(1, 17), "stride": (1, 2, 4, 8), "padding": range(8), "layer": range(14),
+    "pooling": (1, 2, 4), "feature_shift": range(1024), "weights": range(-128, 128),
+    "biases": range(-32768, 32768), "neurons_initial_value": range(-32768, 32768),
+    "threshold_high": range(1, 32768), "threshold_low": range(-32768, 0),
+    "output_decimator_interval": range(8),
+    "weights_kill_bit": range(2), "biases_kill_bit": range(2), "neurons_value_kill_bit": range(2),
+    "origin": range(128), "cut": range(128), "mirror": range(2), "filter_size": range(16),
+    "threshold": range(32768), "readout_configuration_sel": range(4), "output_mode_sel": range(4),
+}  # fmt: skip
+ENTRIES_MAX = 1 << 24
 STAGES = ("dvs_layer", "dvs_filter", "readout", "factory_config")
 
 
 def tensor(entry: dict[str, Any]) -> Any:
     """An array of the file's text: numbers, or value*count for a run; or packed as base64."""
+    if math.prod(entry["shape"]) > ENTRIES_MAX or min(entry["shape"], default=0) < 0:
+        raise ValueError(f"a tensor of {entry['shape']}: no chip holds more than {ENTRIES_MAX} numbers")
     if entry["values"].startswith("base64 "):
         _, kind, letters = entry["values"].split(" ")
         return np.frombuffer(base64.b64decode(letters), f"<{kind}").reshape(entry["shape"])
     pairs = [token.partition("*")[::2] for token in entry["values"].split()]
     values = np.array([int(value) for value, _ in pairs], np.int64)
     counts = [int(count or 1) for _, count in pairs]
+    if sum(counts) != math.prod(entry["shape"]) or min(counts, default=1) < 1:
+        raise ValueError(f"a tensor of {entry['shape']} with {sum(counts)} numbers")
     return np.repeat(values, counts).reshape(entry["shape"])
+
+
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A table of the file, in which no key may stand twice."""
+    if len(dict(pairs)) != len(pairs):
+        raise ValueError(f"a key stands twice among {', '.join(key for key, _ in pairs)}"[:200])
+    return dict(pairs)
+
+
+def held(value: Any, where: str) -> None:
+    """Refuse what a field of the family's chips does not hold."""
+    if isinstance(value, dict) and "values" not in value:
+        for name, inner in value.items():
+            held(inner, f"{where}.{name}")
+    elif isinstance(value, list):
+        for entry in value:
+            held(entry, where)
+    elif allowed := next(
+        (known for name, known in HELD.items() if re.search(rf"\.{name}(\.[xy])?$", where)), None
+    ):
+        array = tensor(value) if isinstance(value, dict) else np.array([value])
+        for extreme in (array.min(), array.max()) if array.size else ():
+            if extreme not in allowed or array.dtype.kind not in "iu":
+                told = f"{min(allowed)}..{max(allowed)}" if isinstance(allowed, range) else allowed
+                raise ValueError(f"{where}: the chip does not hold {extreme}, only {told}")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A configuration whose numbers the chips hold and whose layers are on cores that are there."""
+    try:
+        if path.exists() and not path.is_file():
+            raise ValueError("is no regular file")
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)
+        if content.get("schema_version") != 1 or not content.get("vendor"):
+            raise ValueError("not a configuration of version 1 for a chip of samna")
+        vendor, cores = content["vendor"], content["hardware"]["cnn_layers"]
+        # What is imported and looked up there is samna's own, whatever the file says.
+        if not re.fullmatch(r"samna\.\w+", vendor["samna_module"]):
+            raise ValueError(f"{vendor['samna_module']} is no module of samna")
+        held(content["hardware"], "")
+        used = {n for n, core in enumerate(cores) if "weights" in core}
+        if lost := sorted(owners_of(content.get("interface")).keys() - used):
+            raise ValueError(f"its interface names cores that are not configured: {lost}")
+        for n, core in enumerate(cores):
+            told = [e["layer"] for e in core["destinations"] if e["enable"]]
+            if any(layer >= len(cores) and "readout" not in content["hardware"] for layer in told):
+                raise ValueError(f"core {n} sends to {told}, and there are {len(cores)} cores")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        text = str(error) if isinstance(error, OSError | ValueError) else f"its form is wrong: {error!r}"
+        raise SystemExit(f"{path}: {text}") from None
+    return content
+
+
+def recorded(path: Path) -> Any:
+    """Events of a file, in the order of time."""
+    try:
+        if not path.is_file():
+            raise ValueError("is no regular file")
+        events = np.load(path, allow_pickle=False)
+        if not {"t", "p", "y", "x"} <= set(events.dtype.names or ()) or events.ndim != 1:
+            raise ValueError("no structured array of t, p, y, x")
+        if any(events[name].dtype.kind not in "iub" for name in ("t", "p", "y", "x")):
+            raise ValueError("t, p, y and x must be whole numbers")
+        if (events["t"][1:] < events["t"][:-1]).any():
+            raise ValueError("time goes back: sort the events, or unwrap a clock that started again at 2^32")
+    # Damaged headers and archives end in whatever the parser that they reach raises.
+    except Exception as error:
+        raise SystemExit(f"{path}: {' '.join(str(error).split())[:200]}") from None
+    return events
 
 
 def write(target: Any, fields: dict[str, Any], where: str) -> None:
@@ -238,8 +326,10 @@ def self_test(
     return not told
 
 
-def owners_of(interface: dict[str, Any]) -> dict[int, str]:
+def owners_of(interface: dict[str, Any] | None) -> dict[int, str]:
     """By core, what it holds: a layer or features of it, a copy, or a relay."""
+    if not interface:
+        return {}
     places = [(entry["name"], place) for entry in interface["layers"] for place in entry["places"]]
     places += [(entry["name"], place) for entry in interface["inputs"] for place in entry.get("relays", ())]
     sensor = ", ".join(entry["name"] for entry in interface["inputs"] if entry["source"] == "dvs")
@@ -313,13 +403,15 @@ def main(arguments: list[str] | None = None, wait_for_user: Callable[[str], obje
     parser.add_argument("--self-test", type=Path, help="known_answer.json, written beside config.json")
     parser.add_argument("--input", help="input that takes the events, where there are several")
     options = parser.parse_args(arguments)
-    content = json.loads(options.config.read_text(encoding="utf-8"))
-    if content.get("schema_version") != 1 or not content.get("vendor"):
-        raise SystemExit(f"{options.config}: not a configuration of version 1 for a chip of samna")
-    events = np.load(options.events, allow_pickle=False) if options.events else None
+    content = read(options.config)
+    events = recorded(options.events) if options.events else None
     if events is not None:
         input_of(content, options.input)
-    answer = json.loads(options.self_test.read_text(encoding="utf-8")) if options.self_test else None
+    answer = (
+        json.loads(options.self_test.read_text(encoding="utf-8"), object_pairs_hook=unique)
+        if options.self_test
+        else None
+    )
     samna = importlib.import_module("samna")
     library = importlib.import_module(content["vendor"]["samna_module"])
     made = build(content, library)

@@ -21,6 +21,7 @@ ORDER = [
     "deadline",
     "wording",
     "files",
+    "texts",
     "display",
     "rules",
     "reading",

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from mapper.cli.options import CONFIG, EVENTS, INPUT, FileOutput, Output, group, number, text
 from mapper.cli.output import print_json
+from mapper.cli.recordings import Clock, recorded
 
 __all__ = ["devices", "run"]
 
@@ -46,7 +47,14 @@ def devices(*, output: Output = Output()) -> int:
     return 0
 
 
-def run(config: Annotated[Path, CONFIG], /, *, settings: Run, output: FileOutput = FileOutput()) -> int:
+def run(
+    config: Annotated[Path, CONFIG],
+    /,
+    *,
+    settings: Run,
+    clock: Clock = Clock(),
+    output: FileOutput = FileOutput(),
+) -> int:
     """Run recorded events on a board and count the spikes of its monitored layers; needs samna.
 
     Writes the spikes of each layer as .npy.
@@ -54,7 +62,8 @@ def run(config: Annotated[Path, CONFIG], /, *, settings: Run, output: FileOutput
     from mapper.boards import Listening, open_board  # noqa: PLC0415
     from mapper.emit.shared.file import read_config  # noqa: PLC0415
     from mapper.errors import OptionsError  # noqa: PLC0415
-    from mapper.events import read_events, write_events  # noqa: PLC0415
+    from mapper.events import write_events  # noqa: PLC0415
+    from mapper.sim.recording import input_of  # noqa: PLC0415
 
     try:
         listening = Listening(settings.quiet_for, settings.at_most)
@@ -62,18 +71,21 @@ def run(config: Annotated[Path, CONFIG], /, *, settings: Run, output: FileOutput
         options = {"quiet_seconds": "--quiet-for", "limit_seconds": "--at-most"}
         findings = (replace(finding, where=options[finding.where]) for finding in error.findings)
         raise OptionsError(*findings) from None
-    configuration, recorded = read_config(config), read_events(settings.events)
+    configuration = read_config(config)
+    interface, name = configuration.interface, input_of(configuration, settings.input_name)
+    shapes = {entry.name: entry.shape for entry in interface.inputs} if interface else {}
+    events = recorded(settings.events, clock, shapes[name])
     with open_board(settings.device, configuration, slow_clock_hz=settings.slow_clock) as board:
-        answer = board.infer(recorded, settings.input_name, listening)
+        answer = board.infer(events, settings.input_name, listening)
     if output.out is not None:
         for name, spikes in answer.events.items():
             write_events(output.out / f"{name.replace('/', '_')}.npy", spikes)
     counts = {name: len(spikes) for name, spikes in answer.events.items()}
     if output.as_json:
         others = {str(core): count for core, count in answer.other_cores.items()}
-        print_json(events=len(recorded), spikes=counts, other_cores=others)
+        print_json(events=len(events), spikes=counts, other_cores=others)
         return 0
-    print(f"{len(recorded)} events written")
+    print(f"{len(events)} events written")
     for name, count in counts.items():
         print(f"{name:20} {count} spikes")
     if not counts:

@@ -11,6 +11,8 @@ from cyclopts import Parameter
 
 from mapper.cli.options import CONFIG, EVENTS, INPUT, FileOutput, file, group, number, text, word
 from mapper.cli.output import console, print_json, progress_bar
+from mapper.cli.recordings import Clock, recorded
+from mapper.errors import Finding, OptionsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from mapper.sim.recording import RecordingSummary
 
 __all__ = ["simulate"]
+
+# Each runs the whole recording again.
+_ORDERS_MAX = 1000
 
 
 @group("Input", 2)
@@ -39,7 +44,9 @@ class Recording:
 class Semantics:
     """How spikes are carried; the fields are those of `EventOptions`."""
 
-    order: Annotated[Literal["depth", "breadth", "random"], word("order of spikes")] = "depth"
+    order: Annotated[Literal["depth", "breadth", "random"], word("order of spikes", name="--spike-order")] = (
+        "depth"
+    )
     seed: Annotated[int, number("SEED", "seed of the random order")] = 0
     sensor_view: Annotated[
         Literal["raw", "input"], word("a sensor's own events, or behind crop, mirror and swap")
@@ -65,6 +72,7 @@ def simulate(
     /,
     *,
     recording: Recording,
+    clock: Clock = Clock(),
     semantics: Semantics = Semantics(),
     output: Measurements = Measurements(),
 ) -> int:
@@ -74,15 +82,18 @@ def simulate(
     """
     from mapper.emit.shared.file import read_config  # noqa: PLC0415
     from mapper.equivalence import count_ranges, layer_shapes, sensitivity  # noqa: PLC0415
-    from mapper.events import read_events  # noqa: PLC0415
     from mapper.events.traffic import write_traffic  # noqa: PLC0415
     from mapper.sim.event import EventOptions  # noqa: PLC0415
     from mapper.sim.recording import input_of  # noqa: PLC0415
 
     configuration = read_config(config)
-    options = EventOptions(**vars(semantics), record=output.layer or None)
-    recorded = read_events(recording.events)
-    inputs = {input_of(configuration, recording.input_name): recorded}
+    if not 0 <= output.sensitivity <= _ORDERS_MAX:
+        problem = "number of random orders"
+        raise OptionsError(Finding("--sensitivity", problem, output.sensitivity, f"0..{_ORDERS_MAX}"))
+    start_us = 0.0 if clock.rebase is False else None
+    options = EventOptions(**vars(semantics), start_us=start_us, record=output.layer or None)
+    # Events outside the map are left out and counted there, with or without --drop-outside.
+    inputs = {input_of(configuration, recording.input_name): recorded(recording.events, clock)}
     summary = _run(configuration, inputs, options, recording.piece, output)
     if output.traffic is not None:
         write_traffic(output.traffic, summary.signals, summary.duration_us)

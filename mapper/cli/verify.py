@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from mapper.cli import options
 from mapper.cli.options import file, group, keywords, number
 from mapper.cli.output import console, print_json, progress_bar
+from mapper.cli.recordings import Clock, recorded
 
 __all__ = ["verify"]
 
@@ -19,8 +20,8 @@ _EXIT_DIFFERENT = 4
 
 @group("Input", 7)
 @dataclass(frozen=True)
-class Stimulus:
-    """What the simulators are fed; the fields are parameters of `verify_equivalence`."""
+class Stimulus(Clock):
+    """What the simulators are fed; fields but those of the clock are parameters of `verify_equivalence`."""
 
     events: Annotated[Path | None, options.EVENTS, Parameter(show_default="random spikes")] = None
     rate: Annotated[
@@ -53,11 +54,11 @@ def verify(
     Exit: 0 identical, 1 proven not to fit, 2 bad input, 3 undecided, 4 different (a fault).
     """
     from mapper.api import verify_equivalence  # noqa: PLC0415
-    from mapper.events import read_events  # noqa: PLC0415
 
     words = keywords(chip, reading, pins, moves, limits)
-    words |= vars(stimulus)
-    words["events"] = None if stimulus.events is None else read_events(stimulus.events)
+    words |= {name: value for name, value in vars(stimulus).items() if name not in vars(Clock())}
+    words["events"] = None if stimulus.events is None else recorded(stimulus.events, stimulus)
+    words["drop_outside"] = stimulus.drop_outside
     is_shown = stimulus.data is not None and not output.as_json
     with progress_bar("labelled samples", None, is_shown=is_shown) as progress:
         report = verify_equivalence(network, progress=progress, **words)

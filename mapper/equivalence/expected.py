@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mapper.equivalence.run import Recording
 from mapper.errors import EventError, Finding, NetworkError
 from mapper.events import events_from_raster
+from mapper.events.numpy_files import arrays_of
 from mapper.network import Network
 from mapper.sim.network import simulate
 
@@ -73,12 +74,7 @@ def read_expectation(path: Path, network: Network) -> Expectation:
     if path.suffix.lower() != ".npz" or not path.is_file():
         step = "Write it by numpy.savez(path, input=..., output=...)"
         raise EventError(Finding(str(path), "is no .npz file that is there", next_step=step))
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            arrays = {name: data[name] for name in data.files}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        step = "Write it by numpy.savez(path, input=..., output=...)"
-        raise EventError(Finding(str(path), f"holds no spikes: {error}", next_step=step)) from None
+    arrays = arrays_of(path)
     shapes = {entry.name: tuple(entry.shape) for entry in network.inputs}
     inputs = _named(path, arrays, list(shapes), "input")
     outputs = _named(path, arrays, [output.name for output in network.outputs], "output")

@@ -18,6 +18,7 @@ from mapper.deadline import NEVER, Deadline
 from mapper.emit.shared.config import ChipConfig
 from mapper.errors import EventError, Finding, TimeLimitError
 from mapper.events import events_from_raster
+from mapper.events.numpy_files import arrays_of
 from mapper.normal_form import NormalNetwork
 from mapper.sim.config_frame import simulate_config
 from mapper.sim.event import EventOptions, simulate_events
@@ -81,12 +82,13 @@ def read_labelled(source: str) -> LabelledData:
         spikes = (steps + 1) * values // _DIGITS_STEPS - steps * values // _DIGITS_STEPS
         return LabelledData("digits", spikes[:, :, None], labels)
     path = Path(source)
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            arrays = {name: data[name] for name in ("rasters", "labels")}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        step = 'Write it by numpy.savez(path, rasters=..., labels=...), or name "digits"'
-        raise EventError(Finding(source, f"is no labelled data: {error}", next_step=step)) from None
+    step = 'Write it by numpy.savez(path, rasters=..., labels=...), or name "digits"'
+    if not path.exists():
+        raise EventError(Finding(source, "is no labelled data: there is no such file", next_step=step))
+    arrays = arrays_of(path)
+    if lacking := {"rasters", "labels"} - arrays.keys():
+        problem = f"is no labelled data: it lacks {' and '.join(sorted(lacking))}"
+        raise EventError(Finding(source, problem, next_step=step))
     rasters, labels = arrays["rasters"], arrays["labels"]
     if rasters.ndim != 5 or labels.shape != rasters.shape[:1] or not len(labels):
         limit = "rasters (samples, time, features, height, width), one label each"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from mapper.equivalence.events import compare_events
 from mapper.equivalence.labelled import Accuracy, LabelledData, accuracies
 from mapper.equivalence.rates import layer_rates
 from mapper.equivalence.report import EquivalenceReport, OutputTrace
-from mapper.errors import EventError, Finding
+from mapper.errors import EventError, Finding, MapperWarning
 from mapper.events import Events, events_from_raster, raster_from_events
 from mapper.network import Network
 from mapper.normal_form import NormalNetwork
@@ -28,9 +30,11 @@ from mapper.sim.config_frame import simulate_config
 from mapper.sim.event import EventOptions
 from mapper.sim.network import simulate
 
-__all__ = ["Recording", "check_equivalence", "random_recording", "recording_of"]
+__all__ = ["CELLS_MAX", "Recording", "check_equivalence", "random_recording", "recording_of"]
 
 
+CELLS_MAX = 1 << 26
+"""Pixels of all steps of random spikes: a million steps of 8x8."""
 _SIMULATE_LESS = "Raise --time-limit, or simulate less: fewer --steps, or a shorter recording"
 
 
@@ -81,8 +85,13 @@ def random_recording(
     findings = []
     if not 0 <= rate <= 1:
         findings.append(Finding("rate", "must be a probability", rate, "0..1"))
-    if steps < 1:
-        findings.append(Finding("steps", "must be positive", steps, ">= 1"))
+    cells = max((prod(entry.shape) for entry in network.inputs), default=1)
+    most = max(1, CELLS_MAX // cells)
+    if not 1 <= steps <= most:
+        text = f"must be a number of steps of {cells} pixels"
+        findings.append(Finding("steps", text, steps, f"1..{most}"))
+    if seed < 0:
+        findings.append(Finding("seed", "must not be negative", seed, ">= 0"))
     if findings:
         raise EventError(*findings)
     draw = np.random.default_rng(seed)
@@ -107,7 +116,7 @@ def random_recording(
     return Recording(rasters, events, dt_us)
 
 
-def recording_of(network: Network, events: Events, dt_us: int) -> Recording:
+def recording_of(network: Network, events: Events, dt_us: int, *, drop_outside: bool = False) -> Recording:
     """A recorded input, cut into steps from its first event on; of the sensor, for all that read it.
 
     Raises
@@ -125,7 +134,12 @@ def recording_of(network: Network, events: Events, dt_us: int) -> Recording:
     shifted = events.copy()
     shifted["t"] -= events["t"][0]
     features, height, width = first.shape
-    raster = raster_from_events(shifted, (features, height, width), dt_us).counts
+    shape = (features, height, width)
+    made = raster_from_events(shifted, shape, dt_us, drop_outside=drop_outside)
+    if made.dropped:
+        text = f"{made.dropped} of {len(events)} events lie outside the input's map and are left out"
+        warnings.warn(text, MapperWarning, stacklevel=2)
+    raster = made.counts
     names_of = [entry.name for entry in network.inputs]
     return Recording(dict.fromkeys(names_of, raster), dict.fromkeys(names_of, shifted), dt_us)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mapper.events.arrays import EVENT_DTYPE, SYNONYMS, Events, events_from
-from mapper.events.disk import is_raster, read_events, read_raster, write_events, write_raster
+from mapper.events.disk import TimeUnit, is_raster, read_events, read_raster, write_events, write_raster
 from mapper.events.monitors import (
     MonitoredLayer,
     MonitorEvents,
@@ -24,6 +24,7 @@ __all__ = [
     "MonitorEvents",
     "MonitoredLayer",
     "Raster",
+    "TimeUnit",
     "events_from",
     "events_from_dvs",
     "events_from_raster",

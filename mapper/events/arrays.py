@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
@@ -53,8 +54,13 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """Names of a field that are understood, in any case of letters."""
 
+_UNIT_STEP = (
+    "Say what their unit is: --time-unit s, ms or us for a file, in Python "
+    "numpy.rint(seconds * 1e6).astype(numpy.int64)"
+)
 _FIELD_OF = {name: field for field, names in SYNONYMS.items() for name in names}
 _LARGEST = {"t": 2**63 - 1, "p": 65535, "y": 65535, "x": 65535}
+_WRAP = 1 << 32
 _SIDES = ("features", "height", "width")
 
 
@@ -118,6 +124,8 @@ def build_events(
     for field, column in columns.items():
         label = (labels or {}).get(field, f"{source}, field {field}")
         problems = column_findings(label, column, limits[field], boolean=field == "p")
+        if field == "t" and column.dtype.kind == "f":
+            problems = [replace(problem, next_step=_UNIT_STEP) for problem in problems]
         if field == "t" and not problems and order == "ascending":
             problems = order_findings(label, column)
         findings.extend(problems)
@@ -248,7 +256,12 @@ def order_findings(label: str, times: Column) -> list[Finding]:
     places = f"{len(back)} places" if len(back) > 1 else "1 place"
     text = f"time goes back in {places}, the first at event {first}"
     least = f"{int(times[first - 1])} or more"
-    return [Finding(label, text, int(times[first]), least, "µs", 'Sort them by time with order="sort"')]
+    step = 'Sort them by time: --order sort, in Python order="sort"'
+    # Sorting would scramble what a clock of 32 bits tore apart.
+    if int(times.max()) < _WRAP and any(int(times[n]) - int(times[n + 1]) > _WRAP // 2 for n in back[:100]):
+        step = "The clock started again at 2^32 µs, as it does every 71 minutes: let it go on with --unwrap, "
+        step += "in Python unwrap=True or mapper.events.unwrap_timestamps"
+    return [Finding(label, text, int(times[first]), least, "µs", step)]
 
 
 def shape_findings(shape: object) -> list[Finding]:

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import csv
 import io
-import zipfile
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mapper.errors import BackendMissingError, EventError, Finding
+from mapper.events.aedat4 import decoded
 from mapper.events.arrays import FIELDS, Events, Order, Shape3, events_from, fields_by_name
+from mapper.events.monitors import unwrap_timestamps
+from mapper.events.numpy_files import arrays_of
 from mapper.events.rasters import Raster, checked_raster
+from mapper.events.tables import read_table
 from mapper.files import write_bytes
+from mapper.texts import irregular
 
-__all__ = ["is_raster", "read_events", "read_raster", "write_events", "write_raster"]
+__all__ = ["TimeUnit", "is_raster", "read_events", "read_raster", "write_events", "write_raster"]
 
 _KINDS = (".npy", ".npz", ".csv", ".aedat4")
+TimeUnit = Literal["s", "ms", "us"]
+_MICROSECONDS = {"s": 1e6, "ms": 1e3, "us": 1.0}
+_TIME_MAX = 2.0**62
 
 
 def read_events(
@@ -29,6 +34,9 @@ def read_events(
     shape: Shape3 | None = None,
     order: Order = "ascending",
     ignore: tuple[str, ...] = (),
+    time_unit: TimeUnit | None = None,
+    unwrap: bool = False,
+    rebase: bool = False,
 ) -> Events:
     """Events of a file.
 
@@ -40,6 +48,12 @@ def read_events(
         `aedat4`).
     shape, order, ignore
         As in `events_from`.
+    time_unit
+        What the file's times are in, where that is not microseconds; they may be floats then.
+    unwrap
+        The clock starts again at 2^32 µs: `unwrap_timestamps`, before times must ascend.
+    rebase
+        Count time from the earliest event.
 
     Raises
     ------
@@ -49,14 +63,38 @@ def read_events(
         The reader of .aedat4 is not installed.
     """
     path = Path(path)
-    if not path.is_file():
+    given = _given(path, ignore)
+    # Columns of a table are known by now; names of an array are still the file's own.
+    left_out = ignore if path.suffix in (".npy", ".npz") else ()
+    if time_unit is not None:
+        given, left_out = _in_microseconds(given, time_unit, left_out, path.name), ()
+    first: Order = "any" if unwrap or rebase else order
+    events = events_from(given, shape=shape, order=first, ignore=left_out, source=path.name)
+    if unwrap:
+        events["t"] = unwrap_timestamps(events["t"])
+    if rebase and len(events):
+        events["t"] -= events["t"].min()
+    return events if first == order else events_from(events, order=order, source=path.name)
+
+
+def _given(path: Path, ignore: tuple[str, ...]) -> Any:
+    """What a file holds: an array, or columns by name."""
+    if not path.exists():
         raise EventError(Finding(str(path), "there is no such file"))
+    if (problem := irregular(path)) is not None:
+        raise EventError(Finding(str(path), problem))
     if path.suffix in (".npy", ".npz"):
-        return events_from(_numpy(path), shape=shape, order=order, ignore=ignore, source=path.name)
+        return _numpy(path)
     if path.suffix == ".csv":
-        return events_from(_table(path, ignore), shape=shape, order=order, source=path.name)
-    if path.suffix == ".aedat4":
-        return events_from(_recording(path), shape=shape, order=order, source=path.name)
+        return read_table(path, ignore)
+    if path.suffix in (".aedat4", ".aedat"):
+        with path.open("rb") as stream:
+            kind = stream.read(12).partition(b"\r")[0].decode("ascii", "replace").strip()
+        if path.suffix == ".aedat4" or kind.startswith("#!AER-DAT4"):
+            return _recording(path)
+        problem = "is no AEDAT 4: what an address means depends on the camera, which the file does not name"
+        step = "Save its events as .csv, with the line t,x,y,p above them, or as .npy with these fields"
+        raise EventError(Finding(str(path), problem, kind[:12], "#!AER-DAT4", next_step=step))
     raise EventError(
         Finding(str(path), "is no file of events", path.suffix or "no suffix", ", ".join(_KINDS))
     )
@@ -71,7 +109,7 @@ def read_raster(path: Path | str) -> Raster:
         The file cannot be read, or holds something else.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise EventError(Finding(str(path), "there is no such file"))
     array = _numpy(path)
     if isinstance(array, dict):
@@ -140,57 +178,32 @@ def _packed(path: Path, array: NDArray[Any], name: str) -> bytes:
 
 
 def _numpy(path: Path) -> Any:
-    """The array of a file, or its arrays by name; pickles are never loaded."""
-    try:
-        with path.open("rb") as stream:
-            loaded = np.load(stream, allow_pickle=False)
-            if not isinstance(loaded, np.lib.npyio.NpzFile):
-                return loaded
-            with loaded:
-                arrays = {name: loaded[name] for name in loaded.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise EventError(Finding(str(path), f"cannot be read: {error}")) from None
+    """The array of a file, or its arrays by name."""
+    arrays = arrays_of(path)
     return next(iter(arrays.values())) if len(arrays) == 1 else arrays
 
 
-def _table(path: Path, ignore: tuple[str, ...]) -> dict[str, NDArray[np.int64]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            names = [name.strip() for name in next(csv.reader([stream.readline()]), [])]
-            name_of, findings = fields_by_name(names, ignore, path.name)
-            if findings:
-                raise EventError(*findings)
-            columns = [names.index(name_of[name]) for name in FIELDS]
-            text = stream.read()
-        if not text.strip():
-            return {name: np.empty(0, np.int64) for name in FIELDS}
-        rows = np.loadtxt(io.StringIO(text), np.int64, delimiter=",", usecols=columns, ndmin=2)
-    except (OSError, ValueError, OverflowError) as error:
-        step = "Every line wants whole numbers, one per named field"
-        raise EventError(Finding(str(path), f"cannot be read: {error}", next_step=step)) from None
-    return dict(zip(FIELDS, rows.T, strict=True))
+def _in_microseconds(given: Any, unit: TimeUnit, ignore: tuple[str, ...], source: str) -> Any:
+    """Columns by name, the times of another unit rounded to whole microseconds."""
+    if unit not in _MICROSECONDS:
+        raise EventError(Finding("time_unit", "is unknown", unit, ", ".join(_MICROSECONDS)))
+    names = list(given) if isinstance(given, dict) else list(given.dtype.names or ())
+    name_of, findings = fields_by_name(names, ignore, source)
+    if findings:
+        raise EventError(*findings)
+    columns = {name: np.asarray(given[name_of[name]]) for name in FIELDS}
+    times = columns["t"]
+    if times.dtype.kind in "iuf":
+        scaled = times.astype(np.float64) * _MICROSECONDS[unit]
+        # Times that no integer holds stay as they are, and are named for that.
+        if times.dtype.kind == "f" or unit != "us":
+            held = bool(np.isfinite(scaled).all()) and bool((np.abs(scaled) < _TIME_MAX).all())
+            columns["t"] = np.rint(scaled).astype(np.int64) if held else scaled
+    return columns
 
 
 def _recording(path: Path) -> dict[str, NDArray[Any]]:
     if find_spec("aedat") is None:
         step = 'Install it: pip install "dynapcnn-mapper[aedat4]"'
         raise BackendMissingError("aedat", path.name, step)
-    packets = list(_packets(path))
-    if not packets:
-        raise EventError(Finding(str(path), "holds no stream of events"))
-    names = {"t": "t", "p": "on", "y": "y", "x": "x"}
-    return {name: np.concatenate([packet[key] for packet in packets]) for name, key in names.items()}
-
-
-def _packets(path: Path) -> Iterator[NDArray[Any]]:
-    """Arrays of the first stream of events."""
-    import aedat  # noqa: PLC0415  # an optional extra
-
-    try:
-        decoder = aedat.Decoder(path)
-        streams = [n for n, entry in decoder.id_to_stream().items() if entry["type"] == "events"]
-        for packet in decoder:
-            if streams and packet["stream_id"] == min(streams) and "events" in packet:
-                yield packet["events"]
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        raise EventError(Finding(str(path), f"cannot be read: {error}")) from None
+    return decoded(path)

@@ -137,7 +137,7 @@ def _counted(
 
 
 def _outside_findings(events: Events, shape: Shape3, timely: Column, start: int, end: int) -> list[Finding]:
-    step = "Leave such events out, and count them, with drop_outside=True"
+    step = "Leave such events out, and count them, with --drop-outside, in Python drop_outside=True"
     findings = []
     for field, side in zip(("p", "y", "x"), shape, strict=True):
         findings += column_findings(f"events, field {field}", events[field], int(side) - 1)

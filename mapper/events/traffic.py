@@ -9,10 +9,12 @@ from pathlib import Path
 
 from mapper.errors import EventError, Finding, OptionsError
 from mapper.files import write_text
+from mapper.texts import json_of, plain_text
 
 __all__ = ["read_traffic", "write_traffic"]
 
 _RATE_MAX = 2**50
+_BYTES_MAX = 1 << 24
 
 
 def write_traffic(path: Path, spikes: Mapping[str, int], duration_us: int) -> None:
@@ -49,11 +51,11 @@ def read_traffic(path: Path) -> tuple[tuple[str, int], ...]:
     """
     step = "mapper simulate CONFIG --events FILE --traffic FILE writes one"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json_of(plain_text(path, _BYTES_MAX))
     except OSError as error:
         raise OptionsError(Finding(str(path), f"cannot be read: {error.strerror}")) from None
-    except ValueError:
-        raise OptionsError(Finding(str(path), "is no traffic: not JSON", next_step=step)) from None
+    except ValueError as error:
+        raise OptionsError(Finding(str(path), f"is no traffic: {error}", next_step=step)) from None
     is_known = isinstance(content, dict) and content.get("schema_version") == 1
     rates = content.get("spikes_per_second") if is_known else None
     if not isinstance(rates, dict):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from hwspec.toml_text import toml_of
 from mapper.errors import Finding, NetworkError, UnsupportedLayerError
 from mapper.files import own_file
 from mapper.frontends.inference import LayerDraft, build_network
+from mapper.frontends.yaml_core import yaml_of
 from mapper.network import DvsSettings, Edge, Input, Network, Output
 from mapper.operations import (
     BatchNorm,
@@ -27,14 +26,17 @@ from mapper.operations import (
     Shape,
     shape_after,
 )
+from mapper.texts import json_of, plain_text
 
 __all__ = ["json_schema", "load_shapes", "parse_shapes"]
 
-_FILE_BYTES_MAX = 64 << 20
+# A hundred times the longest that was ever written by hand; any of the languages is read in seconds.
+_FILE_BYTES_MAX = 4 << 20
 Positive = Annotated[int, Field(strict=True, ge=1, le=2**31)]
 Natural = Annotated[int, Field(strict=True, ge=0, le=2**31)]
 PositivePair = Positive | tuple[Positive, Positive]
 NaturalPair = Natural | tuple[Natural, Natural]
+Flag = Annotated[bool, Field(strict=True)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -63,22 +65,22 @@ class ConvForm(_Form):
     padding: NaturalPair = 0
     dilation: PositivePair = 1
     groups: Positive = 1
-    bias: bool = False
+    bias: Flag = False
 
 
 class LinearForm(_Form):
     """A dense layer; what reaches it is flattened."""
 
     features: Positive
-    bias: bool = False
+    bias: Flag = False
 
 
 class NeuronForm(_Form):
     """Integrate-and-fire neurons. Other kinds are refused by name."""
 
     kind: str = "if"
-    threshold: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
-    minimum: Annotated[float, Field(le=0, allow_inf_nan=False)] | None = None
+    threshold: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] = 1.0
+    minimum: Annotated[float, Field(strict=True, le=0, allow_inf_nan=False)] | None = None
     reset: Literal["subtract", "zero"] = "subtract"
     spike_mode: Literal["multi", "single"] = "multi"
 
@@ -108,9 +110,9 @@ class LayerForm(_Form):
     name: Name
     conv: ConvForm | None = None
     linear: LinearForm | None = None
-    batch_norm: bool = False
-    dropout: float | bool = False
-    neuron: bool | NeuronForm = True
+    batch_norm: Flag = False
+    dropout: Annotated[float, Field(strict=True)] | Flag = False
+    neuron: Flag | NeuronForm = True
     pool: Pools | None = None
     from_: From | None = Field(default=None, alias="from")
 
@@ -125,17 +127,17 @@ class DvsForm(_Form):
     """Settings of the sensor stage; pairs are rows, columns."""
 
     origin: tuple[Natural, Natural] = (0, 0)
-    mirror: tuple[bool, bool] = (False, False)
-    swap_axes: bool = False
-    on_channel: bool = True
-    off_channel: bool = True
+    mirror: tuple[Flag, Flag] = (False, False)
+    swap_axes: Flag = False
+    on_channel: Flag = True
+    off_channel: Flag = True
 
 
 class InputForm(_Form):
     """Where spikes enter: features, height, width; from the host unless `dvs` says the sensor."""
 
     shape: tuple[Positive, Positive, Positive] | None = None
-    dvs: bool | DvsForm = False
+    dvs: Flag | DvsForm = False
 
 
 class OutputForm(_Form):
@@ -170,18 +172,14 @@ def load_shapes(path: Path, input_shape: tuple[int, int, int] | None = None) -> 
         Unreadable text, unknown or missing fields, shapes that do not follow: everything at once.
     """
     try:
-        if path.stat().st_size > _FILE_BYTES_MAX:
-            raise NetworkError(
-                Finding(str(path), "file too large", path.stat().st_size, _FILE_BYTES_MAX, "bytes")
-            )
-        text = path.read_text(encoding="utf-8")
+        text = plain_text(path, _FILE_BYTES_MAX)
     except OSError as error:
         raise NetworkError(Finding(str(path), f"cannot be read: {error.strerror or error}")) from None
-    except UnicodeDecodeError:
-        raise NetworkError(Finding(str(path), "is not UTF-8 text")) from None
+    except ValueError as error:
+        raise NetworkError(Finding(str(path), str(error))) from None
     try:
         content = _parsed(text, path.suffix.lower())
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except ValueError as error:
         problem = " ".join(str(error).split())[:300]
         raise NetworkError(Finding(path.name, f"cannot be parsed: {problem}")) from None
     return parse_shapes(content, path.name, input_shape)
@@ -189,14 +187,8 @@ def load_shapes(path: Path, input_shape: tuple[int, int, int] | None = None) -> 
 
 def _parsed(text: str, suffix: str) -> object:
     if suffix == ".toml":
-        return tomllib.loads(text)
-    if suffix == ".json":
-        return json.loads(text)
-    # Aliases are refused before anything is built: a few lines of them expand to gigabytes.
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        if isinstance(event, yaml.AliasEvent):
-            raise ValueError(f"aliases (*{event.anchor}) are not allowed in shape files")
-    return yaml.safe_load(text)
+        return toml_of(text)
+    return json_of(text) if suffix == ".json" else yaml_of(text)
 
 
 def parse_shapes(content: object, where: str, input_shape: tuple[int, int, int] | None = None) -> Network:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +25,20 @@ from mapper.events import EVENT_DTYPE, Events, events_from
 from mapper.sim.event_kernel import COUNT, ORDERS
 from mapper.sim.event_pauses import run_with_pauses
 from mapper.sim.event_tables import Chip, Rules, Tables, tables_of
-from mapper.sim.stages import one_sensor, readout_classes, same_events, through_stage, window_ticks
+from mapper.sim.stages import (
+    fanned_out,
+    one_sensor,
+    readout_classes,
+    same_events,
+    through_stage,
+    window_ticks,
+)
+from mapper.sim.ticks import check_span, period_us, start_us, tick_findings
 
 __all__ = ["EventOptions", "EventResult", "EventSimulator", "simulate_events"]
 
 _TIME_MAX = 1 << 62
+_SEED_MAX = (1 << 32) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +60,9 @@ class EventOptions:
         Compare with the threshold at a tick too, not only at the next arriving spike.
     tick_us
         Between ticks of the slow clock; None takes the configuration's rate, if it states one.
+    start_us
+        When the slow clock starts; None for 0, or for the first event where that is more than
+        `LEAD_TICKS_MAX` ticks after it.
     spike_limit
         Most spikes that one event may cause: cycles need not end.
     sensor_view
@@ -68,6 +80,7 @@ class EventOptions:
     overflow: Literal["saturate", "wrap"] = "saturate"
     fires_on_tick: bool = False
     tick_us: float | None = None
+    start_us: float | None = None
     spike_limit: int = 10_000_000
     sensor_view: Literal["raw", "input"] = "input"
     ignore_lossy: bool = False
@@ -175,21 +188,25 @@ class EventSimulator:
         recorded_outputs = [output for output in outputs if output.layer in self.recorded]
         recorded |= {part.core for output in recorded_outputs for part in output.parts}
         self.tables: Tables = tables_of(self.graph, recorded)
-        self.period = self._period()
-        self._clock = np.array([0.0 if math.isfinite(self.period) else math.inf])
+        rate = self.config.interface.slow_clock_hz if self.config.interface else None
+        leaks = any(core.leak_enable for core in self.graph.cores.values())
+        self.period = period_us(self.options.tick_us, rate, leaks=leaks)
+        # None before the first event: it may say when the clock starts.
+        self._is_ticking = not math.isfinite(self.period)
+        self._clock = np.array([math.inf if self._is_ticking else self.options.start_us or 0.0])
         self._random = np.array([self.options.seed * 2 + 0x9E3779B97F4A7C15], np.uint64)
         # What the readout's moving window still sees of earlier runs.
         self._seen: Events = np.empty(0, EVENT_DTYPE)
 
-    def _period(self) -> float:
-        if self.options.tick_us is not None:
-            return self.options.tick_us
-        rate = self.config.interface.slow_clock_hz if self.config.interface else None
-        leaks = any(core.leak_enable for core in self.graph.cores.values())
-        if rate is None and leaks:
-            step = "Give tick_us, or emit with --step-us"
-            raise ConfigError(Finding("biases", "the configuration states no slow clock", next_step=step))
-        return math.inf if rate is None else 1e6 / rate
+    def _start(self, arrivals: NDArray[np.int64], end_us: float | None) -> float:
+        """The next tick's time; the clock starts with the first run that has events or an end."""
+        if not self._is_ticking and (len(arrivals) or end_us is not None):
+            first = int(arrivals[0, 0]) if len(arrivals) else 0
+            self._clock[0], self._is_ticking = start_us(self.options.start_us, first, self.period), True
+        last = max(float(arrivals[-1, 0]) if len(arrivals) else 0.0, end_us or 0.0)
+        if math.isfinite(self.period):
+            check_span(self._clock[0], last, self.period)
+        return float(self._clock[0])
 
     def run(
         self,
@@ -202,7 +219,7 @@ class EventSimulator:
         arrivals, sensor, outside = self._arrivals(inputs)
         tables, options = self.tables, self.options
         before = tables.counts.copy(), tables.border.copy()
-        start = self._clock[0]
+        start = self._start(arrivals, end_us)
         chip = Chip(
             tables.cores, tables.links, tables.spans, tables.weights, tables.kills, tables.biases,
             tables.potentials, tables.counts, tables.border, tables.phase, self._random, self._clock,
@@ -269,7 +286,7 @@ class EventSimulator:
             if name in self.graph.sensor_inputs and stage is not None:
                 events, lost = through_stage(given, stage, raw)
                 sensor, outside = events, outside + lost
-            rows, lost = _fanned_out(events, entries, self.graph, self.tables.index)
+            rows, lost = fanned_out(events, entries, self.graph, self.tables.index)
             parts.append(rows)
             outside += lost
         arrivals = np.concatenate(parts) if parts else np.empty((0, 5), np.int64)
@@ -324,8 +341,11 @@ def _option_findings(options: EventOptions) -> Iterator[Finding]:
         value = getattr(options, name)
         if value not in allowed:
             yield Finding(name, "is unknown", value, ", ".join(allowed))
-    if options.tick_us is not None and not 0 < options.tick_us < math.inf:
-        yield Finding("tick_us", "must be positive", options.tick_us, "> 0", "µs")
+    yield from tick_findings(options.tick_us)
+    if options.start_us is not None and not 0 <= options.start_us < _TIME_MAX:
+        yield Finding("start_us", "must be a time", options.start_us, ">= 0", "µs")
+    if not 0 <= options.seed <= _SEED_MAX:
+        yield Finding("seed", "must be a whole number", options.seed, f"0..{_SEED_MAX}")
     if not 1 <= options.spike_limit < _TIME_MAX:
         yield Finding("spike_limit", "must be positive", options.spike_limit, ">= 1")
 
@@ -345,34 +365,6 @@ def _places(config: ChipConfig, graph: ConfigGraph) -> dict[str, list[tuple[int,
         layer.name: [(p.core, p.start) for p in layer.places if p.role in ("layer", "piece")]
         for layer in config.interface.layers
     }
-
-
-def _fanned_out(
-    events: Events, entries: Iterable[Any], graph: ConfigGraph, index: Mapping[int, int]
-) -> tuple[NDArray[np.int64], int]:
-    """Every event once per entry, those outside the entry's map left out and counted."""
-    entry_rows = []
-    lost = 0
-    for n, entry in enumerate(entries):
-        shape = graph.cores[entry.core].dimensions
-        if shape is None:
-            continue
-        size, features = shape.input_shape.size, shape.input_shape.feature_count
-        p = events["p"].astype(np.int64) + entry.feature_shift
-        inside = (p < features) & (events["y"] < size.y) & (events["x"] < size.x)
-        lost += int(len(events) - np.count_nonzero(inside))
-        rows = np.empty((int(np.count_nonzero(inside)), 6), np.int64)
-        rows[:, 0], rows[:, 1] = events["t"][inside], index[entry.core]
-        rows[:, 2], rows[:, 3], rows[:, 4] = p[inside], events["y"][inside], events["x"][inside]
-        # The order of events, then of entries.
-        rows[:, 5] = np.flatnonzero(inside) * 256 + n
-        entry_rows.append(rows)
-    if not entry_rows:
-        return np.empty((0, 5), np.int64), lost
-    joined = np.concatenate(entry_rows)
-    if len(entry_rows) > 1:
-        joined = joined[np.argsort(joined[:, 5], kind="stable")]
-    return np.ascontiguousarray(joined[:, :5]), lost
 
 
 def _unpacked(record: NDArray[np.int64], numbers: Iterable[int]) -> dict[int, Events]:

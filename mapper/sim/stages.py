@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,15 @@ from mapper.emit.shared.graph import ConfigGraph
 from mapper.errors import ConfigError, Finding
 from mapper.events import Events
 
-__all__ = ["one_sensor", "readout_classes", "same_events", "sensor_events", "through_stage", "window_ticks"]
+__all__ = [
+    "fanned_out",
+    "one_sensor",
+    "readout_classes",
+    "same_events",
+    "sensor_events",
+    "through_stage",
+    "window_ticks",
+]
 
 _Recording = TypeVar("_Recording")
 
@@ -127,3 +135,31 @@ def readout_classes(spikes: Events, ticks: NDArray[np.float64], stage: Readout) 
     best = moving.argmax(axis=1)
     above = moving[np.arange(len(ticks)), best] > stage.threshold * window
     return np.stack([ticks.astype(np.int64), np.where(above, best + 1, 0)], axis=1)
+
+
+def fanned_out(
+    events: Events, entries: Iterable[Any], graph: ConfigGraph, index: Mapping[int, int]
+) -> tuple[NDArray[np.int64], int]:
+    """Every event once per entry, those outside the entry's map left out and counted."""
+    entry_rows = []
+    lost = 0
+    for n, entry in enumerate(entries):
+        shape = graph.cores[entry.core].dimensions
+        if shape is None:
+            continue
+        size, features = shape.input_shape.size, shape.input_shape.feature_count
+        p = events["p"].astype(np.int64) + entry.feature_shift
+        inside = (p < features) & (events["y"] < size.y) & (events["x"] < size.x)
+        lost += int(len(events) - np.count_nonzero(inside))
+        rows = np.empty((int(np.count_nonzero(inside)), 6), np.int64)
+        rows[:, 0], rows[:, 1] = events["t"][inside], index[entry.core]
+        rows[:, 2], rows[:, 3], rows[:, 4] = p[inside], events["y"][inside], events["x"][inside]
+        # The order of events, then of entries.
+        rows[:, 5] = np.flatnonzero(inside) * 256 + n
+        entry_rows.append(rows)
+    if not entry_rows:
+        return np.empty((0, 5), np.int64), lost
+    joined = np.concatenate(entry_rows)
+    if len(entry_rows) > 1:
+        joined = joined[np.argsort(joined[:, 5], kind="stable")]
+    return np.ascontiguousarray(joined[:, :5]), lost

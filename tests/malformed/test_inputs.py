@@ -210,7 +210,7 @@ NIR: dict[str, tuple[Edit, str]] = {
     "leaky": (put("node/nodes/conv1/type", "LIF"), "LIF"), "negative-stride": (put("node/nodes/conv1/stride", [-1, -1]), "conv1"),
     "zero-stride": (put("node/nodes/conv1/stride", [0, 0]), "conv1"), "half-stride": (put("node/nodes/conv1/stride", [1.5, 1]), "conv1"),
     "groups": (put("node/nodes/conv1/groups", 3), "conv1"), "padding-word": (put("node/nodes/conv1/padding", "wide"), "conv1"),
-    "huge": (huge, "too much"), "link-to-itself": (loop, "links"), "link-outside": (outside, "conv1"),
+    "huge": (huge, "too much"), "link-to-itself": (loop, "link"), "link-outside": (outside, "conv1"),
     "node-is-data": (put("node/nodes/conv1", 3), "conv1"), "bias-shape": (put("node/nodes/fc/bias", np.zeros(3)), "fc"),
 }  # fmt: skip
 

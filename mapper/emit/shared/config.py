@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from hwspec.schema import ChipSpec
+from hwspec.schema import ChipSpec, LibraryModule, LibraryName
 from mapper.emit.shared.interface import Interface
 from mapper.emit.shared.tensor import Tensor
 
@@ -195,10 +195,10 @@ class VendorNames(_Record):
         Pairs: the device name users write, samna's name of its type.
     """
 
-    samna_module: str
-    configuration_class: str
-    source_node: str
-    sink_node: str
+    samna_module: LibraryModule
+    configuration_class: LibraryName
+    source_node: LibraryName
+    sink_node: LibraryName
     device_types: tuple[tuple[str, str], ...]
 
 

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from mapper.emit.shared.config import ChipConfig
+from mapper.emit.shared.ranges import config_findings
 from mapper.errors import ConfigError, Finding
 from mapper.files import own_file, write_text
+from mapper.texts import json_of, plain_text
 
 __all__ = ["config_of", "config_text", "read_config", "write_config"]
 
-_BYTES_MAX = 1 << 28
+# Ten times what the largest chip of the family takes.
+_BYTES_MAX = 1 << 25
+# Of all tensors together: runs make a long tensor of a few letters. 512 MiB once they are arrays.
+_ENTRIES_MAX = 1 << 26
+_AXES_MAX = 8
 _FINDINGS_MAX = 20
 
 
@@ -41,19 +50,21 @@ def read_config(path: str | Path) -> ChipConfig:
     Raises
     ------
     ConfigError
-        There is no such file, or it is no configuration of a version this program knows; every problem
-        is named with its place.
+        There is no such file, it is no configuration of a version this program knows, or it says what its
+        chip cannot hold; every problem is named with its place.
     """
     where = Path(path)
     try:
-        if where.stat().st_size > _BYTES_MAX:
-            raise ConfigError(Finding(where.name, "is too large", where.stat().st_size, _BYTES_MAX, "bytes"))
-        content: Any = json.loads(where.read_text(encoding="utf-8"))
+        text = plain_text(where, _BYTES_MAX)
     except OSError as error:
         raise ConfigError(Finding(str(path), f"cannot be read: {error.strerror}")) from None
-    except (ValueError, RecursionError) as error:
-        text = " ".join(str(error).split())[:150]
-        raise ConfigError(Finding(where.name, f"is not JSON: {text}")) from None
+    except ValueError as error:
+        raise ConfigError(Finding(str(path), str(error))) from None
+    try:
+        content: Any = json_of(text)
+    except ValueError as error:
+        problem = " ".join(str(error).split())[:150]
+        raise ConfigError(Finding(where.name, f"is not JSON: {problem}")) from None
     if not isinstance(content, dict) or "hardware" not in content:
         step = "mapper emit writes one"
         problem = own_file(content) or "is no configuration"
@@ -61,11 +72,18 @@ def read_config(path: str | Path) -> ChipConfig:
     version = content.get("schema_version")
     if version != 1:
         raise ConfigError(Finding(where.name, "has a schema version this program does not know", version, 1))
+    if (entries := sum(_claimed(content["hardware"]))) > _ENTRIES_MAX:
+        problem = "its tensors claim too many numbers"
+        raise ConfigError(Finding(where.name, problem, entries, _ENTRIES_MAX))
     try:
-        return ChipConfig.model_validate_json(json.dumps(content))
+        config = ChipConfig.model_validate_json(text)
     except ValidationError as error:
-        entries = error.errors(include_url=False)[:_FINDINGS_MAX]
-        raise ConfigError(*(_finding(where.name, entry) for entry in entries)) from None
+        problems = error.errors(include_url=False)[:_FINDINGS_MAX]
+        raise ConfigError(*(_finding(where.name, entry) for entry in problems)) from None
+    if findings := tuple(config_findings(config)):
+        told = (replace(finding, where=f"{where.name}: {finding.where}") for finding in findings)
+        raise ConfigError(*tuple(told)[:_FINDINGS_MAX])
+    return config
 
 
 def config_of(source: ChipConfig | str | Path) -> ChipConfig:
@@ -77,6 +95,18 @@ def config_of(source: ChipConfig | str | Path) -> ChipConfig:
         As `read_config`.
     """
     return source if isinstance(source, ChipConfig) else read_config(source)
+
+
+def _claimed(content: Any) -> Iterator[int]:
+    """How many numbers each tensor says that it has, before any is made."""
+    if isinstance(content, dict):
+        shape = content.get("shape")
+        if isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape):
+            # A product of a thousand numbers of a thousand digits would take minutes itself.
+            yield prod(min(size, _ENTRIES_MAX + 1) for size in shape[:_AXES_MAX])
+        content = list(content.values())
+    for entry in content if isinstance(content, list) else ():
+        yield from _claimed(entry)
 
 
 def _finding(name: str, entry: Any) -> Finding:

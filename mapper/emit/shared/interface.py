@@ -6,9 +6,9 @@ It is never sent to a chip, and is None for a configuration that was read back f
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = [
     "InputEntry",
@@ -21,6 +21,11 @@ __all__ = [
 ]
 
 
+# Events count features, rows and columns in 16 bits.
+_Size = Annotated[int, Field(ge=1, le=65536)]
+_Count = Annotated[int, Field(ge=0, le=65536)]
+
+
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -29,7 +34,7 @@ class InputEntry(_Record):
     """A core that takes an input's events, features shifted by `feature_shift`."""
 
     core: int
-    feature_shift: int = 0
+    feature_shift: _Count = 0
 
 
 class LayerPlace(_Record):
@@ -44,8 +49,8 @@ class LayerPlace(_Record):
     """
 
     core: int
-    start: int
-    stop: int
+    start: _Count
+    stop: _Size
     role: Literal["layer", "piece", "copy", "relay"] = "layer"
 
 
@@ -66,7 +71,7 @@ class InterfaceInput(_Record):
     """
 
     name: str
-    shape: tuple[int, int, int]
+    shape: tuple[_Size, _Size, _Size]
     source: Literal["host", "dvs"]
     entries: tuple[InputEntry, ...] = ()
     relays: tuple[LayerPlace, ...] = ()
@@ -86,8 +91,8 @@ class OutputPart(_Record):
     """Features [start, stop) of an output, as the monitor of a core shows them."""
 
     core: int
-    start: int
-    stop: int
+    start: _Count
+    stop: _Size
 
 
 class InterfaceOutput(_Record):
@@ -106,8 +111,8 @@ class InterfaceOutput(_Record):
     name: str
     layer: str
     parts: tuple[OutputPart, ...]
-    host_pool: tuple[int, int] = (1, 1)
-    divisor: float = 1.0
+    host_pool: tuple[_Size, _Size] = (1, 1)
+    divisor: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
 
 
 class InterfaceLayer(_Record):
@@ -125,7 +130,7 @@ class InterfaceLayer(_Record):
     name: str
     places: tuple[LayerPlace, ...]
     spike_mode: Literal["multi", "single"] = "multi"
-    delays: tuple[tuple[int, int, int], ...] = ()
+    delays: tuple[tuple[int, int, _Count], ...] = ()
 
 
 class Interface(_Record):

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
+from hwspec.catalog import load, names
 from hwspec.schema import ChipSpec, LayerLimits
-from mapper.emit.shared.config import Hardware
+from mapper.emit.shared.config import ChipConfig, Destination, DvsDestination, Hardware, vendor_names
 from mapper.emit.shared.tensor import Tensor
 from mapper.errors import Finding
 
-__all__ = ["FAMILY", "Range", "out_of_range", "ranges_of"]
+__all__ = ["FAMILY", "Range", "config_findings", "out_of_range", "ranges_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,23 @@ FAMILY: Mapping[str, Range] = {
 """What the family's chips hold, by field. Source: samna's types; Speck Dev Kit Datasheet V1.0, 2.4, 3.2."""
 
 
+# A chip that samna does not know may be larger in all but the width of its potentials: the simulators hold
+# 16 bits. What a size must be follows from the network; here it is only kept from being absurd.
+_SIZE = Range(0, 65535)
+_UNKNOWN: Mapping[str, Range] = {
+    **FAMILY,
+    **{name: Range(1, 65536) for name in FAMILY if ".dimensions." in name},
+    **{f"cnn_layers.dimensions.padding.{axis}": _SIZE for axis in ("x", "y")},
+    "cnn_layers.destinations.layer": Range(0, 1_000_000),
+    "cnn_layers.destinations.pooling": Range.among(tuple(1 << n for n in range(16))),
+    "cnn_layers.destinations.feature_shift": _SIZE,
+    "cnn_layers.weights": Range.signed(16),
+    "dvs_layer.destinations.layer": Range(0, 1_000_000),
+    **{f"dvs_layer.pooling.{axis}": Range.among(tuple(1 << n for n in range(16))) for axis in ("x", "y")},
+    **{f"dvs_layer.{name}.{axis}": _SIZE for name in ("origin", "cut") for axis in ("x", "y")},
+}
+
+
 def ranges_of(chip: ChipSpec | None = None, core: int = 0) -> Mapping[str, Range]:
     """By field, what a chip's fields hold; those of the family for None.
 
@@ -138,7 +156,11 @@ def _core_ranges(limits: LayerLimits) -> dict[str, Range]:
 
 
 def out_of_range(
-    hardware: Hardware, chip: ChipSpec | None = None, owners: Mapping[int, str] | None = None
+    hardware: Hardware,
+    chip: ChipSpec | None = None,
+    owners: Mapping[int, str] | None = None,
+    *,
+    is_family: bool = True,
 ) -> Iterator[Finding]:
     """Every value that its field cannot hold.
 
@@ -148,15 +170,89 @@ def out_of_range(
         Whose fields; None for what all chips of the family have.
     owners
         By core, what it holds, for the messages.
+    is_family
+        Without a chip: whether it is one of the family, or may be larger.
     """
+
+    def ranges(core: int = 0) -> Mapping[str, Range]:
+        return ranges_of(chip, core) if chip or is_family else _UNKNOWN
+
     for number, core in enumerate(hardware.cnn_layers):
         owner = f" ({owners[number]})" if owners and number in owners else ""
-        yield from _misfits(core, ranges_of(chip, number), "cnn_layers", f"core {number}{owner}: ")
-    stages = ranges_of(chip)
+        yield from _misfits(core, ranges(number), "cnn_layers", f"core {number}{owner}: ")
+    stages = ranges()
     for name in ("dvs_layer", "dvs_filter", "readout"):
         part = getattr(hardware, name)
         if part is not None:
             yield from _misfits(part, stages, name, f"{name}: ")
+
+
+def config_findings(config: ChipConfig) -> Iterator[Finding]:
+    """What a configuration says that its chip cannot hold, or that contradicts the chip it names.
+
+    The chip is found by its hash, else by what samna calls it: variants within a chip's limits keep that and
+    have names of their own. Of a chip that samna does not know only the widths of numbers are checked.
+    """
+    shipped = {name: load(name) for name in names()}
+    chip = next((entry for entry in shipped.values() if entry.content_hash() == config.chip_hash), None)
+    if chip is not None and chip.name != config.chip:
+        yield Finding("chip", "is not the chip that chip_hash stands for", config.chip, chip.name)
+    if chip is None and config.vendor is not None:
+        called = {vendor_names(entry): entry for entry in shipped.values()}
+        chip = called.get(config.vendor)
+        if chip is None:
+            step = "Emit the configuration again"
+            known = ", ".join(sorted(entry.samna_module for entry in called if entry is not None))
+            name = config.vendor.samna_module
+            yield Finding("vendor", "its names are those of no chip", name, known, next_step=step)
+            return
+    named = shipped.get(config.chip)
+    if named is not None and config.vendor not in (None, vendor_names(named)):
+        yield Finding("vendor", f"is not that of {named.name}", config.vendor and config.vendor.samna_module)
+    yield from _core_findings(config, chip)
+    owners = config.interface.owners if config.interface else None
+    yield from out_of_range(config.hardware, chip, owners, is_family=False)
+
+
+def _core_findings(config: ChipConfig, chip: ChipSpec | None) -> Iterator[Finding]:
+    """Cores that are missing or too many, and places of the interface that are on none."""
+    count = len(config.hardware.cnn_layers)
+    if chip is not None and (
+        count > chip.core_count or (chip.name == config.chip and count < chip.core_count)
+    ):
+        yield Finding("hardware.cnn_layers", f"must be the cores of {chip.name}", count, chip.core_count)
+    yield from _destination_findings(config, chip)
+    if config.interface is None:
+        return
+    for layer in config.interface.layers:
+        if not any(place.role in ("layer", "piece") for place in layer.places):
+            yield Finding(f"interface: layer {layer.name}", "is on no core")
+    entered = [(entry.name, core.core) for entry in config.interface.inputs for core in entry.entries]
+    shown = [(entry.name, part.core) for entry in config.interface.outputs for part in entry.parts]
+    for name, core in (*((name, place.core) for name, place in config.interface.places), *entered, *shown):
+        if not 0 <= core < count:
+            yield Finding(f"interface: {name}", "is on a core that is not there", core, f"0..{count - 1}")
+        elif config.hardware.cnn_layers[core].dimensions is None:
+            yield Finding(f"interface: {name}", "is on a core that is not configured", core)
+
+
+def _destination_findings(config: ChipConfig, chip: ChipSpec | None) -> Iterator[Finding]:
+    """Destinations in use that are neither a core nor the readout stage."""
+    hardware = config.hardware
+    count, readout = len(hardware.cnn_layers), chip.readout if chip else None
+    allowed = f"0..{count - 1}" + (f", {readout.destination_id}" if readout else "")
+    senders: dict[str, tuple[Destination | DvsDestination, ...]] = {
+        f"core {n}": core.destinations for n, core in enumerate(hardware.cnn_layers)
+    }
+    if hardware.dvs_layer is not None:
+        senders["dvs_layer"] = hardware.dvs_layer.destinations
+    for where, entries in senders.items():
+        for slot, entry in enumerate(entries):
+            is_readout = (
+                entry.layer == readout.destination_id if readout else chip is None and hardware.readout
+            )
+            if entry.enable and entry.layer >= count and not is_readout:
+                yield Finding(f"{where}: destinations[{slot}]", "leads to nothing", entry.layer, allowed)
 
 
 def _misfits(record: BaseModel, ranges: Mapping[str, Range], field: str, where: str) -> Iterator[Finding]:

@@ -22,8 +22,8 @@ _RUN_MIN = 3
 # initial potentials would take 3 MB.
 _TEXT_MAX = 1 << 16
 _PACKED = "base64 "
-# A file may claim any shape; nothing larger than all memories of a large chip is allocated.
-_ENTRIES_MAX = 1 << 27
+# A file may claim any shape; nothing larger than all memories of a large chip is allocated: 128 MiB.
+_ENTRIES_MAX = 1 << 24
 
 
 class Tensor:

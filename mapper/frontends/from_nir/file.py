@@ -10,13 +10,14 @@ import numpy as np
 
 from mapper.errors import Finding, NetworkError
 from mapper.frontends import NirOptions
+from mapper.frontends.from_nir.contents import check_contents, texts_of
 from mapper.frontends.from_nir.graph import network_of
 from mapper.frontends.from_nir.raw import RawGraph, RawNode
 from mapper.network import Network
+from mapper.texts import irregular
 
 __all__ = ["load_nir"]
 
-_BYTES_MAX = 4 << 30
 _NODES_MAX = 100_000
 _DEPTH_MAX = 32
 
@@ -34,12 +35,15 @@ def load_nir(path: Path, options: NirOptions, input_shape: tuple[int, int, int] 
     NetworkError
         The file cannot be read or is malformed, or holds what no chip of the family can run.
     """
-    if not path.is_file():
+    if not path.exists():
         raise NetworkError(Finding(str(path), "there is no such file"))
     try:
+        if (problem := irregular(path)) is not None:
+            raise NetworkError(Finding(str(path), problem))
         with h5py.File(path, "r") as file:
+            check_contents(file, path.name)
             graph = _graph(file, path.name)
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError, MemoryError) as error:
         text = " ".join(str(error).split())[:200]
         raise NetworkError(Finding(path.name, f"cannot be read as a NIR file: {text}")) from None
     return network_of(graph, path.stem, options, input_shape)
@@ -50,9 +54,6 @@ def _graph(file: Any, where: str) -> RawGraph:
     if not isinstance(node, h5py.Group) or not isinstance(node.get("nodes"), h5py.Group):
         step = "Write it with nir.write"
         raise NetworkError(Finding(where, "has no graph: the group node/nodes is missing", next_step=step))
-    size = _size(node)
-    if size > _BYTES_MAX:
-        raise NetworkError(Finding(where, "holds too much data", size, _BYTES_MAX, "bytes"))
     findings: list[Finding] = []
     graph = _nested(node, "", findings)
     if findings:
@@ -78,12 +79,6 @@ def _nested(node: Any, prefix: str, findings: list[Finding]) -> RawGraph:
     return RawGraph(nodes, _edges(node, findings), _metadata(node))
 
 
-def _size(group: Any) -> int:
-    sizes = []
-    group.visititems(lambda _, item: sizes.append(item.nbytes) if isinstance(item, h5py.Dataset) else None)
-    return sum(sizes)
-
-
 def _node(name: str, group: Any, findings: list[Finding]) -> RawNode:
     fields = {key: _value(item) for key, item in group.items() if isinstance(item, h5py.Dataset)}
     kind = fields.pop("type", None)
@@ -103,10 +98,10 @@ def _metadata(group: Any) -> dict[str, Any]:
 def _value(item: Any) -> Any:
     if item.shape is None:
         return None
-    value = item[()]
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return value if isinstance(value, str) else np.asarray(value)
+    if h5py.check_string_dtype(item.dtype) is None:
+        return np.asarray(item[()])
+    texts = texts_of(item)
+    return np.array(texts, object).reshape(item.shape) if item.shape else texts[0]
 
 
 def _edges(node: Any, findings: list[Finding]) -> tuple[tuple[str, str], ...]:
@@ -119,7 +114,8 @@ def _edges(node: Any, findings: list[Finding]) -> tuple[tuple[str, str], ...]:
     if len(item.shape) != 2 or item.shape[1] != 2:
         findings.append(Finding("edges", "must be pairs of names", item.shape, "(number, 2)"))
         return ()
-    pairs = [
-        [w.decode("utf-8", "replace") if isinstance(w, bytes) else str(w) for w in row] for row in item[()]
-    ]
-    return tuple((a, b) for a, b in pairs)
+    if h5py.check_string_dtype(item.dtype) is None:
+        findings.append(Finding("edges", "must be pairs of names of nodes", item.dtype))
+        return ()
+    names = texts_of(item)
+    return tuple(zip(names[::2], names[1::2], strict=True))

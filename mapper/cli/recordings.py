@@ -1,0 +1,81 @@
+"""Options about the clock and the map of recorded events, which all commands share that take some."""
+
+# No `from __future__ import annotations` here, as in `mapper.cli.options`.
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from mapper.cli.options import group, word
+from mapper.errors import EventError, Finding, MapperWarning
+
+if TYPE_CHECKING:
+    from mapper.events import Events
+
+
+@group("Recording", 8)
+@dataclass(frozen=True)
+class Clock:
+    """How recorded events are read."""
+
+    time_order: Annotated[
+        Literal["ascending", "sort"], word("refuse time that goes back, or sort by time", name="--order")
+    ] = "ascending"
+    unwrap: Annotated[bool, Parameter(negative=(), help="let a clock that starts again at 2^32 µs go on")] = (
+        False
+    )
+    rebase: Annotated[
+        bool | None,
+        Parameter(
+            negative="--no-rebase",
+            help="count time from the first event, or let the slow clock run from 0 whenever that is",
+            show_default="slow clock from 0, or from a first event that is long after it",
+        ),
+    ] = None
+    drop_outside: Annotated[
+        bool, Parameter(negative=(), help="leave out events outside the input's map, and count them")
+    ] = False
+    time_unit: Annotated[
+        Literal["s", "ms", "us"] | None, word("unit of the file's times", "us, as whole numbers")
+    ] = None
+
+
+def recorded(path: Path, clock: Clock, shape: tuple[int, int, int] | None = None) -> "Events":
+    """Events of a file, as the options say.
+
+    Parameters
+    ----------
+    shape
+        (features, height, width) of the input; None where events outside it are someone else's to count.
+
+    Raises
+    ------
+    EventError
+        The file cannot be read, or events lie outside and are not to be dropped.
+    """
+    import warnings  # noqa: PLC0415
+
+    from mapper.events import read_events  # noqa: PLC0415
+
+    events = read_events(
+        path,
+        order=clock.time_order,
+        time_unit=clock.time_unit,
+        unwrap=clock.unwrap,
+        rebase=bool(clock.rebase),
+    )
+    if shape is None:
+        return events
+    inside = (events["p"] < shape[0]) & (events["y"] < shape[1]) & (events["x"] < shape[2])
+    if inside.all():
+        return events
+    first = events[~inside][0]
+    text = f"{int((~inside).sum())} of {len(events)} events lie outside the input's map"
+    if not clock.drop_outside:
+        step = "Leave them out, and count them, with --drop-outside"
+        value = f"feature {first['p']}, row {first['y']}, column {first['x']}"
+        allowed = f"{shape[0]} features, {shape[1]} rows, {shape[2]} columns"
+        raise EventError(Finding(str(path), text, value, allowed, next_step=step))
+    warnings.warn(f"{path}: {text} and are left out", MapperWarning, stacklevel=2)
+    return events[inside]
