@@ -179,7 +179,8 @@ def samna_bridge(needed_for: str, chip: ChipSpec | None = None) -> Any:
         else:
             samna.chip_library(chip, needed_for)
     except BackendMissingError as error:
-        raise ImportError(str(error)) from error
+        way_out = "plain_config(...) gives the configuration as data, and mapper.write_config writes it"
+        raise ImportError(f"{error}. {way_out}") from error
     return samna
 
 

@@ -67,9 +67,9 @@ def with_weights(source: nn.Module, weights: StateDict) -> nn.Module | None:
     RuntimeError
         Weights of this module, but not all, or more.
     """
-    given = {key: value for key, value in weights.items() if not key.endswith("v_mem")}
+    given = {key: value for key, value in weights.items() if not _is_potential(key)}
     for module in dict.fromkeys((source, getattr(source, "spiking_model", source))):
-        own = {key for key in module.state_dict() if not key.endswith("v_mem")}
+        own = {key for key in module.state_dict() if not _is_potential(key)}
         if not own & set(given):
             continue
         missing = sorted(key for key in own - set(given) if not key.endswith(_OF_NEURONS))
@@ -90,6 +90,10 @@ def with_weights(source: nn.Module, weights: StateDict) -> nn.Module | None:
         twin.load_state_dict(given, strict=False)
         return twin
     return None
+
+
+def _is_potential(key: str) -> bool:
+    return key.rpartition(".")[2] == "v_mem"
 
 
 def _from_earlier(state_dict: StateDict) -> StateDict:

@@ -30,11 +30,12 @@ from mapper.compat.placed import Monitors, PlacedNetwork
 from mapper.compat.sensor import sensor_view
 from mapper.compat.viewer import sensor_alone
 from mapper.emit.shared.config import ChipConfig
-from mapper.errors import ConfigError, Finding, NetworkError
+from mapper.errors import ConfigError, Finding, NetworkError, OptionsError
 from mapper.frontends import TorchOptions, load_network
 from mapper.frontends.inputs import fed
 from mapper.network import Network
 from mapper.passes import PrepareOptions, prepare
+from mapper.references import whole_number
 
 __all__ = ["DynapcnnCompatibleNetwork", "DynapcnnNetwork"]
 
@@ -116,6 +117,7 @@ class DynapcnnNetwork(PlacedNetwork):
         with as_sinabs_raises():
             read = sensor_alone(module, stage, shape, wants_sensor=wants_sensor)
             read = read or load_network(snn, shape, None, options)
+            read = _without_remark(read) if wants_sensor else read
             ready = prepare(fed(read, "sensor" if wants_sensor else None), asked)
         super().__init__(ready, surrogates(snn, ready, options) if module is snn else None, given.discretize)
         self.dvs_input = None if isinstance(given.dvs_input, LeftOut) else given.dvs_input
@@ -123,10 +125,8 @@ class DynapcnnNetwork(PlacedNetwork):
         entry = ready.inputs[0].shape
         self.input_shape: Shape3 = (entry.features, entry.height, entry.width)
         samples, steps = samples_and_steps(module)
-        self.batch_size = given.batch_size or samples
+        self.batch_size = given.batch_size or samples or 1
         self.num_timesteps = None if given.batch_size else steps
-        for layer in self.core_layers():
-            layer.spk.batch_size = self.batch_size or 1
         self.sensor_view = sensor_view(module)
         # No child: the stage has nothing to train or to save.
         object.__setattr__(self, "_sensor_stage", _stage_as_set(stage, wants_sensor))
@@ -177,12 +177,22 @@ class DynapcnnNetwork(PlacedNetwork):
             ways[-1 - len(ways)] = value
         return found
 
+    @property
+    def batch_size(self) -> int:
+        """Samples along the first axis of the input; `sinabs.set_batch_size` sets it too."""
+        return next((layer.spk.batch_size for layer in self.core_layers()), 1)
+
+    @batch_size.setter
+    def batch_size(self, size: int) -> None:
+        for layer in self.core_layers():
+            layer.spk.batch_size = size
+
     def _samples_in(self, frames: int) -> int:
-        size, known = (
-            (self.num_timesteps, "time steps") if self.num_timesteps else (self.batch_size or 1, "batch size")
-        )
+        name = "num_timesteps" if self.num_timesteps else "batch_size"
+        size = self.num_timesteps or self.batch_size
         if frames % size:
-            raise NetworkError(Finding("input", f"is no multiple of the {known}", frames, size))
+            limit, step = f"multiples of {size}", f"network.{name} = ... changes it"
+            raise NetworkError(Finding("input", f"does not suit {name}", frames, limit, next_step=step))
         return frames // size if self.num_timesteps else size
 
     def hw_forward(self, x: Any) -> Any:
@@ -347,8 +357,11 @@ class DynapcnnNetwork(PlacedNetwork):
 
 
 def _shape(input_shape: Sequence[int]) -> Shape3:
-    features, height, width = (int(size) for size in input_shape)
-    return features, height, width
+    sizes = [size for size in map(whole_number, input_shape) if size is not None]
+    if len(sizes) != len(input_shape) or len(sizes) != 3:
+        limit = "(features, height, width)"
+        raise OptionsError(Finding("input_shape", "must be three whole numbers", tuple(input_shape), limit))
+    return sizes[0], sizes[1], sizes[2]
 
 
 def _stage_as_set(stage: Any, is_on: bool) -> Any:
@@ -357,6 +370,12 @@ def _stage_as_set(stage: Any, is_on: bool) -> Any:
     if own is not None:
         own.disable_pixel_array = not is_on
     return own
+
+
+def _without_remark(network: Network) -> Network:
+    """Without the reading that the layer's pixels are off, where the argument switches them on."""
+    kept = tuple(r for r in network.readings if r.why != "disable_pixel_array is set")
+    return network.replacing(readings=kept)
 
 
 def _wants_sensor(dvs_input: bool | LeftOut | None, stage: Any) -> bool:

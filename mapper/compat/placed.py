@@ -73,6 +73,7 @@ class PlacedNetwork(LayerViews):
         chip_layers_ordering: Ordering | None = "auto",
         monitor_layers: Monitors = None,
         *,
+        layer2core_map: Ordering | None = None,
         initial_state: str = "built",
         objective: str | None = None,
     ) -> Result:
@@ -80,7 +81,7 @@ class PlacedNetwork(LayerViews):
 
         Parameters
         ----------
-        initial_state
+        layer2core_map, initial_state
             As in `make_config`.
         objective
             As in `mapper.SolveOptions`; None takes its default.
@@ -91,7 +92,7 @@ class PlacedNetwork(LayerViews):
             It does not fit, or the ordering does not suit the network; with the reason.
         """
         chip = load_chip(device)
-        ordering = one_ordering(chip_layers_ordering, None)
+        ordering = one_ordering(chip_layers_ordering, layer2core_map)
         warn_of_numbers(ordering, monitor_layers, has_stage=self.has_dvs_layer(), is_chain=self.is_chain)
         core_pins = pins(self.structure, ordering)
         monitored, _ = monitors(self.structure, monitor_layers)
@@ -125,10 +126,11 @@ class PlacedNetwork(LayerViews):
         monitor_layers: Monitors = None,
         options: EmitOptions | None = None,
         *,
+        layer2core_map: Ordering | None = None,
         initial_state: str = "built",
         objective: str | None = None,
     ) -> ChipConfig:
-        """The configuration as plain data, without samna; `make_config` gives samna's object.
+        """The configuration as plain data, without samna; `mapper.write_config` writes it to a file.
 
         Raises
         ------
@@ -138,8 +140,9 @@ class PlacedNetwork(LayerViews):
         if not self.discretize:
             text = "discretize is False: forward computes with floats, the configuration is of integers"
             warnings.warn(text, stacklevel=2)
+        ordering = one_ordering(chip_layers_ordering, layer2core_map)
         result = self.place(
-            device, chip_layers_ordering, monitor_layers, initial_state=initial_state, objective=objective
+            device, ordering, monitor_layers, initial_state=initial_state, objective=objective
         )
         warn_of_pools(self.structure, monitor_layers)
         _, monitors_sensor = monitors(self.structure, monitor_layers)
@@ -188,13 +191,16 @@ class PlacedNetwork(LayerViews):
         ValueError
             The network does not fit, or samna calls the configuration invalid.
         """
-        samna = samna_bridge("make_config", None if device is None else load_chip(device))
-        device = default_device() if device is None else device
+        if device is None:
+            samna_bridge("make_config")
+            device = default_device()
         ordering = one_ordering(chip_layers_ordering, layer2core_map)
+        # Whatever is wrong with what was asked is said before samna is missed.
         config = self.plain_config(
             device, ordering, monitor_layers, initial_state=initial_state, objective=objective
         )
         chip = load_chip(device)
+        samna = samna_bridge("make_config", chip)
         samna_config = samna.to_samna(config, chip)
         if config_modifier is not None:
             samna_config = config_modifier(samna_config)
@@ -222,7 +228,9 @@ class PlacedNetwork(LayerViews):
 
     def _placed(self) -> Result:
         if self.result is None:
-            raise ValueError("the network is not placed yet: call place, make_config or to first")
+            raise ValueError(
+                "the network is not placed yet: call place, plain_config, make_config or to first"
+            )
         return self.result
 
     @property

@@ -167,8 +167,6 @@ def load_network(
         A .safetensors file, and the package that reads it is not installed.
     """
     options = (input_shape, nir or NirOptions(), torch or TorchOptions())
-    if getattr(type(source), "holds_network", False):
-        source = source.network  # type: ignore[attr-defined]  # a module made by this package
     if isinstance(source, str) and is_code(source):
         with loaded_target(source) as loaded:
             network = _read(loaded, *options, name=source)
@@ -189,6 +187,8 @@ def _read(
     *,
     name: str,
 ) -> Network:
+    if getattr(type(source), "holds_network", False):
+        source = source.network  # type: ignore[attr-defined]  # a module made by this package
     if nir != NirOptions() and not _is_nir(source) and not _is_lone_file(source):
         given = [
             f"{option} {value}"

@@ -42,9 +42,16 @@ def test_samples_of_a_number_of_time_steps_are_kept_apart() -> None:
         alone.append(network(part))
     assert torch.equal(together, torch.cat(alone))
     assert together.any()
-    with pytest.raises(NetworkError, match=r"no multiple of the time steps .*got 13; allowed: 6"):
+    with pytest.raises(NetworkError, match=r"num_timesteps \(got 13; allowed: multiples of 6\)"):
         network(torch.zeros(13, *SHAPE))
-    assert mapper.DynapcnnNetwork(module, SHAPE, batch_size=2).batch_size == 2
+    twice = mapper.DynapcnnNetwork(module, SHAPE, batch_size=2)
+    assert twice.batch_size == 2
+    with pytest.raises(NetworkError, match="changes it"):
+        twice(torch.zeros(3, *SHAPE))
+    # As sinabs.set_batch_size does.
+    for own in twice.dynapcnn_layers.values():
+        own.spk_layer.batch_size = 3
+    assert twice(torch.zeros(3, *SHAPE)).shape[0] == 3
 
 
 def test_batches_after_drawn_states() -> None:
@@ -83,6 +90,9 @@ def test_both_orders_of_arguments() -> None:
     ):
         with pytest.raises(OptionsError, match=text):
             asked(*wrong)
+    for shape in ((1, *SHAPE), (8, 8), (2, 8, 8.5)):
+        with pytest.raises(OptionsError, match="input_shape: must be three whole numbers"):
+            mapper.DynapcnnNetwork(small(), shape)  # type: ignore[arg-type]  # as tested
     with pytest.raises(OptionsError, match="by position and by name"):
         asked(True, dvs_input=False)
     with pytest.raises(NetworkError, match="load_network"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 import mapper
+from mapper.cli.entry import run
 from mapper.errors import NetworkError, OptionsError
 from tests.compat.test_dynapcnn import SHAPE, events, snn
 from tests.compat.test_one_network import holds, made, weights
@@ -119,6 +121,16 @@ def test_biases_of_zeros_are_biases() -> None:
 def test_weights_of_the_module_by_key() -> None:
     source = snn()
     network = mapper.DynapcnnNetwork(source, SHAPE)
+    lower = copy.deepcopy(source)
+    for entry in lower.modules():
+        if isinstance(entry, IAFSqueeze):
+            entry.min_v_mem = nn.Parameter(torch.tensor(-3.0), requires_grad=False)
+    network.load_state_dict(lower.state_dict())
+    assert (
+        network.plain_config("speck2f").hardware
+        == mapper.DynapcnnNetwork(lower, SHAPE).plain_config("speck2f").hardware
+    )
+    network.load_state_dict(source.state_dict())
     source(events())
     state = source.state_dict()
     assert any(key.endswith("v_mem") and value.numel() for key, value in state.items())
@@ -192,3 +204,17 @@ def test_wrong_input_is_named() -> None:
     average.update_parameters(network)
     module: Any = average.module
     assert np.array_equal(weights(module.network, 0), weights(network.network, 0))
+
+
+def test_the_command_line_takes_the_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "net.py"
+    file.write_text(
+        "import mapper\nfrom tests.compat.test_one_network import made\n\n\ndef dyn():\n"
+        "    network = made()\n    network.dynapcnn_layers[0].spk_layer.spike_threshold = 321\n    return network\n",
+        encoding="utf-8",
+    )
+    assert run(["emit", f"{file}:dyn", "--step-us", "1000", "--out", str(tmp_path / "out")]) == 0
+    assert '"threshold_high":321' in (tmp_path / "out" / "config.json").read_text(encoding="utf-8").replace(
+        " ", ""
+    )
+    capsys.readouterr()

@@ -61,7 +61,7 @@ def test_forward_keeps_states_and_batches_apart() -> None:
     pair = mapper.DynapcnnNetwork(snn(), SHAPE, batch_size=2)
     both = pair(torch.cat([x, x]))
     assert torch.equal(both, torch.cat([whole, whole]))
-    with pytest.raises(NetworkError, match="batch size"):
+    with pytest.raises(NetworkError, match="batch_size"):
         pair(x[:3])
     network.reset_states(randomize=True)
     assert network(x).shape == whole.shape
