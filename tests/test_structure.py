@@ -16,6 +16,8 @@ from hwspec.schema import LayerLimits
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = [
     "hwspec",
+    "search_path",
+    "process",
     "version",
     "errors",
     "deadline",

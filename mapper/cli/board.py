@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from mapper.cli.options import CONFIG, EVENTS, INPUT, FileOutput, Output, group, number, text
-from mapper.cli.output import print_json
+from mapper.cli.output import print_json, say
 
 __all__ = ["devices", "run"]
 
@@ -40,9 +40,9 @@ def devices(*, output: Output = Output()) -> int:
         return 0
     for board in boards:
         state = "in use" if board.is_busy else "free"
-        print(f"{board.device:20} {board.device_type:24} {board.serial_number:16} {state}")
+        say(f"{board.device:20} {board.device_type:24} {board.serial_number:16} {state}")
     if not boards:
-        print("no board is plugged in, or its driver is missing")
+        say("no board is plugged in, or its driver is missing")
     return 0
 
 
@@ -55,6 +55,7 @@ def run(config: Annotated[Path, CONFIG], /, *, settings: Run, output: FileOutput
     from mapper.emit.shared.file import read_config  # noqa: PLC0415
     from mapper.errors import OptionsError  # noqa: PLC0415
     from mapper.events import read_events, write_events  # noqa: PLC0415
+    from mapper.files import file_name  # noqa: PLC0415
 
     try:
         listening = Listening(settings.quiet_for, settings.at_most)
@@ -67,15 +68,15 @@ def run(config: Annotated[Path, CONFIG], /, *, settings: Run, output: FileOutput
         answer = board.infer(recorded, settings.input_name, listening)
     if output.out is not None:
         for name, spikes in answer.events.items():
-            write_events(output.out / f"{name.replace('/', '_')}.npy", spikes)
+            write_events(output.out / f"{file_name(name)}.npy", spikes)
     counts = {name: len(spikes) for name, spikes in answer.events.items()}
     if output.as_json:
         others = {str(core): count for core, count in answer.other_cores.items()}
         print_json(events=len(recorded), spikes=counts, other_cores=others)
         return 0
-    print(f"{len(recorded)} events written")
+    say(f"{len(recorded)} events written")
     for name, count in counts.items():
-        print(f"{name:20} {count} spikes")
+        say(f"{name:20} {count} spikes")
     if not counts:
-        print("nothing is monitored: emit the configuration with --monitor LAYER")
+        say("nothing is monitored: emit the configuration with --monitor LAYER")
     return 0

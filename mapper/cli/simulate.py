@@ -107,12 +107,13 @@ def _run(
 ) -> RecordingSummary:
     """Run; what is recorded goes piece by piece to a file a layer, and these appear when all is done."""
     from mapper.events import EventWriter  # noqa: PLC0415
+    from mapper.files import file_name  # noqa: PLC0415
     from mapper.sim.recording import default_layers, run_recording  # noqa: PLC0415
 
     layers = () if output.out is None else options.record or default_layers(config)
     total = sum(map(len, inputs.values()))
     with ExitStack() as stack:
-        paths = {layer: (output.out or Path()) / f"{layer.replace('/', '_')}.npy" for layer in layers}
+        paths = {layer: (output.out or Path()) / f"{file_name(layer)}.npy" for layer in layers}
         writers = {layer: stack.enter_context(EventWriter(path)) for layer, path in paths.items()}
 
         def sink(spikes: Mapping[str, Events]) -> None:

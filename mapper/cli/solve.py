@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from mapper.cli import options
 from mapper.cli.options import keywords
-from mapper.cli.output import console, finish, write_placement
+from mapper.cli.output import console, finish, placement_text
+from mapper.cli.verdict import Outcome
 
 if TYPE_CHECKING:
     from mapper.result import Result
@@ -23,14 +24,16 @@ def solve(
     moves: options.Moves = options.Moves(),
     limits: options.Limits = options.Limits(),
     output: options.FileOutput = options.FileOutput(),
-) -> int:
+) -> Outcome:
     """Place networks on a chip; writes placement.json.
 
     Exit: 0 placed, 1 proven not to fit, 2 bad input, 3 undecided.
     """
+    from mapper.files import write_text  # noqa: PLC0415
+
     result = solved(networks, chip, reading, requests, preferences, moves, limits)
     if output.out is not None and result.solution is not None:
-        write_placement(result, output.out)
+        write_text(output.out / "placement.json", placement_text(result))
     return finish(result, output.as_json, preferences.keep)
 
 
@@ -42,7 +45,7 @@ def check(
     moves: options.Moves = options.Moves(),
     limits: options.Limits = options.Limits(),
     output: options.Output = options.Output(),
-) -> int:
+) -> Outcome:
     """Say whether networks fit a chip together, and why not; writes no file.
 
     Exit: 0 they fit, 1 proven not to, 2 bad input, 3 undecided.
