@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 
-__all__ = ["as_path", "as_text", "inert", "inert_json"]
+__all__ = ["as_path", "as_text", "inert", "inert_json", "inert_values"]
 
+_ESCAPED = re.compile(r"\\(?:u[0-9a-fA-F]{4}|.)")
+_SEEN = {*'"\\/'}
 _HALF = re.compile(r"\\(udc[89a-f][0-9a-f])")
 
 
@@ -35,6 +38,19 @@ def inert_json(text: str) -> str:
     """The same JSON, in which a terminal finds nothing to obey: the writer escapes only what is below 32."""
     unseen = {sign for sign in {*text} if not sign.isprintable()} - {"\n"}
     return text.translate({ord(sign): _as_json(sign) for sign in unseen}) if unseen else text
+
+
+def inert_values(text: str) -> str:
+    """JSON of the same form in which every text is inert: for whoever shows the texts as they are."""
+    # What a writer escapes besides quotes and strokes is not seen: it is spelled out, in text.
+    text = _ESCAPED.sub(lambda found: found[0] if found[0][1] in _SEEN else _twice(found[0]), text)
+    return text.translate({ord(c): _twice(c) for c in {*text} - {"\n"} if not c.isprintable()})
+
+
+def _twice(sign: str) -> str:
+    """An escape of JSON, or a sign that is not seen, as JSON of how `inert` spells it."""
+    meant = str(json.loads(f'"{sign}"')) if sign.startswith("\\") else sign
+    return json.dumps(inert(meant))[1:-1]
 
 
 def _spelled(sign: str) -> str:

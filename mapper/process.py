@@ -85,15 +85,8 @@ def report_fault(error: BaseException) -> int:
     text = f"python {platform.python_version()}\n{''.join(traceback.format_exception(error))}"
     said = f"this is a fault of the mapper ({type(error).__name__}: {inert(str(error))})"
     try:
-        with tempfile.NamedTemporaryFile(
-            "w",
-            prefix="mapper-fault-",
-            suffix=".txt",
-            delete=False,
-            encoding="utf-8",
-            errors="backslashreplace",
-        ) as stream:
-            stream.write(text)
+        with tempfile.NamedTemporaryFile(prefix="mapper-fault-", suffix=".txt", delete=False) as stream:
+            stream.write(text.encode("utf-8", "backslashreplace"))
         print(f"Error: {said}. Please report it with the file {stream.name}", file=sys.stderr)
     except OSError:
         # No folder can be written to: what would stand in the file follows.
@@ -114,17 +107,17 @@ def undisturbed() -> Iterator[None]:
         yield  # handlers run in the main thread alone
         return
     came: list[int] = []
-    earlier = {number: signal.getsignal(number) for number in _signals(signal.SIGINT)}
-    earlier = {number: handler for number, handler in earlier.items() if callable(handler)}
-    for number in earlier:
-        signal.signal(number, lambda number, _: came.append(number))
+    every = {number: signal.getsignal(number) for number in _signals(signal.SIGINT)}
+    earlier = {number: handler for number, handler in every.items() if callable(handler)}
+    for held in earlier:
+        signal.signal(held, lambda number, _: came.append(number))
     try:
         yield
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler)
-        for number in came:
-            signal.raise_signal(number)
+        for late in came:
+            signal.raise_signal(late)
 
 
 def _as_ctrl_c(_: int, __: FrameType | None) -> None:

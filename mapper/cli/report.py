@@ -169,7 +169,6 @@ def _variants(
         return plan_variants(chips.chip or shipped, chips.variant, chips.changes)
     changes = next((row.overrides for row in earlier.variants if row.overrides), ())
     whole = [row for row in earlier.variants if not row.overrides]
-    chip_bases, others = (
-        [as_path(row.base) for row in whole if row.is_chip == is_chip] for is_chip in (True, False)
-    )
+    bases = [(row.is_chip, as_path(row.base)) for row in whole]
+    chip_bases, others = ([base for is_chip, base in bases if is_chip == sort] for sort in (True, False))
     return plan_variants(chip_bases, others, changes)

@@ -27,7 +27,9 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pipes, devices 
 def shell(words: str, **more: Any) -> Done:
     """A line of bash, in which MAPPER is the command."""
     line = words.replace("MAPPER", f"'{sys.executable}' -m mapper")
-    return subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=ROOT, check=False, **more)
+    return subprocess.run(
+        ["/bin/bash", "-c", line], capture_output=True, text=True, cwd=ROOT, check=False, **more
+    )
 
 
 @pytest.mark.parametrize(
