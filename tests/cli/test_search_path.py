@@ -44,7 +44,7 @@ def test_what_is_named_is_found(tmp_path: Path) -> None:
         "def net():\n    return nn.Sequential(nn.Conv2d(2, WIDTH, 3), nn.ReLU())\n"
     )
     (tmp_path / "net_of_mine.py").write_text(text, encoding="utf-8")
-    more = ["--input-shape", "2,8,8"]
+    more = ["--input-shape", "2,8,8", "--relu-as-if"]
     for target in ("net_of_mine.py:net", "net_of_mine:net"):
         status, _, errors = started(tmp_path, ["check", target, *more])
         assert status == 0, errors
