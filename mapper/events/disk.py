@@ -5,15 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
-from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mapper.errors import BackendMissingError, EventError, Finding
+from mapper.errors import EventError, Finding
+from mapper.events.aedat4 import recording
 from mapper.events.arrays import FIELDS, Events, Order, Shape3, events_from, fields_by_name
 from mapper.events.rasters import Raster, checked_raster
 from mapper.files import write_bytes
@@ -56,7 +55,7 @@ def read_events(
     if path.suffix == ".csv":
         return events_from(_table(path, ignore), shape=shape, order=order, source=path.name)
     if path.suffix == ".aedat4":
-        return events_from(_recording(path), shape=shape, order=order, source=path.name)
+        return events_from(recording(path), shape=shape, order=order, source=path.name)
     raise EventError(
         Finding(str(path), "is no file of events", path.suffix or "no suffix", ", ".join(_KINDS))
     )
@@ -169,28 +168,3 @@ def _table(path: Path, ignore: tuple[str, ...]) -> dict[str, NDArray[np.int64]]:
         step = "Every line wants whole numbers, one per named field"
         raise EventError(Finding(str(path), f"cannot be read: {error}", next_step=step)) from None
     return dict(zip(FIELDS, rows.T, strict=True))
-
-
-def _recording(path: Path) -> dict[str, NDArray[Any]]:
-    if find_spec("aedat") is None:
-        step = 'Install it: pip install "dynapcnn-mapper[aedat4]"'
-        raise BackendMissingError("aedat", path.name, step)
-    packets = list(_packets(path))
-    if not packets:
-        raise EventError(Finding(str(path), "holds no stream of events"))
-    names = {"t": "t", "p": "on", "y": "y", "x": "x"}
-    return {name: np.concatenate([packet[key] for packet in packets]) for name, key in names.items()}
-
-
-def _packets(path: Path) -> Iterator[NDArray[Any]]:
-    """Arrays of the first stream of events."""
-    import aedat  # noqa: PLC0415  # an optional extra
-
-    try:
-        decoder = aedat.Decoder(path)
-        streams = [n for n, entry in decoder.id_to_stream().items() if entry["type"] == "events"]
-        for packet in decoder:
-            if streams and packet["stream_id"] == min(streams) and "events" in packet:
-                yield packet["events"]
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        raise EventError(Finding(str(path), f"cannot be read: {error}")) from None
