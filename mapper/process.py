@@ -6,6 +6,7 @@ here says that a misfit is proven. Nothing but the standard library is imported.
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import signal
@@ -32,6 +33,7 @@ __all__ = [
 # Exit statuses. 1, proven not to fit, stands in mapper/cli/verdict.py alone, with what it takes to give it.
 OK, BAD_INPUT, UNDECIDED, FAULT = 0, 2, 3, 4
 
+_AGAIN_S = 0.02
 _came: list[int] = []
 
 
@@ -55,11 +57,16 @@ def completed(command: Callable[[], int]) -> int:
     # The status stands: a signal that still comes ends the process at once, as a signal.
     for number in _signals(signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+    sys.stdout.flush()
     if out is not None and out.failure is not None:
-        print(f"Error: standard output: cannot be written: {out.failure}", file=sys.stderr, flush=True)
-        return BAD_INPUT
+        print(f"Error: standard output: cannot be written: {out.failure}", file=sys.stderr)
+        status = BAD_INPUT
+    sys.stderr.flush()
+    if _came:
+        # Python ends by SIGINT once a KeyboardInterrupt has left code that exec ran, as dataclasses do,
+        # whatever became of it: the status would be lost.
+        atexit._run_exitfuncs()
+        os._exit(status)
     return status
 
 
@@ -100,6 +107,14 @@ def ctrl_c(number: int, frame: FrameType | None) -> None:
     signal.default_int_handler(number, frame)
 
 
+def _again(lost: Any) -> None:
+    """Where Ctrl-C came while an object was deleted, which no exception can leave, it comes once more."""
+    if isinstance(lost.exc_value, KeyboardInterrupt):
+        threading.Timer(_AGAIN_S, signal.raise_signal, [signal.SIGINT]).start()
+    else:
+        sys.__unraisablehook__(lost)
+
+
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Let no signal end what must be done as a whole and is over at once; it comes afterwards."""
@@ -133,6 +148,7 @@ def _listen() -> None:
     # What is ignored stays ignored: nohup, and jobs in the background of a script.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, ctrl_c)
+    sys.unraisablehook = _again
     for number in _signals():
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _as_ctrl_c)

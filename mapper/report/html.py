@@ -1,6 +1,6 @@
 """The feasibility report as one HTML file that needs nothing else.
 
-The report's JSON stands in the page, and a small script draws from it: the matrix only where it is looked at,
+The report's JSON, with its texts as they are shown, stands in the page, and a small script draws from it: the matrix only where it is looked at,
 a cell when it is opened. Every number on the page is one of the record's. Floorplans are drawn here and stand
 in the page compressed, those of a network together since they are much alike: about a kilobyte each.
 """
