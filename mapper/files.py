@@ -21,7 +21,16 @@ try:
 except ImportError:  # a system without it: what a killed process left stays
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["Staged", "file_name", "own_file", "place", "write_all", "write_bytes", "write_text"]
+__all__ = [
+    "Staged",
+    "file_name",
+    "own_file",
+    "place",
+    "require_writable",
+    "write_all",
+    "write_bytes",
+    "write_text",
+]
 
 # By a field that no other has, what this program writes.
 _OWN_FILES = {
@@ -95,6 +104,19 @@ def write_all(contents: Mapping[Path, str | bytes]) -> None:
         for file, content in zip(files, contents.values(), strict=True):
             file.write(_encoded(content) if isinstance(content, str) else content)
         place(*files)
+
+
+def require_writable(*paths: Path) -> None:
+    """Ask before hours of work whether their outcome can be written; nothing is left of the question.
+
+    Raises
+    ------
+    OptionsError
+        As `write_text`, for any of them.
+    """
+    with ExitStack() as stack:
+        for path in paths:
+            stack.enter_context(Staged(path))
 
 
 def _encoded(text: str) -> bytes:

@@ -206,3 +206,33 @@ def test_names_as_names_of_files() -> None:
         assert not {*'/\\:*?"<>| '} & {*name}
         assert 0 < len(name) < 220
     assert file_name("conv1.Pool-2_x") == "conv1.Pool-2_x"
+
+
+@pytest.mark.parametrize(
+    ("words", "work"),
+    [
+        (["report", "digits", "--workers", "1", "--out", "PIPE/x"], "mapper.explore.sweep.sweep"),
+        (["solve", "digits", "--out", "PIPE/x"], "mapper.api.solve"),
+        (["emit", "digits", "--out", "FOLDER/out", "--flash", "PIPE"], "mapper.api.solve"),
+        (["synthesize", "digits", "--out", "PIPE"], "mapper.explore.smallest.synthesize"),
+        (["verify", "digits", "--plot", "PIPE"], "mapper.api.verify_equivalence"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_no_work_is_done_whose_outcome_cannot_be_written(
+    words: list[str],
+    work: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    def done(*_: Any, **__: Any) -> Any:
+        raise AssertionError("it was begun")
+
+    monkeypatch.setattr(work, done)
+    words = [word.replace("PIPE", str(tmp_path / "pipe")).replace("FOLDER", str(tmp_path)) for word in words]
+    assert run(words) == 2
+    assert "cannot be written" in capsys.readouterr().err
+    assert names(tmp_path) == ["pipe"]

@@ -229,8 +229,7 @@ def files_written(tree: ast.AST) -> Iterator[str]:
     ways = {"mkstemp", "NamedTemporaryFile", "fdopen", "savez", "replace", "rename"}
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name):
-            owner = ast.unparse(node.func.value) if isinstance(node.func, ast.Attribute) else ""
-            name = node.func.attr if owner else getattr(node.func, "id", "")
+            owner, _, name = ast.unparse(node.func).rpartition(".")
             modes = [
                 w.value
                 for w in (*node.args, *(k.value for k in node.keywords))

@@ -69,8 +69,9 @@ def emit(
     from mapper.emit.write.build import build_config  # noqa: PLC0415
     from mapper.emit.write.options import EmitOptions  # noqa: PLC0415
     from mapper.equivalence.known_answer import known_answer  # noqa: PLC0415
-    from mapper.files import write_all  # noqa: PLC0415
+    from mapper.files import require_writable, write_all  # noqa: PLC0415
 
+    require_writable(output.out / "config.json", *filter(None, [output.flash]))
     result = solved(networks, chip, reading, requests, preferences, moves, limits)
     if result.solution is None:
         return finish(result, output.as_json)

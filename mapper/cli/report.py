@@ -99,7 +99,7 @@ def report(
     from mapper.explore.plan import with_traffic  # noqa: PLC0415
     from mapper.explore.record import Settings, read_report  # noqa: PLC0415
     from mapper.explore.sweep import Place, sweep  # noqa: PLC0415
-    from mapper.files import write_all  # noqa: PLC0415
+    from mapper.files import require_writable, write_all  # noqa: PLC0415
     from mapper.report.formats import FORMATS  # noqa: PLC0415
     from mapper.report.matrix import print_matrix  # noqa: PLC0415
 
@@ -114,6 +114,7 @@ def report(
     if cells.traffic is not None:
         planned = with_traffic(planned, dict(read_rates(cells.traffic)))
     variants, notes = _variants(chips, earlier)
+    require_writable(*(output.out / name for name in FORMATS))
     place = Place(sweeping.workers, sweeping.scheduler, sweeping.cache, limits.time_limit)
     deadline = Deadline.after(limits.time_limit)
     with progress_bar("cells", len(planned) * len(variants)) as progress:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mapper.emit.shared.config import ChipConfig
     from mapper.equivalence import Sensitivity
     from mapper.events import Events
+    from mapper.files import require_writable
     from mapper.sim.event import EventOptions
     from mapper.sim.recording import RecordingSummary
 
@@ -80,6 +81,7 @@ def simulate(
     from mapper.sim.recording import input_of  # noqa: PLC0415
 
     configuration = read_config(config)
+    require_writable(*filter(None, [output.traffic]))
     options = EventOptions(**vars(semantics), record=output.layer or None)
     recorded = read_events(recording.events)
     inputs = {input_of(configuration, recording.input_name): recorded}

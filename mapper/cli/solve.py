@@ -29,11 +29,13 @@ def solve(
 
     Exit: 0 placed, 1 proven not to fit, 2 bad input, 3 undecided.
     """
-    from mapper.files import write_text  # noqa: PLC0415
+    from mapper.files import require_writable, write_text  # noqa: PLC0415
 
+    path = None if output.out is None else output.out / "placement.json"
+    require_writable(*filter(None, [path]))
     result = solved(networks, chip, reading, requests, preferences, moves, limits)
-    if output.out is not None and result.solution is not None:
-        write_text(output.out / "placement.json", placement_text(result))
+    if path is not None and result.solution is not None:
+        write_text(path, placement_text(result))
     return finish(result, output.as_json, preferences.keep)
 
 

@@ -80,7 +80,7 @@ def synthesize(
     from mapper.explore.request import read_request  # noqa: PLC0415
     from mapper.explore.smallest import curves as curves_of  # noqa: PLC0415
     from mapper.explore.smallest import synthesize as find  # noqa: PLC0415
-    from mapper.files import file_name  # noqa: PLC0415
+    from mapper.files import file_name, require_writable  # noqa: PLC0415
     from mapper.references import readings_of  # noqa: PLC0415
     from mapper.report.synthesis import plot_curves, print_synthesis, synthesis_record  # noqa: PLC0415
     from mapper.report.text import print_readings  # noqa: PLC0415
@@ -88,6 +88,7 @@ def synthesize(
     words = keywords(options.Chip(sought.changes, sought.extends), reading, moves, limits, repairs=0)
     wishes = {name: value for name, value in vars(sought).items() if name not in ("changes", "extends")}
     request, read = read_request(words["chip"], words["options"], **wishes), _read_all(networks, words)
+    require_writable(*filter(None, [output.out and output.out / "synthesis.json", output.plot]))
     answer = find(read, request)
     points = curves_of(read, request, answer) if output.curves or output.plot is not None else None
     readings = readings_of(read)

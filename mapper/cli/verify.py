@@ -54,7 +54,9 @@ def verify(
     """
     from mapper.api import verify_equivalence  # noqa: PLC0415
     from mapper.events import read_events  # noqa: PLC0415
+    from mapper.files import require_writable  # noqa: PLC0415
 
+    require_writable(*filter(None, [plot]))
     words = keywords(chip, reading, pins, moves, limits)
     words |= vars(stimulus)
     words["events"] = None if stimulus.events is None else read_events(stimulus.events)

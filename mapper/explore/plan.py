@@ -99,7 +99,8 @@ def _read(source: str | Path | Network, options: ReadOptions) -> PlannedNetwork:
     try:
         return planned(options.read(source), title)
     except (NetworkError, OptionsError, BackendMissingError) as error:
-        message = str(error)
+        # Several findings are a list of lines, and a cell has one.
+        message = " ".join(str(error).split())
     # Libraries read what users wrote: whatever they raise must not take the other networks along, and is
     # no verdict on this one.
     except Exception as error:

@@ -1,8 +1,9 @@
 """The feasibility report as one HTML file that needs nothing else.
 
-The report's JSON, with its texts as they are shown, stands in the page, and a small script draws from it: the matrix only where it is looked at,
-a cell when it is opened. Every number on the page is one of the record's. Floorplans are drawn here and stand
-in the page compressed, those of a network together since they are much alike: about a kilobyte each.
+The report's JSON, its texts inert, stands in the page, and a small script draws from it: the matrix only
+where it is looked at, a cell when it is opened. Every number on the page is one of the record's. Floorplans
+are drawn here and stand in the page compressed, those of a network together since they are much alike: about
+a kilobyte each.
 """
 
 from __future__ import annotations
