@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mapper.result import FeasibilityReport, Result
 
 __all__ = [
+    "INTERRUPTION",
     "BackendMissingError",
     "BoardError",
     "ConfigError",
@@ -33,6 +34,10 @@ __all__ = [
     "VerificationError",
     "sentence_list",
 ]
+
+
+# What stopped a search, where the user did.
+INTERRUPTION = "an interruption (Ctrl-C)"
 
 
 class MapperError(Exception):
@@ -151,10 +156,10 @@ class UndecidedError(MapperError):
     def __init__(self, limit: str, result: Result) -> None:
         self.limit = limit
         self.result = result
-        super().__init__(
-            f"undecided: {limit} was reached before a placement was found or excluded. "
-            "Raise the limit (--time-limit, --work-limit) or leave it out"
-        )
+        reached, step = "was reached", "Raise the limit (--time-limit, --work-limit) or leave it out"
+        if limit == INTERRUPTION:
+            reached, step = "came", "Let it run, or give it a limit (--time-limit, --work-limit)"
+        super().__init__(f"undecided: {limit} {reached} before a placement was found or excluded. {step}")
 
 
 class TimeLimitError(MapperError):

@@ -104,6 +104,7 @@ def test_requests_are_withdrawn() -> None:
     pinned = report_of(gesture(), pins={"conv0": 8}, repairs=9)
     assert ("request", ("conv0",)) in {(r.kind, r.dropped_pins) for r in pinned.repairs}
     assert pinned.repairs[0].sentence == "Unpin conv0 (core 8)."
+    assert any(entry.sentence.endswith(" of core 8, to which it is pinned.") for entry in pinned.unmet)
 
 
 def test_a_map_above_a_power_of_two_is_named() -> None:

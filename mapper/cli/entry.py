@@ -16,7 +16,8 @@ from mapper.cli.app import app
 from mapper.cli.help import help_text, label
 from mapper.cli.output import print_json
 from mapper.cli.verdict import Outcome, Refuted, exit_status
-from mapper.errors import Finding, InfeasibleError, MapperError, MapperWarning, OptionsError
+from mapper.cli.words import as_typed, filled, require_once
+from mapper.errors import EventError, Finding, InfeasibleError, MapperError, MapperWarning, OptionsError
 from mapper.process import BAD_INPUT, OK, interrupted, report_fault, was_interrupted
 
 __all__ = ["run"]
@@ -86,8 +87,13 @@ def _dispatch(words: list[str]) -> Outcome:
     if flags and apps[-1].default_command is not None:
         print(help_text(chain, apps[-1]))
         return OK
+    words = filled(words)
+    require_once(apps[-1], words)
     command, bound, _ = app.parse_args(words)
-    outcome: Outcome = command(*bound.args, **bound.kwargs)
+    try:
+        outcome: Outcome = command(*bound.args, **bound.kwargs)
+    except (OptionsError, EventError) as error:
+        raise as_typed(apps[-1], error) from error
     return outcome
 
 

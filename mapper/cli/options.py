@@ -121,7 +121,12 @@ class Reading:
         Texts,
         text("sensor|host", "source of all inputs, or NAME=sensor|host", "the network's", name="--input"),
     ] = ()
-    relu_as_if: Annotated[bool, Parameter(help="torch: take ReLUs as spiking neurons of threshold 1")] = False
+    relu_as_if: Annotated[
+        float | None,
+        number(
+            "THRESHOLD", "torch: take ReLUs as spiking neurons, of threshold 1 without a number", "refused"
+        ),
+    ] = None
     weights: Annotated[Path | None, file("torch: a state dict, all of it or none", "the module's")] = None
     reading_check: Annotated[
         bool,
@@ -266,7 +271,7 @@ def keywords(chip: Chip, reading: Reading, *groups: SolveGroup, **fixed: Any) ->
     copies, limit = 2 if words.pop("copies", True) else 1, words.pop("time_limit", None)
     facts = ("source", "reset", "v_min", "spike_mode", "fires_at", "dt")
     nir = {name: words.pop(name) for name in facts if name in words}
-    relu, weights = (1.0 if words.pop("relu_as_if") else None), words.pop("weights", None)
+    relu, weights = words.pop("relu_as_if", None), words.pop("weights", None)
     return {
         "input_shape": words.pop("input_shape", None),
         "input_from": words.pop("inputs", None),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,9 @@ from hwspec.catalog import load as load_chip
 from hwspec.schema import ChipSpec
 from mapper.boards import Board
 from mapper.compat.neurons import Surrogate, default_surrogate
-from mapper.errors import BackendMissingError, EventError, Finding
+from mapper.errors import BackendMissingError, EventError, Finding, OptionsError
+from mapper.frontends import TorchOptions
+from mapper.frontends.from_torch.module import neurons_by_layer
 from mapper.network import Network
 from mapper.normal_form import NormalNetwork
 from mapper.references import LayerReference, as_index, resolve_layer, whole_number
@@ -40,10 +42,20 @@ _POTENTIAL_MAX = 32767
 Ordering = str | Sequence[int | str] | Mapping[LayerReference, int]
 
 
-def surrogates(snn: nn.Module, count: int) -> list[Surrogate]:
-    """The surrogate gradients of the user's spiking layers, in order, where every layer has one."""
+def surrogates(snn: nn.Module, network: Network, options: TorchOptions | None) -> list[Surrogate]:
+    """The surrogate gradients of the user's spiking layers, by layer."""
     gradients: list[Any] = [m.surrogate_grad_fn for m in snn.modules() if hasattr(m, "surrogate_grad_fn")]
-    return gradients if len(gradients) == count else [default_surrogate] * count
+    # Functions are told apart by what they are, objects by what they say.
+    kinds = {
+        id(entry) if type(entry).__module__ == "builtins" else (type(entry), repr(vars(entry)))
+        for entry in gradients
+    }
+    if len(gradients) == len(network.layers) and len(kinds) == 1:
+        return gradients
+    # They differ: which is whose says the module's forward.
+    features, height, width = network.inputs[0].shape
+    modules: dict[str, Any] = neurons_by_layer(snn, (features, height, width), options) if gradients else {}
+    return [getattr(modules.get(name), "surrogate_grad_fn", default_surrogate) for name in network.index]
 
 
 def pins(network: Network, ordering: Ordering) -> dict[LayerReference, int]:
@@ -75,10 +87,13 @@ def monitors(
     """Layers to monitor, None for the outputs, and whether the stage is one of them; -1: the outputs."""
     if monitor_layers is None:
         return None, False
-    if isinstance(monitor_layers, str) and monitor_layers == "all":
-        return tuple(f"#{number}" for number in range(len(network.layers))), False
     is_one = isinstance(monitor_layers, str) or whole_number(monitor_layers) is not None
+    if not is_one and not isinstance(monitor_layers, Iterable):
+        step = "Give an index, a name, -1, 'dvs', several of them, or 'all'"
+        raise OptionsError(Finding("monitor_layers", "names no layers", monitor_layers, next_step=step))
     entries: list[Any] = [monitor_layers] if is_one else list(monitor_layers)  # type: ignore[arg-type]  # several
+    if len(entries) == 1 and isinstance(entries[0], str) and entries[0] == "all":
+        return tuple(f"#{number}" for number in range(len(network.layers))), False
     exits = tuple(f"#{network.index[output.source]}" for output in network.outputs)
     layers: list[LayerReference] = []
     for entry in entries:
@@ -196,7 +211,8 @@ def default_device() -> str:
 
 def warn_of_numbers(ordering: Ordering, monitor_layers: object, *, has_stage: bool, is_chain: bool) -> None:
     """Say where sinabs 3.1 numbers layers otherwise, if numbers were given."""
-    entries = monitor_layers if isinstance(monitor_layers, list | tuple) else [monitor_layers]
+    is_several = isinstance(monitor_layers, Iterable) and not isinstance(monitor_layers, str)
+    entries: Iterable[Any] = monitor_layers if is_several else [monitor_layers]  # type: ignore[assignment]  # as tested
     numbers = [n for n in map(whole_number, entries) if n not in (None, -1)]
     by_number = bool(numbers) or isinstance(ordering, Mapping)
     reasons = [

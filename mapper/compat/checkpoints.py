@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
 from mapper.compat.layer import DynapcnnLayer
 
-__all__ = ["translated"]
+__all__ = ["translated", "with_weights"]
 
 _SINABS = re.compile(r"_dynapcnn_module\._dynapcnn_layers\.(\d+)\.(.+)")
 _EARLIER = re.compile(r"forward_network\.layers\.(\d+)\.(weight|bias|threshold)")
 _EARLIER_NAMES = {"weight": "conv.weight", "bias": "conv.bias", "threshold": "spk.spike_threshold"}
+
+_OF_NEURONS = ("spike_threshold", "min_v_mem")
 
 StateDict = Mapping[str, Any]
 
@@ -50,6 +54,42 @@ def translated(
     if any(key.startswith("layers.") and ".spk." in key for key in state_dict):
         return state_dict
     return from_source(state_dict) or state_dict
+
+
+def with_weights(source: nn.Module, weights: StateDict) -> nn.Module | None:
+    """A copy of a network's own module with other weights; None if they are of something else.
+
+    Thresholds and bounds that are not among them stay, as those of the module before it was made to spike;
+    potentials are left out.
+
+    Raises
+    ------
+    RuntimeError
+        Weights of this module, but not all, or more.
+    """
+    given = {key: value for key, value in weights.items() if not key.endswith("v_mem")}
+    for module in dict.fromkeys((source, getattr(source, "spiking_model", source))):
+        own = {key for key in module.state_dict() if not key.endswith("v_mem")}
+        if not own & set(given):
+            continue
+        missing = sorted(key for key in own - set(given) if not key.endswith(_OF_NEURONS))
+        unexpected = sorted(set(given) - own)
+        if missing or unexpected:
+            if module is source and module is not getattr(source, "spiking_model", source):
+                continue
+            text = (
+                f"missing {', '.join(missing) or 'nothing'}; not known {', '.join(unexpected) or 'nothing'}"
+            )
+            raise RuntimeError(f"weights of the module that the network was made of: {text}")
+        # Potentials that a forward pass left are part of a graph of gradients, which no copy may be.
+        left = {id(state): state.detach() for state in module.buffers() if state.grad_fn is not None}
+        twin = copy.deepcopy(module, left)
+        for entry in twin.modules():
+            if hasattr(entry, "reset_states") and isinstance(getattr(entry, "v_mem", None), torch.Tensor):
+                entry.v_mem = torch.zeros(0)
+        twin.load_state_dict(given, strict=False)
+        return twin
+    return None
 
 
 def _from_earlier(state_dict: StateDict) -> StateDict:

@@ -22,7 +22,7 @@ from mapper.compat.arguments import (
     samna_bridge,
     surrogates,
 )
-from mapper.compat.checkpoints import translated
+from mapper.compat.checkpoints import translated, with_weights
 from mapper.compat.constructor import LEFT_OUT, Arguments, LeftOut, samples_and_steps
 from mapper.compat.failures import as_sinabs_raises
 from mapper.compat.forward import along
@@ -117,7 +117,7 @@ class DynapcnnNetwork(PlacedNetwork):
             read = sensor_alone(module, stage, shape, wants_sensor=wants_sensor)
             read = read or load_network(snn, shape, None, options)
             ready = prepare(fed(read, "sensor" if wants_sensor else None), asked)
-        super().__init__(ready, surrogates(module, len(ready.layers)), given.discretize)
+        super().__init__(ready, surrogates(snn, ready, options) if module is snn else None, given.discretize)
         self.dvs_input = None if isinstance(given.dvs_input, LeftOut) else given.dvs_input
         self.sensor_is_on = wants_sensor
         entry = ready.inputs[0].shape
@@ -128,7 +128,8 @@ class DynapcnnNetwork(PlacedNetwork):
         for layer in self.core_layers():
             layer.spk.batch_size = self.batch_size or 1
         self.sensor_view = sensor_view(module)
-        self._sensor_stage = copy.deepcopy(stage)
+        # No child: the stage has nothing to train or to save.
+        object.__setattr__(self, "_sensor_stage", _stage_as_set(stage, wants_sensor))
         more_given = {"relu_as_if": relu_as_if, "add_output_neuron": add_output_neuron}
         self._made_of = (snn, shape, {**asdict(given), **more_given, "reading_check": False})
         self.register_buffer("structure_version", torch.tensor(_STRUCTURE_VERSION))
@@ -154,6 +155,9 @@ class DynapcnnNetwork(PlacedNetwork):
         """
         if self.board is not None:
             return on_board(self.board, x, self.structure)
+        if not isinstance(x, torch.Tensor) or len(x) == 0:
+            step = "Give a tensor (batch * time, features, height, width)"
+            raise NetworkError(Finding("input", "is no tensor of frames", type(x).__name__, next_step=step))
         seen = x if self.sensor_view is None else self.sensor_view(x)
         if seen.ndim != 4 or tuple(seen.shape[1:]) != self.input_shape:
             limit = f"(time, {', '.join(map(str, self.input_shape))})"
@@ -226,6 +230,10 @@ class DynapcnnNetwork(PlacedNetwork):
                 del state_dict[prefix + key]
             state_dict.update({prefix + key: value for key, value in found.items()})
             state_dict.setdefault(f"{prefix}structure_version", self.structure_version)
+        stated = state_dict.get(f"{prefix}structure_version")
+        if stated is not None and int(stated) != _STRUCTURE_VERSION:
+            text = f"the state dict is of version {int(stated)}, this program reads {_STRUCTURE_VERSION}"
+            raise RuntimeError(text)
         super()._load_from_state_dict(state_dict, prefix, *more)
 
     def _read_anew(self, weights: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -233,12 +241,8 @@ class DynapcnnNetwork(PlacedNetwork):
         source, shape, arguments = self._made_of or (None, None, {})
         if not isinstance(source, nn.Module):
             return None
-        for module in (source, getattr(source, "spiking_model", source)):
-            if set(module.state_dict()) == set(weights):
-                twin = copy.deepcopy(module)
-                twin.load_state_dict(dict(weights))
-                return DynapcnnNetwork(twin, shape, **arguments).state_dict()
-        return None
+        module = with_weights(source, weights)
+        return None if module is None else DynapcnnNetwork(module, shape, **arguments).state_dict()
 
     def to(  # type: ignore[override]  # as sinabs
         self,
@@ -307,12 +311,14 @@ class DynapcnnNetwork(PlacedNetwork):
     @property
     def device(self) -> str:
         """The open board's name, else torch's name of where the weights are."""
-        return self.board.device if self.board is not None else str(next(self.parameters()).device)
+        if self.board is not None and self.is_deployed_on_dynapcnn_device:
+            return self.board.device
+        return str(next(self.parameters(), self.structure_version).device)
 
     @property
     def is_deployed_on_dynapcnn_device(self) -> bool:
         """Whether a board is open."""
-        return self.board is not None
+        return self.board is not None and self.board.kit is not None
 
     @property
     def samna_device(self) -> Any:
@@ -343,6 +349,14 @@ class DynapcnnNetwork(PlacedNetwork):
 def _shape(input_shape: Sequence[int]) -> Shape3:
     features, height, width = (int(size) for size in input_shape)
     return features, height, width
+
+
+def _stage_as_set(stage: Any, is_on: bool) -> Any:
+    """A copy of the module's `DVSLayer` with its pixels as the network has them; None without one."""
+    own = copy.deepcopy(stage)
+    if own is not None:
+        own.disable_pixel_array = not is_on
+    return own
 
 
 def _wants_sensor(dvs_input: bool | LeftOut | None, stage: Any) -> bool:

@@ -11,6 +11,7 @@ from torch import nn
 
 from mapper.compat.layer import DynapcnnLayer, bare
 from mapper.compat.neurons import Surrogate, default_surrogate
+from mapper.errors import Finding, NetworkError
 from mapper.network import Edge
 from mapper.normal_form import NormalNetwork
 from mapper.operations import PathOperation, Pool, Scale
@@ -54,7 +55,7 @@ class ForwardNetwork(nn.Module):
     ) -> None:
         super().__init__()
         chosen = surrogates or [default_surrogate] * len(network.layers)
-        self.discretize = network.is_integer if discretize is None else discretize
+        self._discretize = network.is_integer if discretize is None else discretize
         pools = [
             [_sizes(edge.path) for edge in network.outgoing[layer.name]]
             + [_sizes(output.path) for output in network.outputs if output.source == layer.name]
@@ -68,6 +69,11 @@ class ForwardNetwork(nn.Module):
         self.depth = max((edge.delay_steps for edge in network.edges), default=0)
         self.history: dict[str, torch.Tensor] = {}
         self._fingerprint = _fingerprint(self._as_held())
+
+    @property
+    def discretize(self) -> bool:
+        """Whether the layers compute with integers; decided when the network is made."""
+        return self._discretize
 
     @property
     def network(self) -> NormalNetwork:
@@ -115,7 +121,7 @@ class ForwardNetwork(nn.Module):
         """Forget potentials and delayed spikes; with `randomize` start between minimum and threshold."""
         self.history.clear()
         for layer in self.core_layers():
-            layer.spk.reset_states(randomize)
+            layer.reset_states(randomize)
 
     def potentials(self) -> list[torch.Tensor]:
         """By layer, (batch, features, height, width): what the next step starts from."""
@@ -160,6 +166,10 @@ class ForwardNetwork(nn.Module):
         first = next(iter(inputs.values()))
         batch, steps = first.shape[:2]
         past: dict[str, list[torch.Tensor]] = {}
+        kept_batch = next((len(trace) for trace in self.history.values()), batch)
+        if kept_batch != batch:
+            problem, way_out = "has changed", "Call reset_states() first"
+            raise NetworkError(Finding("batch size", problem, batch, kept_batch, next_step=way_out))
         for name, shape in self.structure.signal_shapes.items():
             kept = self.history.get(name)
             start = torch.zeros(batch, self.depth, *shape).to(first) if kept is None else kept

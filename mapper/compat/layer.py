@@ -7,16 +7,22 @@ pass the rounding as if it were not there (straight-through; Bengio, Léonard an
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.utils.prune import BasePruningMethod
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from mapper.compat.neurons import IntegrateAndFire, Numbers, Surrogate, as_float, as_scalar, neurons
 from mapper.errors import Finding, NetworkError
 from mapper.normal_form import NormalLayer
+from mapper.operations import Pair
 from mapper.passes.quantize import layer_scale, rounded
 
 __all__ = ["CoreConvolution", "DynapcnnLayer", "bare"]
@@ -30,11 +36,15 @@ class CoreConvolution(nn.Conv2d):
     numbers: Numbers | None = None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Currents of spike counts: (frames, features, height, width)."""
+        """Currents of spike counts: (frames, features, height, width), in single precision at least."""
         weight, bias = self.weight, self.bias
         if self.numbers is not None:
             weight, bias = self.numbers.weight, self.numbers.bias
-        return nn.functional.conv2d(x, weight, bias, self.stride, self.padding)
+        # Sums of spikes and potentials of 16 bits have no room in half precision.
+        exact = torch.promote_types(torch.promote_types(x.dtype, weight.dtype), torch.float32)
+        with torch.autocast(x.device.type, enabled=False):
+            bias = None if bias is None else bias.to(exact)
+            return nn.functional.conv2d(x.to(exact), weight.to(exact), bias, self.stride, self.padding)
 
 
 class DynapcnnLayer(nn.Module):
@@ -58,7 +68,7 @@ class DynapcnnLayer(nn.Module):
         operation, weight = layer.operation, layer.operation.weight
         if weight is None:
             raise NetworkError(Finding(f"layer {layer.name}", "has no weights to run"))
-        has_bias = operation.bias is not None and operation.has_bias
+        has_bias = operation.bias is not None
         self.conv = CoreConvolution(
             weight.shape[1],
             weight.shape[0],
@@ -72,6 +82,7 @@ class DynapcnnLayer(nn.Module):
             self.conv.bias.data = as_float(operation.bias)
         self.spk = neurons(layer.neuron, surrogate)
         self.spk.set_shape(layer.output_shape)
+        self.spk.is_integer = discretize
         self.in_shape = tuple(layer.input_shape)
         self.pool, self.discretize = pool, discretize
         self.structure = bare(layer)
@@ -98,21 +109,32 @@ class DynapcnnLayer(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Spikes of (batch * time, features, height, width), before any pool."""
+        with self._at_work():
+            spikes: torch.Tensor = self.spk(self.conv(x))
+        return spikes.to(x)
+
+    def reset_states(self, randomize: bool = False) -> None:
+        """Potentials as at the start, or drawn in the unit of `numbers`."""
+        with self._at_work():
+            self.spk.reset_states(randomize)
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """Convolution and neurons take the layer's numbers in this block."""
         self.conv.numbers = self.spk.numbers = self.numbers()
         try:
-            spikes: torch.Tensor = self.spk(self.conv(x))
+            yield
         finally:
             self.conv.numbers = self.spk.numbers = None
-        return spikes
 
     def numbers(self) -> Numbers:
         """What the layer computes with; integers, where they are asked for and the numbers are finite."""
-        conv, spk = self.conv, self.spk
+        conv, spk = _recomputed(self.conv), self.spk
         own = Numbers(conv.weight, conv.bias, spk.spike_threshold, spk.min_v_mem, spk.initial_v_mem)
         if not self.discretize:
             return own
         if self.is_integer():
-            return replace(own, minimum=_mended(own.minimum))
+            return replace(own, minimum=_mended(own.minimum.clamp(min=_STATE_RANGE[0])))
         layer = self.as_normal()
         if not all(torch.isfinite(part).all() for part in self.parameters()):
             return own
@@ -129,8 +151,9 @@ class DynapcnnLayer(nn.Module):
 
     def is_integer(self) -> bool:
         """Whether all numbers are integers that a core's fields hold, so that they stand as they are."""
-        conv, spk = self.conv, self.spk
-        bound = spk.min_v_mem if torch.isfinite(spk.min_v_mem) else torch.tensor(0.5)
+        conv, spk = _recomputed(self.conv), self.spk
+        # No bound is the least number that a core holds.
+        bound = spk.min_v_mem.clamp(min=_STATE_RANGE[0])
         return _is_whole(conv.weight, _WEIGHT_RANGE) and all(
             _is_whole(values, _STATE_RANGE)
             for values in (conv.bias, spk.spike_threshold, bound, spk.initial_v_mem)
@@ -145,7 +168,7 @@ class DynapcnnLayer(nn.Module):
         NetworkError
             Thresholds or initial potentials that are none of a layer's.
         """
-        conv, spk = self.conv, self.spk
+        conv, spk = _recomputed(self.conv), self.spk
         kind: Any = np.int64 if self.discretize and self.is_integer() else np.float32
         number = int if kind is np.int64 else float
         if spk.spike_threshold.numel() != 1 or spk.min_v_mem.numel() != 1:
@@ -153,16 +176,16 @@ class DynapcnnLayer(nn.Module):
             raise NetworkError(
                 Finding(f"layer {self.structure.name}", problem, tuple(spk.spike_threshold.shape))
             )
-        weight = conv.weight.detach().cpu().numpy().astype(kind)
-        bias = None if conv.bias is None else conv.bias.detach().cpu().numpy().astype(kind)
-        initial = (
-            spk.initial_v_mem.detach().cpu().numpy().astype(kind) if bool(spk.initial_v_mem.any()) else None
-        )
+        weight = _array(conv.weight).astype(kind)
+        bias = None if conv.bias is None else _array(conv.bias).astype(kind)
+        initial = _array(spk.initial_v_mem).astype(kind) if bool(spk.initial_v_mem.any()) else None
         operation = replace(
             self.structure.operation, out_features=weight.shape[0], weight=weight, bias=bias,
             has_bias=bias is not None and bool(np.any(bias)),
+            stride=_pair(conv.stride), padding=_pair(conv.padding),
         )  # fmt: skip
-        bound = number(spk.min_v_mem) if bool(torch.isfinite(spk.min_v_mem)) else None
+        none = _STATE_RANGE[0] if kind is np.int64 else None
+        bound = number(spk.min_v_mem) if bool(torch.isfinite(spk.min_v_mem)) else none
         neuron = replace(
             spk.neuron, threshold=number(spk.spike_threshold), minimum=bound, initial_potential=initial
         )
@@ -173,6 +196,25 @@ def bare(layer: NormalLayer) -> NormalLayer:
     """The layer without its numbers."""
     operation = replace(layer.operation, weight=None, bias=None)
     return replace(layer, operation=operation, neuron=replace(layer.neuron, initial_potential=None))
+
+
+def _recomputed(conv: CoreConvolution) -> CoreConvolution:
+    """The convolution with weights as its pruning or weight norm would make them at its next call."""
+    for hook in conv._forward_pre_hooks.values():
+        if isinstance(hook, BasePruningMethod | WeightNorm):
+            hook(conv, None)
+        elif isinstance(hook, SpectralNorm):
+            setattr(conv, hook.name, hook.compute_weight(conv, do_power_iteration=False))
+    return conv
+
+
+def _array(values: torch.Tensor) -> Any:
+    return values.detach().to("cpu", torch.float32).numpy()
+
+
+def _pair(value: Any) -> Pair:
+    height, width = value if isinstance(value, tuple | list) else (value, value)
+    return int(height), int(width)
 
 
 def _mended(minimum: torch.Tensor) -> torch.Tensor:

@@ -104,6 +104,8 @@ class IntegrateAndFire(nn.Module):
         (batch, features, height, width) now; empty after a reset. No part of the state dict.
     batch_size
         Samples that stand one after the other along the first axis of the input.
+    is_integer
+        Whether drawn potentials are whole numbers, as the chip's are.
     """
 
     spike_threshold: torch.Tensor
@@ -112,6 +114,7 @@ class IntegrateAndFire(nn.Module):
     v_mem: torch.Tensor
     numbers: Numbers | None = None
     does_spike = True
+    is_integer = False
 
     def __init__(self, neuron: Neuron, surrogate: Surrogate) -> None:
         # Not by `super`: where sinabs is loaded, a class of it stands between, and wants arguments.
@@ -120,7 +123,8 @@ class IntegrateAndFire(nn.Module):
         self.register_buffer("spike_threshold", as_scalar(neuron.threshold))
         self.register_buffer("min_v_mem", as_scalar(neuron.minimum))
         self.register_buffer("initial_v_mem", initial)
-        self.register_buffer("v_mem", torch.zeros(0), persistent=False)
+        # No buffer: what averages or saves buffers wants those that keep their shape.
+        self.v_mem = torch.zeros(0)
         self.neuron = replace(neuron, initial_potential=None)
         self.surrogate_grad_fn = surrogate
         self.batch_size = 1
@@ -154,7 +158,7 @@ class IntegrateAndFire(nn.Module):
         if self.is_state_initialised():
             return self.v_mem
         initial = self.initial_v_mem if self.numbers is None else self.numbers.initial
-        return (initial if initial.numel() else self.v_mem.new_zeros(self._shape))[None]
+        return (initial if initial.numel() else self.spike_threshold.new_zeros(self._shape))[None]
 
     def forward(self, current: torch.Tensor) -> torch.Tensor:
         """Spikes of (batch * time, features, height, width), one sample's steps after the other's."""
@@ -163,8 +167,6 @@ class IntegrateAndFire(nn.Module):
             # Weights of another shape were put in place: there are other neurons now.
             self._shape, self.v_mem = tuple(current.shape[1:]), self.v_mem.new_zeros(0)
         numbers = self.numbers
-        # Potentials and thresholds need 16 bits, which half precision has not.
-        frames = frames.to(torch.promote_types(frames.dtype, torch.float32))
         state = self._state(frames)
         threshold = (self.spike_threshold if numbers is None else numbers.threshold).to(frames)
         minimum = (self.min_v_mem if numbers is None else numbers.minimum).to(frames)
@@ -179,9 +181,10 @@ class IntegrateAndFire(nn.Module):
                 state = state.masked_fill(fired > 0, 0.0)
             else:
                 state = state - fired * threshold
-            state = torch.maximum(state, minimum)
+            # At the bound no gradient passes, as in sinabs; `maximum` would pass half of it.
+            state = torch.where(state > minimum, state, minimum)
         self.v_mem, self._is_drawn = state.detach(), False
-        return torch.stack(spikes, 1).flatten(0, 1).to(current)
+        return torch.stack(spikes, 1).flatten(0, 1)
 
     def _state(self, frames: torch.Tensor) -> torch.Tensor:
         batch = frames.shape[0]
@@ -196,9 +199,12 @@ class IntegrateAndFire(nn.Module):
         return state
 
     def _drawn(self, count: int, shape: tuple[int, ...]) -> torch.Tensor:
-        threshold = self.spike_threshold.float()
-        low = self.min_v_mem.float() if torch.isfinite(self.min_v_mem) else -threshold
-        return torch.rand(count, *shape, device=threshold.device) * (threshold - low) + low
+        numbers = self.numbers
+        threshold = (self.spike_threshold if numbers is None else numbers.threshold).float()
+        minimum = (self.min_v_mem if numbers is None else numbers.minimum).float()
+        low = minimum if torch.isfinite(minimum) else -threshold
+        drawn = torch.rand(count, *shape, device=threshold.device) * (threshold - low) + low
+        return drawn.floor() if self.is_integer else drawn
 
     def _apply(self, fn: Any, recurse: bool = True) -> IntegrateAndFire:
         kept = {name: getattr(self, name) for name in ("spike_threshold", "min_v_mem", "initial_v_mem")}

@@ -99,6 +99,10 @@ class PlacedNetwork(LayerViews):
             raise ValueError(
                 "initial_state: the potentials are floats: make the network with discretize=True"
             )
+        if initial_state == "current" and any(bool(trace.any()) for trace in self.history.values()):
+            raise ValueError(
+                "initial_state: spikes are on their way around a cycle, which no chip can be given"
+            )
         network = with_states(self._integers(), self.potentials(), initial_state)
         wishes: dict[str, Any] = {} if objective is None else {"objective": objective}
         result = solve(network, chip, pins=core_pins, monitors=monitored, **wishes)

@@ -11,12 +11,26 @@ from mapper.explore.identity import digest, program_version
 from mapper.explore.record import Cell
 from mapper.files import write_text
 
-__all__ = ["CellCache", "cell_key"]
+__all__ = ["CellCache", "cell_key", "is_sealed", "sealed"]
 
 
 def cell_key(network_hash: str, chip_hash: str, options: CellOptions) -> str:
     """Hash of network, chip, everything that is asked, and the program."""
     return digest([program_version(), network_hash, chip_hash, asdict(options)])
+
+
+def sealed(cell: Cell, key: str) -> Cell:
+    """The cell with the checksum of what it says under a key."""
+    return cell.model_copy(update={"checksum": _checksum(cell, key)})
+
+
+def is_sealed(cell: Cell, key: str) -> bool:
+    """Whether a cell says what was decided under a key: a damaged or edited one does not."""
+    return cell.checksum == _checksum(cell, key)
+
+
+def _checksum(cell: Cell, key: str) -> str:
+    return digest([key, at(cell, 0, 0).model_dump(mode="json", exclude={"checksum"})])
 
 
 class CellCache:
@@ -46,14 +60,15 @@ class CellCache:
         return self.folder / key[:2] / f"{key}.json"
 
     def read(self, key: str) -> Cell | None:
-        """The cell with the indexes 0; None where it is not there, or is damaged."""
+        """The cell with the indexes 0; None where it is not there, or is not as it was written."""
         try:
-            return Cell.model_validate_json(self._path(key).read_bytes())
+            cell = Cell.model_validate_json(self._path(key).read_bytes())
         except (OSError, ValueError):
             return None
+        return cell if is_sealed(cell, key) else None
 
     def write(self, key: str, cell: Cell) -> None:
-        """Keep a cell; a fault of this program is not kept, since the next run may do without.
+        """Keep a sealed cell; a fault of this program is not kept, since the next run may do without.
 
         Raises
         ------

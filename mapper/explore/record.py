@@ -197,6 +197,9 @@ class Cell(Record):
         (core, kernel words, neuron words, bias words, destinations) taken on every core that holds something.
     placement, report
         Kept for the variants that `Settings.details` names.
+    checksum
+        SHA-256 over everything that the cell depends on and says: one that was edited is decided anew. Empty
+        where nothing was decided.
     """
 
     network: int
@@ -214,6 +217,7 @@ class Cell(Record):
     used: tuple[tuple[int, int, int, int, int], ...] = ()
     placement: PlacementRecord | None = None
     report: FeasibilityReport | None = None
+    checksum: str = ""
 
     @property
     def free_share(self) -> float | None:

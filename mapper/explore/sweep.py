@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from mapper.deadline import Deadline
 from mapper.errors import Finding, OptionsError, TimeLimitError
-from mapper.explore.cache import CellCache, cell_key
+from mapper.explore.cache import CellCache, cell_key, is_sealed, sealed
 from mapper.explore.cell import CellOptions, at
 from mapper.explore.identity import facts_hash, program_version
 from mapper.explore.plan import PlannedNetwork, PlannedVariant
@@ -18,6 +18,7 @@ from mapper.explore.record import Cell, NetworkRow, ReportRecord, Settings, Vari
 from mapper.explore.summary import network_summaries, variant_summaries
 from mapper.explore.workers import Task, TaskOutcome, in_this_process, on_cluster, on_cores
 from mapper.options import SolveOptions, resolve
+from mapper.wording import counted
 
 __all__ = ["Place", "sweep"]
 
@@ -87,6 +88,7 @@ def sweep(
     cells = _known(networks, variants, _unread)
     if resume is not None:
         cells |= _known(networks, variants, _earlier(resume, chosen))
+        notes = (*notes, *_disbelieved(resume, networks, variants, cells))
     cache = None if where.cache is None else CellCache(where.cache)
     for entry in variants:
         # Wrong options are bad input, not failing cells.
@@ -103,9 +105,10 @@ def sweep(
             for outcome in outcomes:
                 number = outcome.task.network_index
                 for variant, cell in zip(outcome.task.variant_indexes, outcome.cells, strict=False):
-                    cells[number, variant] = at(cell, number, variant)
+                    key = _key(networks[number], variants[variant], chosen)
+                    cells[number, variant] = at(sealed(cell, key), number, variant)
                     if cache is not None:
-                        cache.write(_key(networks[number], variants[variant], chosen), cell)
+                        cache.write(key, cells[number, variant])
                 report_progress(len(cells))
                 if outcome.is_interrupted:
                     raise KeyboardInterrupt
@@ -174,7 +177,28 @@ def _earlier(resume: ReportRecord, settings: Settings) -> LookUp:
         for cell in resume.cells
         if cell.verdict != "error" and resume.networks[cell.network].network_hash
     }
-    return lambda network, variant: cells.get(_hashes(network.row, variant.row))
+
+    def look_up(network: PlannedNetwork, variant: PlannedVariant) -> Cell | None:
+        cell = cells.get(_hashes(network.row, variant.row))
+        return cell if cell is not None and is_sealed(cell, _key(network, variant, settings)) else None
+
+    return look_up
+
+
+def _disbelieved(resume: ReportRecord, networks: Networks, variants: Variants, taken: Cells) -> Iterator[str]:
+    """A note on cells of a report that are not as they were written."""
+    there = {
+        _hashes(resume.networks[cell.network], resume.variants[cell.variant])
+        for cell in resume.cells
+        if cell.verdict != "error"
+    }
+    anew = sum(
+        (n, v) not in taken and _hashes(network.row, entry.row) in there
+        for n, network in enumerate(networks)
+        for v, entry in enumerate(variants)
+    )
+    if anew:
+        yield f"{counted(anew, 'cell')} of the resumed report without a right checksum: decided anew"
 
 
 def _hashes(network: NetworkRow, variant: VariantRow) -> tuple[str, str, bool]:

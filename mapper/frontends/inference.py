@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,9 +19,10 @@ from mapper.operations import (
     Shape,
     shape_after,
 )
+from mapper.reading import Reading
 from mapper.wording import counted
 
-__all__ = ["LayerDraft", "build_network"]
+__all__ = ["LayerDraft", "build_network", "left_to_host"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +76,16 @@ def build_network(
         shape = Shape(shape.size, 1, 1) if draft.name in linear else shape
         layers.append(Layer(draft.name, shape, draft.operation, draft.between, draft.neuron))
     return Network(name, tuple(inputs), tuple(layers), tuple(ready), tuple(outputs), tuple(notes))
+
+
+def left_to_host(outputs: Sequence[Output]) -> list[Reading]:
+    """Factors behind the last layers: a core sends spikes, and whoever reads them multiplies."""
+    factors = {o.name: math.prod(s.factor for s in o.path if isinstance(s, Scale)) for o in outputs}
+    return [
+        Reading(f"output {name}", f"a factor of {factor:g} is left to the host", "a core sends spikes")
+        for name, factor in factors.items()
+        if factor != 1
+    ]
 
 
 def _flattened(edge: Edge, shape: Shape) -> Edge:

@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 from ortools.sat.python import cp_model
 
 from mapper.deadline import NEVER, Deadline
-from mapper.errors import TimeLimitError
+from mapper.errors import INTERRUPTION, TimeLimitError
 from mapper.options import SolveOptions
 from mapper.result import Statistics
 from mapper.solver.cp_sat import InterruptibleSolver
@@ -19,7 +19,6 @@ __all__ = ["INTERRUPTION", "Budget", "Found", "timed"]
 
 Found = TypeVar("Found")
 
-INTERRUPTION = "an interruption (Ctrl-C)"
 # Work of one probe in deterministic time: about a second, a thousand times what nine cores take.
 _WORK_PER_PROBE = 1.0
 # Building a model takes about as long as the solver takes for this much deterministic time.

@@ -182,8 +182,9 @@ def _shortfall_clause(lack: Shortfall, where: str) -> str:
     if text.nature == "structural":
         return f"has {lack.terms}: {lack.demand} {text.unit} are {lack.gap} more than {where} allows"
     needs = "takes at most" if lack.rule is Rule.BANDWIDTH else "needs"
+    place = where.removesuffix(",")
     return (
-        f"{needs} {lack.demand} {text.unit} ({lack.terms}), {lack.gap} more than the {lack.bound} of {where}"
+        f"{needs} {lack.demand} {text.unit} ({lack.terms}), {lack.gap} more than the {lack.bound} of {place}"
     )
 
 

@@ -15,7 +15,7 @@ from mapper import api
 from mapper.cli import doctor
 from mapper.cli import solve as solve_module
 from mapper.cli.entry import run
-from mapper.errors import VerificationError
+from mapper.errors import INTERRUPTION, UndecidedError, VerificationError
 from mapper.files import write_text
 from mapper.record import PlacementRecord
 from mapper.result import Result
@@ -189,6 +189,18 @@ BAD: list[tuple[list[str], str]] = [
     (["chips", "show", "nix"], "nix"),
     (["chips", "check", "none.toml"], "cannot be read"),
     (["dance"], "dance"),
+    # Python has other names for these: what the user typed is told.
+    (["solve", "digits", "--v-min", "5"], "--v-min: a lower bound"),
+    (["solve", "digits", "--dt", "0"], "--dt: seconds of a step"),
+    (["verify", "digits", "--step-us", "0"], "--step-us: must be a whole number"),
+    (["verify", "digits", "--random", "2"], "--random: must be a probability"),
+    # The last one would win unsaid.
+    (["check", "digits", "--from", "sinabs", "--from=snntorch"], "--from: is given 2 times"),
+    (["check", "digits", "--chip", "speck2f", "--chip", "speck2f"], "--chip: is given 2 times"),
+    (["check", "digits", "--relays", "--no-relays"], "--relays and --no-relays: are given together"),
+    (["check", "digits", "--relu-as-if"], "--relu-as-if: goes with a torch module"),
+    (["check", "digits", "--relu-as-if", "0"], "--relu-as-if: a threshold must be a positive number"),
+    (["check", "digits", "--relu-as-if=much"], '"much" is no number'),
 ]
 
 
@@ -200,6 +212,37 @@ def test_wrong_input_is_one_message_and_exit_2(capsys: Capture, words: list[str]
     told = capsys.readouterr()
     assert text in told.err
     assert "Traceback" not in told.err
+
+
+@pytest.mark.parametrize(
+    ("words", "threshold"),
+    [
+        (["--relu-as-if"], "1"),
+        (["--relu-as-if", "2.5"], "2.5"),
+        (["--relu-as-if=3"], "3"),
+        (["--relu-as-if", "--no-json"], None),
+    ],
+)
+def test_the_threshold_of_rectifiers_may_be_left_out(
+    words: list[str], threshold: str | None, capsys: Capture, tmp_path: Path
+) -> None:
+    code = tmp_path / "net.py"
+    code.write_text(
+        "from torch import nn\n\ndef net():\n    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())\n"
+    )
+    shape = ["--input-shape", "1,4,4"]
+    for order in ([*words, f"{code}:net"], [f"{code}:net", *words]):
+        assert run(["check", *order, *shape]) == (0 if threshold else 2)
+        told = " ".join(capsys.readouterr().out.split())
+        assert threshold is None or f"threshold {threshold}, lower bound -{threshold}," in told
+
+
+def test_an_interruption_is_no_limit_to_be_raised() -> None:
+    result = api.solve("digits", repairs=0)
+    assert "Raise the limit" in str(UndecidedError("the time limit", result))
+    told = str(UndecidedError(INTERRUPTION, result))
+    assert "an interruption (Ctrl-C) came before" in told
+    assert "Raise" not in told
 
 
 def test_an_output_that_cannot_be_written_leaves_nothing(capsys: Capture, tmp_path: Path) -> None:

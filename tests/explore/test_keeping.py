@@ -87,6 +87,30 @@ def test_a_damaged_cell_is_decided_again(tmp_path: Path, decided: list[tuple[str
     assert len(decided) == 2
 
 
+def test_a_cell_that_was_edited_is_not_believed(tmp_path: Path, decided: list[tuple[str, str]]) -> None:
+    place, (networks, variants) = Place(workers=0, cache=tmp_path), sides([TOO_LARGE, SMALL], ["speck2f"])
+    first = sweep(networks, variants, BARE, place)
+    assert {cell.verdict for cell in first.cells} == {"infeasible", "plain"}
+    for path in tmp_path.rglob("*.json"):
+        path.write_text(path.read_text(encoding="utf-8").replace("infeasible", "plain"), encoding="utf-8")
+    assert sweep(networks, variants, BARE, place) == first
+    assert len(decided) == 3
+    forged = tuple(
+        cell.model_copy(update={"verdict": "plain", "cores_used": 1})
+        if cell.verdict == "infeasible"
+        else cell
+        for cell in first.cells
+    )
+    again = sweep(networks, variants, BARE, HERE, resume=first.model_copy(update={"cells": forged}))
+    assert again.cells == first.cells
+    assert again.notes == ("1 cell of the resumed report without a right checksum: decided anew",)
+    swapped = tuple(cell.model_copy(update={"network": 1 - cell.network}) for cell in reversed(first.cells))
+    assert (
+        sweep(networks, variants, BARE, HERE, resume=first.model_copy(update={"cells": swapped})).cells
+        == first.cells
+    )
+
+
 def test_faults_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place, (networks, variants) = Place(workers=0, cache=tmp_path), sides([SMALL], ["speck2f"])
     with monkeypatch.context() as patched:

@@ -121,12 +121,24 @@ def sensing_instance(seed: int) -> tuple[list[NormalNetwork], Request, list[Word
     return networks, request, list(product(kernel, neuron, (8,)))
 
 
+def roomy_instance(seed: int) -> tuple[list[NormalNetwork], Request, list[Words]]:
+    """Networks of which the first needs few cores, on chips that must have more: idle cores, of any size."""
+    draw = np.random.default_rng(seed)
+    networks, request, _ = instance(seed)
+    most = int(draw.integers(3, 5))
+    kernel = (16, *sorted({1 << int(n) for n in draw.integers(7, 12, 1)}))
+    sizes = MemorySizes(kernel, (16, 1 << int(draw.integers(9, 12))), (0, 16))
+    cores, together = (int(draw.integers(2, most + 1)), most), bool(draw.integers(2))
+    request = replace(request, cores=cores, sizes=sizes, together=together)
+    return networks[:2], request, list(product(kernel, sizes.neuron_words, sizes.bias_words))
+
+
 def bits(words: Words) -> int:
     return 8 * words[0] + 16 * words[1] + 16 * words[2]
 
 
-def all_chips(kinds: Sequence[Words], most: int) -> Iterator[tuple[Words, ...]]:
-    for count in range(1, most + 1):
+def all_chips(kinds: Sequence[Words], cores: tuple[int, int]) -> Iterator[tuple[Words, ...]]:
+    for count in range(cores[0], cores[1] + 1):
         yield from combinations_with_replacement(kinds, count)
 
 
@@ -147,7 +159,7 @@ def enumerated(
         total = sum(map(bits, cores))
         return (total, len(cores)) if request.minimise == "sram" else (len(cores), total)
 
-    for cores in sorted(all_chips(kinds, request.cores[1]), key=key):
+    for cores in sorted(all_chips(kinds, request.cores), key=key):
         if all(carries(cores, group, request) for group in groups):
             return sum(map(bits, cores)), len(cores)
     return None
@@ -161,7 +173,9 @@ def found(networks: Sequence[NormalNetwork], request: Request) -> Answer | None:
 
 
 @pytest.mark.parametrize("seed", range(INSTANCES))
-@pytest.mark.parametrize("make", [instance, sensing_instance], ids=["small", "sensing"])
+@pytest.mark.parametrize(
+    "make", [instance, sensing_instance, roomy_instance], ids=["small", "sensing", "roomy"]
+)
 def test_same_as_enumeration(make: Instances, seed: int) -> None:
     networks, request, kinds = make(seed)
     # Every smaller chip is asked for its verdict, and refused.
@@ -197,6 +211,18 @@ def test_the_instances_are_mixed() -> None:
     assert {"relay of sensor", "relay of layer", "relay shared by networks", "stage pools", "pieces"} <= made
     layers = (layer for result in results for network in result.networks for layer in network.layers)
     assert any(max(getattr(layer.operation, "kernel", (0, 0))) > 3 for layer in layers), "no pool was folded"
+
+
+def test_idle_cores_are_among_the_instances() -> None:
+    """More cores than any network takes, and cores that hold nothing, taken in turns and together."""
+    roomy = [(request, found(networks, request)) for networks, request, _ in map(roomy_instance, range(24))]
+    idle = [
+        request.together
+        for request, answer in roomy
+        if answer is not None and any(core.kernel_words == 16 for core in answer.chip.cores)
+    ]
+    assert len(idle) > 5
+    assert set(idle) == {True, False}
 
 
 def is_divided(result: Result) -> bool:
@@ -327,7 +353,8 @@ def test_the_command(capsys: Capture, tmp_path: Path) -> None:
     ],
 )
 def test_wrong_input(words: list[str], told: str, capsys: Capture) -> None:
-    assert run(["synthesize", "digits", "--cores", "4", *words]) == 2
+    cores = [] if "--cores" in words else ["--cores", "4"]
+    assert run(["synthesize", "digits", *cores, *words]) == 2
     assert told in capsys.readouterr().err
 
 

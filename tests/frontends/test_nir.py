@@ -158,6 +158,7 @@ def test_scale_on_the_way_and_pools_of_sums() -> None:
     content = nodes()
     del content["flat"], content["fc"], content["t"]
     content |= {"half": nir.Scale(np.array([0.5], np.float32)), "d": conv2d(2, 4, 3), "u": neurons(2, 1, 1)}
+    content["output"] = nir.Output({"output": np.array([2, 1, 1])})
     edges = [
         ("input", "c"),
         ("c", "s"),
@@ -205,6 +206,7 @@ def test_padding_words_and_missing_shapes(tmp_path: Path) -> None:
     content = nodes()
     content["c"] = conv2d(4, 2, 8, padding="same")
     content["s"] = neurons(4, 8, 8)
+    content["flat"] = nir.Flatten({"input": np.array([4, 4, 4])}, 0, -1)
     content["fc"] = nir.Linear(np.ones((3, 64), np.float32))
     path = written(tmp_path, graph(content))
     network = load_network(path)
@@ -276,11 +278,52 @@ def test_a_weight_layer_without_neurons_is_read_and_named_later() -> None:
         ({"t": neurons(7)}, r"node t: r has another shape than what fc makes \(got 7; allowed: 3x1x1"),
         ({"c": conv2d(4, 2, 10)}, r"node c \(Conv2d\): states another map .*got 10x10; allowed: 8x8"),
         ({"fc": nir.Linear(np.full((3, 36), 1e39))}, r"weight holds 1e\+39, more than single precision"),
+        ({"flat": nir.Flatten({"input": np.array([3, 3, 4])}, 0, -1)}, r"node flat \(Flatten\): .*got 3x3x4; allowed: 4x3x3"),
+        ({"output": nir.Output({"output": np.array([5])})}, r"node output \(Output\): .*\(got 5; allowed: 3x1x1\)"),
+        ({"s": neurons(4, 6, 6, r=np.full((4, 6, 6), 1e300))}, r"node s \(IF\): r holds 1e\+300"),
+        ({"s": neurons(4, 6, 6, r=np.full((4, 6, 6), 3e38)), "c": conv2d(4, 2, 8, bias=np.full(4, 9))}, "its gain of 3e\\+38 makes"),
+        ({"s": neurons(4, 6, 6, r=np.full((4, 6, 6), 1e-300))}, "its gain of 1e-300 makes all weights zero"),
+        ({"fc": nir.Linear(np.zeros((3, 36)))}, "layer fc: all its weights are 0 and no bias is positive: it never fires"),
+        ({"fc": nir.Linear(np.full((3, 36), 1e-300))}, "weight is 1e-300 at most, which is 0 in single precision"),
+        ({"pool": nir.Scale(np.zeros((4, 6, 6)))}, r"node pool \(Scale\): scales by 0"),
     ],
-)
+)  # fmt: skip
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_what_does_not_fit_together_says_which_is_which(change: dict[str, Any], text: str) -> None:
     with pytest.raises(NetworkError, match=text):
         load_network(graph(nodes() | change), nir=NirOptions(source="nir"))
+
+
+def test_shapes_that_say_the_same_in_other_words_are_read(tmp_path: Path) -> None:
+    batch = {"output": nir.Output({"output": np.array([1, 1, 3])})}
+    assert load_network(graph(nodes() | batch)).layers
+    batch = {"output": nir.Output({"output": np.array([32, 3])})}
+    assert load_network(graph(nodes() | batch)).layers
+    path = written(tmp_path)
+    for sizes, fits in (([2, 8, 8], True), ([4, 8, 8], False), ([2, 8, 9], False)):
+        with h5py.File(path, "r+") as file:
+            node = file["node/nodes/c"]
+            del node["input_shape"]
+            node["input_shape"] = np.array(sizes)
+        if fits:
+            assert load_network(path).layers
+        else:
+            stated = "x".join(map(str, sizes))
+            with pytest.raises(NetworkError, match=f"got {stated}; allowed: 2x8x8"):
+                load_network(path)
+
+
+def test_numbers_that_a_file_leaves_out_are_told(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    silent = {reading.subject for reading in load_network(path).readings}
+    with h5py.File(path, "r+") as file:
+        for field in ("s/r", "c/stride", "c/dilation"):
+            del file[f"node/nodes/{field}"]
+    told = {r.subject: (r.taken, r.why) for r in load_network(path).readings if r.subject not in silent}
+    assert told == {
+        "node s": ("its current as it comes (r = 1)", "it states no r"),
+        "node c": ("stride 1, dilation 1", "it states no stride and dilation"),
+    }
 
 
 def test_linear_weights_on_a_map_count_its_values() -> None:

@@ -477,6 +477,70 @@ def test_differences_that_double_precision_or_a_batch_of_one_hides() -> None:
     assert "forward hooks" in message(module)
 
 
+@pytest.mark.parametrize("neurons", [spiking, nn.ReLU])
+@pytest.mark.parametrize("place", [0, 1, 3, 4])
+def test_what_only_single_precision_computes_is_refused(neurons: Any, place: int) -> None:
+    """Rounding moves no current by a thirtieth of its terms, and no spikes but those at the threshold."""
+    for change in (lambda o: o * 1.3, lambda o: o * 1.05, lambda o: o + 1):
+        module = chain(neurons)
+        module[place].register_forward_hook(
+            lambda q, i, o, change=change: change(o) if o.dtype == torch.float32 else o
+        )
+        assert f"{place} has forward hooks" in message(module)
+
+
+def test_rounding_of_long_sums_is_no_difference() -> None:
+    """Terms added one after the other in single precision: off by more than 2e-6 of them, as they may be."""
+
+    def one_by_one(module: Any, args: Any, result: Any) -> torch.Tensor:
+        terms = args[0].numpy()[..., None, :] * module.weight.detach().numpy()
+        made = torch.from_numpy(np.cumsum(terms, -1)[..., -1])
+        worst.append(float(((made - terms.sum(-1, dtype=np.float64)) / np.abs(terms).sum(-1)).abs().max()))
+        return made
+
+    worst: list[float] = []
+    module: Any = nn.Sequential(nn.Flatten(), nn.Linear(8192, 2, bias=False), nn.ReLU())
+    with torch.no_grad():
+        module[1].weight.fill_(0.1)
+    module[1].register_forward_hook(one_by_one)
+    assert read(module, (2, 64, 64)).layers
+    assert max(worst) > 4e-6
+
+
+@pytest.mark.parametrize("neurons", [spiking, nn.ReLU])
+def test_forward_under_autocast_is_named(neurons: Any) -> None:
+    class Automatic(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = chain(neurons)
+
+        def forward(self, x: torch.Tensor) -> Any:
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                return self.inner(x)
+
+    assert "torch.autocast" in message(Automatic().eval())
+    whole = Automatic().eval()
+    with torch.no_grad():
+        for layer in (whole.inner[0], whole.inner[3]):
+            layer.weight.round_()
+    # Whole numbers survive: what the module computes is what was read, and why that is so is told.
+    (reading,) = [entry for entry in read(whole).readings if "autocast" in entry.why]
+    assert reading.taken == "taken in single precision"
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert read(chain(neurons)).layers
+
+
+def test_what_depends_on_gradients_is_refused() -> None:
+    for grad in (True, False):
+        module = chain()
+        module[0].register_forward_hook(
+            lambda q, i, o, grad=grad: o * 2 if torch.is_grad_enabled() is grad else o
+        )
+        text = message(module)
+        assert "0 has forward hooks" in text
+        assert ("gradients were recorded" in text) is grad
+
+
 class Moody(nn.Module):
     """It computes something else while it trains."""
 
@@ -491,6 +555,29 @@ class Moody(nn.Module):
 def test_a_forward_that_asks_for_its_mode_is_told() -> None:
     assert any("eval mode" in str(reading) for reading in read(Moody().train()).readings)
     assert not any("eval mode" in str(reading) for reading in read(Moody().eval()).readings)
+
+
+class Helped(Moody):
+    """A method of its own asks for the mode."""
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.s(self.weighed(x))
+
+    def weighed(self, x: torch.Tensor) -> Any:
+        return self.c(x) if self.training else self.c(x) * 0.5
+
+
+def test_other_code_that_asks_for_the_mode_is_told() -> None:
+    hooked = chain().train()
+    hooked[0].register_forward_hook(lambda module, i, o: o * 2 if module.training else o)
+    for module in (Helped().train(), hooked):
+        modes = [entry.training for entry in module.modules()]
+        (told,) = [entry for entry in read(module).readings if "eval mode" in entry.taken]
+        assert "training mode" in told.why
+        assert [entry.training for entry in module.modules()] == modes
+        assert not any("eval mode" in str(reading) for reading in read(module.eval()).readings)
+    # What does the same in both modes is not told of them.
+    assert not any("eval mode" in str(reading) for reading in read(chain().train()).readings)
 
 
 def test_containers_in_containers_stay_as_they_are() -> None:

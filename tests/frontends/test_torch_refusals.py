@@ -11,6 +11,7 @@ from torch import nn
 
 from mapper.errors import MapperError, NetworkError, OptionsError, ShapeError, UnsupportedLayerError
 from mapper.frontends import TorchOptions, load_network
+from mapper.operations import same
 from tests.frontends import sinabs_stand_in as sinabs
 from tests.frontends.sinabs_stand_in import IAFSqueeze
 from tests.frontends.test_torch import SHAPE, Made, behind, conv, read
@@ -377,6 +378,8 @@ def test_a_forward_that_leaves_is_refused_and_ctrl_c_is_not_held_up() -> None:
         NetworkError, match="_Leaving, layer inner: its forward cannot be traced: SystemExit: 1"
     ):
         read(_Leaving(SystemExit(1)))
+    with pytest.raises(NetworkError, match="cannot be traced: GeneratorExit"):
+        read(_Leaving(GeneratorExit()))
     with pytest.raises(KeyboardInterrupt):
         read(_Leaving(KeyboardInterrupt()))
 
@@ -417,3 +420,73 @@ def test_a_trace_that_fails_names_the_place_and_the_way_out() -> None:
 def test_thresholds_of_rectifiers(threshold: Any) -> None:
     with pytest.raises(OptionsError, match="positive"):
         TorchOptions(threshold)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_what_torch_compiled_is_read_before_that() -> None:
+    plain = nn.Sequential(conv(), nn.ReLU())
+    text = "is compiled by torch.jit. Give the module before torch.jit.script or torch.jit.trace"
+    jit: Any = torch.jit
+    for module in (jit.script(plain), jit.trace(plain, torch.ones(1, *SHAPE))):
+        for given in (module, nn.Sequential(module)):
+            with pytest.raises(NetworkError, match=text):
+                read(given)
+    # Both hold the module that was compiled, or are it.
+    compile_it: Any = torch.compile
+    assert same(read(compile_it(plain)).layers, read(plain).layers)
+    compiled: Any = nn.Sequential(conv(), nn.ReLU())
+    compiled.load_state_dict(plain.state_dict())
+    compiled.compile()
+    assert same(read(compiled).layers, read(plain).layers)
+    with pytest.raises(NetworkError, match=r"layer 0: is compiled by torch.compile. Give the network before"):
+        read(nn.Sequential(compile_it(conv()), nn.ReLU()))
+    hooked = compile_it(plain)
+    hooked.register_forward_hook(lambda module, args, result: result * 2)
+    with pytest.raises(NetworkError, match="has hooks or a forward of its own"):
+        read(hooked)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_integer_layers_of_torch_are_named() -> None:
+    module = nn.Sequential(conv(), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3), nn.ReLU())
+    quantisation: Any = torch.ao.quantization
+    integer = quantisation.quantize_dynamic(module, {nn.Linear})
+    with pytest.raises(
+        NetworkError, match=r"layer 3 \(Linear\): computes with integer weights.* before it was"
+    ):
+        read(integer)
+
+
+def test_keywords_that_forward_cannot_do_without() -> None:
+    class Weighed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.c, self.s = conv(), nn.ReLU()
+
+        def forward(self, x: Any, *, gain: float) -> Any:
+            return self.s(self.c(x) * gain)
+
+    class Default(Weighed):
+        def forward(self, x: Any, *, gain: float = 2.0) -> Any:
+            return super().forward(x, gain=gain)
+
+    with pytest.raises(NetworkError, match=r"Weighed: its forward needs gain by keyword.* Give it a default"):
+        read(Weighed())
+    assert read(Default()).layers
+
+
+def test_slices_of_a_sequential_are_read_and_modules_that_nobody_holds_are_not() -> None:
+    layers = nn.Sequential(conv(), nn.ReLU(), nn.AvgPool2d(2), conv(4, 3, 2), nn.ReLU())
+    sliced = Made(lambda self, x: self.m[2:](self.m[:2](x)), m=layers)
+    whole = Made(lambda self, x: self.m(x), m=layers)
+    assert same(read(sliced).layers, read(whole).layers)
+    hidden = Made(lambda self, x: self.s(self.parts[0](x)), s=nn.ReLU())
+    hidden.parts = [conv()]  # type: ignore[assignment]  # no module
+    with pytest.raises(NetworkError, match=r"calls a module that it does not hold\. Make it an attribute"):
+        read(hidden)
+
+
+def test_factors_behind_the_outputs_are_told() -> None:
+    module = Made(lambda self, x: 3 * self.s(self.c(x)), c=conv(), s=nn.ReLU())
+    (told,) = [reading for reading in read(module).readings if reading.subject.startswith("output")]
+    assert told.taken == "a factor of 3 is left to the host"

@@ -50,3 +50,10 @@ def test_random_modules_are_equal_or_refused(neurons: Callable[[], nn.Module]) -
 def test_batch_and_time(module: nn.Module) -> None:
     torch.manual_seed(0)
     assert len(load_network(module.eval(), SHAPE, torch=TorchOptions(1.0)).layers) in (1, 2)
+
+
+def test_a_lower_bound_far_away_rounds_potentials() -> None:
+    """The bound is added and taken away again: in single precision that moves a potential by 0.06."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), sl.IAFSqueeze(batch_size=1, min_v_mem=-1e6))
+    assert load_network(module.eval(), SHAPE).layers

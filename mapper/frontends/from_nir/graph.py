@@ -15,8 +15,8 @@ from mapper.frontends.from_nir.nodes import NEURONS
 from mapper.frontends.from_nir.raw import RawGraph, RawNode, flattened
 from mapper.frontends.from_nir.stated import contradictions
 from mapper.frontends.from_nir.walk import ON_THE_WAY, WEIGHTS
-from mapper.frontends.inference import LayerDraft, build_network
-from mapper.network import Input, Network, Output
+from mapper.frontends.inference import LayerDraft, build_network, left_to_host
+from mapper.network import Input, Layer, Network, Output
 from mapper.operations import Shape
 from mapper.reading import Reading, gathered
 from mapper.references import natural_key
@@ -93,10 +93,19 @@ def network_of(
     network = build_network(name, inputs, settled.layers, settled.edges, outputs, notes)
     if against := contradictions(reader, network, {d.name for d in drafts if isinstance(d, LayerDraft)}):
         raise NetworkError(*against)
+    if silent := [layer for layer in network.layers if _never_fires(layer)]:
+        problem, step = "all its weights are 0 and no bias is positive: it never fires", "Give it its weights"
+        raise NetworkError(*(Finding(f"layer {layer.name}", problem, next_step=step) for layer in silent))
     neurons = sum(node.kind in NEURONS for node in reader.graph.nodes.values())
     readings = gathered(reader.readings, of_all=neurons, everything="all neurons")
-    network = network.replacing(readings=(*readings, *gathered(reader.remarks)))
+    network = network.replacing(readings=(*readings, *gathered((*reader.remarks, *left_to_host(outputs)))))
     return with_head_start(network, {draft.name: reader.late_steps(draft.name) - 1 for draft in drafts})
+
+
+def _never_fires(layer: Layer) -> bool:
+    weight: Any = layer.operation.weight
+    bias: Any = layer.operation.bias
+    return not np.any(weight) and (bias is None or not np.any(bias > 0)) and layer.neuron is not None
 
 
 class _Reader(Layers):
@@ -178,7 +187,8 @@ class _Reader(Layers):
         if array.dtype.kind in "iuf" and np.all(np.isfinite(array)) and np.all(array == np.floor(array)):
             return [int(n) for n in array]
         if known:
-            self.findings.append(Finding(f"node {name}", "its shape must be whole numbers", str(known)[:60]))
+            shown = str(array.tolist())[:60]
+            self.findings.append(Finding(f"node {name}", "its shape must be whole numbers", shown))
         return []
 
     def outputs(self) -> list[Output]:

@@ -25,8 +25,12 @@ from mapper.frontends.inference import LayerDraft
 from mapper.network import Edge
 from mapper.operations import Neuron, Pool
 from mapper.reading import Reading
+from mapper.wording import join_names
 
 __all__ = ["Draft", "Layers"]
+
+# What every Conv2d node states, with what is taken where it does not.
+_EXPECTED = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
 
 Draft: TypeAlias = LayerDraft | JointDraft
 
@@ -141,6 +145,11 @@ class Layers(Walk):
         node = self.graph.nodes[name]
         try:
             operation, in_features = operation_of(node.kind, node.fields)
+            lacks = [field for field in _EXPECTED if node.fields.get(field) is None]
+            if node.kind == "Conv2d" and lacks:
+                taken = ", ".join(f"{field} {_EXPECTED[field]}" for field in lacks)
+                why = f"it states no {join_names(lacks)}"
+                self.remarks.append(Reading(f"node {name}", taken, why))
             return self._features_first(name, operation), in_features
         except ValueError as error:
             self.findings.append(Finding(f"node {name} ({node.kind})", str(error)))
@@ -225,6 +234,8 @@ class Layers(Walk):
             self.unsupported.append(Finding(f"node {name} ({node.kind})", str(error)))
             return None
         self.readings += behaviour.readings
+        if node.kind == "IF" and node.fields.get("r") is None:
+            self.remarks.append(Reading(f"node {name}", "its current as it comes (r = 1)", "it states no r"))
         return neuron
 
     def late_steps(self, layer: str) -> int:

@@ -54,10 +54,18 @@ def _array(fields: Fields, name: str, dimensions: int | None = None) -> Any:
 def _numbers(fields: Fields, name: str, dimensions: int | None = None) -> Any:
     """Weights or biases in single precision."""
     array = _array(fields, name, dimensions)
+    _require_single(name, array)
+    single = array.astype(np.float32)
+    if np.any(array) and not np.any(single):
+        largest = float(np.max(np.abs(array)))
+        raise ValueError(f"{name} is {largest:g} at most, which is 0 in single precision (from about 1e-45)")
+    return single
+
+
+def _require_single(name: str, array: Any) -> None:
     largest = float(np.max(np.abs(array)))
     if np.isfinite(largest) and largest > float(np.finfo(np.float32).max):
         raise ValueError(f"{name} holds {largest:g}, more than single precision does (about 3.4e38)")
-    return array.astype(np.float32)
 
 
 def _whole(fields: Fields, name: str, default: int | None = None) -> Pair:
@@ -161,11 +169,13 @@ def scale_factor(fields: Fields) -> float:
     Raises
     ------
     ValueError
-        Different factors for different values.
+        Different factors for different values, or 0.
     """
     factor = _per_feature("scale", _array(fields, "scale"))
     if not isinstance(factor, float):
         raise ValueError("scales features differently, and stands behind neurons: put it before them")
+    if factor == 0:
+        raise ValueError("scales by 0: nothing arrives behind it")
     return factor
 
 
@@ -296,6 +306,7 @@ def _per_feature(name: str, array: Any) -> Any:
     """One number, or one a feature, of an array (features, height, width)."""
     if not np.all(np.isfinite(array)):
         raise ValueError(f"{name} holds numbers that are not finite")
+    _require_single(name, array)
     if array.size == 1 or np.all(array == array.ravel()[0]):
         return float(array.ravel()[0])
     flat = array.reshape(array.shape[0], -1)
@@ -310,7 +321,7 @@ def times(operation: _Operation, resistance: Any) -> _Operation:
     Raises
     ------
     ValueError
-        Gains of another number of features, or under which all weights are zero.
+        Gains of another number of features, or under which all weights are zero or some infinite.
     """
     if isinstance(resistance, float) and resistance == 1.0:
         return operation
@@ -320,9 +331,15 @@ def times(operation: _Operation, resistance: Any) -> _Operation:
     if factor.ndim and factor.shape[0] != weight.shape[0]:
         raise ValueError(f"r has {factor.shape[0]} features, the weights before it make {weight.shape[0]}")
     shaped = factor.reshape(-1, *[1] * (weight.ndim - 1)) if factor.ndim else factor
-    # What leaves single precision here is refused with all weights that are infinite.
     with np.errstate(over="ignore"):
-        scaled = weight * shaped
+        scaled, scaled_bias = weight * shaped, None if bias is None else bias * factor
+    largest = np.max(np.abs(np.asarray(resistance, np.float64)))
     if np.any(weight) and not np.any(scaled):
-        raise ValueError(f"its gain of {np.max(np.abs(factor)):g} makes all weights zero")
-    return replace(operation, weight=scaled, bias=None if bias is None else bias * factor)
+        raise ValueError(f"its gain of {largest:g} makes all weights zero")
+    pairs = [(weight, scaled)] if bias is None else [(weight, scaled), (bias, scaled_bias)]
+    if any(np.any(np.isinf(after) & np.isfinite(before)) for before, after in pairs):
+        raise ValueError(
+            f"its gain of {largest:g} makes weights or biases larger than single precision holds "
+            "(about 3.4e38)"
+        )
+    return replace(operation, weight=scaled, bias=scaled_bias)

@@ -10,6 +10,7 @@ import numpy as np
 from mapper.errors import Finding
 from mapper.frontends.from_nir.walk import Walk
 from mapper.network import Layer, Network
+from mapper.operations import Shape, shape_after
 
 __all__ = ["contradictions"]
 
@@ -17,7 +18,7 @@ _PER_NEURON = ("r", "v_threshold", "v_leak", "v_reset", "tau", "tau_mem", "tau_s
 
 
 def contradictions(walk: Walk, network: Network, single: Collection[str]) -> tuple[Finding, ...]:
-    """Numbers of neurons, and maps that convolutions read, other than those of the network.
+    """Shapes that nodes state of their neurons, inputs and outputs, other than those of the network.
 
     Parameters
     ----------
@@ -31,11 +32,40 @@ def contradictions(walk: Walk, network: Network, single: Collection[str]) -> tup
             findings += _of_neurons(name, walk.graph.nodes[name].fields, layers[made])
     for name in walk.named("Conv2d"):
         stated = _sizes(walk.graph.nodes[name].fields.get("input_shape"))
-        if name in single and name in layers and stated not in ((), layers[name].input_shape[1:]):
-            arrives = "x".join(map(str, layers[name].input_shape[1:]))
-            problem = "states another map (input_shape) than the one that arrives"
-            findings.append(Finding(f"node {name} (Conv2d)", problem, "x".join(map(str, stated)), arrives))
+        if name in single and name in layers and len(stated) in (2, 3):
+            arrives = tuple(layers[name].input_shape)[-len(stated) :]
+            if stated != arrives:
+                problem = "states another map (input_shape) than the one that arrives"
+                findings.append(Finding(f"node {name} (Conv2d)", problem, _x(stated), _x(arrives)))
+    for kind, field in (("Flatten", "input_type"), ("Output", "shape")):
+        for name in walk.named(kind):
+            stated = _sizes(walk.graph.nodes[name].fields.get(field))
+            for arriving in _arriving(walk, network, name):
+                # One size more in front is a batch, with which somebody traced the network.
+                if stated and _bare(tuple(arriving)) not in (_bare(stated), _bare(stated[1:])):
+                    problem = f"states another shape ({field}) than the one that arrives"
+                    findings.append(Finding(f"node {name} ({kind})", problem, _x(stated), str(arriving)))
     return tuple(findings)
+
+
+def _arriving(walk: Walk, network: Network, node: str) -> Iterator[Shape]:
+    """Shapes of the signals that reach a node, as far as they are layers or inputs of the network."""
+    made = {layer.name: layer.output_shape for layer in network.layers}
+    made |= {entry.name: entry.shape for entry in network.inputs}
+    for source, path in walk.signals(node):
+        if source in made:
+            yield shape_after(made[source], path)
+
+
+def _bare(sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """Sizes without ones in front, and without the map of a list of values, which is 1x1."""
+    while sizes[:1] == (1,):
+        sizes = sizes[1:]
+    return sizes[:1] if sizes[1:] == (1, 1) else sizes
+
+
+def _x(sizes: tuple[int, ...]) -> str:
+    return "x".join(map(str, sizes))
 
 
 def _of_neurons(name: str, fields: Any, layer: Layer) -> Iterator[Finding]:
@@ -53,6 +83,8 @@ def _of_neurons(name: str, fields: Any, layer: Layer) -> Iterator[Finding]:
 
 
 def _sizes(value: Any) -> tuple[int, ...]:
-    """(height, width) that a node states; empty where it states none."""
+    """Sizes that a node states; empty where it states none, or no whole numbers."""
     known = [] if value is None else [n for n in np.atleast_1d(value).ravel().tolist() if n is not None]
-    return tuple(map(int, known)) if len(known) == 2 and all(isinstance(n, int) for n in known) else ()
+    if not all(isinstance(n, int | float) and n > 0 and n == int(n) for n in known):
+        return ()
+    return tuple(map(int, known))

@@ -7,10 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from mapper.network import Layer
-from mapper.operations import BatchNorm, Linear, Scale, Shape
+from mapper.network import Layer, Network
+from mapper.operations import BatchNorm, Linear, Pool, Scale, Shape
 
-__all__ = ["DifferenceError", "adopted", "agree", "differ_at", "most_of"]
+__all__ = ["DifferenceError", "adopted", "agree", "differ_at", "most_of", "rounding_of"]
+
+# Distance of 1 to the next float32.
+_SINGLE = 2.0**-23
+# Roundings of a layer beside those of its sum, at most: bias, norm, scale, and what is stored of them.
+_BESIDE = 8
 
 
 class DifferenceError(Exception):
@@ -18,13 +23,35 @@ class DifferenceError(Exception):
 
     Attributes
     ----------
-    excess
-        How many times the limit the largest difference is; infinite where that cannot be told.
+    is_rounding
+        Whether rounding in the module's precision can be all of it, wherever they differ.
+    reasons
+        What about the run may explain it, as clauses.
     """
 
-    def __init__(self, where: str, layer: str, problem: str, excess: float = np.inf) -> None:
-        self.where, self.layer, self.problem, self.excess = where, layer, problem, excess
+    def __init__(self, where: str, layer: str, problem: str, *, is_rounding: bool = False) -> None:
+        self.where, self.layer, self.problem, self.is_rounding = where, layer, problem, is_rounding
+        self.reasons: tuple[str, ...] = ()
         super().__init__(problem)
+
+
+def rounding_of(network: Network, watched: frozenset[str]) -> dict[str, float]:
+    """By layer, what float32 may be off by, as a share of the most that the layer's terms add up to.
+
+    A sum of n terms in float32, in whatever order, is off by less than (n - 1) 2^-24 / (1 - (n - 1) 2^-24) of
+    the sum of their sizes (N. Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 4.2).
+    Taken is twice that, over the terms of pools and weights; what reaches a layer from one that nobody
+    watched brings its own along.
+    """
+    shares: dict[str, float] = {}
+    for layer in network.layers:
+        operation: Any = layer.operation
+        edges = network.incoming[layer.name]
+        pooled = (step.size for edge in edges for step in edge.path if isinstance(step, Pool))
+        terms = operation.weight[0].size + sum(height * width for height, width in pooled) + len(edges)
+        before = [shares.get(edge.source, 0.0) for edge in edges if edge.source not in watched]
+        shares[layer.name] = (terms + _BESIDE) * _SINGLE + max(before, default=0.0)
+    return shares
 
 
 def adopted(layer: Layer, potentials: tuple[Any, Any], spikes: Any, made: Any) -> Any:
@@ -38,19 +65,27 @@ def adopted(layer: Layer, potentials: tuple[Any, Any], spikes: Any, made: Any) -
     return np.where(made == spikes, after, other)
 
 
-def agree(layer: str, what: str, step: int, made: Any, read: Any, limit: Any) -> None:
-    """Raise for the place where two arrays differ most, if they differ by more than the limit."""
-    differ_at(~(np.abs(made - read) <= limit), layer, what, step, made, read, limit)
+def agree(layer: str, what: str, step: int, made: Any, read: Any, limits: tuple[Any, Any]) -> None:
+    """Raise for the place where two arrays differ most, if they differ by more than the first of the limits.
+
+    Parameters
+    ----------
+    limits
+        What is no difference, and what rounding in the module's precision can do.
+    """
+    off, far = (~(np.abs(made - read) <= limit) for limit in limits)
+    differ_at((off, far), layer, what, step, made, read)
 
 
-def differ_at(off: Any, where: str, what: str, step: int, made: Any, read: Any, limit: Any = None) -> None:
+def differ_at(places: tuple[Any, Any], where: str, what: str, step: int, made: Any, read: Any) -> None:
     """Raise for the place where two arrays differ most, of those places that are off.
 
     Parameters
     ----------
-    limit
-        What rounding may do; None of counts, of which rounding moves one.
+    places
+        Where they are off, and where rounding in the module's precision cannot be why.
     """
+    off, far = places
     if not off.any():
         return
     place = np.unravel_index(
@@ -61,12 +96,7 @@ def differ_at(off: Any, where: str, what: str, step: int, made: Any, read: Any, 
     name = where if where.startswith("output") else f"layer {where}"
     layer = "" if name is where else where
     problem = f"computes something else than was read: its {what} in step {step} ({axes}) is {values}"
-    most = np.nan_to_num(np.abs(made - read), nan=np.inf)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        shares = (
-            np.where(most > 1, np.inf, 1.0) if limit is None else most / np.broadcast_to(limit, most.shape)
-        )
-    raise DifferenceError(name, layer, problem, float(np.nanmax(np.where(off, shares, 0.0))))
+    raise DifferenceError(name, layer, problem, is_rounding=not far.any())
 
 
 def most_of(layer: Layer) -> Layer:

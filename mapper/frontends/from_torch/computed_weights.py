@@ -21,6 +21,7 @@ _HOOKS: tuple[tuple[type, str, Callable[[Any, Any], Any]], ...] = (
     (WeightNorm, "name", lambda hook, module: hook.compute_weight(module)),
     (SpectralNorm, "name", lambda hook, module: hook.compute_weight(module, do_power_iteration=False)),
 )
+_INTEGER = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
 _QUANTISED = "quantises what it reads or gives, and spikes are counts"
 _STEP = "Leave input_quant, output_quant and bias_quant out: only weights become integers here"
 
@@ -38,6 +39,9 @@ def weight_of(module: Any) -> Any:
     RefusalError
         A quantiser of more than weights.
     """
+    if str(type(module).__module__).startswith(_INTEGER):
+        step = "Give the network before it was converted: weights become integers here"
+        raise RefusalError("computes with integer weights of its own (torch.ao quantization)", step)
     if hasattr(module, "quant_weight"):
         if wrong := [name for name in ("input_quant", "output_quant", "bias_quant") if _is_on(module, name)]:
             raise RefusalError(_QUANTISED, _STEP, ", ".join(wrong))

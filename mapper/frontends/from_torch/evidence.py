@@ -6,8 +6,9 @@ their spikes. So a difference names its layer, and rounding in one layer does no
 Tolerance. The reference simulation computes in double precision, a module mostly in single, and sums in
 another order. A current may thus differ by `_RELATIVE` of the most that its terms can add up to, a potential
 by what its steps allow together; a number of spikes may be any that such potentials give, so that a potential
-at the threshold is no difference. What differs in the module's own precision must differ in double precision,
-too: rounding that is not foreseen here is no difference, and neither is a tie in a quantiser.
+at the threshold is no difference. More than that is no difference either where it vanishes in double
+precision, as long as rounding can do it (`rounding_of`): a module that computes something else in its own
+precision alone is refused.
 """
 
 from __future__ import annotations
@@ -21,11 +22,21 @@ import torch
 from torch import fx, nn
 
 from mapper.errors import Finding, NetworkError
-from mapper.frontends.from_torch.agreement import DifferenceError, adopted, agree, differ_at, most_of
+from mapper.frontends.from_torch.agreement import (
+    DifferenceError,
+    adopted,
+    agree,
+    differ_at,
+    most_of,
+    rounding_of,
+)
+from mapper.frontends.from_torch.modes import Modes
+from mapper.frontends.from_torch.plan import DRIVEN, NATURAL, plan_of
 from mapper.frontends.from_torch.reader import Reader
 from mapper.frontends.from_torch.rerun import Call, Rerun, untouched
 from mapper.frontends.from_torch.sensor import sensed
 from mapper.frontends.from_torch.suspects import suspects
+from mapper.frontends.from_torch.trace import FAILURES
 from mapper.frontends.from_torch.values import Current, Signal, entries
 from mapper.network import Edge, Layer, Network
 from mapper.operations import Shape
@@ -37,33 +48,14 @@ __all__ = ["evidence"]
 # Of the most that a current's terms can add up to, by precision; see the text of this module. Even in double
 # precision what the network holds was rounded to float32.
 _RELATIVE = {torch.float64: 1e-6, torch.float32: 2e-6}
+# In half precision torch sums in single; what it stores of a sum is rounded a few times (2^-8 in bfloat16).
 _RELATIVE_ELSE = 2e-2
-# So many limits, in single precision two hundredths of the most that terms add up to, are a quantiser's step.
-_EXCUSED = 1e4
-# Share of pixels with spikes, and their largest number, step by step.
-_NATURAL = ((0.3, 1), (0.6, 1), (0.6, 4), (0.9, 16))
-_DRIVEN = ((0.1, 16), (0.5, 16), (0.1, 256), (0.5, 256))
 _WAY_OUT = (
     "--no-reading-check (in Python: TorchOptions(reading_check=False)) takes the network as it was read"
 )
+_GRADIENTS = "gradients were recorded when this came up, and it computes what was read without them"
+_AUTOCAST = "forward runs under torch.autocast, which rounds weights and currents to half precision"
 _STEP = "Write it with torch's own modules and without what changes their results, or export it to NIR"
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """How many samples and steps one call of the module takes.
-
-    Attributes
-    ----------
-    samples, steps
-        Along the leading axis or axes of its input: samples first.
-    calls
-        How often it is called.
-    """
-
-    samples: int
-    steps: int
-    calls: int
 
 
 @dataclass
@@ -74,7 +66,9 @@ class _State:
     slack: dict[str, Any] = field(default_factory=dict)
 
 
-def evidence(root: nn.Module, reader: Reader, network: Network) -> tuple[Reading, ...]:
+def evidence(
+    root: nn.Module, reader: Reader, network: Network, training: Mapping[str, bool]
+) -> tuple[Reading, ...]:
     """Compare the network as read with what the module computes.
 
     Parameters
@@ -83,38 +77,41 @@ def evidence(root: nn.Module, reader: Reader, network: Network) -> tuple[Reading
         The module that was traced; it is as before afterwards.
     reader
         What followed it.
+    training
+        By path, modules whose mode is to be compared with eval mode, and whether they are in training mode.
 
     Returns
     -------
     tuple
-        What could not be shown: layers that never spiked.
+        What could not be shown, or only in eval mode.
 
     Raises
     ------
     NetworkError
         The first difference, with layer, step and both values; or the module cannot run.
     """
-    failed: list[Exception | SystemExit] = []
+    failed: list[BaseException] = []
     own = len(reader.leads)
     with untouched(root):
         # Batch and time may be one axis or two, whichever way the module could be traced.
         for axes in (own, 3 - own):
             for dtype in (None, torch.float64):
                 try:
-                    silent = _Comparison(root, reader, network, (axes, dtype)).run()
-                # The user's code may fail in any way, and sys.exit there is no end of ours.
-                except (Exception, SystemExit) as error:
-                    failed.append(error)
-                else:
+                    comparison = _Comparison(root, reader, network, (axes, dtype))
+                    silent = comparison.run()
                     if dtype is None or _is_rounding(failed[-1]):
-                        return tuple(_silent(name) for name in silent)
+                        told = comparison.in_other_modes(training)
+                        return (*(_silent(name) for name in silent), *told)
+                # The user's code may fail in any way, and sys.exit there is no end of ours.
+                except FAILURES as error:
+                    failed.append(error)
     different = [error for error in failed if isinstance(error, DifferenceError)]
     raise _refusal(root, reader, (different or failed)[0])
 
 
 def _is_rounding(error: BaseException) -> bool:
     """Whether a difference may vanish in double precision: its size is that of rounding."""
-    return not isinstance(error, DifferenceError) or error.excess <= _EXCUSED
+    return not isinstance(error, DifferenceError) or error.is_rounding
 
 
 def _silent(layer: str) -> Reading:
@@ -124,7 +121,8 @@ def _silent(layer: str) -> Reading:
 
 def _refusal(root: nn.Module, reader: Reader, error: BaseException) -> NetworkError:
     if isinstance(error, DifferenceError):
-        reasons = suspects(root, [path for path, layer in reader.sites if layer == error.layer])
+        near = [path for path, layer in reader.sites if layer == error.layer]
+        reasons = [*error.reasons, *suspects(root, near)]
         step = f"{'; '.join(reasons)}. " if reasons else ""
         return NetworkError(Finding(error.where, error.problem, next_step=f"{step}{_STEP}. {_WAY_OUT}"))
     text = " ".join(str(error).split())[:300]
@@ -140,11 +138,14 @@ class _Comparison:
     def __init__(
         self, root: nn.Module, reader: Reader, network: Network, form: tuple[int, torch.dtype | None]
     ) -> None:
+        self.form = form
         self.axes, dtype = form
         self.root, self.reader, self.network = root, reader, network
         self.rerun = Rerun(root, dtype, (path for path, _ in reader.sites))
         self.relative = _RELATIVE.get(self.rerun.dtype, _RELATIVE_ELSE)
-        self.plan = _plan(root, [path for path, _ in reader.sites], self.axes)
+        # What rounding in the module's precision can do, layer by layer; in double precision no more.
+        self.rounding = dict.fromkeys(network.by_name, self.relative)
+        self.plan = plan_of(root, [path for path, _ in reader.sites], self.axes)
         self.draw = np.random.default_rng(0)
         self.site = _sites(reader)
         self.most = {layer.name: most_of(layer) for layer in network.layers}
@@ -153,17 +154,50 @@ class _Comparison:
         # The first and the last sample: what mixes samples shows in one of them.
         self.states = {sample: _State() for sample in {0, self.plan.samples - 1}}
         self.spiked = {layer.name for layer in network.layers if layer.neuron is None}
+        if self.rerun.dtype != torch.float64:
+            shares = rounding_of(network, frozenset(self.site))
+            self.rounding = {name: max(self.relative, share) for name, share in shares.items()}
+        self.first: list[torch.Tensor] = []
 
     def run(self) -> list[str]:
         """Names of layers that never spiked; a difference raises."""
+        try:
+            return self._run()
+        except DifferenceError as error:
+            if self.rerun.is_autocast:
+                error.reasons = (*error.reasons, _AUTOCAST)
+            raise
+
+    def in_other_modes(self, training: Mapping[str, bool]) -> tuple[Reading, ...]:
+        """What is told of how the module runs; a difference while gradients are recorded raises."""
+        told, name = [], type(self.root).__name__
+        if self.rerun.is_autocast:
+            told.append(Reading(name, "taken in single precision", _AUTOCAST))
+        paths = tuple(path for path, _ in self.reader.sites)
+        modes = Modes(self.root, self.form[1], paths, self.first)
+        if modes.differs_with_gradients():
+            # Rounding alone may differ: the whole comparison knows how much of that is none.
+            try:
+                with torch.enable_grad():
+                    _Comparison(self.root, self.reader, self.network, self.form).run()
+            except DifferenceError as error:
+                error.reasons = (_GRADIENTS, *error.reasons)
+                if not error.is_rounding:
+                    raise
+        if any(training.values()) and modes.differs_in_training(training):
+            why = "it is in training mode, and computes something else there"
+            told.append(Reading(name, "taken as in eval mode", why))
+        return tuple(told)
+
+    def _run(self) -> list[str]:
         for number in range(self.plan.calls):
-            self._call(number, _NATURAL, driven=False)
+            self._call(number, NATURAL, driven=False)
         silent = self._silent()
         # More than the module's own spikes: a layer whose sources are all but silent is hardly tried by them.
         for number in range(self.plan.calls, 3 * self.plan.calls):
             if not silent:
                 break
-            self._call(number, _DRIVEN, driven=True)
+            self._call(number, DRIVEN, driven=True)
             silent = self._silent()
         return sorted(silent, key=list(self.network.by_name).index)
 
@@ -177,6 +211,7 @@ class _Comparison:
         raw = {name: self._frames(kind, self.reader.shape) for name in self.reader.inputs}
         leads = (samples, steps) if self.axes == 2 else (samples * steps,)
         given = [torch.from_numpy(array.reshape(*leads, *array.shape[2:])) for array in raw.values()]
+        self.first = self.first or given
         instead = {}
         for name, (path, _) in self.site.items() if driven else ():
             if name in self.network.by_name and sum(entry == path for entry, _ in self.site.values()) == 1:
@@ -218,7 +253,8 @@ class _Comparison:
             bound = current_of(self.most[layer.name], np.abs(sizes).max(keepdims=True))
             seen = self._seen(call.came, layer, row)
             if seen is not None:
-                agree(layer.name, "current", step, seen, current, self.relative * bound)
+                limits = (self.relative * bound, self.rounding[layer.name] * bound)
+                agree(layer.name, "current", step, seen, current, limits)
             made = self._seen(call.gave, layer, row)
             value = self._neurons(layer, (current, bound), made, (step, sample))
             signals[layer.name], reach[layer.name] = value, np.abs(value) + (bound if made is None else 0)
@@ -266,16 +302,25 @@ class _Comparison:
             if made is not None:
                 kind = type(self.root.get_submodule(self.site[name][0])).__name__
                 rounded = 1.0 if kind == "NeuromorphicReLU" else 0.0
-                agree(name, "value", step, made, value, self.relative * bound + rounded)
+                shares = (self.relative, self.rounding[name])
+                limits = tuple(share * bound + rounded for share in shares)
+                agree(name, "value", step, made, value, limits)
             return value if made is None else made
         potential = state.potentials.get(name, np.zeros(layer.output_shape))
-        slack = state.slack.get(name, 0.0) + self.relative * bound
+        # Neurons that bound a potential may add the bound and take it away, as sinabs does.
+        held = 2 * torch.finfo(self.rerun.dtype).eps * abs(layer.neuron.minimum or 0.0)
+        slack = state.slack.get(name, 0.0) + self.relative * bound + held
         spikes, after = fire(layer, potential, current)
         self.spiked |= {name} if spikes.any() else set()
         if made is not None:
-            least, most = (fire(layer, potential, current + shift)[0] for shift in (-slack, slack))
-            off = ~((made >= least) & (made <= most))
-            differ_at(off, name, "number of spikes", step, made, spikes)
+            off, far = (
+                ~(
+                    (made >= fire(layer, potential, current - shift)[0])
+                    & (made <= fire(layer, potential, current + shift)[0])
+                )
+                for shift in (slack, self.rounding[name] / self.relative * slack)
+            )
+            differ_at((off, far), name, "number of spikes", step, made, spikes)
             after, spikes = adopted(layer, (potential + current, after), spikes, made), made
         state.potentials[name] = after
         threshold = np.asarray(layer.neuron.threshold).reshape(-1, 1, 1)
@@ -311,8 +356,9 @@ class _Comparison:
                 problem = f"has the shape {tuple(given.shape)} for {count} frames, and {value.shape} as read"
                 raise DifferenceError(name, "", problem)
             frames = given.detach().to(torch.float64).numpy().reshape(count, *total.shape)
-            limit = 4 * self.relative * np.abs(sizes)
-            differ_at(~(np.abs(frames[row] - total) <= limit), name, "value", step, frames[row], total)
+            worst = max(self.rounding.get(part.source, self.relative) for part in parts)
+            limits = tuple(max(4 * self.relative, share) * np.abs(sizes) for share in (0.0, worst))
+            agree(name, "value", step, frames[row], total, limits)
 
 
 def _sites(reader: Reader) -> dict[str, tuple[str, int]]:
@@ -328,24 +374,3 @@ def _sites(reader: Reader) -> dict[str, tuple[str, int]]:
 def _results(reader: Reader) -> list[Any]:
     node = next(node for node in reversed(reader.trace.graph.nodes) if node.op == "output")
     return [entry for _, entry in entries(fx.node.map_arg(node.args[0], reader.results.__getitem__), "")]
-
-
-def _plan(root: nn.Module, neurons: Sequence[str], axes: int) -> _Plan:
-    """Samples and steps of a call as the module's own layers want them; `neurons` are paths."""
-    kinds = [module for module in root.modules() if _is_of_sinabs(module)]
-    samples = max((int(getattr(m, "batch_size", 1) or 1) for m in kinds), default=1)
-    steps = max((int(getattr(m, "num_timesteps", 1) or 1) for m in kinds), default=1)
-    # Those of other frameworks take the first axis for samples, and a call for a step.
-    in_time = any(
-        _is_of_sinabs(entry) or getattr(entry, "step_mode", "s") == "m"
-        for entry in map(root.get_submodule, neurons)
-    )
-    # What keeps no states may do something else with a batch.
-    entries_of = map(root.get_submodule, neurons)
-    keeps_states = bool(kinds) or any(not str(type(m).__module__).startswith("torch.") for m in entries_of)
-    samples, steps = max(samples, 1 if keeps_states else 2), max(steps, 2 if in_time or axes == 2 else 1)
-    return _Plan(samples, steps, max(1, -(-len(_NATURAL) // steps)))
-
-
-def _is_of_sinabs(module: nn.Module) -> bool:
-    return any(str(entry.__module__).startswith("sinabs.") for entry in type(module).__mro__)

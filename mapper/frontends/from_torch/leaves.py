@@ -149,10 +149,10 @@ def convolution_of(module: Any) -> Convolution:
     RefusalError
         Padding that a core cannot do, or weights without values.
     """
+    weight = _array(weight_of(module), "weight", 4)
     if module.padding_mode != "zeros":
         step = "Train with padding_mode='zeros'"
         raise RefusalError("pads with something else than zeros", step, module.padding_mode, "zeros")
-    weight = _array(weight_of(module), "weight", 4)
     kernel: Pair = (weight.shape[2], weight.shape[3])
     stride, dilation = pair_of(module.stride, "stride"), pair_of(module.dilation, "dilation")
     bias = None if module.bias is None else _array(bias_of(module), "bias", 1)

@@ -12,13 +12,13 @@ from mapper.frontends import TorchOptions
 from mapper.frontends.from_torch.evidence import evidence
 from mapper.frontends.from_torch.reader import Reader
 from mapper.frontends.from_torch.trace import Trace, known_class, trace, unchanged, unwrapped
-from mapper.frontends.from_torch.values import BATCH, TIME, Opaque, values_in
-from mapper.frontends.inference import build_network
+from mapper.frontends.from_torch.values import BATCH, TIME, Opaque, Signal, values_in
+from mapper.frontends.inference import build_network, left_to_host
 from mapper.network import Edge, Network
 from mapper.operations import Shape
 from mapper.reading import Reading, gathered
 
-__all__ = ["from_module"]
+__all__ = ["from_module", "neurons_by_layer"]
 
 _SIZE_MAX = 1 << 24
 
@@ -49,20 +49,37 @@ def from_module(
     asked = options or TorchOptions()
     root, stated = unwrapped(module)
     shape = _input_shape(root, input_shape, stated)
-    training = any(_differs_in_training(entry) for entry in root.modules())
+    training = {path: entry.training for path, entry in root.named_modules()}
+    known = any(_differs_in_training(entry, asked.reading_check) for entry in root.modules())
     reader = _read(root, shape, asked.relu_as_if)
     name = type(root).__name__
-    if training:
+    if known:
         taken = "batch normalisation by its running statistics, dropout without effect"
         reader.readings.append(Reading(name, f"taken as in eval mode: {taken}", "it is in training mode"))
+        training = {}
     if reader.unsupported:
         raise UnsupportedLayerError(*reader.findings)
     if reader.misfits:
         raise ShapeError(*reader.findings)
     network = _network(name, reader)
-    told = evidence(root, reader, network) if asked.reading_check else (_unchecked(name),)
+    told = evidence(root, reader, network, training) if asked.reading_check else (_unchecked(name),)
     compared = "what the module computes on random frames, layer by layer" if asked.reading_check else ""
     return network.replacing(readings=(*network.readings, *told), compared_with=compared)
+
+
+def neurons_by_layer(
+    module: nn.Module, input_shape: tuple[int, int, int], options: TorchOptions | None = None
+) -> dict[str, nn.Module]:
+    """By layer of the network that `from_module` reads, the module whose neurons it has."""
+    root, stated = unwrapped(module)
+    reader = _read(root, _input_shape(root, input_shape, stated), (options or TorchOptions()).relu_as_if)
+    found: dict[str, nn.Module] = {}
+    for node, result in reader.results.items():
+        if node.op == "call_module" and isinstance(result, Signal) and len(result.parts) == 1:
+            entry = root.get_submodule(str(node.target))
+            if hasattr(entry, "surrogate_grad_fn"):
+                found[result.parts[0].source] = entry
+    return found
 
 
 def _unchecked(name: str) -> Reading:
@@ -119,13 +136,16 @@ def _followed(root: nn.Module, shape: Shape, relu_as_if: float | None, leads: tu
     return reader
 
 
-def _differs_in_training(module: nn.Module) -> bool:
-    """Whether a module in training mode may compute something else than in eval mode."""
+def _differs_in_training(module: nn.Module, is_run: bool) -> bool:
+    """Whether a module in training mode computes something else than in eval mode, by its class.
+
+    Of the user's own classes running them tells; where they are not run, their code.
+    """
     known = known_class(module)
     if known is not None:
         return module.training and ("BatchNorm" in known.__name__ or "Dropout" in known.__name__)
     code = getattr(type(module).forward, "__code__", None)
-    return module.training and code is not None and "training" in code.co_names
+    return module.training and not is_run and code is not None and "training" in code.co_names
 
 
 def _input_shape(root: nn.Module, given: Any, stated: Any) -> Shape:
@@ -164,7 +184,7 @@ def _network(name: str, reader: Reader) -> Network:
     drafts = [draft for key, draft in reader.drafts.items() if key in needed]
     kept = [edge for edge in edges if edge.target in needed]
     network = build_network(name, inputs, drafts, kept, reader.outputs, tuple(dict.fromkeys(reader.notes)))
-    return network.replacing(readings=gathered(reader.readings))
+    return network.replacing(readings=gathered((*reader.readings, *left_to_host(reader.outputs))))
 
 
 def _sources(names: list[str], edges: list[Edge]) -> set[str]:

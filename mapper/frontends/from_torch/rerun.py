@@ -57,6 +57,8 @@ def untouched(root: nn.Module) -> Iterator[None]:
     with (
         torch.random.fork_rng(devices=[]),
         torch.no_grad(),
+        # What forward itself asks for counts, not what whoever calls this runs under.
+        torch.autocast("cpu", enabled=False),
         unchanged(root),
         warnings.catch_warnings(),
     ):
@@ -94,6 +96,9 @@ def _copied(root: nn.Module) -> nn.Module:
     memo |= {id(tensor): tensor.detach().clone() for tensor in _held(root) if not tensor.is_leaf}
     for module, clone in clones:
         for name, value in vars(module).items():
+            # A call of what `module.compile()` made would run the original, past the hooks of the copy.
+            if name == "_compiled_call_impl":
+                continue
             known = len(memo)
             try:
                 vars(clone)[name] = copy.deepcopy(value, memo)
@@ -113,21 +118,31 @@ class Rerun:
         What the copy computes in; None leaves it as it is.
     paths
         The modules to be watched.
+
+    Attributes
+    ----------
+    is_autocast
+        Whether a module was called under torch.autocast.
     """
 
     def __init__(self, root: nn.Module, dtype: torch.dtype | None, paths: Iterable[str]) -> None:
+        # Forwards that lead back to the original would go on where another copy stopped.
+        _reset(root)
         self.module = _copied(root).to(device="cpu", dtype=dtype).eval()
         self.dtype = dtype or _precision(root)
         self.call = Call()
         # By module path, what its one call gives instead of its own result.
         self.instead: Mapping[str, torch.Tensor] = {}
         self.state: tuple[Any, ...] = ()
+        self.is_autocast = False
         self.keeps_state = any(
             str((known_class(m) or type(m)).__module__).startswith("norse.") for m in root.modules()
         )
         _reset(self.module)
         if dtype is not None:
             self._cast()
+        for module in self.module.modules():
+            module.register_forward_pre_hook(self._note)
         for path in dict.fromkeys(paths):
             self._watch(path)
 
@@ -145,6 +160,9 @@ class Rerun:
         for module in self.module.modules():
             if module._parameters:
                 module.register_forward_pre_hook(cast)
+
+    def _note(self, module: nn.Module, args: Any) -> None:
+        self.is_autocast = self.is_autocast or torch.is_autocast_enabled("cpu")
 
     def _watch(self, path: str) -> None:
         def came(module: nn.Module, args: Any, kwargs: Any) -> None:

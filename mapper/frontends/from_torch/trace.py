@@ -12,8 +12,9 @@ import torch
 from torch import fx, nn
 
 from mapper.errors import Finding, NetworkError
+from mapper.wording import join_names
 
-__all__ = ["Trace", "known_class", "trace", "unchanged", "unwrapped"]
+__all__ = ["FAILURES", "Trace", "known_class", "trace", "unchanged", "unwrapped"]
 
 # Every condition costs a trace.
 _CONDITIONS_MAX = 200
@@ -26,7 +27,15 @@ _OTHER_CONTAINERS = {"sinabs": ("Network", "Repeat"), "norse": ("SequentialState
 _FOREIGN = ("snntorch", "spikingjelly", "norse", "rockpool", "lava", "slayer", "brevitas")
 # The user's forward runs while it is traced, and may raise anything. One that leaves with sys.exit is at
 # fault like any other: its status would pass for a verdict. Ctrl-C is none of it.
-_FAILURES = (Exception, SystemExit)
+FAILURES = (Exception, SystemExit, GeneratorExit)
+
+
+class _KeywordError(Exception):
+    """forward wants what no frame gives."""
+
+    def __init__(self, finding: Finding) -> None:
+        self.finding = finding
+        super().__init__()
 
 
 class Trace:
@@ -87,9 +96,11 @@ def unwrapped(module: nn.Module) -> tuple[nn.Module, Any]:
     Raises
     ------
     NetworkError
-        A sinabs network without a spiking model, or a wrapper that was given hooks or a forward.
+        A sinabs network without a spiking model, a wrapper that was given hooks or a forward, or what torch
+        compiled.
     """
     stated: Any = None
+    _require_python(module)
     while True:
         kind, package = type(module).__name__, _package(str(type(module).__module__))
         if kind == "Network" and package == "sinabs":
@@ -99,13 +110,40 @@ def unwrapped(module: nn.Module) -> tuple[nn.Module, Any]:
             inner = getattr(module, _WRAPPERS[kind], None)
         else:
             return (nn.Sequential(module) if _is_leaf(module) else module), stated
-        if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
+        # torch.compile puts its own forward on the object.
+        has_forward = "forward" in vars(module) and kind != "OptimizedModule"
+        if module._forward_hooks or module._forward_pre_hooks or has_forward:
             problem = "has hooks or a forward of its own, and only the module inside is read"
             raise NetworkError(Finding(kind, problem, next_step="Give the module inside, with the hooks"))
         if not isinstance(inner, nn.Module) or inner is module:
             step = "Give it one: sinabs.from_torch.from_model makes such networks"
             raise NetworkError(Finding(kind, "has no spiking model", next_step=step))
         module = inner
+
+
+def _require_python(module: nn.Module) -> None:
+    """Refuse modules that torch.jit compiled, and parts that torch.compile did: their code is not followed.
+
+    Raises
+    ------
+    NetworkError
+        All of them.
+    """
+    findings = []
+    for path, entry in module.named_modules():
+        where = f"layer {path}" if path else f"module {type(entry).__name__}"
+        if isinstance(entry, torch.jit.ScriptModule):
+            problem, step = (
+                "is compiled by torch.jit",
+                "Give the module before torch.jit.script or torch.jit.trace",
+            )
+            findings.append(Finding(where, problem, next_step=step))
+            break
+        if path and type(entry).__name__ == "OptimizedModule":
+            problem, step = "is compiled by torch.compile", "Give the network before its parts were compiled"
+            findings.append(Finding(where, problem, next_step=step))
+    if findings:
+        raise NetworkError(*findings)
 
 
 def _containers(fields: dict[str, Any]) -> Iterator[Any]:
@@ -172,10 +210,25 @@ class _Tracer(fx.Tracer):
         """
         try:
             return super().call_module(m, forward, args, kwargs)
-        except _FAILURES:
+        except FAILURES:
             # The innermost module is the one to be named.
             self.failed_in = self.failed_in or self.path_of_module(m)
             raise
+
+    def path_of_module(self, mod: nn.Module) -> str:
+        """As the base class; a slice of a Sequential is a container made anew, and its modules have paths.
+
+        Raises
+        ------
+        NameError
+            Any other module that the traced one does not hold.
+        """
+        try:
+            return super().path_of_module(mod)
+        except NameError:
+            if type(mod) is not nn.Sequential:
+                raise
+            return ""
 
     def to_bool(self, obj: fx.Proxy) -> bool:
         """The next of the decisions; behind the last one the condition is left open.
@@ -232,7 +285,9 @@ def trace(root: nn.Module, decide: Callable[[Trace, fx.Node], bool | None]) -> T
                 # fx says that it cannot guard every default: nobody calls the trace with other values.
                 warnings.simplefilter("ignore")
                 graph = tracer.trace(root, concrete_args=_defaults(root))
-        except _FAILURES as error:
+        except _KeywordError as error:
+            raise NetworkError(error.finding) from None
+        except FAILURES as error:
             # Modules can be read only when the tracer is gone: the trace starts anew, wiser by one answer.
             answer = None
             if tracer.open is not None and len(decided) < _CONDITIONS_MAX:
@@ -246,6 +301,15 @@ def trace(root: nn.Module, decide: Callable[[Trace, fx.Node], bool | None]) -> T
 
 def _defaults(root: nn.Module) -> dict[str, Any] | None:
     parameters = inspect.signature(type(root).forward).parameters.values()
+    needed = [
+        entry.name
+        for entry in parameters
+        if entry.kind is entry.KEYWORD_ONLY and entry.default is inspect.Parameter.empty
+    ]
+    if needed:
+        problem = f"its forward needs {join_names(needed)} by keyword, and a chip gets frames alone"
+        step = "Give it a default, or a module around it that passes it on"
+        raise _KeywordError(Finding(type(root).__name__, problem, next_step=step))
     defaults = {
         entry.name: entry.default for entry in parameters if entry.default is not inspect.Parameter.empty
     }
@@ -260,4 +324,7 @@ def _failure(root: nn.Module, tracer: _Tracer, error: BaseException) -> NetworkE
         "for one time step, or export the network to NIR"
     )
     problem = f"its forward cannot be traced: {type(error).__name__}: {text}"
+    if isinstance(error, NameError) and "not installed" in text:
+        problem = "its forward calls a module that it does not hold"
+        step = "Make it an attribute in __init__, and call that"
     return NetworkError(Finding(where, problem, next_step=step))

@@ -192,10 +192,17 @@ def groups_on(question: ChipQuestion, types: Sequence[CoreType]) -> tuple[tuple[
 
 
 def useful_types(question: ChipQuestion) -> tuple[CoreType, ...]:
-    """Types that no other makes superfluous, cheapest first."""
+    """Types that no other makes superfluous, cheapest first.
+
+    The cheapest of all is among them where the chip must have more than one core, even if it holds nothing:
+    cores beyond those that the networks need are idle, and cost least so.
+    """
     sizes = [_distinct_sizes(question, field) for field in ("neuron_words", "kernel_words", "bias_words")]
     types = sorted((CoreType(*words) for words in product(*sizes)), key=_cost)
-    return _without_dominated(types, _abilities(question, types))
+    kept = _without_dominated(types, _abilities(question, types))
+    offered = question.sizes
+    idle = CoreType(offered.neuron_words[0], offered.kernel_words[0], offered.bias_words[0])
+    return kept if question.cores[0] == 1 or idle in kept else (idle, *kept)
 
 
 def _cost(entry: CoreType) -> tuple[int, CoreType]:

@@ -1,0 +1,72 @@
+"""The words of a command line: what is given twice, numbers left out, and what options are called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from cyclopts import App
+from cyclopts.argument import Argument
+
+from mapper.errors import EventError, Finding, OptionsError
+
+__all__ = ["as_typed", "filled", "require_once"]
+
+# Options that mean a number of their own where none follows.
+_ALONE = {"--relu-as-if": "1"}
+
+
+def filled(words: Sequence[str]) -> list[str]:
+    """The words, with the number of every option that may go without one."""
+    own = len(words) if "--" not in words else words.index("--")
+    followers = [*words[1:], ""]
+    return [
+        f"{word}={_ALONE[word]}" if n < own and word in _ALONE and not _is_number(followers[n]) else word
+        for n, word in enumerate(words)
+    ]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _options(command: App) -> list[Argument]:
+    """Options; operands are none."""
+    arguments = command.assemble_argument_collection() if command.default_command else ()
+    return [entry for entry in arguments if entry.index is None and entry.names != ("*",)]
+
+
+def require_once(command: App, words: Sequence[str]) -> None:
+    """Refuse options that are given twice where one value is taken, and flags that are given both ways.
+
+    Raises
+    ------
+    OptionsError
+        All of them.
+    """
+    own = words[: words.index("--")] if "--" in words else words
+    findings = []
+    for entry in _options(command):
+        _, is_repeatable = entry.token_count()
+        if is_repeatable:
+            continue
+        # A value may be spelled like an option of another name, but never like its own.
+        given = [word for word in own if word.partition("=")[0] in entry.names]
+        is_flag = entry.is_flag() or bool(entry.negatives)
+        if len(set(given) if is_flag else given) > 1:
+            names = " and ".join(dict.fromkeys(word.partition("=")[0] for word in given))
+            problem = "are given together" if is_flag else f"is given {len(given)} times, and takes one value"
+            findings.append(Finding(names, problem, next_step="Leave all but one out"))
+    if findings:
+        raise OptionsError(*findings)
+
+
+def as_typed(command: App, error: OptionsError | EventError) -> OptionsError | EventError:
+    """The error with options as the command line calls them, where it calls them as Python does."""
+    names = {entry.field_info.name: entry.name for entry in _options(command)}
+    findings = [replace(found, where=names.get(found.where, found.where)) for found in error.findings]
+    return type(error)(*findings)
