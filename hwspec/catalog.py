@@ -12,6 +12,7 @@ from typing import Any
 
 from hwspec.document import Draft, build, draft_of, draft_of_table, number
 from hwspec.errors import Finding, SpecError
+from hwspec.inert import as_text
 from hwspec.schema import ChipSpec
 from hwspec.toml_text import toml_of
 from hwspec.variant import apply_overrides, edit
@@ -115,9 +116,9 @@ def _from_file(path: Path, chain: tuple[Path, ...]) -> ChipSpec:
     if path.resolve() in chain:
         raise SpecError(Finding(str(path), "extends itself", " -> ".join(p.name for p in chain)))
     table, where = _read(path), path.name
-    source = f"stated in {where} without a source"
+    source = f"stated in {as_text(where)} without a source"
     if "extends" not in table:
-        table.setdefault("name", path.stem)
+        table.setdefault("name", as_text(path.stem))
         return build(draft_of_table(table, where), where, default_source=source)
     parent = table["extends"]
     if not isinstance(parent, str):
@@ -128,7 +129,7 @@ def _from_file(path: Path, chain: tuple[Path, ...]) -> ChipSpec:
         base = _shipped(resolve_device(parent))
     draft = draft_of(base)
     _change(draft, table, where)
-    draft.head["name"] = table.get("name", path.stem)
+    draft.head["name"] = table.get("name", as_text(path.stem))
     draft.head["title"] = table.get("title", f"{base.title}, changed")
     draft.head["devices"] = ()
     return build(draft, where, default_source=source, base=base)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from hwspec.inert import inert
+
 __all__ = ["Finding", "SpecError", "sentence_list"]
 
 
@@ -45,7 +47,8 @@ class Finding:
             text += f" ({'; '.join(facts)})"
         if self.next_step:
             text += f". {self.next_step}"
-        return text
+        # Names from files stand in it, and values as they came.
+        return inert(text)
 
 
 def sentence_list(findings: Iterable[Finding]) -> str:

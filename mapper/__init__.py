@@ -6,6 +6,8 @@ any other third-party package.
 
 from __future__ import annotations
 
+import mapper.search_path  # isort: skip  # noqa: F401  # before anything that the current directory may hold
+
 from importlib import import_module
 from typing import TYPE_CHECKING
 

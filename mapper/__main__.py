@@ -5,18 +5,20 @@ from __future__ import annotations
 import gc
 import sys
 
+from mapper.process import completed
+
+
+def _command_line() -> int:
+    from mapper.cli.entry import run  # noqa: PLC0415  # a signal, or a fault, while it is loaded has its status
+
+    return run()
+
 
 def main() -> None:
     """Run the command line and leave with its exit status."""
     # Imports make objects that live as long as the process: looking for garbage among them costs 5 to 10 %.
     gc.set_threshold(100_000)
-    try:
-        from mapper.cli.entry import run  # noqa: PLC0415  # keeps `import mapper.__main__` light
-    except KeyboardInterrupt:
-        print("Interrupted before anything was found.", file=sys.stderr)
-        sys.exit(3)
-
-    sys.exit(run())
+    sys.exit(completed(_command_line))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,36 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all: whatever this program writes is written here."""
 
 from __future__ import annotations
 
+import hashlib
 import os
-import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+import re
+import secrets
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
 
 from mapper.errors import Finding, OptionsError
+from mapper.process import undisturbed
 
-__all__ = ["own_file", "write_bytes", "write_text"]
+try:
+    import fcntl
+except ImportError:  # a system without it: what a killed process left stays
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = [
+    "Staged",
+    "file_name",
+    "own_file",
+    "place",
+    "require_writable",
+    "write_all",
+    "write_bytes",
+    "write_text",
+]
 
 # By a field that no other has, what this program writes.
 _OWN_FILES = {
@@ -29,37 +49,293 @@ def own_file(content: object) -> str | None:
     return next((clause for field, clause in _OWN_FILES.items() if field in content), None)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write beside the target, then rename: nobody ever sees half a file.
+def file_name(name: str) -> str:
+    """The name of a layer, a network or a chip as that of a file: no two names give the same one.
+
+    What is no letter, digit or one of ``_ - .`` stands as percent signs do in addresses, a dot in front too;
+    of long names the end is a hash.
+    """
+    safe = b"._-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    raw = name.encode("utf-8", "surrogatepass")
+    text = "".join(chr(byte) if byte in safe else f"%{byte:02X}" for byte in raw)
+    text = f"%2E{text[1:]}" if text.startswith(".") else text or "%"
+    return text if len(text) <= _NAME_MAX else f"{text[:_NAME_MAX]}%~{hashlib.sha256(raw).hexdigest()[:32]}"
+
+
+def write_text(path: Path, text: str, *, is_lasting: bool = True) -> None:
+    """Write a file; nobody ever sees half of it.
+
+    Parameters
+    ----------
+    is_lasting
+        It must outlive a crash of the machine, too; the disk is waited for.
 
     Raises
     ------
     OptionsError
-        The folder cannot be made or written to.
+        It cannot be written, or what is there is no file.
     """
-    write_bytes(path, text.encode("utf-8"))
+    write_bytes(path, _encoded(text), is_lasting=is_lasting)
 
 
-def write_bytes(path: Path, content: bytes | memoryview) -> None:
+def write_bytes(path: Path, content: bytes | memoryview, *, is_lasting: bool = True) -> None:
     """Do what `write_text` does, for anything that is not text.
 
     Raises
     ------
     OptionsError
-        The folder cannot be made or written to.
+        As `write_text`.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
-            os.chmod(name, 0o644)
-            os.replace(name, path)
-        # Nothing half written stays, also after Ctrl-C, which goes on even if the removal fails.
-        except BaseException:
+    with Staged(path) as file:
+        file.write(content)
+        place(file, is_lasting=is_lasting)
+
+
+def write_all(contents: Mapping[Path, str | bytes]) -> None:
+    """Write several files: all of them, or none.
+
+    Raises
+    ------
+    OptionsError
+        As `write_text`, for any of them; or two are one file.
+    """
+    with ExitStack() as stack:
+        files = [stack.enter_context(Staged(path)) for path in contents]
+        for file, content in zip(files, contents.values(), strict=True):
+            file.write(_encoded(content) if isinstance(content, str) else content)
+        place(*files)
+
+
+def require_writable(*paths: Path) -> None:
+    """Ask before hours of work whether their outcome can be written; nothing is left of the question.
+
+    Raises
+    ------
+    OptionsError
+        As `write_text`, for any of them.
+    """
+    with ExitStack() as stack:
+        for path in paths:
+            stack.enter_context(Staged(path))
+
+
+def _encoded(text: str) -> bytes:
+    # Half characters come from paths that are no text. In JSON, how they are spelled here means them.
+    return text.encode("utf-8", "backslashreplace")
+
+
+class Staged:
+    """A file that is written beside its place, under a name of its own, until `place` puts it there.
+
+    Use it in a ``with`` block: what has not been placed is gone at its end. Of a process that was killed
+    something stays; it is removed when another one writes into the same folder.
+
+    Attributes
+    ----------
+    stream
+        Takes the content.
+
+    Raises
+    ------
+    OptionsError
+        The folder cannot be made or written to, or what is there is no regular file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with _telling(path):
+            self.target, mode = _place_of(path)
+            self._made = _made(self.target.parent)
+            _sweep(self.target.parent)
+            self.beside, handle = _opened(self.target.parent, mode)
+            self.stream: BinaryIO = os.fdopen(handle, "wb")
+
+    def write(self, content: bytes | memoryview) -> None:
+        """Write a further part.
+
+        Raises
+        ------
+        OptionsError
+            It cannot be written.
+        """
+        with _telling(self.path):
+            self.stream.write(content)
+
+    def rewind(self) -> None:
+        """Go back to the begin: what is written next lies over what is there.
+
+        Raises
+        ------
+        OptionsError
+            What was written so far cannot be.
+        """
+        with _telling(self.path):
+            self.stream.seek(0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Goes on whatever fails: a full disk fails once more when what is left is flushed.
+        with suppress(OSError):
+            self.stream.close()
+        with suppress(OSError):
+            os.unlink(self.beside)
+        for folder in reversed(self._made):
             with suppress(OSError):
-                os.unlink(name)
+                os.rmdir(folder)  # as long as nothing is in it
+
+
+def place(*files: Staged, is_lasting: bool = True) -> None:
+    """Put complete files into their places: all of them, or none.
+
+    Raises
+    ------
+    OptionsError
+        One cannot be put there; what was there before is there again. Or two have the same place.
+    """
+    for file in files:
+        if sum(other.target == file.target for other in files) > 1:
+            problem, step = "would be written twice, with different content", "Name another file"
+            raise OptionsError(Finding(str(file.path), problem, next_step=step))
+        with _telling(file.path):
+            file.stream.flush()
+            if is_lasting:
+                os.fsync(file.stream.fileno())
+            if fcntl is None:
+                file.stream.close()  # what is open has a fixed name there
+    earlier: dict[Path, Path | None] = {}
+    with undisturbed():
+        try:
+            for file in files:
+                with _telling(file.path):
+                    earlier[file.target] = _second_name(file.target) if len(files) > 1 else None
+                    os.replace(file.beside, file.target)
+        except BaseException:
+            for file in files:
+                if file.target in earlier and not file.beside.exists():
+                    _put_back(file.target, earlier[file.target])
             raise
+        finally:
+            for second in earlier.values():
+                if second is not None:
+                    second.unlink(missing_ok=True)
+    for file in files if is_lasting else ():
+        _make_last(file.target.parent)
+
+
+_NAME_MAX = 160
+# Who holds the lock of such a file is at work on it.
+_BESIDE = re.compile(r"\.mapper-[0-9a-f]{16}\.tmp")
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
+_swept: set[Path] = set()
+
+
+@contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    """Say of what file it is that the system refuses something."""
+    try:
+        yield
     except OSError as error:
         raise OptionsError(Finding(str(path), f"cannot be written: {error.strerror or error}")) from None
+
+
+def _place_of(path: Path) -> tuple[Path, int | None]:
+    """Where a file of this name lies, behind links, and its mode if it is there."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return Path(os.path.realpath(path)), None
+    if not stat.S_ISREG(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), "no file")
+        problem = f"cannot be written: it is {kind}, and only files are replaced"
+        raise OptionsError(Finding(str(path), problem, next_step="Name a file, or one that is not there yet"))
+    return Path(os.path.realpath(path)), mode
+
+
+def _made(folder: Path) -> list[Path]:
+    """Make a folder, and those above it; which ones were not there."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    return missing[::-1]
+
+
+def _beside(folder: Path) -> Path:
+    return folder / f".mapper-{secrets.token_hex(8)}.tmp"
+
+
+def _opened(folder: Path, mode: int | None) -> tuple[Path, int]:
+    """A new file in a folder, locked until it is closed.
+
+    Its permissions are those of the file that it replaces, else what the user's mask leaves.
+    """
+    while True:
+        name = _beside(folder)
+        handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+        try:
+            if mode is not None:
+                os.chmod(name, stat.S_IMODE(mode))
+            if fcntl is not None:
+                with suppress(OSError):  # a file system without locks
+                    fcntl.flock(handle, fcntl.LOCK_EX)
+            # Another process may have taken it for a leftover before it was locked.
+            if name.exists():
+                return name, handle
+        except BaseException:
+            os.close(handle)
+            name.unlink(missing_ok=True)
+            raise
+        os.close(handle)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes that were killed have left in a folder."""
+    if fcntl is None or folder in _swept:
+        return
+    _swept.add(folder)
+    for entry in [entry for entry in os.scandir(folder) if _BESIDE.fullmatch(entry.name)]:
+        with suppress(OSError):
+            handle = os.open(entry.path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(entry.path)
+            finally:
+                os.close(handle)
+
+
+def _second_name(target: Path) -> Path | None:
+    """Another name for what is to be replaced; None where nothing is there."""
+    second = _beside(target.parent)
+    try:
+        os.link(target, second)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        os.replace(target, second)  # a file system without second names
+    return second
+
+
+def _put_back(target: Path, second: Path | None) -> None:
+    with suppress(OSError):
+        if second is None:
+            target.unlink()
+        else:
+            os.replace(second, target)
+
+
+def _make_last(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, where that can be asked for."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -235,6 +235,6 @@ def test_files_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     (tmp_path / "file").write_text("")
     with pytest.raises(OptionsError):
         write_events(tmp_path / "file" / "a.npy", THREE)
-    monkeypatch.setattr("mapper.events.disk.find_spec", lambda name: None)
+    monkeypatch.setattr("mapper.events.aedat4.find_spec", lambda name: None)
     with pytest.raises(BackendMissingError, match="aedat4"):
         read_events(DATA / "twenty.aedat4")

@@ -16,6 +16,8 @@ from hwspec.schema import LayerLimits
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = [
     "hwspec",
+    "search_path",
+    "process",
     "version",
     "errors",
     "deadline",
@@ -223,10 +225,52 @@ def imported_by_string(tree: ast.AST) -> Iterator[str]:
                     yield str(text) if text else ast.unparse(node)
 
 
+def files_written(tree: ast.AST) -> Iterator[str]:
+    """Files opened to be written, made under a name of their own, or put in another's place."""
+    ways = {"mkstemp", "NamedTemporaryFile", "fdopen", "savez", "replace", "rename"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name):
+            owner, _, name = ast.unparse(node.func).rpartition(".")
+            modes = [
+                w.value
+                for w in (*node.args, *(k.value for k in node.keywords))
+                if isinstance(w, ast.Constant)
+            ]
+            is_open = name == "open" and owner != "os" and any(str(m)[:1] in tuple("wax") for m in modes)
+            is_way = (name in ways and owner in ("os", "tempfile", "np")) or name == "tofile"
+            if is_open or is_way or (owner and name in ("write_text", "write_bytes")):
+                yield name
+
+
+def ways_out(tree: ast.AST) -> Iterator[str]:
+    """Ends of the process."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in (
+            "sys.exit",
+            "os._exit",
+            "exit",
+            "SystemExit",
+        ):
+            yield ast.unparse(node.func)
+
+
 Finder = Callable[[ast.AST], Iterator[str]]
 
 # What may be done in some places only, what it looks like, and the like of it that is anyone's.
 PLACES: list[tuple[Finder, set[str], str, str]] = [
+    (
+        files_written,
+        # The other one writes where a fault of this program is told.
+        {"mapper/files.py", "mapper/process.py"},
+        "path.write_text('x')",
+        "files.place(file); write_text(path, 'x'); path.open('rb'); text.replace('a', 'b')",
+    ),
+    (
+        ways_out,
+        {"mapper/process.py", "mapper/__main__.py", "mapper/events/aedat4_child.py"},
+        "sys.exit(1)",
+        "exit_status(1)",
+    ),
     (
         words_computed,
         {"mapper/work.py", "mapper/passes/legalize"},

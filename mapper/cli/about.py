@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from mapper.cli.options import CHIP_HELP, Changes, Output
-from mapper.cli.output import console, print_json
+from mapper.cli.output import console, print_json, print_record, say
 from mapper.errors import Finding, OptionsError
 
 __all__ = ["chips_check", "chips_list", "chips_schema", "chips_show", "explain", "schema"]
@@ -29,7 +29,7 @@ def explain(
         print(rules_page(), end="")
     elif code is None:
         for rule in sorted(Rule, key=lambda entry: entry.code):
-            print(f"{rule.code}  {rule.value.title}")
+            say(f"{rule.code}  {rule.value.title}")
     else:
         try:
             print(rule_text(by_code(code)))
@@ -52,7 +52,7 @@ def chips_list(*, output: Output = Output()) -> int:
         return 0
     for spec in specs:
         devices = f"   devices: {', '.join(spec.devices)}" if spec.devices else ""
-        print(f"{spec.name:12} {spec.core_count} cores{devices}")
+        say(f"{spec.name:12} {spec.core_count} cores{devices}")
     return 0
 
 
@@ -68,7 +68,7 @@ def chips_show(
 
     spec = load(name, changes.changes)
     if output.as_json:
-        print(spec.model_dump_json(indent=2))
+        print_record(spec.model_dump_json(indent=2))
     else:
         from mapper.report.text import print_chip  # noqa: PLC0415
 
@@ -86,7 +86,7 @@ def chips_check(
     if output.as_json:
         print_json(name=spec.name, cores=spec.core_count, hash=spec.content_hash())
     else:
-        print(f"{file}: {spec.name} is sound: {spec.core_count} cores in {len(spec.core_classes)} classes")
+        say(f"{file}: {spec.name} is sound: {spec.core_count} cores in {len(spec.core_classes)} classes")
     return 0
 
 

@@ -14,10 +14,12 @@ from mapper.cli.config import emit
 from mapper.cli.diff import diff
 from mapper.cli.doctor import doctor
 from mapper.cli.options import file
+from mapper.cli.output import say
 from mapper.cli.report import report
 from mapper.cli.simulate import simulate
 from mapper.cli.solve import check, solve
 from mapper.cli.synthesize import synthesize, widest
+from mapper.cli.verdict import Outcome
 from mapper.cli.verify import verify
 from mapper.errors import Finding, OptionsError
 
@@ -41,15 +43,21 @@ def install_completion(
     """Install completion for a shell; without --out its start-up file is told of it, too."""
     from cyclopts.completion.detect import ShellDetectionError  # noqa: PLC0415
 
+    from mapper.files import write_text  # noqa: PLC0415
+
     try:
-        path = app.install_completion(shell=shell, output=out, add_to_startup=out is None)
+        if out is None:
+            path = app.install_completion(shell=shell, add_to_startup=True)
+        else:
+            path = out
+            write_text(out, app.generate_completion(shell=shell))
     except ShellDetectionError:
         raise OptionsError(
             Finding("SHELL", "the running one is not known", limit="bash, zsh, fish")
         ) from None
     except OSError as error:
         raise OptionsError(Finding(str(error.filename), f"cannot be written: {error.strerror}")) from None
-    print(f"written: {path}; new shells complete the words of mapper")
+    say(f"written: {path}; new shells complete the words of mapper")
     return 0
 
 
@@ -61,7 +69,7 @@ def version() -> int:
     return 0
 
 
-def _register(parent: App, command: Callable[..., int], name: str) -> None:
+def _register(parent: App, command: Callable[..., Outcome], name: str) -> None:
     # A negative form only where one is named; of several values of an option that takes one, the last counts.
     plain = Parameter(negative_bool=(), negative_iterable=(), negative_none=(), allow_repeating=True)
     arguments, options = Group("Arguments", sort_key=0), Group("Options", sort_key=8)
@@ -78,7 +86,7 @@ app = App(
     print_error=False,
 )
 _chips = App(name="chips", help="Chips: list, show, check a file, JSON schema.", version_flags=[])
-_COMMANDS: tuple[tuple[App, tuple[Callable[..., int], ...]], ...] = (
+_COMMANDS: tuple[tuple[App, tuple[Callable[..., Outcome], ...]], ...] = (
     (app, (solve, check, emit, verify, simulate, report, diff, synthesize, widest, devices, run)),
     (app, (about.explain, about.schema, doctor)),
     (_chips, (about.chips_list, about.chips_show, about.chips_check, about.chips_schema)),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from mapper.cli.options import CONFIG, EVENTS, INPUT, FileOutput, Output, group, number, text
-from mapper.cli.output import print_json
+from mapper.cli.output import print_json, say
 from mapper.cli.recordings import Clock, recorded
 
 __all__ = ["devices", "run"]
@@ -41,9 +41,9 @@ def devices(*, output: Output = Output()) -> int:
         return 0
     for board in boards:
         state = "in use" if board.is_busy else "free"
-        print(f"{board.device:20} {board.device_type:24} {board.serial_number:16} {state}")
+        say(f"{board.device:20} {board.device_type:24} {board.serial_number:16} {state}")
     if not boards:
-        print("no board is plugged in, or its driver is missing")
+        say("no board is plugged in, or its driver is missing")
     return 0
 
 
@@ -63,6 +63,7 @@ def run(
     from mapper.emit.shared.file import read_config  # noqa: PLC0415
     from mapper.errors import OptionsError  # noqa: PLC0415
     from mapper.events import write_events  # noqa: PLC0415
+    from mapper.files import file_name  # noqa: PLC0415
     from mapper.sim.recording import input_of  # noqa: PLC0415
 
     try:
@@ -79,15 +80,15 @@ def run(
         answer = board.infer(events, settings.input_name, listening)
     if output.out is not None:
         for name, spikes in answer.events.items():
-            write_events(output.out / f"{name.replace('/', '_')}.npy", spikes)
+            write_events(output.out / f"{file_name(name)}.npy", spikes)
     counts = {name: len(spikes) for name, spikes in answer.events.items()}
     if output.as_json:
         others = {str(core): count for core, count in answer.other_cores.items()}
         print_json(events=len(events), spikes=counts, other_cores=others)
         return 0
-    print(f"{len(events)} events written")
+    say(f"{len(events)} events written")
     for name, count in counts.items():
-        print(f"{name:20} {count} spikes")
+        say(f"{name:20} {count} spikes")
     if not counts:
-        print("nothing is monitored: emit the configuration with --monitor LAYER")
+        say("nothing is monitored: emit the configuration with --monitor LAYER")
     return 0

@@ -10,8 +10,10 @@ from cyclopts import Parameter
 
 from mapper.cli import options
 from mapper.cli.options import file, group, number
-from mapper.cli.output import finish, write_placement
+from mapper.cli.output import finish, placement_text, say
 from mapper.cli.solve import solved
+from mapper.cli.verdict import Outcome
+from mapper.errors import Finding, OptionsError
 
 __all__ = ["emit"]
 
@@ -57,35 +59,38 @@ def emit(
     limits: options.Limits = options.Limits(),
     settings: Settings = Settings(),
     output: Files,
-) -> int:
+) -> Outcome:
     """Place networks and write the chip's configuration: config.json, placement.json, known_answer.json.
 
     Exit: 0 written, 1 proven not to fit, 2 bad input, 3 undecided.
     """
     from mapper.emit.samna import flash_binary, to_samna  # noqa: PLC0415
-    from mapper.emit.shared.file import write_config  # noqa: PLC0415
+    from mapper.emit.shared.file import config_text  # noqa: PLC0415
     from mapper.emit.write.build import build_config  # noqa: PLC0415
     from mapper.emit.write.options import EmitOptions  # noqa: PLC0415
     from mapper.equivalence.known_answer import known_answer  # noqa: PLC0415
-    from mapper.files import write_bytes, write_text  # noqa: PLC0415
+    from mapper.files import require_writable, write_all  # noqa: PLC0415
 
+    require_writable(output.out / "config.json", *filter(None, [output.flash]))
     result = solved(networks, chip, reading, requests, preferences, moves, limits)
     if result.solution is None:
         return finish(result, output.as_json)
     config = build_config(result, EmitOptions(**vars(settings)))
-    written = [output.out / "config.json", output.out / "placement.json"]
-    write_config(config, written[0])
-    write_placement(result, output.out)
+    contents: dict[Path, str | bytes] = {
+        output.out / "config.json": config_text(config),
+        output.out / "placement.json": placement_text(result),
+    }
     answer = known_answer(config, result.chip) if output.self_test else None
     if answer is not None:
-        written.append(output.out / "known_answer.json")
-        write_text(written[-1], answer.model_dump_json() + "\n")
+        contents[output.out / "known_answer.json"] = answer.model_dump_json() + "\n"
     if output.flash is not None:
-        written.append(output.flash)
-        write_bytes(output.flash, flash_binary(to_samna(config, result.chip), result.chip))
+        if output.flash in contents:
+            raise OptionsError(Finding("--flash", "is a file that emit writes as well", output.flash))
+        contents[output.flash] = bytes(flash_binary(to_samna(config, result.chip), result.chip))
+    write_all(contents)
     status = finish(result, output.as_json, preferences.keep)
     if not output.as_json:
-        print(f"written: {', '.join(map(str, written))}")
+        say(f"written: {', '.join(map(str, contents))}")
         for note in config.interface.notes if config.interface else ():
-            print(f"note: {note}")
+            say(f"note: {note}")
     return status

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from mapper.cli.options import Chip, Output, Reading, keywords, read_network
-from mapper.cli.output import console, print_json
+from mapper.cli.output import console, print_json, print_record, say
+from mapper.cli.verdict import Outcome, Refuted
 from mapper.errors import Finding, OptionsError
+from mapper.process import OK
 
 if TYPE_CHECKING:
     from mapper.emit.shared.config import ChipConfig
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["diff", "kind_of"]
 
-_EXIT_DIFFERENT = 1
 _SIDE = Parameter(help="config.json, a network, or report.json")
 
 
@@ -28,7 +29,7 @@ def diff(
     *,
     reading: Reading = Reading(),
     output: Output = Output(),
-) -> int:
+) -> Outcome:
     """Compare configurations or networks, or two reports.
 
     Exit: 0 the same, 1 different, 2 bad input.
@@ -44,9 +45,9 @@ def diff(
         print_json(differences=[asdict(entry) for entry in differences])
     else:
         for entry in differences:
-            print(entry)
-        print("the same" if not differences else f"{len(differences)} differences")
-    return _EXIT_DIFFERENT if differences else 0
+            say(str(entry))
+        say("the same" if not differences else f"{len(differences)} differences")
+    return Refuted(differences) if differences else OK
 
 
 def kind_of(source: str) -> Literal["report", "configuration", "network"]:
@@ -69,7 +70,7 @@ def _side(source: str, reading: Reading) -> ChipConfig | NormalNetwork:
     return read_network(source, keywords(Chip(), reading))
 
 
-def _diff_reports(left: str, right: str, as_json: bool) -> int:
+def _diff_reports(left: str, right: str, as_json: bool) -> Outcome:
     from mapper.explore.difference import report_difference  # noqa: PLC0415
     from mapper.explore.record import read_report  # noqa: PLC0415
     from mapper.report.matrix import print_difference  # noqa: PLC0415
@@ -80,7 +81,8 @@ def _diff_reports(left: str, right: str, as_json: bool) -> int:
             raise OptionsError(Finding(side, problem, next_step=step))
     difference = report_difference(read_report(Path(left)), read_report(Path(right)))
     if as_json:
-        print(difference.model_dump_json(indent=2))
+        print_record(difference.model_dump_json(indent=2))
     else:
         print_difference(console(), difference)
-    return _EXIT_DIFFERENT if difference.changes or difference.only_before or difference.only_after else 0
+    found = (*difference.changes, *difference.only_before, *difference.only_after)
+    return Refuted(found) if found else OK

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import platform
 import sys
-import tempfile
-import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,15 +11,16 @@ from typing import Any
 from cyclopts.exceptions import CycloptsError, MissingArgumentError, UnusedCliTokensError
 
 from hwspec.errors import SpecError
+from hwspec.inert import inert
 from mapper.cli.app import app
 from mapper.cli.help import help_text, label
 from mapper.cli.output import print_json
+from mapper.cli.verdict import Outcome, Refuted, exit_status
 from mapper.cli.words import as_typed, filled, require_once
-from mapper.errors import EventError, Finding, MapperError, MapperWarning, OptionsError
+from mapper.errors import EventError, Finding, InfeasibleError, MapperError, MapperWarning, OptionsError
+from mapper.process import BAD_INPUT, OK, interrupted, report_fault, was_interrupted
 
 __all__ = ["run"]
-
-EXIT_OK, EXIT_BAD_INPUT, EXIT_UNDECIDED, EXIT_FAULT = 0, 2, 3, 4
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -36,25 +34,26 @@ def run(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         with _warnings_in_a_line():
-            return _dispatch(words)
+            return exit_status(_outcome(words))
+    except KeyboardInterrupt:
+        return interrupted()
+    # Anything unforeseen is our fault, a library's panic or sys.exit too: left alone, those would end with
+    # status 1, which says that a misfit is proven. Some libraries make an error of their own of Ctrl-C.
+    except BaseException as error:
+        return interrupted() if was_interrupted() else report_fault(error)
+
+
+def _outcome(words: list[str]) -> Outcome:
+    try:
+        return _dispatch(words)
     except (SpecError, MapperError, CycloptsError) as error:
         known = _usage_error(error) if isinstance(error, CycloptsError) else error
         if "--json" in words:
             print_json(error=type(known).__name__, message=str(known))
-        print(f"Error: {known}", file=sys.stderr)
-        return known.exit_code
-    except KeyboardInterrupt:
-        print("Interrupted before anything was found.", file=sys.stderr)
-        return EXIT_UNDECIDED
-    except BrokenPipeError:
-        # The reader has gone; standard output is closed so that nothing more is attempted on it.
-        sys.stderr.close()
-        return EXIT_OK
-    # Anything unforeseen is our fault, a library's panic or sys.exit too: left alone, those would end with
-    # status 1, which says that a misfit is proven.
-    except BaseException as error:
-        _report_fault(error)
-        return EXIT_FAULT
+        # Several findings are a list, whose lines are inert each; any other line break is somebody's name.
+        lines = str(known).split("\n") if len(getattr(known, "findings", ())) > 1 else [str(known)]
+        print("Error: " + "\n".join(map(inert, lines)), file=sys.stderr)
+        return Refuted(known.report) if isinstance(known, InfeasibleError) else known.exit_code
 
 
 @contextmanager
@@ -69,14 +68,14 @@ def _warnings_in_a_line() -> Iterator[None]:
                 others(message, category, *more, **keywords)
             elif str(message) not in told:
                 told.add(str(message))
-                print(f"Warning: {message}", file=sys.stderr)
+                print(f"Warning: {inert(str(message))}", file=sys.stderr)
 
         warnings.showwarning = show
         warnings.simplefilter("always", MapperWarning)
         yield
 
 
-def _dispatch(words: list[str]) -> int:
+def _dispatch(words: list[str]) -> Outcome:
     """Print help where it is asked for, or where no command is named; else run the command."""
     own = words[: words.index("--")] if "--" in words else words
     flags = [word for word in own if word in app.help_flags]
@@ -84,18 +83,18 @@ def _dispatch(words: list[str]) -> int:
     chain, apps, rest = app.parse_commands(words)
     if apps[-1].default_command is None and not rest:
         print(help_text(chain, apps[-1]), file=sys.stdout if flags else sys.stderr)
-        return EXIT_OK if flags else EXIT_BAD_INPUT
+        return OK if flags else BAD_INPUT
     if flags and apps[-1].default_command is not None:
         print(help_text(chain, apps[-1]))
-        return EXIT_OK
+        return OK
     words = filled(words)
     require_once(apps[-1], words)
     command, bound, _ = app.parse_args(words)
     try:
-        outcome = command(*bound.args, **bound.kwargs)
+        outcome: Outcome = command(*bound.args, **bound.kwargs)
     except (OptionsError, EventError) as error:
         raise as_typed(apps[-1], error) from error
-    return outcome if isinstance(outcome, int) else EXIT_OK
+    return outcome
 
 
 def _usage_error(error: CycloptsError) -> OptionsError:
@@ -110,16 +109,3 @@ def _usage_error(error: CycloptsError) -> OptionsError:
     command = " ".join(("mapper", *(error.command_chain or ())))
     end = "" if message.endswith((".", "?")) else "."
     return OptionsError(Finding("", f"{message}{end} Help: {command} --help"))
-
-
-def _report_fault(error: BaseException) -> None:
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="mapper-fault-", suffix=".txt", delete=False, encoding="utf-8"
-    ) as stream:
-        stream.write(f"python {platform.python_version()}\n")
-        stream.write("".join(traceback.format_exception(error)))
-    print(
-        f"Error: this is a fault of the mapper ({type(error).__name__}: {error}). "
-        f"Please report it with the file {stream.name}",
-        file=sys.stderr,
-    )

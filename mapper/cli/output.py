@@ -9,30 +9,38 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hwspec.inert import inert, inert_json
+from mapper.cli.verdict import Outcome, Refuted
+from mapper.process import OK, UNDECIDED
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from mapper.result import Result
 
-__all__ = ["console", "finish", "print_json", "progress_bar", "write_placement"]
+__all__ = ["console", "finish", "placement_text", "print_json", "print_record", "progress_bar", "say"]
 
 
 def console() -> Console:
     """Standard output for tables."""
     from rich.console import Console  # noqa: PLC0415
 
-    class Terminal(Console):
-        """A console that leaves a reader who has gone to the entry, which knows the status for it."""
+    return Console(soft_wrap=False)
 
-        def on_broken_pipe(self) -> None:
-            raise BrokenPipeError
 
-    return Terminal(soft_wrap=False)
+def say(text: str) -> None:
+    """Print a line; what names bring along can neither begin another nor steer the terminal."""
+    print(inert(text))
 
 
 def print_json(**record: Any) -> None:
     """Print a record of the first version of its schema."""
-    print(json.dumps({"schema_version": 1, **record}, indent=2))
+    print_record(json.dumps({"schema_version": 1, **record}, indent=2))
+
+
+def print_record(text: str) -> None:
+    """Print JSON, which says the same and holds nothing that a terminal obeys."""
+    print(inert_json(text))
 
 
 @contextmanager
@@ -54,16 +62,15 @@ def progress_bar(label: str, total: int | None, *, is_shown: bool = True) -> Ite
         yield lambda done: bar.update(task, completed=done)
 
 
-def write_placement(result: Result, folder: Path) -> None:
-    """Write placement.json into a folder."""
-    from mapper.files import write_text  # noqa: PLC0415
+def placement_text(result: Result) -> str:
+    """Content of placement.json."""
     from mapper.record import placement_record  # noqa: PLC0415
 
-    write_text(folder / "placement.json", placement_record(result).model_dump_json(indent=2) + "\n")
+    return placement_record(result).model_dump_json(indent=2) + "\n"
 
 
-def finish(result: Result, as_json: bool, keep: Path | None = None) -> int:
-    """Print a result, and what left its place in the placement to be kept; its exit status."""
+def finish(result: Result, as_json: bool, keep: Path | None = None) -> Outcome:
+    """Print a result, and what left its place in the placement to be kept; the outcome it is."""
     from mapper.record import moved_layers, placement_record, read_placement  # noqa: PLC0415
 
     is_kept = keep is not None and result.solution is not None
@@ -85,7 +92,9 @@ def finish(result: Result, as_json: bool, keep: Path | None = None) -> int:
         print_result(console(), result)
         for layer, *cores in moved:
             before, now = (", ".join(map(str, entry)) or "nowhere" for entry in cores)
-            print(f"moved: {layer} from {before} to {now}")
+            say(f"moved: {layer} from {before} to {now}")
         if is_kept and not moved:
-            print("moved: nothing")
-    return {"optimal": 0, "feasible": 0, "infeasible": 1, "undecided": 3}[result.status.value]
+            say("moved: nothing")
+    if result.status.value == "infeasible" and result.report is not None:
+        return Refuted(result.report)
+    return {"optimal": OK, "feasible": OK, "undecided": UNDECIDED}[result.status.value]

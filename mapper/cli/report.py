@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from hwspec.inert import as_path, inert
 from mapper.cli import options
 from mapper.cli.options import file, group, keywords, number, read_options, read_rates, text, word
-from mapper.cli.output import console, progress_bar
+from mapper.cli.output import console, print_record, progress_bar, say
 from mapper.deadline import Deadline
 from mapper.errors import Finding, OptionsError
 
@@ -98,7 +99,7 @@ def report(
     from mapper.explore.plan import with_traffic  # noqa: PLC0415
     from mapper.explore.record import Settings, read_report  # noqa: PLC0415
     from mapper.explore.sweep import Place, sweep  # noqa: PLC0415
-    from mapper.files import write_text  # noqa: PLC0415
+    from mapper.files import require_writable, write_all  # noqa: PLC0415
     from mapper.report.formats import FORMATS  # noqa: PLC0415
     from mapper.report.matrix import print_matrix  # noqa: PLC0415
 
@@ -113,18 +114,18 @@ def report(
     if cells.traffic is not None:
         planned = with_traffic(planned, dict(read_rates(cells.traffic)))
     variants, notes = _variants(chips, earlier)
+    require_writable(*(output.out / name for name in FORMATS))
     place = Place(sweeping.workers, sweeping.scheduler, sweeping.cache, limits.time_limit)
     deadline = Deadline.after(limits.time_limit)
     with progress_bar("cells", len(planned) * len(variants)) as progress:
         record = sweep(planned, variants, settings, place, notes=notes, resume=earlier, progress=progress)
         is_late = deadline.is_reached
-    for name, text_of in FORMATS.items():
-        write_text(output.out / name, text_of(record))
+    write_all({output.out / name: text_of(record) for name, text_of in FORMATS.items()})
     if output.as_json:
-        print(record.model_dump_json(indent=2))
+        print_record(record.model_dump_json(indent=2))
     else:
         print_matrix(console(), record)
-        print(f"written: {', '.join(str(output.out / name) for name in FORMATS)}")
+        say(f"written: {', '.join(str(output.out / name) for name in FORMATS)}")
     if record.complete:
         return 0
     how = "Interrupted."
@@ -133,7 +134,7 @@ def report(
         decided = f"{len(record.cells)} of {len(planned) * len(variants)} cells are decided"
         how = f"The time limit of {limits.time_limit:g} s came first: {decided}."
         way_out += " or a larger --time-limit"
-    print(f"{how} To go on: {way_out}", file=sys.stderr)
+    print(inert(f"{how} To go on: {way_out}"), file=sys.stderr)
     return _EXIT_PARTIAL
 
 
@@ -144,10 +145,10 @@ def _networks(
     from mapper.explore.plan import plan_networks  # noqa: PLC0415
     from mapper.frontends import is_code  # noqa: PLC0415
 
-    names = sources or tuple(row.source for row in (earlier.networks if earlier else ()))
+    names = sources or tuple(as_path(row.source) for row in (earlier.networks if earlier else ()))
     if not sources and (code := [name for name in names if is_code(name)]):
         problem = "names Python code, and code runs only where you type its name yourself"
-        listed = ", ".join(name if name.isprintable() else ascii(name) for name in code)
+        listed = ", ".join(code)
         step = (
             "If you trust it, name all networks of the report again: mapper report NETWORK... --resume FILE"
         )
@@ -169,5 +170,6 @@ def _variants(
         return plan_variants(chips.chip or shipped, chips.variant, chips.changes)
     changes = next((row.overrides for row in earlier.variants if row.overrides), ())
     whole = [row for row in earlier.variants if not row.overrides]
-    chip_bases, others = ([row.base for row in whole if row.is_chip == is_chip] for is_chip in (True, False))
+    bases = [(row.is_chip, as_path(row.base)) for row in whole]
+    chip_bases, others = ([base for is_chip, base in bases if is_chip == sort] for sort in (True, False))
     return plan_variants(chip_bases, others, changes)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mapper.emit.shared.config import ChipConfig
     from mapper.equivalence import Sensitivity
     from mapper.events import Events
+    from mapper.files import require_writable
     from mapper.sim.event import EventOptions
     from mapper.sim.recording import RecordingSummary
 
@@ -87,6 +88,7 @@ def simulate(
     from mapper.sim.recording import input_of  # noqa: PLC0415
 
     configuration = read_config(config)
+    require_writable(*filter(None, [output.traffic]))
     if not 0 <= output.sensitivity <= _ORDERS_MAX:
         problem = "number of random orders"
         raise OptionsError(Finding("--sensitivity", problem, output.sensitivity, f"0..{_ORDERS_MAX}"))
@@ -118,12 +120,13 @@ def _run(
 ) -> RecordingSummary:
     """Run; what is recorded goes piece by piece to a file a layer, and these appear when all is done."""
     from mapper.events import EventWriter  # noqa: PLC0415
+    from mapper.files import file_name  # noqa: PLC0415
     from mapper.sim.recording import default_layers, run_recording  # noqa: PLC0415
 
     layers = () if output.out is None else options.record or default_layers(config)
     total = sum(map(len, inputs.values()))
     with ExitStack() as stack:
-        paths = {layer: (output.out or Path()) / f"{layer.replace('/', '_')}.npy" for layer in layers}
+        paths = {layer: (output.out or Path()) / f"{file_name(layer)}.npy" for layer in layers}
         writers = {layer: stack.enter_context(EventWriter(path)) for layer, path in paths.items()}
 
         def sink(spikes: Mapping[str, Events]) -> None:

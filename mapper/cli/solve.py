@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from mapper.cli import options
 from mapper.cli.options import keywords
-from mapper.cli.output import console, finish, write_placement
+from mapper.cli.output import console, finish, placement_text
+from mapper.cli.verdict import Outcome
 
 if TYPE_CHECKING:
     from mapper.result import Result
@@ -23,14 +24,18 @@ def solve(
     moves: options.Moves = options.Moves(),
     limits: options.Limits = options.Limits(),
     output: options.FileOutput = options.FileOutput(),
-) -> int:
+) -> Outcome:
     """Place networks on a chip; writes placement.json.
 
     Exit: 0 placed, 1 proven not to fit, 2 bad input, 3 undecided.
     """
+    from mapper.files import require_writable, write_text  # noqa: PLC0415
+
+    path = None if output.out is None else output.out / "placement.json"
+    require_writable(*filter(None, [path]))
     result = solved(networks, chip, reading, requests, preferences, moves, limits)
-    if output.out is not None and result.solution is not None:
-        write_placement(result, output.out)
+    if path is not None and result.solution is not None:
+        write_text(path, placement_text(result))
     return finish(result, output.as_json, preferences.keep)
 
 
@@ -42,7 +47,7 @@ def check(
     moves: options.Moves = options.Moves(),
     limits: options.Limits = options.Limits(),
     output: options.Output = options.Output(),
-) -> int:
+) -> Outcome:
     """Say whether networks fit a chip together, and why not; writes no file.
 
     Exit: 0 they fit, 1 proven not to, 2 bad input, 3 undecided.

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from mapper.cli import options
 from mapper.cli.options import group, keywords, read_network, text
-from mapper.cli.output import console, print_json
+from mapper.cli.output import console, print_json, print_record, say
 from mapper.errors import Finding, NetworkError, OptionsError
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def synthesize(
     from mapper.explore.request import read_request  # noqa: PLC0415
     from mapper.explore.smallest import curves as curves_of  # noqa: PLC0415
     from mapper.explore.smallest import synthesize as find  # noqa: PLC0415
+    from mapper.files import file_name, require_writable  # noqa: PLC0415
     from mapper.references import readings_of  # noqa: PLC0415
     from mapper.report.synthesis import plot_curves, print_synthesis, synthesis_record  # noqa: PLC0415
     from mapper.report.text import print_readings  # noqa: PLC0415
@@ -87,6 +88,7 @@ def synthesize(
     words = keywords(options.Chip(sought.changes, sought.extends), reading, moves, limits, repairs=0)
     wishes = {name: value for name, value in vars(sought).items() if name not in ("changes", "extends")}
     request, read = read_request(words["chip"], words["options"], **wishes), _read_all(networks, words)
+    require_writable(*filter(None, [output.out and output.out / "synthesis.json", output.plot]))
     answer = find(read, request)
     points = curves_of(read, request, answer) if output.curves or output.plot is not None else None
     readings = readings_of(read)
@@ -97,12 +99,13 @@ def synthesize(
     if output.out is not None:
         _write(answer, points, record, output.out)
     if output.as_json:
-        print(record, end="")
+        print_record(record.rstrip("\n"))
         return 0
     print_synthesis(console(), answer, points)
     print_readings(console(), readings)
     if output.out is not None:
-        print(f"mapper solve NETWORK --chip {output.out / answer.chip.name}.toml places a network on it")
+        chip_file = output.out / f"{file_name(answer.chip.name)}.toml"
+        say(f"mapper solve NETWORK --chip {chip_file} places a network on it")
     return 0
 
 
@@ -159,15 +162,14 @@ def _read_all(sources: Sequence[str], words: dict[str, Any]) -> list[NormalNetwo
 def _write(answer: Answer, points: Curves | None, record_text: str, out: Path) -> None:
     from hwspec.writing import chip_toml  # noqa: PLC0415
     from mapper.explore.smallest import Answer  # noqa: PLC0415
-    from mapper.files import write_text  # noqa: PLC0415
+    from mapper.files import file_name, write_all  # noqa: PLC0415
     from mapper.report.synthesis import curve_csv  # noqa: PLC0415
 
-    texts = {f"{answer.chip.name}.toml": chip_toml(answer.chip), "synthesis.json": record_text}
+    texts = {f"{file_name(answer.chip.name)}.toml": chip_toml(answer.chip), "synthesis.json": record_text}
     if points is not None:
         texts["cores.csv"] = curve_csv(points.by_cores, "cores_max")
         texts["networks.csv"] = curve_csv(points.by_networks, "networks_carried")
         for _, point in points.by_cores + points.by_networks:
             if isinstance(point, Answer):
-                texts[f"curve/{point.chip.name}.toml"] = chip_toml(point.chip)
-    for name, content in texts.items():
-        write_text(out / name, content)
+                texts[f"curve/{file_name(point.chip.name)}.toml"] = chip_toml(point.chip)
+    write_all({out / name: content for name, content in texts.items()})

@@ -54,7 +54,9 @@ def verify(
     Exit: 0 identical, 1 proven not to fit, 2 bad input, 3 undecided, 4 different (a fault).
     """
     from mapper.api import verify_equivalence  # noqa: PLC0415
+    from mapper.files import require_writable  # noqa: PLC0415
 
+    require_writable(*filter(None, [plot]))
     words = keywords(chip, reading, pins, moves, limits)
     words |= {name: value for name, value in vars(stimulus).items() if name not in vars(Clock())}
     words["events"] = None if stimulus.events is None else recorded(stimulus.events, stimulus)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import io
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mapper.errors import BackendMissingError, EventError, Finding
-from mapper.events.aedat4 import decoded
+from mapper.errors import EventError, Finding
+from mapper.events.aedat4 import recording
 from mapper.events.arrays import FIELDS, Events, Order, Shape3, events_from, fields_by_name
 from mapper.events.monitors import unwrap_timestamps
 from mapper.events.numpy_files import arrays_of
@@ -91,7 +90,7 @@ def _given(path: Path, ignore: tuple[str, ...]) -> Any:
         with path.open("rb") as stream:
             kind = stream.read(12).partition(b"\r")[0].decode("ascii", "replace").strip()
         if path.suffix == ".aedat4" or kind.startswith("#!AER-DAT4"):
-            return _recording(path)
+            return recording(path)
         problem = "is no AEDAT 4: what an address means depends on the camera, which the file does not name"
         step = "Save its events as .csv, with the line t,x,y,p above them, or as .npy with these fields"
         raise EventError(Finding(str(path), problem, kind[:12], "#!AER-DAT4", next_step=step))
@@ -200,10 +199,3 @@ def _in_microseconds(given: Any, unit: TimeUnit, ignore: tuple[str, ...], source
             held = bool(np.isfinite(scaled).all()) and bool((np.abs(scaled) < _TIME_MAX).all())
             columns["t"] = np.rint(scaled).astype(np.int64) if held else scaled
     return columns
-
-
-def _recording(path: Path) -> dict[str, NDArray[Any]]:
-    if find_spec("aedat") is None:
-        step = 'Install it: pip install "dynapcnn-mapper[aedat4]"'
-        raise BackendMissingError("aedat", path.name, step)
-    return decoded(path)

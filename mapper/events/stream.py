@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import io
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from mapper.errors import EventError, Finding, OptionsError
+from mapper.errors import EventError, Finding
 from mapper.events.arrays import EVENT_DTYPE, Events
+from mapper.files import Staged, place
 
 __all__ = ["EventWriter", "hot_pixels", "without_pixels"]
 
@@ -39,29 +39,19 @@ class EventWriter:
         if self.path.suffix != ".npy":
             suffix = self.path.suffix or "no suffix"
             raise EventError(Finding(str(path), "events cannot be written in pieces so", suffix, ".npy"))
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
-        except OSError as error:
-            raise self._failed(error) from None
-        self._beside = Path(name)
-        self._stream: BinaryIO = os.fdopen(handle, "wb")
+        self._file = Staged(self.path)
         self._write_header()
-
-    def _failed(self, error: OSError) -> OptionsError:
-        return OptionsError(Finding(str(self.path), f"cannot be written: {error.strerror or error}"))
 
     def _write_header(self) -> None:
         # NumPy leaves room in a header for the first axis to grow, so that the last one fits the first.
         header = {"descr": npy.dtype_to_descr(EVENT_DTYPE), "fortran_order": False, "shape": (self.count,)}
-        npy.write_array_header_1_0(self._stream, header)
+        text = io.BytesIO()
+        npy.write_array_header_1_0(text, header)
+        self._file.write(text.getvalue())
 
     def append(self, events: Events) -> None:
         """Write events behind those that are there."""
-        try:
-            self._stream.write(np.ascontiguousarray(events, EVENT_DTYPE).tobytes())
-        except OSError as error:
-            raise self._failed(error) from None
+        self._file.write(np.ascontiguousarray(events, EVENT_DTYPE).tobytes())
         self.count += len(events)
 
     def __enter__(self) -> Self:
@@ -70,18 +60,11 @@ class EventWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
+        with self._file:
             if kind is None:
-                self._stream.seek(0)
+                self._file.rewind()
                 self._write_header()
-                self._stream.close()
-                self._beside.chmod(0o644)
-                self._beside.replace(self.path)
-        except OSError as failure:
-            raise self._failed(failure) from None
-        finally:
-            self._stream.close()
-            self._beside.unlink(missing_ok=True)
+                place(self._file)
 
 
 def hot_pixels(events: Events, *, factor: float = 20.0, rate_hz_min: float = 10.0) -> NDArray[np.void]:

@@ -76,4 +76,5 @@ class CellCache:
             The folder cannot be written to.
         """
         if cell.verdict != "error":
-            write_text(self._path(key), at(cell, 0, 0).model_dump_json())
+            # A cell that a crash of the machine takes is decided again: ten thousand waits are not worth it.
+            write_text(self._path(key), at(cell, 0, 0).model_dump_json(), is_lasting=False)

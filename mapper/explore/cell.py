@@ -76,7 +76,7 @@ def decide(
     except TimeLimitError:
         raise
     except NetworkError as error:
-        return Cell(network=0, variant=0, verdict="unsupported", sentence=str(error))
+        return Cell(network=0, variant=0, verdict="unsupported", sentence=" ".join(str(error).split()))
     # Hours of other cells must not end with a fault in one. "error" is nobody's verdict: it is counted by
     # itself and kept in no cache.
     except Exception as error:

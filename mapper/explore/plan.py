@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from hwspec.catalog import load as load_chip
+from hwspec.inert import as_text
 from hwspec.schema import ChipSpec
 from hwspec.variant import apply_overrides
 from mapper.demand import layer_demands
@@ -93,12 +94,13 @@ def plan_networks(
 
 
 def _read(source: str | Path | Network, options: ReadOptions) -> PlannedNetwork:
-    title = source.name if isinstance(source, Network) else str(source)
+    title = source.name if isinstance(source, Network) else as_text(str(source))
     failure: Literal["unsupported", "error"] = "unsupported"
     try:
         return planned(options.read(source), title)
     except (NetworkError, OptionsError, BackendMissingError) as error:
-        message = str(error)
+        # Several findings are a list of lines, and a cell has one.
+        message = " ".join(str(error).split())
     # Libraries read what users wrote: whatever they raise must not take the other networks along, and is
     # no verdict on this one.
     except Exception as error:
@@ -208,7 +210,7 @@ def _named(row: Row, name: str) -> Row:
 def _unchanged(sources: Sequence[str | Path | ChipSpec], *, is_chip: bool) -> Iterator[PlannedVariant]:
     for source in {str(source): source for source in sources}.values():
         spec = source if isinstance(source, ChipSpec) else load_chip(source)
-        base = spec.name if isinstance(source, ChipSpec) else str(source)
+        base = spec.name if isinstance(source, ChipSpec) else as_text(str(source))
         yield PlannedVariant(_row(spec, base, (), is_chip=is_chip), spec)
 
 

@@ -9,6 +9,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
+from hwspec.inert import as_text
 from mapper.errors import Finding, NetworkError, OptionsError
 from mapper.frontends.inputs import InputFrom, fed
 from mapper.frontends.target import file_alone, is_module, is_target, loaded_target
@@ -169,14 +170,14 @@ def load_network(
     options = (input_shape, nir or NirOptions(), torch or TorchOptions())
     if isinstance(source, str) and is_code(source):
         with loaded_target(source) as loaded:
-            network = _read(loaded, *options, name=source)
+            network = _read(loaded, *options, name=as_text(source))
     else:
         network = _read(source, *options, name=_name(source))
     return fed(network, input_from)
 
 
 def _name(source: object) -> str:
-    return str(source) if isinstance(source, str | Path) else type(source).__name__
+    return as_text(str(source)) if isinstance(source, str | Path) else type(source).__name__
 
 
 def _read(

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from hwspec.inert import as_text
 from hwspec.toml_text import toml_of
 from mapper.errors import Finding, NetworkError, UnsupportedLayerError
 from mapper.files import own_file
@@ -223,7 +224,7 @@ def parse_shapes(content: object, where: str, input_shape: tuple[int, int, int] 
         layer, pools = (entry, None) if isinstance(entry, str) else (entry.layer, entry.pool)
         outputs.append(Output(layer, layer, (*own.get(layer, ()), *_pools(pools))))
     drafts = [_draft(layer) for layer in form.layers]
-    name = form.name or Path(where).stem
+    name = form.name or as_text(Path(where).stem)
     return build_network(name, inputs, drafts, edges, outputs, delays_stated=stated)
 
 

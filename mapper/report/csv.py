@@ -6,10 +6,13 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from hwspec.inert import inert
 from mapper.explore.record import Cell, NetworkLayer, ReportRecord
 
 __all__ = ["LAYER_COLUMNS", "SUMMARY_COLUMNS", "csv_text", "layers_csv", "summary_csv"]
 
+# Full-width signs count as well in some spreadsheets. Tabs and line ends are spelled out by then.
+_COMPUTED = tuple("=+-@＝＋－＠")
 _FIRST = ("network", "variant", "verdict")
 _GAP = ("demand", "bound", "gap", "unit")
 _MEMORIES = ("kernel_words", "neuron_words", "bias_words")
@@ -44,12 +47,22 @@ def layers_csv(record: ReportRecord) -> str:
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
-    """A table as CSV, its head first; nothing for None."""
+    """A table as CSV, its head first; nothing for None.
+
+    A text that a spreadsheet would compute has an apostrophe in front.
+    """
     stream = io.StringIO()
     writer = csv.DictWriter(stream, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
     return stream.getvalue()
+
+
+def _cell(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    text = inert(value)
+    return f"'{text}" if text.startswith(_COMPUTED) else text
 
 
 def _first_columns(record: ReportRecord, cell: Cell) -> dict[str, object]:

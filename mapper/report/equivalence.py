@@ -9,7 +9,7 @@ from rich.console import Console
 from mapper.emit.shared.config import ChipConfig
 from mapper.equivalence.report import EquivalenceReport
 from mapper.equivalence.sensitivity import Sensitivity
-from mapper.report.plots import new_figure, write_figure
+from mapper.report.plots import new_figure, plain, write_figure
 from mapper.report.terminal import line, print_table
 from mapper.report.text import print_readings
 from mapper.sim.recording import RecordingSummary
@@ -112,14 +112,14 @@ def plot_equivalence(report: EquivalenceReport, path: Path) -> None:
     }
     for n, (kind, rates) in enumerate(kinds.items()):
         bars.bar([place + 0.27 * (n - 1) for place in range(len(names))], rates, 0.25, label=kind)
-    bars.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    bars.set_xticks(range(len(names)), [*map(plain, names)], rotation=45, ha="right")
     bars.set(ylabel="spikes per neuron and step", title="rates by layer")
     bars.legend()
     output = report.output
     scatter.scatter(output.float_counts, output.chip_counts, s=12)
     top = max(*output.float_counts, *output.chip_counts, 1)
     scatter.plot([0, top], [0, top], color="grey", linewidth=1)
-    scatter.set(xlabel="spikes, float network", ylabel="spikes, chip", title=f"output {output.name}")
+    scatter.set(xlabel="spikes, float network", ylabel="spikes, chip", title=plain(f"output {output.name}"))
     milliseconds = [time / 1000 for time in output.times_us]
     raster.scatter(milliseconds, output.neurons, s=4, marker="|")
     raster.set(xlabel="time, ms", ylabel="neuron", title="output, spike by spike")

@@ -8,11 +8,11 @@ markup in a notebook, JSON in the report's page.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from html import escape
 from typing import TypeAlias
 
+from hwspec.inert import inert
 from hwspec.schema import BIAS_WORD_BITS, KERNEL_WORD_BITS, NEURON_WORD_BITS
 from mapper.record import CoreUse, PlacementRecord
 from mapper.report.wiring import ARROW, BUS_HEIGHT, EDGE, LETTER_WIDTH, TILE_HEIGHT, TILE_WIDTH, Plan, Wire
@@ -33,11 +33,6 @@ MEMORIES = (
 )
 
 
-def _plain(text: str) -> str:
-    """A name without control characters, which no markup may hold."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text)
-
-
 def _short(text: str, letters: int) -> str:
     """The first letters; counted in code points, as everywhere here."""
     return text if len(text) <= letters else text[: letters - 1] + "…"
@@ -47,7 +42,7 @@ def _wires(record: PlacementRecord) -> list[Wire]:
     position = {use.core: n for n, use in enumerate(record.cores)}
     wires = []
     for entry in record.solution.host_entries:
-        label = destination(_plain(entry.input), 1, entry.feature_shift)
+        label = destination(inert(entry.input), 1, entry.feature_shift)
         wires.append(Wire(None, position[entry.core], _short(label, NAME_LETTERS)))
     for route in record.solution.routes:
         source = None if route.source == "dvs" else position[route.source]
@@ -90,7 +85,7 @@ def floorplan(record: PlacementRecord) -> Element:
     """
     plan = Plan(len(record.cores), _wires(record))
     scale = max((bits for use in record.cores for _, _, bits in _memories(use)), default=0)
-    name = _plain(f"{', '.join(record.networks)} on {record.chip}")
+    name = inert(f"{', '.join(record.networks)} on {record.chip}")
     parts = [
         _element("title", {}, [f"Floorplan: {name}"]),
         _element("desc", {}, [_description(record)]),
@@ -131,20 +126,20 @@ def _sentence(record: PlacementRecord, use: CoreUse) -> str:
         f"{name} {used} of {offered} words"
         for (_, name, _), (used, offered, _) in zip(MEMORIES, _memories(use), strict=True)
     )
-    title = f"core {use.core}: {_plain(use.label)}" + (f" ({marks})" if marks else "")
+    title = f"core {use.core}: {inert(use.label)}" + (f" ({marks})" if marks else "")
     return f"{title}; {words}" + (f"; sends to {targets}" if targets else "") + "."
 
 
 def _description(record: PlacementRecord) -> str:
     solution = record.solution
-    sentences = [f"{_plain(entry.input)} enters at core {entry.core}." for entry in solution.host_entries]
+    sentences = [f"{inert(entry.input)} enters at core {entry.core}." for entry in solution.host_entries]
     sentences += [f"The sensor feeds core {r.target}." for r in solution.routes if r.source == "dvs"]
     sentences += [_sentence(record, use) for use in record.cores if use.layer is not None]
     return " ".join(sentences)
 
 
 def _buses(record: PlacementRecord, plan: Plan) -> Iterator[Element]:
-    names = [f"host: {_plain(entry.input)}" for entry in record.solution.host_entries]
+    names = [f"host: {inert(entry.input)}" for entry in record.solution.host_entries]
     if record.solution.dvs_stage is not None:
         pooling = "x".join(map(str, record.solution.dvs_stage.pooling))
         watched = any(monitor.source == "dvs" for monitor in record.solution.monitors)
@@ -209,7 +204,7 @@ def _tile(record: PlacementRecord, plan: Plan, n: int, scale: int) -> Element:
         ),
         _text("id", x + 8, y + 17, f"core {use.core}"),
         _text("mark", right, y + 17, _marks(record, use), **{"text-anchor": "end"}),
-        _text("name", x + 8, y + 34, _short(_plain(use.label), NAME_LETTERS)),
+        _text("name", x + 8, y + 34, _short(inert(use.label), NAME_LETTERS)),
     ]
     for k, (used, offered, bits) in enumerate(_memories(use)):
         top = y + 42 + 15 * k

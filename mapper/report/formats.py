@@ -10,7 +10,7 @@ from mapper.report.html import html_text
 
 __all__ = ["FORMATS"]
 
-# In the order in which they are written; report.json last, since it is the one to resume from.
+# In the order in which they are put in place; report.json last, since it is the one to resume from.
 FORMATS: Mapping[str, Callable[[ReportRecord], str]] = {
     "report.html": html_text,
     "summary.csv": summary_csv,

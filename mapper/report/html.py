@@ -1,8 +1,9 @@
 """The feasibility report as one HTML file that needs nothing else.
 
-The report's JSON stands in the page, and a small script draws from it: the matrix only where it is looked at,
-a cell when it is opened. Every number on the page is one of the record's. Floorplans are drawn here and stand
-in the page compressed, those of a network together since they are much alike: about a kilobyte each.
+The report's JSON, its texts inert, stands in the page, and a small script draws from it: the matrix only
+where it is looked at, a cell when it is opened. Every number on the page is one of the record's. Floorplans
+are drawn here and stand in the page compressed, those of a network together since they are much alike: about
+a kilobyte each.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ import zlib
 from dataclasses import asdict
 from importlib.resources import files
 
-from jinja2 import Environment
+from jinja2 import Environment, Template
 
+from hwspec.inert import inert, inert_values
 from mapper.explore.record import ReportRecord, Settings
 from mapper.options import SolveOptions
 from mapper.report.floorplan import Element, floorplan
 from mapper.report.words import count
 
-__all__ = ["html_text", "template"]
+__all__ = ["html_text", "page_of", "template"]
 
 _STYLES = ("palette.css", "page.css", "floorplan.css")
 _SCRIPTS = ["base", "data", "view", "matrix", "controls", "detail", "summaries", "print", "main"]
@@ -32,6 +34,16 @@ _ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\N{LINE SEPARATOR}\N{PARAGRA
 def template(name: str) -> str:
     """A file of `mapper/report/templates`."""
     return files("mapper.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def page_of(name: str) -> Template:
+    """A template whose texts, all but what is marked as safe, are inert and no markup."""
+
+    def plain(value: object) -> object:
+        return inert(value) if type(value) is str else value
+
+    environment = Environment(autoescape=True, keep_trailing_newline=True, finalize=plain)
+    return environment.from_string(template(name))
 
 
 def _hash(text: str) -> str:
@@ -48,7 +60,7 @@ def html_text(record: ReportRecord) -> str:
     style = "".join(template(name) for name in _STYLES)
     script = "\n".join(["(() => {", '"use strict";', *(template(f"{name}.js") for name in _SCRIPTS), "})();"])
     networks, variants = len(record.networks), len(record.variants)
-    page = Environment(autoescape=True, keep_trailing_newline=True).from_string(template("page.html.jinja"))
+    page = page_of("page.html.jinja")
     return page.render(
         title=f"Feasibility of {count(networks, 'network')} on {count(variants, 'chip variant')}",
         policy=f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "
@@ -63,7 +75,7 @@ def html_text(record: ReportRecord) -> str:
         variants=variants,
         style=style,
         script=script,
-        data=record.model_dump_json().translate(_ESCAPES),
+        data=inert_values(record.model_dump_json()).translate(_ESCAPES),
         drawings=json.dumps(_drawings(record)),
     )
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from jinja2 import Environment
-
 from mapper.display import html
 from mapper.explore.record import Cell, ReportRecord
 from mapper.record import PlacementRecord, placement_record
 from mapper.report.floorplan import floorplan_svg
-from mapper.report.html import template
+from mapper.report.html import page_of, template
 from mapper.report.words import assumed_paths, count, placed_words, reasons, refused_words, share_text
 from mapper.result import FeasibilityReport, Result
 from mapper.wording import join_names
@@ -31,9 +29,8 @@ _SIGNS = {
 
 def _page(title: str, **parts: Any) -> str:
     style = "".join(template(name) for name in ("palette.css", "floorplan.css", "notebook.css"))
-    page = Environment(autoescape=True).from_string(template("notebook.html.jinja"))
     assumed = assumed_paths(parts["source"].assumed_facts) if "source" in parts else ()
-    return page.render(title=title, style=style, assumed=assumed, **parts)
+    return page_of("notebook.html.jinja").render(title=title, style=style, assumed=assumed, **parts)
 
 
 @html.register

@@ -7,10 +7,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from hwspec.inert import inert
 from mapper.errors import BackendMissingError, Finding, OptionsError
 from mapper.files import write_bytes
 
-__all__ = ["new_figure", "write_figure"]
+__all__ = ["new_figure", "plain", "write_figure"]
+
+
+def plain(name: str) -> str:
+    """A name as text of a figure, in which dollar signs begin no formula."""
+    return inert(name).replace("$", r"\$")
 
 
 def new_figure(path: Path, width: float, height: float) -> Any:

@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterable, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from hwspec.inert import inert
 from hwspec.schema import ChipSpec
 from mapper.wording import join_numbers
 
@@ -24,20 +24,25 @@ def print_table(
     right: Collection[str] | None = None,
     title: str = "",
 ) -> None:
-    """Print a table; brackets in its texts are no markup.
+    """Print a table; its texts are inert, and neither markup nor names of emoji.
 
     Parameters
     ----------
     right
         Columns of numbers, which stand right; by default all but the first.
     """
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    head = Text(title, "table.title") if title else None
+    table = Table(title=head, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in columns:
         is_right = name in (columns[1:] if right is None else right)
-        table.add_column(escape(name), justify="right" if is_right else "left", overflow="fold")
+        table.add_column(_cell(name), justify="right" if is_right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else escape(str(cell)) for cell in row))
+        table.add_row(*map(_cell, row))
     console.print(table)
+
+
+def _cell(content: object) -> Text:
+    return content if isinstance(content, Text) else Text(inert(str(content)))
 
 
 def print_cores(console: Console, chip: ChipSpec) -> None:
@@ -52,9 +57,15 @@ def print_cores(console: Console, chip: ChipSpec) -> None:
 
 def heading(console: Console, subject: str, text: str) -> None:
     """Print what a view is about, and what there is to say of it."""
-    console.print(f"[bold]{escape(subject)}[/]: {escape(text)}", highlight=False)
+    console.print(Text.assemble((inert(subject), "bold"), inert(f": {text}")))
 
 
-def line(console: Console, text: str, style: str | None = None) -> None:
-    """Print a text as it is: brackets and numbers in it are no markup."""
-    console.print(text, style=style, highlight=False, markup=False)
+def line(console: Console, text: str, style: str = "", *, is_whole: bool = False) -> None:
+    """Print a text as one line: nothing in it is markup, and nothing in it can begin another.
+
+    Parameters
+    ----------
+    is_whole
+        Do not fold it: it is to be copied.
+    """
+    console.print(Text(inert(text), style), soft_wrap=is_whole or None)

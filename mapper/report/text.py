@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 from io import StringIO
 
 from rich.console import Console
-from rich.markup import escape
 
 from hwspec.schema import AssumedFact, ChipSpec
 from mapper.display import text
@@ -165,7 +164,7 @@ def _print_repairs(console: Console, report: FeasibilityReport) -> None:
         line(console, f" {number}. {repair.sentence}")
         if repair.overrides:
             options = " ".join(f'--set "{override}"' for override in repair.overrides)
-            console.print(f"    {escape(options)}", highlight=False, soft_wrap=True)
+            line(console, f"    {options}", is_whole=True)
     if not report.repairs and report.repairs_missing:
         kinds = ", ".join(kind.replace("_", " ") for kind in report.repairs_missing)
         line(console, f"tried, and none works on its own: {kinds}")

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numba
 import numpy as np
+
+from mapper.sim.compiling import compiled
 
 if TYPE_CHECKING:
     from mapper.sim.event_tables import Chip, Rules
@@ -46,20 +47,19 @@ _ROW, _CORE, _SIZE, _HEAD, _USED, _CAUSED, _TIME, _CAUSE, _TICKING = range(9)
 _ENDED, _BROKEN, _FULL = range(3)
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-_OPTIONS: dict[str, Any] = {"cache": True, "error_model": "numpy", "forceinline": True, "_nrt": False}
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "forceinline": True, "_nrt": False}
 
 
-def _compiled(function: _Function) -> _Function:
+def _inlined(function: _Function) -> _Function:
     """Compile into the caller, without counting references to arrays.
 
     Either one, calls that pass every array in seven words and counts, would cost more than all arithmetic.
     Only the outermost function allocates.
     """
-    compiled: _Function = numba.njit(**_OPTIONS)(function)
-    return compiled
+    return compiled(**_OPTIONS)(function)
 
 
-@_compiled
+@_inlined
 def _added(potentials: Any, p0: int, weights: Any, w0: int, count: int) -> Any:
     """Add a run of weights; the largest and least potential it leaves."""
     top, bottom = np.int32(-(1 << 30)), np.int32(1 << 30)
@@ -73,7 +73,7 @@ def _added(potentials: Any, p0: int, weights: Any, w0: int, count: int) -> Any:
     return top, bottom
 
 
-@_compiled
+@_inlined
 def _added_and_held(potentials: Any, p0: int, weights: Any, w0: int, count: int, bound: Any) -> Any:
     """`_added`, with potentials held at the lower bound; the largest one, and how many were held."""
     top, held = np.int32(-(1 << 30)), np.int32(0)
@@ -85,14 +85,14 @@ def _added_and_held(potentials: Any, p0: int, weights: Any, w0: int, count: int,
     return top, held
 
 
-@_compiled
+@_inlined
 def _in_16_bits(value: int, wraps: bool) -> int:
     if wraps:
         return (value - _MIN) % 65536 + _MIN
     return min(max(value, _MIN), _MAX)
 
 
-@_compiled
+@_inlined
 def _settle(number: int, chip: Chip, at: int, fires: bool, wraps: bool) -> bool:
     """Bring one potential into its range, after the comparison; whether the neuron spikes."""
     value = chip.potentials[at]
@@ -110,7 +110,7 @@ def _settle(number: int, chip: Chip, at: int, fires: bool, wraps: bool) -> bool:
     return spikes
 
 
-@_compiled
+@_inlined
 def _sort(fired: Any, count: int) -> None:
     """Bring the first entries into ascending order, by insertion at falling distances: they are few."""
     distance = 1
@@ -126,7 +126,7 @@ def _sort(fired: Any, count: int) -> None:
         distance //= 3
 
 
-@_compiled
+@_inlined
 def _compared(
     number: int, chip: Chip, p0: int, w0: int, row: int, column: int, columns: int, wraps: bool, fired: Any,
     count: int,
@@ -155,7 +155,7 @@ def _compared(
     return count
 
 
-@_compiled
+@_inlined
 def _arrive(number: int, f: int, y: int, x: int, chip: Chip, wraps: bool, fired: Any) -> int:
     """One spike arrives at a core; how many entries of `fired` (packed feature, row, column) it filled."""
     cores, spans, potentials, weights = chip.cores, chip.spans, chip.potentials, chip.weights
@@ -187,7 +187,7 @@ def _arrive(number: int, f: int, y: int, x: int, chip: Chip, wraps: bool, fired:
     return count
 
 
-@_compiled
+@_inlined
 def _draw(state: Any, below: int) -> Any:
     """A number 0..below − 1, by xorshift; the state goes on."""
     value = state[0]
@@ -198,7 +198,7 @@ def _draw(state: Any, below: int) -> Any:
     return np.int64((value >> np.uint64(11)) % np.uint64(below))
 
 
-@_compiled
+@_inlined
 def _kept(number: int, chip: Chip, fired: Any, count: int) -> int:
     """Drop what the core's decimator drops of its spikes, in order; how many are left.
 
@@ -219,7 +219,7 @@ def _kept(number: int, chip: Chip, fired: Any, count: int) -> int:
     return kept
 
 
-@_compiled
+@_inlined
 def _sent(number: int, packed: int, chip: Chip, rules: Rules, pending: Any, size: int) -> int:
     """Put the arrivals of one spike behind `size` pending ones; their new number."""
     f, y, x = packed >> 32, (packed >> 16) & 0xFFFF, packed & 0xFFFF
@@ -243,7 +243,7 @@ def _sent(number: int, packed: int, chip: Chip, rules: Rules, pending: Any, size
     return size
 
 
-@_compiled
+@_inlined
 def _emitted(
     number: int, count: int, chip: Chip, rules: Rules, fired: Any, pending: Any, size: int, record: Any,
     progress: Any,
@@ -263,14 +263,14 @@ def _emitted(
     return size
 
 
-@_compiled
+@_inlined
 def _has_room(chip: Chip, fired: Any, pending: Any, size: int, record: Any, progress: Any) -> bool:
     """Whether all that one arrival or tick may cause fits."""
     most = len(fired)
     return bool(size + most * chip.links.shape[1] <= len(pending) and progress[_USED] + most <= len(record))
 
 
-@_compiled
+@_inlined
 def _drained(chip: Chip, rules: Rules, fired: Any, pending: Any, record: Any, progress: Any) -> int:
     """Work off all pending arrivals and what they cause; whether that ended."""
     size, head, status = progress[_SIZE], progress[_HEAD], _ENDED
@@ -309,7 +309,7 @@ def _drained(chip: Chip, rules: Rules, fired: Any, pending: Any, record: Any, pr
     return status
 
 
-@_compiled
+@_inlined
 def _ticked(number: int, chip: Chip, rules: Rules, fired: Any) -> int:
     """Add the biases of a core once; how many entries of `fired` it filled."""
     cores, count = chip.cores, 0
@@ -328,7 +328,7 @@ def _ticked(number: int, chip: Chip, rules: Rules, fired: Any) -> int:
     return count
 
 
-@_compiled
+@_inlined
 def _gone_on(
     inputs: Any, chip: Chip, rules: Rules, fired: Any, pending: Any, record: Any, progress: Any
 ) -> int:
@@ -362,7 +362,7 @@ def _gone_on(
             progress[_SIZE], progress[_ROW] = 1, row + 1
 
 
-@numba.njit(cache=True)
+@compiled()
 def run_events(inputs: Any, chip: Chip, rules: Rules) -> Any:
     """Run arrivals in order, each with all its consequences, and the ticks of the slow clock between them.
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
+
+from mapper.sim.compiling import compiled
 
 __all__ = ["add_input", "add_pooled", "fire_steps", "fire_steps_in_single", "reached", "sum_frames"]
 
@@ -15,7 +16,7 @@ _BLOCK = 2048
 _WITHOUT_SPECIAL_VALUES = {"nnan", "ninf", "nsz"}
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def fire_steps(
     current: Any, potential: Any, threshold: int, minimum: int, to_zero: bool, single: bool, spikes: Any,
     totals: Any,
@@ -61,7 +62,7 @@ def fire_steps(
     return beyond, largest
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def fire_steps_in_single(
     current: Any, potential: Any, threshold: Any, minimum: Any, to_zero: bool, totals: Any
 ) -> None:
@@ -82,7 +83,7 @@ def fire_steps_in_single(
             )
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=_WITHOUT_SPECIAL_VALUES)
+@compiled(nogil=True, error_model="numpy", fastmath=_WITHOUT_SPECIAL_VALUES)
 def _fire_block(current: Any, potential: Any, threshold: Any, minimum: Any, kept: Any, totals: Any) -> None:
     # No branch, no index from outside: what the compiler needs to use vector instructions.
     zero, one = np.float32(0), np.float32(1)
@@ -98,7 +99,7 @@ def _fire_block(current: Any, potential: Any, threshold: Any, minimum: Any, kept
         potential[n] = max(rest - rest * fired * (one - kept), minimum)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def add_input(total: Any, frames: Any, pool_y: int, pool_x: int, shift: int) -> None:
     """Add sum-pooled frames to the features from `shift` on.
 
@@ -123,7 +124,7 @@ def add_input(total: Any, frames: Any, pool_y: int, pool_x: int, shift: int) -> 
                             total[step, y, x, f + shift] += count
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def add_pooled(total: Any, frames: Any, pool: int, shift: int) -> None:
     """`add_input` of frames whose features lie innermost, too: (time, height, width, features)."""
     steps, rows, columns = total.shape[:3]
@@ -139,7 +140,7 @@ def add_pooled(total: Any, frames: Any, pool: int, shift: int) -> None:
                             goal[f] += came[f]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def sum_frames(frames: Any, sums: Any) -> None:
     """Add (frames, positions) to integers (positions,)."""
     for n in range(len(frames)):
@@ -148,7 +149,7 @@ def sum_frames(frames: Any, sums: Any) -> None:
             sums[position] += np.int64(frame[position])
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def reached(counts: Any, reach: Any, pool_y: int, pool_x: int) -> Any:
     """Sum of (samples, height, width, features) counts, times what the pool they lie in reaches."""
     total = np.int64(0)

@@ -13,10 +13,14 @@ from typing import Any
 
 from ortools.sat.python import cp_model
 
+from mapper.process import ctrl_c
+
 __all__ = ["InterruptibleSolver", "Model"]
 
 # A search that has not begun yet cannot be stopped: it is asked again.
 _AGAIN_S = 0.05
+# What ends a search; on the command line the others become Ctrl-C, once Python's handlers run.
+_ENDING = {getattr(signal, name, signal.SIGINT) for name in ("SIGINT", "SIGTERM", "SIGHUP")}
 
 
 class Model(cp_model.CpModel):
@@ -44,7 +48,8 @@ class InterruptibleSolver(cp_model.CpSolver):
         """Solve within the parameters' limits."""
         self.parameters.catch_sigint_signal = False
         is_main = threading.current_thread() is threading.main_thread()
-        if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        handler = signal.getsignal(signal.SIGINT)
+        if not is_main or handler not in (signal.default_int_handler, ctrl_c):
             return super().solve(model, *arguments)
         watch = _watch()
         # Else Python would raise KeyboardInterrupt before the answer is taken.
@@ -56,7 +61,7 @@ class InterruptibleSolver(cp_model.CpSolver):
         finally:
             watch.end()
             signal.set_wakeup_fd(earlier)
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGINT, handler)
 
     def _note(self, _: int, __: FrameType | None) -> None:
         self.was_interrupted = True
@@ -88,7 +93,7 @@ class _Watch:
             if self._earlier != -1:
                 with suppress(OSError):
                     os.write(self._earlier, numbers)
-            while signal.SIGINT in numbers and (solver := self._solver) is not None:
+            while not _ENDING.isdisjoint(numbers) and (solver := self._solver) is not None:
                 solver.was_interrupted = True
                 solver.stop_search()
                 self._ended.wait(_AGAIN_S)

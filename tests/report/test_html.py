@@ -6,9 +6,11 @@ import json
 import re
 import zlib
 from importlib.resources import files
+from typing import Any
 
 import pytest
 
+from hwspec.inert import inert
 from mapper.explore.record import ReportRecord
 from mapper.report.floorplan import floorplan
 from mapper.report.formats import FORMATS
@@ -22,13 +24,22 @@ def scripts(page: Node) -> tuple[Node, Node]:
     return data, code
 
 
+def seen(value: Any) -> Any:
+    """A record in which every text is inert."""
+    if isinstance(value, dict):
+        return {seen(name): seen(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [seen(inner) for inner in value]
+    return inert(value) if isinstance(value, str) else value
+
+
 @pytest.mark.parametrize("make", [small, hostile, partial, lambda: large(50, 20)])
 def test_the_json_in_the_page_is_the_record(make: object) -> None:
     record: ReportRecord = make()  # type: ignore[operator]  # one of the samples
     data, _ = scripts(parsed(html_text(record)))
     assert data.attributes == {"type": "application/json", "id": "report"}
-    assert ReportRecord.model_validate_json(data.text) == record
-    assert json.loads(data.text) == record.model_dump(mode="json")
+    assert json.loads(data.text) == seen(record.model_dump(mode="json"))
+    ReportRecord.model_validate_json(data.text)
 
 
 def test_the_page_loads_nothing() -> None:
@@ -70,7 +81,7 @@ def test_hostile_names_stay_text() -> None:
     assert [node.tag for node in page.all("script")] == ["script"] * 3
     assert "window.hacked" not in scripts(page)[1].text
     notes = [node.text.removeprefix("note: ") for node in page.all("p", "note")]
-    assert notes[: len(HOSTILE)] == list(HOSTILE)
+    assert notes[: len(HOSTILE)] == [inert(name) for name in HOSTILE]
     data = text.split('id="report">', 1)[1].split("</script>", 1)[0]
     assert not set("<>&\u2028\u2029") & set(data)
 

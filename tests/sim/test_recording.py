@@ -11,7 +11,7 @@ import pytest
 
 import mapper
 from mapper.cli.entry import run
-from mapper.emit.shared.file import write_config
+from mapper.emit.shared.file import config_text, read_config, write_config
 from mapper.errors import EventError, OptionsError
 from mapper.events import (
     EVENT_DTYPE,
@@ -172,3 +172,22 @@ def test_a_configuration_without_interface_runs_from_python() -> None:
     core = config.interface.inputs[0].entries[0].core
     summary = run_recording(bare, {"events": events}, input_cores={"events": core})
     assert summary.synops == simulate_events(config, {"input": events}).synops
+
+
+def test_layers_whose_names_differ_have_files_that_do(tmp_path: Path) -> None:
+    text = config_text(mapper.build_config(mapper.solve("digits")))
+    for name, other in (("conv1", "a/b"), ("conv2", "a_b"), ("conv3", "../up")):
+        text = text.replace(f'"{name}"', f'"{other}"')
+    (tmp_path / "config.json").write_text(text, encoding="utf-8")
+    events = events_from_raster(np.random.default_rng(0).integers(0, 2, (40, 1, 8, 8)), 1000)
+    write_events(tmp_path / "e.npy", events)
+    words = ["simulate", str(tmp_path / "config.json"), "--events", str(tmp_path / "e.npy")]
+    layers = ["a/b", "a_b", "../up"]
+    more = [word for layer in layers for word in ("--layer", layer)]
+    assert run([*words, *more, "--out", str(tmp_path / "out")]) == 0
+    expected = simulate_events(
+        read_config(tmp_path / "config.json"), {"input": events}, EventOptions(record=tuple(layers))
+    )
+    for layer, name in zip(layers, ("a%2Fb", "a_b", "%2E.%2Fup"), strict=True):
+        assert read_events(tmp_path / "out" / f"{name}.npy").tolist() == expected.layers[layer].tolist()
+    assert len(list((tmp_path / "out").iterdir())) == 3

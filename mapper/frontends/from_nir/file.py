@@ -8,6 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from hwspec.inert import as_text
 from mapper.errors import Finding, NetworkError
 from mapper.frontends import NirOptions
 from mapper.frontends.from_nir.contents import check_contents, texts_of
@@ -46,7 +47,7 @@ def load_nir(path: Path, options: NirOptions, input_shape: tuple[int, int, int] 
     except (OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError, MemoryError) as error:
         text = " ".join(str(error).split())[:200]
         raise NetworkError(Finding(path.name, f"cannot be read as a NIR file: {text}")) from None
-    return network_of(graph, path.stem, options, input_shape)
+    return network_of(graph, as_text(path.stem), options, input_shape)
 
 
 def _graph(file: Any, where: str) -> RawGraph:

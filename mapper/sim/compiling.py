@@ -1,0 +1,57 @@
+"""Compiled once and kept, where there is a place to keep it; else in memory, in each process anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+
+__all__ = ["compiled"]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def compiled(**options: Any) -> Callable[[_Function], _Function]:
+    """Compile a function by numba, with its options; what is compiled is kept where numba finds a place.
+
+    That is beside the source or in the user's own folder. Where neither can be written to, numba would refuse
+    to compile at all.
+    """
+
+    def compile_it(function: _Function) -> _Function:
+        made: _Function = numba.njit(**options)(function)
+        try:
+            made.enable_caching()  # type: ignore[attr-defined]  # numba's dispatcher has it
+        except (RuntimeError, OSError):
+            return made
+        made._cache = _Forgiving(made._cache)  # type: ignore[attr-defined]
+        return made
+
+    return compile_it
+
+
+class _Forgiving:
+    """numba's store of what was compiled; what it cannot read is not there, what it cannot write is not kept.
+
+    A disk may fill up, a folder lose its permissions and a file be damaged between one run and the next.
+    """
+
+    def __init__(self, cache: Any) -> None:
+        self._cache = cache
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cache, name)
+
+    def load_overload(self, signature: Any, context: Any) -> Any:
+        try:
+            return self._cache.load_overload(signature, context)
+        # A damaged file makes pickle and LLVM raise whatever there is.
+        except Exception:
+            return None
+
+    def save_overload(self, signature: Any, data: Any) -> None:
+        try:
+            self._cache.save_overload(signature, data)
+        except Exception:
+            return

@@ -1,0 +1,114 @@
+"""How the process ends: status 1 is a verdict and nothing else, whatever happens to streams and signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mapper.cli.entry import run
+from mapper.cli.verdict import Refuted, exit_status
+
+ROOT = Path(__file__).resolve().parents[2]
+MISFIT = str(ROOT / "tests" / "data" / "zoo" / "sinabs_too_large.yaml")
+COMMAND = [sys.executable, "-m", "mapper"]
+Done = subprocess.CompletedProcess[str]
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pipes, devices and signals of POSIX")
+
+
+def shell(words: str, **more: Any) -> Done:
+    """A line of bash, in which MAPPER is the command."""
+    line = words.replace("MAPPER", f"'{sys.executable}' -m mapper")
+    return subprocess.run(
+        ["/bin/bash", "-c", line], capture_output=True, text=True, cwd=ROOT, check=False, **more
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "status"), [("solve digits", 0), (f"check {MISFIT}", 1), ("check none.yaml --json", 2)]
+)
+@pytest.mark.parametrize("reader", ["head -1", "true"])
+def test_a_reader_that_goes_changes_no_status(words: str, reader: str, status: int) -> None:
+    done = shell(f"MAPPER {words} | {reader} >/dev/null; exit ${{PIPESTATUS[0]}}")
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
+    assert "Broken" not in done.stderr
+
+
+@pytest.mark.parametrize("words", ["solve digits", f"check {MISFIT} --json", "--help"])
+@pytest.mark.parametrize("target", ["> /dev/full", ">&-"])
+def test_output_that_cannot_be_written_is_no_verdict(words: str, target: str) -> None:
+    done = shell(f"MAPPER {words} {target}")
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: standard output: cannot be written: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("target", ["2> /dev/full", "2>&-", "2>&- <&-", "2>&1 | true"])
+def test_errors_that_nobody_hears(target: str) -> None:
+    assert shell(f"MAPPER check none.yaml {target}; exit ${{PIPESTATUS[0]}}").returncode == 2
+
+
+def test_a_library_that_is_broken(tmp_path: Path) -> None:
+    (tmp_path / "cyclopts.py").write_text("raise RuntimeError('broken')\n", encoding="utf-8")
+    done = shell("MAPPER check digits", env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"})
+    assert done.returncode == 4
+    assert "RuntimeError: broken" in done.stderr
+    # Without a place for the report, it is printed.
+    nowhere = {"TMPDIR": str(tmp_path / "none"), "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    code = "import tempfile; tempfile.tempdir = '/none'; from mapper.__main__ import main; main()"
+    done = shell(f'"{sys.executable}" -c "{code}"', env={**os.environ, **nowhere})
+    assert done.returncode == 4
+    assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize("outcome", [1, None, True, "1", 7])
+def test_only_a_verdict_gives_status_1(outcome: object, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RuntimeError):
+        exit_status(outcome)
+    assert exit_status(Refuted(("a difference",))) == 1
+    with pytest.raises(ValueError, match="without evidence"):
+        Refuted(())
+    assert run(["diff", "digits", "digits"]) == 0
+
+
+def ended(words: list[str], number: signal.Signals, seconds: float) -> tuple[int, str, str]:
+    """Status, output and errors of a command to which a signal comes so late."""
+    process = subprocess.Popen(
+        [*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    time.sleep(seconds)
+    process.send_signal(number)
+    out, errors = process.communicate(timeout=30)
+    return process.returncode, out, errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("seconds", [0.15, 0.4, 0.7, 1.0, 1.3])
+def test_a_signal_at_any_moment(number: signal.Signals, seconds: float) -> None:
+    status, out, errors = ended(["check", MISFIT, "--json"], number, seconds)
+    # Python itself ends by the signal before the program has begun, and after it has ended.
+    assert status in (1, 3, -number), errors
+    assert "fault" not in errors
+    if status == 1:
+        assert json.loads(out)["status"] == "infeasible"
+    if status == 3 and out:
+        assert json.loads(out)["status"] == "undecided"
+
+
+def test_sigterm_gives_what_is_proven_until_then(tmp_path: Path) -> None:
+    zoo = ROOT / "tests" / "data" / "zoo" / "silicon_ceiling_9bn.yaml"
+    words = ["check", str(zoo), "--time-limit", "600", "--set", "+core[9..63]=core[7]"]
+    words += [word for n in range(64) for word in ("--set", f"core[{n}].neuron_words={40000 + 300 * n}")]
+    status, out, errors = ended(words, signal.SIGTERM, 5.0)
+    assert status in (1, 3), errors
+    assert ("does not fit, proven" in out) == (status == 1)
+    assert "Traceback" not in errors
