@@ -305,7 +305,7 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     )
     for words, text in (
         (["--traffic", str(tmp_path / "rates.json")], "a rate must be"),
-        (["--traffic", str(tall)], "not JSON"),
+        (["--traffic", str(tall)], "is no traffic"),
         (["--traffic", str(tmp_path / "none.json")], "cannot be read"),
         (["--keep", str(tall)], "no placement"),
         (["--keep", str(tmp_path / "none.json")], "cannot be read"),

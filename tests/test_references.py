@@ -118,7 +118,8 @@ def test_numbers_as_names_on_the_command_line_and_in_files(tmp_path: Path) -> No
 
 def test_the_familiar_class_takes_integers_as_indexes() -> None:
     network = mapper.DynapcnnNetwork(sequential(), (2, 16, 16), relu_as_if=1.0)
-    config = network.plain_config("speck2f", {0: 4, 3: 8, "3": 2}, monitor_layers=[3, "6"])
+    with pytest.warns(UserWarning, match="before the pool"):
+        config = network.plain_config("speck2f", {0: 4, 3: 8, "3": 2}, monitor_layers=[3, "6"])
     assert network.layer2core_map == {0: 4, 1: 2, 2: network.find_chip_layer("6"), 3: 8}
     assert [network.find_chip_layer(n) for n in (0, 1, 3, -1, "3", "10")] == [4, 2, 8, 8, 2, 8]
     watched = {n for n, core in enumerate(config.hardware.cnn_layers) if core.monitor_enable}

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from mapper.emit.shared.config import ChipConfig
     from mapper.equivalence import Sensitivity
     from mapper.events import Events
-    from mapper.files import require_writable
     from mapper.sim.event import EventOptions
     from mapper.sim.recording import RecordingSummary
 
@@ -84,6 +83,7 @@ def simulate(
     from mapper.emit.shared.file import read_config  # noqa: PLC0415
     from mapper.equivalence import count_ranges, layer_shapes, sensitivity  # noqa: PLC0415
     from mapper.events.traffic import write_traffic  # noqa: PLC0415
+    from mapper.files import require_writable  # noqa: PLC0415
     from mapper.sim.event import EventOptions  # noqa: PLC0415
     from mapper.sim.recording import input_of  # noqa: PLC0415
 
