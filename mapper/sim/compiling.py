@@ -21,6 +21,9 @@ def compiled(**options: Any) -> Callable[[_Function], _Function]:
 
     def compile_it(function: _Function) -> _Function:
         made: _Function = numba.njit(**options)(function)
+        if made is function:
+            # With NUMBA_DISABLE_JIT numba hands back what it was given.
+            return made
         try:
             made.enable_caching()  # type: ignore[attr-defined]  # numba's dispatcher has it
         except (RuntimeError, OSError):

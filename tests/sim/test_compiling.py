@@ -35,6 +35,10 @@ def printed(before: str = "", **environment: str) -> str:
     return done.stdout.strip()
 
 
+def test_without_a_compiler() -> None:
+    assert printed(NUMBA_DISABLE_JIT="1") == "[3, 3]"
+
+
 @pytest.mark.parametrize("before", [NOWHERE, FULL], ids=["no place", "full"])
 def test_without_a_place(before: str, tmp_path: Path) -> None:
     assert printed(before, HOME="/nonexistent", NUMBA_CACHE_DIR=str(tmp_path)) == "[3, 3]"
