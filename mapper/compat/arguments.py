@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,12 +20,14 @@ from mapper.frontends import TorchOptions
 from mapper.frontends.from_torch.module import neurons_by_layer
 from mapper.network import Network
 from mapper.normal_form import NormalNetwork
+from mapper.passes.quantize import STATE_HALF
 from mapper.references import LayerReference, as_index, resolve_layer, whole_number
 
 __all__ = [
     "Ordering",
     "default_device",
     "is_board",
+    "listed",
     "monitors",
     "on_board",
     "one_ordering",
@@ -37,7 +39,6 @@ __all__ = [
     "with_states",
 ]
 
-_POTENTIAL_MAX = 32767
 
 Ordering = str | Sequence[int | str] | Mapping[LayerReference, int]
 
@@ -102,6 +103,11 @@ def monitors(
     return tuple(dict.fromkeys(layers)), any(map(_is_stage, entries))
 
 
+def listed(monitor_layers: Any) -> Any:
+    """The same where it can be read several times; what ends when it is read becomes a list."""
+    return list(monitor_layers) if isinstance(monitor_layers, Iterator) else monitor_layers
+
+
 def _is_stage(entry: object) -> bool:
     return isinstance(entry, str) and entry.lower() == "dvs"
 
@@ -155,7 +161,7 @@ def with_states(
         if len(state) != 1:
             raise ValueError(f"initial_state: there are potentials of {len(state)} samples; a chip holds one")
         whole = np.rint(state[0].detach().cpu().numpy()).astype(np.int64)
-        if np.abs(whole).max(initial=0) > _POTENTIAL_MAX:
+        if np.abs(whole).max(initial=0) > STATE_HALF - 1:
             raise ValueError(
                 f"initial_state: {layer.name} has potentials beyond 16 bits; reset_states() first"
             )

@@ -125,7 +125,7 @@ class ForwardNetwork(nn.Module):
 
     def potentials(self) -> list[torch.Tensor]:
         """By layer, (batch, features, height, width): what the next step starts from."""
-        return [layer.spk.potentials() for layer in self.core_layers()]
+        return [layer.potentials() for layer in self.core_layers()]
 
     def detach(self) -> None:
         """Cut potentials and delayed spikes from the graph of gradients."""

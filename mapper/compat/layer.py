@@ -23,11 +23,11 @@ from mapper.compat.neurons import IntegrateAndFire, Numbers, Surrogate, as_float
 from mapper.errors import Finding, NetworkError
 from mapper.normal_form import NormalLayer
 from mapper.operations import Pair
-from mapper.passes.quantize import layer_scale, rounded
+from mapper.passes.quantize import STATE_HALF, WEIGHT_HALF, layer_scale, rounded
 
 __all__ = ["CoreConvolution", "DynapcnnLayer", "bare"]
 
-_WEIGHT_RANGE, _STATE_RANGE = (-128, 127), (-32768, 32767)
+_WEIGHT_RANGE, _STATE_RANGE = ((-half, half - 1) for half in (WEIGHT_HALF, STATE_HALF))
 
 
 class CoreConvolution(nn.Conv2d):
@@ -58,7 +58,7 @@ class DynapcnnLayer(nn.Module):
     in_shape
         (features, height, width) of the map that reaches it.
     pool
-        (height, width) of the pool on the way to each destination, in the order of `destinations`.
+        (height, width) of the pool on the way to each destination, in the order of `layer_destination_map`.
     discretize
         Whether `numbers` are integers.
     """
@@ -117,6 +117,11 @@ class DynapcnnLayer(nn.Module):
         """Potentials as at the start, or drawn in the unit of `numbers`."""
         with self._at_work():
             self.spk.reset_states(randomize)
+
+    def potentials(self) -> torch.Tensor:
+        """What the next step starts from, in the unit of `numbers`, (batch, features, height, width)."""
+        with self._at_work():
+            return self.spk.potentials()
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:

@@ -11,6 +11,7 @@ from mapper.api import solve
 from mapper.compat.arguments import (
     Ordering,
     default_device,
+    listed,
     monitors,
     one_ordering,
     pins,
@@ -91,7 +92,7 @@ class PlacedNetwork(LayerViews):
         ValueError
             It does not fit, or the ordering does not suit the network; with the reason.
         """
-        chip = load_chip(device)
+        chip, monitor_layers = load_chip(device), listed(monitor_layers)
         ordering = one_ordering(chip_layers_ordering, layer2core_map)
         warn_of_numbers(ordering, monitor_layers, has_stage=self.has_dvs_layer(), is_chain=self.is_chain)
         core_pins = pins(self.structure, ordering)
@@ -140,7 +141,7 @@ class PlacedNetwork(LayerViews):
         if not self.discretize:
             text = "discretize is False: forward computes with floats, the configuration is of integers"
             warnings.warn(text, stacklevel=2)
-        ordering = one_ordering(chip_layers_ordering, layer2core_map)
+        ordering, monitor_layers = one_ordering(chip_layers_ordering, layer2core_map), listed(monitor_layers)
         result = self.place(
             device, ordering, monitor_layers, initial_state=initial_state, objective=objective
         )

@@ -23,9 +23,10 @@ from mapper.errors import Finding, NetworkError
 from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Neuron
 
-__all__ = ["layer_scale", "quantize", "rounded", "tensor_scale"]
+__all__ = ["STATE_HALF", "WEIGHT_HALF", "layer_scale", "quantize", "rounded", "tensor_scale"]
 
-_WEIGHT_HALF, _STATE_HALF = 128, 32768
+WEIGHT_HALF, STATE_HALF = 128, 32768
+"""Halves of what 8 bits of weights and 16 bits of potentials span: -half .. half - 1."""
 _F = np.float32
 
 
@@ -86,13 +87,13 @@ def _unsound(layer: NormalLayer) -> Iterator[Finding]:
 def layer_scale(layer: NormalLayer) -> np.float32:
     """The one scale of a layer's numbers."""
     operation, neuron = layer.operation, layer.neuron
-    scales = [tensor_scale(operation.weight, _WEIGHT_HALF)]
+    scales = [tensor_scale(operation.weight, WEIGHT_HALF)]
     if operation.bias is not None:
-        scales.append(tensor_scale(operation.bias, _WEIGHT_HALF))
+        scales.append(tensor_scale(operation.bias, WEIGHT_HALF))
     bounds = [neuron.threshold] if neuron.minimum is None else [neuron.minimum, neuron.threshold]
-    scales.append(tensor_scale(bounds, _STATE_HALF))
+    scales.append(tensor_scale(bounds, STATE_HALF))
     if neuron.initial_potential is not None:
-        scales.append(tensor_scale(neuron.initial_potential, _STATE_HALF))
+        scales.append(tensor_scale(neuron.initial_potential, STATE_HALF))
     return min(scales)
 
 
@@ -106,7 +107,7 @@ def rounded(layer: NormalLayer) -> NormalLayer:
     operation, neuron, scale = layer.operation, layer.neuron, layer_scale(layer)
     bias = None if operation.bias is None else _round(operation.bias, scale)
     has_bias = bias is not None and bool(np.any(bias))
-    minimum = -_STATE_HALF if neuron.minimum is None else int(_round(neuron.minimum, scale))
+    minimum = -STATE_HALF if neuron.minimum is None else int(_round(neuron.minimum, scale))
     state = None if neuron.initial_potential is None else _round(neuron.initial_potential, scale)
     threshold = int(_round(neuron.threshold, scale))
     whole = replace(neuron, threshold=threshold, minimum=minimum, initial_potential=state)
@@ -126,7 +127,7 @@ def _fires_when_reached(neuron: Neuron, layer: NormalLayer) -> Neuron:
         if neuron.initial_potential is None
         else neuron.initial_potential
     )
-    minimum = -_STATE_HALF if neuron.minimum is None else max(-_STATE_HALF, int(neuron.minimum) - 1)
+    minimum = -STATE_HALF if neuron.minimum is None else max(-STATE_HALF, int(neuron.minimum) - 1)
     return replace(neuron, minimum=minimum, initial_potential=state - 1, fires_at="reached")
 
 
@@ -141,7 +142,7 @@ def _ruined(layer: NormalLayer, whole: NormalLayer) -> Iterator[Finding]:
     if np.any(np.asarray(neuron.threshold) < 1):
         step = "Rescale the layer: the threshold is too small beside its weights"
         yield Finding(where, "the threshold would round below 1", neuron.threshold, ">= 1", next_step=step)
-    if np.any(np.asarray(neuron.threshold) >= _STATE_HALF):
+    if np.any(np.asarray(neuron.threshold) >= STATE_HALF):
         step = "Use --fires-at reached, or scale weights and threshold down alike"
         problem = "fires above its threshold, and the next number has no 16 bits"
-        yield Finding(where, problem, neuron.threshold, _STATE_HALF - 1, next_step=step)
+        yield Finding(where, problem, neuron.threshold, STATE_HALF - 1, next_step=step)

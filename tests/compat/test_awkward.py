@@ -218,3 +218,27 @@ def test_the_command_line_takes_the_class(tmp_path: Path, capsys: pytest.Capture
         " ", ""
     )
     capsys.readouterr()
+
+
+def test_states_to_start_from_are_in_the_unit_of_the_rounded_layer() -> None:
+    network = made()
+    with torch.no_grad():
+        network.dynapcnn_layers[0].weight.mul_(0.25)
+    spk: Any = network.dynapcnn_layers[0].spk_layer
+    spk.initial_v_mem = torch.full((4, 8, 8), 9.0)
+    built = network.network.layers[0].neuron.initial_potential
+    assert built is not None
+    assert int(built.max()) > 9
+    assert np.array_equal(network.potentials()[0][0].numpy(), built)
+    current = network.place("speck2f", initial_state="current").networks[0].layers[0].neuron
+    assert np.array_equal(np.asarray(current.initial_potential), built)
+
+
+def test_monitors_that_can_be_read_once() -> None:
+    network = made()
+    once: Any = iter([1])
+    config = network.plain_config("speck2f", {0: 2, 1: 5}, monitor_layers=once)
+    assert [n for n, core in enumerate(config.hardware.cnn_layers) if core.monitor_enable] == [5]
+    with pytest.warns(UserWarning, match="before the pool"):
+        shown = network.plain_config("speck2f", {0: 2, 1: 5}, monitor_layers=iter([0]))  # type: ignore[arg-type]  # as above
+    assert [n for n, core in enumerate(shown.hardware.cnn_layers) if core.monitor_enable] == [2]
