@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["DEPTH_MAX", "check_depth", "toml_of"]
+__all__ = ["DEPTH_MAX", "check_depth", "parser_limits", "toml_of"]
 
 DEPTH_MAX = 60
 """How deeply tables and lists may be nested; no file of this program needs ten."""
+
+_TOO_DEEP = f"is nested too deeply (allowed: {DEPTH_MAX} levels)"
 
 
 def toml_of(text: str) -> dict[str, Any]:
@@ -19,24 +23,34 @@ def toml_of(text: str) -> dict[str, Any]:
     ValueError
         It is no TOML, nested beyond `DEPTH_MAX`, or holds a number of more than 4300 digits.
     """
-    too_deep = ValueError(f"is nested too deeply (allowed: {DEPTH_MAX} levels)")
     # The time that tomllib takes for a key of n dotted parts grows with n²: a megabyte of them takes days.
     for number, line in enumerate(text.splitlines(), 1):
         parts = () if line.lstrip().startswith("#") else line.replace("=", ",").split(",")
         if any(part.count(".") > DEPTH_MAX for part in parts):
-            raise ValueError(f"line {number}: {too_deep}")
-    try:
+            raise ValueError(f"line {number}: {_TOO_DEEP}")
+    with parser_limits():
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        raise
+    check_depth(table)
+    return table
+
+
+@contextmanager
+def parser_limits() -> Iterator[None]:
+    """Python's own limits on nesting and on digits, in this program's words.
+
+    Raises
+    ------
+    ValueError
+        What is parsed in this block is beyond one of them, or wrong otherwise.
+    """
+    try:
+        yield
     except RecursionError:
-        raise too_deep from None
+        raise ValueError(_TOO_DEEP) from None
     except ValueError as error:
         if "int_max_str_digits" in str(error):
             raise ValueError("holds a number of more than 4300 digits") from None
         raise
-    check_depth(table)
-    return table
 
 
 def check_depth(content: Any) -> None:
@@ -53,4 +67,4 @@ def check_depth(content: Any) -> None:
         if not level:
             return
         level = [inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer)]
-    raise ValueError(f"is nested too deeply (allowed: {DEPTH_MAX} levels)")
+    raise ValueError(_TOO_DEEP)

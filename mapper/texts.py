@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from hwspec.toml_text import DEPTH_MAX, check_depth
+from hwspec.toml_text import DEPTH_MAX, check_depth, parser_limits
 
 __all__ = ["DEPTH_MAX", "irregular", "json_of", "plain_text", "unique_keys"]
 
@@ -57,14 +57,8 @@ def json_of(text: str) -> Any:
     ValueError
         It is no JSON, nested beyond `DEPTH_MAX`, or has a key twice.
     """
-    try:
+    with parser_limits():
         content = json.loads(text, object_pairs_hook=unique_keys)
-    except RecursionError:
-        raise ValueError(f"is nested too deeply (allowed: {DEPTH_MAX} levels)") from None
-    except ValueError as error:
-        if "int_max_str_digits" in str(error):
-            raise ValueError("holds a number of more than 4300 digits") from None
-        raise
     check_depth(content)
     return content
 
