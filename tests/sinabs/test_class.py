@@ -33,9 +33,12 @@ import pytest
 import sinabs.layers as sl
 import torch
 from sinabs.activation import SingleExponential
+from sinabs.nir import from_nir, to_nir
 from torch import nn
 
 import mapper
+from mapper.errors import NetworkError
+from mapper.frontends import NirOptions
 from tests.sinabs.class_pair import OPERATIONS, Pair, differences
 from tests.sinabs.wired import Drawn, drawn
 from tests.stand_in.for_sinabs import install_for_sinabs
@@ -186,3 +189,17 @@ def test_a_bound_that_is_taken_away_changes_no_weight() -> None:
     layer.spk.min_v_mem = None  # type: ignore[assignment]  # as its docstring says
     (found,) = network.network.layers
     assert np.asarray(found.operation.weight).ravel().tolist() == [50, -20]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning:sinabs.nir")
+def test_a_nir_graph_goes_past_its_executor(backend: Any) -> None:
+    """What nirtorch makes of a graph is not read, and the way out that the error names gives the same chip."""
+    module = nn.Sequential(
+        nn.Conv2d(2, 4, 3, bias=False), neurons(), nn.Conv2d(4, 3, 3, bias=False), neurons()
+    )
+    graph = to_nir(module, torch.zeros(1, 2, 8, 8))
+    with pytest.raises(NetworkError, match=r"Give the NIR graph itself.* mapper\.load_network"):
+        mapper.DynapcnnNetwork(from_nir(graph, batch_size=1), (2, 8, 8))
+    read = mapper.load_network(graph, nir=NirOptions(source="sinabs", v_min="threshold"))
+    direct = mapper.DynapcnnNetwork(module, (2, 8, 8)).plain_config("speck2f")
+    assert mapper.DynapcnnNetwork(read).plain_config("speck2f").hardware == direct.hardware

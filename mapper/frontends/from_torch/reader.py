@@ -181,7 +181,9 @@ class Reader:
             return attribute(args[0], str(args[1]))
         home = str(getattr(target, "__module__", None)).partition(".")[0]
         if not isinstance(target, str) and home not in ("torch", "_operator", "builtins", "math", "None"):
-            raise RefusalError(f"{name}: this program does not know it", "Write it with torch's own modules")
+            graph = "Give the NIR graph itself, or its file, to mapper.load_network"
+            way_out = graph if home == "nirtorch" else "Write it with torch's own modules"
+            raise RefusalError(f"{name}: this program does not know it", way_out)
         if name == "getitem" and isinstance(args[0], Signal | Current) and not args[0].sure:
             return args[0]
         read_later = [user for user in node.all_input_nodes[0].users if user not in self.results]
