@@ -24,6 +24,7 @@ from mapper.errors import Finding, NetworkError
 from mapper.normal_form import NormalLayer
 from mapper.operations import Pair
 from mapper.passes.quantize import STATE_HALF, WEIGHT_HALF, layer_scale, rounded
+from mapper.sim.core_arrays import SHORT_COUNT_MAX
 
 __all__ = ["CoreConvolution", "DynapcnnLayer", "bare"]
 
@@ -42,6 +43,8 @@ class CoreConvolution(nn.Conv2d):
             weight, bias = self.numbers.weight, self.numbers.bias
         # Sums of spikes and potentials of 16 bits have no room in half precision.
         exact = torch.promote_types(torch.promote_types(x.dtype, weight.dtype), torch.float32)
+        if self.numbers is not None and x.is_cuda and float(x.detach().abs().amax()) > SHORT_COUNT_MAX:
+            exact = torch.float64
         with torch.autocast(x.device.type, enabled=False):
             bias = None if bias is None else bias.to(exact)
             return nn.functional.conv2d(x.to(exact), weight.to(exact), bias, self.stride, self.padding)

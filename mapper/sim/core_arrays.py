@@ -10,7 +10,11 @@ from mapper.emit.shared.config import CnnLayer
 from mapper.emit.shared.tensor import alive
 from mapper.errors import ConfigError, Finding
 
-__all__ = ["biases_of", "initial_of", "input_shape", "taps", "weights_of"]
+__all__ = ["SHORT_COUNT_MAX", "biases_of", "initial_of", "input_shape", "taps", "weights_of"]
+
+# Other processors than the CPU may keep 11 significant bits of what they multiply (TF32), as flags of the
+# whole process say: weights of 8 bits and counts up to this are exact in them too.
+SHORT_COUNT_MAX = 1 << 11
 
 
 def weights_of(core: CnnLayer) -> Any:

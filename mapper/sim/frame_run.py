@@ -18,7 +18,14 @@ import torch
 from mapper.emit.shared.config import CnnLayer
 from mapper.emit.shared.graph import ConfigGraph, Link
 from mapper.errors import ConfigError, Finding
-from mapper.sim.core_arrays import biases_of, initial_of, input_shape, taps, weights_of
+from mapper.sim.core_arrays import (
+    SHORT_COUNT_MAX,
+    biases_of,
+    initial_of,
+    input_shape,
+    taps,
+    weights_of,
+)
 from mapper.sim.kernels import add_input, add_pooled, fire_steps, fire_steps_in_single, reached, sum_frames
 
 __all__ = ["FrameState", "Run"]
@@ -192,7 +199,7 @@ class Run:
         length = 1 if self.depth else min(_WINDOW_STEPS, max(1, _WINDOW_ENTRIES // max(1, largest)))
         windows = -(-self.steps // length)
         bounds = [n * self.steps // max(1, windows) for n in range(windows + 1)]
-        with torch.no_grad(), torch.backends.cudnn.flags(allow_tf32=False):
+        with torch.no_grad():
             for start, stop in pairwise(bounds):
                 for number, core in self.cores.items():
                     if pause is not None:
@@ -313,7 +320,8 @@ class Run:
             raise ConfigError(
                 Finding(f"core {number}", "its sums exceed exact arithmetic", bound, _DOUBLE_MAX)
             )
-        kind = torch.float32 if bound < _SINGLE_MAX else torch.float64
+        single = bound < _SINGLE_MAX and (self.device.type == "cpu" or most <= SHORT_COUNT_MAX)
+        kind = torch.float32 if single else torch.float64
         if kind not in core.kernels:
             kernel = torch.tensor(core.weights, dtype=kind, device=self.device)
             bias = None if core.bias is None else torch.tensor(core.bias, dtype=kind, device=self.device)
