@@ -206,6 +206,26 @@ def test_a_sum_without_neurons_gets_some_at_an_output() -> None:
     assert [output.source for output in read(twice).outputs] == ["b", "b"]
 
 
+def test_a_stack_that_is_summed_adds_and_nothing_else_is_made_of_one() -> None:
+    parts = {"a": conv(), "b": conv(4, 4, padding=1), "c": conv(4, 3)}
+
+    def made(step: Any) -> nn.Module:
+        return Made(
+            lambda m, x: torch.relu(m.c(step([y := torch.relu(m.a(x)), torch.relu(m.b(y))]))), **parts
+        )
+
+    plain = read(made(lambda both: both[0] + both[1]))
+    assert len(plain.edges) == 4
+    for step in (
+        lambda both: torch.stack(both).sum(0),
+        lambda both: torch.sum(torch.stack(both, dim=0), dim=0),
+    ):
+        assert read(made(step)).edges == plain.edges
+    for step in (lambda both: torch.stack(both, 1).sum(1), lambda both: torch.stack(both).sum(1)):
+        with pytest.raises(UnsupportedLayerError, match="stack: this program does not know it"):
+            read(made(step))
+
+
 def test_means_over_the_map_are_pools() -> None:
     whole = Pool("average", (6, 6), (6, 6))
 

@@ -28,6 +28,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import nir
 import numpy as np
 import pytest
 import sinabs.layers as sl
@@ -37,7 +38,6 @@ from sinabs.nir import from_nir, to_nir
 from torch import nn
 
 import mapper
-from mapper.errors import NetworkError
 from mapper.frontends import NirOptions
 from tests.sinabs.class_pair import OPERATIONS, Pair, differences
 from tests.sinabs.wired import Drawn, drawn
@@ -191,15 +191,23 @@ def test_a_bound_that_is_taken_away_changes_no_weight() -> None:
     assert np.asarray(found.operation.weight).ravel().tolist() == [50, -20]
 
 
+def meeting(graph: nir.NIRGraph) -> nir.NIRGraph:
+    """The graph with the spikes of the first neurons added to those of the second, as in a residual block."""
+    first, _, third = (name for name, node in graph.nodes.items() if isinstance(node, nir.Conv2d))
+    spikes = next(target for source, target in graph.edges if source == first)
+    return nir.NIRGraph(graph.nodes, [*graph.edges, (spikes, third)])
+
+
+@pytest.mark.parametrize("joins", [False, True])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning:sinabs.nir")
-def test_a_nir_graph_goes_past_its_executor(backend: Any) -> None:
-    """What nirtorch makes of a graph is not read, and the way out that the error names gives the same chip."""
-    module = nn.Sequential(
-        nn.Conv2d(2, 4, 3, bias=False), neurons(), nn.Conv2d(4, 3, 3, bias=False), neurons()
-    )
+def test_what_sinabs_makes_of_a_nir_graph_is_the_graph(backend: Any, joins: bool) -> None:
+    """The way of sinabs' page "NIR to Speck": graph, nirtorch's executor, class."""
+    first, *more = (nn.Conv2d(n, 4, 3, padding=1, bias=False) for n in (2, 4, 4))
+    module = nn.Sequential(first, neurons(), *(part for c in more for part in (c, neurons())))
     graph = to_nir(module, torch.zeros(1, 2, 8, 8))
-    with pytest.raises(NetworkError, match=r"Give the NIR graph itself.* mapper\.load_network"):
-        mapper.DynapcnnNetwork(from_nir(graph, batch_size=1), (2, 8, 8))
+    graph = meeting(graph) if joins else graph
     read = mapper.load_network(graph, nir=NirOptions(source="sinabs", v_min="threshold"))
-    direct = mapper.DynapcnnNetwork(module, (2, 8, 8)).plain_config("speck2f")
-    assert mapper.DynapcnnNetwork(read).plain_config("speck2f").hardware == direct.hardware
+    by_graph = mapper.DynapcnnNetwork(read).plain_config("speck2f")
+    network = mapper.DynapcnnNetwork(from_nir(graph, batch_size=1), (2, 8, 8))
+    assert network.plain_config("speck2f").hardware == by_graph.hardware
+    assert len(network.structure.incoming[network.structure.layers[-1].name]) == 1 + joins

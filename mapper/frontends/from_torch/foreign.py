@@ -15,7 +15,7 @@ import torch
 from mapper.frontends.from_torch.values import RefusalError
 from mapper.operations import Neuron
 
-__all__ = ["EXPORTERS", "FOREIGN_NEURONS", "gives_state"]
+__all__ = ["EXPORTERS", "FOREIGN_NEURONS", "QUANTISED", "gives_state"]
 
 # By package, what writes its networks to NIR.
 EXPORTERS: Mapping[str, str] = {
@@ -26,6 +26,8 @@ EXPORTERS: Mapping[str, str] = {
     "lava": "lava-dl's NIR export",
     "slayer": "lava-dl's NIR export",
 }
+# Brevitas' layers, whose weights are read as they are quantised.
+QUANTISED: Mapping[str, str] = {"QuantConv2d": "Conv2d", "QuantLinear": "Linear"}
 _HARD = "Use reset to 0, or to the potential less the threshold"
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 from torch import fx, nn
 
 from mapper.errors import Finding, ShapeError, UnsupportedLayerError
 from mapper.folding import zero_padded
-from mapper.frontends.from_torch.foreign import EXPORTERS, FOREIGN_NEURONS, gives_state
+from mapper.frontends.from_torch.foreign import EXPORTERS, FOREIGN_NEURONS, QUANTISED, gives_state
 from mapper.frontends.from_torch.leaves import (
     convolution_of,
     linear_of,
@@ -26,7 +27,7 @@ from mapper.frontends.from_torch.steps import (
     computed,
     function_step,
 )
-from mapper.frontends.from_torch.sums import layers_of, normalised, with_neurons
+from mapper.frontends.from_torch.sums import is_summed, layers_of, normalised, with_neurons
 from mapper.frontends.from_torch.trace import Trace, known_class
 from mapper.frontends.from_torch.values import (
     BATCH,
@@ -52,9 +53,6 @@ from mapper.operations import Convolution, Flatten, Linear, Neuron, Shape
 from mapper.reading import Reading
 
 __all__ = ["Reader"]
-
-# Brevitas' layers, whose weights are read as they are quantised.
-_QUANTISED = {"QuantConv2d": "Conv2d", "QuantLinear": "Linear"}
 
 # What wrong arguments and fields of the user's modules raise, here and in torch; anything else is our fault.
 _MISUSE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -168,11 +166,14 @@ class Reader:
     def _function(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
         target = node.target
         name = str(target if isinstance(target, str) else getattr(target, "__name__", target))
-        values = list(values_in((args, kwargs)))
-        if not values:
+        if not (values := list(values_in((args, kwargs)))):
             return computed(name, target, args, kwargs)
         if name == "getitem" and isinstance(args[0], tuple):
             return args[0][args[1]]
+        if name == "stack" and is_summed(node):
+            return tuple(args[0])
+        if name == "sum" and isinstance(args[0], tuple):
+            return reduce(add, args[0])
         if name in ("_assert", "_assert_is_none"):
             return None
         if all(isinstance(value, Opaque) for value in values):
@@ -181,9 +182,9 @@ class Reader:
             return attribute(args[0], str(args[1]))
         home = str(getattr(target, "__module__", None)).partition(".")[0]
         if not isinstance(target, str) and home not in ("torch", "_operator", "builtins", "math", "None"):
-            graph = "Give the NIR graph itself, or its file, to mapper.load_network"
-            way_out = graph if home == "nirtorch" else "Write it with torch's own modules"
-            raise RefusalError(f"{name}: this program does not know it", way_out)
+            if (home, name) == ("nirtorch", "GraphExecutorState"):  # what neurons keep: no map
+                return Opaque(name, reported=True)
+            raise RefusalError(f"{name}: this program does not know it", "Write it with torch's own modules")
         if name == "getitem" and isinstance(args[0], Signal | Current) and not args[0].sure:
             return args[0]
         read_later = [user for user in node.all_input_nodes[0].users if user not in self.results]
@@ -211,7 +212,7 @@ class Reader:
         module = self.trace.root.get_submodule(path)
         known = known_class(module) or type(module)
         package = str(known.__module__).partition(".")[0]
-        kind = _QUANTISED.get(known.__name__, known.__name__)
+        kind = QUANTISED.get(known.__name__, known.__name__)
         foreign = FOREIGN_NEURONS.get((package, kind))
         values = [value for value in values_in((args, kwargs)) if isinstance(value, Signal | Current)]
         if not values:

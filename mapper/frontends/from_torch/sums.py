@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from torch import nn
+from torch import fx, nn
 
 from mapper.folding import Between, folded, linear_part
 from mapper.frontends.currents import Branch, joined
@@ -17,7 +17,17 @@ from mapper.frontends.inference import LayerDraft
 from mapper.network import Edge
 from mapper.operations import Neuron, Pair, Pool, Shape
 
-__all__ = ["add_currents", "layers_of", "normalised", "with_neurons"]
+__all__ = ["add_currents", "is_summed", "layers_of", "normalised", "with_neurons"]
+
+
+def is_summed(stack: fx.Node) -> bool:
+    """Whether a stack of tensors only serves to add them up, as nirtorch's executor adds what meets."""
+    made = all(axis == 0 for axis in (*stack.args[1:], *stack.kwargs.values()))
+    return made and all(
+        getattr(user.target, "__name__", user.target) == "sum"
+        and (*user.args[1:], *user.kwargs.values()) == (0,)
+        for user in stack.users
+    )
 
 
 def add_currents(left: object, right: object) -> Current:
