@@ -31,7 +31,7 @@ from mapper.operations import (
 from mapper.reading import Reading
 from mapper.wellformed import name_findings, shape_findings
 
-__all__ = ["DvsSettings", "Edge", "Input", "Layer", "Network", "Output"]
+__all__ = ["DvsSettings", "Edge", "Input", "Layer", "Network", "Origin", "Output"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +159,32 @@ class Output:
         return _pool(self.path)
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a layer of the network as it was given is found in one that was rewritten for a chip.
+
+    Its feature g at row y and column x is feature ``start + ((y % sy) * sx + x % sx) * shape.features + g`` of
+    `layer`, at row ``y // sy`` and column ``x // sx``, with ``(sy, sx) = phases``.
+
+    Attributes
+    ----------
+    name, shape
+        Of the layer as it was given, before any pool.
+    layer
+        Name of the layer here that computes its spikes.
+    start
+        First feature there.
+    phases
+        (height, width), each >= 1: how many rows and columns became features.
+    """
+
+    name: str
+    shape: Shape
+    layer: str
+    start: int = 0
+    phases: Pair = (1, 1)
+
+
 def _pool(path: Iterable[PathOperation]) -> Pool | None:
     return next((step for step in path if isinstance(step, Pool)), None)
 
@@ -179,6 +205,9 @@ class Network:
         What was taken for granted while reading the network; whatever goes on from it shows them.
     compared_with
         What of its source the network as read was found equal to; empty where nothing was run.
+    origins
+        Where the layers of the network as it was given are found, in their order; empty where these are the
+        layers here. A layer here that no origin names passes on what others send.
 
     Raises
     ------
@@ -194,6 +223,7 @@ class Network:
     notes: tuple[str, ...] = ()
     readings: tuple[Reading, ...] = ()
     compared_with: str = ""
+    origins: tuple[Origin, ...] = ()
 
     def __post_init__(self) -> None:
         if names := tuple(name_findings(self)):

@@ -40,6 +40,9 @@ def name_findings(network: Network) -> Iterator[Finding]:
     for output in network.outputs:
         if output.source not in seen:
             yield Finding(f"output {output.name}", "no layer or input has its source's name", output.source)
+    for origin in network.origins:
+        if origin.layer not in layers:
+            yield Finding(f"origin {origin.name}", "no layer has this name", origin.layer)
     fed = {edge.target for edge in network.edges}
     for layer in network.layers:
         if layer.name not in fed:
@@ -60,6 +63,19 @@ def shape_findings(network: Network) -> Iterator[Finding]:
             yield finding
     if not broken:
         yield from _edge_findings(network)
+        yield from _origin_findings(network)
+
+
+def _origin_findings(network: Network) -> Iterator[Finding]:
+    """Origins that are not in the layer that they name."""
+    for origin in network.origins:
+        (features, *place), (sy, sx) = origin.shape, origin.phases
+        holds = network.by_name[origin.layer].output_shape
+        rows, columns = (-(-size // phase) for size, phase in zip(place, (sy, sx), strict=True))
+        last = origin.start + features * sy * sx
+        if origin.start < 0 or last > holds.features or (rows, columns) != holds[1:]:
+            value = f"features {origin.start}..{last - 1} of a map of {rows}x{columns}"
+            yield Finding(f"origin {origin.name}", f"does not lie in layer {origin.layer}", value, str(holds))
 
 
 def _layer_findings(layer: Layer) -> Iterator[Finding]:
