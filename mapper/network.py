@@ -238,8 +238,8 @@ class Network:
 
     @cached_property
     def index(self) -> Mapping[str, int]:
-        """The index users see, by layer name; the sensor stage does not count."""
-        return {layer.name: n for n, layer in enumerate(self.layers)}
+        """The index users see, by name of the layers as given; the sensor stage does not count."""
+        return {entry.name: n for n, entry in enumerate(self.origins or self.layers)}
 
     @cached_property
     def incoming(self) -> Mapping[str, tuple[Edge, ...]]:

@@ -29,7 +29,7 @@ __all__ = [
 Objective: TypeAlias = Literal["capacity", "headroom", "balance", "index"]
 PooledOutputs: TypeAlias = Literal["host", "relay"]
 # What a placement may do beyond one whole layer per core.
-Move: TypeAlias = Literal["pieces", "relays", "copies"]
+Move: TypeAlias = Literal["pieces", "relays", "joint relays", "copies"]
 
 # Whole numbers among the options: where they are written, what they are, least and most.
 _WHOLE: Mapping[str, tuple[str, str, int, int]] = {
@@ -81,6 +81,8 @@ class SolveOptions:
         Most cores that one layer may be cut over, 1..2**31 - 1; 1 cuts none, None sets no bound.
     relays
         Whether identity cores may pass a signal on.
+    joint
+        Whether they may also pass on what several layers read of several others: a sum, a concatenation.
     max_copies
         How often a layer may stand on the chip, 1 or 2.
     pooled_outputs
@@ -106,6 +108,7 @@ class SolveOptions:
     repairs: int = 3
     max_pieces: int | None = None
     relays: bool = True
+    joint: bool = True
     max_copies: int = 2
     pooled_outputs: PooledOutputs = "host"
     traffic: tuple[tuple[LayerReference, int], ...] = ()
@@ -122,6 +125,7 @@ def moves_of(options: SolveOptions) -> tuple[Move, ...]:
     allowed: dict[Move, bool] = {
         "pieces": options.max_pieces != 1,
         "relays": options.relays,
+        "joint relays": options.relays and options.joint,
         "copies": options.max_copies > 1,
     }
     return tuple(move for move, is_allowed in allowed.items() if is_allowed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -97,11 +97,15 @@ class Problem:
     @cached_property
     def traffic(self) -> tuple[dict[str, int], ...]:
         """Per network, spikes per second by the signal that they leave."""
-        rates = dict(self.options.traffic)
-        return tuple(
-            {name: rates[key] for name in net.signal_shapes if (key := self.key(n, name)) in rates}
-            for n, net in enumerate(self.networks)
-        )
+        stated, every = dict(self.options.traffic), []
+        for n, network in enumerate(self.networks):
+            rates = {s: stated[key] for s in network.signal_shapes if (key := self.key(n, s)) in stated}
+            for layer in network.layers:
+                if rates and n in range(len(self.forms)) and layer.name in self.forms[n].joints:
+                    # Each spike that reaches a joint relay leaves it.
+                    rates[layer.name] = sum(rates.get(e.source, 0) for e in network.incoming[layer.name])
+            every.append(rates)
+        return tuple(every)
 
     @cached_property
     def demands(self) -> tuple[LayerDemand, ...]:
@@ -124,12 +128,20 @@ class Problem:
         return {(demand.network, demand.layer): n for n, demand in enumerate(self.demands)}
 
     @cached_property
+    def optional(self) -> frozenset[int]:
+        """Layers that need not be placed: joint relays."""
+        return frozenset(
+            n for n, d in enumerate(self.demands) if self.forms and d.layer in self.forms[d.network].joints
+        )
+
+    @cached_property
     def own_cores(self) -> dict[int, int]:
         """By layer, its own core: core n for layer n, whether or not the chip has so many.
 
-        Layers are numbered in natural order of their names, network after network.
+        Layers are numbered in natural order of their names, network after network; joint relays have none.
         """
-        ordered = sorted(self.by_name, key=lambda layer: self.demands[layer].network)
+        layers = (layer for layer in self.by_name if layer not in self.optional)
+        ordered = sorted(layers, key=lambda layer: self.demands[layer].network)
         return {layer: n for n, layer in enumerate(ordered)}
 
     @cached_property
@@ -165,14 +177,20 @@ class Problem:
             return self.networks[demand.network].incoming[demand.layer]
         return self.forms[demand.network].layers[demand.layer][form].edges
 
-    def networks_as(self, chosen: Mapping[int, int]) -> tuple[NormalNetwork, ...]:
-        """The networks with some layers (indexes of `demands`) in other forms than the first."""
-        if not chosen:
+    def networks_as(
+        self, chosen: Mapping[int, int], absent: Collection[int] = ()
+    ) -> tuple[NormalNetwork, ...]:
+        """The networks with some layers (indexes of `demands`) in other forms than the first, or not there."""
+        if not chosen and not absent:
             return self.networks
         names: list[dict[str, int]] = [{} for _ in self.networks]
         for layer, form in chosen.items():
             names[self.demands[layer].network][self.demands[layer].layer] = form
-        return tuple(forms.network(own) for forms, own in zip(self.forms, names, strict=True))
+        left_out: list[set[str]] = [set() for _ in self.networks]
+        for layer in absent:
+            left_out[self.demands[layer].network].add(self.demands[layer].layer)
+        rows = zip(self.forms, names, left_out, strict=True)
+        return tuple(forms.network(own, frozenset(out)) for forms, own, out in rows)
 
     @cached_property
     def classes(self) -> tuple[CoreClass, ...]:

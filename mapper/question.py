@@ -21,8 +21,8 @@ from mapper.edits import shapes_only
 from mapper.errors import Finding, NetworkError, TimeLimitError, VerificationError
 from mapper.normal_form import NormalNetwork
 from mapper.operations import Pair
-from mapper.options import SolveOptions, resolve
-from mapper.passes.legalize import Forms, LayerForm, legal_forms
+from mapper.options import SolveOptions, moves_of, resolve
+from mapper.passes.legalize import Forms, LayerForm, legal_forms, with_joints
 from mapper.problem import Problem
 from mapper.result import Result, Status, Unmet
 from mapper.rules import Rule
@@ -111,6 +111,19 @@ class Question:
         chosen = forms if any(len(rows) > 1 for entry in forms for rows in entry.layers.values()) else ()
         return Problem(networks, self.chip, self.resolved, chosen, stage)
 
+    def with_joints(self, problem: Problem) -> Problem:
+        """One of the `problems` with joint relays on offer; itself where no two layers read the same sum."""
+        extended = [with_joints(network) for network in self.networks]
+        if "joint relays" not in moves_of(self.resolved) or not any(extended):
+            return problem
+        shared = sum(any(entry.dvs for entry in network.inputs) for network in self.networks) > 1
+        by_load = self.resolved.objective == "balance"
+        chosen = []
+        for network, more in zip(self.networks, extended, strict=True):
+            several = legal_forms(network, self.chip, shared_stage=shared, by_load=by_load, extended=more)
+            chosen.append(next((f for f in several if f.stage == problem.stage), several[0]))
+        return self._problem(problem.stage, tuple(chosen))
+
     def on(self, chip: ChipSpec) -> Question:
         """The same about another chip."""
         return replace(self, chip=chip)
@@ -142,7 +155,7 @@ def decide(question: Question, detail: Detail = "all", budget: Budget | None = N
 
     spent = budget or Budget(question.resolved)
     try:
-        answers = [_solved(problem, spent) for problem in question.prepare(spent)]
+        answers = [_solved(question, problem, spent) for problem in question.prepare(spent)]
     except TimeLimitError:
         answers = [(Status.UNDECIDED, None, question.networks)]
     status, solution, networks = _best(question, answers)
@@ -181,7 +194,7 @@ def fits(question: Question, budget: Budget | None = None) -> bool | None:
         return None
     for problem in problems:
         plain = False if problem.forms_compete else is_placeable(problem, spent)
-        divided = is_divided_placeable(problem, spent) if plain is False else plain
+        divided = is_divided_placeable(question.with_joints(problem), spent) if plain is False else plain
         if divided:
             return True
         verdict = None if divided is None else verdict
@@ -244,16 +257,16 @@ _UPWARDS = ("headroom", "layers_on_own_core", "layers_kept", "spikes_on_parallel
 _Answer: TypeAlias = tuple[Status, Solution | None, tuple[NormalNetwork, ...]]
 
 
-def _solved(problem: Problem, budget: Budget) -> _Answer:
+def _solved(question: Question, problem: Problem, budget: Budget) -> _Answer:
     from mapper.solver.divided.run import solve_divided  # noqa: PLC0415
     from mapper.solver.plain import solve_plain  # noqa: PLC0415
 
     try:
         if problem.forms_compete:
-            return solve_divided(problem, budget)
+            return solve_divided(question.with_joints(problem), budget)
         status, solution = solve_plain(problem, budget)
         if status is Status.INFEASIBLE and problem.options.divides:
-            return solve_divided(problem, budget)
+            return solve_divided(question.with_joints(problem), budget)
     except KeyboardInterrupt:
         # What another setting of the sensor stage has come to stays.
         budget.interrupt()

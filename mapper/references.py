@@ -229,11 +229,12 @@ class _Lookup:
     def within(self, network: Network, reference: LayerReference) -> Iterator[tuple[str, bool]]:
         """(name, whether by index) of what a reference can mean in a network."""
         position = self.position(network, reference)
-        in_range = position is not None and -len(network.layers) <= position < len(network.layers)
+        count = len(network.index)
+        in_range = position is not None and -count <= position < count
         if str(reference) in self.names(network) and (in_range or isinstance(reference, str)):
             yield str(reference), False
         if position is not None and in_range:
-            yield network.layers[position].name, True
+            yield [*network.index][position], True
 
     def position(self, network: Network, reference: LayerReference) -> int | None:
         """The index that a reference can be, in range or not."""
@@ -296,7 +297,7 @@ class _Lookup:
 
     def absence_within(self, network: Network, reference: LayerReference, where: str) -> Finding:
         """Why a reference means nothing in a network: an index out of range, or a name it does not have."""
-        span = f"{-len(network.layers)}..{len(network.layers) - 1}"
+        span = f"{-len(network.index)}..{len(network.index) - 1}"
         position = self.position(network, reference)
         if position is not None:
             step = f"Write '{reference}' for the name" if str(reference) in network.index else ""

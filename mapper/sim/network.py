@@ -125,7 +125,9 @@ def _network_findings(network: Network) -> Iterable[Finding]:
             yield Finding(f"layer {layer.name}", "has no weights: shapes alone cannot be simulated")
         if layer.neuron is None:
             yield Finding(f"layer {layer.name}", "has no spiking neurons")
-    position = {entry.name: -1 for entry in network.inputs} | dict(network.index)
+    position = {entry.name: -1 for entry in network.inputs} | {
+        layer.name: n for n, layer in enumerate(network.layers)
+    }
     for edge in network.edges:
         if edge.delay_steps == 0 and position[edge.source] >= position[edge.target]:
             where = f"edge {edge.source} -> {edge.target}"

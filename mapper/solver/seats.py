@@ -79,7 +79,8 @@ def _seats(problem: Problem, solution: Solution) -> dict[int, int]:
         body = place.body
         if isinstance(body, LayerPart):
             layer = problem.layer_of[body.network, body.layer]
-            return False, problem.own_cores[layer], body.copy_index, place.features[0]
+            number = problem.own_cores.get(layer, len(problem.own_cores) + layer)
+            return False, number, body.copy_index, place.features[0]
         return True, place.core, 0, 0
 
     group = {core: n for n, cores in enumerate(problem.alike) for core in cores}
@@ -102,7 +103,7 @@ def _own(problem: Problem, place: Placement) -> int | None:
     if isinstance(body, LayerPart):
         layer = problem.layer_of[body.network, body.layer]
         if place.features == (0, problem.demands[layer].work.output_shape.features):
-            return problem.own_cores[layer]
+            return problem.own_cores.get(layer)
     return None
 
 

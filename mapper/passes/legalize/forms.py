@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from hwspec.schema import ChipSpec
+from mapper.network import Edge
 from mapper.normal_form import NormalNetwork
 from mapper.operations import Pair
+from mapper.passes.legalize.joints import Extended, without_joints
 from mapper.passes.legalize.layer_form import Candidate, LayerForm, Setting, candidates, unfolded
 from mapper.passes.legalize.pools import size_and_stride
 from mapper.passes.legalize.sensor import sensor_first, stage_settings
@@ -36,20 +39,27 @@ class Forms:
         with the fewest changes; where there is none, the one that folds least.
     have_rivals
         Whether a layer has several forms that need no relay: no one of them is the best of all.
+    joints
+        Layers of the source that need not be there: joint relays.
     """
 
     source: NormalNetwork
     stage: Pair | None
     layers: Mapping[str, tuple[LayerForm, ...]]
     have_rivals: bool = False
+    joints: frozenset[str] = frozenset()
 
-    def network(self, chosen: Mapping[str, int] = MappingProxyType({})) -> NormalNetwork:
+    def network(
+        self, chosen: Mapping[str, int] = MappingProxyType({}), absent: frozenset[str] = frozenset()
+    ) -> NormalNetwork:
         """The network in the forms that are chosen: `source` itself where these change nothing.
 
         Parameters
         ----------
         chosen
             By layer, index of its form; 0 where a layer is not named.
+        absent
+            Joint relays that are not there; no form that is chosen reads them.
 
         Raises
         ------
@@ -60,16 +70,31 @@ class Forms:
             count = len(self.layers.get(name, ()))
             if not 0 <= index < count:
                 raise ValueError(f"layer {name} has {count} forms, and none of index {index}")
-        forms = {name: choices[chosen.get(name, 0)] for name, choices in self.layers.items()}
+        forms = {
+            name: choices[chosen.get(name, 0)] for name, choices in self.layers.items() if name not in absent
+        }
         notes = tuple(note for form in forms.values() for note in form.notes)
+        source = without_joints(self.source, absent) if absent else self.source
         if not notes:
-            return self.source
-        edges = {name: iter(form.edges) for name, form in forms.items()}
-        return self.source.replacing(
+            return source
+        return source.replacing(
             layers=tuple(form.layer for form in forms.values()),
-            edges=tuple(next(edges[edge.target]) for edge in self.source.edges),
-            notes=(*self.source.notes, *notes),
+            edges=tuple(_ordered(source.edges, {name: form.edges for name, form in forms.items()})),
+            notes=(*source.notes, *notes),
         )
+
+
+def _ordered(before: Iterable[Edge], after: Mapping[str, Sequence[Edge]]) -> Iterator[Edge]:
+    """Edges by target, each where the network had one of its target's; more or fewer of them where the first stood."""
+    counts = Counter(edge.target for edge in before)
+    left = {name: list(edges) for name, edges in after.items()}
+    for edge in before:
+        waiting = left[edge.target]
+        if len(after[edge.target]) == counts[edge.target]:
+            yield waiting.pop(0)
+        else:
+            yield from waiting
+            waiting.clear()
 
 
 def legal_forms(
@@ -79,6 +104,7 @@ def legal_forms(
     relays: bool = True,
     shared_stage: bool = False,
     by_load: bool = False,
+    extended: Extended | None = None,
 ) -> tuple[Forms, ...]:
     """Every form of a network that is exact in time steps and legal on this chip, without dominated ones.
 
@@ -100,6 +126,8 @@ def legal_forms(
     by_load
         Also the forms that are better only in what a core does with an event: where this is the objective,
         as where a core bounds it.
+    extended
+        The network with joint relays, of which every layer's ways to read them become forms too.
 
     Returns
     -------
@@ -108,19 +136,23 @@ def legal_forms(
         layers without relays, if there is one; the others follow, the largest first.
     """
     counts_events = by_load or any(entry.core.states_bounds for entry in chip.core_classes)
+    network = extended.network if extended else network
     inputs = {entry.name: entry for entry in network.inputs}
     variants = [
         _under(
             network,
             Setting(inputs, network.signal_shapes, chip, bounds, relays, counts_events),
             shared_stage=shared_stage,
+            extended=extended,
         )
         for bounds in (common_bounds(chip), *bounds_apart(chip))
     ]
     return variants[0] if len(variants) == 1 else tuple(_together(variants))
 
 
-def _under(network: NormalNetwork, setting: Setting, *, shared_stage: bool) -> tuple[Forms, ...]:
+def _under(
+    network: NormalNetwork, setting: Setting, *, shared_stage: bool, extended: Extended | None = None
+) -> tuple[Forms, ...]:
     """`legal_forms` where all cores have the same limits."""
     chip = setting.chip
     sensed = [
@@ -131,13 +163,25 @@ def _under(network: NormalNetwork, setting: Setting, *, shared_stage: bool) -> t
     starts = {layer.name: LayerForm(*sensor_first(network, layer, shiftless)) for layer in network.layers}
     fed = {edge.target: starts[edge.target] for edge in sensed}
     others = {name: _candidates(setting, start) for name, start in starts.items() if name not in fed}
+    if extended is not None:
+        others = {
+            name: (*row, *_read_jointly(setting, starts[name], extended)) for name, row in others.items()
+        }
     if not sensed:
-        return (_forms(network, None, others),)
+        return (_forms(network, None, others, extended),)
     stages = _by_stage(setting, fed, stage_settings(sensed, chip), every=shared_stage)
     if not stages:
         stay = {name: _candidates(setting, start) for name, start in fed.items()}
         stages = {size_and_stride(sensed[0].pool)[0]: stay}
-    return tuple(_forms(network, stage, {**others, **row}) for stage, row in stages.items())
+    return tuple(_forms(network, stage, {**others, **row}, extended) for stage, row in stages.items())
+
+
+def _read_jointly(setting: Setting, start: LayerForm, extended: Extended) -> Iterator[Candidate]:
+    """The legal forms of a layer that reads joint relays, in each way in which it can."""
+    for edges in extended.ways.get(start.layer.name, ()):
+        joints = ", ".join(edge.source for edge in edges if edge.source in extended.joints)
+        note = f"{start.layer.name} reads {joints}, which passes on what several layers read"
+        yield from candidates(setting, replace(start, edges=edges, notes=(*start.notes, note)))
 
 
 def _together(variants: Sequence[tuple[Forms, ...]]) -> Iterator[Forms]:
@@ -163,10 +207,10 @@ def _candidates(setting: Setting, start: LayerForm) -> tuple[Candidate, ...]:
     return candidates(setting, start) or (unfolded(setting, start),)
 
 
-def _forms(network: NormalNetwork, stage: Pair | None, row: Row) -> Forms:
+def _forms(network: NormalNetwork, stage: Pair | None, row: Row, extended: Extended | None = None) -> Forms:
     layers = {layer.name: tuple(entry.form for entry in row[layer.name]) for layer in network.layers}
     have_rivals = any(sum(entry.is_direct for entry in forms) > 1 for forms in row.values())
-    return Forms(network, stage, layers, have_rivals)
+    return Forms(network, stage, layers, have_rivals, extended.joints if extended else frozenset())
 
 
 def _by_stage(

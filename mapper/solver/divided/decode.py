@@ -110,7 +110,8 @@ class _Decoder:
         """
         for layer in self.problem.by_name:
             self.copies[layer] = list(self._copies(layer))
-        order = self.tables.by_name
+        signals = self.tables.signals
+        order = [n for n in self.tables.by_name if signals[n].layer is None or self.copies[signals[n].layer]]
         senders = {number: self._senders(number) for number in order}
         for number in order:
             signal = self.tables.signals[number]

@@ -78,19 +78,27 @@ def _add_layer(divided: DividedModel, layer: int, slack: Slack) -> bool:
         for form, row in enumerate(divided.table[layer])
         if (columns := {k: min(most, features) for k, most in enumerate(row) if most >= floor})
     }
+    is_optional = layer in tables.problem.optional
     if not usable:
-        return False
+        return is_optional
     least = -(-features // max(most for columns in usable.values() for most in columns.values()))
     if least > bound:
-        return False
+        return is_optional
+    there: cp_model.IntVar | int = 1
+    if is_optional:
+        there = divided.copies[layer, 0] = model.new_bool_var("")
     if len(usable) > 1:
-        for form in usable:
-            divided.forms[layer, form] = model.new_bool_var("")
-        model.add_exactly_one(divided.forms[layer, form] for form in usable)
+        forms = [model.new_bool_var("") for _ in usable]
+        divided.forms |= {(layer, form): variable for form, variable in zip(usable, forms, strict=True)}
+        if is_optional:
+            model.add(cp_model.LinearExpr.sum(forms) == there)
+        else:
+            model.add_exactly_one(forms)
     for copy in range(2 if layer in divided.need.copied else 1):
-        exists: cp_model.IntVar | int = 1
+        exists = there
         if copy:
             exists = divided.copies[layer, copy] = model.new_bool_var("")
+            model.add(exists <= there)
         terms: Terms = []
         weights: list[int] = []
         for form, columns in usable.items():
@@ -104,7 +112,7 @@ def _add_layer(divided: DividedModel, layer: int, slack: Slack) -> bool:
             weights += columns.values()
         count = cp_model.LinearExpr.sum(terms)
         model.add(cp_model.LinearExpr.weighted_sum(terms, weights) >= features * exists)
-        if not copy:
+        if not copy and not is_optional:
             model.add_linear_constraint(count, least, bound)
             continue
         model.add(count >= least * exists)

@@ -59,7 +59,8 @@ def spare_cores(tables: Tables, table: PieceTable, left_out: Collection[int] = (
         Layers that need not be placed.
     """
     cores = sum(len(entry.core_ids) for entry in tables.problem.classes)
-    layers = (n for n in range(len(tables.problem.demands)) if n not in left_out)
+    free = tables.problem.optional.union(left_out)
+    layers = (n for n in range(len(tables.problem.demands)) if n not in free)
     return cores - sum(least_pieces(tables, table, layer) for layer in layers)
 
 

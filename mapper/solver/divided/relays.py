@@ -15,6 +15,8 @@ __all__ = ["add_relays"]
 def add_relays(divided: DividedModel, number: int, signal: Signal, slack: Slack) -> None:
     """Relays of the whole signal, and sets of partial ones where no core of a class holds the whole."""
     most, tables, spare = divided.need.relays.get(number, 0), divided.tables, divided.need.spare
+    if signal.layer in tables.problem.optional and not divided.pieces_of(signal.layer):
+        return
     levels = tables.levels(signal) if most else ()
     splits = {level: _split_limits(divided, signal, level) for level in levels if spare > 1}
     # Every relay of such a set reads the whole signal: readers that `need` does not count.

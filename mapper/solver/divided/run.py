@@ -84,7 +84,8 @@ def solve_divided(
         return outcome.status(budget), None, problem.networks
     forms = outcome.values.forms
     solution = outcome.placed(problem, decode_counts(outcome.values, ()), forms)
-    return outcome.status(budget), solution, problem.networks_as(forms)
+    absent = problem.optional.difference(piece.layer for piece in outcome.values.pieces)
+    return outcome.status(budget), solution, problem.networks_as(forms, absent)
 
 
 def _optimize(tables: Tables, budget: Budget, outcome: Outcome[Counts]) -> None:

@@ -43,10 +43,17 @@ def add_slots(divided: DividedModel, number: int, signal: Signal, slack: Slack) 
     takers: dict[Taker, Terms] = {}
     for consumer in consumers:
         pieces = divided.pieces_of(consumer.layer, consumer.form)
-        if pieces and consumer.pooling == UNREACHABLE:
+        is_absent = signal.layer in divided.tables.problem.optional and not divided.pieces_of(signal.layer)
+        if pieces and (consumer.pooling == UNREACHABLE or is_absent):
             if not _forbid_form(divided, consumer.layer, consumer.form):
                 return False
             continue
+        if (
+            pieces
+            and signal.layer is not None
+            and (there := divided.copies.get((signal.layer, 0))) is not None
+        ):
+            model.add_implication(divided.forms[consumer.layer, consumer.form], there)
         terms = takers.setdefault(Taker(consumer.pooling, consumer.direct, None, consumer.origin_only), [])
         terms += [divided.pieces[piece] for piece in pieces]
     takers |= {Taker(p.level, True, p): list(z.values()) for p, z in relays.items() if p.kind != "aligned"}
@@ -145,7 +152,7 @@ def _add_origin(divided: DividedModel, signal: Signal, given: Terms, slack: Slac
     if signal.kind == "sensor" and given:
         stage = divided.tables.problem.chip.input
         divided.model.add(cp_model.LinearExpr.sum(given) <= (stage.fan_out if stage else 0))
-    if signal.layer is None or signal.layer in slack.layers:
+    if signal.layer is None or signal.layer in slack.layers or not divided.pieces_of(signal.layer):
         return
     classes, offered = divided.tables.problem.classes, []
     for copy in (0, 1) if (signal.layer, 1) in divided.copies else (0,):

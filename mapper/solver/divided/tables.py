@@ -249,9 +249,9 @@ class Tables:
     @cached_property
     def unread(self) -> frozenset[int]:
         """Layers that no other reads: a second copy is of no use."""
-        demands = self.problem.demands
-        networks = self.problem.networks
-        return frozenset(n for n, d in enumerate(demands) if not networks[d.network].outgoing[d.layer])
+        read = self._reading
+        demands = enumerate(self.problem.demands)
+        return frozenset(n for n, d in demands if (d.network, d.layer) not in read)
 
     @cached_property
     def _place(self) -> Mapping[int, int]:

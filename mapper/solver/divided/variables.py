@@ -59,7 +59,7 @@ class DividedModel:
     forms
         (layer, form): whether the layer is written so; layers with one usable form have none.
     copies
-        (layer, copy): whether the copy exists; copy 0 always does, without variable.
+        (layer, copy): whether the copy exists; copy 0 always does, without variable, but of a joint relay.
     relays
         (signal, provider, class): identity cores.
     sets
