@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -14,7 +14,7 @@ from mapper.rules import Rule
 from mapper.wording import join_names
 from mapper.work import CoreWork, Shortfall, above, lacking, layer_work, times
 
-__all__ = ["SENDING", "LayerDemand", "Sending", "is_pool", "layer_demands", "shortfalls"]
+__all__ = ["SENDING", "LayerDemand", "Sending", "is_pool", "layer_demands", "shortfalls", "with_relayed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,14 @@ def layer_demands(
         )
         demands.append(LayerDemand(number, layer.name, index, works.setdefault(work, work), sending))
     return tuple(demands)
+
+
+def with_relayed(rates: dict[str, int], network: NormalNetwork, relays: Collection[str]) -> dict[str, int]:
+    """Spikes per second by signal, those of joint relays included: each spike that reaches one leaves it."""
+    for layer in network.layers if rates else ():
+        if layer.name in relays:
+            rates[layer.name] = sum(rates.get(edge.source, 0) for edge in network.incoming[layer.name])
+    return rates
 
 
 def _pools(edges: Iterable[Edge]) -> tuple[tuple[Pair, Pair], ...]:

@@ -163,7 +163,7 @@ class Output:
 class Origin:
     """Where a layer of the network as it was given is found in one that was rewritten for a chip.
 
-    Its feature g at row y and column x is feature ``start + ((y % sy) * sx + x % sx) * shape.features + g`` of
+    Its feature g of f at row y and column x is feature ``start + ((y % sy) * sx + x % sx) * f + g`` of
     `layer`, at row ``y // sy`` and column ``x // sx``, with ``(sy, sx) = phases``.
 
     Attributes
@@ -239,7 +239,8 @@ class Network:
     @cached_property
     def index(self) -> Mapping[str, int]:
         """The index users see, by name of the layers as given; the sensor stage does not count."""
-        return {entry.name: n for n, entry in enumerate(self.origins or self.layers)}
+        names = [origin.name for origin in self.origins] or [layer.name for layer in self.layers]
+        return {name: n for n, name in enumerate(names)}
 
     @cached_property
     def incoming(self) -> Mapping[str, tuple[Edge, ...]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from hwspec.schema import ChipSpec, CoreSpec
-from mapper.demand import LayerDemand, Sending, layer_demands, shortfalls
+from mapper.demand import LayerDemand, Sending, layer_demands, shortfalls, with_relayed
 from mapper.faults import ChipFault, monitor_faults, readout_faults, sensor_faults, stage_of
 from mapper.network import Edge, Input
 from mapper.normal_form import NormalNetwork
@@ -97,15 +97,15 @@ class Problem:
     @cached_property
     def traffic(self) -> tuple[dict[str, int], ...]:
         """Per network, spikes per second by the signal that they leave."""
-        stated, every = dict(self.options.traffic), []
-        for n, network in enumerate(self.networks):
-            rates = {s: stated[key] for s in network.signal_shapes if (key := self.key(n, s)) in stated}
-            for layer in network.layers:
-                if rates and n in range(len(self.forms)) and layer.name in self.forms[n].joints:
-                    # Each spike that reaches a joint relay leaves it.
-                    rates[layer.name] = sum(rates.get(e.source, 0) for e in network.incoming[layer.name])
-            every.append(rates)
-        return tuple(every)
+        rates, relayed = dict(self.options.traffic), [forms.joints for forms in self.forms]
+        return tuple(
+            with_relayed(
+                {name: rates[key] for name in net.signal_shapes if (key := self.key(n, name)) in rates},
+                net,
+                relayed[n] if relayed else (),
+            )
+            for n, net in enumerate(self.networks)
+        )
 
     @cached_property
     def demands(self) -> tuple[LayerDemand, ...]:
@@ -180,17 +180,17 @@ class Problem:
     def networks_as(
         self, chosen: Mapping[int, int], absent: Collection[int] = ()
     ) -> tuple[NormalNetwork, ...]:
-        """The networks with some layers (indexes of `demands`) in other forms than the first, or not there."""
+        """The networks with layers (indexes of `demands`) in other forms than the first, or not there."""
         if not chosen and not absent:
             return self.networks
-        names: list[dict[str, int]] = [{} for _ in self.networks]
-        for layer, form in chosen.items():
-            names[self.demands[layer].network][self.demands[layer].layer] = form
-        left_out: list[set[str]] = [set() for _ in self.networks]
-        for layer in absent:
-            left_out[self.demands[layer].network].add(self.demands[layer].layer)
-        rows = zip(self.forms, names, left_out, strict=True)
-        return tuple(forms.network(own, frozenset(out)) for forms, own, out in rows)
+        owners = [(demand.network, demand.layer) for demand in self.demands]
+        return tuple(
+            forms.network(
+                {owners[layer][1]: form for layer, form in chosen.items() if owners[layer][0] == n},
+                frozenset(owners[layer][1] for layer in absent if owners[layer][0] == n),
+            )
+            for n, forms in enumerate(self.forms)
+        )
 
     @cached_property
     def classes(self) -> tuple[CoreClass, ...]:

@@ -85,7 +85,7 @@ class Forms:
 
 
 def _ordered(before: Iterable[Edge], after: Mapping[str, Sequence[Edge]]) -> Iterator[Edge]:
-    """Edges by target, each where the network had one of its target's; more or fewer of them where the first stood."""
+    """Edges, each where the network had one of its target's; more or fewer where the first of them stood."""
     counts = Counter(edge.target for edge in before)
     left = {name: list(edges) for name, edges in after.items()}
     for edge in before:

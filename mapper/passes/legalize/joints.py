@@ -67,8 +67,8 @@ def with_joints(network: NormalNetwork) -> Extended | None:
     left to the destinations of their own.
     """
     reads = {layer.name: _addends(network, layer.name) for layer in network.layers}
-    sums = _common([entry for entry in reads.values() if len(entry) > 1])
-    read_by = {joint: sum(any(_matches(joint, entry)) for entry in reads.values()) for joint in sums}
+    common = _common([entry for entry in reads.values() if len(entry) > 1])
+    read_by = {joint: sum(any(_matches(joint, entry)) for entry in reads.values()) for joint in common}
     sums = sorted(
         (joint for joint, readers in read_by.items() if readers > 1),
         key=lambda joint: (-len(joint), sorted(joint)),

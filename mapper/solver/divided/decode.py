@@ -111,7 +111,8 @@ class _Decoder:
         for layer in self.problem.by_name:
             self.copies[layer] = list(self._copies(layer))
         signals = self.tables.signals
-        order = [n for n in self.tables.by_name if signals[n].layer is None or self.copies[signals[n].layer]]
+        absent = {layer for layer, copies in self.copies.items() if not copies}
+        order = [n for n in self.tables.by_name if signals[n].layer not in absent]
         senders = {number: self._senders(number) for number in order}
         for number in order:
             signal = self.tables.signals[number]
