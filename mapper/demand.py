@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -10,11 +10,12 @@ from hwspec.schema import ChipSpec, CoreSpec
 from mapper.network import Edge
 from mapper.normal_form import NormalNetwork
 from mapper.operations import Pair
+from mapper.passes.legalize import Extended
 from mapper.rules import Rule
 from mapper.wording import join_names
 from mapper.work import CoreWork, Shortfall, above, lacking, layer_work, times
 
-__all__ = ["SENDING", "LayerDemand", "Sending", "is_pool", "layer_demands", "shortfalls", "with_relayed"]
+__all__ = ["SENDING", "LayerDemand", "Sending", "is_pool", "layer_demands", "shortfalls", "with_offers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +84,18 @@ def layer_demands(
     return tuple(demands)
 
 
-def with_relayed(rates: dict[str, int], network: NormalNetwork, relays: Collection[str]) -> dict[str, int]:
-    """Spikes per second by signal, those of joint relays included: each spike that reaches one leaves it."""
-    for layer in network.layers if rates else ():
-        if layer.name in relays:
+def with_offers(
+    network: NormalNetwork, stated: Mapping[str, int | None], offers: Extended | None
+) -> dict[str, int]:
+    """Spikes per second by signal; of what a placement may add, all that its addends or members send."""
+    rates = {name: rate for name, rate in stated.items() if rate is not None}
+    if offers is None or not rates:
+        return rates
+    for layer in network.layers:
+        if layer.name in offers.joints:
             rates[layer.name] = sum(rates.get(edge.source, 0) for edge in network.incoming[layer.name])
+        elif layer.name in offers.fused:
+            rates[layer.name] = sum(rates.get(member, 0) for member in offers.fused[layer.name])
     return rates
 
 

@@ -25,11 +25,17 @@ class NormalLayer(Layer):
     """A convolution of one group and dilation 1, with spiking neurons and nothing between.
 
     Values are checked by the network that has the layer.
+
+    Attributes
+    ----------
+    unrounded
+        The layer that quantization made this one of; None where none did.
     """
 
     operation: Convolution
     between: tuple[()] = ()
     neuron: Neuron = field(default_factory=Neuron)
+    unrounded: NormalLayer | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -245,7 +245,7 @@ def same(left: object, right: object) -> bool:
     if type(left) is not type(right):
         return False
     if is_dataclass(left) and not isinstance(left, type):
-        return all(same(getattr(left, f.name), getattr(right, f.name)) for f in fields(left))
+        return all(same(getattr(left, f.name), getattr(right, f.name)) for f in fields(left) if f.compare)
     if isinstance(left, tuple) and isinstance(right, tuple):
         return len(left) == len(right) and all(map(same, left, right))
     return left == right

@@ -29,7 +29,7 @@ __all__ = [
 Objective: TypeAlias = Literal["capacity", "headroom", "balance", "index"]
 PooledOutputs: TypeAlias = Literal["host", "relay"]
 # What a placement may do beyond one whole layer per core.
-Move: TypeAlias = Literal["pieces", "relays", "joint relays", "copies"]
+Move: TypeAlias = Literal["pieces", "relays", "joint relays", "copies", "fused siblings"]
 
 # Whole numbers among the options: where they are written, what they are, least and most.
 _WHOLE: Mapping[str, tuple[str, str, int, int]] = {
@@ -83,6 +83,8 @@ class SolveOptions:
         Whether identity cores may pass a signal on.
     joint
         Whether they may also pass on what several layers read of several others: a sum, a concatenation.
+    fusion
+        Whether layers that read the same and fire alike may share a core.
     max_copies
         How often a layer may stand on the chip, 1 or 2.
     pooled_outputs
@@ -109,6 +111,7 @@ class SolveOptions:
     max_pieces: int | None = None
     relays: bool = True
     joint: bool = True
+    fusion: bool = True
     max_copies: int = 2
     pooled_outputs: PooledOutputs = "host"
     traffic: tuple[tuple[LayerReference, int], ...] = ()
@@ -116,8 +119,8 @@ class SolveOptions:
 
     @property
     def divides(self) -> bool:
-        """Whether anything but one whole layer per core is allowed."""
-        return bool(moves_of(self))
+        """Whether a layer may take more than one core."""
+        return self.max_pieces != 1 or self.relays or self.max_copies > 1
 
 
 def moves_of(options: SolveOptions) -> tuple[Move, ...]:
@@ -127,6 +130,7 @@ def moves_of(options: SolveOptions) -> tuple[Move, ...]:
         "relays": options.relays,
         "joint relays": options.relays and options.joint,
         "copies": options.max_copies > 1,
+        "fused siblings": options.fusion,
     }
     return tuple(move for move, is_allowed in allowed.items() if is_allowed)
 

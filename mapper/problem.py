@@ -7,43 +7,19 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from hwspec.schema import ChipSpec, CoreSpec
-from mapper.demand import LayerDemand, Sending, layer_demands, shortfalls, with_relayed
+from mapper.core_classes import CoreClass, alike_cores, core_classes
+from mapper.demand import LayerDemand, Sending, layer_demands, shortfalls, with_offers
 from mapper.faults import ChipFault, monitor_faults, readout_faults, sensor_faults, stage_of
 from mapper.network import Edge, Input
 from mapper.normal_form import NormalNetwork
 from mapper.operations import Pair, Shape
 from mapper.options import SolveOptions
-from mapper.passes.legalize import Forms
+from mapper.passes.legalize import Extended, Forms
 from mapper.references import layer_key, natural_key, require_distinct
 from mapper.solution import DvsStage
 from mapper.work import CoreWork, Shortfall, lacking, layer_work
 
-__all__ = ["CoreClass", "Problem"]
-
-
-@dataclass(frozen=True, slots=True)
-class CoreClass:
-    """Cores that are interchangeable in this problem: same memories, same limits, same requests.
-
-    Attributes
-    ----------
-    core
-        What each of them offers.
-    core_ids
-        Ascending.
-    pinned_layer
-        (network, layer) that must take the one core of this class, or None.
-    forbidden
-        Whether its one core must stay empty; such classes take no part in a placement.
-    kept
-        Whether its one core held a layer in the placement that is to be kept.
-    """
-
-    core: CoreSpec
-    core_ids: tuple[int, ...]
-    pinned_layer: tuple[int, str] | None = None
-    forbidden: bool = False
-    kept: bool = False
+__all__ = ["Problem"]
 
 
 @dataclass(frozen=True)
@@ -97,15 +73,16 @@ class Problem:
     @cached_property
     def traffic(self) -> tuple[dict[str, int], ...]:
         """Per network, spikes per second by the signal that they leave."""
-        rates, relayed = dict(self.options.traffic), [forms.joints for forms in self.forms]
+        rates = dict(self.options.traffic)
         return tuple(
-            with_relayed(
-                {name: rates[key] for name in net.signal_shapes if (key := self.key(n, name)) in rates},
-                net,
-                relayed[n] if relayed else (),
+            with_offers(
+                net, {name: rates.get(self.key(n, name)) for name in net.signal_shapes}, self._offers(n)
             )
             for n, net in enumerate(self.networks)
         )
+
+    def _offers(self, network: int) -> Extended | None:
+        return self.forms[network].offers if self.forms else None
 
     @cached_property
     def demands(self) -> tuple[LayerDemand, ...]:
@@ -129,20 +106,34 @@ class Problem:
 
     @cached_property
     def optional(self) -> frozenset[int]:
-        """Layers that need not be placed: joint relays."""
-        return frozenset(
-            n for n, d in enumerate(self.demands) if self.forms and d.layer in self.forms[d.network].joints
-        )
+        """Layers that need not be placed: joint relays, fused siblings, their members."""
+        optional = [offers.optional if (offers := entry.offers) else frozenset() for entry in self.forms]
+        return frozenset(n for n, d in enumerate(self.demands) if optional and d.layer in optional[d.network])
+
+    @cached_property
+    def members(self) -> Mapping[int, tuple[int, ...]]:
+        """By fused layer, its members, of which each stands either in one such layer or on its own."""
+        return {
+            self.layer_of[n, name]: tuple(self.layer_of[n, member] for member in members)
+            for n, forms in enumerate(self.forms)
+            for name, members in (forms.offers.fused.items() if forms.offers else ())
+        }
 
     @cached_property
     def own_cores(self) -> dict[int, int]:
         """By layer, its own core: core n for layer n, whether or not the chip has so many.
 
-        Layers are numbered in natural order of their names, network after network; joint relays have none.
+        Layers are numbered in natural order of their names, network after network; joint relays have none,
+        and fused siblings that of their first.
         """
-        layers = (layer for layer in self.by_name if layer not in self.optional)
-        ordered = sorted(layers, key=lambda layer: self.demands[layer].network)
-        return {layer: n for n, layer in enumerate(ordered)}
+        given = (n for n in self.by_name if self._is_given(self.demands[n]))
+        ordered = sorted(given, key=lambda layer: self.demands[layer].network)
+        own = {layer: n for n, layer in enumerate(ordered)}
+        return own | {fused: own[members[0]] for fused, members in self.members.items()}
+
+    def _is_given(self, demand: LayerDemand) -> bool:
+        offers = self._offers(demand.network)
+        return offers is None or demand.layer not in offers.joints.union(offers.fused)
 
     @cached_property
     def own_classes(self) -> dict[int, int]:
@@ -195,19 +186,9 @@ class Problem:
     @cached_property
     def classes(self) -> tuple[CoreClass, ...]:
         """Core classes by smallest core id; forbidden cores left out, pinned and kept ones on their own."""
-        forbidden = set(self.options.forbidden_cores)
         pinned = {core: self.identity[str(layer)] for layer, core in self.options.pins}
-        kept = {core for _, core in self.options.keep} - forbidden - set(pinned)
-        entries = []
-        for entry in self.chip.core_classes:
-            free = tuple(
-                core for core in entry.core_ids if core not in forbidden | kept and core not in pinned
-            )
-            if free:
-                entries.append(CoreClass(entry.core, free))
-            entries += [CoreClass(entry.core, (c,), kept=True) for c in entry.core_ids if c in kept]
-            entries += [CoreClass(entry.core, (c,), pinned[c]) for c in entry.core_ids if c in pinned]
-        return tuple(sorted(entries, key=lambda entry: entry.core_ids))
+        kept = [core for _, core in self.options.keep]
+        return core_classes(self.chip, self.options.forbidden_cores, pinned, kept)
 
     @cached_property
     def alike(self) -> tuple[tuple[int, ...], ...]:
@@ -215,12 +196,7 @@ class Problem:
 
         Classes that differ in nothing but whether a core is parallel are alike where no traffic asks for it.
         """
-        members: dict[object, list[int]] = {}
-        for k, entry in enumerate(self.classes):
-            is_single = entry.kept or entry.pinned_layer is not None
-            core = entry.core if self.busy else entry.core.model_copy(update={"parallel": False})
-            members.setdefault(k if is_single else core, []).extend(entry.core_ids)
-        return tuple(tuple(sorted(cores)) for cores in members.values())
+        return alike_cores(self.classes, is_busy=bool(self.busy))
 
     @cached_property
     def kept(self) -> tuple[tuple[int, int], ...]:

@@ -22,8 +22,9 @@ from mapper.errors import Finding, NetworkError, TimeLimitError, VerificationErr
 from mapper.normal_form import NormalNetwork
 from mapper.operations import Pair
 from mapper.options import SolveOptions, moves_of, resolve
-from mapper.passes.legalize import Forms, LayerForm, legal_forms, with_joints
+from mapper.passes.legalize import Extended, Forms, LayerForm, extended, legal_forms
 from mapper.problem import Problem
+from mapper.references import layer_key
 from mapper.result import Result, Status, Unmet
 from mapper.rules import Rule
 from mapper.solution import Objective, Solution
@@ -111,18 +112,26 @@ class Question:
         chosen = forms if any(len(rows) > 1 for entry in forms for rows in entry.layers.values()) else ()
         return Problem(networks, self.chip, self.resolved, chosen, stage)
 
-    def with_joints(self, problem: Problem) -> Problem:
-        """One of the `problems` with joint relays on offer; itself where no two layers read the same sum."""
-        extended = [with_joints(network) for network in self.networks]
-        if "joint relays" not in moves_of(self.resolved) or not any(extended):
+    def with_offers(self, problem: Problem) -> Problem:
+        """One of the `problems` with joint relays and fused siblings on offer; itself without."""
+        more = [self._extended(number) for number in range(len(self.networks))]
+        if not any(more):
             return problem
         shared = sum(any(entry.dvs for entry in network.inputs) for network in self.networks) > 1
         by_load = self.resolved.objective == "balance"
         chosen = []
-        for network, more in zip(self.networks, extended, strict=True):
-            several = legal_forms(network, self.chip, shared_stage=shared, by_load=by_load, extended=more)
+        for network, offers in zip(self.networks, more, strict=True):
+            several = legal_forms(network, self.chip, shared_stage=shared, by_load=by_load, extended=offers)
             chosen.append(next((f for f in several if f.stage == problem.stage), several[0]))
         return self._problem(problem.stage, tuple(chosen))
+
+    def _extended(self, number: int) -> Extended | None:
+        moves, asked = moves_of(self.resolved), self.resolved
+        named = [*(name for name, _ in asked.pins), *(asked.monitors or ()), asked.readout]
+        names = {layer_key(self.networks, number, name): name for name in self.networks[number].index}
+        apart = {name for key, name in names.items() if key in named}
+        joint, fusion = "joint relays" in moves, "fused siblings" in moves
+        return extended(self.networks[number], apart, joint=joint, fusion=fusion)
 
     def on(self, chip: ChipSpec) -> Question:
         """The same about another chip."""
@@ -194,7 +203,7 @@ def fits(question: Question, budget: Budget | None = None) -> bool | None:
         return None
     for problem in problems:
         plain = False if problem.forms_compete else is_placeable(problem, spent)
-        divided = is_divided_placeable(question.with_joints(problem), spent) if plain is False else plain
+        divided = is_divided_placeable(question.with_offers(problem), spent) if plain is False else plain
         if divided:
             return True
         verdict = None if divided is None else verdict
@@ -262,11 +271,13 @@ def _solved(question: Question, problem: Problem, budget: Budget) -> _Answer:
     from mapper.solver.plain import solve_plain  # noqa: PLC0415
 
     try:
-        if problem.forms_compete:
-            return solve_divided(question.with_joints(problem), budget)
+        # Siblings on one core are the one move that takes fewer cores than there are layers.
+        wider = question.with_offers(problem)
+        if problem.forms_compete or wider.members:
+            return solve_divided(wider, budget)
         status, solution = solve_plain(problem, budget)
         if status is Status.INFEASIBLE and problem.options.divides:
-            return solve_divided(question.with_joints(problem), budget)
+            return solve_divided(wider, budget)
     except KeyboardInterrupt:
         # What another setting of the sensor stage has come to stays.
         budget.interrupt()

@@ -38,6 +38,7 @@ ORDER = [
     "sim.network",
     "frontends",
     "passes",
+    "core_classes",
     "work",
     "demand",
     "solution",

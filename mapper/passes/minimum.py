@@ -5,9 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mapper.errors import Finding, UnsupportedLayerError
-from mapper.normal_form import NormalNetwork
+from mapper.normal_form import NormalLayer, NormalNetwork
 
-__all__ = ["mend_minimum"]
+__all__ = ["mend_minimum", "mended"]
+
+
+def mended(layer: NormalLayer) -> NormalLayer:
+    """The layer with a lower bound of -1 where it has one of 0."""
+    return replace(layer, neuron=replace(layer.neuron, minimum=-1)) if layer.neuron.minimum == 0 else layer
 
 
 def mend_minimum(network: NormalNetwork) -> NormalNetwork:
@@ -24,9 +29,8 @@ def mend_minimum(network: NormalNetwork) -> NormalNetwork:
         if neuron.minimum is not None and neuron.minimum > 0:
             findings.append(Finding(f"layer {layer.name}", "lower bound above 0", neuron.minimum, "<= 0"))
         if neuron.minimum == 0:
-            layer = replace(layer, neuron=replace(neuron, minimum=-1))  # noqa: PLW2901
             notes.append(f"{layer.name}: the lower bound 0 became -1 (erratum threshold-low-zero)")
-        layers.append(layer)
+        layers.append(mended(layer))
     if findings:
         raise UnsupportedLayerError(*findings)
     return network.replacing(layers=tuple(layers), notes=(*network.notes, *notes))

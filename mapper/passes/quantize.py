@@ -115,6 +115,7 @@ def rounded(layer: NormalLayer) -> NormalLayer:
         layer,
         operation=replace(operation, weight=_round(operation.weight, scale), bias=bias, has_bias=has_bias),
         neuron=_fires_when_reached(whole, layer) if neuron.fires_at == "above" else whole,
+        unrounded=layer,
     )
 
 

@@ -14,8 +14,9 @@ from typing import Literal
 
 from ortools.sat.python import cp_model
 
+from mapper.core_classes import CoreClass
 from mapper.errors import TimeLimitError
-from mapper.problem import CoreClass, Problem
+from mapper.problem import Problem
 from mapper.rules import Rule
 from mapper.solver.budget import Budget
 from mapper.solver.divided.model import build_model

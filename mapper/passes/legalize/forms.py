@@ -11,8 +11,8 @@ from hwspec.schema import ChipSpec
 from mapper.network import Edge
 from mapper.normal_form import NormalNetwork
 from mapper.operations import Pair
-from mapper.passes.legalize.joints import Extended, without_joints
 from mapper.passes.legalize.layer_form import Candidate, LayerForm, Setting, candidates, unfolded
+from mapper.passes.legalize.offers import Extended, origins_without
 from mapper.passes.legalize.pools import size_and_stride
 from mapper.passes.legalize.sensor import sensor_first, stage_settings
 from mapper.passes.legalize.stride import bounds_apart, common_bounds
@@ -39,15 +39,15 @@ class Forms:
         with the fewest changes; where there is none, the one that folds least.
     have_rivals
         Whether a layer has several forms that need no relay: no one of them is the best of all.
-    joints
-        Layers of the source that need not be there: joint relays.
+    offers
+        What of the source need not be there: joint relays, fused siblings or their members.
     """
 
     source: NormalNetwork
     stage: Pair | None
     layers: Mapping[str, tuple[LayerForm, ...]]
     have_rivals: bool = False
-    joints: frozenset[str] = frozenset()
+    offers: Extended | None = None
 
     def network(
         self, chosen: Mapping[str, int] = MappingProxyType({}), absent: frozenset[str] = frozenset()
@@ -59,7 +59,7 @@ class Forms:
         chosen
             By layer, index of its form; 0 where a layer is not named.
         absent
-            Joint relays that are not there; no form that is chosen reads them.
+            Layers that are not there; no form that is chosen reads them.
 
         Raises
         ------
@@ -73,14 +73,18 @@ class Forms:
         forms = {
             name: choices[chosen.get(name, 0)] for name, choices in self.layers.items() if name not in absent
         }
-        notes = tuple(note for form in forms.values() for note in form.notes)
-        source = without_joints(self.source, absent) if absent else self.source
-        if not notes:
-            return source
-        return source.replacing(
+        notes = [note for form in forms.values() for note in form.notes]
+        if not notes and not chosen and not absent:
+            return self.source
+        origins = self.source.origins
+        if self.offers is not None:
+            notes += (note for name, note in self.offers.notes.items() if name in forms)
+            origins = origins_without(self.offers, absent)
+        return self.source.replacing(
             layers=tuple(form.layer for form in forms.values()),
-            edges=tuple(_ordered(source.edges, {name: form.edges for name, form in forms.items()})),
-            notes=(*source.notes, *notes),
+            edges=tuple(_ordered(self.source.edges, {name: form.edges for name, form in forms.items()})),
+            notes=(*self.source.notes, *notes),
+            origins=origins,
         )
 
 
@@ -89,8 +93,8 @@ def _ordered(before: Iterable[Edge], after: Mapping[str, Sequence[Edge]]) -> Ite
     counts = Counter(edge.target for edge in before)
     left = {name: list(edges) for name, edges in after.items()}
     for edge in before:
-        waiting = left[edge.target]
-        if len(after[edge.target]) == counts[edge.target]:
+        waiting = left.get(edge.target, [])
+        if waiting and len(after[edge.target]) == counts[edge.target]:
             yield waiting.pop(0)
         else:
             yield from waiting
@@ -179,9 +183,7 @@ def _under(
 def _read_jointly(setting: Setting, start: LayerForm, extended: Extended) -> Iterator[Candidate]:
     """The legal forms of a layer that reads joint relays, in each way in which it can."""
     for edges in extended.ways.get(start.layer.name, ()):
-        joints = ", ".join(edge.source for edge in edges if edge.source in extended.joints)
-        note = f"{start.layer.name} reads {joints}, which passes on what several layers read"
-        yield from candidates(setting, replace(start, edges=edges, notes=(*start.notes, note)))
+        yield from candidates(setting, replace(start, edges=edges))
 
 
 def _together(variants: Sequence[tuple[Forms, ...]]) -> Iterator[Forms]:
@@ -210,7 +212,7 @@ def _candidates(setting: Setting, start: LayerForm) -> tuple[Candidate, ...]:
 def _forms(network: NormalNetwork, stage: Pair | None, row: Row, extended: Extended | None = None) -> Forms:
     layers = {layer.name: tuple(entry.form for entry in row[layer.name]) for layer in network.layers}
     have_rivals = any(sum(entry.is_direct for entry in forms) > 1 for forms in row.values())
-    return Forms(network, stage, layers, have_rivals, extended.joints if extended else frozenset())
+    return Forms(network, stage, layers, have_rivals, extended)
 
 
 def _by_stage(

@@ -7,20 +7,21 @@ as often as spikes arrive, so that nothing changes (SEMANTICS: counts of up to 2
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from mapper.network import Edge, Origin
+from mapper.network import Edge
 from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Convolution, Neuron, Pool, Shape, shape_after
+from mapper.wording import join_names
 
-__all__ = ["Extended", "with_joints", "without_joints"]
+__all__ = ["Joint", "joint_relays", "jointly"]
 
-# More sums than this are left out, and more ways to read one layer's addends: those with most addends stay.
-_JOINTS_MAX, _WAYS_MAX = 48, 64
+# Of more sums than this those with most addends are on offer.
+_JOINTS_MAX = 48
 
 
 class _Addend(NamedTuple):
@@ -42,68 +43,54 @@ class _Match(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Extended:
-    """A network with every joint relay that may be of use, and the ways in which layers may read these.
+class Joint:
+    """A sum that several layers read, and the identity core that may pass it on.
 
     Attributes
     ----------
-    network
-        The given network and all joint relays; layers still read the addends.
-    joints
-        Names of the joint relays.
-    ways
-        By layer, further sets of its incoming edges; what arrives is the same.
+    edges
+        What reaches it: the addends.
     """
 
-    network: NormalNetwork
-    joints: frozenset[str]
-    ways: Mapping[str, tuple[tuple[Edge, ...], ...]]
+    addends: _Sum
+    layer: NormalLayer
+    edges: tuple[Edge, ...]
+
+    @property
+    def note(self) -> str:
+        """What is worth telling of it."""
+        names = join_names(list(dict.fromkeys(edge.source for edge in self.edges)))
+        return f"{self.layer.name} passes on what {names} send, in one, to layers that read all of it"
 
 
-def with_joints(network: NormalNetwork) -> Extended | None:
-    """The network with its joint relays; None where no two layers read the same two addends.
+def joint_relays(network: NormalNetwork) -> tuple[Joint, ...]:
+    """Every sum of two addends or more that two layers read, those with most addends first.
 
     Addends are spikes of layers that arrive in the same step; those of inputs, and what runs backwards, are
     left to the destinations of their own.
     """
-    reads = {layer.name: _addends(network, layer.name) for layer in network.layers}
-    common = _common([entry for entry in reads.values() if len(entry) > 1])
-    read_by = {joint: sum(any(_matches(joint, entry)) for entry in reads.values()) for joint in common}
-    sums = sorted(
-        (joint for joint, readers in read_by.items() if readers > 1),
-        key=lambda joint: (-len(joint), sorted(joint)),
-    )[:_JOINTS_MAX]
-    if not sums:
-        return None
-    names = dict(zip(sums, _names(network, sums), strict=True))
-    layers = {name: _joint_layer(network, joint, name) for joint, name in names.items()}
-    edges = [
-        Edge(addend.source, names[joint], _path(addend.pool), addend.offset)
-        for joint in sums
-        for addend in sorted(joint)
-    ]
-    ways = {name: tuple(_ways(network.incoming[name], entry, names, name)) for name, entry in reads.items()}
-    direct = {name: tuple(edge for edge in edges if edge.target == name) for name in layers}
-    ways |= {name: tuple(_ways(direct[name], joint, names, name)) for joint, name in names.items()}
-    return Extended(
-        network.replacing(
-            layers=tuple(_in_order(network, names, layers)),
-            edges=(*network.edges, *edges),
-            origins=network.origins or tuple(Origin(e.name, e.output_shape, e.name) for e in network.layers),
-        ),
-        frozenset(layers),
-        {name: entry for name, entry in ways.items() if entry},
-    )
+    reads = [_addends(network.incoming[layer.name]) for layer in network.layers]
+    inputs = {entry.name for entry in network.inputs}
+    reads = [frozenset(a for a in entry if a.source not in inputs) for entry in reads]
+    common = _common([entry for entry in reads if len(entry) > 1])
+    read_by = {joint: sum(any(_matches(joint, entry)) for entry in reads) for joint in common}
+    shared = [joint for joint, readers in read_by.items() if readers > 1]
+    sums = sorted(shared, key=lambda joint: (-len(joint), sorted(joint)))[:_JOINTS_MAX]
+    found = []
+    for joint, name in zip(sums, _names(network, sums), strict=True):
+        edges = (Edge(a.source, name, _path(a.pool), a.offset) for a in sorted(joint))
+        found.append(Joint(joint, _joint_layer(network, joint, name), tuple(edges)))
+    return tuple(found)
 
 
-def _addends(network: NormalNetwork, layer: str) -> _Sum:
-    """What a layer reads of others that may come by a joint relay; what comes twice stays as it is."""
-    found = [a for edge in network.incoming[layer] if (a := _addend(network, edge)) is not None]
+def _addends(edges: Sequence[Edge]) -> _Sum:
+    """What edges bring that may come by a joint relay; what comes twice stays as it is."""
+    found = [a for edge in edges if (a := _addend(edge)) is not None]
     return frozenset(addend for addend in found if found.count(addend) == 1)
 
 
-def _addend(network: NormalNetwork, edge: Edge) -> _Addend | None:
-    if edge.source not in network.by_name or edge.delay_steps:
+def _addend(edge: Edge) -> _Addend | None:
+    if edge.delay_steps:
         return None
     sizes = {*edge.pool.size, *edge.pool.stride} if edge.pool else {1}
     return _Addend(edge.source, sizes.pop(), edge.feature_offset) if len(sizes) == 1 else None
@@ -150,22 +137,22 @@ def _matches(joint: _Sum, read: _Sum) -> Iterator[_Match]:
             yield match
 
 
-def _ways(
-    edges: Sequence[Edge], read: _Sum, names: Mapping[_Sum, str], target: str
-) -> Iterator[tuple[Edge, ...]]:
+def jointly(edges: Sequence[Edge], joints: Sequence[Joint]) -> Iterator[tuple[Edge, ...]]:
     """Further ways to read the same: some addends by joint relays, which share none, the rest directly."""
+    target, read = edges[0].target, _addends(edges)
+    is_joint = any(joint.layer.name == target for joint in joints)
     parts = [
-        (frozenset(_moved(a, match) for a in joint), Edge(name, target, _path(match.pool), match.offset))
-        for joint, name in names.items()
-        if name != target
-        for match in _matches(joint, read)
-        if len(joint) < len(read) or target not in names.values()
+        (
+            frozenset(_moved(a, match) for a in joint.addends),
+            Edge(joint.layer.name, target, _path(match.pool), match.offset),
+        )
+        for joint in joints
+        if joint.layer.name != target and (len(joint.addends) < len(read) or not is_joint)
+        for match in _matches(joint.addends, read)
     ]
-    by_addend = {_Addend(e.source, e.pool.size[0] if e.pool else 1, e.feature_offset): e for e in edges}
-    for chosen in list(_disjoint(parts))[:_WAYS_MAX]:
-        taken = frozenset().union(*(addends for addends, _ in chosen))
-        left = [edge for edge in edges if not any(by_addend.get(a) is edge for a in taken)]
-        yield (*left, *(edge for _, edge in chosen))
+    for chosen in _disjoint(parts):
+        taken = frozenset[_Addend]().union(*(addends for addends, _ in chosen))
+        yield (*(edge for edge in edges if _addend(edge) not in taken), *(edge for _, edge in chosen))
 
 
 _Part: TypeAlias = tuple[_Sum, Edge]
@@ -212,30 +199,3 @@ def _joint_layer(network: NormalNetwork, joint: _Sum, name: str) -> NormalLayer:
         )
     operation = Convolution(features, (1, 1), weight=weight)
     return NormalLayer(name, Shape(*shape), operation, neuron=Neuron(unit, -1 if unit != 1.0 else -1.0))
-
-
-def _in_order(
-    network: NormalNetwork, names: Mapping[_Sum, str], layers: Mapping[str, NormalLayer]
-) -> Iterator[NormalLayer]:
-    """Each joint relay behind the last of its addends, smaller sums first."""
-    last = {name: max(network.index[a.source] for a in joint) for joint, name in names.items()}
-    ordered = sorted(names.items(), key=lambda entry: len(entry[0]))
-    for n, layer in enumerate(network.layers):
-        yield layer
-        yield from (layers[name] for _, name in ordered if last[name] == n)
-
-
-def without_joints(network: NormalNetwork, absent: frozenset[str]) -> NormalNetwork:
-    """The network without some joint relays, which nothing reads."""
-    kept = tuple(layer for layer in network.layers if layer.name not in absent)
-    given = {origin.layer for origin in network.origins}
-    is_given = all(layer.name in given for layer in kept)
-    return network.replacing(
-        layers=kept,
-        edges=tuple(edge for edge in network.edges if edge.target not in absent),
-        origins=() if is_given and _is_plain(network.origins) else network.origins,
-    )
-
-
-def _is_plain(origins: Sequence[Origin]) -> bool:
-    return all(o.layer == o.name and not o.start and o.phases == (1, 1) for o in origins)

@@ -41,6 +41,8 @@ def build_model(
     for layer in timed(tables.budget, len(tables.problem.demands)):
         if layer not in slack.layers and not _add_layer(divided, layer, slack):
             return None
+    if not _add_members(divided):
+        return None
     for number in timed(tables.budget, len(tables.signals)):
         add_relays(divided, number, tables.signals[number], slack)
     for number in timed(tables.budget, len(tables.signals)):
@@ -117,6 +119,20 @@ def _add_layer(divided: DividedModel, layer: int, slack: Slack) -> bool:
             continue
         model.add(count >= least * exists)
         model.add(count <= bound * exists)
+    return True
+
+
+def _add_members(divided: DividedModel) -> bool:
+    """Siblings stand either on their own or in one of the layers that they may be fused to."""
+    among: dict[int, list[int]] = {}
+    for fused, members in divided.tables.problem.members.items():
+        for member in members:
+            among.setdefault(member, [member]).append(fused)
+    for layers in among.values():
+        there = [divided.copies[layer, 0] for layer in layers if (layer, 0) in divided.copies]
+        if not there:
+            return False
+        divided.model.add_exactly_one(there)
     return True
 
 

@@ -1,0 +1,225 @@
+"""Siblings on one core: layers that read the same and fire alike are one layer of all their features.
+
+Their kernels stand side by side, each centred in zeros where another is larger. What a core holds has one
+scale: where the layers were rounded each with its own, the fused one is rounded anew, with the least of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from math import log2
+from typing import Any
+
+import numpy as np
+
+from mapper.network import Edge
+from mapper.normal_form import NormalLayer, NormalNetwork
+from mapper.operations import Pair, Shape, same
+from mapper.passes.minimum import mended
+from mapper.passes.quantize import rounded
+from mapper.wording import join_names
+
+__all__ = ["Fusion", "centred", "fusions", "sibling_edges"]
+
+# Of more siblings than this only the first are fused: each run of them is a layer on offer.
+_SIBLINGS_MAX = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Fusion:
+    """Siblings as one layer.
+
+    Attributes
+    ----------
+    members
+        Names, in the order of their features.
+    layer
+        Their features side by side.
+    edges
+        What reaches it: the edges of each of them.
+    note
+        What is worth telling of it: how much of each layer's resolution the common scale takes.
+    """
+
+    members: tuple[str, ...]
+    layer: NormalLayer
+    edges: tuple[Edge, ...]
+    note: str
+
+
+def fusions(network: NormalNetwork, apart: Collection[str]) -> tuple[Fusion, ...]:
+    """Every run of two or more siblings that may stand on one core.
+
+    Siblings read the same signals alike at one stride, have neurons that are alike before rounding, and
+    stand side by side, in one order, in whatever reads them.
+
+    Parameters
+    ----------
+    apart
+        Layers that stay on their own: pinned, watched.
+    """
+    groups: dict[object, list[NormalLayer]] = {}
+    ends = {output.source for output in network.outputs}.union(apart)
+    for layer in network.layers:
+        if layer.name not in ends and network.outgoing[layer.name]:
+            groups.setdefault(_likeness(network, layer), []).append(layer)
+    taken = set(network.signal_shapes)
+    found = []
+    for layers in groups.values():
+        for siblings in _side_by_side(network, _alike(layers)):
+            for start in range(len(siblings)):
+                for stop in range(start + 2, len(siblings) + 1):
+                    run = siblings[start:stop]
+                    name = "+".join(layer.name for layer in run)
+                    fused = None if name in taken else _fused(run, name)
+                    if fused is not None:
+                        taken.add(name)
+                        edges = (replace(edge, target=name) for edge in network.incoming[run[0].name])
+                        members = tuple(layer.name for layer in run)
+                        found.append(Fusion(members, fused, tuple(edges), _note(run, fused)))
+    return tuple(found)
+
+
+def _likeness(network: NormalNetwork, layer: NormalLayer) -> object:
+    """What siblings have in common, but for their numbers."""
+    edges = network.incoming[layer.name]
+    reads = frozenset((e.source, e.path, e.feature_offset, e.delay_steps) for e in edges)
+    reads_itself = layer.name if any(e.source == layer.name for e in edges) else ""
+    neuron = layer.neuron
+    return (
+        *(reads, len(edges), reads_itself, layer.input_shape, layer.operation.stride, layer.output_shape[1:]),
+        *(neuron.reset, neuron.spike_mode, neuron.fires_at, _floats(layer) is None),
+    )
+
+
+def _floats(layer: NormalLayer) -> NormalLayer | None:
+    """What the layer was rounded from, where it still is what rounding makes of that."""
+    before = layer.unrounded
+    if before is None or before.operation.weight is None or before.output_shape != layer.output_shape:
+        return None
+    whole = mended(rounded(before))
+    is_same = same(whole.operation, layer.operation) and same(whole.neuron, layer.neuron)
+    return before if is_same else None
+
+
+def _alike(layers: Sequence[NormalLayer]) -> Iterator[list[NormalLayer]]:
+    """Those of the layers whose neurons have the same threshold and lower bound before rounding."""
+    left = list(layers)
+    while left:
+        first = (_floats(left[0]) or left[0]).neuron
+        group = [
+            layer
+            for layer in left
+            if same(first.threshold, (own := (_floats(layer) or layer).neuron).threshold)
+            and same(first.minimum, own.minimum)
+            and first.fires_at == own.fires_at
+        ]
+        left = [layer for layer in left if layer not in group]
+        yield group[:_SIBLINGS_MAX]
+
+
+def _side_by_side(network: NormalNetwork, groups: Iterator[list[NormalLayer]]) -> Iterator[list[NormalLayer]]:
+    """Runs of siblings whose features follow one another in everything that reads them."""
+    for group in groups:
+        offsets = {
+            layer.name: sorted(e.feature_offset for e in network.outgoing[layer.name]) for layer in group
+        }
+        ordered = sorted(group, key=lambda layer: (offsets[layer.name], network.index[layer.name]))
+        run: list[NormalLayer] = []
+        for layer in ordered:
+            if run and not _follows(network, run[-1], layer):
+                yield run
+                run = []
+            run.append(layer)
+        yield run
+
+
+def _follows(network: NormalNetwork, first: NormalLayer, second: NormalLayer) -> bool:
+    """Whether whatever reads one reads the other just behind it, in the same way."""
+    moved = sorted(_reading(e, first.output_shape.features) for e in network.outgoing[first.name])
+    return moved == sorted(_reading(edge, 0) for edge in network.outgoing[second.name])
+
+
+def _reading(edge: Edge, further: int) -> tuple[str, str, int, int]:
+    return edge.target, repr(edge.path), edge.feature_offset + further, edge.delay_steps
+
+
+def sibling_edges(edges: Sequence[Edge], fusion: Fusion) -> tuple[Edge, ...] | None:
+    """The edges of a reader with a fused layer in its members' place; None where it does not read them."""
+    first = [edge for edge in edges if edge.source == fusion.members[0]]
+    left = tuple(edge for edge in edges if edge.source not in fusion.members)
+    if not first or len(edges) - len(left) != len(first) * len(fusion.members):
+        return None
+    return (*left, *(replace(edge, source=fusion.layer.name) for edge in first))
+
+
+def _fused(run: Sequence[NormalLayer], name: str) -> NormalLayer | None:
+    """All features of the layers in one; None where it cannot be rounded."""
+    floats = [before for layer in run if (before := _floats(layer)) is not None]
+    if len(floats) < len(run):
+        return _beside(run, name)
+    layer = mended(rounded(_beside(floats, name)))
+    starts = np.cumsum([0, *(entry.output_shape.features for entry in run)])
+    weight: Any = layer.operation.weight
+    keeps_all = all(np.any(weight[a:b]) for a, b in pairwise(starts))
+    return layer if keeps_all and np.all(np.asarray(layer.neuron.threshold) >= 1) else None
+
+
+def _note(run: Sequence[NormalLayer], fused: NormalLayer) -> str:
+    """Who shares a core, and by how much the common scale is coarser than the layers' own."""
+    names = join_names([layer.name for layer in run])
+    common = fused.neuron.threshold
+    lost = [
+        f"{layer.name} {log2(float(layer.neuron.threshold) / float(common)):.1f}"
+        for layer in run
+        if float(layer.neuron.threshold) > float(common)
+    ]
+    bits = f", which take one scale: bits lost of the weights: {', '.join(lost)}" if lost else ""
+    return f"{names} stand side by side on one core{bits}"
+
+
+def _beside(run: Sequence[NormalLayer], name: str) -> NormalLayer:
+    """Features side by side, kernels centred in the largest, of numbers as they are."""
+    operations = [layer.operation for layer in run]
+    padding = _pair(max(o.padding[axis] for o in operations) for axis in (0, 1))
+    kernel = _pair(
+        max(padding[axis] - o.padding[axis] + o.kernel[axis] for o in operations) for axis in (0, 1)
+    )
+    weight: Any = None
+    bias: Any = None
+    if all(operation.weight is not None for operation in operations):
+        weight = np.concatenate([centred(o.weight, o.padding, kernel, padding) for o in operations])
+        if any(operation.bias is not None for operation in operations):
+            zeros = (np.zeros(o.out_features, weight.dtype) for o in operations)
+            bias = np.concatenate(
+                [none if o.bias is None else o.bias for o, none in zip(operations, zeros, strict=True)]
+            )
+    features = sum(operation.out_features for operation in operations)
+    operation = replace(
+        operations[0], out_features=features, kernel=kernel, padding=padding, weight=weight, bias=bias,
+        has_bias=any(o.has_bias for o in operations),
+    )  # fmt: skip
+    states = [layer.neuron.initial_potential for layer in run]
+    state: Any = None
+    if any(entry is not None for entry in states):
+        shapes = [layer.output_shape for layer in run]
+        state = np.concatenate(
+            [np.zeros(s) if e is None else e for s, e in zip(shapes, states, strict=True)]
+        ).astype(np.result_type(*(e for e in states if e is not None)))
+    shape = Shape(*run[0].input_shape)
+    return NormalLayer(name, shape, operation, neuron=replace(run[0].neuron, initial_potential=state))
+
+
+def centred(weight: Any, before: Pair, kernel: Pair, padding: Pair) -> Any:
+    """A kernel of padding `before` in one of this size and padding, on the same rows and columns."""
+    top, left = padding[0] - before[0], padding[1] - before[1]
+    wide = np.zeros((*weight.shape[:2], *kernel), weight.dtype)
+    wide[:, :, top : top + weight.shape[2], left : left + weight.shape[3]] = weight
+    return wide
+
+
+def _pair(sizes: Iterator[int]) -> Pair:
+    height, width = sizes
+    return height, width

@@ -1,0 +1,139 @@
+"""Layers that a placement may add or put together: joint relays and fused siblings, and who may read them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from mapper.network import Edge, Origin
+from mapper.normal_form import NormalLayer, NormalNetwork
+from mapper.passes.legalize.fusion import Fusion, fusions, sibling_edges
+from mapper.passes.legalize.joints import Joint, joint_relays, jointly
+
+__all__ = ["Extended", "extended", "origins_without"]
+
+# More ways to read what reaches one layer than this are left out.
+_WAYS_MAX = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Extended:
+    """A network with all that may be of use beside its layers, and the ways in which layers may read it.
+
+    Attributes
+    ----------
+    network
+        The given network, and every joint relay and fused layer; layers still read the given ones.
+    joints
+        Names of the joint relays.
+    fused
+        By name of a fused layer, its members.
+    ways
+        By layer, further sets of its incoming edges; what arrives is the same.
+    notes
+        By what is on offer, what is worth telling where it is taken.
+    """
+
+    network: NormalNetwork
+    joints: frozenset[str]
+    fused: Mapping[str, tuple[str, ...]]
+    ways: Mapping[str, tuple[tuple[Edge, ...], ...]]
+    notes: Mapping[str, str]
+
+    @property
+    def optional(self) -> frozenset[str]:
+        """Layers that need not be there."""
+        return self.joints.union(self.fused, *self.fused.values())
+
+
+def extended(
+    network: NormalNetwork, apart: Collection[str], *, joint: bool = True, fusion: bool = True
+) -> Extended | None:
+    """The network with what it offers; None where that is nothing.
+
+    Parameters
+    ----------
+    apart
+        Layers that no other may join on a core.
+    joint, fusion
+        Whether joint relays and fused siblings are wanted.
+    """
+    joints = joint_relays(network) if joint else ()
+    siblings = fusions(network, apart) if fusion else ()
+    if not joints and not siblings:
+        return None
+    every: tuple[Fusion | Joint, ...] = (*siblings, *joints)
+    offers = {entry.layer.name: entry for entry in every}
+    direct = {name: network.incoming[name] for name in network.by_name}
+    direct |= {name: entry.edges for name, entry in offers.items()}
+    ways = {name: tuple(islice(_ways(edges, siblings, joints), _WAYS_MAX)) for name, edges in direct.items()}
+    plain = tuple(Origin(layer.name, layer.output_shape, layer.name) for layer in network.layers)
+    whole = network.replacing(
+        layers=tuple(_in_order(network, offers)),
+        edges=(*network.edges, *(edge for entry in offers.values() for edge in entry.edges)),
+        origins=network.origins or plain,
+    )
+    fused = {entry.layer.name: entry.members for entry in siblings}
+    return Extended(
+        whole,
+        frozenset(entry.layer.name for entry in joints),
+        fused,
+        {name: entry for name, entry in ways.items() if entry},
+        {name: entry.note for name, entry in offers.items()},
+    )
+
+
+def _ways(
+    edges: Sequence[Edge], siblings: Sequence[Fusion], joints: Sequence[Joint]
+) -> Iterator[tuple[Edge, ...]]:
+    yield from jointly(edges, joints)
+    for fused in _with_fused(tuple(edges), siblings):
+        yield fused
+        yield from jointly(fused, joints)
+
+
+def _with_fused(edges: tuple[Edge, ...], siblings: Sequence[Fusion]) -> Iterator[tuple[Edge, ...]]:
+    """The edges with one or more fused layers in the place of their members."""
+    for n, fusion in enumerate(siblings):
+        fused = sibling_edges(edges, fusion)
+        if fused is not None:
+            yield fused
+            yield from _with_fused(fused, siblings[n + 1 :])
+
+
+def _in_order(network: NormalNetwork, offers: Mapping[str, Fusion | Joint]) -> Iterator[NormalLayer]:
+    """What is on offer behind the last of the layers that it reads or stands for, smaller first."""
+    last: dict[str, int] = {}
+    position = {layer.name: n for n, layer in enumerate(network.layers)}
+    for name, entry in offers.items():
+        sources = entry.members if isinstance(entry, Fusion) else [edge.source for edge in entry.edges]
+        last[name] = max(position[source] for source in sources)
+    ordered = sorted(offers, key=lambda name: len(offers[name].edges))
+    for n, layer in enumerate(network.layers):
+        yield layer
+        yield from (offers[name].layer for name in ordered if last[name] == n)
+
+
+def origins_without(offers: Extended, absent: Collection[str]) -> tuple[Origin, ...]:
+    """Where the given layers are found without those that are not there; empty where they are themselves.
+
+    Parameters
+    ----------
+    absent
+        Joint relays and fused layers that are not taken, and members of those that are.
+    """
+    network = offers.network
+    origins = {origin.name: origin for origin in network.origins}
+    for name, members in offers.fused.items():
+        start = 0
+        for member in members if name not in absent else ():
+            (carried,) = (origin for origin in origins.values() if origin.layer == member)
+            origins[carried.name] = replace(carried, layer=name, start=start)
+            start += network.by_name[member].output_shape.features
+    is_given = offers.joints <= set(absent) and all(map(_is_itself, origins.values()))
+    return () if is_given else tuple(origins.values())
+
+
+def _is_itself(origin: Origin) -> bool:
+    return origin.layer == origin.name and not origin.start and origin.phases == (1, 1)
