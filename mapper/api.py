@@ -217,10 +217,13 @@ def _require_one_input(events: Events | None) -> None:
 
 
 def _floating(read: Network, result: Result, add_output_neuron: float | None) -> NormalNetwork:
-    """A placed network before rounding, in the form in which it was placed."""
+    """A network of `Result.given` before rounding."""
     result.require()
     unrounded = PrepareOptions(add_output_neuron=add_output_neuron, quantize=False)
-    return float_form(prepare(read, unrounded), result.networks[0], result.chip)
+    given = prepare(read, unrounded)
+    # What was rewritten is compared as it was given.
+    is_given = result.given[0] is not result.networks[0]
+    return given if is_given else float_form(given, result.networks[0], result.chip)
 
 
 def _stimulus(

@@ -83,6 +83,8 @@ class SolveOptions:
         Whether identity cores may pass a signal on.
     max_copies
         How often a layer may stand on the chip, 1 or 2.
+    rewrites
+        Whether rows and columns of maps that are too large for every core may become features.
     pooled_outputs
         "host": a pooled output is read unpooled and pooled by the host. "relay": a relay shows it pooled.
     traffic
@@ -107,6 +109,7 @@ class SolveOptions:
     max_pieces: int | None = None
     relays: bool = True
     max_copies: int = 2
+    rewrites: bool = True
     pooled_outputs: PooledOutputs = "host"
     traffic: tuple[tuple[LayerReference, int], ...] = ()
     keep: tuple[tuple[LayerReference, int], ...] = ()
@@ -295,7 +298,11 @@ def _choice_findings(options: SolveOptions) -> Iterator[Finding]:
     ):
         if not isinstance(word, str) or word not in allowed:
             yield Finding(where, "no such choice", _value_text(word), ", ".join(allowed))
-    for where, flag in (("--readout-monitor", options.readout_monitor), ("relays", options.relays)):
+    for where, flag in (
+        ("--readout-monitor", options.readout_monitor),
+        ("relays", options.relays),
+        ("rewrites", options.rewrites),
+    ):
         if not isinstance(flag, bool):
             yield Finding(where, "wants True or False", _value_text(flag))
 

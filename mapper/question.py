@@ -22,8 +22,9 @@ from mapper.errors import Finding, NetworkError, TimeLimitError, VerificationErr
 from mapper.normal_form import NormalNetwork
 from mapper.operations import Pair
 from mapper.options import SolveOptions, resolve
-from mapper.passes.legalize import Forms, LayerForm, legal_forms
+from mapper.passes.legalize import Forms, LayerForm, legal_forms, phased, phased_by
 from mapper.problem import Problem
+from mapper.references import locate_layer
 from mapper.result import Result, Status, Unmet
 from mapper.rules import Rule
 from mapper.solution import Objective, Solution
@@ -65,6 +66,18 @@ class Question:
         """The options with names for layers, checked."""
         return resolve(self.options, self.networks, self.chip)
 
+    @cached_property
+    def rewritten(self) -> tuple[NormalNetwork, ...]:
+        """The networks with phases where maps are too large, which says in `origins` what became of layers."""
+        if not self.resolved.rewrites:
+            return self.networks
+        seen: list[set[str]] = [set() for _ in self.networks]
+        for reference in (*(self.resolved.monitors or ()), self.resolved.readout):
+            if reference is not None:
+                number, name = locate_layer(self.networks, reference)
+                seen[number].add(name)
+        return tuple(phased(net, self.chip, own) for net, own in zip(self.networks, seen, strict=True))
+
     @property
     def is_by_shapes(self) -> bool:
         """Whether a network has shapes alone: weights may then still forbid what the answer allows."""
@@ -93,7 +106,7 @@ class Question:
         shared, relays = sum(sensing) > 1, self.resolved.relays
         by_load = self.resolved.objective == "balance"
         several = []
-        for network in self.networks:
+        for network in self.rewritten:
             if budget is not None:
                 budget.require_time()
             several.append(
@@ -144,10 +157,11 @@ def decide(question: Question, detail: Detail = "all", budget: Budget | None = N
     try:
         answers = [_solved(problem, spent) for problem in question.prepare(spent)]
     except TimeLimitError:
-        answers = [(Status.UNDECIDED, None, question.networks)]
+        answers = [(Status.UNDECIDED, None, question.rewritten)]
     status, solution, networks = _best(question, answers)
     if solution is not None:
-        violations: tuple[object, ...] = verify(networks, question.chip, question.resolved, solution)
+        given = question.networks
+        violations: tuple[object, ...] = verify(networks, question.chip, question.resolved, solution, given)
         if status is Status.OPTIMAL and not all(stage.proven for stage in solution.objectives):
             violations = (*violations, f"an optimum that is not proven: {solution.objectives}")
         if violations:
@@ -190,7 +204,7 @@ def fits(question: Question, budget: Budget | None = None) -> bool | None:
 
 def _weights_in_the_way(question: Question, budget: Budget) -> Iterator[Unmet]:
     """Layers whose pools would fold into their kernels, if the weights that add up there had more bits."""
-    for number, network in enumerate(question.networks):
+    for number, network in enumerate(question.rewritten):
         if not network.is_integer or budget.is_spent:
             continue
         own = legal_forms(network, question.chip)[0].layers
@@ -333,9 +347,14 @@ def _result(
     question: Question, networks: tuple[NormalNetwork, ...], status: Status, budget: Budget, **parts: object
 ) -> Result:
     fields = {"solution": None, "report": None, **parts}
+    given = tuple(
+        placed if placed.origins is own.origins else own
+        for placed, own in zip(networks, question.networks, strict=True)
+    )
     return Result(
         status=status,
         networks=networks,
+        given=given,
         chip=question.chip,
         options=question.resolved,
         statistics=budget.statistics(),
@@ -358,6 +377,11 @@ def float_form(network: NormalNetwork, placed: NormalNetwork, chip: ChipSpec) ->
     NetworkError
         No form of the one is that of the other.
     """
+    if placed.origins and not network.origins:
+        try:
+            network = phased_by(network, {origin.name: origin.phases for origin in placed.origins})
+        except ValueError as error:
+            raise NetworkError(Finding(network.name, str(error))) from None
     # All that any objective and any neighbour may have chosen.
     for forms in legal_forms(network, chip, shared_stage=True, by_load=True):
         chosen: dict[str, int] = {}

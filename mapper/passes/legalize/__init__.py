@@ -2,5 +2,6 @@
 
 from mapper.passes.legalize.forms import Forms, legal_forms, legalize
 from mapper.passes.legalize.layer_form import LayerForm
+from mapper.passes.legalize.phases import MOVE, has_phases, phased, phased_by
 
-__all__ = ["Forms", "LayerForm", "legal_forms", "legalize"]
+__all__ = ["MOVE", "Forms", "LayerForm", "has_phases", "legal_forms", "legalize", "phased", "phased_by"]
