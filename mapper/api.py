@@ -17,7 +17,8 @@ from mapper.network import Network
 from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
 from mapper.passes import PrepareOptions, ReadoutSpacing, append_output_neuron, prepare
-from mapper.question import Question, decide, float_form
+from mapper.passes.legalize import form_like
+from mapper.question import Question, decide
 from mapper.references import LayerReference, layer_key, networks_apart, resolve_reference
 from mapper.result import Result
 
@@ -217,10 +218,13 @@ def _require_one_input(events: Events | None) -> None:
 
 
 def _floating(read: Network, result: Result, add_output_neuron: float | None) -> NormalNetwork:
-    """A placed network before rounding, in the form in which it was placed."""
+    """A network of `Result.given` before rounding."""
     result.require()
     unrounded = PrepareOptions(add_output_neuron=add_output_neuron, quantize=False)
-    return float_form(prepare(read, unrounded), result.networks[0], result.chip)
+    given = prepare(read, unrounded)
+    # What was rewritten is compared as it was given.
+    is_given = result.given[0] is not result.networks[0]
+    return given if is_given else form_like(given, result.networks[0], result.chip)
 
 
 def _stimulus(

@@ -31,7 +31,7 @@ from mapper.operations import (
 from mapper.reading import Reading
 from mapper.wellformed import name_findings, shape_findings
 
-__all__ = ["DvsSettings", "Edge", "Input", "Layer", "Network", "Origin", "Output"]
+__all__ = ["DvsSettings", "Edge", "Input", "Layer", "Network", "Origin", "Output", "origins_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,8 @@ class Origin:
     """Where a layer of the network as it was given is found in one that was rewritten for a chip.
 
     Its feature g of f at row y and column x is feature ``start + ((y % sy) * sx + x % sx) * f + g`` of
-    `layer`, at row ``y // sy`` and column ``x // sx``, with ``(sy, sx) = phases``.
+    `layer`, at row ``y // sy`` and column ``x // sx``, with ``(sy, sx) = phases``. Rows and columns that do not
+    fill a whole number of phases are left out: nothing reads them.
 
     Attributes
     ----------
@@ -272,6 +273,12 @@ class Network:
     def replacing(self, **changes: object) -> Self:
         """A new network of the same type with some fields changed, checked anew."""
         return replace(self, **changes)  # type: ignore[arg-type]  # dataclasses.replace is not typed
+
+
+def origins_of(network: Network) -> tuple[Origin, ...]:
+    """Where the layers that were given are found, of a network that was not rewritten too."""
+    own = (Origin(layer.name, layer.output_shape, layer.name) for layer in network.layers)
+    return network.origins or tuple(own)
 
 
 def _grouped(edges: Iterable[Edge], keys: Iterable[str], end: str) -> dict[str, tuple[Edge, ...]]:

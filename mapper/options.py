@@ -87,6 +87,8 @@ class SolveOptions:
         Whether layers that read the same and fire alike may share a core.
     max_copies
         How often a layer may stand on the chip, 1 or 2.
+    rewrites
+        Whether rows and columns of maps that are too large for every core may become features.
     pooled_outputs
         "host": a pooled output is read unpooled and pooled by the host. "relay": a relay shows it pooled.
     traffic
@@ -113,6 +115,7 @@ class SolveOptions:
     joint: bool = True
     fusion: bool = True
     max_copies: int = 2
+    rewrites: bool = True
     pooled_outputs: PooledOutputs = "host"
     traffic: tuple[tuple[LayerReference, int], ...] = ()
     keep: tuple[tuple[LayerReference, int], ...] = ()
@@ -303,7 +306,11 @@ def _choice_findings(options: SolveOptions) -> Iterator[Finding]:
     ):
         if not isinstance(word, str) or word not in allowed:
             yield Finding(where, "no such choice", _value_text(word), ", ".join(allowed))
-    for where, flag in (("--readout-monitor", options.readout_monitor), ("relays", options.relays)):
+    for where, flag in (
+        ("--readout-monitor", options.readout_monitor),
+        ("relays", options.relays),
+        ("rewrites", options.rewrites),
+    ):
         if not isinstance(flag, bool):
             yield Finding(where, "wants True or False", _value_text(flag))
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property, partial
+from itertools import zip_longest
 from math import inf
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -18,13 +19,13 @@ import numpy as np
 
 from hwspec.schema import ChipSpec
 from mapper.edits import shapes_only
-from mapper.errors import Finding, NetworkError, TimeLimitError, VerificationError
+from mapper.errors import TimeLimitError, VerificationError
 from mapper.normal_form import NormalNetwork
 from mapper.operations import Pair
 from mapper.options import SolveOptions, moves_of, resolve
-from mapper.passes.legalize import Extended, Forms, LayerForm, extended, legal_forms
+from mapper.passes.legalize import Extended, Forms, as_rounded, extended, legal_forms, phased
 from mapper.problem import Problem
-from mapper.references import layer_key
+from mapper.references import layer_key, locate_layer
 from mapper.result import Result, Status, Unmet
 from mapper.rules import Rule
 from mapper.solution import Objective, Solution
@@ -33,7 +34,7 @@ from mapper.verify import verify
 if TYPE_CHECKING:
     from mapper.solver.budget import Budget
 
-__all__ = ["Detail", "Question", "decide", "fits", "float_form"]
+__all__ = ["Detail", "Question", "decide", "fits"]
 
 # How much of the reason is sought for a network that does not fit: what is unmet and what whole layers
 # cannot do together, or also what cannot hold together with all moves, which takes ten times a verdict.
@@ -66,6 +67,18 @@ class Question:
         """The options with names for layers, checked."""
         return resolve(self.options, self.networks, self.chip)
 
+    @cached_property
+    def rewritten(self) -> tuple[NormalNetwork, ...]:
+        """The networks with phases where maps are too large, which says in `origins` what became of layers."""
+        if not self.resolved.rewrites:
+            return self.networks
+        seen: list[set[str]] = [set() for _ in self.networks]
+        for reference in (*(self.resolved.monitors or ()), self.resolved.readout):
+            if reference is not None:
+                number, name = locate_layer(self.networks, reference)
+                seen[number].add(name)
+        return tuple(phased(net, self.chip, own) for net, own in zip(self.networks, seen, strict=True))
+
     @property
     def is_by_shapes(self) -> bool:
         """Whether a network has shapes alone: weights may then still forbid what the answer allows."""
@@ -88,18 +101,21 @@ class Question:
             vars(self)["problems"] = tuple(self._problem(*entry) for entry in self._settings(budget))
         return self.problems
 
-    def _settings(self, budget: Budget | None = None) -> Iterator[tuple[Pair | None, tuple[Forms, ...]]]:
+    def _settings(
+        self, budget: Budget | None = None, offers: Sequence[Extended | None] = ()
+    ) -> Iterator[tuple[Pair | None, tuple[Forms, ...]]]:
         """Settings of the sensor stage that all networks share, with the networks' forms under each."""
         sensing = [any(entry.dvs for entry in network.inputs) for network in self.networks]
         shared, relays = sum(sensing) > 1, self.resolved.relays
         by_load = self.resolved.objective == "balance"
         several = []
-        for network in self.networks:
+        for network, more in zip_longest(self.rewritten, offers):
             if budget is not None:
                 budget.require_time()
-            several.append(
-                legal_forms(network, self.chip, relays=relays, shared_stage=shared, by_load=by_load)
+            forms = legal_forms(
+                network, self.chip, relays=relays, shared_stage=shared, by_load=by_load, extended=more
             )
+            several.append(forms)
         by_stage = [{entry.stage: entry for entry in forms} for forms in several]
         stages = [rows for rows in by_stage if None not in rows]
         common = [stage for stage in stages[0] if all(stage in rows for rows in stages)] if stages else []
@@ -114,24 +130,19 @@ class Question:
 
     def with_offers(self, problem: Problem) -> Problem:
         """One of the `problems` with joint relays and fused siblings on offer; itself without."""
-        more = [self._extended(number) for number in range(len(self.networks))]
-        if not any(more):
+        offers = [self._offers(number) for number in range(len(self.networks))]
+        if not any(offers):
             return problem
-        shared = sum(any(entry.dvs for entry in network.inputs) for network in self.networks) > 1
-        by_load = self.resolved.objective == "balance"
-        chosen = []
-        for network, offers in zip(self.networks, more, strict=True):
-            several = legal_forms(network, self.chip, shared_stage=shared, by_load=by_load, extended=offers)
-            chosen.append(next((f for f in several if f.stage == problem.stage), several[0]))
-        return self._problem(problem.stage, tuple(chosen))
+        settings = dict(self._settings(offers=offers))
+        return self._problem(problem.stage, settings[problem.stage])
 
-    def _extended(self, number: int) -> Extended | None:
+    def _offers(self, number: int) -> Extended | None:
         moves, asked = moves_of(self.resolved), self.resolved
         named = [*(name for name, _ in asked.pins), *(asked.monitors or ()), asked.readout]
         names = {layer_key(self.networks, number, name): name for name in self.networks[number].index}
         apart = {name for key, name in names.items() if key in named}
         joint, fusion = "joint relays" in moves, "fused siblings" in moves
-        return extended(self.networks[number], apart, joint=joint, fusion=fusion)
+        return extended(self.rewritten[number], apart, joint=joint, fusion=fusion)
 
     def on(self, chip: ChipSpec) -> Question:
         """The same about another chip."""
@@ -166,10 +177,11 @@ def decide(question: Question, detail: Detail = "all", budget: Budget | None = N
     try:
         answers = [_solved(question, problem, spent) for problem in question.prepare(spent)]
     except TimeLimitError:
-        answers = [(Status.UNDECIDED, None, question.networks)]
+        answers = [(Status.UNDECIDED, None, question.rewritten)]
     status, solution, networks = _best(question, answers)
     if solution is not None:
-        violations: tuple[object, ...] = verify(networks, question.chip, question.resolved, solution)
+        given = tuple(map(as_rounded, question.networks, networks))
+        violations: tuple[object, ...] = verify(networks, question.chip, question.resolved, solution, given)
         if status is Status.OPTIMAL and not all(stage.proven for stage in solution.objectives):
             violations = (*violations, f"an optimum that is not proven: {solution.objectives}")
         if violations:
@@ -212,7 +224,7 @@ def fits(question: Question, budget: Budget | None = None) -> bool | None:
 
 def _weights_in_the_way(question: Question, budget: Budget) -> Iterator[Unmet]:
     """Layers whose pools would fold into their kernels, if the weights that add up there had more bits."""
-    for number, network in enumerate(question.networks):
+    for number, network in enumerate(question.rewritten):
         if not network.is_integer or budget.is_spent:
             continue
         own = legal_forms(network, question.chip)[0].layers
@@ -357,41 +369,16 @@ def _result(
     question: Question, networks: tuple[NormalNetwork, ...], status: Status, budget: Budget, **parts: object
 ) -> Result:
     fields = {"solution": None, "report": None, **parts}
+    given = tuple(
+        placed if placed.origins is own.origins else as_rounded(own, placed)
+        for placed, own in zip(networks, question.networks, strict=True)
+    )
     return Result(
         status=status,
         networks=networks,
+        given=given,
         chip=question.chip,
         options=question.resolved,
         statistics=budget.statistics(),
         **fields,  # type: ignore[arg-type]  # solution or report, by the callers above
     )
-
-
-def float_form(network: NormalNetwork, placed: NormalNetwork, chip: ChipSpec) -> NormalNetwork:
-    """A network with float weights in the form in which its integer twin was placed.
-
-    Parameters
-    ----------
-    network
-        What the chip-free passes made without rounding.
-    placed
-        A network of a result.
-
-    Raises
-    ------
-    NetworkError
-        No form of the one is that of the other.
-    """
-    # All that any objective and any neighbour may have chosen.
-    for forms in legal_forms(network, chip, shared_stage=True, by_load=True):
-        chosen: dict[str, int] = {}
-        for layer in placed.layers:
-            shape = LayerForm(layer, placed.incoming[layer.name]).shape
-            rows = forms.layers[layer.name]
-            match = next((n for n, form in enumerate(rows) if form.shape == shape), None)
-            if match is None:
-                break
-            chosen[layer.name] = match
-        else:
-            return forms.network(chosen)
-    raise NetworkError(Finding(network.name, "has no form like that of its integers"))

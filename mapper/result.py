@@ -293,7 +293,9 @@ class Result(Displayed):
     Attributes
     ----------
     networks
-        As placed: after the passes.
+        As placed: after the passes, in the forms that the chip needs.
+    given
+        Before layers were rewritten for the chip; of a network where none was, as placed.
     solution
         None unless the status is OPTIMAL or FEASIBLE.
     report
@@ -307,6 +309,10 @@ class Result(Displayed):
     solution: Solution | None
     report: FeasibilityReport | None
     statistics: Statistics
+    given: tuple[NormalNetwork, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "given", self.given or self.networks)
 
     @property
     def readings(self) -> tuple[Reading, ...]:
@@ -340,17 +346,7 @@ class Result(Displayed):
     def find_chip_layers(self, layer: LayerReference, network: int | None = None) -> list[int]:
         """All cores that hold a layer, a piece or a copy of it, ascending; relays hold none.
 
-        Parameters
-        ----------
-        layer, network
-            As in `find_chip_layer`.
-
-        Raises
-        ------
-        OptionsError
-            There is no such layer, or it can be one of several.
-        InfeasibleError, UndecidedError
-            There is no placement.
+        Parameters and errors are those of `find_chip_layer`, but a layer may live on several cores.
         """
         number = None if network is None else whole_number(network)
         if network is not None and (number is None or not 0 <= number < len(self.networks)):

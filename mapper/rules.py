@@ -273,6 +273,16 @@ class Rule(Enum):
         "This rule is broken by faulty placements only: report it.",
     )
 
+    REWRITTEN = RuleText(
+        "M505",
+        "request",
+        "rewritten layers",
+        "layers",
+        "A layer that was rewritten for the chip computes, neuron by neuron and tap by tap, what it did as given; "
+        "without --no-rewrites.",
+        "This rule is broken by faulty placements only: report it.",
+    )
+
     @property
     def code(self) -> str:
         """Stable identifier."""

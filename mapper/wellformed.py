@@ -71,7 +71,7 @@ def _origin_findings(network: Network) -> Iterator[Finding]:
     for origin in network.origins:
         (features, *place), (sy, sx) = origin.shape, origin.phases
         holds = network.by_name[origin.layer].output_shape
-        rows, columns = (-(-size // phase) for size, phase in zip(place, (sy, sx), strict=True))
+        rows, columns = (size // phase for size, phase in zip(place, (sy, sx), strict=True))
         last = origin.start + features * sy * sx
         if origin.start < 0 or last > holds.features or (rows, columns) != holds[1:]:
             value = f"features {origin.start}..{last - 1} of a map of {rows}x{columns}"

@@ -197,6 +197,9 @@ class Moves:
     ] = None
     relays: Annotated[bool, Parameter(negative="--no-relays", help="let spare cores pass signals on")] = True
     copies: Annotated[bool, Parameter(negative="--no-copies", help="let a layer stand twice")] = True
+    rewrites: Annotated[
+        bool, Parameter(negative="--no-rewrites", help="make rows of maps that are too large features")
+    ] = True
 
 
 _WORK = (

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 
 from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.graph import ConfigGraph
-from mapper.emit.shared.interface import InterfaceLayer
+from mapper.emit.shared.interface import Interface, InterfaceLayer
 
 __all__ = ["exactness"]
 
@@ -27,6 +27,7 @@ def exactness(config: ChipConfig, graph: ConfigGraph) -> tuple[str, ...]:
     return (
         *_pieces_and_relays(config, has_cycle=has_cycle),
         *_copies(interface.layers, reach, has_cycle=has_cycle),
+        *_phases(interface),
     )
 
 
@@ -60,6 +61,13 @@ def _copies(
         else:
             text = "spike by spike exact in the default order: what the two feed never meets again"
         yield f"{layer.name}: stands twice: exact in time steps; {text}"
+
+
+def _phases(interface: Interface) -> Iterator[str]:
+    names = [origin.name for origin in interface.origins or () if origin.phases != (1, 1)]
+    if names:
+        text = "exact in time steps; spike by spike not, since phases spike one after the other"
+        yield f"{', '.join(names)}: rows and columns as features: {text}"
 
 
 def _reached(layer: InterfaceLayer, reach: Mapping[int, set[int]], *, is_copy: bool) -> set[int]:

@@ -184,7 +184,7 @@ def _by_core(config: ChipConfig, interface: Interface) -> ChipConfig:
         for n, core in cores
         if core.dimensions is not None
     )
-    changes = {"layers": layers, "outputs": (), "monitored": ()}
+    changes = {"layers": layers, "outputs": (), "monitored": (), "origins": None}
     return config.model_copy(update={"interface": interface.model_copy(update=changes)})
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mapper.deadline import NEVER, Deadline
 from mapper.emit.shared.joined import joined
+from mapper.emit.shared.own_shape import own_shape
 from mapper.emit.write.build import build_config
 from mapper.emit.write.options import EmitOptions
 from mapper.equivalence.compare import first_difference
@@ -160,7 +161,7 @@ def check_equivalence(
     result
         With a solution.
     floating
-        The network or networks after the passes, not made integer.
+        The networks of `Result.given` before they were made integer.
     recording
         Of all inputs, by the names of `mapper.emit.shared.joined` where several networks share the chip.
     data
@@ -173,7 +174,7 @@ def check_equivalence(
     EventError
         Labelled data for several inputs.
     """
-    integer, dt_us = joined(result.networks), recording.dt_us
+    integer, dt_us = joined(result.given), recording.dt_us
     floats = floating if isinstance(floating, Network) else joined(floating)
     _check_labelled(integer, data)
     config = build_config(result, EmitOptions(dt_us=float(dt_us)))
@@ -195,7 +196,7 @@ def check_equivalence(
         steps=recording.steps,
         dt_us=dt_us,
         input_events=sum(map(len, recording.events.values())),
-        difference=first_difference(expected.spikes, frames.layers),
+        difference=first_difference(_present(result, expected.spikes), frames.layers),
         rates=layer_rates(before.spikes, expected.spikes),
         events=events,
         accuracies=scored,
@@ -204,6 +205,13 @@ def check_equivalence(
         compared_with=integer.compared_with,
         output=_trace(name, before.outputs[name], events.outputs[name]),
     )
+
+
+def _present(result: Result, spikes: Mapping[str, Any]) -> dict[str, Any]:
+    """What the given layers did, without rows and columns that were left out because nothing reads them."""
+    there = {origin.name: own_shape(origin) for origin in joined(result.networks).origins}
+    sizes = {name: there.get(name, entry.shape[-3:]) for name, entry in spikes.items()}
+    return {name: entry[..., : sizes[name][1], : sizes[name][2]] for name, entry in spikes.items()}
 
 
 def _pause(deadline: Deadline, recording: Recording, what: str) -> Callable[[], None]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapper.emit.shared.config import ChipConfig
+from mapper.emit.shared.own_shape import own_shape, shown_layers
 from mapper.events import Events
 from mapper.sim.event import EventOptions, simulate_events
 
@@ -61,7 +62,8 @@ def layer_shapes(config: ChipConfig) -> dict[str, tuple[int, int, int]]:
         if dimensions is not None:
             shape = dimensions.output_shape
             shapes[name] = (features or shape.feature_count, shape.size.y, shape.size.x)
-    return shapes
+    shown = {} if config.interface is None else shown_layers(config.interface)
+    return shapes | {name: own_shape(origin) for name, (_, origin) in shown.items() if origin is not None}
 
 
 def count_ranges(

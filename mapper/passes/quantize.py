@@ -102,9 +102,15 @@ def _round(values: Any, scale: np.float32) -> Any:
         return np.rint(np.asarray(values, _F) * scale).astype(np.int64)
 
 
-def rounded(layer: NormalLayer) -> NormalLayer:
-    """The layer of integers; that its numbers are sound and survive the rounding, `quantize` sees to."""
-    operation, neuron, scale = layer.operation, layer.neuron, layer_scale(layer)
+def rounded(layer: NormalLayer, scale: np.float32 | None = None) -> NormalLayer:
+    """The layer of integers; that its numbers are sound and survive the rounding, `quantize` sees to.
+
+    Parameters
+    ----------
+    scale
+        One of several layers that share a core; None for its own.
+    """
+    operation, neuron, scale = layer.operation, layer.neuron, scale or layer_scale(layer)
     bias = None if operation.bias is None else _round(operation.bias, scale)
     has_bias = bias is not None and bool(np.any(bias))
     minimum = -STATE_HALF if neuron.minimum is None else int(_round(neuron.minimum, scale))

@@ -20,6 +20,7 @@ from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.file import config_of
 from mapper.emit.shared.graph import ConfigGraph, graph_of
 from mapper.emit.shared.interface import InterfaceOutput
+from mapper.emit.shared.own_shape import own_map, shown_layers
 from mapper.errors import ConfigError, Finding
 from mapper.sim.frame_run import FrameState, Run
 from mapper.sim.stages import one_sensor
@@ -36,8 +37,8 @@ class FrameResult:
     spikes
         By core, (batch, time, features, height, width).
     layers
-        By layer of the interface, its pieces joined, without its copy; by "core3" and so on without
-        interface.
+        By layer as it was given, in its own shape, its pieces joined, without its copy; by "core3" and so
+        on without interface.
     outputs
         By output, pooled on the host as the interface says.
     synops
@@ -190,8 +191,9 @@ def _owners(config: ChipConfig, graph: ConfigGraph) -> Iterator[tuple[int, str]]
     if config.interface is None:
         yield from ((core, f"core{core}") for core in graph.order)
         return
-    for layer in config.interface.layers:
-        yield from ((place.core, layer.name) for place in layer.places if place.role != "relay")
+    layers = {layer.name: layer for layer in config.interface.layers}
+    for name, (holder, _) in shown_layers(config.interface).items():
+        yield from ((place.core, name) for place in layers[holder].places if place.role != "relay")
 
 
 def _pooled(frames: Any, pooling: tuple[int, int]) -> Any:
@@ -208,15 +210,16 @@ def _pooled(frames: Any, pooling: tuple[int, int]) -> Any:
 def _layers(config: ChipConfig, spikes: Mapping[int, Any]) -> dict[str, Any]:
     if config.interface is None:
         return {f"core{core}": trace for core, trace in spikes.items()}
-    layers = {}
+    held = {}
     for layer in config.interface.layers:
         parts: dict[tuple[int, int], Any] = {}
         for place in layer.places:
             if place.role in ("layer", "piece") and place.core in spikes:
                 parts[place.start, place.stop] = spikes[place.core]
         if parts:
-            layers[layer.name] = np.concatenate([parts[key] for key in sorted(parts)], axis=-3)
-    return layers
+            held[layer.name] = np.concatenate([parts[key] for key in sorted(parts)], axis=-3)
+    shown = shown_layers(config.interface).items()
+    return {name: own_map(held[layer], origin) for name, (layer, origin) in shown if layer in held}
 
 
 def _output(output: InterfaceOutput, spikes: Mapping[int, Any]) -> Any:

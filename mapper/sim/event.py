@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.file import config_of
 from mapper.emit.shared.graph import ConfigGraph, graph_of
+from mapper.emit.shared.own_shape import own_places, shown_layers
 from mapper.errors import ConfigError, Finding
 from mapper.events import EVENT_DTYPE, Events, events_from
 from mapper.sim.event_kernel import COUNT, ORDERS
@@ -94,7 +95,7 @@ class EventResult:
     Attributes
     ----------
     layers
-        By layer, its spikes, pieces joined: arrays of `EVENT_DTYPE`.
+        By layer as it was given, in its own shape, its spikes, pieces joined: arrays of `EVENT_DTYPE`.
     outputs
         By output, pooled on the host as the interface says; events outside a whole pool left out.
     spikes, synops, saturated, clamped, decimated
@@ -174,6 +175,7 @@ class EventSimulator:
         if findings:
             raise ConfigError(*findings)
         self.places = _places(self.config, self.graph)
+        self._shown = {} if self.config.interface is None else shown_layers(self.config.interface)
         record = self.options.record
         unknown = [name for name in record or () if name not in self.places]
         if unknown:
@@ -237,7 +239,7 @@ class EventSimulator:
                 Finding(where, "causes too many spikes", None, options.spike_limit, next_step=step)
             )
         spikes = _unpacked(record, tables.numbers)
-        layers = {name: self._together(record, spikes, self.places[name]) for name in self.recorded}
+        layers = {name: self._layer(record, spikes, name) for name in self.recorded}
         counts, border = tables.counts - before[0], tables.border - before[1]
         core_counts = {
             name: dict(zip(tables.numbers, counts[:, n].tolist(), strict=True)) for name, n in COUNT.items()
@@ -306,6 +308,18 @@ class EventSimulator:
                 size = (shape.output_shape.size.y, shape.output_shape.size.x) if shape else (0, 0)
                 yield output.name, _pooled(events, output.host_pool, size)
 
+    def _layer(self, record: NDArray[np.int64], spikes: Mapping[int, Events], name: str) -> Events:
+        """Spikes of a layer as it was given."""
+        events, (_, origin) = (
+            self._together(record, spikes, self.places[name]),
+            self._shown.get(name, ("", None)),
+        )
+        if origin is None:
+            return events
+        is_own, *places = own_places(events["p"], events["y"], events["x"], origin)
+        events["p"], events["y"], events["x"] = places
+        return events[is_own]
+
     def _together(
         self, record: NDArray[np.int64], spikes: Mapping[int, Events], parts: Sequence[tuple[int, int]]
     ) -> Events:
@@ -361,10 +375,11 @@ def _places(config: ChipConfig, graph: ConfigGraph) -> dict[str, list[tuple[int,
     """By layer, (core, first feature) of its parts, without its copy."""
     if config.interface is None:
         return {f"core{core}": [(core, 0)] for core in graph.order}
-    return {
+    places = {
         layer.name: [(p.core, p.start) for p in layer.places if p.role in ("layer", "piece")]
         for layer in config.interface.layers
     }
+    return {name: places[layer] for name, (layer, _) in shown_layers(config.interface).items()}
 
 
 def _unpacked(record: NDArray[np.int64], numbers: Iterable[int]) -> dict[int, Events]:

@@ -14,7 +14,7 @@ from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
 from mapper.rules import Rule
 from mapper.solution import Solution
-from mapper.verify import arrivals, layers, objectives, sensor, wiring
+from mapper.verify import arrivals, layers, objectives, rewriting, sensor, wiring
 from mapper.verify.case import Case, Violation
 from mapper.verify.form import malformations
 
@@ -24,7 +24,11 @@ Check: TypeAlias = Callable[[Case], Iterator[Violation]]
 
 
 def verify(
-    networks: tuple[NormalNetwork, ...], chip: ChipSpec, options: SolveOptions, solution: Solution
+    networks: tuple[NormalNetwork, ...],
+    chip: ChipSpec,
+    options: SolveOptions,
+    solution: Solution,
+    given: tuple[NormalNetwork, ...] | None = None,
 ) -> tuple[Violation, ...]:
     """Every rule that the solution breaks; empty for a solution that is right.
 
@@ -34,14 +38,16 @@ def verify(
     Parameters
     ----------
     networks
-        As they were given to the solver.
+        As they were placed.
     options
         With layer references resolved to names.
+    given
+        As they were given, before anything was rewritten for the chip; None where nothing was.
     """
     malformed = tuple(malformations(networks, chip, solution))
     if malformed:
         return malformed
-    case = Case.of(networks, chip, options, solution)
+    case = Case.of(networks, chip, options, solution, given)
     return tuple(violation for check in CHECKS.values() for violation in check(case))
 
 
@@ -63,4 +69,5 @@ CHECKS: Mapping[Rule, Check] = {
     Rule.FORBIDDEN_CORE: layers.check_forbidden_core,
     Rule.MOVES: layers.check_moves,
     Rule.OBJECTIVE: objectives.check_objective,
+    Rule.REWRITTEN: rewriting.check_rewritten,
 }

@@ -113,6 +113,8 @@ class Case:
         (body, its part, what options call the layer) of all that are layers, not relays.
     by_core
         The body of each core, the last one where there are several.
+    given
+        The networks before anything was rewritten for the chip.
     """
 
     networks: tuple[NormalNetwork, ...]
@@ -123,10 +125,16 @@ class Case:
     parts: Sequence[tuple[Body, LayerPart, str]]
     by_core: Mapping[int | str, Body]
     routes_of: Mapping[int | str, Sequence[Route]]
+    given: tuple[NormalNetwork, ...]
 
     @classmethod
     def of(
-        cls, networks: tuple[NormalNetwork, ...], chip: ChipSpec, options: SolveOptions, solution: Solution
+        cls,
+        networks: tuple[NormalNetwork, ...],
+        chip: ChipSpec,
+        options: SolveOptions,
+        solution: Solution,
+        given: tuple[NormalNetwork, ...] | None = None,
     ) -> Case:
         """The question with its look-ups."""
         rates = {str(signal): rate for signal, rate in options.traffic}
@@ -142,7 +150,8 @@ class Case:
         for route in solution.routes:
             routes_of[route.source].append(route)
         by_core: dict[int | str, Body] = {body.placement.core: body for body in bodies}
-        return cls(networks, chip, options, solution, bodies, parts, by_core, routes_of)
+        looks = (bodies, parts, by_core, routes_of)
+        return cls(networks, chip, options, solution, *looks, networks if given is None else given)
 
     def layer(self, part: LayerPart) -> NormalLayer:
         """The layer that a part is of."""

@@ -9,7 +9,8 @@ from mapper.emit.shared.config import ChipConfig
 from mapper.errors import NetworkError
 from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
-from mapper.question import Question, float_form
+from mapper.passes.legalize import form_like
+from mapper.question import Question
 
 __all__ = ["compare"]
 
@@ -37,6 +38,6 @@ def _formed(network: NormalNetwork, config: ChipConfig) -> NormalNetwork:
         return network
     chip = load(name)
     try:
-        return float_form(network, extract(config), chip)
+        return form_like(network, extract(config), chip)
     except (NetworkError, KeyError):
         return Question((network,), chip, SolveOptions()).problems[0].networks[0]

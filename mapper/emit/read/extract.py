@@ -28,7 +28,8 @@ def extract(
 ) -> NormalNetwork:
     """The integer network of a configuration.
 
-    Several networks on one chip come back as one, by the names of `mapper.emit.shared.joined`.
+    Several networks on one chip come back as one, by the names of `mapper.emit.shared.joined`. What was
+    rewritten for the chip comes back rewritten, as `Result.networks` has it; `origins` says what it was.
 
     Parameters
     ----------
@@ -65,7 +66,8 @@ def extract(
     if trace.findings:
         raise ConfigError(*trace.findings)
     notes = () if config.interface else ("read back without interface: one whole layer per core",)
-    whole = NormalNetwork(interface.network, inputs, layers, edges, outputs, notes)
+    origins = tuple(entry.origin for entry in interface.origins or ())
+    whole = NormalNetwork(interface.network, inputs, layers, edges, outputs, notes, origins=origins)
     return whole if network is None else _picked(whole, network)
 
 
@@ -94,6 +96,11 @@ def _picked(whole: NormalNetwork, name: str) -> NormalNetwork:
             replace(e, name=own(e.name), source=own(e.source))
             for e in whole.outputs
             if e.source.startswith(prefix)
+        ),
+        origins=tuple(
+            replace(e, name=own(e.name), layer=own(e.layer))
+            for e in whole.origins
+            if e.name.startswith(prefix)
         ),
     )
 

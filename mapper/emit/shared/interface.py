@@ -10,11 +10,15 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from mapper.network import Origin
+from mapper.operations import Shape
+
 __all__ = [
     "InputEntry",
     "Interface",
     "InterfaceInput",
     "InterfaceLayer",
+    "InterfaceOrigin",
     "InterfaceOutput",
     "LayerPlace",
     "OutputPart",
@@ -133,6 +137,21 @@ class InterfaceLayer(_Record):
     delays: tuple[tuple[int, int, _Count], ...] = ()
 
 
+class InterfaceOrigin(_Record):
+    """A layer of the network as it was given, and where it is found: as `mapper.network.Origin`."""
+
+    name: str
+    shape: tuple[_Size, _Size, _Size]
+    layer: str
+    start: _Count = 0
+    phases: tuple[_Size, _Size] = (1, 1)
+
+    @property
+    def origin(self) -> Origin:
+        """The same as part of a network."""
+        return Origin(self.name, Shape(*self.shape), self.layer, self.start, self.phases)
+
+
 class Interface(_Record):
     """What samna's fields cannot say; never sent to a chip.
 
@@ -154,6 +173,8 @@ class Interface(_Record):
         What a user should know before trusting the result.
     readings
         What was taken for granted while reading the network.
+    origins
+        Where the layers that were given are found, in their order; None where these are `layers`.
     """
 
     schema_version: Literal[1] = 1
@@ -167,6 +188,7 @@ class Interface(_Record):
     slow_clock_hz: float | None = None
     notes: tuple[str, ...] = ()
     readings: tuple[str, ...] = ()
+    origins: tuple[InterfaceOrigin, ...] | None = None
 
     @property
     def sensor_inputs(self) -> tuple[str, ...]:
@@ -186,6 +208,17 @@ class Interface(_Record):
     def _check_sensor(self) -> Self:
         if self.sensor_relays and not self.sensor_inputs:
             raise ValueError("sensor_relays pass the sensor on, and no input is the sensor's")
+        return self
+
+    @model_validator(mode="after")
+    def _check_origins(self) -> Self:
+        features = {e.name: max((place.stop for place in e.places), default=0) for e in self.layers}
+        for entry in self.origins or ():
+            last = entry.start + entry.shape[0] * entry.phases[0] * entry.phases[1]
+            if last > features.get(entry.layer, 0):
+                raise ValueError(
+                    f"origin {entry.name} is in features of layer {entry.layer} that are not there"
+                )
         return self
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from mapper.network import Origin, origins_of
 from mapper.normal_form import NormalNetwork
 from mapper.references import layer_key, require_distinct
 
@@ -23,6 +24,8 @@ def joined(networks: Sequence[NormalNetwork]) -> NormalNetwork:
     if len(networks) == 1:
         return networks[0]
     inputs, layers, edges, outputs, notes, readings = [], [], [], [], [], []
+    origins: list[Origin] = []
+    is_rewritten = any(network.origins for network in networks)
     for number, network in enumerate(networks):
         keys = {name: layer_key(networks, number, name) for name in network.signal_shapes}
         inputs += [replace(entry, name=keys[entry.name]) for entry in network.inputs]
@@ -34,7 +37,13 @@ def joined(networks: Sequence[NormalNetwork]) -> NormalNetwork:
         ]
         notes += [layer_key(networks, number, note) for note in network.notes]
         readings += [replace(r, subject=layer_key(networks, number, r.subject)) for r in network.readings]
+        if is_rewritten:
+            origins += [
+                replace(origin, name=layer_key(networks, number, origin.name), layer=keys[origin.layer])
+                for origin in origins_of(network)
+            ]
     name = "+".join(network.name for network in networks)
     return NormalNetwork(
-        name, tuple(inputs), tuple(layers), tuple(edges), tuple(outputs), tuple(notes), tuple(readings)
-    )
+        name, tuple(inputs), tuple(layers), tuple(edges), tuple(outputs), tuple(notes), tuple(readings),
+        origins=tuple(origins),
+    )  # fmt: skip

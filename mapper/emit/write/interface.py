@@ -13,6 +13,7 @@ from mapper.emit.shared.interface import (
     Interface,
     InterfaceInput,
     InterfaceLayer,
+    InterfaceOrigin,
     InterfaceOutput,
     LayerPlace,
     OutputPart,
@@ -21,6 +22,7 @@ from mapper.emit.write.options import EmitOptions
 from mapper.emit.write.placed import Arrival, Part, Placed
 from mapper.emit.write.stages import slow_clock_hz
 from mapper.errors import EmitError, Finding
+from mapper.network import Origin
 from mapper.operations import Pool
 from mapper.result import Result
 from mapper.solution import DVS
@@ -43,6 +45,17 @@ def interface_of(result: Result, placed: Placed, wishes: EmitOptions) -> Interfa
         slow_clock_hz=slow_clock_hz(result, wishes),
         notes=(*_layer_notes(placed), *_division_notes(placed), *_output_notes(outputs, monitored)),
         readings=tuple(map(str, result.readings)),
+        origins=tuple(map(_origin, placed.network.origins)) or None,
+    )
+
+
+def _origin(entry: Origin) -> InterfaceOrigin:
+    return InterfaceOrigin(
+        name=entry.name,
+        shape=(entry.shape.features, entry.shape.height, entry.shape.width),
+        layer=entry.layer,
+        start=entry.start,
+        phases=entry.phases,
     )
 
 

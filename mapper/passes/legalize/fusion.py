@@ -18,10 +18,10 @@ from mapper.network import Edge
 from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Pair, Shape, same
 from mapper.passes.minimum import mended
-from mapper.passes.quantize import rounded
+from mapper.passes.quantize import layer_scale, rounded
 from mapper.wording import join_names
 
-__all__ = ["Fusion", "centred", "fusions", "sibling_edges"]
+__all__ = ["Fusion", "as_rounded", "centred", "fusions", "sibling_edges"]
 
 # Of more siblings than this only the first are fused: each run of them is a layer on offer.
 _SIBLINGS_MAX = 8
@@ -165,6 +165,22 @@ def _fused(run: Sequence[NormalLayer], name: str) -> NormalLayer | None:
     weight: Any = layer.operation.weight
     keeps_all = all(np.any(weight[a:b]) for a, b in pairwise(starts))
     return layer if keeps_all and np.all(np.asarray(layer.neuron.threshold) >= 1) else None
+
+
+def as_rounded(given: NormalNetwork, placed: NormalNetwork) -> NormalNetwork:
+    """The given network with the numbers that it has in a placed one: siblings on one core share a scale."""
+    together: dict[str, list[NormalLayer]] = {}
+    for origin in placed.origins:
+        together.setdefault(origin.layer, []).append(given.by_name[origin.name])
+    changed: dict[str, NormalLayer] = {}
+    for layers in together.values():
+        floats = [before for layer in layers if (before := _floats(layer)) is not None]
+        if 1 < len(layers) == len(floats):
+            scale = min(map(layer_scale, floats))
+            changed |= {layer.name: mended(rounded(layer, scale)) for layer in floats}
+    if not changed:
+        return given
+    return given.replacing(layers=tuple(changed.get(layer.name, layer) for layer in given.layers))
 
 
 def _note(run: Sequence[NormalLayer], fused: NormalLayer) -> str:
