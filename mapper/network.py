@@ -185,6 +185,11 @@ class Origin:
     start: int = 0
     phases: Pair = (1, 1)
 
+    @property
+    def stop(self) -> int:
+        """The feature behind its last one."""
+        return self.start + self.shape.features * self.phases[0] * self.phases[1]
+
 
 def _pool(path: Iterable[PathOperation]) -> Pool | None:
     return next((step for step in path if isinstance(step, Pool)), None)
@@ -258,6 +263,11 @@ class Network:
         """Shape of every input's and layer's output."""
         shapes = {entry.name: entry.shape for entry in self.inputs}
         return shapes | {layer.name: layer.output_shape for layer in self.layers}
+
+    def origin_of(self, layer: str) -> Origin:
+        """Where a layer of the network as it was given is found."""
+        named = (origin for origin in self.origins if origin.name == layer)
+        return next(named, None) or Origin(layer, self.by_name[layer].output_shape, layer)
 
     @property
     def has_weights(self) -> bool:

@@ -29,7 +29,7 @@ __all__ = [
 Objective: TypeAlias = Literal["capacity", "headroom", "balance", "index"]
 PooledOutputs: TypeAlias = Literal["host", "relay"]
 # What a placement may do beyond one whole layer per core.
-Move: TypeAlias = Literal["pieces", "relays", "joint relays", "copies", "fused siblings"]
+Move: TypeAlias = Literal["pieces", "relays", "copies"]
 
 # Whole numbers among the options: where they are written, what they are, least and most.
 _WHOLE: Mapping[str, tuple[str, str, int, int]] = {
@@ -122,18 +122,16 @@ class SolveOptions:
 
     @property
     def divides(self) -> bool:
-        """Whether a layer may take more than one core."""
-        return self.max_pieces != 1 or self.relays or self.max_copies > 1
+        """Whether anything but one whole layer per core is allowed; siblings on one core apart."""
+        return bool(moves_of(self))
 
 
 def moves_of(options: SolveOptions) -> tuple[Move, ...]:
-    """What options allow a placement to do beyond one whole layer per core."""
+    """What options allow a placement to do with any layer beyond one whole one per core."""
     allowed: dict[Move, bool] = {
         "pieces": options.max_pieces != 1,
         "relays": options.relays,
-        "joint relays": options.relays and options.joint,
         "copies": options.max_copies > 1,
-        "fused siblings": options.fusion,
     }
     return tuple(move for move, is_allowed in allowed.items() if is_allowed)
 
@@ -309,6 +307,8 @@ def _choice_findings(options: SolveOptions) -> Iterator[Finding]:
     for where, flag in (
         ("--readout-monitor", options.readout_monitor),
         ("relays", options.relays),
+        ("joint", options.joint),
+        ("fusion", options.fusion),
         ("rewrites", options.rewrites),
     ):
         if not isinstance(flag, bool):

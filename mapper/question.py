@@ -9,26 +9,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from functools import cached_property, partial
 from itertools import zip_longest
-from math import inf
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
 from hwspec.schema import ChipSpec
+from mapper.answers import Answer, best_answer
 from mapper.edits import shapes_only
 from mapper.errors import TimeLimitError, VerificationError
 from mapper.normal_form import NormalNetwork
 from mapper.operations import Pair
 from mapper.options import SolveOptions, moves_of, resolve
-from mapper.passes.legalize import Extended, Forms, as_rounded, extended, legal_forms, phased
+from mapper.passes.legalize import (
+    MOVE,
+    Extended,
+    Forms,
+    as_rounded,
+    extended,
+    has_phases,
+    legal_forms,
+    phased,
+)
 from mapper.problem import Problem
 from mapper.references import layer_key, locate_layer
 from mapper.result import Result, Status, Unmet
 from mapper.rules import Rule
-from mapper.solution import Objective, Solution
 from mapper.verify import verify
 
 if TYPE_CHECKING:
@@ -69,7 +76,7 @@ class Question:
 
     @cached_property
     def rewritten(self) -> tuple[NormalNetwork, ...]:
-        """The networks with phases where maps are too large, which says in `origins` what became of layers."""
+        """The networks with phases where maps are too large; their `origins` say what became of layers."""
         if not self.resolved.rewrites:
             return self.networks
         seen: list[set[str]] = [set() for _ in self.networks]
@@ -130,19 +137,33 @@ class Question:
 
     def with_offers(self, problem: Problem) -> Problem:
         """One of the `problems` with joint relays and fused siblings on offer; itself without."""
-        offers = [self._offers(number) for number in range(len(self.networks))]
-        if not any(offers):
+        if not any(self.offers):
             return problem
-        settings = dict(self._settings(offers=offers))
-        return self._problem(problem.stage, settings[problem.stage])
+        return self._problem(problem.stage, dict(self._settings(offers=self.offers))[problem.stage])
+
+    @cached_property
+    def offers(self) -> tuple[Extended | None, ...]:
+        """Joint relays and fused siblings of each network; None where it has none."""
+        return tuple(self._offers(number) for number in range(len(self.networks)))
+
+    @property
+    def moves(self) -> tuple[str, ...]:
+        """What a placement of these networks may do beyond one whole layer per core."""
+        offers = [entry for entry in self.offers if entry is not None]
+        of_these = {
+            "joint relays": any(entry.joints for entry in offers),
+            "fused siblings": any(entry.fused for entry in offers),
+            MOVE: any(map(has_phases, self.rewritten)),
+        }
+        return (*moves_of(self.resolved), *(move for move, is_there in of_these.items() if is_there))
 
     def _offers(self, number: int) -> Extended | None:
-        moves, asked = moves_of(self.resolved), self.resolved
+        asked = self.resolved
         named = [*(name for name, _ in asked.pins), *(asked.monitors or ()), asked.readout]
         names = {layer_key(self.networks, number, name): name for name in self.networks[number].index}
         apart = {name for key, name in names.items() if key in named}
-        joint, fusion = "joint relays" in moves, "fused siblings" in moves
-        return extended(self.rewritten[number], apart, joint=joint, fusion=fusion)
+        joint = asked.joint and asked.relays
+        return extended(self.rewritten[number], apart, joint=joint, fusion=asked.fusion)
 
     def on(self, chip: ChipSpec) -> Question:
         """The same about another chip."""
@@ -178,7 +199,7 @@ def decide(question: Question, detail: Detail = "all", budget: Budget | None = N
         answers = [_solved(question, problem, spent) for problem in question.prepare(spent)]
     except TimeLimitError:
         answers = [(Status.UNDECIDED, None, question.rewritten)]
-    status, solution, networks = _best(question, answers)
+    status, solution, networks = best_answer(answers, partial(_loosest, question))
     if solution is not None:
         given = tuple(map(as_rounded, question.networks, networks))
         violations: tuple[object, ...] = verify(networks, question.chip, question.resolved, solution, given)
@@ -268,17 +289,7 @@ def _overflow(layer: str, most: int, question: Question, budget: Budget) -> Unme
     )
 
 
-# The stages of any objective, in order, and those of which more is better.
-_STAGES = (
-    *("cores", "headroom", "largest_load_share", "largest_load_synops_per_second", "layers_on_own_core"),
-    *("layers_kept", "spikes_on_parallel_cores", "capacity_bits"),
-)
-_UPWARDS = ("headroom", "layers_on_own_core", "layers_kept", "spikes_on_parallel_cores")
-
-_Answer: TypeAlias = tuple[Status, Solution | None, tuple[NormalNetwork, ...]]
-
-
-def _solved(question: Question, problem: Problem, budget: Budget) -> _Answer:
+def _solved(question: Question, problem: Problem, budget: Budget) -> Answer:
     from mapper.solver.divided.run import solve_divided  # noqa: PLC0415
     from mapper.solver.plain import solve_plain  # noqa: PLC0415
 
@@ -299,60 +310,10 @@ def _solved(question: Question, problem: Problem, budget: Budget) -> _Answer:
     return status, solution, problem.networks
 
 
-def _best(question: Question, answers: Sequence[_Answer]) -> _Answer:
-    """The best of the answers under all settings of the stage, with bounds that hold for all of them."""
-    best = min(answers, key=_order)
-    _, solution, networks = best
-    unproven = [answer for answer in answers if answer[0] in (Status.FEASIBLE, Status.UNDECIDED)]
-    if solution is None or not unproven:
-        return best
-    for _, other, _ in unproven:
-        solution = replace(solution, objectives=tuple(_weakened(question, solution, other)))
-    return Status.FEASIBLE, solution, networks
-
-
-def _order(answer: _Answer) -> tuple[float | Fraction, ...]:
-    """Sort key: placed, then stage by stage, of which one that a limit left without a value is last."""
-    status, solution, _ = answer
-    stages = {stage.name: _cost(stage.name, stage.value) for stage in solution.objectives} if solution else {}
-    # A stage that a setting does not have, before one that it has, is the sum of nothing.
-    absent = 0 if "capacity_bits" in stages else inf
-    return (
-        inf if solution is None else 0,
-        *(stages.get(name, absent) for name in _STAGES),
-        status is not Status.OPTIMAL,
-    )
-
-
-def _cost(name: str, number: int | str) -> float | Fraction:
-    """A value or bound of a stage as one number, the better the less."""
-    if number == "unknown":
-        return inf
-    return -Fraction(number) if name in _UPWARDS else Fraction(number)
-
-
-def _weakened(question: Question, best: Solution, other: Solution | None) -> Iterator[Objective]:
-    """The stages of the best answer, with bounds that leave room for what another setting may still have.
-
-    A bound holds where all stages before it have their values: the other's for as long as these are the
-    best one's. From there on anything may be, until a bound excludes that the other is as good.
-    """
-    stages = {stage.name: stage for stage in other.objectives if stage.value != "unknown"} if other else {}
-    excluded = False
-    for stage in best.objectives:
-        if excluded or stage.value == "unknown":
-            yield stage
-            continue
-        own, cost = stages.get(stage.name), partial(_cost, stage.name)
-        bound = _loosest(question, stage.name) if own is None else own.bound
-        yield replace(stage, bound=min(stage.bound, bound, key=cost))
-        excluded = cost(bound) > cost(stage.value)
-        if own is None or own.value != stage.value:
-            stages = {}
-
-
 def _loosest(question: Question, name: str) -> int | str:
     """What no placement exceeds in a stage of the objective."""
+    if name == "cores" and "fused siblings" in question.moves:
+        return len(question.networks)
     if name in ("cores", "layers_on_own_core"):
         return sum(len(network.layers) for network in question.networks)
     if name == "spikes_on_parallel_cores":
@@ -377,6 +338,7 @@ def _result(
         status=status,
         networks=networks,
         given=given,
+        moves=question.moves,
         chip=question.chip,
         options=question.resolved,
         statistics=budget.statistics(),

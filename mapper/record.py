@@ -199,19 +199,15 @@ def layer_sizes(work: CoreWork) -> dict[str, Any]:
 
 
 def _layers(result: Result) -> tuple[LayerRecord, ...]:
-    cores: dict[tuple[int, str], list[int]] = {}
-    for place in result.require().placements:
-        if isinstance(place.body, LayerPart):
-            cores.setdefault((place.body.network, place.body.layer), []).append(place.core)
     return tuple(
         LayerRecord(
             network=number,
             name=demand.layer,
             index=demand.index,
-            cores=tuple(sorted(cores[number, demand.layer])),
+            cores=tuple(result.cores_of(number, demand.layer)),
             **layer_sizes(demand.work),
         )
-        for number, network in enumerate(result.networks)
+        for number, network in enumerate(result.given)
         for demand in sorted(layer_demands(network, number, None), key=lambda demand: demand.layer)
     )
 

@@ -296,6 +296,8 @@ class Result(Displayed):
         As placed: after the passes, in the forms that the chip needs.
     given
         Before layers were rewritten for the chip; of a network where none was, as placed.
+    moves
+        What a placement might do beyond one whole layer per core: a proof holds within these.
     solution
         None unless the status is OPTIMAL or FEASIBLE.
     report
@@ -310,6 +312,7 @@ class Result(Displayed):
     report: FeasibilityReport | None
     statistics: Statistics
     given: tuple[NormalNetwork, ...] = ()
+    moves: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "given", self.given or self.networks)
@@ -344,10 +347,7 @@ class Result(Displayed):
         return cores[0]
 
     def find_chip_layers(self, layer: LayerReference, network: int | None = None) -> list[int]:
-        """All cores that hold a layer, a piece or a copy of it, ascending; relays hold none.
-
-        Parameters and errors are those of `find_chip_layer`, but a layer may live on several cores.
-        """
+        """All cores that hold a layer, a piece or a copy of it, ascending; the rest as `find_chip_layer`."""
         number = None if network is None else whole_number(network)
         if network is not None and (number is None or not 0 <= number < len(self.networks)):
             raise OptionsError(Finding("network", "is no index", network, f"0..{len(self.networks) - 1}"))
@@ -355,11 +355,17 @@ class Result(Displayed):
             number, name = locate_layer(self.networks, layer)
         else:
             name = resolve_layer(self.networks[number], layer)
-        bodies = ((place.core, place.body) for place in self.require().placements)
+        return self.cores_of(number, name)
+
+    def cores_of(self, number: int, name: str) -> list[int]:
+        """All cores that hold a layer of a network, by its name; as `find_chip_layers`."""
+        origin = self.networks[number].origin_of(name)
         return sorted(
-            core
-            for core, body in bodies
-            if isinstance(body, LayerPart) and (body.network, body.layer) == (number, name)
+            place.core
+            for place in self.require().placements
+            if place.body in (LayerPart(number, origin.layer), LayerPart(number, origin.layer, 1))
+            and place.features[0] < origin.stop
+            and origin.start < place.features[1]
         )
 
     def require(self) -> Solution:

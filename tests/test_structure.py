@@ -48,6 +48,7 @@ ORDER = [
     "result",
     "record",
     "solver",
+    "answers",
     "question",
     "repairs",
     "emit",

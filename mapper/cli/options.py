@@ -196,10 +196,10 @@ class Moves:
         int | None, number("CORES", "most cores that a layer is cut over; 1: none is cut", "no bound")
     ] = None
     relays: Annotated[bool, Parameter(negative="--no-relays", help="let spare cores pass signals on")] = True
+    joint: Annotated[bool, Parameter(negative="--no-joint", help="pass sums of layers on, in one")] = True
     copies: Annotated[bool, Parameter(negative="--no-copies", help="let a layer stand twice")] = True
-    rewrites: Annotated[
-        bool, Parameter(negative="--no-rewrites", help="make rows of maps that are too large features")
-    ] = True
+    fusion: Annotated[bool, Parameter(negative="--no-fusion", help="put sibling layers on one core")] = True
+    rewrites: Annotated[bool, Parameter(negative="--no-rewrites", help="turn rows into features")] = True
 
 
 _WORK = (

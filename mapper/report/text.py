@@ -10,8 +10,6 @@ from rich.console import Console
 from hwspec.schema import AssumedFact, ChipSpec
 from mapper.display import text
 from mapper.operations import Shape
-from mapper.options import moves_of
-from mapper.passes.legalize import MOVE, has_phases
 from mapper.record import CoreUse, core_use
 from mapper.references import layer_key
 from mapper.report.terminal import heading, line, print_cores, print_table
@@ -47,8 +45,7 @@ def print_result(console: Console, result: Result) -> None:
         proof = "proven" if stage.proven else f"bound {stage.bound}"
         line(console, f"{stage.name.replace('_', ' ')}: {stage.value} ({proof})")
     if result.status is Status.OPTIMAL:
-        moves = [*moves_of(result.options), *([MOVE] if any(map(has_phases, result.networks)) else [])]
-        line(console, f"proven among {join_names(['whole layers', *moves])}")
+        line(console, f"proven among {join_names(['whole layers', *result.moves])}")
     statistics = result.statistics
     line(console, f"solver: {statistics.wall_s * 1e3:.1f} ms in {statistics.solves} solves")
     if statistics.interrupted:
