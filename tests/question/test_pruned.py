@@ -15,10 +15,10 @@ from mapper.network import DvsSettings, Edge, Input, Output
 from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Convolution, Shape
 from mapper.options import SolveOptions
-from mapper.passes.legalize import legal_forms
+from mapper.passes.legalize import form_like, legal_forms
 from mapper.passes.legalize.layer_form import Candidate
 from mapper.problem import Problem
-from mapper.question import Question, decide, float_form
+from mapper.question import Question, decide
 from mapper.result import Status
 from tests.builders import chain, conv, pool
 from tests.property import question_instances
@@ -44,7 +44,7 @@ def test_load_is_the_objective_of_a_chip_that_states_no_bandwidth_too() -> None:
     assert result.solution.objectives[1].value == "36000"
     assert result.networks[0].by_name["l0"].operation.kernel == (4, 4)
     # Whoever compares with float weights finds the form again.
-    floating = float_form(kernel_of_two_shapes(), result.networks[0], CHIP)
+    floating = form_like(kernel_of_two_shapes(), result.networks[0], CHIP)
     assert floating.by_name["l0"].operation.kernel == (4, 4)
 
 
