@@ -111,6 +111,11 @@ class Problem:
         return frozenset(n for n, d in enumerate(self.demands) if optional and d.layer in optional[d.network])
 
     @cached_property
+    def joints(self) -> frozenset[int]:
+        """Layers that are joint relays."""
+        return self.optional.difference(self.members, *self.members.values())
+
+    @cached_property
     def members(self) -> Mapping[int, tuple[int, ...]]:
         """By fused layer, its members, of which each stands either in one such layer or on its own."""
         return {

@@ -170,8 +170,9 @@ class Question:
         return replace(self, chip=chip)
 
     def problems_on(self, chip: ChipSpec) -> tuple[Problem, ...]:
-        """`problems` about another chip."""
-        return self.on(chip).problems
+        """`problems` about another chip, with everything that is on offer."""
+        other = self.on(chip)
+        return tuple(map(other.with_offers, other.problems))
 
     def fits_on(self, chip: ChipSpec, budget: Budget) -> bool | None:
         """`fits` about another chip."""
@@ -295,12 +296,11 @@ def _solved(question: Question, problem: Problem, budget: Budget) -> Answer:
 
     try:
         # Siblings on one core are the one move that takes fewer cores than there are layers.
-        wider = question.with_offers(problem)
-        if problem.forms_compete or wider.members:
-            return solve_divided(wider, budget)
+        if problem.forms_compete or any(offers.fused for offers in question.offers if offers):
+            return solve_divided(question.with_offers(problem), budget)
         status, solution = solve_plain(problem, budget)
         if status is Status.INFEASIBLE and problem.options.divides:
-            return solve_divided(wider, budget)
+            return solve_divided(question.with_offers(problem), budget)
     except KeyboardInterrupt:
         # What another setting of the sensor stage has come to stays.
         budget.interrupt()

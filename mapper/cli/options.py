@@ -200,6 +200,7 @@ class Moves:
     copies: Annotated[bool, Parameter(negative="--no-copies", help="let a layer stand twice")] = True
     fusion: Annotated[bool, Parameter(negative="--no-fusion", help="put sibling layers on one core")] = True
     rewrites: Annotated[bool, Parameter(negative="--no-rewrites", help="turn rows into features")] = True
+    plain: Annotated[bool, Parameter(help="none of these: one whole layer as given per core")] = False
 
 
 _WORK = (
@@ -271,6 +272,8 @@ def keywords(chip: Chip, reading: Reading, *groups: SolveGroup, **fixed: Any) ->
             findings += error.findings
     if findings:
         raise OptionsError(*findings)
+    if words.pop("plain", False):
+        words |= {"max_pieces": 1, **dict.fromkeys(("relays", "joint", "copies", "fusion", "rewrites"), False)}
     copies, limit = 2 if words.pop("copies", True) else 1, words.pop("time_limit", None)
     facts = ("source", "reset", "v_min", "spike_mode", "fires_at", "dt")
     nir = {name: words.pop(name) for name in facts if name in words}

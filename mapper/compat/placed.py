@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hwspec.catalog import load as load_chip
@@ -107,7 +108,10 @@ class PlacedNetwork(LayerViews):
             )
         network = with_states(self._integers(), self.potentials(), initial_state)
         wishes: dict[str, Any] = {} if objective is None else {"objective": objective}
-        result = solve(network, chip, pins=core_pins, monitors=monitored, **wishes)
+        alone = SolveOptions(pins=tuple(core_pins.items()), monitors=monitored, fusion=False, **wishes)
+        # Siblings on one core share a scale and a core number: scripts expect neither, where nothing asks for it.
+        fusion = not fits(Question((network,), chip, alone))
+        result = solve(network, chip, options=replace(alone, fusion=fusion))
         try:
             result.require()
         except (InfeasibleError, UndecidedError) as error:

@@ -21,6 +21,7 @@ from cyclopts.argument import Argument
 from mapper.cli.app import app
 from mapper.cli.entry import run
 from mapper.cli.options import Chip, Moves, Reading, Requests, keywords
+from mapper.options import SolveOptions
 
 Capture = pytest.CaptureFixture[str]
 ROOT = Path(__file__).resolve().parents[2]
@@ -256,6 +257,13 @@ def test_values_may_begin_with_a_hyphen_and_names_with_anything() -> None:
     )
 
 
+def test_plain_takes_all_moves_away() -> None:
+    options = keywords(Chip(), Reading(), requests("digits", "--plain")[2])["options"]
+    assert options == SolveOptions(
+        max_pieces=1, relays=False, joint=False, max_copies=1, fusion=False, rewrites=False
+    )
+
+
 def test_networks_may_stand_between_options_and_none_is_a_name() -> None:
     networks, made, moves = requests("a", "--readout", "none", "b", "--relays", "--max-pieces=2", "--", "-c")
     assert networks == ("a", "b", "-c")
@@ -321,7 +329,13 @@ def test_installed_completion(capsys: Capture, tmp_path: Path, monkeypatch: pyte
         ("solve digits --mon", ["--monitor"]),
         ("solve digits --objective ", ["capacity", "headroom", "balance", "index"]),
         ("chips s", ["show", "schema"]),
-        ("report --no-", ["--no-reading-check", "--no-relays", "--no-copies"]),
+        (
+            "report --no-",
+            [
+                *("--no-reading-check", "--no-relays", "--no-joint", "--no-copies", "--no-fusion"),
+                "--no-rewrites",
+            ],
+        ),
     ],
 )
 def test_bash_completes(line: str, offered: list[str], tmp_path: Path) -> None:

@@ -193,6 +193,11 @@ def _core_findings(result: Result, wishes: EmitOptions) -> Iterator[Finding]:
             yield Finding(where, f"{chip} has no {kinds}")
         if name not in layers:
             yield Finding(where, "no layer has this name", limit=", ".join(sorted(layers)))
+        elif other := _on_the_same_core(result, *layers[name]):
+            step = "Solve with --no-fusion (fusion=False), or leave this out"
+            yield Finding(
+                where, "counts the spikes of a whole core, which another layer shares", other, next_step=step
+            )
         elif cores := _sharing_cores(result.require(), *layers[name]):
             step = "Place the layer whole, once and without relays, or leave this out"
             problem = "counts the spikes of one core, and more of them share the layer's"
@@ -200,6 +205,13 @@ def _core_findings(result: Result, wishes: EmitOptions) -> Iterator[Finding]:
     for name, interval in wishes.decimators.items():
         if not 0 <= interval <= 7:
             yield Finding(f"decimator of {name}", "no such interval", interval, "0..7")
+
+
+def _on_the_same_core(result: Result, network: int, layer: str) -> str:
+    """Another layer that is fused with this one; empty without."""
+    origins = result.networks[network].origins
+    holder = result.networks[network].origin_of(layer).layer
+    return next((o.name for o in origins if o.layer == holder and o.name != layer), "")
 
 
 def _sharing_cores(solution: Solution, network: int, layer: str) -> tuple[int, ...]:

@@ -72,7 +72,7 @@ def fusions(network: NormalNetwork, apart: Collection[str]) -> tuple[Fusion, ...
             for start in range(len(siblings)):
                 for stop in range(start + 2, len(siblings) + 1):
                     run = siblings[start:stop]
-                    name = "+".join(layer.name for layer in run)
+                    name = "&".join(layer.name for layer in run)
                     fused = None if name in taken else _fused(run, name)
                     if fused is not None:
                         taken.add(name)

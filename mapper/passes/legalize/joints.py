@@ -7,7 +7,7 @@ as often as spikes arrive, so that nothing changes (SEMANTICS: counts of up to 2
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -63,21 +63,24 @@ class Joint:
         return f"{self.layer.name} passes on what {names} send, in one, to layers that read all of it"
 
 
-def joint_relays(network: NormalNetwork) -> tuple[Joint, ...]:
+def joint_relays(network: NormalNetwork, taken: Collection[str] = ()) -> tuple[Joint, ...]:
     """Every sum of two addends or more that two layers read, those with most addends first.
 
     Addends are spikes of layers that arrive in the same step; those of inputs, and what runs backwards, are
     left to the destinations of their own.
+
+    Parameters
+    ----------
+    taken
+        Names that other layers on offer have.
     """
     reads = [_addends(network.incoming[layer.name]) for layer in network.layers]
     inputs = {entry.name for entry in network.inputs}
     reads = [frozenset(a for a in entry if a.source not in inputs) for entry in reads]
-    common = _common([entry for entry in reads if len(entry) > 1])
-    read_by = {joint: sum(any(_matches(joint, entry)) for entry in reads) for joint in common}
-    shared = [joint for joint, readers in read_by.items() if readers > 1]
+    shared = _common([entry for entry in reads if len(entry) > 1])
     sums = sorted(shared, key=lambda joint: (-len(joint), sorted(joint)))[:_JOINTS_MAX]
     found = []
-    for joint, name in zip(sums, _names(network, sums), strict=True):
+    for joint, name in zip(sums, _names(network, sums, taken), strict=True):
         edges = (Edge(a.source, name, _path(a.pool), a.offset) for a in sorted(joint))
         found.append(Joint(joint, _joint_layer(network, joint, name), tuple(edges)))
     return tuple(found)
@@ -111,7 +114,11 @@ def _shared(one: _Sum, other: _Sum) -> Iterator[_Sum]:
     """Sums within `one` that `other` has as well, pooled more by some factor; offsets from 0."""
     if one is other:
         return
-    for match in {m for a in one for b in other if (m := _aligned(a, b)) is not None}:
+    by_source: dict[str, list[_Addend]] = {}
+    for addend in other:
+        by_source.setdefault(addend.source, []).append(addend)
+    pairs = ((a, b) for a in one for b in by_source.get(a.source, ()))
+    for match in {m for a, b in pairs if (m := _aligned(a, b)) is not None}:
         common = [a for a in one if _moved(a, match) in other]
         if len(common) > 1:
             first = min(addend.offset for addend in common)
@@ -159,20 +166,24 @@ _Part: TypeAlias = tuple[_Sum, Edge]
 
 
 def _disjoint(parts: Sequence[_Part]) -> Iterator[tuple[_Part, ...]]:
-    """Every choice of one or more of the parts that share no addend."""
-    for n, part in enumerate(parts):
-        yield (part,)
-        others = [other for other in parts[n + 1 :] if not other[0] & part[0]]
-        for more in _disjoint(others):
-            yield (part, *more)
+    """Every choice of parts that share no addend: one, then two of them, then more."""
+    choices: list[tuple[int, tuple[_Part, ...]]] = [(n + 1, (part,)) for n, part in enumerate(parts)]
+    while choices:
+        yield from (chosen for _, chosen in choices)
+        choices = [
+            (n + 1, (*chosen, parts[n]))
+            for start, chosen in choices
+            for n in range(start, len(parts))
+            if not any(parts[n][0] & taken for taken, _ in chosen)
+        ]
 
 
 def _path(pool: int) -> tuple[Pool, ...]:
     return (Pool("sum", (pool, pool), (pool, pool)),) if pool > 1 else ()
 
 
-def _names(network: NormalNetwork, sums: Iterable[_Sum]) -> Iterator[str]:
-    taken = set(network.signal_shapes)
+def _names(network: NormalNetwork, sums: Iterable[_Sum], others: Collection[str]) -> Iterator[str]:
+    taken = {*network.signal_shapes, *others}
     for joint in sums:
         sources = sorted({addend.source for addend in joint}, key=network.index.__getitem__)
         named = sources if len(sources) < 4 else [sources[0], f"{len(sources) - 2} more", sources[-1]]

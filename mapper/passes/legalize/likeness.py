@@ -43,13 +43,19 @@ def form_like(network: NormalNetwork, placed: NormalNetwork, chip: ChipSpec) -> 
     raise NetworkError(Finding(network.name, "has no form like that of its integers"))
 
 
+def _shape(form: LayerForm) -> tuple[object, ...]:
+    """A form's shape, whatever the order of its edges."""
+    *shape, edges = form.shape
+    return (*shape, sorted(map(repr, edges)))  # type: ignore[call-overload]  # the edges come last
+
+
 def _chosen(forms: Forms, placed: NormalNetwork) -> dict[str, int] | None:
     """By layer, the index of the form that it was placed in."""
     chosen: dict[str, int] = {}
     for layer in placed.layers:
-        shape = LayerForm(layer, placed.incoming[layer.name]).shape
+        shape = _shape(LayerForm(layer, placed.incoming[layer.name]))
         rows = forms.layers.get(layer.name, ())
-        match = next((n for n, form in enumerate(rows) if form.shape == shape), None)
+        match = next((n for n, form in enumerate(rows) if _shape(form) == shape), None)
         if match is None:
             return None
         chosen[layer.name] = match

@@ -59,8 +59,8 @@ def extended(
     joint, fusion
         Whether joint relays and fused siblings are wanted.
     """
-    joints = joint_relays(network) if joint else ()
     siblings = fusions(network, apart) if fusion else ()
+    joints = joint_relays(network, [entry.layer.name for entry in siblings]) if joint else ()
     if not joints and not siblings:
         return None
     every: tuple[Fusion | Joint, ...] = (*siblings, *joints)

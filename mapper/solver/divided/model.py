@@ -81,7 +81,7 @@ def _add_layer(divided: DividedModel, layer: int, slack: Slack) -> bool:
         if (columns := {k: min(most, features) for k, most in enumerate(row) if most >= floor})
     }
     is_optional = layer in tables.problem.optional
-    if not usable:
+    if not usable or layer in divided.need.left_out:
         return is_optional
     least = -(-features // max(most for columns in usable.values() for most in columns.values()))
     if least > bound:

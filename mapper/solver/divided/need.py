@@ -3,13 +3,14 @@
 Every layer takes a least number of cores; what the chip has beyond these is spare, and pieces, copies and
 relays share it. A cover of a layer from which no piece can be left out has at most
 ``ceil(features / least piece)`` of them; copies and relays serve only where a signal may have more readers
-than destinations, or a pool that its origin cannot give.
+than destinations, or a pool that its origin cannot give. A joint relay can be left out, and its readers read
+the addends, where each of these serves all that may read it directly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mapper.solver.budget import timed
 from mapper.solver.divided.tables import PieceTable, Signal, Tables
@@ -35,12 +36,15 @@ class Need:
     relays
         By index of a signal that relays may serve, the most whole ones at one pooling: one that could not be
         left out begins a pooling or has two takers, so each chain has no more of them than it has ends.
+    left_out
+        Joint relays that serve nothing.
     """
 
     spare: int
     pieces: tuple[int, ...]
     copied: frozenset[int]
     relays: dict[int, int]
+    left_out: frozenset[int] = frozenset()
 
 
 def least_pieces(tables: Tables, table: PieceTable, layer: int) -> int:
@@ -87,7 +91,24 @@ def need_of(tables: Tables, table: PieceTable, spare: int) -> Need:
         for n, signal in enumerate(tables.signals)
         if spare > 0 and _needs_relays(tables, table, signal, _readers(signal, pieces, copied))
     }
-    return Need(spare, pieces, copied, relays)
+    idle = frozenset(
+        n for n in tables.problem.joints if spare < 1 or not _serves(tables, table, n, pieces, copied)
+    )
+    return Need(spare, pieces, copied, relays, idle)
+
+
+def _serves(
+    tables: Tables, table: PieceTable, joint: int, pieces: tuple[int, ...], copied: frozenset[int]
+) -> bool:
+    """Whether an addend of a joint relay may have more readers than destinations, or pools that it cannot do."""
+    addends = {(tables.problem.demands[joint].network, e.source) for e in tables.problem.edges_into(joint, 0)}
+    for signal in tables.signals:
+        if (signal.network, signal.name) in addends:
+            own = tuple(c for c in signal.consumers if c.layer not in tables.problem.joints)
+            given = replace(signal, consumers=own)
+            if _needs_relays(tables, table, given, _readers(given, pieces, copied)):
+                return True
+    return False
 
 
 def _needs_relays(tables: Tables, table: PieceTable, signal: Signal, readers: int) -> bool:

@@ -53,7 +53,7 @@ def add_slots(divided: DividedModel, number: int, signal: Signal, slack: Slack) 
             and signal.layer is not None
             and (there := divided.copies.get((signal.layer, 0))) is not None
         ):
-            model.add_implication(divided.forms[consumer.layer, consumer.form], there)
+            model.add(divided.forms[consumer.layer, consumer.form] <= there)
         terms = takers.setdefault(Taker(consumer.pooling, consumer.direct, None, consumer.origin_only), [])
         terms += [divided.pieces[piece] for piece in pieces]
     takers |= {Taker(p.level, True, p): list(z.values()) for p, z in relays.items() if p.kind != "aligned"}

@@ -138,7 +138,7 @@ class Group:
     @cached_property
     def spare(self) -> int:
         """Cores beyond the least that all layers take, where the chip has as many as it may."""
-        layers = range(len(self.problem.demands))
+        layers = (n for n in range(len(self.problem.demands)) if n not in self.problem.optional)
         return self.cores - sum(least_pieces(self.tables, self.table, layer) for layer in layers)
 
     @property
