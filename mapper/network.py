@@ -163,9 +163,9 @@ class Output:
 class Origin:
     """Where a layer of the network as it was given is found in one that was rewritten for a chip.
 
-    Its feature g at row y and column x is feature ``start + ((y % sy) * sx + x % sx) * shape.features + g`` of
-    `layer`, at row ``y // sy`` and column ``x // sx``, with ``(sy, sx) = phases``. Rows and columns that do not fill
-    a whole number of phases are left out: nothing reads them.
+    Its feature g at row y and column x is feature ``start + ((y % sy) * sx + x % sx) * shape.features + g``
+    of `layer`, at row ``y // sy`` and column ``x // sx``, with ``(sy, sx) = phases``. Where a map is no
+    multiple of its phases, `layer` lacks the last rows or columns, as far as nothing reads them, or has more.
 
     Attributes
     ----------

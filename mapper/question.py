@@ -68,7 +68,7 @@ class Question:
 
     @cached_property
     def rewritten(self) -> tuple[NormalNetwork, ...]:
-        """The networks with phases where maps are too large, which says in `origins` what became of layers."""
+        """The networks with phases where maps are too large; `origins` says what became of the layers."""
         if not self.resolved.rewrites:
             return self.networks
         seen: list[set[str]] = [set() for _ in self.networks]
@@ -379,7 +379,7 @@ def float_form(network: NormalNetwork, placed: NormalNetwork, chip: ChipSpec) ->
     """
     if placed.origins and not network.origins:
         try:
-            network = phased_by(network, {origin.name: origin.phases for origin in placed.origins})
+            network = phased_by(network, placed)
         except ValueError as error:
             raise NetworkError(Finding(network.name, str(error))) from None
     # All that any objective and any neighbour may have chosen.

@@ -209,8 +209,11 @@ def check_equivalence(
 
 def _present(result: Result, spikes: Mapping[str, Any]) -> dict[str, Any]:
     """What the given layers did, without rows and columns that were left out because nothing reads them."""
-    there = {origin.name: own_shape(origin) for origin in joined(result.networks).origins}
-    sizes = {name: there.get(name, entry.shape[-3:]) for name, entry in spikes.items()}
+    placed = joined(result.networks)
+    maps = {
+        origin.name: own_shape(origin, placed.signal_shapes[origin.layer][1:]) for origin in placed.origins
+    }
+    sizes = {name: maps.get(name, entry.shape[-3:]) for name, entry in spikes.items()}
     return {name: entry[..., : sizes[name][1], : sizes[name][2]] for name, entry in spikes.items()}
 
 

@@ -63,7 +63,11 @@ def layer_shapes(config: ChipConfig) -> dict[str, tuple[int, int, int]]:
             shape = dimensions.output_shape
             shapes[name] = (features or shape.feature_count, shape.size.y, shape.size.x)
     shown = {} if config.interface is None else shown_layers(config.interface)
-    return shapes | {name: own_shape(origin) for name, (_, origin) in shown.items() if origin is not None}
+    return {
+        name: shapes[layer] if origin is None else own_shape(origin, shapes[layer][1:])
+        for name, (layer, origin) in shown.items()
+        if layer in shapes
+    } or shapes
 
 
 def count_ranges(

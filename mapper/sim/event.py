@@ -310,7 +310,8 @@ class EventSimulator:
 
     def _layer(self, record: NDArray[np.int64], spikes: Mapping[int, Events], name: str) -> Events:
         """Spikes of a layer as it was given."""
-        events, (_, origin) = self._together(record, spikes, self.places[name]), self._shown.get(name, ("", None))
+        events = self._together(record, spikes, self.places[name])
+        _, origin = self._shown.get(name, ("", None))
         if origin is None:
             return events
         is_own, *places = own_places(events["p"], events["y"], events["x"], origin)

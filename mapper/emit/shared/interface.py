@@ -216,7 +216,7 @@ class Interface(_Record):
         for entry in self.origins or ():
             last = entry.start + entry.shape[0] * entry.phases[0] * entry.phases[1]
             if last > features.get(entry.layer, 0):
-                raise ValueError(f"origin {entry.name} is in features of layer {entry.layer} that are not there")
+                raise ValueError(f"origin {entry.name}: layer {entry.layer} has no such features")
         return self
 
     @property

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mapper.emit.shared.interface import Interface
 from mapper.network import Origin
+from mapper.operations import Pair
 
 __all__ = ["own_map", "own_places", "own_shape", "shown_layers"]
 
@@ -24,21 +25,21 @@ def shown_layers(interface: Interface) -> dict[str, tuple[str, Origin | None]]:
     return shown | {layer.name: (layer.name, None) for layer in interface.layers if layer.name not in held}
 
 
-def own_shape(origin: Origin) -> tuple[int, int, int]:
-    """(features, height, width) of what is there of a layer: whole phases only."""
+def own_shape(origin: Origin, size: Pair) -> tuple[int, int, int]:
+    """(features, height, width) of what is there of a layer, of a map here of (height, width)."""
     (features, height, width), (a, b) = origin.shape, origin.phases
-    return features, height // a * a, width // b * b
+    return features, min(height, size[0] * a), min(width, size[1] * b)
 
 
 def own_map(spikes: NDArray[Any], origin: Origin | None) -> NDArray[Any]:
     """What a layer here did, (..., features, height, width), as what the given layer did."""
     if origin is None:
         return spikes
-    (features, height, width), (a, b) = own_shape(origin), origin.phases
+    *head, _, rows, columns = spikes.shape
+    (features, height, width), (a, b) = own_shape(origin, (rows, columns)), origin.phases
     part = spikes[..., origin.start : origin.start + a * b * features, :, :]
-    head = part.shape[:-3]
-    whole = part.reshape(*head, a, b, features, height // a, width // b)
-    return np.moveaxis(whole, (-5, -4), (-3, -1)).reshape(*head, features, height, width)
+    apart = np.moveaxis(part.reshape(*head, a, b, features, rows, columns), (-5, -4), (-3, -1))
+    return apart.reshape(*head, features, rows * a, columns * b)[..., :height, :width]
 
 
 def own_places(
@@ -47,6 +48,7 @@ def own_places(
     """Which spikes are the given layer's, and their features, rows and columns there."""
     (a, b), count = origin.phases, origin.shape.features
     there = features.astype(np.int64) - origin.start
-    is_own = (there >= 0) & (there < a * b * count)
     phase, feature = np.divmod(there, count)
-    return is_own, feature, rows * a + phase // b, columns * b + phase % b
+    y, x = rows.astype(np.int64) * a + phase // b, columns.astype(np.int64) * b + phase % b
+    is_own = (there >= 0) & (there < a * b * count) & (y < origin.shape.height) & (x < origin.shape.width)
+    return is_own, feature, y, x
