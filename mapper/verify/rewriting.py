@@ -19,7 +19,7 @@ from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.rules import Rule
 from mapper.verify.case import Case, Violation, edge_pool
 
-__all__ = ["check_rewritten"]
+__all__ = ["check_rewritten", "differences"]
 
 # A given signal and its delay: spikes of several edges from one add up.
 _Source: TypeAlias = tuple[str, int]
@@ -65,11 +65,12 @@ def check_rewritten(case: Case) -> Iterator[Violation]:
             continue
         if not case.options.rewrites:
             yield Violation(Rule.REWRITTEN, placed.name, "was rewritten, and that is not allowed")
-        for where, problem in _problems(given, placed):
+        for where, problem in differences(given, placed):
             yield Violation(Rule.REWRITTEN, where, problem)
 
 
-def _problems(given: NormalNetwork, placed: NormalNetwork) -> Iterator[tuple[str, str]]:
+def differences(given: NormalNetwork, placed: NormalNetwork) -> Iterator[tuple[str, str]]:
+    """(layer, what it does otherwise than the given one)."""
     if [origin.name for origin in placed.origins] != [layer.name for layer in given.layers]:
         yield placed.name, "its origins do not name the layers that were given, in their order"
         return

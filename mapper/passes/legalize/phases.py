@@ -27,6 +27,8 @@ MOVE = "space to depth"
 """What proofs call the move."""
 
 _PHASES_MAX = 64
+# Strides of the family are powers of two, and no map is larger than events count.
+_POWERS = tuple(1 << n for n in range(17))
 
 
 def has_phases(network: NormalNetwork) -> bool:
@@ -134,16 +136,13 @@ def _wanted(network: NormalNetwork, limits: _Limits) -> Iterator[tuple[str, _Wis
             yield layer.name, _Wish(own=own)
         elif height == width == 1 and max(kernel) > limits.kernel:
             # Kernels are square: both axes are cut alike.
-            least = _least(max(kernel) + limits.kernel - 1, limits.kernel)
+            least = next(n for n in _POWERS if n * limits.kernel >= max(kernel))
             yield layer.name, _Wish(joint=(least, least))
 
 
 def _least(size: int, most: int) -> int:
     """The smallest power of two that cuts a map to at most this size, without what is left over."""
-    phases = 1
-    while size // phases > most:
-        phases *= 2
-    return phases
+    return next(phases for phases in _POWERS if size // phases <= most)
 
 
 @dataclass
