@@ -321,7 +321,7 @@ def test_installed_completion(capsys: Capture, tmp_path: Path, monkeypatch: pyte
         ("solve digits --mon", ["--monitor"]),
         ("solve digits --objective ", ["capacity", "headroom", "balance", "index"]),
         ("chips s", ["show", "schema"]),
-        ("report --no-", ["--no-reading-check", "--no-relays", "--no-copies"]),
+        ("report --no-", ["--no-reading-check", "--no-relays", "--no-copies", "--no-rewrites"]),
     ],
 )
 def test_bash_completes(line: str, offered: list[str], tmp_path: Path) -> None:

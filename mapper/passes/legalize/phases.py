@@ -8,8 +8,9 @@ that is seen outside the chip.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from math import gcd
 
 from hwspec.schema import ChipSpec
@@ -26,9 +27,8 @@ __all__ = ["MOVE", "has_phases", "phased", "phased_by"]
 MOVE = "space to depth"
 """What proofs call the move."""
 
-_PHASES_MAX = 64
-# Strides of the family are powers of two, and no map is larger than events count.
-_POWERS = tuple(1 << n for n in range(17))
+# Twice the largest stride of the family; more phases only pass on what others have.
+_PHASES_MAX = 16
 
 
 def has_phases(network: NormalNetwork) -> bool:
@@ -131,18 +131,28 @@ class _Wish:
 def _wanted(network: NormalNetwork, limits: _Limits) -> Iterator[tuple[str, _Wish]]:
     for layer in network.layers:
         kernel, (_, height, width) = layer.operation.kernel, layer.output_shape
-        own = _least(height, limits.size[0]), _least(width, limits.size[1])
+        own = _cut(height, limits.size[0]), _cut(width, limits.size[1])
         if own != UNPOOLED:
             yield layer.name, _Wish(own=own)
         elif height == width == 1 and max(kernel) > limits.kernel:
             # Kernels are square: both axes are cut alike.
-            least = next(n for n in _POWERS if n * limits.kernel >= max(kernel))
+            least = _shared(max(kernel), limits.kernel)
             yield layer.name, _Wish(joint=(least, least))
 
 
-def _least(size: int, most: int) -> int:
-    """The smallest power of two that cuts a map to at most this size, without what is left over."""
-    return next(phases for phases in _POWERS if size // phases <= most)
+def _cut(size: int, most: int) -> int:
+    """The fewest phases that cut a map to at most this size, without what is left over."""
+    return _least(lambda phases: size // phases <= most)
+
+
+def _shared(kernel: int, most: int) -> int:
+    """The fewest phases over which a kernel has at most this size."""
+    return _least(lambda phases: kernel <= phases * most)
+
+
+def _least(enough: Callable[[int], bool]) -> int:
+    """The smallest power of two that is enough: strides of the family are such."""
+    return next(1 << n for n in count() if enough(1 << n))
 
 
 @dataclass
