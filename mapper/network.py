@@ -140,7 +140,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A signal the user wants to see, and what happens to it on the host.
+    """A signal the user wants to see, as the layer was given, and what happens to it on the host.
 
     Attributes
     ----------

@@ -22,9 +22,8 @@ from mapper.errors import Finding, NetworkError, TimeLimitError, VerificationErr
 from mapper.normal_form import NormalNetwork
 from mapper.operations import Pair
 from mapper.options import SolveOptions, resolve
-from mapper.passes.legalize import Forms, LayerForm, legal_forms, phased, phased_by
+from mapper.passes.legalize import Forms, LayerForm, legal_forms, phased_by, rewritten
 from mapper.problem import Problem
-from mapper.references import locate_layer
 from mapper.result import Result, Status, Unmet
 from mapper.rules import Rule
 from mapper.solution import Objective, Solution
@@ -69,14 +68,7 @@ class Question:
     @cached_property
     def rewritten(self) -> tuple[NormalNetwork, ...]:
         """The networks with phases where maps are too large; `origins` says what became of the layers."""
-        if not self.resolved.rewrites:
-            return self.networks
-        seen: list[set[str]] = [set() for _ in self.networks]
-        for reference in (*(self.resolved.monitors or ()), self.resolved.readout):
-            if reference is not None:
-                number, name = locate_layer(self.networks, reference)
-                seen[number].add(name)
-        return tuple(phased(net, self.chip, own) for net, own in zip(self.networks, seen, strict=True))
+        return rewritten(self.networks, self.chip, self.resolved)
 
     @property
     def is_by_shapes(self) -> bool:

@@ -147,8 +147,9 @@ def _edge_findings(network: Network) -> Iterator[Finding]:
             yield Finding(where, problem, arriving_size, target_size)
         if edge.delay_steps < 0:
             yield Finding(where, "a delay must not be negative", edge.delay_steps, ">= 0", "steps")
+    given = {origin.name: origin.shape for origin in network.origins}
     for output in network.outputs:
         try:
-            shape_after(signals[output.source], output.path)
+            shape_after(given.get(output.source, signals[output.source]), output.path)
         except ValueError as error:
             yield Finding(f"output {output.name}", str(error))

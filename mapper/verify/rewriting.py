@@ -297,7 +297,7 @@ def _differs(one: Any, other: Any) -> Any:
 def _outputs(
     given: NormalNetwork, placed: NormalNetwork, origins: Mapping[str, Origin]
 ) -> Iterator[tuple[str, str]]:
-    """Outputs show whole layers as they were given."""
+    """Outputs show whole layers, which the host has as they were given."""
     if len(given.outputs) != len(placed.outputs):
         yield placed.name, "its outputs are not those that were given"
         return
@@ -306,8 +306,9 @@ def _outputs(
             yield f"output {one.name}", f"{_output_key(one)} became {_output_key(other)}"
         elif one.source in origins:
             origin = origins[one.source]
-            whole = placed.by_name[origin.layer].output_shape.features == origin.shape.features
-            if origin.phases != (1, 1) or not whole or origin.layer != other.source:
+            there = placed.by_name[origin.layer].output_shape
+            covered = [there[1 + axis] * origin.phases[axis] >= origin.shape[1 + axis] for axis in (0, 1)]
+            if origin.layer != other.source or not all(covered):
                 yield f"output {one.name}", f"does not show {one.source} as it was given"
 
 

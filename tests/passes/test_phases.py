@@ -151,29 +151,38 @@ def test_what_readers_do(case: tuple[NormalLayer, Convolution, int, int, dict[st
     "case",
     [
         (first(16, 16), conv(3), 3, 1),  # a pool that no phases divide
-        (first(16, 16), conv(3), 1, 1),  # the reader would need phases, and its own reader does not read them
+        (first(16, 16), conv(3), 1, 3),  # the reader would need phases, which its own reader does not read
         (first(15, 15), conv(3, stride=(2, 2)), 1, 1),  # an odd map that is read beyond its end
-        (first(16, 16, weight=None), conv(3, stride=(1, 2)), 1, 1),  # strides along one axis alone
     ],
 )
 def test_what_stays_as_it_is(case: tuple[NormalLayer, Convolution, int, int]) -> None:
     layer, reader, by, more = case
     given = read_by(layer, reader, by, more=more)
-    if case[1].stride == (1, 1) and by == 1:
-        # The last layer is the output: nobody may change it.
-        given = given.replacing(
-            layers=given.layers[:2], edges=given.edges[:2], outputs=(Output("out", "second"),)
-        )
     assert list(too_large(given, SMALL_MAPS))
     assert phased(given, SMALL_MAPS) is given
 
 
-def test_layers_that_are_seen_stay_as_they_are() -> None:
+def test_layers_that_are_fixed_stay_as_they_are() -> None:
     given = read_by(first(16, 16), conv(3), 2)
     assert phased(given, SMALL_MAPS, ["second"]) is not given
     assert phased(given, SMALL_MAPS, ["first"]) is given
-    seen = given.replacing(outputs=(*given.outputs, Output("too", "first", pool(2))))
-    assert phased(seen, SMALL_MAPS) is seen
+
+
+@pytest.mark.parametrize("by", [1, 2, 3])
+def test_outputs_show_layers_as_they_were_given(by: int) -> None:
+    given = read_by(first(16, 16), conv(3), 2)
+    given = given.replacing(outputs=(*given.outputs, Output("too", "first", pool(by))))
+    written = phased(given, SMALL_MAPS)
+    assert phases(written) == {"first": (2, 2)}
+    assert_exact(given, written)
+
+
+def test_nothing_is_left_out_of_what_is_seen() -> None:
+    given = read_by(first(15, 17), conv(3), 2)
+    assert phased(given, SMALL_MAPS) is not given
+    assert phased(given, SMALL_MAPS, (), ["first"]) is given
+    even = read_by(first(16, 16), conv(3), 2)
+    assert phased(even, SMALL_MAPS, (), ["first"]) is not even
 
 
 def test_one_layer_in_the_way_does_not_stop_others() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -28,6 +29,8 @@ def pairs() -> list[tuple[NormalNetwork, NormalNetwork]]:
     return [(one, legalize(phased(one, SMALL_MAPS), SMALL_MAPS)) for one in given]
 
 
+# All of them take a quarter of a minute.
+EVERY = "MAPPER_FUZZ_EXAMPLES" in os.environ
 PAIRS = [(given, placed) for given, placed in pairs() if placed.origins]
 
 
@@ -86,7 +89,7 @@ def numbers(layer: NormalLayer, draw: np.random.Generator) -> Iterator[NormalLay
 def test_every_changed_number_is_found() -> None:
     """But in rows and columns beyond the given map, which nothing reads, and features that do not arrive."""
     draw, seen = np.random.default_rng(0), 0
-    for given, placed in PAIRS:
+    for given, placed in PAIRS if EVERY else PAIRS[::4]:
         lacks = any(
             o.phases != (1, 1) and any(s % p for s, p in zip(o.shape[1:], o.phases, strict=True))
             for o in placed.origins
@@ -98,7 +101,7 @@ def test_every_changed_number_is_found() -> None:
                 found = {where for where, _ in differences(given, with_layer(placed, wrong))}
                 assert found == {layer.name}, (given.name, layer.name)
                 seen += 1
-    assert seen > 150
+    assert seen > 60
 
 
 def all_arrive(network: NormalNetwork, layer: NormalLayer) -> bool:

@@ -2,6 +2,16 @@
 
 from mapper.passes.legalize.forms import Forms, legal_forms, legalize
 from mapper.passes.legalize.layer_form import LayerForm
-from mapper.passes.legalize.phases import MOVE, has_phases, phased, phased_by
+from mapper.passes.legalize.phases import MOVE, has_phases, phased, phased_by, rewritten
 
-__all__ = ["MOVE", "Forms", "LayerForm", "has_phases", "legal_forms", "legalize", "phased", "phased_by"]
+__all__ = [
+    "MOVE",
+    "Forms",
+    "LayerForm",
+    "has_phases",
+    "legal_forms",
+    "legalize",
+    "phased",
+    "phased_by",
+    "rewritten",
+]

@@ -2,13 +2,12 @@
 
 f features at stride s are then a * b * f features at the strides a * s and b * s, and make a map of a-th the
 height and b-th the width. Neuron words stay what they were. Whoever reads such a layer pools by its phases,
-strides over them, or gets phases too; a layer with a reader that does neither is left alone, and so is one
-that is seen outside the chip.
+strides over them, or gets phases too; a layer with a reader that does neither is left alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from math import gcd
@@ -17,12 +16,14 @@ from hwspec.schema import ChipSpec
 from mapper.network import Edge, Origin
 from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Pair
+from mapper.options import SolveOptions
 from mapper.passes.legalize.kernel import event_remark, squared
 from mapper.passes.legalize.phase_layers import Phased, form_of, joint_of, may_read, needs_form
 from mapper.passes.legalize.pools import UNPOOLED, size_and_stride
 from mapper.passes.legalize.stride import Bounds, bounds_apart, common_bounds, expressible, strided, times
+from mapper.references import locate_layer
 
-__all__ = ["MOVE", "has_phases", "phased", "phased_by"]
+__all__ = ["MOVE", "has_phases", "phased", "phased_by", "rewritten"]
 
 MOVE = "space to depth"
 """What proofs call the move."""
@@ -36,15 +37,19 @@ def has_phases(network: NormalNetwork) -> bool:
     return any(origin.phases != UNPOOLED for origin in network.origins)
 
 
-def phased(network: NormalNetwork, chip: ChipSpec, seen: Collection[str] = ()) -> NormalNetwork:
+def phased(
+    network: NormalNetwork, chip: ChipSpec, fixed: Collection[str] = (), seen: Collection[str] = ()
+) -> NormalNetwork:
     """The network with phases wherever a map, or a kernel over a whole map, is too large for every core.
 
     Parameters
     ----------
     network
         With integer weights, others, or none.
+    fixed
+        Layers that keep their maps.
     seen
-        Layers that are read outside the chip, beside the outputs: they keep their maps.
+        Layers that are read outside the chip, beside the outputs: nothing of them may go.
 
     Returns
     -------
@@ -56,14 +61,31 @@ def phased(network: NormalNetwork, chip: ChipSpec, seen: Collection[str] = ()) -
     wanted = dict(_wanted(network, limits))
     if not wanted or network.origins:
         return network
-    fixed = {*seen, *(output.source for output in network.outputs)}
+    whole = {*seen, *(output.source for output in network.outputs)}
     while wanted:
-        plan = _Plan(network, fixed, limits, wanted)
+        plan = _Plan(network, fixed, whole, limits, wanted)
         sizes = plan.sizes() if plan.settle() else None
         if sizes is not None:
             return _written(network, sizes)
         wanted = {name: wish for name, wish in wanted.items() if name not in plan.to_blame}
     return network
+
+
+def rewritten(
+    networks: Sequence[NormalNetwork], chip: ChipSpec, options: SolveOptions
+) -> tuple[NormalNetwork, ...]:
+    """The networks with phases where maps are too large, as far as options (resolved) allow it."""
+    if not options.rewrites:
+        return tuple(networks)
+    fixed = {locate_layer(networks, options.readout)} if options.readout is not None else set()
+    seen = {locate_layer(networks, monitor) for monitor in options.monitors or ()}
+    if options.pooled_outputs == "relay":
+        # No relay shows a sum over phases.
+        fixed |= {(n, o.source) for n, net in enumerate(networks) for o in net.outputs if o.path}
+    return tuple(
+        phased(network, chip, *({name for m, name in some if m == n} for some in (fixed, seen)))
+        for n, network in enumerate(networks)
+    )
 
 
 def phased_by(network: NormalNetwork, pattern: NormalNetwork) -> NormalNetwork:
@@ -171,6 +193,7 @@ class _Plan:
 
     network: NormalNetwork
     fixed: Collection[str]
+    whole: Collection[str]
     limits: _Limits
     wanted: Mapping[str, _Wish]
     phases: dict[str, Pair] = field(default_factory=dict)
@@ -288,7 +311,8 @@ class _Plan:
         if not needs_form(self.network, layer, sizes):
             return True
         form = form_of(self.network, layer, sizes)
-        if form is None:
+        own = sizes.get(layer.name)
+        if form is None or (layer.name in self.whole and own is not None and _lacks(layer, own)):
             return False
         written, edges = form
         before = self.network.incoming[layer.name]
@@ -323,6 +347,12 @@ def _written(network: NormalNetwork, sizes: Mapping[str, Phased]) -> NormalNetwo
     )
 
 
+def _lacks(layer: NormalLayer, own: Phased) -> bool:
+    """Whether the last rows or columns of a layer's map are left out."""
+    axes = zip(own.size, own.phases, layer.output_shape[1:], strict=True)
+    return any(size * phases < given for size, phases, given in axes)
+
+
 def _note(
     network: NormalNetwork, layer: NormalLayer, written: NormalLayer, sizes: Mapping[str, Phased]
 ) -> str:
@@ -332,10 +362,7 @@ def _note(
         parts.append(
             f"{layer.output_shape} became {written.output_shape}, {times(own.phases)} phases as features"
         )
-        if any(
-            size * n < given
-            for size, n, given in zip(own.size, own.phases, layer.output_shape[1:], strict=True)
-        ):
+        if _lacks(layer, own):
             parts.append("without the last rows or columns, which nothing reads")
     sources = dict.fromkeys(edge.source for edge in network.incoming[layer.name] if edge.source in sizes)
     if sources:
