@@ -140,7 +140,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A signal the user wants to see, and what happens to it on the host.
+    """A signal the user wants to see, as the layer was given, and what happens to it on the host.
 
     Attributes
     ----------
@@ -164,8 +164,8 @@ class Origin:
     """Where a layer of the network as it was given is found in one that was rewritten for a chip.
 
     Its feature g of f at row y and column x is feature ``start + ((y % sy) * sx + x % sx) * f + g`` of
-    `layer`, at row ``y // sy`` and column ``x // sx``, with ``(sy, sx) = phases``. Rows and columns that do not
-    fill a whole number of phases are left out: nothing reads them.
+    `layer`, at row ``y // sy`` and column ``x // sx``, with ``(sy, sx) = phases``. Where a map is no
+    multiple of its phases, `layer` lacks the last rows or columns, as far as nothing reads them, or has more.
 
     Attributes
     ----------

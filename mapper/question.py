@@ -30,10 +30,10 @@ from mapper.passes.legalize import (
     extended,
     has_phases,
     legal_forms,
-    phased,
+    rewritten,
 )
 from mapper.problem import Problem
-from mapper.references import layer_key, locate_layer
+from mapper.references import layer_key
 from mapper.result import Result, Status, Unmet
 from mapper.rules import Rule
 from mapper.verify import verify
@@ -76,15 +76,8 @@ class Question:
 
     @cached_property
     def rewritten(self) -> tuple[NormalNetwork, ...]:
-        """The networks with phases where maps are too large; their `origins` say what became of layers."""
-        if not self.resolved.rewrites:
-            return self.networks
-        seen: list[set[str]] = [set() for _ in self.networks]
-        for reference in (*(self.resolved.monitors or ()), self.resolved.readout):
-            if reference is not None:
-                number, name = locate_layer(self.networks, reference)
-                seen[number].add(name)
-        return tuple(phased(net, self.chip, own) for net, own in zip(self.networks, seen, strict=True))
+        """The networks with phases where maps are too large; `origins` says what became of the layers."""
+        return rewritten(self.networks, self.chip, self.resolved)
 
     @property
     def is_by_shapes(self) -> bool:

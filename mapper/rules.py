@@ -278,8 +278,8 @@ class Rule(Enum):
         "request",
         "rewritten layers",
         "layers",
-        "A layer that was rewritten for the chip computes, neuron by neuron and tap by tap, what it did as given; "
-        "without --no-rewrites.",
+        "A layer that was rewritten for the chip computes, neuron by neuron and tap by tap, what the given "
+        "one does; with --no-rewrites none is.",
         "This rule is broken by faulty placements only: report it.",
     )
 

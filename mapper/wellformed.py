@@ -71,9 +71,10 @@ def _origin_findings(network: Network) -> Iterator[Finding]:
     for origin in network.origins:
         (features, *place), (sy, sx) = origin.shape, origin.phases
         holds = network.by_name[origin.layer].output_shape
-        rows, columns = (size // phase for size, phase in zip(place, (sy, sx), strict=True))
+        rows, columns = (-(-size // phase) for size, phase in zip(place, (sy, sx), strict=True))
+        fits = holds[1] in (rows, place[0] // sy) and holds[2] in (columns, place[1] // sx)
         last = origin.start + features * sy * sx
-        if origin.start < 0 or last > holds.features or (rows, columns) != holds[1:]:
+        if origin.start < 0 or last > holds.features or not fits:
             value = f"features {origin.start}..{last - 1} of a map of {rows}x{columns}"
             yield Finding(f"origin {origin.name}", f"does not lie in layer {origin.layer}", value, str(holds))
 
@@ -146,8 +147,9 @@ def _edge_findings(network: Network) -> Iterator[Finding]:
             yield Finding(where, problem, arriving_size, target_size)
         if edge.delay_steps < 0:
             yield Finding(where, "a delay must not be negative", edge.delay_steps, ">= 0", "steps")
+    given = {origin.name: origin.shape for origin in network.origins}
     for output in network.outputs:
         try:
-            shape_after(signals[output.source], output.path)
+            shape_after(given.get(output.source, signals[output.source]), output.path)
         except ValueError as error:
             yield Finding(f"output {output.name}", str(error))

@@ -30,6 +30,7 @@ ORDER = [
     "operations",
     "wellformed",
     "network",
+    "own_shape",
     "normal_form",
     "references",
     "edits",

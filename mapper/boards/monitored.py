@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mapper.emit.shared.config import ChipConfig, Vector
 from mapper.events import MonitoredLayer
+from mapper.network import Origin
 
 __all__ = ["monitored_layers"]
 
@@ -18,10 +19,11 @@ def monitored_layers(config: ChipConfig) -> dict[str, MonitoredLayer]:
     if interface is None:
         return {}
     layers: dict[str, MonitoredLayer] = {}
+    origins = {name: origin for name, (_, origin) in interface.shown.items()}
     for output in interface.outputs:
         parts = [(part.core, part.start, part.stop) for part in output.parts]
         if output.layer in interface.monitored and parts:
-            reading = _reading(config, parts, output.host_pool)
+            reading = _reading(config, parts, output.host_pool, origins.get(output.layer))
             if layers.setdefault(output.layer, reading) != reading:
                 layers[output.name] = reading
     for layer in interface.layers:
@@ -31,7 +33,7 @@ def monitored_layers(config: ChipConfig) -> dict[str, MonitoredLayer]:
                 for roles in (("layer", "piece"), ("copy",))
             ]
             seen = [group for group in groups if group and all(_is_monitored(config, p[0]) for p in group)]
-            layers[layer.name] = _reading(config, (seen or groups)[0], (1, 1))
+            layers[layer.name] = _reading(config, (seen or groups)[0], (1, 1), origins.get(layer.name))
     return layers
 
 
@@ -40,9 +42,12 @@ def _is_monitored(config: ChipConfig, core: int) -> bool:
 
 
 def _reading(
-    config: ChipConfig, parts: list[tuple[int, int, int]], host_pool: tuple[int, int]
+    config: ChipConfig,
+    parts: list[tuple[int, int, int]],
+    host_pool: tuple[int, int],
+    origin: Origin | None,
 ) -> MonitoredLayer:
     shape = config.hardware.cnn_layers[parts[0][0]].dimensions
     size = shape.output_shape.size if shape else Vector(x=0, y=0)
     full = (max(stop for _, _, stop in parts), size.y, size.x)
-    return MonitoredLayer(parts, full, host_pool)
+    return MonitoredLayer(parts, full, host_pool, origin)

@@ -273,7 +273,10 @@ def keywords(chip: Chip, reading: Reading, *groups: SolveGroup, **fixed: Any) ->
     if findings:
         raise OptionsError(*findings)
     if words.pop("plain", False):
-        words |= {"max_pieces": 1, **dict.fromkeys(("relays", "joint", "copies", "fusion", "rewrites"), False)}
+        words |= {
+            "max_pieces": 1,
+            **dict.fromkeys(("relays", "joint", "copies", "fusion", "rewrites"), False),
+        }
     copies, limit = 2 if words.pop("copies", True) else 1, words.pop("time_limit", None)
     facts = ("source", "reset", "v_min", "spike_mode", "fires_at", "dt")
     nir = {name: words.pop(name) for name in facts if name in words}

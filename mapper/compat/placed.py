@@ -109,7 +109,7 @@ class PlacedNetwork(LayerViews):
         network = with_states(self._integers(), self.potentials(), initial_state)
         wishes: dict[str, Any] = {} if objective is None else {"objective": objective}
         alone = SolveOptions(pins=tuple(core_pins.items()), monitors=monitored, fusion=False, **wishes)
-        # Siblings on one core share a scale and a core number: scripts expect neither, where nothing asks for it.
+        # Siblings on one core share a scale: nothing that scripts expect where they fit apart.
         fusion = not fits(Question((network,), chip, alone))
         result = solve(network, chip, options=replace(alone, fusion=fusion))
         try:

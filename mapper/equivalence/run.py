@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from mapper.deadline import NEVER, Deadline
 from mapper.emit.shared.joined import joined
-from mapper.emit.shared.own_shape import own_shape
 from mapper.emit.write.build import build_config
 from mapper.emit.write.options import EmitOptions
 from mapper.equivalence.compare import first_difference
@@ -26,6 +25,7 @@ from mapper.errors import EventError, Finding, MapperWarning
 from mapper.events import Events, events_from_raster, raster_from_events
 from mapper.network import Network
 from mapper.normal_form import NormalNetwork
+from mapper.own_shape import own_shape
 from mapper.result import Result
 from mapper.sim.config_frame import simulate_config
 from mapper.sim.event import EventOptions
@@ -209,8 +209,11 @@ def check_equivalence(
 
 def _present(result: Result, spikes: Mapping[str, Any]) -> dict[str, Any]:
     """What the given layers did, without rows and columns that were left out because nothing reads them."""
-    there = {origin.name: own_shape(origin) for origin in joined(result.networks).origins}
-    sizes = {name: there.get(name, entry.shape[-3:]) for name, entry in spikes.items()}
+    placed = joined(result.networks)
+    maps = {
+        origin.name: own_shape(origin, placed.signal_shapes[origin.layer][1:]) for origin in placed.origins
+    }
+    sizes = {name: maps.get(name, entry.shape[-3:]) for name, entry in spikes.items()}
     return {name: entry[..., : sizes[name][1], : sizes[name][2]] for name, entry in spikes.items()}
 
 

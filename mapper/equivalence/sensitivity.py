@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapper.emit.shared.config import ChipConfig
-from mapper.emit.shared.own_shape import own_shape, shown_layers
 from mapper.events import Events
+from mapper.own_shape import own_shape
 from mapper.sim.event import EventOptions, simulate_events
 
 __all__ = ["Sensitivity", "count_ranges", "layer_shapes", "sensitivity"]
@@ -62,8 +62,12 @@ def layer_shapes(config: ChipConfig) -> dict[str, tuple[int, int, int]]:
         if dimensions is not None:
             shape = dimensions.output_shape
             shapes[name] = (features or shape.feature_count, shape.size.y, shape.size.x)
-    shown = {} if config.interface is None else shown_layers(config.interface)
-    return shapes | {name: own_shape(origin) for name, (_, origin) in shown.items() if origin is not None}
+    shown = {} if config.interface is None else config.interface.shown
+    return {
+        name: shapes[layer] if origin is None else own_shape(origin, shapes[layer][1:])
+        for name, (layer, origin) in shown.items()
+        if layer in shapes
+    } or shapes
 
 
 def count_ranges(

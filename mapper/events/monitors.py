@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from mapper.errors import EventError, Finding
 from mapper.events.arrays import (
-    EVENT_DTYPE,
     Column,
     Events,
     Order,
@@ -27,6 +26,8 @@ from mapper.events.arrays import (
     shape_findings,
     whole,
 )
+from mapper.network import Origin
+from mapper.own_shape import own_events, own_shape
 
 __all__ = [
     "MonitorEvents",
@@ -67,11 +68,14 @@ class MonitoredLayer:
     host_pool
         (height, width) of the pool that is done here: rows and columns are divided and rounded down.
         Those that do not fill a pool do not exist; spikes there are dropped and counted.
+    origin
+        Where the layer as it was given is found in what the cores show, before its pool; None: it is that.
     """
 
     parts: Sequence[Part]
     shape: Shape3
     host_pool: tuple[int, int] = (1, 1)
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,13 +214,17 @@ def _collect(
             findings += column_findings(f"layer {name}, core {core}, attribute {key}", column, largest)
         chosen[here[inside]] = True
         features[here[inside]] = p[inside].astype(np.int64) + start
-    y, x = events["y"] // pool_y, events["x"] // pool_x
-    pooled = chosen & (y < height // pool_y) & (x < width // pool_x)
-    taken: Events = np.empty(int(np.count_nonzero(pooled)), dtype=EVENT_DTYPE)
-    for key, column in (("t", events["t"]), ("p", features), ("y", y), ("x", x)):
-        taken[key] = column[pooled]
+    shown = events[chosen]
+    shown["p"] = features[chosen]
+    if layer.origin is not None:
+        shown = own_events(shown, layer.origin)
+        _, height, width = own_shape(layer.origin, (height, width))
+    y, x = shown["y"] // pool_y, shown["x"] // pool_x
+    pooled = (y < height // pool_y) & (x < width // pool_x)
+    taken = shown[pooled]
+    taken["y"], taken["x"] = y[pooled], x[pooled]
     monitored.events[name] = taken
-    monitored.unpooled[name] = int(np.count_nonzero(chosen)) - len(taken)
+    monitored.unpooled[name] = len(shown) - len(taken)
     monitored.outside[name] = outside
     return findings
 

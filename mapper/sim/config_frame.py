@@ -20,8 +20,9 @@ from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.file import config_of
 from mapper.emit.shared.graph import ConfigGraph, graph_of
 from mapper.emit.shared.interface import InterfaceOutput
-from mapper.emit.shared.own_shape import own_map, shown_layers
 from mapper.errors import ConfigError, Finding
+from mapper.network import Origin
+from mapper.own_shape import own_map
 from mapper.sim.frame_run import FrameState, Run
 from mapper.sim.stages import one_sensor
 
@@ -112,7 +113,8 @@ def simulate_config(
     run.all_steps(pause)
     spikes = {core: run.counts[core] if batched else run.counts[core][0] for core in cores}
     layers = _layers(config, spikes)
-    outputs = {output.name: _output(output, spikes) for output in interface_outputs}
+    shown = config.interface.shown if config.interface else {}
+    outputs = {o.name: _output(o, spikes, shown.get(o.layer, ("", None))[1]) for o in interface_outputs}
     synops = {number: int(core.synops) for number, core in run.cores.items()}
     beyond = {number: core.beyond for number, core in run.cores.items()}
     return FrameResult(spikes, layers, outputs, synops, beyond, run.state())
@@ -192,7 +194,7 @@ def _owners(config: ChipConfig, graph: ConfigGraph) -> Iterator[tuple[int, str]]
         yield from ((core, f"core{core}") for core in graph.order)
         return
     layers = {layer.name: layer for layer in config.interface.layers}
-    for name, (holder, _) in shown_layers(config.interface).items():
+    for name, (holder, _) in config.interface.shown.items():
         yield from ((place.core, name) for place in layers[holder].places if place.role != "relay")
 
 
@@ -218,11 +220,12 @@ def _layers(config: ChipConfig, spikes: Mapping[int, Any]) -> dict[str, Any]:
                 parts[place.start, place.stop] = spikes[place.core]
         if parts:
             held[layer.name] = np.concatenate([parts[key] for key in sorted(parts)], axis=-3)
-    shown = shown_layers(config.interface).items()
+    shown = config.interface.shown.items()
     return {name: own_map(held[layer], origin) for name, (layer, origin) in shown if layer in held}
 
 
-def _output(output: InterfaceOutput, spikes: Mapping[int, Any]) -> Any:
+def _output(output: InterfaceOutput, spikes: Mapping[int, Any], origin: Origin | None) -> Any:
     parts = sorted(output.parts, key=lambda part: part.start)
-    pooled = _pooled(np.concatenate([spikes[part.core] for part in parts], axis=-3), output.host_pool)
+    whole = own_map(np.concatenate([spikes[part.core] for part in parts], axis=-3), origin)
+    pooled = _pooled(whole, output.host_pool)
     return pooled if output.divisor == 1.0 else pooled / output.divisor

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.file import config_of
 from mapper.emit.shared.graph import ConfigGraph, graph_of
-from mapper.emit.shared.own_shape import own_places, shown_layers
 from mapper.errors import ConfigError, Finding
 from mapper.events import EVENT_DTYPE, Events, events_from
+from mapper.own_shape import own_events, own_shape
 from mapper.sim.event_kernel import COUNT, ORDERS
 from mapper.sim.event_pauses import run_with_pauses
 from mapper.sim.event_tables import Chip, Rules, Tables, tables_of
@@ -175,7 +175,8 @@ class EventSimulator:
         if findings:
             raise ConfigError(*findings)
         self.places = _places(self.config, self.graph)
-        self._shown = {} if self.config.interface is None else shown_layers(self.config.interface)
+        shown = self.config.interface.shown if self.config.interface else {}
+        self._origins = {name: origin for name, (_, origin) in shown.items()}
         record = self.options.record
         unknown = [name for name in record or () if name not in self.places]
         if unknown:
@@ -239,7 +240,10 @@ class EventSimulator:
                 Finding(where, "causes too many spikes", None, options.spike_limit, next_step=step)
             )
         spikes = _unpacked(record, tables.numbers)
-        layers = {name: self._layer(record, spikes, name) for name in self.recorded}
+        layers = {
+            name: own_events(self._together(record, spikes, self.places[name]), self._origins.get(name))
+            for name in self.recorded
+        }
         counts, border = tables.counts - before[0], tables.border - before[1]
         core_counts = {
             name: dict(zip(tables.numbers, counts[:, n].tolist(), strict=True)) for name, n in COUNT.items()
@@ -306,19 +310,9 @@ class EventSimulator:
                 events = self._together(record, spikes, [(core, start) for start, core in parts])
                 shape = self.graph.cores[parts[0][1]].dimensions
                 size = (shape.output_shape.size.y, shape.output_shape.size.x) if shape else (0, 0)
-                yield output.name, _pooled(events, output.host_pool, size)
-
-    def _layer(self, record: NDArray[np.int64], spikes: Mapping[int, Events], name: str) -> Events:
-        """Spikes of a layer as it was given."""
-        events, (_, origin) = (
-            self._together(record, spikes, self.places[name]),
-            self._shown.get(name, ("", None)),
-        )
-        if origin is None:
-            return events
-        is_own, *places = own_places(events["p"], events["y"], events["x"], origin)
-        events["p"], events["y"], events["x"] = places
-        return events[is_own]
+                origin = self._origins.get(output.layer)
+                own = size if origin is None else own_shape(origin, size)[1:]
+                yield output.name, _pooled(own_events(events, origin), output.host_pool, own)
 
     def _together(
         self, record: NDArray[np.int64], spikes: Mapping[int, Events], parts: Sequence[tuple[int, int]]
@@ -379,7 +373,7 @@ def _places(config: ChipConfig, graph: ConfigGraph) -> dict[str, list[tuple[int,
         layer.name: [(p.core, p.start) for p in layer.places if p.role in ("layer", "piece")]
         for layer in config.interface.layers
     }
-    return {name: places[layer] for name, (layer, _) in shown_layers(config.interface).items()}
+    return {name: places[layer] for name, (layer, _) in config.interface.shown.items()}
 
 
 def _unpacked(record: NDArray[np.int64], numbers: Iterable[int]) -> dict[int, Events]:

@@ -28,6 +28,7 @@ from mapper.operations import (
     Scale,
     Shape,
 )
+from mapper.own_shape import origin_of, own_map
 
 __all__ = ["Simulation", "State", "along", "current_of", "deliver", "fire", "simulate"]
 
@@ -57,7 +58,7 @@ class Simulation:
     spikes
         Counts by layer, (time, features, height, width).
     outputs
-        By output, after its host-side path, (time, features, height, width).
+        By output, after its host-side path, (time, features, height, width); of a layer as it was given.
     state
         To go on from.
     """
@@ -109,8 +110,11 @@ def simulate(
             spikes, potentials[layer.name] = fire(layer, potentials[layer.name], current_of(layer, arriving))
             signals[layer.name][depth + step] = spikes
     spikes_by_layer = {layer.name: signals[layer.name][depth:] for layer in network.layers}
+    shown = {
+        o.name: own_map(signals[o.source][depth:], origin_of(network, o.source)) for o in network.outputs
+    }
     outputs = {
-        output.name: np.stack([along(output.path, frame) for frame in signals[output.source][depth:]])
+        output.name: np.stack([along(output.path, frame) for frame in shown[output.name]])
         if steps
         else np.zeros((0, 1, 1, 1), dtype)
         for output in network.outputs

@@ -1,8 +1,8 @@
 """Networks that were rewritten for a chip, against those that were given.
 
-At every place of every given neuron the spikes that reach it are listed twice, tap by tap: as the given network
-says, and through the cores' layers, whose features and places `Network.origins` turn into given ones. Places of which
-both lists read alike, but for being shifted, are compared once.
+At every place of a given layer the spikes that reach its neurons are listed twice, tap by tap: as the given
+network says, and through the cores' layers, whose features and places `Network.origins` turn into given ones.
+Places whose lists are alike, but for being shifted, are compared once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mapper.options import SolveOptions
 from mapper.rules import Rule
 from mapper.verify.case import Case, Violation, edge_pool
 
-__all__ = ["check_rewritten"]
+__all__ = ["check_rewritten", "differences"]
 
 # A given signal and its delay: spikes of several edges from one add up.
 _Source: TypeAlias = tuple[str, int]
@@ -69,7 +69,7 @@ def check_rewritten(case: Case) -> Iterator[Violation]:
             continue
         for what in _forbidden(placed, case.options):
             yield Violation(Rule.REWRITTEN, placed.name, f"{what}, and that is not allowed")
-        for where, problem in _problems(given, placed):
+        for where, problem in differences(given, placed):
             yield Violation(Rule.REWRITTEN, where, problem)
 
 
@@ -84,7 +84,8 @@ def _forbidden(placed: NormalNetwork, options: SolveOptions) -> Iterator[str]:
         yield "a core passes on what several layers send"
 
 
-def _problems(given: NormalNetwork, placed: NormalNetwork) -> Iterator[tuple[str, str]]:
+def differences(given: NormalNetwork, placed: NormalNetwork) -> Iterator[tuple[str, str]]:
+    """(layer, what it does otherwise than the given one)."""
     if [origin.name for origin in placed.origins] != [layer.name for layer in given.layers]:
         yield placed.name, "its origins do not name the layers that were given, in their order"
         return
@@ -131,9 +132,13 @@ def _misplaced(layer: NormalLayer, origin: Origin, placed: Network) -> Iterator[
         yield f"is said to be {origin.shape}, and is {conv.out_features}x{sizes[0]}x{sizes[1]}"
     there = host.output_shape
     stop = origin.start + conv.out_features * origin.phases[0] * origin.phases[1]
-    rows, columns = (size // phase for size, phase in zip(sizes, origin.phases, strict=True))
-    if origin.start < 0 or stop > there.features or (rows, columns) != (there.height, there.width):
-        yield f"features {origin.start}..{stop - 1} of {rows}x{columns} are not in {host.name}, {there}"
+    # A map that is no multiple of its phases lacks its last rows, or has some that nobody may read.
+    fits = all(
+        have in (size // phase, (size + phase - 1) // phase)
+        for have, size, phase in zip(there[1:], sizes, origin.phases, strict=True)
+    )
+    if origin.start < 0 or stop > there.features or not fits:
+        yield f"features {origin.start}..{stop - 1} of {sizes[0]}x{sizes[1]} are not in {host.name}, {there}"
 
 
 def _neurons(layer: NormalLayer, origin: Origin, placed: NormalNetwork) -> Iterator[str]:
@@ -153,7 +158,8 @@ def _neurons(layer: NormalLayer, origin: Origin, placed: NormalNetwork) -> Itera
                     yield f"{name} of phase {row}, {column} are others"
             starts = _potentials(layer)[:, row :: origin.phases[0], column :: origin.phases[1]]
             here = _potentials(host)[first : first + features]
-            if not np.array_equal(starts[:, : here.shape[1], : here.shape[2]], here):
+            rows, columns = (min(pair) for pair in zip(starts.shape[1:], here.shape[1:], strict=True))
+            if not np.array_equal(starts[:, :rows, :columns], here[:, :rows, :columns]):
                 yield f"initial potentials of phase {row}, {column} are others"
 
 
@@ -180,7 +186,8 @@ def _connections(
     if strangers:
         yield f"reads {', '.join(sorted(strangers))}, which it did not"
         return
-    rows, columns = (_kinds(own, through, origin, axis) for axis in (0, 1))
+    sizes = [min(host.output_shape[n] * origin.phases[n - 1], origin.shape[n]) for n in (1, 2)]
+    rows, columns = (_kinds(own, through, origin, axis, sizes[axis]) for axis in (0, 1))
     for y, row in rows.items():
         for x, column in columns.items():
             problem = _difference(own, through, origin, (y, x), (row, column))
@@ -251,7 +258,7 @@ def _passes_on(layer: NormalLayer) -> bool:
 
 
 def _kinds(
-    own: Sequence[_Path], through: Sequence[_Path], origin: Origin, axis: int
+    own: Sequence[_Path], through: Sequence[_Path], origin: Origin, axis: int, size: int
 ) -> dict[int, tuple[dict[_Source, int], list[_Reads], list[_Reads]]]:
     """Rows or columns that read differently, the first of each kind.
 
@@ -260,7 +267,7 @@ def _kinds(
     phases = origin.phases[axis]
     kinds: dict[object, int] = {}
     found = {}
-    for place in range(origin.shape[1 + axis] // phases * phases):
+    for place in range(size):
         given = [path.reads(axis, place) for path in own]
         placed = [path.reads(axis, place // phases) for path in through]
         lowest: dict[_Source, int] = {}
@@ -315,14 +322,12 @@ def _reaching(path: _Path, first: int, count: int, down: _Reads, across: _Reads)
     """(features, features of the source, rows, columns): the sum of weights with which each counts."""
     weight = path.layer.operation.weight
     if weight is None:
-        weight = np.broadcast_to(
-            np.int64(1), (first + count, path.first + path.features, *path.layer.operation.kernel)
-        )
+        shape = (first + count, path.first + path.features, *path.layer.operation.kernel)
+        weight = np.broadcast_to(np.int64(1), shape)
     part = np.asarray(weight)[first : first + count, path.first : path.first + path.features]
     part = part.astype(np.int64) if part.dtype.kind in "iu" else part
-    total = np.zeros(
-        (*part.shape[:2], 1 + max(r for _, r in down), 1 + max(c for _, c in across)), part.dtype
-    )
+    size = (1 + max(row for _, row in down), 1 + max(column for _, column in across))
+    total = np.zeros((*part.shape[:2], *size), part.dtype)
     for tap, row in down:
         for other, column in across:
             total[:, :, row, column] += part[:, :, tap, other]
@@ -357,7 +362,7 @@ def _differs(one: Any, other: Any) -> Any:
 def _outputs(
     given: NormalNetwork, placed: NormalNetwork, origins: Mapping[str, Origin]
 ) -> Iterator[tuple[str, str]]:
-    """Outputs show whole layers as they were given."""
+    """Outputs show whole layers, which the host has as they were given."""
     if len(given.outputs) != len(placed.outputs):
         yield placed.name, "its outputs are not those that were given"
         return
@@ -366,8 +371,9 @@ def _outputs(
             yield f"output {one.name}", f"{_output_key(one)} became {_output_key(other)}"
         elif one.source in origins:
             origin = origins[one.source]
-            whole = placed.by_name[origin.layer].output_shape.features == origin.shape.features
-            if origin.phases != (1, 1) or not whole or origin.layer != other.source:
+            there = placed.by_name[origin.layer].output_shape
+            covered = [there[1 + axis] * origin.phases[axis] >= origin.shape[1 + axis] for axis in (0, 1)]
+            if origin.layer != other.source or not all(covered):
                 yield f"output {one.name}", f"does not show {one.source} as it was given"
 
 

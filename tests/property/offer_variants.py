@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, combinations, product
+from typing import TypeVar
 
 from mapper.network import Edge, Layer, Network
 from mapper.operations import Convolution, Neuron, Pool, Shape, same, shape_after
 
 __all__ = ["fused_variants", "joint_variants", "variants"]
 
-# (source, pool, offset)
+Item = TypeVar("Item")
 Read = tuple[str, int, int]
+"""Source, pool and offset."""
 
 
 def variants(network: Network) -> Iterator[Network]:
@@ -21,7 +23,7 @@ def variants(network: Network) -> Iterator[Network]:
         yield from joint_variants(fused, network)
 
 
-def subsets(items: Sequence[object], least: int = 0) -> Iterator[tuple[object, ...]]:
+def subsets(items: Sequence[Item], least: int = 0) -> Iterator[tuple[Item, ...]]:
     return chain.from_iterable(combinations(items, n) for n in range(least, len(items) + 1))
 
 
@@ -65,9 +67,9 @@ def joint_variants(network: Network, given: Network) -> Iterator[Network]:
             edges = network.incoming[layer.name]
             ways.append(list(readings(layer.name, edges, eligible(edges), names)))
         for part, name in names.items():
-            edges = [edge_of(read, name) for read in part]
+            own = [edge_of(read, name) for read in part]
             proper = {p: n for p, n in names.items() if len(p) < len(part)}
-            ways.append(list(readings(name, edges, set(part), proper)))
+            ways.append(list(readings(name, own, set(part), proper)))
         for picked in product(*ways):
             written = [edge for edges in picked for edge in edges]
             if all(any(edge.source == name for edge in written) for name in names.values()):
@@ -92,7 +94,7 @@ def edge_of(read: Read, target: str) -> Edge:
 
 
 def written_out(network: Network, names: dict[tuple[Read, ...], str], edges: Sequence[Edge]) -> Network:
-    order, more = [layer.name for layer in network.layers], {}
+    order, more = [layer.name for layer in network.layers], dict[str, Layer]()
     for part, name in names.items():
         shapes = [
             (o, shape_after(network.signal_shapes[s], edge_of((s, p, o), name).path)) for s, p, o in part
@@ -105,7 +107,7 @@ def written_out(network: Network, names: dict[tuple[Read, ...], str], edges: Seq
         while order[order.index(name) + 1 :][:1] and order[order.index(name) + 1].startswith("joint"):
             at = order.index(name)
             order[at], order[at + 1] = order[at + 1], order[at]
-    layers = network.by_name | more
+    layers = {**network.by_name, **more}
     return network.replacing(layers=tuple(layers[name] for name in order), edges=tuple(edges))
 
 
@@ -122,10 +124,15 @@ def fused_variants(network: Network) -> Iterator[Network]:
 
 
 def are_siblings(network: Network, first: Layer, second: Layer) -> bool:
-    alike = (first.input_shape, first.operation.stride, first.output_shape[1:])
-    other = (second.input_shape, second.operation.stride, second.output_shape[1:])
+    alike = (first.input_shape, convolution(first).stride, first.output_shape[1:])
+    other = (second.input_shape, convolution(second).stride, second.output_shape[1:])
     read = [sorted(reads(network.incoming[layer.name])) for layer in (first, second)]
     return alike == other and read[0] == read[1] and same(first.neuron, second.neuron)
+
+
+def convolution(layer: Layer) -> Convolution:
+    assert isinstance(layer.operation, Convolution)
+    return layer.operation
 
 
 def together(network: Network, left: Layer, right: Layer) -> Network | None:
@@ -135,11 +142,13 @@ def together(network: Network, left: Layer, right: Layer) -> Network | None:
     step = left.output_shape.features
     if not own or {(target, path, offset + step) for target, path, offset in own} != other:
         return None
-    a, b = left.operation, right.operation
-    pads = tuple(max(pair) for pair in zip(a.padding, b.padding, strict=True))
-    kernel = tuple(max(pads[n] - o.padding[n] + o.kernel[n] for o in (a, b)) for n in (0, 1))
+    a, b = convolution(left), convolution(right)
+    pads = (max(a.padding[0], b.padding[0]), max(a.padding[1], b.padding[1]))
+    height, width = (max(pads[n] - o.padding[n] + o.kernel[n] for o in (a, b)) for n in (0, 1))
     features = a.out_features + b.out_features
-    wide = replace(a, out_features=features, kernel=kernel, padding=pads, has_bias=a.has_bias or b.has_bias)
+    wide = replace(
+        a, out_features=features, kernel=(height, width), padding=pads, has_bias=a.has_bias or b.has_bias
+    )
     name = f"{left.name}+{right.name}"
     merged = replace(left, name=name, operation=wide)
     layers = [layer for layer in network.layers if layer.name not in (left.name, right.name)]

@@ -34,8 +34,11 @@ def chip_of(draw: np.random.Generator) -> ChipSpec:
 
 def network_of(draw: np.random.Generator) -> Network:
     """Layers of one size of map that add or join what earlier ones send, and often read the same."""
-    features, shared = int(draw.integers(1, 5)), []
-    layers, edges = [], []
+    features = int(draw.integers(1, 5))
+    shared: list[tuple[bool, tuple[str, ...]]] = []
+    layers: list[Layer] = []
+    edges: list[Edge] = []
+    sizes = {"in": 1}
 
     def add(name: str, sources: list[tuple[str, int]], *, joined: bool, kernel: int, features: int) -> None:
         offset = 0
@@ -49,7 +52,6 @@ def network_of(draw: np.random.Generator) -> Network:
         layers.append(Layer(name, Shape(width, size, size), operation, neuron=Neuron(1.0, -1.0)))
         sizes[name] = features
 
-    sizes = {"in": 1}
     add("a0", [("in", 1)], joined=False, kernel=1, features=features)
     for n in range(1, int(draw.integers(3, 6))):
         known = [layer.name for layer in layers]
@@ -64,15 +66,16 @@ def network_of(draw: np.random.Generator) -> Network:
     pool = int(draw.choice([1, 2]))
     known = [layer.name for layer in layers]
     count = int(draw.integers(1, min(4, len(known)) + 1))
-    own = sorted(map(str, draw.permutation(known)[:count]))
-    add("end", [(s, pool) for s in own], joined=bool(draw.integers(2)), kernel=1, features=2)
+    last = sorted(map(str, draw.permutation(known)[:count]))
+    add("end", [(s, pool) for s in last], joined=bool(draw.integers(2)), kernel=1, features=2)
     read = {edge.source for edge in edges}
     outputs = tuple(Output(f"o{n}", e.name) for n, e in enumerate(e for e in layers if e.name not in read))
     return Network("drawn", (Input("in", Shape(1, _SIZE, _SIZE)),), tuple(layers), tuple(edges), outputs)
 
 
-def cost(network: Network, chip: ChipSpec, **wishes: bool) -> tuple[int, ...]:
-    result = mapper.solve(network, chip, options=SolveOptions(repairs=0), **wishes)
+def cost(network: Network, chip: ChipSpec, *, offers: bool = True) -> tuple[int, ...]:
+    wishes = SolveOptions(repairs=0, joint=offers, fusion=offers)
+    result = mapper.solve(network, chip, options=wishes)
     if result.solution is None:
         assert result.status == "infeasible"
         return ()
@@ -82,7 +85,7 @@ def cost(network: Network, chip: ChipSpec, **wishes: bool) -> tuple[int, ...]:
 
 def least(network: Network, chip: ChipSpec) -> tuple[tuple[int, ...], int]:
     """The best of all variants, and how many there are."""
-    costs = [cost(variant, chip, joint=False, fusion=False) for variant in variants(network)]
+    costs = [cost(variant, chip, offers=False) for variant in variants(network)]
     return min((entry for entry in costs if entry), default=()), len(costs)
 
 
@@ -96,6 +99,6 @@ def test_no_network_written_out_by_hand_is_better(block: int) -> None:
             continue
         best, count = least(network, chip)
         assert cost(network, chip) == best, seed
-        plain = cost(network, chip, joint=False, fusion=False)
+        plain = cost(network, chip, offers=False)
         seen.update(more=count > 1, fits=bool(best), better=best != plain)
     assert min(seen["more"], seen["fits"]) > 0

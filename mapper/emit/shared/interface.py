@@ -196,6 +196,19 @@ class Interface(_Record):
         return tuple(entry.name for entry in self.inputs if entry.source == "dvs")
 
     @property
+    def shown(self) -> dict[str, tuple[str, Origin | None]]:
+        """By what results call a layer, which of `layers` holds it, and where in it; None for all of it.
+
+        First the layers as they were given, in their order, then those that only pass on what others send.
+        """
+        origins = [entry.origin for entry in self.origins or ()]
+        held = {origin.layer for origin in origins}
+        shown: dict[str, tuple[str, Origin | None]] = {
+            origin.name: (origin.layer, origin) for origin in origins
+        }
+        return shown | {layer.name: (layer.name, None) for layer in self.layers if layer.name not in held}
+
+    @property
     def places(self) -> Iterator[tuple[str, LayerPlace]]:
         """(layer or input, place) of every core that holds something."""
         for layer in self.layers:
@@ -216,9 +229,7 @@ class Interface(_Record):
         for entry in self.origins or ():
             last = entry.start + entry.shape[0] * entry.phases[0] * entry.phases[1]
             if last > features.get(entry.layer, 0):
-                raise ValueError(
-                    f"origin {entry.name} is in features of layer {entry.layer} that are not there"
-                )
+                raise ValueError(f"origin {entry.name}: layer {entry.layer} has no such features")
         return self
 
     @property

@@ -51,11 +51,7 @@ def interface_of(result: Result, placed: Placed, wishes: EmitOptions) -> Interfa
 
 def _origin(entry: Origin) -> InterfaceOrigin:
     return InterfaceOrigin(
-        name=entry.name,
-        shape=(entry.shape.features, entry.shape.height, entry.shape.width),
-        layer=entry.layer,
-        start=entry.start,
-        phases=entry.phases,
+        name=entry.name, shape=entry.shape, layer=entry.layer, start=entry.start, phases=entry.phases
     )
 
 

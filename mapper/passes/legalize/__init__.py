@@ -5,7 +5,7 @@ from mapper.passes.legalize.fusion import as_rounded
 from mapper.passes.legalize.layer_form import LayerForm
 from mapper.passes.legalize.likeness import form_like
 from mapper.passes.legalize.offers import Extended, extended
-from mapper.passes.legalize.phases import MOVE, has_phases, phased, phased_by
+from mapper.passes.legalize.phases import MOVE, has_phases, phased, phased_by, rewritten
 
 __all__ = [
     "MOVE",
@@ -20,4 +20,5 @@ __all__ = [
     "legalize",
     "phased",
     "phased_by",
+    "rewritten",
 ]

@@ -8,7 +8,7 @@ from mapper.normal_form import NormalNetwork
 from mapper.passes.legalize.forms import Forms, legal_forms
 from mapper.passes.legalize.layer_form import LayerForm
 from mapper.passes.legalize.offers import extended
-from mapper.passes.legalize.phases import phased_by
+from mapper.passes.legalize.phases import has_phases, phased_by
 
 __all__ = ["form_like"]
 
@@ -28,9 +28,9 @@ def form_like(network: NormalNetwork, placed: NormalNetwork, chip: ChipSpec) -> 
     NetworkError
         No form of the one is that of the other.
     """
-    if placed.origins and not network.origins:
+    if has_phases(placed) and not network.origins:
         try:
-            network = phased_by(network, {origin.name: origin.phases for origin in placed.origins})
+            network = phased_by(network, placed)
         except ValueError as error:
             raise NetworkError(Finding(network.name, str(error))) from None
     offers = extended(network, ()) if placed.by_name.keys() != network.by_name.keys() else None

@@ -1,32 +1,35 @@
 """Maps that are too large for every core: their rows and columns become features ("space to depth").
 
-f features at stride s are then a * b * f features at the strides a * s and b * s, which make a map of a-th the height
-and b-th the width. Neuron words stay what they were. Whoever reads such a layer pools by its phases, strides over
-them, or becomes phased itself; a layer with a reader that does neither is left alone, and so are layers that are
-seen outside the chip.
+f features at stride s are then a * b * f features at the strides a * s and b * s, and make a map of a-th the
+height and b-th the width. Neuron words stay what they were. Whoever reads such a layer pools by its phases,
+strides over them, or gets phases too; a layer with a reader that does neither is left alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from math import gcd
 
 from hwspec.schema import ChipSpec
 from mapper.network import Edge, Origin
 from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Pair
-from mapper.passes.legalize.kernel import squared
-from mapper.passes.legalize.phase_layers import Axis, axis_of, joint_of, phased_layer
+from mapper.options import SolveOptions
+from mapper.passes.legalize.kernel import event_remark, squared
+from mapper.passes.legalize.phase_layers import Phased, form_of, joint_of, may_read, needs_form
 from mapper.passes.legalize.pools import UNPOOLED, size_and_stride
 from mapper.passes.legalize.stride import Bounds, bounds_apart, common_bounds, expressible, strided, times
+from mapper.references import locate_layer
 
-__all__ = ["MOVE", "has_phases", "phased", "phased_by"]
+__all__ = ["MOVE", "has_phases", "phased", "phased_by", "rewritten"]
 
 MOVE = "space to depth"
 """What proofs call the move."""
 
-_PHASES_MAX = 64
+# Twice the largest stride of the family; more phases only pass on what others have.
+_PHASES_MAX = 16
 
 
 def has_phases(network: NormalNetwork) -> bool:
@@ -34,15 +37,19 @@ def has_phases(network: NormalNetwork) -> bool:
     return any(origin.phases != UNPOOLED for origin in network.origins)
 
 
-def phased(network: NormalNetwork, chip: ChipSpec, seen: Collection[str] = ()) -> NormalNetwork:
+def phased(
+    network: NormalNetwork, chip: ChipSpec, fixed: Collection[str] = (), seen: Collection[str] = ()
+) -> NormalNetwork:
     """The network with phases wherever a map, or a kernel over a whole map, is too large for every core.
 
     Parameters
     ----------
     network
         With integer weights, others, or none.
+    fixed
+        Layers that keep their maps.
     seen
-        Layers that are read outside the chip, beside the outputs: they keep their maps.
+        Layers that are read outside the chip, beside the outputs: nothing of them may go.
 
     Returns
     -------
@@ -54,32 +61,55 @@ def phased(network: NormalNetwork, chip: ChipSpec, seen: Collection[str] = ()) -
     wanted = dict(_wanted(network, limits))
     if not wanted or network.origins:
         return network
-    fixed = {*seen, *(output.source for output in network.outputs)}
+    whole = {*seen, *(output.source for output in network.outputs)}
     while wanted:
-        plan = _Plan(network, fixed, limits, wanted)
-        if plan.settle() and plan.is_exact():
-            return _written(network, plan.phases)
-        for name in plan.to_blame:
-            wanted.pop(name, None)
+        plan = _Plan(network, fixed, whole, limits, wanted)
+        sizes = plan.sizes() if plan.settle() else None
+        if sizes is not None:
+            return _written(network, sizes)
+        wanted = {name: wish for name, wish in wanted.items() if name not in plan.to_blame}
     return network
 
 
-def phased_by(network: NormalNetwork, phases: Mapping[str, Pair]) -> NormalNetwork:
-    """The network with these phases by layer, as `phased` found them for its twin of other weights.
+def rewritten(
+    networks: Sequence[NormalNetwork], chip: ChipSpec, options: SolveOptions
+) -> tuple[NormalNetwork, ...]:
+    """The networks with phases where maps are too large, as far as options (resolved) allow it."""
+    if not options.rewrites:
+        return tuple(networks)
+    fixed = {locate_layer(networks, options.readout)} if options.readout is not None else set()
+    seen = {locate_layer(networks, monitor) for monitor in options.monitors or ()}
+    if options.pooled_outputs == "relay":
+        # No relay shows a sum over phases.
+        fixed |= {(n, o.source) for n, net in enumerate(networks) for o in net.outputs if o.path}
+    return tuple(
+        phased(network, chip, *({name for m, name in some if m == n} for some in (fixed, seen)))
+        for n, network in enumerate(networks)
+    )
+
+
+def phased_by(network: NormalNetwork, pattern: NormalNetwork) -> NormalNetwork:
+    """The network with the phases that its twin of other weights has.
 
     Raises
     ------
     ValueError
         The network has no such form.
     """
-    return _written(network, {name: pair for name, pair in phases.items() if pair != UNPOOLED})
+    found = (origin for origin in pattern.origins if origin.phases != UNPOOLED)
+    shapes = pattern.signal_shapes
+    return _written(network, {o.name: Phased(o.phases, _size(shapes[o.layer])) for o in found})
+
+
+def _size(shape: tuple[int, int, int]) -> Pair:
+    return shape[1], shape[2]
 
 
 @dataclass(frozen=True, slots=True)
 class _Limits:
     """What some core of the chip allows."""
 
-    map: Pair
+    size: Pair
     kernel: int
     bounds: tuple[Bounds, ...]
     shifts: bool
@@ -96,16 +126,19 @@ class _Limits:
         )
 
     def allow(self, layer: NormalLayer) -> bool:
-        """Whether cores with the same limits can express the layer, once its kernel is square."""
+        """Whether cores of some kind can express the layer, once its kernel is square."""
         return any(self._holds(layer, bounds) for bounds in self.bounds)
 
     @staticmethod
     def _holds(layer: NormalLayer, bounds: Bounds) -> bool:
         written, limits = strided(squared(layer, bounds), bounds), bounds.limits
         _, height, width = written.output_shape
-        fits = height <= limits.output_height_max and width <= limits.output_width_max
+        map_fits = height <= limits.output_height_max and width <= limits.output_width_max
+        # Of the features that it makes, a core may hold a part.
         return (
-            fits and layer.input_shape.features <= limits.input_features_max and expressible(written, bounds)
+            map_fits
+            and layer.input_shape.features <= limits.input_features_max
+            and expressible(written, bounds)
         )
 
 
@@ -119,32 +152,29 @@ class _Wish:
 
 def _wanted(network: NormalNetwork, limits: _Limits) -> Iterator[tuple[str, _Wish]]:
     for layer in network.layers:
-        conv, shape = layer.operation, layer.output_shape
-        own = _least(shape[1], limits.map[0]), _least(shape[2], limits.map[1])
-        rows, columns = (
-            _least_over(conv.kernel[axis], limits.kernel) if shape[1 + axis] == 1 else 1 for axis in (0, 1)
-        )
-        # Kernels are square: both axes are cut alike where both are whole maps.
-        both = max(rows, columns) if shape[1:] == (1, 1) and conv.kernel[0] == conv.kernel[1] else 0
+        kernel, (_, height, width) = layer.operation.kernel, layer.output_shape
+        own = _cut(height, limits.size[0]), _cut(width, limits.size[1])
         if own != UNPOOLED:
             yield layer.name, _Wish(own=own)
-        elif (rows, columns) != UNPOOLED:
-            yield layer.name, _Wish(joint=(max(rows, both), max(columns, both)))
+        elif height == width == 1 and max(kernel) > limits.kernel:
+            # Kernels are square: both axes are cut alike.
+            least = _shared(max(kernel), limits.kernel)
+            yield layer.name, _Wish(joint=(least, least))
 
 
-def _least(size: int, most: int) -> int:
-    """The smallest power of two that cuts a map to at most this size; what fills no phase is dropped."""
-    phases = 1
-    while size // phases > most:
-        phases *= 2
-    return phases
+def _cut(size: int, most: int) -> int:
+    """The fewest phases that cut a map to at most this size, without what is left over."""
+    return _least(lambda phases: size // phases <= most)
 
 
-def _least_over(kernel: int, most: int) -> int:
-    phases = 1
-    while -(-kernel // phases) > most:
-        phases *= 2
-    return phases
+def _shared(kernel: int, most: int) -> int:
+    """The fewest phases over which a kernel has at most this size."""
+    return _least(lambda phases: kernel <= phases * most)
+
+
+def _least(enough: Callable[[int], bool]) -> int:
+    """The smallest power of two that is enough: strides of the family are such."""
+    return next(1 << n for n in count() if enough(1 << n))
 
 
 @dataclass
@@ -163,6 +193,7 @@ class _Plan:
 
     network: NormalNetwork
     fixed: Collection[str]
+    whole: Collection[str]
     limits: _Limits
     wanted: Mapping[str, _Wish]
     phases: dict[str, Pair] = field(default_factory=dict)
@@ -172,7 +203,7 @@ class _Plan:
     def settle(self) -> bool:
         """Whether all that need phases can have them; those that follow get theirs."""
         for name, wish in self.wanted.items():
-            if not self._raise(name, self._square(name, wish.own), {name}):
+            if not self._raise(name, self._alike(name, wish.own), {name}):
                 return False
         changes = True
         while changes:
@@ -182,14 +213,14 @@ class _Plan:
             changes = before != self.phases
         return True
 
-    def _square(self, name: str, own: Pair) -> Pair:
+    def _alike(self, name: str, own: Pair) -> Pair:
         """Phases alike in both axes where a reader's square pool would not stay square otherwise."""
         both = max(own)
         pools = [size_and_stride(edge.pool) for edge in self.network.outgoing[name]]
-        sizes = [size for size, stride in pools if size == stride and size[0] == size[1] and size[0] > 1]
+        squares = [size[0] for size, stride in pools if size == stride and size[0] == size[1] > 1]
         _, height, width = self.network.by_name[name].output_shape
-        alike = own != UNPOOLED and any(size[0] % both == 0 for size in sizes)
-        return (both, both) if alike and min(height, width) >= both else own
+        helps = own != UNPOOLED and any(size % both == 0 for size in squares)
+        return (both, both) if helps and min(height, width) >= both else own
 
     def _raise(self, name: str, phases: Pair, causes: set[str]) -> bool:
         """Give a layer at least these phases, because of these causes."""
@@ -205,121 +236,140 @@ class _Plan:
         return True
 
     def _involved(self, layer: NormalLayer) -> set[str]:
-        """Whose phases a layer has to do with."""
+        """The layers in `wanted` that a layer has to do with."""
         sources = {edge.source for edge in self.network.incoming[layer.name] if edge.source in self.phases}
-        found = set().union(*(self.causes[name] for name in {*sources, layer.name} & self.causes.keys()))
+        found = {cause for name in (*sources, layer.name) for cause in self.causes.get(name, ())}
         return found | ({layer.name} & self.wanted.keys())
 
-    def joint(self, layer: NormalLayer) -> Pair | None:
-        """(given rows, given columns) in every one that arrives; None where edges differ or have no form."""
-        found = {self._joint_behind(edge) for edge in self.network.incoming[layer.name]}
-        return found.pop() if len(found) == 1 else None
-
-    def _joint_behind(self, edge: Edge) -> Pair | None:
+    def _joint(self, edge: Edge) -> Pair | None:
+        """(given rows, given columns) in every one that arrives."""
         phases, (size, stride) = self.phases.get(edge.source, UNPOOLED), size_and_stride(edge.pool)
         rows, columns = (joint_of(phases[axis], size[axis], stride[axis]) for axis in (0, 1))
         return None if rows is None or columns is None else (rows[0], columns[0])
 
     def _follow(self, layer: NormalLayer) -> bool:
-        """Give phases to what a layer reads with others, and to itself where its stride asks for them."""
-        incoming, causes = self.network.incoming[layer.name], self._involved(layer)
+        """Give phases to all that a layer reads alike, and to itself where its stride asks for them."""
+        causes = self._involved(layer)
         if not causes:
             return True
-        joints = [self._joint_behind(edge) for edge in incoming]
-        wish = self.wanted.get(layer.name, _Wish())
-        if any(pair is None for pair in joints):
+        incoming, wish = self.network.incoming[layer.name], self.wanted.get(layer.name, _Wish())
+        joints = [(edge, self._joint(edge)) for edge in incoming]
+        known = [pair for _, pair in joints if pair is not None]
+        if len(known) < len(joints):
             self.to_blame |= causes
             return False
-        most = [max(wish.joint[axis], *(pair[axis] for pair in joints if pair)) for axis in (0, 1)]
-        for edge, pair in zip(incoming, joints, strict=True):
-            if pair is None or pair == (most[0], most[1]):
+        rows, columns = (max(wish.joint[axis], *(pair[axis] for pair in known)) for axis in (0, 1))
+        for edge, pair in joints:
+            if pair != (rows, columns):
+                height, width = size_and_stride(edge.pool)[0]
+                phases = (rows * height if rows > 1 else 1, columns * width if columns > 1 else 1)
+                if not self._raise(edge.source, phases, causes):
+                    return False
+        _, height, width = layer.output_shape
+        stride = layer.operation.stride
+        own = (
+            rows // gcd(rows, stride[0]) if height > 1 else 1,
+            columns // gcd(columns, stride[1]) if width > 1 else 1,
+        )
+        return own == UNPOOLED or self._raise(layer.name, own, causes)
+
+    def sizes(self) -> dict[str, Phased] | None:
+        """What becomes of the maps; None where a layer would not read the same, or no core can express it.
+
+        Rows and columns beyond a whole number of phases stay where all readers allow it, else they go.
+        """
+        for is_whole in (True, False):
+            sizes = self._sizes(is_whole=is_whole)
+            wrong = (layer for layer in self.network.layers if not self._is_right(layer, sizes))
+            layer = next(wrong, None)
+            if layer is None:
+                return sizes
+        if layer is not None:
+            self.to_blame |= self._involved(layer)
+        return None
+
+    def _sizes(self, *, is_whole: bool) -> dict[str, Phased]:
+        sizes: dict[str, Phased] = {}
+        for layer in reversed(self.network.layers):
+            if layer.name not in self.phases:
                 continue
-            size, _ = size_and_stride(edge.pool)
-            rows, columns = (most[axis] * size[axis] if most[axis] > 1 else 1 for axis in (0, 1))
-            if not self._raise(edge.source, (rows, columns), causes):
-                return False
-        own = [1, 1]
-        for axis in (0, 1):
-            stride = layer.operation.stride[axis]
-            if layer.output_shape[1 + axis] > 1:
-                own[axis] = most[axis] // gcd(most[axis], stride)
-        return own == [1, 1] or self._raise(layer.name, (own[0], own[1]), causes)
+            phases, size = self.phases[layer.name], []
+            for axis in (0, 1):
+                given = layer.output_shape[1 + axis]
+                more = -(-given // phases[axis])
+                stays = is_whole and more <= self.limits.size[axis]
+                stays = stays and all(
+                    may_read(self.network, edge, axis, (phases[axis], more), sizes)
+                    for edge in self.network.outgoing[layer.name]
+                )
+                size.append(more if stays else given // phases[axis])
+            sizes[layer.name] = Phased(phases, (size[0], size[1]))
+        return sizes
 
-    def is_exact(self) -> bool:
-        """Whether every layer that changes reads the same, and cores can express it."""
-        for layer in self.network.layers:
-            changed = _changed(self.network, layer, self.phases)
-            if changed and not self._has_form(layer):
-                self.to_blame |= self._involved(layer)
-                return False
-        return True
-
-    def _has_form(self, layer: NormalLayer) -> bool:
-        joint = self.joint(layer)
-        axes = None if joint is None else _axes(layer, self.phases, joint)
-        if joint is None or axes is None:
+    def _is_right(self, layer: NormalLayer, sizes: Mapping[str, Phased]) -> bool:
+        """Whether a layer that changes reads the same, and does not become what no core can express."""
+        if not needs_form(self.network, layer, sizes):
+            return True
+        form = form_of(self.network, layer, sizes)
+        own = sizes.get(layer.name)
+        if form is None or (layer.name in self.whole and own is not None and _lacks(layer, own)):
             return False
-        written, edges = phased_layer(self.network, layer, self.phases, axes, joint)
-        shifted = any(edge.feature_offset for edge in edges) and not self.limits.shifts
-        was_shifted = any(edge.feature_offset for edge in self.network.incoming[layer.name])
-        could = layer.name not in self.wanted and not self.limits.allow(layer)
-        return (self.limits.allow(written) or could) and (not shifted or was_shifted)
+        written, edges = form
+        before = self.network.incoming[layer.name]
+        shifts = [any(edge.feature_offset for edge in side) for side in (before, edges)]
+        could = self.limits.allow(layer) or layer.name in self.wanted
+        return (self.limits.allow(written) or not could) and (
+            self.limits.shifts or shifts[0] or not shifts[1]
+        )
 
 
-def _changed(network: NormalNetwork, layer: NormalLayer, phases: Mapping[str, Pair]) -> bool:
-    return layer.name in phases or any(edge.source in phases for edge in network.incoming[layer.name])
-
-
-def _axes(layer: NormalLayer, phases: Mapping[str, Pair], joint: Pair) -> tuple[Axis, Axis] | None:
-    own = phases.get(layer.name, UNPOOLED)
-    rows, columns = (axis_of(layer, axis, own[axis], joint[axis]) for axis in (0, 1))
-    return None if rows is None or columns is None else (rows, columns)
-
-
-def _written(network: NormalNetwork, phases: Mapping[str, Pair]) -> NormalNetwork:
-    plan = _Plan(network, (), _NO_LIMITS, {}, dict(phases))
+def _written(network: NormalNetwork, sizes: Mapping[str, Phased]) -> NormalNetwork:
     layers, notes, edges = [], [], {}
     for layer in network.layers:
         written, incoming = layer, network.incoming[layer.name]
-        if _changed(network, layer, phases):
-            joint = plan.joint(layer)
-            axes = None if joint is None else _axes(layer, phases, joint)
-            if joint is None or axes is None:
+        if needs_form(network, layer, sizes):
+            form = form_of(network, layer, sizes)
+            if form is None:
                 raise ValueError(f"layer {layer.name} has no form with these phases")
-            written, incoming = phased_layer(network, layer, phases, axes, joint)
-            notes.append(_note(network, layer, written, phases))
+            written, incoming = form
+            notes.append(_note(network, layer, written, sizes))
         layers.append(written)
         edges[layer.name] = iter(incoming)
+    own = {name: entry.phases for name, entry in sizes.items()}
     return network.replacing(
         layers=tuple(layers),
         edges=tuple(next(edges[edge.target]) for edge in network.edges),
         notes=(*network.notes, *notes),
         origins=tuple(
-            Origin(layer.name, layer.output_shape, layer.name, 0, phases.get(layer.name, UNPOOLED))
+            Origin(layer.name, layer.output_shape, layer.name, 0, own.get(layer.name, UNPOOLED))
             for layer in network.layers
         ),
     )
 
 
-_NO_LIMITS = _Limits(UNPOOLED, 1, (), True)
+def _lacks(layer: NormalLayer, own: Phased) -> bool:
+    """Whether the last rows or columns of a layer's map are left out."""
+    axes = zip(own.size, own.phases, layer.output_shape[1:], strict=True)
+    return any(size * phases < given for size, phases, given in axes)
 
 
 def _note(
-    network: NormalNetwork, layer: NormalLayer, written: NormalLayer, phases: Mapping[str, Pair]
+    network: NormalNetwork, layer: NormalLayer, written: NormalLayer, sizes: Mapping[str, Phased]
 ) -> str:
-    old, new, own = layer.operation, written.operation, phases.get(layer.name)
-    parts = []
+    """What became of a layer."""
+    old, new, own, parts = layer.operation, written.operation, sizes.get(layer.name), []
     if own is not None:
-        parts.append(f"{layer.output_shape} became {written.output_shape}, {times(own)} phases as features")
-        if any(size % phase for size, phase in zip(layer.output_shape[1:], own, strict=True)):
-            parts.append(
-                "rows and columns beyond a whole number of phases, which nothing reads, are left out"
-            )
-    sources = dict.fromkeys(edge.source for edge in network.incoming[layer.name] if edge.source in phases)
+        parts.append(
+            f"{layer.output_shape} became {written.output_shape}, {times(own.phases)} phases as features"
+        )
+        if _lacks(layer, own):
+            parts.append("without the last rows or columns, which nothing reads")
+    sources = dict.fromkeys(edge.source for edge in network.incoming[layer.name] if edge.source in sizes)
     if sources:
         parts.append(f"the phases of {', '.join(sources)} are features that it reads")
     for name in ("kernel", "stride", "padding"):
         before, after = getattr(old, name), getattr(new, name)
         if before != after:
             parts.append(f"{name} {times(before)} became {times(after)}")
-    return f"{layer.name}: {MOVE}: {', '.join(parts)}; exact in time steps"
+    remark = event_remark(written) or "; exact in time steps, not spike by spike"
+    return f"{layer.name}: {MOVE}: {', '.join(parts)}{remark}"

@@ -100,7 +100,7 @@ def need_of(tables: Tables, table: PieceTable, spare: int) -> Need:
 def _serves(
     tables: Tables, table: PieceTable, joint: int, pieces: tuple[int, ...], copied: frozenset[int]
 ) -> bool:
-    """Whether an addend of a joint relay may have more readers than destinations, or pools that it cannot do."""
+    """Whether an addend of a joint relay may have too many readers, or pools that it cannot do."""
     addends = {(tables.problem.demands[joint].network, e.source) for e in tables.problem.edges_into(joint, 0)}
     for signal in tables.signals:
         if (signal.network, signal.name) in addends:
