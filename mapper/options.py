@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from hwspec.errors import Finding
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from mapper.network import Network
 
 __all__ = [
+    "PLAIN",
     "Move",
     "Objective",
     "PooledOutputs",
@@ -30,6 +32,11 @@ Objective: TypeAlias = Literal["capacity", "headroom", "balance", "index"]
 PooledOutputs: TypeAlias = Literal["host", "relay"]
 # What a placement may do beyond one whole layer per core.
 Move: TypeAlias = Literal["pieces", "relays", "copies"]
+
+# One whole layer as given per core, and nothing else.
+PLAIN: Mapping[str, Any] = MappingProxyType(
+    {"max_pieces": 1, "max_copies": 1, **dict.fromkeys(("relays", "joint", "fusion", "rewrites"), False)}
+)
 
 # Whole numbers among the options: where they are written, what they are, least and most.
 _WHOLE: Mapping[str, tuple[str, str, int, int]] = {

@@ -12,11 +12,12 @@ from hwspec.schema import ChipSpec
 from mapper.network import DvsSettings, Edge, Input, Layer, Network, Output
 from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Convolution, Neuron, PathOperation, Pool, Shape, shape_after
+from mapper.options import PLAIN
 
 AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 
 # Whole layers, one per core: what pieces, copies and relays are compared with.
-UNDIVIDED: dict[str, Any] = {"max_pieces": 1, "relays": False, "max_copies": 1}
+UNDIVIDED: dict[str, Any] = dict(PLAIN)
 
 
 def pool(size: int) -> tuple[PathOperation, ...]:

@@ -46,6 +46,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("objective", "balance", "--objective balance: needs the traffic"),
     ("pooled_outputs", None, r"--pooled-outputs: .*host, relay"),
     ("relays", 1, "relays: wants True or False .got 1."),
+    ("joint", "no", "joint: wants True or False .got 'no'."),
+    ("fusion", None, "fusion: wants True or False .got None."),
     ("rewrites", 0, "rewrites: wants True or False .got 0."),
     ("readout_monitor", "yes", "--readout-monitor"),
     ("forbidden_cores", 5, r"--forbid: wants a list or tuple of core ids .got 5."),

@@ -259,7 +259,7 @@ def keywords(chip: Chip, reading: Reading, *groups: SolveGroup, **fixed: Any) ->
     """
     from hwspec.catalog import load  # noqa: PLC0415
     from mapper.frontends import NirOptions, TorchOptions  # noqa: PLC0415
-    from mapper.options import SolveOptions  # noqa: PLC0415
+    from mapper.options import PLAIN, SolveOptions  # noqa: PLC0415
 
     # What is left out keeps the package's own default.
     values = (item for entry in (reading, *groups) for item in vars(entry).items())
@@ -272,12 +272,8 @@ def keywords(chip: Chip, reading: Reading, *groups: SolveGroup, **fixed: Any) ->
             findings += error.findings
     if findings:
         raise OptionsError(*findings)
-    if words.pop("plain", False):
-        words |= {
-            "max_pieces": 1,
-            **dict.fromkeys(("relays", "joint", "copies", "fusion", "rewrites"), False),
-        }
     copies, limit = 2 if words.pop("copies", True) else 1, words.pop("time_limit", None)
+    plain = PLAIN if words.pop("plain", False) else {}
     facts = ("source", "reset", "v_min", "spike_mode", "fires_at", "dt")
     nir = {name: words.pop(name) for name in facts if name in words}
     relu, weights = words.pop("relu_as_if", None), words.pop("weights", None)
@@ -287,7 +283,7 @@ def keywords(chip: Chip, reading: Reading, *groups: SolveGroup, **fixed: Any) ->
         "add_output_neuron": words.pop("add_output_neuron", None),
         "nir": NirOptions(**nir),
         "torch": TorchOptions(relu, weights, words.pop("reading_check")),
-        "options": SolveOptions(time_limit_s=limit, max_copies=copies, **words),
+        "options": SolveOptions(time_limit_s=limit, **{"max_copies": copies, **words, **plain}),
         "chip": load(chip.chip, chip.changes),
     }
 

@@ -15,7 +15,7 @@ from mapper.network import DvsSettings, Edge, Input, Output
 from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Convolution, Shape
 from mapper.options import SolveOptions
-from mapper.passes.legalize import form_like, legal_forms
+from mapper.passes.legalize import Extended, form_like, legal_forms
 from mapper.passes.legalize.layer_form import Candidate
 from mapper.problem import Problem
 from mapper.question import Question, decide
@@ -72,8 +72,11 @@ def objective_values(question: Question) -> object:
     return solution and [(stage.name, stage.value) for stage in solution.objectives]
 
 
-def every_form(network: NormalNetwork, chip: ChipSpec, **more: bool) -> object:
-    return legal_forms(network, chip, **{**more, "by_load": True})
+def every_form(
+    network: NormalNetwork, chip: ChipSpec, *, by_load: bool, extended: Extended | None, **more: bool
+) -> object:
+    everything = {**more, "by_load": True}
+    return legal_forms(network, chip, extended=extended, **everything)
 
 
 @pytest.mark.parametrize("objective", ["capacity", "headroom", "balance", "index"])

@@ -80,7 +80,7 @@ def test_what_an_input_feeds_takes_cores_0_and_1() -> None:
     assert solved(named(both, 1, 3, 0, 2), chip) == {"conv1": 1, "conv3": 0, "conv0": 3, "conv2": 2}
     links = [Link(-1, 0), Link(-1, 1), Link(-1, 2), *(Link(n, 3, 1, 4 * n) for n in range(3))]
     three = named(graph(layers, links), 1, 2, 3, 0)
-    assert solved(three, chip) == {"conv1": 1, "conv2": 0, "conv3": 3, "conv0": 2}
+    assert solved(three, chip, fusion=False) == {"conv1": 1, "conv2": 0, "conv3": 3, "conv0": 2}
 
 
 def test_parallel_cores_are_alike_unless_traffic_asks_for_them() -> None:
