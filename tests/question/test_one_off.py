@@ -5,6 +5,7 @@ A solver that is one off the checker's rules ends in a fault of ours; one off th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Literal
@@ -18,9 +19,9 @@ from mapper.operations import Convolution, Pair, Pool, Shape
 from mapper.options import SolveOptions, resolve
 from mapper.question import Question, decide
 from mapper.result import Result, Status
-from mapper.solution import LayerPart
+from mapper.solution import LayerPart, Relay
 from mapper.solver.stages import best_merit
-from tests.builders import chain, conv
+from tests.builders import chain, conv, pool, tiny_chip
 
 FITS, NOT = Status.OPTIMAL, Status.INFEASIBLE
 
@@ -42,9 +43,9 @@ def read_by(network: NormalNetwork, sources: dict[str, str]) -> NormalNetwork:
     return network.replacing(edges=edges)
 
 
-def sensing(size: Pair, pool: Pair, settings: DvsSettings) -> NormalNetwork:
-    layer = NormalLayer("conv0", Shape(2, size[0] // pool[0], size[1] // pool[1]), conv(1, 8, stride=(8, 8)))
-    path = (Pool("sum", pool, pool),)
+def sensing(size: Pair, pools: Pair, settings: DvsSettings) -> NormalNetwork:
+    layer = NormalLayer("conv0", Shape(2, size[0] // pools[0], size[1] // pools[1]), conv(1, 8, stride=(8, 8)))
+    path = (Pool("sum", pools, pools),)
     entry = Input("input", Shape(2, *size), settings)
     return NormalNetwork("n", (entry,), (layer,), (Edge("input", "conv0", path),), (Output("o", "conv0"),))
 
@@ -83,12 +84,12 @@ def test_the_readout_takes_a_destination(readers: int, status: Status) -> None:
         assert codes(result) == {"fan_out"}
 
 
-@pytest.mark.parametrize(("pool", "status"), [((2, 2), FITS), ((2, 4), NOT)])
-def test_a_pool_that_is_not_square_and_has_no_room_in_the_kernel(pool: Pair, status: Status) -> None:
+@pytest.mark.parametrize(("pools", "status"), [((2, 2), FITS), ((2, 4), NOT)])
+def test_a_pool_that_is_not_square_and_has_no_room_in_the_kernel(pools: Pair, status: Status) -> None:
     """A kernel of 16 rows is as large as there is: it takes up nothing of a pool."""
-    network = chain([conv(1, 1), conv(1, 16, padding=(0, 0))], (1, 16 * pool[0], 16 * pool[1]), (1,))
+    network = chain([conv(1, 1), conv(1, 16, padding=(0, 0))], (1, 16 * pools[0], 16 * pools[1]), (1,))
     second = replace(network.layers[1], input_shape=Shape(1, 16, 16))
-    edges = (network.edges[0], replace(network.edges[1], path=(Pool("sum", pool, pool),)))
+    edges = (network.edges[0], replace(network.edges[1], path=(Pool("sum", pools, pools),)))
     result = answer(network.replacing(layers=(network.layers[0], second), edges=edges))
     assert result.status is status
     if status is NOT:
@@ -113,6 +114,51 @@ def test_copies_read_as_their_layers_do() -> None:
     solution = answer(network, options=SolveOptions(relays=False)).require()
     bodies = [place.body for place in solution.placements]
     assert {b.layer for b in bodies if isinstance(b, LayerPart) and b.copy_index} == {"conv0", "conv1"}
+
+
+@pytest.mark.parametrize(("cores", "status"), [(3, FITS), (2, NOT)])
+def test_relays_in_pieces_pass_on_every_feature(cores: int, status: Status) -> None:
+    """A relay of the 7 features that the host sends fits no core; small ones hold 3 of them."""
+    network = chain([conv(4, 9)], (7, 32, 32), input_path=pool(2))
+    chip = tiny_chip((4096, 1024, 0), *[(64, 3 * 1024, 0)] * cores)
+    result = decide(Question((network,), chip, SolveOptions(repairs=0)))
+    assert result.status is status
+    if status is FITS:
+        relays = [p.features for p in result.require().placements if isinstance(p.body, Relay)]
+        assert relays == [(0, 3), (3, 6), (6, 7)]
+
+
+def test_equal_memory_never_costs_a_core() -> None:
+    """Two small cores have together what the large one has; which names are preferred must not matter."""
+    large, small, other = (1024, 2048, 0), (512, 1024, 0), (1024, 1024, 0)
+    for order in ((large, small, small, other, other), (small, small, other, other, large)):
+        for names in (("a", "b"), ("b", "a"), ("one", "two"), ("x", "y")):
+            network = renamed(chain([conv(8), conv(8)], (16, 16, 16)), names)
+            result = decide(Question((network,), tiny_chip(*order), SolveOptions(repairs=0)))
+            assert result.status is FITS
+            assert len(result.require().placements) == 3
+
+
+def renamed(network: NormalNetwork, names: Sequence[str]) -> NormalNetwork:
+    new = {layer.name: name for layer, name in zip(network.layers, names, strict=True)}
+    return network.replacing(
+        layers=tuple(replace(layer, name=new[layer.name]) for layer in network.layers),
+        edges=tuple(
+            replace(e, source=new.get(e.source, e.source), target=new[e.target]) for e in network.edges
+        ),
+        outputs=tuple(replace(output, source=new[output.source]) for output in network.outputs),
+    )
+
+
+def test_the_fewest_requirements_come_before_those_that_are_preferred() -> None:
+    """Of two layers that one core holds, the other one misses two memories of the others by little."""
+    network = chain([conv(32), conv(32)], (32, 8, 8))
+    chip = tiny_chip(*[(16380, 2045, 0)] * 5, (16384, 2048, 0))
+    options = SolveOptions(repairs=0, max_pieces=1, max_copies=1, relays=False)
+    report = decide(Question((network,), chip, options), "reasons").report
+    assert report is not None
+    assert report.correction is not None
+    assert [entry.kind for entry in report.correction.requirements] == ["cores"]
 
 
 @pytest.mark.parametrize("count", range(1, 9))
