@@ -4,11 +4,11 @@
     python scripts/mutants.py checker padding     those whose area or name holds one of these words
     python scripts/mutants.py --touched HEAD~1    those whose file, or a test of theirs, differs from there
 
-They stand in scripts/mutants/, a file for each area. The tree is copied into a temporary folder, one change is
-made there at a time, and its tests run on the copy, after they have passed without it. A test that fails, a crash
-and a run without end are a mutant caught. The exit status is 0 where every mutant was caught, or survives by the
-argument that stands beside it; 1 where one survives, or is caught against its argument; 2 where nothing is proven:
-the text that a mutant changes is no longer there once, or its tests fail without it.
+They stand in scripts/mutants/, a file for each area. The tree is copied into a temporary folder, one change
+at a time is made there, and its tests run on the copy, after they have passed without it. A test that fails,
+a crash and a run without end are a mutant caught. The exit status is 0 where every mutant is caught, or
+survives by the argument that stands beside it; 1 where one survives, or is caught against its argument; 2
+where nothing is proven: what a mutant changes does not stand in its file, or its tests fail without it.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ class Mutant:
         Text that stands in the file once.
     tests
         Files or node ids for pytest, one of which must fail.
+    interpreted
+        Its tests run without numba's compiler, which takes longer than they do.
     argument
         Why nothing can notice it; empty where something must.
     """
@@ -63,6 +65,7 @@ class Mutant:
     original: str
     replacement: str
     tests: tuple[str, ...]
+    interpreted: bool = False
     argument: str = ""
 
 
@@ -128,13 +131,13 @@ class Copy:
             elif path.exists():
                 shutil.copy(path, folder / path.name)
         # What Python keeps of a source must follow its text: two changes may fall into one tick of the clock.
-        compiled = ("-m", "compileall", "-q", "--invalidation-mode", "checked-hash", "mapper", "hwspec", "tests")
-        subprocess.run([sys.executable, *compiled], cwd=folder, env=self._environment, check=False)
+        words = ("-m", "compileall", "-q", "--invalidation-mode", "checked-hash", "mapper", "hwspec", "tests")
+        subprocess.run([sys.executable, *words], cwd=folder, check=True)
 
-    @property
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, interpreted: bool) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
-        return kept | {"PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"}
+        kept |= {"PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"}
+        return kept | ({"NUMBA_DISABLE_JIT": "1"} if interpreted else {})
 
     @contextmanager
     def with_change(self, mutant: Mutant) -> Iterator[None]:
@@ -147,28 +150,34 @@ class Copy:
         finally:
             path.write_bytes(before)
 
-    def run(self, tests: Sequence[str], limit_s: float | None = None) -> tuple[int | None, str]:
-        """Run tests up to the first that fails: pytest's exit status, None at the time limit; its output."""
-        words = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
-        process = subprocess.Popen(
+    def run(self, mutant: Mutant, limit_s: float | None = None) -> tuple[int | None, str]:
+        """Run a mutant's tests up to the first that fails.
+
+        Returns
+        -------
+        tuple
+            The exit status of pytest, None at the time limit; its output.
+        """
+        words = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *mutant.tests]
+        with subprocess.Popen(
             words,
             cwd=self.folder,
-            env=self._environment,
+            env=self._environment(mutant.interpreted),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
             start_new_session=True,
-        )
-        try:
-            text, _ = process.communicate(timeout=limit_s)
-        except subprocess.TimeoutExpired:
-            return None, ""
-        finally:
-            if process.returncode is None:
+        ) as process:
+            try:
+                text, _ = process.communicate(timeout=limit_s)
+            except BaseException as error:
+                # With all that the tests have started, which is of the same session.
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+                if isinstance(error, subprocess.TimeoutExpired):
+                    return None, ""
+                raise
         return process.returncode, text
 
 
@@ -196,7 +205,7 @@ def outcomes_of(group: Sequence[Mutant], copies: SimpleQueue[Copy], until: float
     copy = copies.get()
     try:
         start = time.monotonic()
-        status, text = copy.run(group[0].tests)
+        status, text = copy.run(group[0])
         unchanged_s = time.monotonic() - start
         if status != 0:
             found = _FAILED.search(text)
@@ -209,7 +218,7 @@ def outcomes_of(group: Sequence[Mutant], copies: SimpleQueue[Copy], until: float
                 outcomes.append(Outcome(mutant, "not run"))
                 continue
             with copy.with_change(mutant):
-                status, text = copy.run(mutant.tests, _TIMES * unchanged_s + _MORE_S)
+                status, text = copy.run(mutant, _TIMES * unchanged_s + _MORE_S)
             outcomes.append(Outcome(mutant, *judged(mutant, status, text), time.monotonic() - start))
         return outcomes
     finally:
@@ -221,9 +230,9 @@ def run_all(
 ) -> Iterator[Outcome]:
     """Run mutants on copies of a tree, in the order of their tests."""
     until = time.monotonic() + limit_s
-    groups: dict[tuple[str, ...], list[Mutant]] = defaultdict(list)
+    groups: dict[tuple[object, ...], list[Mutant]] = defaultdict(list)
     for mutant in mutants:
-        groups[mutant.tests].append(mutant)
+        groups[mutant.tests, mutant.interpreted].append(mutant)
     with TemporaryDirectory(prefix="mutants-") as folder, ThreadPoolExecutor(jobs) as pool:
         copies: SimpleQueue[Copy] = SimpleQueue()
         for number in range(min(jobs, len(groups))):
@@ -241,7 +250,7 @@ def touched(root: Path, reference: str, mutants: Sequence[Mutant]) -> list[Mutan
         git knows no such commit, or this is no checkout.
     """
     words = ["git", "diff", "--name-only", "--relative", reference, "--"]
-    done = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False)  # noqa: S607  # by PATH
+    done = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ValueError(f"nothing can be compared with {reference}: {done.stderr.strip().splitlines()[:1]}")
     files = done.stdout.splitlines()
@@ -270,12 +279,13 @@ def told(outcomes: Iterator[Outcome]) -> int:
 
 def main() -> int:
     """Run what was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("words", nargs="*", help="parts of areas or names; all mutants without")
     parser.add_argument("--touched", metavar="REF", help="those whose file or tests differ from a commit")
-    parser.add_argument("--list", action="store_true", help="check that every change can be made, run nothing")
+    parser.add_argument("--list", action="store_true", help="see that every change can be made; run nothing")
     parser.add_argument("--jobs", type=int, default=1, help="how many run side by side (default: 1)")
-    parser.add_argument("--time-limit", type=float, default=float("inf"), metavar="S", help="begin no run after")
+    parser.add_argument("--time-limit", type=float, default=float("inf"), help="seconds; then no run begins")
     asked = parser.parse_args()
     every = mutants_of(ROOT / "scripts" / "mutants")
     problems = []

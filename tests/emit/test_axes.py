@@ -24,12 +24,19 @@ from tests.emit.handmade import body, network, placed, pool_of, sensor_relay
 
 def lopsided() -> NormalNetwork:
     """One layer whose pairs differ in all that a layer has."""
-    entry = Input("in", Shape(2, 12, 20), DvsSettings((3, 5), (True, False), on_channel=True, off_channel=False))
+    entry = Input(
+        "in", Shape(2, 12, 20), DvsSettings((3, 5), (True, False), on_channel=True, off_channel=False)
+    )
     draw = np.random.default_rng(3)
-    fields = {"stride": (1, 2), "padding": (2, 0)}
     shape = Shape(2, 6, 5)
     operation = Convolution(
-        3, (3, 3), **fields, has_bias=True, weight=draw.integers(-9, 9, (3, 2, 3, 3)), bias=np.array([-1, 0, -7])
+        3,
+        (3, 3),
+        stride=(1, 2),
+        padding=(2, 0),
+        has_bias=True,
+        weight=draw.integers(-9, 9, (3, 2, 3, 3)),
+        bias=np.array([-1, 0, -7]),
     )
     layer = NormalLayer("conv", shape, operation)
     state = draw.integers(-5, 9, layer.output_shape)
@@ -96,7 +103,9 @@ def test_fields_of_an_output(config: ChipConfig) -> None:
     assert (output.host_pool, output.divisor) == ((4, 2), 8.0)
 
 
-@pytest.mark.parametrize(("ticks", "is_off", "is_long"), [(1, True, False), (16, False, False), (32, False, True)])
+@pytest.mark.parametrize(
+    ("ticks", "is_off", "is_long"), [(1, True, False), (16, False, False), (32, False, True)]
+)
 def test_the_window_of_the_readout(ticks: int, is_off: bool, is_long: bool) -> None:
     net = weighted(chain([Convolution(3, (8, 8))], (2, 8, 8)), np.random.default_rng(0), integer=True)
     made = mapper.solve(net, readout="conv0")

@@ -152,6 +152,13 @@ def test_pools_and_scales_on_the_way(step: Any, steps: list[Any]) -> None:
     assert path(behind(step, last=conv(4, 2, 1))) == steps
 
 
+def test_same_padding_of_a_dilated_kernel() -> None:
+    module = nn.Sequential(nn.Conv2d(2, 1, (3, 5), padding="same", dilation=(2, 3)), IAFSqueeze())
+    operation = read(module).layers[0].operation
+    assert isinstance(operation, Convolution)
+    assert operation.padding == (2, 6)
+
+
 def test_a_global_pool_squeezes_to_a_flat_signal() -> None:
     network = behind(nn.AdaptiveAvgPool2d(1), lambda x: x.squeeze(-1).squeeze(-1), last=nn.Linear(4, 2))
     assert path(network) == [Pool("average", (6, 6), (6, 6))]

@@ -51,7 +51,13 @@ def trained(seed: int) -> Network:
     )
     first = Layer("c0", Shape(2, 9, 8), conv(4, 3, groups=2), (norm, Dropout()), Neuron(np.full(4, 1.0)))
     thresholds = 2.0 ** generator.integers(-1, 2, 4)
-    second = Layer("c1", Shape(4, 4, 4), conv(4, 3, dilation=(2, 2), padding=(2, 2), has_bias=True), (), Neuron(thresholds))
+    second = Layer(
+        "c1",
+        Shape(4, 4, 4),
+        conv(4, 3, dilation=(2, 2), padding=(2, 2), has_bias=True),
+        (),
+        Neuron(thresholds),
+    )
     pools: tuple[PathOperation, ...] = (
         Pool("average", (2, 2), (2, 2)),
         Pool("sum", (2, 2), (2, 2)),

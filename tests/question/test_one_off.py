@@ -44,7 +44,9 @@ def read_by(network: NormalNetwork, sources: dict[str, str]) -> NormalNetwork:
 
 
 def sensing(size: Pair, pools: Pair, settings: DvsSettings) -> NormalNetwork:
-    layer = NormalLayer("conv0", Shape(2, size[0] // pools[0], size[1] // pools[1]), conv(1, 8, stride=(8, 8)))
+    layer = NormalLayer(
+        "conv0", Shape(2, size[0] // pools[0], size[1] // pools[1]), conv(1, 8, stride=(8, 8))
+    )
     path = (Pool("sum", pools, pools),)
     entry = Input("input", Shape(2, *size), settings)
     return NormalNetwork("n", (entry,), (layer,), (Edge("input", "conv0", path),), (Output("o", "conv0"),))
