@@ -120,10 +120,17 @@ def changed(root: Path, mutant: Mutant) -> str:
 
 
 class Copy:
-    """The tree in a folder of its own, where tests run."""
+    """The tree in a folder of its own, where tests run.
+
+    Attributes
+    ----------
+    is_stopped
+        No more tests are to run.
+    """
 
     def __init__(self, root: Path, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self.is_stopped = folder, False
+        self._running: subprocess.Popen[str] | None = None
         folder.mkdir()
         for path in (*(root / name for name in _COPIED), *root.glob("*.md")):
             if path.is_dir():
@@ -169,16 +176,23 @@ class Copy:
             text=True,
             errors="replace",
             start_new_session=True,
-        ) as process:
+        ) as self._running:
             try:
-                text, _ = process.communicate(timeout=limit_s)
-            except BaseException as error:
-                # With all that the tests have started, which is of the same session.
-                os.killpg(process.pid, signal.SIGKILL)
-                if isinstance(error, subprocess.TimeoutExpired):
-                    return None, ""
-                raise
-        return process.returncode, text
+                text, _ = self._running.communicate(timeout=limit_s)
+            except subprocess.TimeoutExpired:
+                self._kill()
+                return None, ""
+        return self._running.returncode, text
+
+    def stop(self) -> None:
+        """End the tests that run, and run no more."""
+        self.is_stopped = True
+        self._kill()
+
+    def _kill(self) -> None:
+        """End what runs with all that it has started, which is of the same session."""
+        if self._running is not None and self._running.poll() is None:
+            os.killpg(self._running.pid, signal.SIGKILL)
 
 
 def judged(mutant: Mutant, status: int | None, text: str) -> tuple[Verdict, str]:
@@ -200,10 +214,10 @@ def outcomes_of(group: Sequence[Mutant], copies: SimpleQueue[Copy], until: float
     until
         The time, by the monotonic clock, after which no run begins.
     """
-    if time.monotonic() > until:
-        return [Outcome(mutant, "not run") for mutant in group]
     copy = copies.get()
     try:
+        if time.monotonic() > until or copy.is_stopped:
+            return [Outcome(mutant, "not run") for mutant in group]
         start = time.monotonic()
         status, text = copy.run(group[0])
         unchanged_s = time.monotonic() - start
@@ -214,7 +228,7 @@ def outcomes_of(group: Sequence[Mutant], copies: SimpleQueue[Copy], until: float
         outcomes = []
         for mutant in group:
             start = time.monotonic()
-            if start > until:
+            if start > until or copy.is_stopped:
                 outcomes.append(Outcome(mutant, "not run"))
                 continue
             with copy.with_change(mutant):
@@ -234,11 +248,17 @@ def run_all(
     for mutant in mutants:
         groups[mutant.tests, mutant.interpreted].append(mutant)
     with TemporaryDirectory(prefix="mutants-") as folder, ThreadPoolExecutor(jobs) as pool:
+        every = [Copy(root, Path(folder, str(number))) for number in range(min(jobs, len(groups)))]
         copies: SimpleQueue[Copy] = SimpleQueue()
-        for number in range(min(jobs, len(groups))):
-            copies.put(Copy(root, Path(folder, str(number))))
-        for done in pool.map(lambda group: outcomes_of(group, copies, until), groups.values()):
-            yield from done
+        for copy in every:
+            copies.put(copy)
+        try:
+            for done in pool.map(lambda group: outcomes_of(group, copies, until), groups.values()):
+                yield from done
+        finally:
+            # Ctrl-C waits for nothing; where all is done, there is nothing to stop.
+            for copy in every:
+                copy.stop()
 
 
 def touched(root: Path, reference: str, mutants: Sequence[Mutant]) -> list[Mutant]:
@@ -287,6 +307,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="how many run side by side (default: 1)")
     parser.add_argument("--time-limit", type=float, default=float("inf"), help="seconds; then no run begins")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     every = mutants_of(ROOT / "scripts" / "mutants")
     problems = []
     for mutant in every:
