@@ -28,6 +28,7 @@ from mapper.events import (
     write_events,
     write_raster,
 )
+from mapper.events.traffic import read_traffic, write_traffic
 
 DATA = Path(__file__).parent / "data"
 
@@ -238,3 +239,9 @@ def test_files_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("mapper.events.aedat4.find_spec", lambda name: None)
     with pytest.raises(BackendMissingError, match="aedat4"):
         read_events(DATA / "twenty.aedat4")
+
+
+def test_rates_of_a_recording_are_rounded_up(tmp_path: Path) -> None:
+    path = tmp_path / "traffic.json"
+    write_traffic(path, {"a": 3, "b": 4, "c": 0}, 2_000_000)
+    assert read_traffic(path) == (("a", 2), ("b", 2), ("c", 0))

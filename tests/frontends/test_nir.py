@@ -15,6 +15,7 @@ import pytest
 
 from mapper.errors import NetworkError, UnsupportedLayerError
 from mapper.frontends import NirOptions, load_network
+from mapper.frontends.from_nir.nodes import operation_of, path_step_of
 from mapper.operations import Convolution, Flatten, Linear, Pool, Shape, same
 from mapper.passes import prepare
 from mapper.sim.network import simulate
@@ -217,6 +218,14 @@ def test_padding_words_and_missing_shapes(tmp_path: Path) -> None:
     with pytest.raises(NetworkError, match="--input-shape"):
         load_network(path)
     assert load_network(path, (2, 8, 8)).layers[0].output_shape == Shape(4, 8, 8)
+
+
+def test_same_padding_of_dilated_kernels_and_pools_without_a_stride() -> None:
+    fields = {"weight": np.ones((1, 1, 3, 5), np.float32), "padding": "same", "dilation": [2, 3]}
+    operation, _ = operation_of("Conv2d", fields)
+    assert isinstance(operation, Convolution)
+    assert operation.padding == (2, 6)
+    assert path_step_of("SumPool2d", {"kernel_size": [2, 3]}) == Pool("sum", (2, 3), (2, 3))
 
 
 @pytest.mark.parametrize(

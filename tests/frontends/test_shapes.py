@@ -122,6 +122,18 @@ def test_sources_in_every_form() -> None:
     assert [edge.feature_offset for edge in ready.incoming["d"]] == [0, 4]
 
 
+def test_three_signals_stand_side_by_side() -> None:
+    content = minimal()
+    names = ["a"]
+    for name, features in (("b", 3), ("c", 5)):
+        content["layers"] += [{"name": name, "conv": {"features": features, "kernel": 1}}]
+        names.append(name)
+    content["layers"] += [{"name": "d", "conv": {"features": 1, "kernel": 1}, "from": {"concat": names}}]
+    network = parse_shapes(content, "test.yaml")
+    width = network.by_name["a"].output_shape.features
+    assert [edge.feature_offset for edge in network.incoming["d"]] == [0, width, width + 3]
+
+
 def test_cycles_are_delayed_unless_the_file_says_otherwise() -> None:
     content = minimal()
     content["layers"][0]["conv"]["padding"] = 1
@@ -132,6 +144,15 @@ def test_cycles_are_delayed_unless_the_file_says_otherwise() -> None:
     assert [edge.delay_steps for edge in network.incoming["a"]] == [0, 1]
     content["layers"][0]["from"][1]["delay"] = 3
     assert parse_shapes(content, "test.yaml").incoming["a"][1].delay_steps == 3
+
+
+def test_what_a_layer_sends_itself_is_delayed() -> None:
+    content = minimal()
+    content["layers"] += [
+        {"name": "b", "conv": {"features": 2, "kernel": 1}, "from": ["a", {"source": "b", "offset": 4}]}
+    ]
+    delays = [edge.delay_steps for edge in parse_shapes(content, "test.yaml").incoming["b"]]
+    assert delays == [0, 1]
 
 
 def test_input_shape_may_come_from_outside() -> None:

@@ -135,6 +135,7 @@ def test_flattening_in_all_its_forms(step: Any) -> None:
         (nn.LPPool2d(1, 2), [Pool("sum", (2, 2), (2, 2))]),
         (lambda x: F.lp_pool2d(x, 1, 3), [Pool("sum", (3, 3), (3, 3))]),
         (sinabs.SumPool2d((3, 2)), [Pool("sum", (3, 2), (3, 2))]),
+        (lambda x: x[:, :, ::2, ::3], [Pool("sum", (1, 1), (2, 3))]),
         (nn.AdaptiveAvgPool2d((None, 1)), [Pool("average", (1, 6), (1, 6))]),
         (nn.AdaptiveAvgPool2d(6), []),
         (lambda x: F.adaptive_avg_pool2d(x, 2), [Pool("average", (3, 3), (3, 3))]),
@@ -150,6 +151,21 @@ def test_flattening_in_all_its_forms(step: Any) -> None:
 )
 def test_pools_and_scales_on_the_way(step: Any, steps: list[Any]) -> None:
     assert path(behind(step, last=conv(4, 2, 1))) == steps
+
+
+def test_zeros_on_four_sides() -> None:
+    """Columns get two zeros on the left alone, rows one on both sides: what the kernel takes up of them."""
+    layer = behind(lambda x: F.pad(x, (2, 0, 1, 1)), last=conv(4, 2)).by_name["last"]
+    assert isinstance(layer.operation, Convolution)
+    assert layer.output_shape == Shape(2, 6, 6)
+    assert (layer.operation.kernel, layer.operation.padding) == ((3, 5), (1, 2))
+
+
+def test_same_padding_of_a_dilated_kernel() -> None:
+    module = nn.Sequential(nn.Conv2d(2, 1, (3, 5), padding="same", dilation=(2, 3)), IAFSqueeze())
+    operation = read(module).layers[0].operation
+    assert isinstance(operation, Convolution)
+    assert operation.padding == (2, 6)
 
 
 def test_a_global_pool_squeezes_to_a_flat_signal() -> None:

@@ -31,6 +31,7 @@ from mapper.operations import (
 from mapper.passes import PASSES, PrepareOptions, ReadoutSpacing, prepare
 from mapper.passes.legalize import legalize
 from mapper.passes.minimum import mend_minimum
+from mapper.passes.pools import merge_pools
 from mapper.passes.quantize import quantize, tensor_scale
 from mapper.sim.network import simulate
 from tests.builders import as_read, chain, conv, tiny_chip, weighted
@@ -50,7 +51,13 @@ def trained(seed: int) -> Network:
     )
     first = Layer("c0", Shape(2, 9, 8), conv(4, 3, groups=2), (norm, Dropout()), Neuron(np.full(4, 1.0)))
     thresholds = 2.0 ** generator.integers(-1, 2, 4)
-    second = Layer("c1", Shape(4, 4, 4), conv(4, 3, dilation=(2, 2), padding=(2, 2)), (), Neuron(thresholds))
+    second = Layer(
+        "c1",
+        Shape(4, 4, 4),
+        conv(4, 3, dilation=(2, 2), padding=(2, 2), has_bias=True),
+        (),
+        Neuron(thresholds),
+    )
     pools: tuple[PathOperation, ...] = (
         Pool("average", (2, 2), (2, 2)),
         Pool("sum", (2, 2), (2, 2)),
@@ -159,6 +166,13 @@ def test_merged_pools_have_the_same_size(n: int, a: int, b: int) -> None:
     assert shape_after(Shape(1, n, n), pools)[1] == n // (a * b)
 
 
+def test_pools_that_overlap_stay_apart() -> None:
+    overlapping, plain = Pool("sum", (3, 3), (2, 2)), Pool("sum", (2, 2), (2, 2))
+    for path in ((overlapping, plain), (plain, overlapping)):
+        network = chain([conv(2)]).replacing(outputs=(Output("out", "conv0", path),))
+        assert merge_pools(network).outputs[0].path == path
+
+
 # Scales by hand, in single precision: (127 / 1) where the negative side is not much larger, 128 / |mn| else.
 @pytest.mark.parametrize(
     ("values", "half", "scale"),
@@ -206,6 +220,28 @@ def test_quantize_by_hand() -> None:
     layer = quantize(one([1.0, 0.5, -0.25], Neuron(2.0))).layers[0]
     assert np.asarray(layer.operation.weight).ravel().tolist() == [127, 64, -32]  # -31.75 -> -32
     assert (layer.neuron.threshold, layer.neuron.minimum) == (254, -32768)
+
+
+def test_halves_round_to_even_numbers() -> None:
+    # Weights: 128 / 128 is the least scale.
+    layer = quantize(one([-128.0, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5], Neuron(200.0))).layers[0]
+    assert np.asarray(layer.operation.weight).ravel().tolist() == [-128, 0, 2, 2, 0, -2, -2]
+
+
+def test_a_lower_bound_may_be_what_decides_the_scale() -> None:
+    layer = quantize(one([1.0], Neuron(1.0, -512.0))).layers[0]  # 32768 / 512 = 64
+    assert np.asarray(layer.operation.weight).item() == 64
+    assert (layer.neuron.threshold, layer.neuron.minimum) == (64, -32768)
+
+
+def test_above_a_threshold_is_at_the_next_integer() -> None:
+    """Reset to zero takes the threshold plus 1; subtraction potentials that are less by 1 from the start."""
+    states = []
+    for reset in ("zero", "subtract"):
+        neuron = quantize(one([1.0], Neuron(2.0, -1.0, reset, fires_at="above"))).layers[0].neuron
+        assert neuron.fires_at == "reached"
+        states.append((neuron.threshold, neuron.minimum, neuron.initial_potential))
+    assert states == [(255, -127, None), (254, -128, np.full((1, 1, 1), -1))]
 
 
 def test_biases_and_lower_bound_take_part_in_the_scale() -> None:

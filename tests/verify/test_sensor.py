@@ -66,13 +66,15 @@ def test_a_cut_one_row_or_column_off_is_a_violation(change: Pair, swap: bool) ->
     assert Rule.DVS_STAGE in rules((network,), direct((network,), off))
 
 
-def test_rows_that_fill_no_pool_may_pass_but_no_row_that_the_input_has_not() -> None:
+@pytest.mark.parametrize("pooling", [1, 2])
+def test_rows_that_fill_no_pool_may_pass_but_no_row_that_the_input_has_not(pooling: int) -> None:
     """A stage that pools less than the edge: its map may have rows that fill no pool behind it."""
     sizes: dict[int, set[int]] = {8: {8}, 9: {8, 9}}
     for size, allowed in sizes.items():
-        network = reader("n", Shape(2, size, size), (2, 2), DvsSettings())
+        whole = Shape(2, size * pooling, size * pooling)
+        network = reader("n", whole, (2 * pooling, 2 * pooling), DvsSettings())
         for height, width in product(range(7, 11), repeat=2):
-            stage = DvsStage(False, (1, 1), (0, 0), (height - 1, width - 1))
+            stage = DvsStage(False, (pooling, pooling), (0, 0), (height - 1, width - 1))
             expected = set() if {height, width} <= allowed else {Rule.DVS_STAGE}
             assert rules((network,), relayed(network, stage, 2)) == expected
 
