@@ -1,10 +1,11 @@
-"""What pieces, relays and copies preserve spike by spike: random networks against their plain placement.
+"""What pieces, relays, copies and space to depth preserve spike by spike: against plain placements.
 
     python scripts/order_exactness.py [--networks 100]
 
 Random networks without cycles, placed plainly and with one kind of move (made at random, accepted by the
 checker), run on the same spikes in three orders; equal means the same number of spikes of every neuron of
-every layer. In time steps every one of them must be equal: that is checked on the way.
+every layer. In time steps every one of them must be equal: that is checked on the way. For space to depth the
+chip has maps of 8x8, and the networks stand plainly on one of 64x64.
 """
 
 from __future__ import annotations
@@ -19,15 +20,19 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import mapper
 from hwspec.schema import ChipSpec
 from mapper.emit.shared.config import ChipConfig
 from mapper.emit.write.build import build_config
+from mapper.equivalence import layer_shapes
 from mapper.errors import ConfigError
 from mapper.events import events_from_raster
-from mapper.result import Result
+from mapper.normal_form import NormalNetwork
+from mapper.passes.legalize import MOVE, has_phases
 from mapper.sim.config_frame import simulate_config
 from mapper.sim.event import EventOptions, simulate_events
 from tests.divided import Moves, big_chip, divided, plain
+from tests.phase_networks import SMALL_MAPS, random_phase_network
 from tests.sim.test_divided import feed_forward, rasters
 
 ORDERS: tuple[Literal["depth", "breadth", "random"], ...] = ("depth", "breadth", "random")
@@ -62,13 +67,29 @@ def counts(config: ChipConfig, inputs: dict[str, Any], order: Any) -> dict[str, 
     return found
 
 
-def compared(placement: Result, chip: ChipSpec, seed: int) -> list[bool] | None:
-    """By order, whether a placement counts what whole layers do; None where nothing can be seen.
+def moved(network: NormalNetwork, moves: Moves, chip: ChipSpec, seed: int) -> list[bool] | None:
+    """`compared` of a placement with moves made at random.
 
     Both have layers of the same forms: zeros around a kernel touch neurons that it does not.
     """
-    inputs = rasters(placement.networks[0], seed, STEPS, 2)
-    whole, config = build_config(plain(placement.networks, chip)), build_config(placement)
+    placement = divided([network], chip, np.random.default_rng(seed), moves)
+    whole = build_config(plain(placement.networks, chip))
+    return compared(whole, build_config(placement), rasters(network, seed, STEPS, 2), seed)
+
+
+def phased(seed: int) -> list[bool] | None:
+    """`compared` of a network whose maps are too large for one chip, and not for another."""
+    network = random_phase_network(seed)
+    results = [mapper.solve(network, chip, repairs=0) for chip in ("speck2f", SMALL_MAPS)]
+    if any(result.solution is None for result in results) or not has_phases(results[1].networks[0]):
+        return None
+    whole, config = map(build_config, results)
+    has_all = layer_shapes(whole) == layer_shapes(config)
+    return compared(whole, config, rasters(network, seed, STEPS, 2), seed) if has_all else None
+
+
+def compared(whole: ChipConfig, config: ChipConfig, inputs: dict[str, Any], seed: int) -> list[bool] | None:
+    """By order, whether a placement counts what whole layers do; None where nothing can be seen."""
     try:
         first, *others = ORDERS
         expected = [counts(whole, inputs, first)]
@@ -89,22 +110,23 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=100, help="of each kind")
     wanted = parser.parse_args().networks
     chip = big_chip()
-    tallies = {(kind, order): Tally() for kind in KINDS for order in ORDERS}
+    rows = (*KINDS, MOVE)
+    tallies = {(kind, order): Tally() for kind in rows for order in ORDERS}
     seed = -1
     while min(tally.compared for tally in tallies.values()) < wanted:
         seed += 1
         network = feed_forward(seed)
-        if network is None:
-            continue
-        for kind, moves in KINDS.items():
-            placement = divided([network], chip, np.random.default_rng(seed), moves)
-            for order, is_equal in zip(ORDERS, compared(placement, chip, seed) or (), strict=False):
+        found = {MOVE: phased(seed)}
+        if network is not None:
+            found |= {kind: moved(network, moves, chip, seed) for kind, moves in KINDS.items()}
+        for kind, equal in found.items():
+            for order, is_equal in zip(ORDERS, equal or (), strict=False):
                 tallies[kind, order].compared += 1
                 tallies[kind, order].equal += is_equal
-    print(f"{'':8}{'time steps':>12}" + "".join(f"{order:>14}" for order in ORDERS))
-    for kind in KINDS:
+    print(f"{'':16}{'time steps':>12}" + "".join(f"{order:>14}" for order in ORDERS))
+    for kind in rows:
         row = [f"{tallies[kind, order].equal} of {tallies[kind, order].compared}" for order in ORDERS]
-        print(f"{kind:8}{'all':>12}" + "".join(f"{text:>14}" for text in row))
+        print(f"{kind:16}{'all':>12}" + "".join(f"{text:>14}" for text in row))
 
 
 if __name__ == "__main__":

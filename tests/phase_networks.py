@@ -137,7 +137,7 @@ def family(seed: int, size: int = 128) -> NormalNetwork:
         stride = 2 if n and here.height > 16 and draw.random() < 0.5 else 1
         weight = draw.integers(-10, 22, (features, here.features, kernel, kernel))
         conv = Convolution(features, (kernel, kernel), (stride, stride), (kernel // 2,) * 2, weight=weight)
-        layer = NormalLayer(f"c{n}", here, conv, neuron=Neuron(int(draw.integers(40, 90)), -200))
+        layer = NormalLayer(f"c{n}", here, conv, neuron=Neuron(max(6, kernel**2 * here.features), -900))
         layers.append(layer)
         edges.append(Edge(source, layer.name, (Pool("sum", (path, path), (path, path)),) if path > 1 else ()))
         source, here = layer.name, layer.output_shape
@@ -146,7 +146,7 @@ def family(seed: int, size: int = 128) -> NormalNetwork:
         path *= 2
     seen = Shape(here.features, here.height // path, here.width // path)
     conv = Convolution(10, seen[1:], weight=draw.integers(-5, 8, (10, *seen)))
-    layers.append(NormalLayer("fc", seen, conv, neuron=Neuron(120, -300)))
+    layers.append(NormalLayer("fc", seen, conv, neuron=Neuron(max(6, seen.size // 8), -9000)))
     edges.append(Edge(source, "fc", (Pool("sum", (path, path), (path, path)),) if path > 1 else ()))
     entry = Input("in", shape, DvsSettings() if draw.random() < 0.5 else None)
     return NormalNetwork(f"family{seed}", (entry,), tuple(layers), tuple(edges), (Output("out", "fc"),))
