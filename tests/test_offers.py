@@ -1,0 +1,229 @@
+"""Joint relays and fused siblings, from the question to the configuration that runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mapper
+from mapper.emit.read.compare import compare
+from mapper.emit.write.build import build_config
+from mapper.errors import OptionsError
+from mapper.network import DvsSettings, Edge, Input, Layer, Network, Origin, Output
+from mapper.normal_form import NormalLayer, NormalNetwork
+from mapper.operations import Convolution, Pool, Shape
+from mapper.passes import prepare
+from mapper.record import placement_record
+from mapper.result import Result
+from mapper.rules import Rule
+from mapper.sim.config_frame import simulate_config
+from mapper.sim.network import simulate
+from mapper.verify import verify
+from tests.offer_networks import dense, inception, residual, roomy
+
+Family = Callable[..., Network]
+
+
+def placed(network: Network, chip: Any = "speck2f", **wishes: Any) -> Result:
+    return mapper.solve(network, chip, repairs=0, **wishes)
+
+
+def joints(result: Result) -> list[str]:
+    held = {origin.layer for origin in result.networks[0].origins}
+    return [layer.name for layer in result.networks[0].layers if held and layer.name not in held]
+
+
+def fused(result: Result) -> list[str]:
+    held = [origin.layer for origin in result.networks[0].origins]
+    return sorted({name for name in held if held.count(name) > 1})
+
+
+def runs_as_given(result: Result, steps: int = 6) -> None:
+    """The configuration spikes like the given network, in every layer, step and output, and is read back."""
+    (given,), config = result.given, build_config(result)
+    shape = given.inputs[0].shape
+    x = {given.inputs[0].name: (np.random.default_rng(1).random((steps, *shape)) < 0.15).astype(int)}
+    expected, found = simulate(given, x), simulate_config(config, x)
+    for layer in given.layers:
+        assert np.array_equal(expected.spikes[layer.name], found.layers[layer.name]), layer.name
+    for name, spikes in expected.outputs.items():
+        assert np.array_equal(spikes, found.outputs[name])
+    assert sum(int(spikes.sum()) for spikes in expected.outputs.values()) > 0
+    assert mapper.diff(config, result.networks[0]) == ()
+
+
+@pytest.mark.parametrize("floats", [False, True], ids=["integers", "floats"])
+@pytest.mark.parametrize(
+    ("family", "sizes", "fit", "before"),
+    [(residual, range(2, 8), 9, 6), (dense, range(2, 6), 6, 4), (inception, range(1, 3), 6, 3)],
+)
+def test_families_fit_speck_2f(family: Family, sizes: range, fit: int, before: int, floats: bool) -> None:
+    draws = range(18 // len(sizes)) if family is residual else range(8 // len(sizes))
+    draws = range(3) if family is inception else draws
+    networks = [family(seed, size, floats=floats) for size in sizes for seed in draws]
+    results = [placed(network) for network in networks]
+    fitting = [result for result in results if result.solution is not None]
+    assert len(fitting) >= fit
+    assert sum(placed(n, joint=False, fusion=False).solution is not None for n in networks) <= before
+    assert any(joints(result) or fused(result) for result in fitting)
+    for result in fitting:
+        runs_as_given(result)
+        assert compare(build_config(result), prepare(networks[results.index(result)])) == ()
+
+
+def test_a_residual_stage_does_not_grow_with_the_square_of_its_blocks() -> None:
+    network, chip = residual(0, 10, features=8), roomy(60)
+    result = placed(network, chip)
+    assert len(result.require().placements) <= 22
+    assert result.status == "optimal"
+    assert len(placed(network, chip, joint=False).require().placements) > 50
+    assert "joint relays" in result.moves
+    runs_as_given(result, 3)
+
+
+def test_siblings_keep_name_index_and_core() -> None:
+    network = inception(3, 1)
+    result = placed(network)
+    (name,) = fused(result)
+    assert name == "m0k1&m0k3&m0k5"
+    (core,) = result.find_chip_layers("m0k3")
+    assert [result.find_chip_layer(layer) for layer in (1, 2, 3, "m0k5")] == [core] * 4
+    assert result.find_chip_layer(-1) == result.find_chip_layer("head")
+    record = placement_record(result)
+    assert [(e.name, e.index, e.cores) for e in record.layers if e.name.startswith("m0")] == [
+        (f"m0k{kernel}", n, (core,)) for n, kernel in enumerate((1, 3, 5), start=1)
+    ]
+    apart = placed(network, pins={"m0k3": 4})
+    assert apart.find_chip_layer("m0k3") == 4
+    assert fused(apart) == []
+    with pytest.raises(OptionsError, match=r"counts the spikes of a whole core.*--no-fusion"):
+        build_config(result, mapper.EmitOptions(balancers=frozenset({"m0k3"})))
+
+
+def test_siblings_of_other_neurons_stay_apart() -> None:
+    network = inception(3, 1)
+    for change in ({"threshold": 41}, {"minimum": -41}, {"reset": "zero"}, {"spike_mode": "single"}):
+        layer = network.by_name["m0k3"]
+        other = replace(layer, neuron=replace(layer.neuron, **change))
+        layers = tuple(other if entry is layer else entry for entry in network.layers)
+        assert fused(placed(network.replacing(layers=layers))) == []
+
+
+def test_a_common_scale_is_told_and_is_what_the_given_network_is_compared_with() -> None:
+    network = inception(5, 1, floats=True)
+    layers = tuple(
+        replace(
+            e,
+            operation=replace(
+                e.operation, weight=np.asarray(e.operation.weight) / (4 if e.name == "m0k1" else 1)
+            ),
+        )
+        for e in network.layers
+    )
+    result = placed(network.replacing(layers=layers))
+    thresholds = {layer.name: layer.neuron.threshold for layer in result.given[0].layers}
+    assert thresholds["m0k1"] == thresholds["m0k3"] == thresholds["m0k5"]
+    own = {layer.name: layer.neuron.threshold for layer in prepare(network.replacing(layers=layers)).layers}
+    assert float(own["m0k1"]) > 3 * float(own["m0k5"])
+    assert any("bits lost of the weights: m0k1 2.0" in note for note in result.networks[0].notes)
+    runs_as_given(result)
+
+
+def test_addends_may_be_pooled_and_sums_read_at_other_pools() -> None:
+    base = residual(1, 3, features=4)
+    pool = (Pool("sum", (2, 2), (2, 2)),)
+    head = base.by_name["head"]
+    small = Layer(
+        "small", head.input_shape, replace(head.operation, out_features=4, weight=None), neuron=head.neuron
+    )
+    shapes = [replace(e, operation=replace(e.operation, weight=None)) for e in base.layers]
+    more = tuple(replace(e, target="small") for e in base.incoming["head"])
+    network = base.replacing(
+        layers=(*shapes[:-1], small, shapes[-1]),
+        edges=(*base.edges, *more),
+        outputs=(*base.outputs, Output("more", "small")),
+    )
+    assert {e.path for e in network.incoming["small"]} == {pool}
+    whole = placed(network, roomy(16))
+    assert len(whole.require().placements) < len(placed(network, roomy(24), joint=False).require().placements)
+    (given,) = whole.given
+    assert given.signal_shapes["small"] == Shape(4, *head.input_shape[1:])
+
+
+def test_three_networks_share_one_sensor() -> None:
+    def network(name: str) -> Network:
+        pool = (Pool("sum", (4, 4), (4, 4)),)
+        layers = (
+            Layer("c", Shape(2, 32, 32), Convolution(4, (3, 3), padding=(1, 1))),
+            Layer("d", Shape(4, 8, 8), Convolution(10, (8, 8))),
+        )
+        edges = (Edge("in", "c", pool), Edge("c", "d", pool))
+        return Network(
+            name, (Input("in", Shape(2, 128, 128), DvsSettings()),), layers, edges, (Output("o", "d"),)
+        )
+
+    result = mapper.solve([network(f"n{n}") for n in range(3)], "speck2f", repairs=0)
+    assert result.status == "optimal"
+
+
+def with_layer(network: NormalNetwork, name: str, **changes: Any) -> NormalNetwork:
+    def changed(layer: NormalLayer) -> NormalLayer:
+        own = {k: v for k, v in changes.items() if k == "neuron"}
+        inner = {k: v for k, v in changes.items() if k != "neuron"}
+        return replace(layer, operation=replace(layer.operation, **inner), **own)
+
+    return network.replacing(layers=tuple(changed(e) if e.name == name else e for e in network.layers))
+
+
+def broken(result: Result, network: NormalNetwork) -> list[Rule]:
+    found = verify((network,), result.chip, result.options, result.require(), result.given)
+    return [violation.rule for violation in found]
+
+
+def test_the_checker_traces_every_channel_through_a_joint_relay() -> None:
+    result = placed(residual(2, 4), roomy(12))
+    (network,), name = result.networks, joints(result)[0]
+    assert broken(result, network) == []
+    layer = network.by_name[name]
+    weight = np.array(layer.operation.weight)
+    assert Rule.REWRITTEN in broken(result, with_layer(network, name, weight=weight * np.roll(weight, 1, 0)))
+    neuron = replace(layer.neuron, threshold=128)
+    assert Rule.REWRITTEN in broken(result, with_layer(network, name, neuron=neuron))
+    for edge in network.edges:
+        if name in (edge.source, edge.target):
+            edges = tuple(e for e in network.edges if e is not edge)
+            if len([e for e in edges if e.target == edge.target]) > 0:
+                assert Rule.REWRITTEN in broken(result, network.replacing(edges=edges)), edge
+    assert Rule.REWRITTEN in broken(replace(result, options=replace(result.options, joint=False)), network)
+
+
+def test_the_checker_traces_every_channel_through_fused_siblings() -> None:
+    result = placed(inception(3, 1))
+    (network,), (name,) = result.networks, fused(result)
+    assert broken(result, network) == []
+    layer = network.by_name[name]
+    weight = np.array(layer.operation.weight)
+    for place in [(0, 0, 2, 2), (weight.shape[0] - 1, 0, 0, 0), (1, 0, 0, 0)]:
+        other = weight.copy()
+        other[place] += 1
+        assert Rule.REWRITTEN in broken(result, with_layer(network, name, weight=other)), place
+    assert Rule.REWRITTEN in broken(
+        result,
+        with_layer(
+            network, "head", weight=np.roll(np.asarray(network.by_name["head"].operation.weight), 1, 1)
+        ),
+    )
+    origins = list(network.origins)
+    first, second = (n for n, origin in enumerate(origins) if origin.name in ("m0k1", "m0k3"))
+    swapped = [*origins]
+    swapped[first], swapped[second] = (
+        replace(origins[first], start=origins[second].start),
+        replace(origins[second], start=origins[first].start),
+    )
+    assert Rule.REWRITTEN in broken(result, network.replacing(origins=tuple(swapped)))
+    assert Rule.REWRITTEN in broken(replace(result, options=replace(result.options, fusion=False)), network)
+    assert isinstance(origins[0], Origin)
