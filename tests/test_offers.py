@@ -15,7 +15,7 @@ from mapper.emit.write.build import build_config
 from mapper.errors import OptionsError
 from mapper.network import DvsSettings, Edge, Input, Layer, Network, Origin, Output
 from mapper.normal_form import NormalLayer, NormalNetwork
-from mapper.operations import Convolution, Pool, Shape
+from mapper.operations import Convolution, Neuron, Pool, Shape
 from mapper.passes import prepare
 from mapper.record import placement_record
 from mapper.result import Result
@@ -101,14 +101,14 @@ def test_siblings_keep_name_index_and_core() -> None:
     assert apart.find_chip_layer("m0k3") == 4
     assert fused(apart) == []
     with pytest.raises(OptionsError, match=r"counts the spikes of a whole core.*--no-fusion"):
-        build_config(result, mapper.EmitOptions(balancers=frozenset({"m0k3"})))
+        build_config(result, mapper.EmitOptions(balancers=("m0k3",)))
 
 
 def test_siblings_of_other_neurons_stay_apart() -> None:
     network = inception(3, 1)
     for change in ({"threshold": 41}, {"minimum": -41}, {"reset": "zero"}, {"spike_mode": "single"}):
         layer = network.by_name["m0k3"]
-        other = replace(layer, neuron=replace(layer.neuron, **change))
+        other = replace(layer, neuron=replace(layer.neuron or Neuron(), **change))
         layers = tuple(other if entry is layer else entry for entry in network.layers)
         assert fused(placed(network.replacing(layers=layers))) == []
 
