@@ -1,11 +1,12 @@
-"""What pieces, relays, copies and space to depth preserve spike by spike: against plain placements.
+"""What pieces, relays, copies and rewrites preserve spike by spike: against plain placements.
 
     python scripts/order_exactness.py [--networks 100]
 
 Random networks without cycles, placed plainly and with one kind of move (made at random, accepted by the
 checker), run on the same spikes in three orders; equal means the same number of spikes of every neuron of
 every layer. In time steps every one of them must be equal: that is checked on the way. For space to depth the
-chip has maps of 8x8, and the networks stand plainly on one of 64x64.
+chip has maps of 8x8, and the networks stand plainly on one of 64x64; residual networks stand plainly on cores
+of many destinations, and with joint relays on cores of two; siblings of inception-like networks are fused.
 """
 
 from __future__ import annotations
@@ -27,11 +28,13 @@ from mapper.emit.write.build import build_config
 from mapper.equivalence import layer_shapes
 from mapper.errors import ConfigError
 from mapper.events import events_from_raster
+from mapper.network import Network
 from mapper.normal_form import NormalNetwork
 from mapper.passes.legalize import MOVE, has_phases
 from mapper.sim.config_frame import simulate_config
 from mapper.sim.event import EventOptions, simulate_events
 from tests.divided import Moves, big_chip, divided, plain
+from tests.offer_networks import inception, residual, roomy
 from tests.phase_networks import SMALL_MAPS, random_phase_network
 from tests.sim.test_divided import feed_forward, rasters
 
@@ -88,6 +91,16 @@ def phased(seed: int) -> list[bool] | None:
     return compared(whole, config, rasters(network, seed, STEPS, 2), seed) if has_all else None
 
 
+def offered(network: Network, chips: tuple[ChipSpec, ChipSpec], seed: int) -> list[bool] | None:
+    """`compared` of a network on one chip without, and on another with joint relays and fused siblings."""
+    apart = mapper.solve(network, chips[0], repairs=0, joint=False, fusion=False)
+    joined = mapper.solve(network, chips[1], repairs=0)
+    if joined.solution is None or not joined.networks[0].origins:
+        return None
+    whole, config = build_config(apart), build_config(joined)
+    return compared(whole, config, rasters(network, seed, STEPS, 2), seed)
+
+
 def compared(whole: ChipConfig, config: ChipConfig, inputs: dict[str, Any], seed: int) -> list[bool] | None:
     """By order, whether a placement counts what whole layers do; None where nothing can be seen."""
     try:
@@ -99,9 +112,14 @@ def compared(whole: ChipConfig, config: ChipConfig, inputs: dict[str, Any], seed
     except ConfigError:
         return None
     steps, divided_steps = (simulate_config(one, inputs).layers for one in (whole, config))
+    expected = [{name: entry for name, entry in seen.items() if name in steps} for seen in expected]
     if any(not np.array_equal(divided_steps[name], spikes) for name, spikes in steps.items()):
         raise SystemExit(f"seed {seed}: differs in time steps")
-    return [counts(config, inputs, order) == seen for order, seen in zip(ORDERS, expected, strict=True)]
+    equal = []
+    for order, seen in zip(ORDERS, expected, strict=True):
+        found = counts(config, inputs, order)
+        equal.append(all(found[name] == entry for name, entry in seen.items()))
+    return equal
 
 
 def main() -> None:
@@ -109,14 +127,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--networks", type=int, default=100, help="of each kind")
     wanted = parser.parse_args().networks
-    chip = big_chip()
-    rows = (*KINDS, MOVE)
+    chip, small = big_chip(), roomy(16)
+    rows = (*KINDS, "joint relays", "fused siblings", MOVE)
     tallies = {(kind, order): Tally() for kind in rows for order in ORDERS}
     seed = -1
     while min(tally.compared for tally in tallies.values()) < wanted:
         seed += 1
         network = feed_forward(seed)
-        found = {MOVE: phased(seed)}
+        found = {
+            MOVE: phased(seed),
+            "joint relays": offered(residual(seed, 2 + seed % 3, features=2, size=8), (chip, small), seed),
+            "fused siblings": offered(inception(seed, 1, size=8), (small, small), seed),
+        }
         if network is not None:
             found |= {kind: moved(network, moves, chip, seed) for kind, moves in KINDS.items()}
         for kind, equal in found.items():

@@ -56,11 +56,11 @@ class _Draft:
         return Network(name, inputs, tuple(self.layers), tuple(self.edges), (Output("out", "head"),))
 
 
-def residual(seed: int, blocks: int, *, floats: bool = False, features: int = 0) -> Network:
+def residual(seed: int, blocks: int, *, floats: bool = False, features: int = 0, size: int = 0) -> Network:
     """Blocks of one convolution that read the sum of all before them."""
     draw = np.random.default_rng([seed, blocks])
     features = features or int(draw.integers(4, 9))
-    draft = _Draft(seed, int(draw.choice([16, 24, 32])), floats=floats)
+    draft = _Draft(seed, size or int(draw.choice([16, 24, 32])), floats=floats)
     terms = [draft.add("stem", features, ["in"])]
     for n in range(blocks):
         terms.append(draft.add(f"block{n}", features, terms))
@@ -79,10 +79,10 @@ def dense(seed: int, layers: int, *, floats: bool = False) -> Network:
     return draft.network("dense")
 
 
-def inception(seed: int, modules: int, *, floats: bool = False) -> Network:
+def inception(seed: int, modules: int, *, floats: bool = False, size: int = 0) -> Network:
     """Modules of three convolutions of different kernels, side by side."""
     draw = np.random.default_rng([seed, modules])
-    draft = _Draft(seed, int(draw.choice([16, 32])), floats=floats)
+    draft = _Draft(seed, size or int(draw.choice([16, 32])), floats=floats)
     reads = [draft.add("stem", int(draw.integers(4, 9)), ["in"])]
     for n in range(modules):
         reads = [
