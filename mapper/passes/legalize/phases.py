@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import count
 from math import gcd
 
@@ -57,7 +58,7 @@ def phased(
         The same object where nothing is too large or nothing can be done. Else layers keep their names, and
         `Network.origins` says where those that were given are found. Exact in time steps.
     """
-    limits = _Limits.of(chip)
+    limits = _Limits(chip)
     wanted = dict(_wanted(network, limits))
     if not wanted or network.origins:
         return network
@@ -105,25 +106,19 @@ def _size(shape: tuple[int, int, int]) -> Pair:
     return shape[1], shape[2]
 
 
-@dataclass(frozen=True, slots=True)
 class _Limits:
-    """What some core of the chip allows."""
+    """What some core of a chip allows."""
 
-    size: Pair
-    kernel: int
-    bounds: tuple[Bounds, ...]
-    shifts: bool
-
-    @classmethod
-    def of(cls, chip: ChipSpec) -> _Limits:
-        """Of a chip."""
+    def __init__(self, chip: ChipSpec) -> None:
         every = [entry.core.limits for entry in chip.core_classes]
-        return cls(
-            (max(e.output_height_max for e in every), max(e.output_width_max for e in every)),
-            max(e.kernel_size_max for e in every),
-            (common_bounds(chip), *bounds_apart(chip)),
-            chip.routing.feature_shift,
-        )
+        self.size = max(e.output_height_max for e in every), max(e.output_width_max for e in every)
+        self.kernel = max(e.kernel_size_max for e in every)
+        self.shifts, self._chip = chip.routing.feature_shift, chip
+
+    @cached_property
+    def bounds(self) -> tuple[Bounds, ...]:
+        """Of all cores in common, and of those that are alike."""
+        return common_bounds(self._chip), *bounds_apart(self._chip)
 
     def allow(self, layer: NormalLayer) -> bool:
         """Whether cores of some kind can express the layer, once its kernel is square."""
