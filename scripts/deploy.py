@@ -118,6 +118,13 @@ def held(value: Any, where: str) -> None:
                 raise ValueError(f"{where}: the chip does not hold {extreme}, only {told}")
 
 
+def require_whole(where: str, *values: Any) -> None:
+    """Refuse what is no whole number."""
+    for value in values:
+        if type(value) is not int:
+            raise ValueError(f"{where}: {value!r} is no whole number")
+
+
 def read(path: Path) -> dict[str, Any]:
     """A configuration whose numbers the chips hold and whose layers are on cores that are there."""
     with damage_is_of(path):
@@ -133,7 +140,12 @@ def read(path: Path) -> dict[str, Any]:
             raise ValueError("its slow_clock_hz is no number")
         held(content["hardware"], "")
         used = {n for n, core in enumerate(cores) if "weights" in core}
-        if lost := sorted(owners_of(content.get("interface")).keys() - used):
+        named = [*owners_of(content.get("interface"))]
+        for entry in (content.get("interface") or {"inputs": ()})["inputs"]:
+            named += [core["core"] for core in entry["entries"]]
+            require_whole(entry["name"], *(core["feature_shift"] for core in entry["entries"]))
+        require_whole("interface", *named)
+        if lost := sorted({*named} - used):
             raise ValueError(f"its interface names cores that are not configured: {lost}")
         for n, core in enumerate(cores):
             told = [e["layer"] for e in core["destinations"] if e["enable"]]
@@ -187,7 +199,8 @@ def expected(path: Path, content: dict[str, Any]) -> dict[str, Any]:
         }
         if any(len(row) != 5 for rows in counts.values() for row in rows):
             raise ValueError("a count is feature, row, column, fewest and most spikes")
-        return answer | {"inputs": asked, "counts": counts}
+        parallel = set(map(operator.index, answer["parallel_cores"]))
+        return {"inputs": asked, "counts": counts, "parallel": parallel, "is_exact": answer["is_exact"]}
 
 
 def write(target: Any, fields: dict[str, Any], where: str) -> None:
@@ -348,7 +361,7 @@ def differences(answer: dict[str, Any], seen: Counter[tuple[int, int, int, int]]
     told = []
     for core, rows in sorted(answer["counts"].items()):
         found = {key[1:]: count for key, count in seen.items() if key[0] == core}
-        if core in answer["parallel_cores"]:
+        if core in answer["parallel"]:
             low, high = sum(row[3] for row in rows), sum(row[4] for row in rows)
             if not low <= sum(found.values()) <= high:
                 told.append(f"core {core}: {sum(found.values())} spikes in all, expected {low}..{high}")

@@ -78,6 +78,9 @@ def read_expectation(path: Path, network: Network) -> Expectation:
     shapes = {entry.name: tuple(entry.shape) for entry in network.inputs}
     inputs = _named(path, arrays, list(shapes), "input")
     outputs = _named(path, arrays, [output.name for output in network.outputs], "output")
+    if single := [name for name, array in (inputs | outputs).items() if not array.ndim]:
+        problem = "holds a single number where it takes spike counts by step"
+        raise EventError(Finding(str(path), problem, ", ".join(single), "(time, features, height, width)"))
     lengths = {name: len(array) for name, array in (inputs | outputs).items()}
     findings = []
     if len({*lengths.values()}) > 1:
