@@ -164,6 +164,7 @@ class Workbench:
         self.folder, self.boards = folder, boards
         self._make()
         self.sound = self.content()
+        self.digits = (ROOT / "mapper" / "data" / "digits.nir").read_bytes()
 
     def _make(self) -> None:
         (self.folder / "net.yaml").write_text(NETWORK)
@@ -211,17 +212,26 @@ class Workbench:
 
     def run(self, command: str, name: str) -> Ended:
         """Run one command on the file of a name."""
-        words = [{"FILE": name, "OUT": "out"}.get(word, word) for word in command.split()]
+        return self.run_words([{"FILE": name, "OUT": "out"}.get(word, word) for word in command.split()])
+
+    def run_words(self, words: list[str]) -> Ended:
+        """Run a command; sound files stay as they are, and bad input leaves nothing behind."""
         earlier = self.seen()
         with contextlib.chdir(self.folder):
             if words[0] == "deploy":
                 told = ended(words[1:], lambda given: deploy(self.boards, *given))
             else:
                 told = ended(words)
-        is_written = (self.folder / "out").exists()
-        if is_written:
-            out = self.folder / "out"
-            _ = shutil.rmtree(out) if out.is_dir() else out.unlink()
-        assert not (is_written and told.status == 2), told
-        assert self.seen() == earlier, told
+        if self.seen() != earlier:
+            assert told.status != 2, told
+            self._restore({path for path, _, _ in earlier})
         return told
+
+    def _restore(self, earlier: set[str]) -> None:
+        """What a command wrote, as it was told to, is gone; what it wrote over is there again."""
+        for entry in os.scandir(self.folder):
+            if entry.path not in earlier:
+                (shutil.rmtree if entry.is_dir() else os.unlink)(entry.path)
+        for name, content in self.sound.items():
+            if not (self.folder / name).exists() or (self.folder / name).read_bytes() != content:
+                (self.folder / name).write_bytes(content)

@@ -1,0 +1,68 @@
+"""Every input that ever broke something, through every command that could be given it."""
+
+from __future__ import annotations
+
+import lzma
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.malformed.made import MADE
+from tests.malformed.workbench import COMMANDS, Ended, Workbench
+
+CORPUS = Path(__file__).parent / "corpus"
+# What deploy.py does not know, which has no list of chips, and what samna's object alone says.
+NOT_OF_DEPLOY = {
+    "a-layer-on-no-core",
+    "host-pool-0",
+    "last-core-missing",
+    "a-core-not-configured",
+    "chip-speck9",
+    "chip-speck2e",
+    "one-core-more",
+}
+
+
+def files(state: str) -> Iterator[tuple[str, str]]:
+    for path in sorted(CORPUS.glob(f"*/{state}/*")):
+        yield path.parent.parent.name, path.name
+
+
+def content(kind: str, state: str, name: str) -> tuple[str, bytes]:
+    """The file's name and what it holds; large ones are packed."""
+    data = (CORPUS / kind / state / name).read_bytes()
+    return (name.removesuffix(".xz"), lzma.decompress(data)) if name.endswith(".xz") else (name, data)
+
+
+def require_refused(told: Ended, name: str) -> None:
+    assert told.status == 2, told
+    assert name in told.err or Path(name).stem in told.err, told
+    assert len(told.err) < 3000, told
+
+
+@pytest.mark.parametrize(("kind", "name"), files("refused"))
+def test_what_no_command_takes(bench: Workbench, kind: str, name: str) -> None:
+    for told in bench.give(kind, *content(kind, "refused", name)):
+        require_refused(told, name.removesuffix(".xz"))
+    assert bench.content() == bench.sound
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in MADE for name in MADE[kind]])
+def test_what_is_made_and_no_command_takes(bench: Workbench, kind: str, name: str) -> None:
+    for number, command in enumerate(COMMANDS[kind]):
+        if command.startswith("deploy FILE") and Path(name).stem in NOT_OF_DEPLOY:
+            continue
+        (told,) = bench.give(kind, name, MADE[kind][name](bench), number)
+        require_refused(told, name)
+    assert bench.content() == bench.sound
+
+
+@pytest.mark.parametrize(("kind", "name"), files("read"))
+def test_what_some_commands_take(bench: Workbench, kind: str, name: str) -> None:
+    """Awkward, and legal for at least one command; nothing is refuted but that two files are the same."""
+    commands, ends = COMMANDS[kind], bench.give(kind, *content(kind, "read", name))
+    assert 0 in [told.status for told in ends], ends
+    for command, told in zip(commands, ends, strict=True):
+        assert told.status != 1 or command.startswith("diff"), told
+    assert bench.content() == bench.sound
