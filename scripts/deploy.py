@@ -173,7 +173,8 @@ def recorded(path: Path, content: dict[str, Any], name: str | None) -> Any:
         entry = input_of(content, name)
         if not path.is_file():
             raise ValueError("is no regular file")
-        events = np.load(path, allow_pickle=False)
+        with path.open("rb") as stream:
+            events = np.load(stream, allow_pickle=False)
         if not {"t", "p", "y", "x"} <= set(events.dtype.names or ()) or events.ndim != 1:
             raise ValueError("no structured array of t, p, y, x")
         if any(events[name].dtype.kind not in "iub" for name in ("t", "p", "y", "x")):

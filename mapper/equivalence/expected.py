@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -71,7 +72,7 @@ def read_expectation(path: Path, network: Network) -> Expectation:
     EventError
         The file cannot be read, lacks an array, or holds what are no counts of these shapes.
     """
-    if path.suffix.lower() != ".npz" or not path.is_file():
+    if path.suffix.lower() != ".npz" or not os.path.isfile(path):
         step = "Write it by numpy.savez(path, input=..., output=...)"
         raise EventError(Finding(str(path), "is no .npz file that is there", next_step=step))
     arrays = arrays_of(path)

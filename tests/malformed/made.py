@@ -152,14 +152,13 @@ MADE: dict[str, dict[str, Made]] = {
         "nan.npz": partial(saved, input=SPIKES + np.nan, output=COUNTS),
     },
     "placement": {
-        "core-99.json": edited("placement.json", at("layers", 0, "cores", value=[99])),
+        "no-cores.json": edited("placement.json", at("layers", 0, "cores", value=None)),
         "of-a-list.json": fixed(b"[]"),
         "twice.json": fixed(b'{"schema_version": 2, "schema_version": 2}'),
         "deep.json": fixed(b"[" * 60_000),
     },
     "report": {
-        "code.json": edited("report.json", at("networks", 0, "source", value="os:getcwd")),
-        "nul.json": edited("report.json", at("networks", 0, "source", value="\0")),
+        "no-source.json": edited("report.json", at("networks", 0, "source", value=0)),
         "no-cells.json": edited("report.json", at("cells", value=None)),
         "deep.json": fixed(b'{"complete": ' * 60_000),
     },

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from cyclopts import App
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +18,7 @@ from tests.malformed.workbench import Workbench
 # Those that place and simulate, and those that say what is known. --install-completion writes where the
 # user's shell looks; devices asks a library, which is another test's.
 LEFT_OUT = {*app.help_flags, "chips", "devices", "--install-completion", "doctor"}
-APPS = {(name,): app[name] for name in app if name not in LEFT_OUT}
+APPS: dict[tuple[str, ...], App] = {(name,): app[name] for name in app if name not in LEFT_OUT}
 APPS |= {("chips", name): app["chips"][name] for name in app["chips"] if name not in app.help_flags}
 COMMANDS = sorted(APPS)
 # A cluster that does not answer is waited for.
