@@ -21,7 +21,7 @@ from mapper.events import EVENT_DTYPE
 from tests.boards.cases import deploy
 from tests.stand_in.fake_boards import FakeBoards
 
-__all__ = ["COMMANDS", "Ended", "Workbench", "bounded", "ended"]
+__all__ = ["COMMANDS", "Ended", "Workbench", "bounded", "ended", "make_sound_files"]
 
 ROOT = Path(__file__).resolve().parents[2]
 # Of the processor, and of a wait for something that does not come, which a busy machine makes longer.
@@ -156,30 +156,31 @@ def ended(words: list[str], command: Callable[[list[str]], int] = run) -> Ended:
     return told
 
 
+def make_sound_files(folder: Path) -> None:
+    """Files that commands take, made by commands."""
+    (folder / "net.yaml").write_text(NETWORK)
+    np.save(folder / "events.npy", np.array([(1000, 0, 2, 3), (2000, 0, 5, 4)], EVENT_DTYPE))
+    with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()):
+        for words in (
+            "emit digits --out . --repairs 0 --step-us 1000",
+            "simulate config.json --events events.npy --traffic traffic.json",
+            "report net.yaml --chip speck2f --out r --workers 1 --cache cache",
+        ):
+            # Not within the bounds: kernels may be compiled here.
+            assert run(words.split()) == 0
+        shutil.move("r/report.json", "report.json")
+        shutil.rmtree("r")
+    inputs = np.zeros((4, 1, 8, 8), np.uint8)
+    np.savez(folder / "raster.npz", input=inputs, output=np.zeros((4, 10), np.uint8))
+
+
 class Workbench:
     """Sound files in a folder, in which a hostile one is put beside them."""
 
     def __init__(self, folder: Path, boards: FakeBoards) -> None:
         self.folder, self.boards = folder, boards
-        self._make()
         self.sound = self.content()
         self.digits = (ROOT / "mapper" / "data" / "digits.nir").read_bytes()
-
-    def _make(self) -> None:
-        (self.folder / "net.yaml").write_text(NETWORK)
-        np.save(self.folder / "events.npy", np.array([(1000, 0, 2, 3), (2000, 0, 5, 4)], EVENT_DTYPE))
-        with contextlib.chdir(self.folder), contextlib.redirect_stdout(io.StringIO()):
-            for words in (
-                "emit digits --out . --repairs 0 --step-us 1000",
-                "simulate config.json --events events.npy --traffic traffic.json",
-                "report net.yaml --chip speck2f --out r --workers 1 --cache cache",
-            ):
-                # Not within the bounds: kernels may be compiled here.
-                assert run(words.split()) == 0
-            shutil.move("r/report.json", "report.json")
-            shutil.rmtree("r")
-        inputs = np.zeros((4, 1, 8, 8), np.uint8)
-        np.savez(self.folder / "raster.npz", input=inputs, output=np.zeros((4, 10), np.uint8))
 
     def content(self) -> dict[str, bytes]:
         """What is in the folder."""
