@@ -21,9 +21,10 @@ from mapper.events import EVENT_DTYPE
 from tests.boards.cases import deploy
 from tests.stand_in.fake_boards import FakeBoards
 
-__all__ = ["COMMANDS", "Ended", "Workbench", "bounded", "ended", "make_sound_files"]
+__all__ = ["COMMANDS", "DIGITS", "Ended", "Workbench", "bounded", "ended", "make_sound_files"]
 
 ROOT = Path(__file__).resolve().parents[2]
+DIGITS = "digits.nir"
 # Of the processor, and of a wait for something that does not come, which a busy machine makes longer.
 CPU_S, WAIT_S, BYTES = 10.0, 120.0, 2 << 30
 NETWORK = """schema_version: 1
@@ -180,7 +181,7 @@ class Workbench:
     def __init__(self, folder: Path, boards: FakeBoards) -> None:
         self.folder, self.boards = folder, boards
         self.sound = self.content()
-        self.digits = (ROOT / "mapper" / "data" / "digits.nir").read_bytes()
+        self.digits = (ROOT / "mapper" / "data" / DIGITS).read_bytes()
 
     def content(self) -> dict[str, bytes]:
         """What is in the folder."""
@@ -189,9 +190,9 @@ class Workbench:
 
     def seen(self) -> list[tuple[str, int, int]]:
         """Names, sizes and times: cheaper than the content."""
-        return sorted(
-            (entry.path, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in os.scandir(self.folder)
-        )
+        with os.scandir(self.folder) as entries:
+            found = [(entry.path, entry.stat(follow_symlinks=False)) for entry in entries]
+        return sorted((path, state.st_size, state.st_mtime_ns) for path, state in found)
 
     def give(self, kind: str, name: str, content: bytes, *numbers: int) -> list[Ended]:
         """Give a file to the commands of its kind (all of them, or those of these numbers)."""
@@ -229,9 +230,9 @@ class Workbench:
 
     def _restore(self, earlier: set[str]) -> None:
         """What a command wrote, as it was told to, is gone; what it wrote over is there again."""
-        for entry in os.scandir(self.folder):
-            if entry.path not in earlier:
-                (shutil.rmtree if entry.is_dir() else os.unlink)(entry.path)
+        for path in self.folder.iterdir():
+            if str(path) not in earlier:
+                (shutil.rmtree if path.is_dir() else os.unlink)(path)
         for name, content in self.sound.items():
             if not (self.folder / name).exists() or (self.folder / name).read_bytes() != content:
                 (self.folder / name).write_bytes(content)
