@@ -45,6 +45,13 @@ HELD = {
     "threshold": range(32768), "readout_configuration_sel": range(4), "output_mode_sel": range(4),
 }  # fmt: skip
 ENTRIES_MAX = 1 << 24
+# What is looked up in samna by the file's names.
+VENDOR = {
+    "samna_module": r"samna\.\w+",
+    "configuration_class": r"\w+Configuration",
+    "source_node": r"BasicSourceNode_\w+",
+    "sink_node": r"BasicSinkNode_\w+",
+}
 STAGES = ("dvs_layer", "dvs_filter", "readout", "factory_config")
 
 
@@ -133,8 +140,9 @@ def read(path: Path) -> dict[str, Any]:
             raise ValueError("not a configuration of version 1 for a chip of samna")
         vendor, cores = content["vendor"], content["hardware"]["cnn_layers"]
         # What is imported and looked up there is samna's own, whatever the file says.
-        if not re.fullmatch(r"samna\.\w+", vendor["samna_module"]):
-            raise ValueError(f"{vendor['samna_module']} is no module of samna")
+        for name, form in VENDOR.items():
+            if not re.fullmatch(form, vendor[name]):
+                raise ValueError(f"{name}: {vendor[name]} is no name of samna's")
         dict(vendor["device_types"])
         if not isinstance((content.get("interface") or {}).get("slow_clock_hz"), float | int | None):
             raise ValueError("its slow_clock_hz is no number")
@@ -457,7 +465,7 @@ def run(
             graph.stop()
 
 
-def prepared(content: dict[str, Any]) -> tuple[Any, Any]:
+def prepared(content: dict[str, Any], samna: Any) -> tuple[Any, Any]:
     """Samna's module for the chip, and its object of the configuration."""
     library = importlib.import_module(content["vendor"]["samna_module"])
     made = build(content, library)
@@ -465,6 +473,8 @@ def prepared(content: dict[str, Any]) -> tuple[Any, Any]:
     if not valid:
         raise ValueError(f"samna refuses the configuration: {reason}")
     build(under_test(content), library)
+    if lost := [name for name in ("source_node", "sink_node") if not hasattr(samna, content["vendor"][name])]:
+        raise ValueError(f"this samna has no {', '.join(content['vendor'][name] for name in lost)}")
     return library, made
 
 
@@ -500,7 +510,7 @@ def main(arguments: list[str] | None = None, wait_for_user: Callable[[str], obje
     answer = expected(options.self_test, content) if options.self_test else None
     samna = importlib.import_module("samna")
     with damage_is_of(options.config):
-        library, made = prepared(content)
+        library, made = prepared(content, samna)
     rate = rate_of(content, made, options.slow_clock)
     if options.quiet_for is None:
         # Ten ticks of the slowest clock that is typical, or two of a slower one.

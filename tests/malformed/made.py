@@ -114,6 +114,8 @@ MADE: dict[str, dict[str, Made]] = {
         },
         "one-core-more.json": edited("config.json", one_core_more),
         "one-destination-more.json": edited("config.json", one_destination_more),
+        "another-node.json": edited("config.json", at("vendor", "source_node", value="device")),
+        "no-node.json": edited("config.json", lambda content: content["vendor"].pop("source_node")),
         "samna-refuses.json": edited("config.json", samna_refuses),
         "no-number-of-a-core.json": edited(
             "config.json", at("interface", "inputs", 0, "entries", 0, "core", value=float("nan"))

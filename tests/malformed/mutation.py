@@ -110,7 +110,9 @@ def _other(old: Any, elsewhere: Any, action: int, value: int) -> Any:
             old = [old] if value % 3 else Pairs([("x", old)])
         return old
     if action == 4 and isinstance(old, str):
-        return damaged(old.encode(), [(value, value % 5, str(value).encode())]).decode("utf-8", "replace")
+        return damaged(old.encode("utf-8", "replace"), [(value, value % 5, str(value).encode())]).decode(
+            "utf-8", "replace"
+        )
     if action == 4 and isinstance(old, int | float):
         return old * (value - 100)
     return _copy(HOSTILE[value % len(HOSTILE)])
