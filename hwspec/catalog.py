@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import stat
 import tomllib
 from collections.abc import Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import lru_cache
 from importlib.resources import files
@@ -20,6 +22,8 @@ from hwspec.variant import apply_overrides, edit
 __all__ = ["load", "names", "resolve_device"]
 
 _FILE_BYTES_MAX = 1 << 20
+# Files that extend one another.
+_CHAIN_MAX = 20
 _VARIANT_KEYS = {
     "extends",
     "name",
@@ -97,7 +101,7 @@ def _shipped(chip: str) -> ChipSpec:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        if not path.is_file() and path.exists():
+        if not stat.S_ISREG(path.stat().st_mode):
             raise SpecError(Finding(str(path), "is no regular file", next_step="Copy its content into one"))
         if path.stat().st_size > _FILE_BYTES_MAX:
             raise SpecError(
@@ -113,9 +117,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _from_file(path: Path, chain: tuple[Path, ...]) -> ChipSpec:
-    if path.resolve() in chain:
-        raise SpecError(Finding(str(path), "extends itself", " -> ".join(p.name for p in chain)))
     table, where = _read(path), path.name
+    home = path.resolve()
+    if home in chain:
+        raise SpecError(Finding(str(path), "extends itself", " -> ".join(p.name for p in chain)))
+    if len(chain) > _CHAIN_MAX:
+        raise SpecError(Finding(str(path), "is extended by too many files", len(chain), _CHAIN_MAX))
     source = f"stated in {as_text(where)} without a source"
     if "extends" not in table:
         table.setdefault("name", as_text(path.stem))
@@ -124,9 +131,13 @@ def _from_file(path: Path, chain: tuple[Path, ...]) -> ChipSpec:
     if not isinstance(parent, str):
         raise SpecError(Finding(f"{where}: extends", "must be a chip name or a path", repr(parent)))
     if parent.endswith(".toml"):
-        base = _from_file(path.parent / parent, (*chain, path.resolve()))
+        base = _from_file(path.parent / parent, (*chain, home))
     else:
-        base = _shipped(resolve_device(parent))
+        try:
+            base = _shipped(resolve_device(parent))
+        except SpecError as error:
+            named = (replace(found, where=f"{where}: extends: {found.where}") for found in error.findings)
+            raise SpecError(*named) from None
     draft = draft_of(base)
     _change(draft, table, where)
     draft.head["name"] = table.get("name", as_text(path.stem))

@@ -6,7 +6,8 @@ The exit codes of the command line follow from the class: 1 proven infeasible, 2
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Self
 
 from hwspec.errors import Finding, SpecError, sentence_list
 
@@ -58,6 +59,16 @@ class _InputError(MapperError):
     def __init__(self, *findings: Finding) -> None:
         self.findings: tuple[Finding, ...] = findings
         super().__init__(sentence_list(findings))
+
+    def of(self, source: str) -> Self:
+        """The error itself, in which every finding names the file that it is about."""
+        named = (
+            found if source in found.where else replace(found, where=f"{source}: {found.where}")
+            for found in self.findings
+        )
+        self.findings = tuple(named)
+        self.args = (sentence_list(self.findings),)
+        return self
 
 
 class NetworkError(_InputError):

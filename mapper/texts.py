@@ -10,7 +10,18 @@ from typing import Any
 
 from hwspec.toml_text import DEPTH_MAX, check_depth, parser_limits
 
-__all__ = ["DEPTH_MAX", "irregular", "json_of", "plain_text", "unique_keys"]
+__all__ = ["DEPTH_MAX", "irregular", "json_of", "plain_text", "unique_keys", "unreachable"]
+
+
+def unreachable(path: Path) -> str | None:
+    """Why nothing can be read at a path, as a clause; None where something is there."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return "there is no such file"
+    except (OSError, ValueError) as error:  # a name with a zero in it is a ValueError
+        return f"cannot be read: {getattr(error, 'strerror', None) or error}"
+    return None
 
 
 def irregular(path: Path) -> str | None:

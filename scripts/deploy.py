@@ -17,11 +17,13 @@ import hashlib
 import importlib
 import json
 import math
+import operator
 import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,13 @@ HELD = {
     "threshold": range(32768), "readout_configuration_sel": range(4), "output_mode_sel": range(4),
 }  # fmt: skip
 ENTRIES_MAX = 1 << 24
+# What is looked up in samna by the file's names.
+VENDOR = {
+    "samna_module": r"samna\.\w+",
+    "configuration_class": r"\w+Configuration",
+    "source_node": r"BasicSourceNode_\w+",
+    "sink_node": r"BasicSinkNode_\w+",
+}
 STAGES = ("dvs_layer", "dvs_filter", "readout", "factory_config")
 
 
@@ -59,6 +68,36 @@ def tensor(entry: dict[str, Any]) -> Any:
     if sum(counts) != math.prod(entry["shape"]) or min(counts, default=1) < 1:
         raise ValueError(f"a tensor of {entry['shape']} with {sum(counts)} numbers")
     return np.repeat(values, counts).reshape(entry["shape"])
+
+
+def inert(text: str) -> str:
+    """A line that steers no terminal, whatever names a file brings along."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+
+
+def refused(text: str) -> SystemExit:
+    """The end, with what is wrong."""
+    return SystemExit(inert(text))
+
+
+@contextmanager
+def damage_is_of(path: Path) -> Iterator[None]:
+    """Say of which file it is that what follows cannot be done with its content, in a line."""
+    try:
+        yield
+    # What has another form ends in whatever it reaches raises: JSON, numpy, samna.
+    except (Exception, SystemExit) as error:
+        is_told = isinstance(error, OSError | ValueError | SystemExit)
+        text = str(error) if is_told else f"its form is wrong: {error!r}"
+        raise refused(f"{path}: {' '.join(text.split())[:300]}") from None
+
+
+def table(path: Path) -> dict[str, Any]:
+    """What a JSON file says."""
+    if path.exists() and not path.is_file():
+        raise ValueError("is no regular file")
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)
+    return content
 
 
 def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -86,48 +125,91 @@ def held(value: Any, where: str) -> None:
                 raise ValueError(f"{where}: the chip does not hold {extreme}, only {told}")
 
 
+def require_whole(where: str, *values: Any) -> None:
+    """Refuse what is no whole number."""
+    for value in values:
+        if type(value) is not int:
+            raise ValueError(f"{where}: {value!r} is no whole number")
+
+
 def read(path: Path) -> dict[str, Any]:
     """A configuration whose numbers the chips hold and whose layers are on cores that are there."""
-    try:
-        if path.exists() and not path.is_file():
-            raise ValueError("is no regular file")
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)
+    with damage_is_of(path):
+        content = table(path)
         if content.get("schema_version") != 1 or not content.get("vendor"):
             raise ValueError("not a configuration of version 1 for a chip of samna")
         vendor, cores = content["vendor"], content["hardware"]["cnn_layers"]
         # What is imported and looked up there is samna's own, whatever the file says.
-        if not re.fullmatch(r"samna\.\w+", vendor["samna_module"]):
-            raise ValueError(f"{vendor['samna_module']} is no module of samna")
+        for name, form in VENDOR.items():
+            if not re.fullmatch(form, vendor[name]):
+                raise ValueError(f"{name}: {vendor[name]} is no name of samna's")
+        dict(vendor["device_types"])
+        if not isinstance((content.get("interface") or {}).get("slow_clock_hz"), float | int | None):
+            raise ValueError("its slow_clock_hz is no number")
         held(content["hardware"], "")
         used = {n for n, core in enumerate(cores) if "weights" in core}
-        if lost := sorted(owners_of(content.get("interface")).keys() - used):
+        named = [*owners_of(content.get("interface"))]
+        for entry in (content.get("interface") or {"inputs": ()})["inputs"]:
+            named += [core["core"] for core in entry["entries"]]
+            require_whole(entry["name"], *(core["feature_shift"] for core in entry["entries"]))
+        require_whole("interface", *named)
+        if lost := sorted({*named} - used):
             raise ValueError(f"its interface names cores that are not configured: {lost}")
         for n, core in enumerate(cores):
             told = [e["layer"] for e in core["destinations"] if e["enable"]]
             if any(layer >= len(cores) and "readout" not in content["hardware"] for layer in told):
                 raise ValueError(f"core {n} sends to {told}, and there are {len(cores)} cores")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        text = str(error) if isinstance(error, OSError | ValueError) else f"its form is wrong: {error!r}"
-        raise SystemExit(f"{path}: {text}") from None
     return content
 
 
-def recorded(path: Path) -> Any:
-    """Events of a file, in the order of time."""
-    try:
+def require_played(events: Any, entry: dict[str, Any]) -> None:
+    """Refuse events that an input of the board cannot be given."""
+    if (events["t"][1:] < events["t"][:-1]).any():
+        raise ValueError("time goes back: sort the events, or unwrap a clock that started again at 2^32")
+    # The sensor stage crops what the sensor gives.
+    shape = (2, 128, 128) if entry["source"] == "dvs" else entry["shape"]
+    for field, size in zip(("p", "y", "x"), shape, strict=True):
+        if len(events) and not 0 <= int(events[field].min()) <= int(events[field].max()) < size:
+            raise ValueError(f"events lie outside the input's map: {field} must be 0..{size - 1}")
+    if len(events) and int(events["t"][-1]) - int(events["t"][0]) >= 2**32 - LEAD_US:
+        raise ValueError("it is longer than the board's clock of 32 bits, 71 minutes: cut it")
+
+
+def recorded(path: Path, content: dict[str, Any], name: str | None) -> Any:
+    """Events of a file for an input of this name, in the order of time."""
+    with damage_is_of(path):
+        entry = input_of(content, name)
         if not path.is_file():
             raise ValueError("is no regular file")
-        events = np.load(path, allow_pickle=False)
+        with path.open("rb") as stream:
+            events = np.load(stream, allow_pickle=False)
         if not {"t", "p", "y", "x"} <= set(events.dtype.names or ()) or events.ndim != 1:
             raise ValueError("no structured array of t, p, y, x")
         if any(events[name].dtype.kind not in "iub" for name in ("t", "p", "y", "x")):
             raise ValueError("t, p, y and x must be whole numbers")
-        if (events["t"][1:] < events["t"][:-1]).any():
-            raise ValueError("time goes back: sort the events, or unwrap a clock that started again at 2^32")
-    # Damaged headers and archives end in whatever the parser that they reach raises.
-    except Exception as error:
-        raise SystemExit(f"{path}: {' '.join(str(error).split())[:200]}") from None
+        require_played(events, entry)
     return events
+
+
+def expected(path: Path, content: dict[str, Any]) -> dict[str, Any]:
+    """A known answer of this configuration: events are arrays by input, rows whole numbers by core."""
+    with damage_is_of(path):
+        answer = table(path)
+        text = json.dumps(content["hardware"], separators=(",", ":"), ensure_ascii=False)
+        if hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() != answer["config_hash"]:
+            raise ValueError("the self-test was made for another configuration")
+        fields = [(name, np.int64) for name in ("t", "p", "y", "x")]
+        asked = {e["name"]: np.array([tuple(row) for row in e["events"]], fields) for e in answer["inputs"]}
+        for name, events in asked.items():
+            require_played(events, input_of(content, name))
+        counts = {
+            int(core): [tuple(map(operator.index, row)) for row in rows]
+            for core, rows in answer["counts"].items()
+        }
+        if any(len(row) != 5 for rows in counts.values() for row in rows):
+            raise ValueError("a count is feature, row, column, fewest and most spikes")
+        parallel = set(map(operator.index, answer["parallel_cores"]))
+        return {"inputs": asked, "counts": counts, "parallel": parallel, "is_exact": answer["is_exact"]}
 
 
 def write(target: Any, fields: dict[str, Any], where: str) -> None:
@@ -135,13 +217,13 @@ def write(target: Any, fields: dict[str, Any], where: str) -> None:
     for name, value in fields.items():
         if not hasattr(target, name):
             if value not in (0, False, None):
-                raise SystemExit(f"this samna has no {where}.{name}, and the value {value} matters")
+                raise refused(f"this samna has no {where}.{name}, and the value {value} matters")
         elif isinstance(value, dict) and "values" in value:
             array = tensor(value)
             typed = array.astype(NUMBERS.get(name, bool))
             if not np.array_equal(typed, array):
                 told = f"{array.min()}..{array.max()}"
-                raise SystemExit(f"{where}.{name}: the chip does not hold all of the values {told}")
+                raise refused(f"{where}.{name}: the chip does not hold all of the values {told}")
             setattr(target, name, typed.tolist())
         elif isinstance(value, dict):
             write(getattr(target, name), value, f"{where}.{name}")
@@ -180,10 +262,10 @@ def find(samna: Any, content: dict[str, Any], device: str) -> Any:
     types = dict(content["vendor"]["device_types"])
     present = [(entry.device_type_name, entry.serial_number) for entry in samna.device.get_all_devices()]
     if name not in types:
-        raise SystemExit(f"{device}: this configuration is for {', '.join(types) or 'no known board'}")
+        raise refused(f"{device}: this configuration is for {', '.join(types) or 'no known board'}")
     boards = [entry for entry in samna.device.get_unopened_devices() if entry.device_type_name == types[name]]
     if (not index.isdecimal() and index) or int(index or 0) >= len(boards):
-        raise SystemExit(f"{device}: not found, or in use. Present: {present}")
+        raise refused(f"{device}: not found, or in use. Present: {present}")
     return boards[int(index or 0)]
 
 
@@ -195,7 +277,7 @@ def input_of(content: dict[str, Any], name: str | None) -> dict[str, Any]:
     if len(chosen) != 1 and not (chosen and all(entry["source"] == "dvs" for entry in chosen)):
         known = ", ".join(entry["name"] for entry in inputs)
         problem = "there are several inputs" if name is None else f"there is no input {name}"
-        raise SystemExit(f"{problem}: give --input, one of {known}")
+        raise refused(f"{problem}: give --input, one of {known}")
     return chosen[0]
 
 
@@ -286,17 +368,16 @@ def listen(sink: Any, last: float, quiet: float, limit: float) -> list[Any]:
 def differences(answer: dict[str, Any], seen: Counter[tuple[int, int, int, int]]) -> list[str]:
     """Where the board's counts are outside the expected ones; of parallel cores only totals are compared."""
     told = []
-    for name, rows in sorted(answer["counts"].items(), key=lambda entry: int(entry[0])):
-        core = int(name)
+    for core, rows in sorted(answer["counts"].items()):
         found = {key[1:]: count for key, count in seen.items() if key[0] == core}
-        if core in answer["parallel_cores"]:
+        if core in answer["parallel"]:
             low, high = sum(row[3] for row in rows), sum(row[4] for row in rows)
             if not low <= sum(found.values()) <= high:
                 told.append(f"core {core}: {sum(found.values())} spikes in all, expected {low}..{high}")
             continue
-        expected = {tuple(row[:3]): (row[3], row[4]) for row in rows}
-        for place in sorted(expected.keys() | found.keys()):
-            low, high = expected.get(place, (0, 0))
+        wanted = {row[:3]: row[3:] for row in rows}
+        for place in sorted(wanted.keys() | found.keys()):
+            low, high = wanted.get(place, (0, 0))
             if not low <= found.get(place, 0) <= high:
                 where = f"core {core}, feature {place[0]}, row {place[1]}, column {place[2]}"
                 told.append(f"{where}: {found.get(place, 0)} spikes, expected {low}..{high}")
@@ -308,15 +389,11 @@ def self_test(
 ) -> bool:
     """Ask the board the known question; whether its answer is right."""
     library = importlib.import_module(content["vendor"]["samna_module"])
-    text = json.dumps(content["hardware"], separators=(",", ":"), ensure_ascii=False)
-    if hashlib.sha256(text.encode()).hexdigest() != answer["config_hash"]:
-        raise SystemExit("the self-test was made for another configuration")
     kit.get_model().apply_configuration(build(under_test(content), library))
     time.sleep(options.wait)
-    fields = [(name, np.int64) for name in ("t", "p", "y", "x")]
-    asked = {e["name"]: np.array([tuple(row) for row in e["events"]], fields) for e in answer["inputs"]}
     seen = Counter(
-        (e.layer, e.feature, e.y, e.x) for e in run(kit, samna, content, asked, options, is_test=True)
+        (e.layer, e.feature, e.y, e.x)
+        for e in run(kit, samna, content, answer["inputs"], options, is_test=True)
     )
     told = differences(answer, seen)
     exact = "exactly" if answer["is_exact"] else "within what orders of spikes allow"
@@ -388,6 +465,31 @@ def run(
             graph.stop()
 
 
+def prepared(content: dict[str, Any], samna: Any) -> tuple[Any, Any]:
+    """Samna's module for the chip, and its object of the configuration."""
+    library = importlib.import_module(content["vendor"]["samna_module"])
+    made = build(content, library)
+    valid, reason = library.validate_configuration(made)
+    if not valid:
+        raise ValueError(f"samna refuses the configuration: {reason}")
+    build(under_test(content), library)
+    if lost := [name for name in ("source_node", "sink_node") if not hasattr(samna, content["vendor"][name])]:
+        raise ValueError(f"this samna has no {', '.join(content['vendor'][name] for name in lost)}")
+    return library, made
+
+
+def rate_of(content: dict[str, Any], made: Any, wanted: float | None) -> float | None:
+    """Rate of the slow clock in Hz: the wanted one, or the configuration's."""
+    rate: float | None = (content.get("interface") or {}).get("slow_clock_hz") if wanted is None else wanted
+    if rate is not None and not 0 < rate < float("inf"):
+        raise refused(f"a slow clock of {rate} Hz: the rate must be a positive, finite number")
+    if rate is not None and not 10 <= rate <= 10_000:
+        print(f"a slow clock of {rate:g} Hz: 10 Hz to 10 kHz is typical, and no limit")
+    if rate is None and any(core.leak_enable for core in made.cnn_layers):
+        raise refused("the configuration has biases: give --slow-clock HZ, once per time step")
+    return rate
+
+
 def main(arguments: list[str] | None = None, wait_for_user: Callable[[str], object] = input) -> int:
     """Check, open, apply, run; the board is quiet afterwards."""
     parser = argparse.ArgumentParser(description="Put a config.json on a board.")
@@ -404,28 +506,12 @@ def main(arguments: list[str] | None = None, wait_for_user: Callable[[str], obje
     parser.add_argument("--input", help="input that takes the events, where there are several")
     options = parser.parse_args(arguments)
     content = read(options.config)
-    events = recorded(options.events) if options.events else None
-    if events is not None:
-        input_of(content, options.input)
-    answer = (
-        json.loads(options.self_test.read_text(encoding="utf-8"), object_pairs_hook=unique)
-        if options.self_test
-        else None
-    )
+    events = recorded(options.events, content, options.input) if options.events else None
+    answer = expected(options.self_test, content) if options.self_test else None
     samna = importlib.import_module("samna")
-    library = importlib.import_module(content["vendor"]["samna_module"])
-    made = build(content, library)
-    valid, reason = library.validate_configuration(made)
-    if not valid:
-        raise SystemExit(f"samna refuses the configuration: {reason}")
-    interface = content.get("interface") or {}
-    rate = interface.get("slow_clock_hz") if options.slow_clock is None else options.slow_clock
-    if rate is not None and not 0 < rate < float("inf"):
-        raise SystemExit(f"a slow clock of {rate} Hz: the rate must be a positive, finite number")
-    if rate is not None and not 10 <= rate <= 10_000:
-        print(f"a slow clock of {rate:g} Hz: 10 Hz to 10 kHz is typical, and no limit")
-    if rate is None and any(core.leak_enable for core in made.cnn_layers):
-        raise SystemExit("the configuration has biases: give --slow-clock HZ, once per time step")
+    with damage_is_of(options.config):
+        library, made = prepared(content, samna)
+    rate = rate_of(content, made, options.slow_clock)
     if options.quiet_for is None:
         # Ten ticks of the slowest clock that is typical, or two of a slower one.
         options.quiet_for = max(1.0, 2 / rate if rate else 0.0)
@@ -445,9 +531,9 @@ def main(arguments: list[str] | None = None, wait_for_user: Callable[[str], obje
             wait_for_user("The network runs. Press Enter to stop. ")
             return 0 if is_right else 1
         seen = run(kit, samna, content, {options.input: events}, options)
-        owners = owners_of(interface)
+        owners = owners_of(content.get("interface"))
         for core, count in sorted(Counter(event.layer for event in seen).items()):
-            print(f"core {core} ({owners.get(core, 'unused')}): {count} spikes")
+            print(inert(f"core {core} ({owners.get(core, 'unused')}): {count} spikes"))
         print(f"{len(events)} events written")
         return 0 if is_right else 1
     finally:

@@ -12,12 +12,16 @@ from mapper.cli.output import console, print_json, print_record, say
 from mapper.cli.verdict import Outcome, Refuted
 from mapper.errors import Finding, OptionsError
 from mapper.process import OK
+from mapper.texts import plain_text
 
 if TYPE_CHECKING:
     from mapper.emit.shared.config import ChipConfig
     from mapper.normal_form import NormalNetwork
 
 __all__ = ["diff", "kind_of"]
+
+# No configuration or report is larger.
+_BYTES_MAX = 1 << 28
 
 _SIDE = Parameter(help="config.json, a network, or report.json")
 
@@ -53,9 +57,10 @@ def diff(
 def kind_of(source: str) -> Literal["report", "configuration", "network"]:
     """What a side is."""
     path = Path(source)
-    if path.suffix != ".json" or not path.is_file():
-        return "network"
-    text = path.read_text("utf-8", "replace")
+    try:
+        text = plain_text(path, _BYTES_MAX) if path.suffix == ".json" else ""
+    except (OSError, ValueError):
+        return "network"  # whose reader says what is wrong
     if '"complete"' in text[:200] and '"schema_version"' in text[:200]:
         return "report"
     return "configuration" if '"hardware"' in text else "network"

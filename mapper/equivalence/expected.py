@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -71,13 +72,16 @@ def read_expectation(path: Path, network: Network) -> Expectation:
     EventError
         The file cannot be read, lacks an array, or holds what are no counts of these shapes.
     """
-    if path.suffix.lower() != ".npz" or not path.is_file():
+    if path.suffix.lower() != ".npz" or not os.path.isfile(path):
         step = "Write it by numpy.savez(path, input=..., output=...)"
         raise EventError(Finding(str(path), "is no .npz file that is there", next_step=step))
     arrays = arrays_of(path)
     shapes = {entry.name: tuple(entry.shape) for entry in network.inputs}
     inputs = _named(path, arrays, list(shapes), "input")
     outputs = _named(path, arrays, [output.name for output in network.outputs], "output")
+    if single := [name for name, array in (inputs | outputs).items() if not array.ndim]:
+        problem = "holds a single number where it takes spike counts by step"
+        raise EventError(Finding(str(path), problem, ", ".join(single), "(time, features, height, width)"))
     lengths = {name: len(array) for name, array in (inputs | outputs).items()}
     findings = []
     if len({*lengths.values()}) > 1:

@@ -23,6 +23,7 @@ from mapper.normal_form import NormalNetwork
 from mapper.sim.config_frame import simulate_config
 from mapper.sim.event import EventOptions, simulate_events
 from mapper.sim.network import simulate
+from mapper.texts import unreachable
 
 __all__ = ["Accuracy", "LabelledData", "accuracies", "read_labelled"]
 
@@ -83,8 +84,8 @@ def read_labelled(source: str) -> LabelledData:
         return LabelledData("digits", spikes[:, :, None], labels)
     path = Path(source)
     step = 'Write it by numpy.savez(path, rasters=..., labels=...), or name "digits"'
-    if not path.exists():
-        raise EventError(Finding(source, "is no labelled data: there is no such file", next_step=step))
+    if (problem := unreachable(path)) is not None:
+        raise EventError(Finding(source, f"is no labelled data: {problem}", next_step=step))
     arrays = arrays_of(path)
     if lacking := {"rasters", "labels"} - arrays.keys():
         problem = f"is no labelled data: it lacks {' and '.join(sorted(lacking))}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ from mapper.events.numpy_files import arrays_of
 from mapper.events.rasters import Raster, checked_raster
 from mapper.events.tables import read_table
 from mapper.files import write_bytes
-from mapper.texts import irregular
+from mapper.texts import irregular, unreachable
 
 __all__ = ["TimeUnit", "is_raster", "read_events", "read_raster", "write_events", "write_raster"]
 
@@ -78,8 +79,8 @@ def read_events(
 
 def _given(path: Path, ignore: tuple[str, ...]) -> Any:
     """What a file holds: an array, or columns by name."""
-    if not path.exists():
-        raise EventError(Finding(str(path), "there is no such file"))
+    if (problem := unreachable(path)) is not None:
+        raise EventError(Finding(str(path), problem))
     if (problem := irregular(path)) is not None:
         raise EventError(Finding(str(path), problem))
     if path.suffix in (".npy", ".npz"):
@@ -87,8 +88,11 @@ def _given(path: Path, ignore: tuple[str, ...]) -> Any:
     if path.suffix == ".csv":
         return read_table(path, ignore)
     if path.suffix in (".aedat4", ".aedat"):
-        with path.open("rb") as stream:
-            kind = stream.read(12).partition(b"\r")[0].decode("ascii", "replace").strip()
+        try:
+            with path.open("rb") as stream:
+                kind = stream.read(12).partition(b"\r")[0].decode("ascii", "replace").strip()
+        except OSError as error:
+            raise EventError(Finding(str(path), f"cannot be read: {error.strerror or error}")) from None
         if path.suffix == ".aedat4" or kind.startswith("#!AER-DAT4"):
             return recording(path)
         problem = "is no AEDAT 4: what an address means depends on the camera, which the file does not name"
@@ -108,8 +112,8 @@ def read_raster(path: Path | str) -> Raster:
         The file cannot be read, or holds something else.
     """
     path = Path(path)
-    if not path.exists():
-        raise EventError(Finding(str(path), "there is no such file"))
+    if (problem := unreachable(path)) is not None:
+        raise EventError(Finding(str(path), problem))
     array = _numpy(path)
     if isinstance(array, dict):
         text = "holds several arrays; a raster is one"
@@ -120,7 +124,7 @@ def read_raster(path: Path | str) -> Raster:
 def is_raster(path: Path | str) -> bool:
     """Whether a file holds one array without named fields: a raster, not events."""
     path = Path(path)
-    if path.suffix not in (".npy", ".npz") or not path.is_file():
+    if path.suffix not in (".npy", ".npz") or not os.path.isfile(path):
         return False
     array = _numpy(path)
     return not isinstance(array, dict) and array.dtype.names is None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, TypeGuard, get_args
 
 from hwspec.inert import as_text
 from mapper.errors import Finding, NetworkError, OptionsError
@@ -172,8 +172,16 @@ def load_network(
         with loaded_target(source) as loaded:
             network = _read(loaded, *options, name=as_text(source))
     else:
-        network = _read(source, *options, name=_name(source))
+        try:
+            network = _read(source, *options, name=_name(source))
+        except NetworkError as error:
+            # Of several files, each with a layer of this name, the user must know which is meant.
+            raise (error.of(as_text(Path(source).name)) if _is_file(source) else error) from None
     return fed(network, input_from)
+
+
+def _is_file(source: object) -> TypeGuard[str | Path]:
+    return isinstance(source, str | Path) and Path(source).suffix != ""
 
 
 def _name(source: object) -> str:

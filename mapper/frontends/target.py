@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
+import os
 import re
 import sys
 import sysconfig
@@ -43,7 +44,7 @@ def is_target(text: str, suffixes: tuple[str, ...]) -> bool:
     """
     if _parsed(text) is None or Path(text).suffix.lower() in suffixes:
         return False
-    return not Path(text).exists()
+    return not os.path.exists(text)
 
 
 def is_module(source: object) -> bool:
@@ -88,7 +89,7 @@ def loaded_target(target: str) -> Iterator[object]:
         raise NetworkError(Finding(target, "names no Python code", limit="file.py:factory"))
     home, name, is_file = parsed
     path = Path(home).absolute()
-    if is_file and not path.is_file():
+    if is_file and not os.path.isfile(path):
         raise NetworkError(Finding(target, "there is no such file", str(path)))
     folder = path.parent if is_file else None
     with _importable(folder), redirect_stdout(sys.stderr):

@@ -210,6 +210,8 @@ def config_findings(config: ChipConfig) -> Iterator[Finding]:
     if named is not None and config.vendor not in (None, vendor_names(named)):
         yield Finding("vendor", f"is not that of {named.name}", config.vendor and config.vendor.samna_module)
     yield from _core_findings(config, chip)
+    if chip is not None and len(config.hardware.cnn_layers) > chip.core_count:
+        return  # what the fields of cores hold that are not there is no question
     owners = config.interface.owners if config.interface else None
     yield from out_of_range(config.hardware, chip, owners, is_family=False)
 
@@ -246,7 +248,12 @@ def _destination_findings(config: ChipConfig, chip: ChipSpec | None) -> Iterator
     }
     if hardware.dvs_layer is not None:
         senders["dvs_layer"] = hardware.dvs_layer.destinations
+    most_of_cores = max(core.fan_out for core in chip.cores) if chip else None
+    most_of_sensor = chip.input.fan_out if chip and chip.input else None
     for where, entries in senders.items():
+        most = most_of_sensor if where == "dvs_layer" else most_of_cores
+        if most is not None and len(entries) > most:
+            yield Finding(f"{where}: destinations", "are more than the chip has", len(entries), most)
         for slot, entry in enumerate(entries):
             is_readout = (
                 entry.layer == readout.destination_id if readout else chip is None and hardware.readout

@@ -15,7 +15,7 @@ from mapper.frontends.from_nir.contents import check_contents, texts_of
 from mapper.frontends.from_nir.graph import network_of
 from mapper.frontends.from_nir.raw import RawGraph, RawNode
 from mapper.network import Network
-from mapper.texts import irregular
+from mapper.texts import irregular, unreachable
 
 __all__ = ["load_nir"]
 
@@ -36,8 +36,8 @@ def load_nir(path: Path, options: NirOptions, input_shape: tuple[int, int, int] 
     NetworkError
         The file cannot be read or is malformed, or holds what no chip of the family can run.
     """
-    if not path.exists():
-        raise NetworkError(Finding(str(path), "there is no such file"))
+    if (problem := unreachable(path)) is not None:
+        raise NetworkError(Finding(str(path), problem))
     try:
         if (problem := irregular(path)) is not None:
             raise NetworkError(Finding(str(path), problem))

@@ -13,6 +13,7 @@ import torch
 
 from mapper.errors import BackendMissingError, Finding, NetworkError
 from mapper.reading import Reading
+from mapper.texts import irregular
 
 __all__ = ["read_state_dict"]
 
@@ -35,9 +36,11 @@ def read_state_dict(path: Path) -> tuple[dict[str, Any], tuple[Reading, ...]]:
     """
     where = f"weights {path}"
     try:
-        size = path.stat().st_size
+        problem, size = irregular(path), path.stat().st_size
     except OSError as error:
         raise NetworkError(Finding(where, f"cannot be read: {error.strerror or error}")) from None
+    if problem is not None:
+        raise NetworkError(Finding(where, problem))
     if size > _BYTES_MAX:
         raise NetworkError(Finding(where, "file too large", size, _BYTES_MAX, "bytes"))
     is_safetensors = path.suffix.lower() == ".safetensors"
