@@ -1,6 +1,6 @@
 """What pieces, relays, copies and rewrites preserve spike by spike: against plain placements.
 
-    python scripts/order_exactness.py [--networks 100]
+    python scripts/order_exactness.py [--networks 100] [--only "joint relays"]
 
 Random networks without cycles, placed plainly and with one kind of move (made at random, accepted by the
 checker), run on the same spikes in three orders; equal means the same number of spikes of every neuron of
@@ -122,26 +122,38 @@ def compared(whole: ChipConfig, config: ChipConfig, inputs: dict[str, Any], seed
     return equal
 
 
+def joint(seed: int) -> list[bool] | None:
+    """`offered` of a residual network, on cores of many destinations and of two."""
+    return offered(residual(seed, 2 + seed % 3, features=2, size=8), (big_chip(), roomy(16)), seed)
+
+
+def fused(seed: int) -> list[bool] | None:
+    """`offered` of a network with siblings."""
+    return offered(inception(seed, 1, size=8), (roomy(16), roomy(16)), seed)
+
+
+REWRITES = {"joint relays": joint, "fused siblings": fused, MOVE: phased}
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--networks", type=int, default=100, help="of each kind")
-    wanted = parser.parse_args().networks
-    chip, small = big_chip(), roomy(16)
-    rows = (*KINDS, "joint relays", "fused siblings", MOVE)
+    parser.add_argument("--only", help="one kind of move")
+    asked = parser.parse_args()
+    wanted: int = asked.networks
+    chip = big_chip()
+    rows = [row for row in (*KINDS, *REWRITES) if asked.only in (None, row)]
     tallies = {(kind, order): Tally() for kind in rows for order in ORDERS}
     seed = -1
     while min(tally.compared for tally in tallies.values()) < wanted:
         seed += 1
         network = feed_forward(seed)
-        found = {
-            MOVE: phased(seed),
-            "joint relays": offered(residual(seed, 2 + seed % 3, features=2, size=8), (chip, small), seed),
-            "fused siblings": offered(inception(seed, 1, size=8), (small, small), seed),
-        }
-        if network is not None:
-            found |= {kind: moved(network, moves, chip, seed) for kind, moves in KINDS.items()}
-        for kind, equal in found.items():
+        for kind in rows:
+            if kind in REWRITES:
+                equal = REWRITES[kind](seed)
+            else:
+                equal = None if network is None else moved(network, KINDS[kind], chip, seed)
             for order, is_equal in zip(ORDERS, equal or (), strict=False):
                 tallies[kind, order].compared += 1
                 tallies[kind, order].equal += is_equal

@@ -111,7 +111,7 @@ def _decided(
             _raise_if_cut(budget)
             shared.repairs[facts] = {name: getattr(mended, name) for name in _OF_REPAIRS}
         report = report.model_copy(update=shared.repairs[facts])
-    return refused_cell(question.problems[0], report, details=options.details)
+    return refused_cell(question.with_offers(question.problems[0]), report, details=options.details)
 
 
 def _raise_if_cut(budget: Budget) -> None:

@@ -170,7 +170,8 @@ class Cell(Record):
     network, variant
         Indexes of `ReportRecord.networks` and `ReportRecord.variants`.
     verdict
-        "plain": one whole layer per core. "divided": with pieces, copies or relays. "infeasible": proven.
+        "plain": one whole layer per core. "divided": with pieces, copies, relays or
+        rewrites. "infeasible": proven.
         "unsupported": the network cannot be read or prepared. "undecided": a limit came first. "error":
         this program failed; the sentence says how.
     cores_used

@@ -13,7 +13,6 @@ from mapper.problem import Problem
 from mapper.record import CoreUse, core_use, placement_record
 from mapper.result import Conflict, FeasibilityReport, Result, Status, Unmet
 from mapper.rules import Rule
-from mapper.solution import LayerPart
 from mapper.solver.divided.decisive import decisive_unmet
 from mapper.wording import join_names
 
@@ -37,19 +36,15 @@ def placed_cell(network: Network, result: Result, *, details: bool) -> Cell:
         After the chip-free passes: its order of layers is the cell's.
     """
     solution, uses = result.require(), [use for use in core_use(result) if use.layer is not None]
-    cores: dict[str, list[int]] = {layer.name: [] for layer in network.layers}
-    for place in solution.placements:
-        if isinstance(place.body, LayerPart):
-            cores[place.body.layer].append(place.core)
     sent = Counter(route.source for route in solution.routes)
-    plain = all(use.role == "layer" for use in uses)
+    plain = all(use.role == "layer" for use in uses) and not result.networks[0].origins
     return Cell(
         network=0,
         variant=0,
         verdict="plain" if plain else "divided",
         cores_used=len(uses),
         margin=_margin(result.chip, uses),
-        layer_cores=tuple(tuple(sorted(ids)) for ids in cores.values()),
+        layer_cores=tuple(tuple(result.cores_of(0, layer.name)) for layer in network.layers),
         used=tuple(
             (use.core, use.kernel_words[0], use.neuron_words[0], use.bias_words[0], sent[use.core])
             for use in uses

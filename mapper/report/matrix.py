@@ -19,7 +19,7 @@ __all__ = ["cell_text", "print_difference", "print_matrix"]
 # Style, and what a number of cells is called.
 _VERDICTS = {
     "plain": ("green", "plain"),
-    "divided": ("cyan", "with pieces, copies or relays"),
+    "divided": ("cyan", "with pieces, copies, relays or rewrites"),
     "infeasible": ("red", "do not fit, proven"),
     "unsupported": ("yellow", "unsupported"),
     "undecided": ("magenta", "undecided"),

@@ -13,7 +13,7 @@ async function floorplan(network, variant) {
 
 const VERDICTS = {
   plain: { symbol: "✓", word: "fits", about: "one whole layer per core" },
-  divided: { symbol: "÷", word: "fits divided", about: "with pieces, copies or relays" },
+  divided: { symbol: "÷", word: "fits divided", about: "with pieces, copies, relays or rewrites" },
   infeasible: { symbol: "✕", word: "does not fit", about: "proven" },
   undecided: { symbol: "?", word: "undecided", about: "a limit came first" },
   unsupported: { symbol: "∅", word: "unsupported", about: "cannot be read or prepared" },

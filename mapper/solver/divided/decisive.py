@@ -19,20 +19,22 @@ def decisive_unmet(problem: Problem, report: FeasibilityReport) -> Unmet | None:
     cut.
     """
     cores = sum(len(entry.core_ids) for entry in problem.classes)
-    if not problem.options.divides or not divisible(problem) or len(problem.demands) > cores:
+    # Siblings that may share a core, and joint relays, need none of their own.
+    needed_layers = [n for n in range(len(problem.demands)) if n not in problem.optional]
+    if not problem.options.divides or not divisible(problem) or len(needed_layers) > cores:
         return report.unmet[0] if report.unmet else None
     tables = Tables(problem)
     table = tables.piece_table()
-    fewest = [least_pieces(tables, table, layer) for layer in range(len(problem.demands))]
-    nowhere = {problem.title(layer) for layer, count in enumerate(fewest) if not count}
+    fewest = {layer: least_pieces(tables, table, layer) for layer in needed_layers}
+    nowhere = {problem.title(layer) for layer, count in fewest.items() if not count}
     if nowhere:
         entries = [entry for entry in report.unmet if nowhere.intersection(entry.layers)]
         # Pieces divide memory; the weights of one feature they do not.
         return min(entries, key=lambda entry: entry.unit != "weight", default=None)
-    needed = sum(fewest)
+    needed = sum(fewest.values())
     if needed <= cores:
         return None
-    names = tuple(problem.title(layer) for layer in problem.by_name)
+    names = tuple(problem.title(layer) for layer in problem.by_name if layer in fewest)
     layers = f"its {len(names)} layers take" if len(names) > 1 else "its layer takes"
     has = f"and {problem.chip.name} has {cores}"
     sentence = f"Cut over as few cores as can hold them, {layers} {needed} cores, {has}."
