@@ -37,6 +37,7 @@ from mapper.references import layer_key
 from mapper.result import Result, Status, Unmet
 from mapper.rules import Rule
 from mapper.verify import verify
+from mapper.wording import join_names
 
 if TYPE_CHECKING:
     from mapper.solver.budget import Budget
@@ -207,6 +208,10 @@ def decide(question: Question, detail: Detail = "all", budget: Budget | None = N
         return _result(question, networks, Status.UNDECIDED, spent, report=report)
     problem = question.problems[0]
     report = explain.infeasible_report(problem, spent, with_moves=detail == "all")
+    if report.divided is not None and (offered := question.moves[len(moves_of(question.resolved)) :]):
+        sentence = f"{report.divided.sentence} Nor do {join_names(offered)} help, proven."
+        divided = report.divided.model_copy(update={"sentence": sentence})
+        report = report.model_copy(update={"divided": divided})
     none: tuple[Unmet, ...] = ()
     if any(network.is_integer for network in question.networks):
         what = "weights that keep pools out of kernels"

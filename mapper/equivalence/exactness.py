@@ -3,7 +3,8 @@
 In time steps pieces, copies and relays change nothing. Spike by spike it depends on the order: in the
 default one (depth first, features ascending, destinations by slot) pieces and relays change nothing in
 networks without cycles as long as spikes still come to the readers of a signal in the same order, and a copy
-changes nothing unless what it feeds and what the layer itself feeds meet again.
+changes nothing unless what it feeds and what the layer itself feeds meet again. Layers on one core spike in
+the order in which they would apart; a joint relay comes between readers that were next to one another.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ def exactness(config: ChipConfig, graph: ConfigGraph) -> tuple[str, ...]:
     return (
         *_pieces_and_relays(config, has_cycle=has_cycle),
         *_copies(interface.layers, reach, has_cycle=has_cycle),
+        *_joined(interface),
         *_phases(interface),
     )
 
@@ -61,6 +63,17 @@ def _copies(
         else:
             text = "spike by spike exact in the default order: what the two feed never meets again"
         yield f"{layer.name}: stands twice: exact in time steps; {text}"
+
+
+def _joined(interface: Interface) -> Iterator[str]:
+    """Identity cores that pass on what several layers send, and layers that share a core."""
+    held = [origin.layer for origin in interface.origins or ()]
+    for layer in interface.layers if held else ():
+        if layer.name not in held:
+            yield f"{layer.name}: passed on in one: exact in time steps; spike by spike not always"
+        elif held.count(layer.name) > 1:
+            text = "spike by spike exact in the default order but for zeros around kernels"
+            yield f"{layer.name}: stand on one core: exact in time steps; {text}"
 
 
 def _phases(interface: Interface) -> Iterator[str]:

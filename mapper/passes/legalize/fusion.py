@@ -17,6 +17,7 @@ import numpy as np
 from mapper.network import Edge
 from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Pair, Shape, same
+from mapper.passes.legalize.kernel import event_remark
 from mapper.passes.minimum import mended
 from mapper.passes.quantize import layer_scale, rounded
 from mapper.wording import join_names
@@ -193,7 +194,8 @@ def _note(run: Sequence[NormalLayer], fused: NormalLayer) -> str:
         if float(layer.neuron.threshold) > float(common)
     ]
     bits = f", which take one scale: bits lost of the weights: {', '.join(lost)}" if lost else ""
-    return f"{names} stand side by side on one core{bits}"
+    is_padded = any(layer.operation.kernel != fused.operation.kernel for layer in run)
+    return f"{names} stand side by side on one core{bits}{event_remark(fused) if is_padded else ''}"
 
 
 def _beside(run: Sequence[NormalLayer], name: str) -> NormalLayer:
