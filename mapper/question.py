@@ -22,7 +22,7 @@ from mapper.errors import Finding, NetworkError, TimeLimitError, VerificationErr
 from mapper.normal_form import NormalNetwork
 from mapper.operations import Pair
 from mapper.options import SolveOptions, resolve
-from mapper.passes.legalize import Forms, LayerForm, legal_forms, phased_by, rewritten
+from mapper.passes.legalize import Forms, LayerForm, legal_forms, obstacles, phased_by, rewritten
 from mapper.problem import Problem
 from mapper.result import Result, Status, Unmet
 from mapper.rules import Rule
@@ -164,6 +164,7 @@ def decide(question: Question, detail: Detail = "all", budget: Budget | None = N
         return _result(question, networks, Status.UNDECIDED, spent, report=report)
     problem = question.problems[0]
     report = explain.infeasible_report(problem, spent, with_moves=detail == "all")
+    report = report.model_copy(update={"unmet": tuple(_with_obstacles(question, report.unmet))})
     none: tuple[Unmet, ...] = ()
     if any(network.is_integer for network in question.networks):
         what = "weights that keep pools out of kernels"
@@ -192,6 +193,16 @@ def fits(question: Question, budget: Budget | None = None) -> bool | None:
             return True
         verdict = None if divided is None else verdict
     return verdict
+
+
+def _with_obstacles(question: Question, unmet: Sequence[Unmet]) -> Iterator[Unmet]:
+    """What is unmet; of maps that are too large, why their rows and columns do not become features."""
+    found = obstacles(question.networks, question.chip, question.resolved)
+    reasons = {question.problems[0].key(*layer): reason for layer, reason in found.items()}
+    for entry in unmet:
+        is_size = entry.code in (Rule.OUTPUT_SIZE.code, Rule.KERNEL_SIZE.code)
+        reason = reasons.get(entry.layers[0]) if is_size else None
+        yield entry.model_copy(update={"sentence": f"{entry.sentence} {reason}"}) if reason else entry
 
 
 def _weights_in_the_way(question: Question, budget: Budget) -> Iterator[Unmet]:

@@ -15,8 +15,8 @@ from mapper.operations import Convolution, Neuron, PathOperation, Pool, Shape, s
 
 AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 
-# Whole layers, one per core: what pieces, copies and relays are compared with.
-UNDIVIDED: dict[str, Any] = {"max_pieces": 1, "relays": False, "max_copies": 1}
+# Whole layers as given, one per core: what pieces, copies, relays and rewrites are compared with.
+UNDIVIDED: dict[str, Any] = {"max_pieces": 1, "relays": False, "max_copies": 1, "rewrites": False}
 
 
 def pool(size: int) -> tuple[PathOperation, ...]:

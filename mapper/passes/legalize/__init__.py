@@ -2,7 +2,8 @@
 
 from mapper.passes.legalize.forms import Forms, legal_forms, legalize
 from mapper.passes.legalize.layer_form import LayerForm
-from mapper.passes.legalize.phases import MOVE, has_phases, phased, phased_by, rewritten
+from mapper.passes.legalize.phases import MOVE, has_phases, phased, phased_by
+from mapper.passes.legalize.rewrites import obstacles, rewritten
 
 __all__ = [
     "MOVE",
@@ -11,6 +12,7 @@ __all__ = [
     "has_phases",
     "legal_forms",
     "legalize",
+    "obstacles",
     "phased",
     "phased_by",
     "rewritten",
