@@ -30,6 +30,7 @@ from mapper.passes.legalize import (
     extended,
     has_phases,
     legal_forms,
+    obstacles,
     rewritten,
 )
 from mapper.problem import Problem
@@ -212,6 +213,7 @@ def decide(question: Question, detail: Detail = "all", budget: Budget | None = N
         sentence = f"{report.divided.sentence} Nor do {join_names(offered)} help, proven."
         divided = report.divided.model_copy(update={"sentence": sentence})
         report = report.model_copy(update={"divided": divided})
+    report = report.model_copy(update={"unmet": tuple(_with_obstacles(question, report.unmet))})
     none: tuple[Unmet, ...] = ()
     if any(network.is_integer for network in question.networks):
         what = "weights that keep pools out of kernels"
@@ -240,6 +242,16 @@ def fits(question: Question, budget: Budget | None = None) -> bool | None:
             return True
         verdict = None if divided is None else verdict
     return verdict
+
+
+def _with_obstacles(question: Question, unmet: Sequence[Unmet]) -> Iterator[Unmet]:
+    """What is unmet; of maps that are too large, why their rows and columns do not become features."""
+    found = obstacles(question.networks, question.chip, question.resolved)
+    reasons = {question.problems[0].key(*layer): reason for layer, reason in found.items()}
+    for entry in unmet:
+        is_size = entry.code in (Rule.OUTPUT_SIZE.code, Rule.KERNEL_SIZE.code)
+        reason = reasons.get(entry.layers[0]) if is_size else None
+        yield entry.model_copy(update={"sentence": f"{entry.sentence} {reason}"}) if reason else entry
 
 
 def _weights_in_the_way(question: Question, budget: Budget) -> Iterator[Unmet]:

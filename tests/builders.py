@@ -16,7 +16,7 @@ from mapper.options import PLAIN
 
 AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 
-# Whole layers, one per core: what pieces, copies and relays are compared with.
+# Whole layers as given, one per core: what pieces, copies, relays and rewrites are compared with.
 UNDIVIDED: dict[str, Any] = dict(PLAIN)
 
 

@@ -24,7 +24,7 @@ from mapper.emit.write.build import build_config
 from mapper.equivalence import compare_events, known_answer, layer_shapes
 from mapper.equivalence.run import check_equivalence, random_recording
 from mapper.events import events_from_raster, events_from_spikes
-from mapper.normal_form import NormalNetwork
+from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import same
 from mapper.options import SolveOptions
 from mapper.passes.legalize import has_phases
@@ -34,9 +34,10 @@ from mapper.sim.config_frame import simulate_config
 from mapper.sim.event import EventOptions, EventResult, simulate_events
 from mapper.sim.network import simulate
 from tests.builders import chain, conv, weighted
+from tests.passes.test_phases import first, read_by
 from tests.phase_networks import SMALL_MAPS, family, random_phase_network, too_large
 
-PLACED = int(os.environ.get("MAPPER_FUZZ_EXAMPLES", "40"))
+PLACED = int(os.environ.get("MAPPER_FUZZ_EXAMPLES", "25"))
 FAMILIES = 30 if "MAPPER_FUZZ_EXAMPLES" in os.environ else 3
 DT_US = 1000
 
@@ -172,6 +173,21 @@ def test_two_networks_one_of_them_rewritten() -> None:
             assert np.array_equal(seen.layers[f"{name}:{layer}"], spikes)
     assert diff(config, result.networks) == ()
     assert same(extract(config, network="family1").origins, result.networks[0].origins)
+
+
+@pytest.mark.parametrize(
+    ("layer", "reader", "by", "reason"),
+    [
+        (first(16, 16), conv(3), 3, "second pools first by 3x3"),
+        (first(15, 15), conv(3, stride=(2, 2)), 1, "second would not read the same, or fit no core"),
+    ],
+)
+def test_reasons_name_the_reader_in_the_way(layer: NormalLayer, reader: Any, by: int, reason: str) -> None:
+    report = mapper.solve(read_by(layer, reader, by), SMALL_MAPS, repairs=0).report
+    assert report is not None
+    assert report.nature == "structural"
+    sentences = [entry.sentence for entry in report.unmet if entry.code == "M102"]
+    assert sentences[0].endswith(f"No rows and columns can become features here: {reason}.")
 
 
 def test_known_answers_and_comparisons_of_events_run() -> None:

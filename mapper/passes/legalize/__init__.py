@@ -5,7 +5,8 @@ from mapper.passes.legalize.fusion import as_rounded
 from mapper.passes.legalize.layer_form import LayerForm
 from mapper.passes.legalize.likeness import form_like
 from mapper.passes.legalize.offers import Extended, extended
-from mapper.passes.legalize.phases import MOVE, has_phases, phased, phased_by, rewritten
+from mapper.passes.legalize.phases import MOVE, has_phases, phased, phased_by
+from mapper.passes.legalize.rewrites import obstacles, rewritten
 
 __all__ = [
     "MOVE",
@@ -18,6 +19,7 @@ __all__ = [
     "has_phases",
     "legal_forms",
     "legalize",
+    "obstacles",
     "phased",
     "phased_by",
     "rewritten",

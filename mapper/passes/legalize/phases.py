@@ -7,7 +7,7 @@ strides over them, or gets phases too; a layer with a reader that does neither i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count
@@ -17,14 +17,12 @@ from hwspec.schema import ChipSpec
 from mapper.network import Edge, Origin
 from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Pair
-from mapper.options import SolveOptions
 from mapper.passes.legalize.kernel import event_remark, squared
 from mapper.passes.legalize.phase_layers import Phased, form_of, joint_of, may_read, needs_form
 from mapper.passes.legalize.pools import UNPOOLED, size_and_stride
 from mapper.passes.legalize.stride import Bounds, bounds_apart, common_bounds, expressible, strided, times
-from mapper.references import locate_layer
 
-__all__ = ["MOVE", "has_phases", "phased", "phased_by", "rewritten"]
+__all__ = ["MOVE", "has_phases", "phased", "phased_by", "planned"]
 
 MOVE = "space to depth"
 """What proofs call the move."""
@@ -58,35 +56,25 @@ def phased(
         The same object where nothing is too large or nothing can be done. Else layers keep their names, and
         `Network.origins` says where those that were given are found. Exact in time steps.
     """
-    limits = _Limits(chip)
-    wanted = dict(_wanted(network, limits))
-    if not wanted or network.origins:
-        return network
-    whole = {*seen, *(output.source for output in network.outputs)}
+    sizes, _ = planned(network, chip, fixed, seen)
+    return _written(network, sizes) if sizes else network
+
+
+def planned(
+    network: NormalNetwork, chip: ChipSpec, fixed: Collection[str], seen: Collection[str]
+) -> tuple[dict[str, Phased], dict[str, str]]:
+    """What becomes of maps; and what is in the way of those that stay too large, by layer."""
+    limits, reasons = _Limits(chip), dict[str, str]()
+    wanted = {} if network.origins else dict(_wanted(network, limits))
+    whole = {*seen, *(output.source for output in network.outputs)} if wanted else set()
     while wanted:
         plan = _Plan(network, fixed, whole, limits, wanted)
         sizes = plan.sizes() if plan.settle() else None
         if sizes is not None:
-            return _written(network, sizes)
+            return sizes, reasons
+        reasons |= dict.fromkeys(sorted(plan.to_blame), plan.reason)
         wanted = {name: wish for name, wish in wanted.items() if name not in plan.to_blame}
-    return network
-
-
-def rewritten(
-    networks: Sequence[NormalNetwork], chip: ChipSpec, options: SolveOptions
-) -> tuple[NormalNetwork, ...]:
-    """The networks with phases where maps are too large, as far as options (resolved) allow it."""
-    if not options.rewrites:
-        return tuple(networks)
-    fixed = {locate_layer(networks, options.readout)} if options.readout is not None else set()
-    seen = {locate_layer(networks, monitor) for monitor in options.monitors or ()}
-    if options.pooled_outputs == "relay":
-        # No relay shows a sum over phases.
-        fixed |= {(n, o.source) for n, net in enumerate(networks) for o in net.outputs if o.path}
-    return tuple(
-        phased(network, chip, *({name for m, name in some if m == n} for some in (fixed, seen)))
-        for n, network in enumerate(networks)
-    )
+    return {}, reasons
 
 
 def phased_by(network: NormalNetwork, pattern: NormalNetwork) -> NormalNetwork:
@@ -182,8 +170,8 @@ class _Plan:
         By layer, of those that have any.
     causes
         By layer that takes part, the layers in `wanted` that make it.
-    to_blame
-        Once something is in the way: the layers in `wanted` that come to nothing.
+    to_blame, reason
+        Once something is in the way: the layers in `wanted` that come to nothing, and why.
     """
 
     network: NormalNetwork
@@ -194,6 +182,7 @@ class _Plan:
     phases: dict[str, Pair] = field(default_factory=dict)
     causes: dict[str, set[str]] = field(default_factory=dict)
     to_blame: set[str] = field(default_factory=set)
+    reason: str = ""
 
     def settle(self) -> bool:
         """Whether all that need phases can have them; those that follow get theirs."""
@@ -224,11 +213,20 @@ class _Plan:
         self.causes.setdefault(name, set()).update(causes)
         if new == now:
             return True
-        if name in self.fixed or name not in self.network.by_name or max(new) > _PHASES_MAX:
-            self.to_blame |= self.causes[name]
-            return False
+        if name not in self.network.by_name:
+            return self._blame(self.causes[name], f"{name} is an input, whose events come as they are")
+        if name in self.fixed:
+            return self._blame(
+                self.causes[name], f"{name} feeds the readout stage, or a relay shows it pooled"
+            )
+        if max(new) > _PHASES_MAX:
+            return self._blame(self.causes[name], f"{name} would need {times(new)} phases")
         self.phases[name] = new
         return True
+
+    def _blame(self, causes: set[str], reason: str) -> bool:
+        self.to_blame, self.reason = self.to_blame | causes, reason
+        return False
 
     def _involved(self, layer: NormalLayer) -> set[str]:
         """The layers in `wanted` that a layer has to do with."""
@@ -251,8 +249,9 @@ class _Plan:
         joints = [(edge, self._joint(edge)) for edge in incoming]
         known = [pair for _, pair in joints if pair is not None]
         if len(known) < len(joints):
-            self.to_blame |= causes
-            return False
+            edge = next(edge for edge, pair in joints if pair is None)
+            size = times(size_and_stride(edge.pool)[0])
+            return self._blame(causes, f"{edge.target} pools {edge.source} by {size}")
         rows, columns = (max(wish.joint[axis], *(pair[axis] for pair in known)) for axis in (0, 1))
         for edge, pair in joints:
             if pair != (rows, columns):
@@ -280,7 +279,7 @@ class _Plan:
             if layer is None:
                 return sizes
         if layer is not None:
-            self.to_blame |= self._involved(layer)
+            self._blame(self._involved(layer), f"{layer.name} would not read the same, or fit no core")
         return None
 
     def _sizes(self, *, is_whole: bool) -> dict[str, Phased]:
