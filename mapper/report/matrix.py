@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.text import Text
@@ -14,7 +15,7 @@ from mapper.report.terminal import heading, line, print_table
 from mapper.report.words import count
 from mapper.wording import join_numbers
 
-__all__ = ["cell_text", "print_difference", "print_matrix"]
+__all__ = ["cell_text", "failures", "print_difference", "print_matrix"]
 
 # Style, and what a number of cells is called.
 _VERDICTS = {
@@ -66,8 +67,8 @@ def _print_head(console: Console, record: ReportRecord) -> None:
     if unweighted := [row.name for row in record.networks if row.basis == "shapes"]:
         line(console, f"by shapes, without weights: {_some(unweighted)}")
     if not record.complete:
-        cells = f"{len(record.cells)} of {networks * variants} cells"
-        line(console, f"Partial: {cells}; --resume goes on.", "bold")
+        decided = len(record.cells) - verdicts["error"]
+        line(console, f"Partial: {decided} of {networks * variants} cells; --resume goes on.", "bold")
 
 
 def _print_cells(console: Console, record: ReportRecord) -> int:
@@ -117,15 +118,7 @@ def _bottleneck(summary: VariantSummary) -> str:
 
 def _print_networks(console: Console, record: ReportRecord) -> None:
     """Why networks do not fit, once a reason, and the least change that helps."""
-    reasons: dict[tuple[int, str], list[str]] = {}
-    for cell in record.cells:
-        if cell.sentence is not None:
-            key = (cell.network, cell.sentence)
-            reasons.setdefault(key, []).append(record.variants[cell.variant].name)
-    lines = [
-        f"{record.networks[network].name} on {_some(variants)}: {sentence}"
-        for (network, sentence), variants in reasons.items()
-    ]
+    lines = list(_sentences(record, [cell for cell in record.cells if not cell.is_failed]))
     for text in lines[:_REASONS_MAX]:
         line(console, text)
     if len(lines) > _REASONS_MAX:
@@ -134,6 +127,23 @@ def _print_networks(console: Console, record: ReportRecord) -> None:
         if summary.repair is not None:
             name, chip = record.networks[summary.network].name, record.variants[summary.repair.variant].name
             line(console, f"{name} would fit {chip}: {summary.repair.repair.sentence}")
+
+
+def _sentences(record: ReportRecord, cells: Sequence[Cell]) -> Iterator[str]:
+    """What cells say, each sentence once a network."""
+    reasons: dict[tuple[int, str], list[str]] = {}
+    for cell in cells:
+        if cell.sentence is not None:
+            reasons.setdefault((cell.network, cell.sentence), []).append(record.variants[cell.variant].name)
+    for (network, sentence), variants in reasons.items():
+        yield f"{record.networks[network].name} on {_some(variants)}: {sentence}"
+
+
+def failures(record: ReportRecord) -> tuple[str, ...]:
+    """Which cells failed, with what error; the first ones of many."""
+    lines = list(_sentences(record, [cell for cell in record.cells if cell.is_failed]))
+    more = [f"... and {len(lines) - _REASONS_MAX} more, in summary.csv"] if len(lines) > _REASONS_MAX else []
+    return (*lines[:_REASONS_MAX], *more)
 
 
 def _some(names: list[str]) -> str:

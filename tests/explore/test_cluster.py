@@ -16,7 +16,7 @@ import pytest
 
 from mapper.deadline import Deadline
 from mapper.errors import BackendMissingError, OptionsError
-from mapper.explore import workers as workers_module
+from mapper.explore import cluster as cluster_module
 from mapper.explore.sweep import Place, sweep
 from tests.explore.reports import BARE, HERE, SMALL, ZOO, sides
 
@@ -83,10 +83,10 @@ def test_a_killed_worker_loses_nothing(cluster: Cluster) -> None:
 
 def test_a_task_that_is_given_up_is_an_error(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     address, _ = cluster
-    monkeypatch.setattr(workers_module, "_on_another_machine", _fails)
+    monkeypatch.setattr(cluster_module, "_on_another_machine", _fails)
     record = sweep(*sides([SMALL], ["speck2f", "speck2cmini"]), BARE, Place(scheduler=address))
     assert [cell.verdict for cell in record.cells] == ["error", "error"]
-    assert "gave this cell up: MemoryError" in str(record.cells[0].sentence)
+    assert "gave this cell up, twice: MemoryError: of this test" in str(record.cells[0].sentence)
 
 
 def _fails(*_: object) -> None:
@@ -97,7 +97,7 @@ def test_a_limit_does_not_wait_for_a_busy_cluster(cluster: Cluster, monkeypatch:
     address, _ = cluster
     asked = sides([SMALL], ["speck2f", "speck2cmini"])
     assert sweep(*asked, BARE, Place(scheduler=address, time_limit_s=1e6)) == sweep(*asked, BARE, HERE)
-    monkeypatch.setattr(workers_module, "_on_another_machine", _sleeps)
+    monkeypatch.setattr(cluster_module, "_on_another_machine", _sleeps)
     for limit in (1e-9, 2.0):
         part = sweep(*asked, BARE, Place(scheduler=address, time_limit_s=limit))
         assert (part.cells, part.complete) == ((), False)
@@ -109,14 +109,14 @@ def _sleeps(*_: object) -> None:
 
 def test_another_machine_s_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Deadline] = []
-    monkeypatch.setattr(workers_module, "run_task", lambda _, deadline: seen.append(deadline))
+    monkeypatch.setattr(cluster_module, "run_task", lambda _, deadline: seen.append(deadline))
     for left_s in (50.0, -1.0, float("inf")):
-        workers_module._on_another_machine(None, max(left_s, 60.0), left_s)  # type: ignore[arg-type]
+        cluster_module._on_another_machine(None, max(left_s, 60.0), left_s)  # type: ignore[arg-type]
     assert [deadline.is_reached for deadline in seen] == [False, True, False]
 
 
 def test_nothing_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers_module, "_CONNECT_SECONDS", 1)
+    monkeypatch.setattr(cluster_module, "_CONNECT_SECONDS", 1)
     with pytest.raises(OptionsError, match="no Dask scheduler answers"):
         sweep(*sides([SMALL], ["speck2f"]), BARE, Place(scheduler="tcp://127.0.0.1:1"))
     with pytest.raises(OptionsError, match="no Dask scheduler answers"):
