@@ -136,9 +136,8 @@ def report(
         if earlier is not None:
             known = {cell.checksum for cell in earlier.cells}
             taken = counted(sum(cell.checksum in known for cell in record.cells if cell.checksum), "cell")
-            say(
-                f"taken from {sweeping.resume}: {taken}; placements were checked, other verdicts not proven here"
-            )
+            worth = "placements were checked, optima and other verdicts not proven here"
+            say(f"taken from {sweeping.resume}: {taken}; {worth}")
     return _end(record, output.out / "report.json", limits.time_limit if is_late else None)
 
 

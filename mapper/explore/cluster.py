@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from importlib import import_module
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -24,6 +26,8 @@ _CONNECT_SECONDS = 30.0
 _WORKER_SECONDS = 12.0
 # How often it is asked while no outcome comes, and how long it may take to answer.
 _ASK_SECONDS = 1.0
+# How long the outcome of a task may take from the worker that has it, before the others are asked for.
+_FETCH_SECONDS = 5.0
 # How often a cluster is called.
 _CALLS = 2
 # Tasks given to a cluster at once: enough for a few dozen workers, a few MB on the way.
@@ -90,8 +94,9 @@ def _quiet() -> Iterator[None]:
 def _connected(distributed: Any, address: str, deadline: Deadline) -> Iterator[Any]:
     """A client of a scheduler that has a worker."""
     where, left_s = f"--scheduler {address}", max(0.0, deadline.left_s)
+    seconds = min(_CONNECT_SECONDS, left_s)
     try:
-        client = distributed.Client(address, timeout=min(_CONNECT_SECONDS, left_s), set_as_default=False)
+        client = _within(seconds, partial(distributed.Client, address, timeout=seconds, set_as_default=False))
     except (OSError, ValueError) as error:
         deadline.check("a Dask scheduler was called")
         problem = f"no Dask scheduler answers: {error}"
@@ -105,6 +110,32 @@ def _connected(distributed: Any, address: str, deadline: Deadline) -> Iterator[A
             step = f"Start some with `dask worker {address}`"
             raise OptionsError(Finding(where, problem, next_step=step)) from None
         yield client
+
+
+def _within(seconds: float, make: Callable[[], Any]) -> Any:
+    """What is made within a time that does not bound itself: a connection to what takes it and is silent.
+
+    Raises
+    ------
+    TimeoutError
+        It took longer, and goes on in vain until this process ends.
+    """
+    came: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            came.put((make(), None))
+        except BaseException as error:
+            came.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        made, error = came.get(timeout=seconds + _ASK_SECONDS)
+    except Empty:
+        raise TimeoutError(f"it takes the call and is silent for {seconds:g} s") from None
+    if error is not None:
+        raise error
+    return made
 
 
 def _on_another_machine(task: Task, limit_s: float, left_s: float) -> TaskOutcome:
@@ -142,8 +173,7 @@ class _Share:
                 future.add_done_callback(ended.put)
             if not self._given:
                 return
-            future = self._next(client, ended, end)
-            outcome, cause = _outcome(future)
+            future, outcome, cause = self._next(client, ended, end)
             task, was_lost = self._given.pop(future)
             future.release()
             if outcome is not None:
@@ -153,37 +183,32 @@ class _Share:
             else:
                 self._waiting.extendleft((single, True) for single in task.single())
 
-    def _next(self, client: Any, ended: SimpleQueue[Any], end: float | None) -> Any:
-        """The next future that has ended."""
+    def _next(
+        self, client: Any, ended: SimpleQueue[Any], end: float | None
+    ) -> tuple[Any, TaskOutcome | None, str]:
+        """The next future that has ended, with its outcome, or why there is none."""
         gone_since = None
         while True:
             left = _ASK_SECONDS if end is None else min(_ASK_SECONDS, max(0.0, end - time.monotonic()))
-            try:
+            with suppress(Empty):
                 future = ended.get(timeout=left)
-            except Empty:
-                now = time.monotonic()
-                if end is not None and now >= end:
-                    self._deadline.check("a cluster decided cells")
-                if _has_workers(client):
-                    gone_since = None
-                    continue
-                gone_since = gone_since or now
-                if now - gone_since >= _WORKER_SECONDS:
-                    raise _GoneError(f"its scheduler told of no worker for {_WORKER_SECONDS:g} s") from None
-                continue
-            if future.status == "cancelled":
-                # Nobody else cancels: Dask does, all of them, when the connection ends.
-                raise _GoneError("the connection to its scheduler ended")
-            return future
-
-
-def _outcome(future: Any) -> tuple[TaskOutcome | None, str]:
-    """What a future that has ended came to, or why to nothing."""
-    try:
-        return future.result(timeout=_CONNECT_SECONDS), ""
-    # Whatever a task raised on another machine; or its outcome went with the worker that had it.
-    except Exception as error:
-        return None, fault_text(error)
+                if future.status == "cancelled":
+                    # Nobody else cancels: Dask does, all of them, when the connection ends.
+                    raise _GoneError("the connection to its scheduler ended")
+                try:
+                    return future, future.result(timeout=_FETCH_SECONDS), ""
+                # Whatever a task raised on another machine.
+                except Exception as error:
+                    if future.status == "error":
+                        return future, None, fault_text(error)
+                # Its outcome went with the worker that had it, and is made again, or it takes long to come.
+                future.add_done_callback(ended.put)
+            now = time.monotonic()
+            if end is not None and now >= end:
+                self._deadline.check("a cluster decided cells")
+            gone_since = None if _has_workers(client) else gone_since or now
+            if gone_since is not None and now - gone_since >= _WORKER_SECONDS:
+                raise _GoneError(f"its scheduler told of no worker for {_WORKER_SECONDS:g} s")
 
 
 def _has_workers(client: Any) -> bool:
