@@ -27,6 +27,7 @@ import pytest
 
 import mapper
 from mapper import files
+from mapper.cli import entry
 from mapper.cli.app import app
 from mapper.cli.entry import run
 from mapper.events import EVENT_DTYPE, write_events
@@ -48,6 +49,8 @@ _CALLS = ("open", "fdopen", "fsync", "replace", "link", "unlink", "rmdir", "chmo
 _OF_A_STREAM = ("write", "flush", "close", "seek")
 # What fails on a full disk; it goes on failing, since nothing makes room.
 _TAKES_ROOM = ("open", "fdopen", "fsync", "link", "mkdir", "write", "flush")
+# What leaves another state of the disk behind than it found, which a kill may come before.
+_CHANGES = ("open", "write", "flush", "replace", "link", "unlink", "mkdir", "rmdir")
 # Clearing up may fail as well, and then something stays until the next run.
 _CLEARS_UP = ("close", "unlink", "rmdir")
 
@@ -83,6 +86,8 @@ class Machine:
     name: str = ""
 
     def reached(self, name: str) -> None:
+        if self.fault is _killed and name not in _CHANGES:
+            return
         number, self.calls = self.calls, self.calls + 1
         if self.fault is None:
             return
@@ -198,7 +203,8 @@ TOGETHER = ["solve", "emit", "run", "report", "synthesize", "verify --plot", "co
 
 @pytest.fixture
 def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
-    install_boards(monkeypatch, tmp_path, "speck2fmodule")
+    install_boards(monkeypatch, tmp_path, "Speck2fModuleDevKit")
+    monkeypatch.setenv("COLUMNS", "400")
     inputs = tmp_path / "inputs"
     inputs.mkdir()
     if ("config",) not in _MADE:
@@ -261,6 +267,11 @@ def attempt(words: list[str], machine: Machine) -> int:
 
             patched.setattr(Path, name, call)
         patched.setattr(files, "os", machine)
+        # Reading the words takes longer than all the rest.
+        if (key := ("words", *words)) not in _MADE:
+            _MADE[key] = app.parse_args(words)
+        command, bound, _ = _MADE[key]
+        patched.setattr(entry, "_dispatch", lambda _: command(*bound.args, **bound.kwargs))
         return run(words)
 
 
@@ -299,7 +310,9 @@ def disturbed(name: str, words: list[str], out: Path, told: Told, *, shift: int)
         if not machine.name:
             break
         where = f"{fault.__name__}: call {at}, {machine.name}: {said.err}"
-        consistent(name, out, old, new)
+        # A cache that fills up changes a note of the report, and no cell.
+        if (is_uncached := "the cache keeps nothing from here on" in said.out) is False:
+            consistent(name, out, old, new)
         assert machine.name in _CLEARS_UP or leftovers(out) == [], where
         if status:
             assert status == (4 if fault is _no_memory else 2), where
@@ -307,7 +320,7 @@ def disturbed(name: str, words: list[str], out: Path, told: Told, *, shift: int)
             assert line.startswith("Error: "), where
             assert ("there was not enough memory" in line) == (fault is _no_memory), where
             assert "\nwritten:" not in f"\n{said.out}", where
-        elif "the cache keeps nothing from here on" not in said.out:
+        elif not is_uncached:
             assert {path: content for path, content in contents(out).items() if path in new} == new, where
         assert attempt(words, Machine()) == 0, where
         assert contents(out) == new, where
