@@ -55,7 +55,10 @@ def kind_of(source: str) -> Literal["report", "configuration", "network"]:
     path = Path(source)
     if path.suffix != ".json" or not path.is_file():
         return "network"
-    text = path.read_text("utf-8", "replace")
+    try:
+        text = path.read_text("utf-8", "replace")
+    except OSError as error:
+        raise OptionsError(Finding(source, f"cannot be read: {error.strerror or error}")) from None
     if '"complete"' in text[:200] and '"schema_version"' in text[:200]:
         return "report"
     return "configuration" if '"hardware"' in text else "network"

@@ -87,8 +87,11 @@ def _given(path: Path, ignore: tuple[str, ...]) -> Any:
     if path.suffix == ".csv":
         return read_table(path, ignore)
     if path.suffix in (".aedat4", ".aedat"):
-        with path.open("rb") as stream:
-            kind = stream.read(12).partition(b"\r")[0].decode("ascii", "replace").strip()
+        try:
+            with path.open("rb") as stream:
+                kind = stream.read(12).partition(b"\r")[0].decode("ascii", "replace").strip()
+        except OSError as error:
+            raise EventError(Finding(str(path), f"cannot be read: {error.strerror or error}")) from None
         if path.suffix == ".aedat4" or kind.startswith("#!AER-DAT4"):
             return recording(path)
         problem = "is no AEDAT 4: what an address means depends on the camera, which the file does not name"

@@ -50,7 +50,7 @@ Cluster = tuple[str, list[subprocess.Popen[bytes]]]
 
 
 # A task each.
-FEW = [SMALL, TOO_LARGE, "digits", ZOO.parents[2] / "mapper" / "data" / "example.yaml"]
+FEW: list[Path | str] = [SMALL, TOO_LARGE, "digits", ZOO.parents[2] / "mapper" / "data" / "example.yaml"]
 
 
 @dataclass
@@ -69,9 +69,9 @@ class Started:
         waited(file.exists, "scheduler")
         self.address = json.loads(file.read_text(encoding="utf-8"))["address"]
         self.port = self.address.rpartition(":")[2]
-        options = ("--nthreads", "1", "--no-nanny", "--local-directory", str(self.folder))
+        more = ("--nthreads", "1", "--no-nanny", "--local-directory", str(self.folder))
         self.workers = [
-            self.stack.enter_context(running("worker", self.address, *options)) for _ in range(workers)
+            self.stack.enter_context(running("worker", self.address, *more)) for _ in range(workers)
         ]
         if workers:
             with distributed.Client(self.address, set_as_default=False) as client:

@@ -33,6 +33,7 @@ from mapper.cli.entry import run
 from mapper.events import EVENT_DTYPE, write_events
 from mapper.explore import sweep as sweep_module
 from mapper.explore import workers as workers_module
+from mapper.explore.cell import decide
 from mapper.explore.record import ReportRecord
 from mapper.explore.workers import in_this_process
 from mapper.report import formats
@@ -224,7 +225,7 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
         home, _, attribute = name.rpartition(".")
         module = import_module(home)
         monkeypatch.setattr(module, attribute, remembered(getattr(module, attribute), name))
-    monkeypatch.setattr(workers_module, "decide", remembered(workers_module.decide, "decide", 1))
+    monkeypatch.setattr(workers_module, "decide", remembered(decide, "decide", 1))
     texts = {name: partial(_text, name, text_of) for name, text_of in FORMATS.items()}
     monkeypatch.setattr(formats, "FORMATS", texts)
     if find_spec("matplotlib"):
