@@ -104,7 +104,8 @@ class Machine:
 
         def call(*arguments: Any, **words: Any) -> Any:
             self.reached(name)
-            made = real(*arguments, **words)
+            # Nobody waits for the disk of this machine here: it takes longer than all the rest.
+            made = None if name == "fsync" else real(*arguments, **words)
             return Stream(made, self) if name == "fdopen" else made
 
         return call
@@ -179,27 +180,18 @@ class Commands:
             "emit": ["emit", "digits", "--out", str(out)],
             "simulate": ["simulate", *recorded, "--out", str(out), "--layer", "conv1", "--layer", "conv2", "--traffic", str(out / "rates.json")],
             "run": ["run", *recorded, "--device", "speck2fmodule", "--out", str(out)],
-            "report": ["report", "digits", *cells, "--out", str(out)],
-            "report --cache": ["report", "digits", *cells, "--out", str(out), "--cache", str(out / "cells")],
+            "report": ["report", "digits", *cells, "--out", str(out), "--cache", str(out / "cells")],
             "synthesize": ["synthesize", "digits", "--out", str(out)],
             "verify --plot": ["verify", "digits", "--plot", str(out / "drawing.svg")],
             "completion": ["--install-completion", "bash", "--out", str(out / "script")],
         }[name]  # fmt: skip
 
 
-COMMANDS = [
-    "solve",
-    "emit",
-    "simulate",
-    "run",
-    "report",
-    "report --cache",
-    "synthesize",
-    "verify --plot",
-    "completion",
-]
-# All files of these appear together.
-TOGETHER = ["solve", "emit", "run", "report", "synthesize", "verify --plot", "completion"]
+COMMANDS = ["solve", "emit", "simulate", "run", "report", "synthesize", "verify --plot", "completion"]
+# One for each way of writing: a file, several, streams, a cache. Processes take long to be made and killed.
+KILLED = COMMANDS if EXAMPLES > 1000 else ["solve", "emit", "simulate", "report"]
+# All files of a command appear together, but for these.
+APART = {"simulate": "rates.json", "report": "cells"}
 
 
 @pytest.fixture
@@ -290,9 +282,9 @@ def consistent(name: str, out: Path, old: dict[str, bytes], new: dict[str, bytes
     for path, content in there.items():
         if not files._BESIDE.fullmatch(Path(path).name):
             assert content in (old.get(path), new.get(path)), path
-    for path in new:
+    for path in [path for path in new if not path.startswith(APART.get(name, "-"))]:
         kinds |= {"old"} if there.get(path) == old.get(path) else {"new"}
-    assert len(kinds) == 1 or name not in TOGETHER
+    assert len(kinds) == 1
 
 
 def disturbed(name: str, words: list[str], out: Path, told: Told, *, shift: int) -> None:
@@ -339,7 +331,7 @@ def test_a_fault_at_every_write(
     disturbed(name, commands.words(name, out), out, capsys.readouterr, shift=shift)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", KILLED)
 def test_a_kill_at_every_write(name: str, commands: Commands, tmp_path: Path) -> None:
     require(name)
     out = tmp_path / "out"
