@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import sys
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -80,8 +81,8 @@ def test_a_side_question_that_is_interrupted_ends_the_whole(monkeypatch: pytest.
     def once_begun(solver: Any, *arguments: Any) -> Any:
         # The search says itself that it is under way.
         solver.parameters.log_search_progress, solver.parameters.log_to_stdout = True, False
-        pressed = iter([signal.SIGINT])
-        solver.log_callback = lambda _: [signal.raise_signal(number) for number in pressed]
+        pressed = iter([partial(signal.raise_signal, signal.SIGINT)])
+        solver.log_callback = lambda _: next(pressed, str)()
         return begun(solver, *arguments)
 
     monkeypatch.setattr(cp_model.CpSolver, "solve", once_begun)
