@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -23,7 +24,7 @@ __all__ = ["on_cluster"]
 # How long a scheduler that does not answer is waited for.
 _CONNECT_SECONDS = 30.0
 # How long one without any worker is: twice that, and what asking takes, is half a minute.
-_WORKER_SECONDS = 12.0
+_WORKER_SECONDS = 10.0
 # How often it is asked while no outcome comes, and how long it may take to answer.
 _ASK_SECONDS = 1.0
 # How long the outcome of a task may take from the worker that has it, before the others are asked for.
@@ -81,13 +82,18 @@ def on_cluster(
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep from the user what Dask logs of connections that end, traces included: what follows is said."""
-    logger = logging.getLogger("distributed")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
+    ours = ("distributed", "asyncio")
+    names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] in ours]
+    levels = {logger: logger.level for logger in map(logging.getLogger, names)}
+    for logger in levels:
+        logger.setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        # What was under way in vain is told of as it is deleted.
+        gc.collect()
+        for logger, level in levels.items():
+            logger.setLevel(level)
 
 
 @contextmanager
@@ -196,7 +202,8 @@ class _Share:
                     # Nobody else cancels: Dask does, all of them, when the connection ends.
                     raise _GoneError("the connection to its scheduler ended")
                 try:
-                    return future, future.result(timeout=_FETCH_SECONDS), ""
+                    if future.status in ("finished", "error"):
+                        return future, future.result(timeout=_FETCH_SECONDS), ""
                 # Whatever a task raised on another machine.
                 except Exception as error:
                     if future.status == "error":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.text import Text
@@ -118,7 +117,16 @@ def _bottleneck(summary: VariantSummary) -> str:
 
 def _print_networks(console: Console, record: ReportRecord) -> None:
     """Why networks do not fit, once a reason, and the least change that helps."""
-    lines = list(_sentences(record, [cell for cell in record.cells if not cell.is_failed]))
+    reasons: dict[tuple[int, str], list[str]] = {}
+    for cell in record.cells:
+        # What failed is told at the end.
+        if cell.sentence is not None and not cell.is_failed:
+            key = (cell.network, cell.sentence)
+            reasons.setdefault(key, []).append(record.variants[cell.variant].name)
+    lines = [
+        f"{record.networks[network].name} on {_some(variants)}: {sentence}"
+        for (network, sentence), variants in reasons.items()
+    ]
     for text in lines[:_REASONS_MAX]:
         line(console, text)
     if len(lines) > _REASONS_MAX:
@@ -129,19 +137,14 @@ def _print_networks(console: Console, record: ReportRecord) -> None:
             line(console, f"{name} would fit {chip}: {summary.repair.repair.sentence}")
 
 
-def _sentences(record: ReportRecord, cells: Sequence[Cell]) -> Iterator[str]:
-    """What cells say, each sentence once a network."""
-    reasons: dict[tuple[int, str], list[str]] = {}
-    for cell in cells:
-        if cell.sentence is not None:
-            reasons.setdefault((cell.network, cell.sentence), []).append(record.variants[cell.variant].name)
-    for (network, sentence), variants in reasons.items():
-        yield f"{record.networks[network].name} on {_some(variants)}: {sentence}"
-
-
 def failures(record: ReportRecord) -> tuple[str, ...]:
-    """Which cells failed, with what error; the first ones of many."""
-    lines = list(_sentences(record, [cell for cell in record.cells if cell.is_failed]))
+    """Which cells failed, with what error, once an error; the first ones of many."""
+    reasons: dict[str, list[str]] = {}
+    for cell in record.cells:
+        if cell.is_failed:
+            name = f"{record.networks[cell.network].name} on {record.variants[cell.variant].name}"
+            reasons.setdefault(str(cell.sentence), []).append(name)
+    lines = [f"{_some(names)}: {sentence}" for sentence, names in reasons.items()]
     more = [f"... and {len(lines) - _REASONS_MAX} more, in summary.csv"] if len(lines) > _REASONS_MAX else []
     return (*lines[:_REASONS_MAX], *more)
 

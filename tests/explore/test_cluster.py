@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -155,6 +156,14 @@ def test_a_killed_scheduler(
             assert "no Dask scheduler answers" in str(cell.sentence)
     told = capfd.readouterr()
     assert told.out + told.err == ""
+
+
+def test_what_dask_logs_is_kept_from_the_user() -> None:
+    loggers = [logging.getLogger(f"distributed{part}") for part in ("", ".client", ".comm.core", ".core")]
+    before = [logger.isEnabledFor(logging.ERROR) for logger in loggers]
+    with cluster_module._quiet():
+        assert not any(logger.isEnabledFor(logging.ERROR) for logger in loggers)
+    assert [logger.isEnabledFor(logging.ERROR) for logger in loggers] == before == [True] * 4
 
 
 def test_a_scheduler_that_stands_still(started: Started, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,8 +137,8 @@ def test_a_report_with_failed_cells(
     assert "Partial: 2 of 4 cells; --resume goes on." in told.out
     assert list(filter(None, told.err.splitlines())) == [
         "Error: 2 cells failed, twice:",
-        "- gesture_small on speck2cmini: MemoryError: there was not enough memory",
-        "- sinabs_too_large on speck2cmini: MemoryError: there was not enough memory",
+        "- gesture_small on speck2cmini, sinabs_too_large on speck2cmini: "
+        "MemoryError: there was not enough memory",
         f"To decide these again: --resume {path}, with fewer --workers where memory was short.",
         "More of one cell says: mapper check NETWORK --chip CHIP",
     ]
