@@ -146,9 +146,12 @@ class Staged:
         with _telling(path):
             self.target, mode = _place_of(path)
             self._made = _made(self.target.parent)
-            _sweep(self.target.parent)
-            self.beside, handle = _opened(self.target.parent, mode)
-            self.stream: BinaryIO = os.fdopen(handle, "wb")
+            try:
+                _sweep(self.target.parent)
+                self.beside, self.stream = _opened(self.target.parent, mode)
+            except BaseException:
+                _remove_empty(self._made)
+                raise
 
     def write(self, content: bytes | memoryview) -> None:
         """Write a further part.
@@ -183,9 +186,7 @@ class Staged:
             self.stream.close()
         with suppress(OSError):
             os.unlink(self.beside)
-        for folder in reversed(self._made):
-            with suppress(OSError):
-                os.rmdir(folder)  # as long as nothing is in it
+        _remove_empty(self._made)
 
 
 def place(*files: Staged, is_lasting: bool = True) -> None:
@@ -219,8 +220,8 @@ def place(*files: Staged, is_lasting: bool = True) -> None:
                     _put_back(file.target, earlier[file.target])
             raise
         finally:
-            for second in earlier.values():
-                if second is not None:
+            for second in filter(None, earlier.values()):
+                with suppress(OSError):  # it goes at the next run
                     second.unlink(missing_ok=True)
     for file in files if is_lasting else ():
         _make_last(file.target.parent)
@@ -268,11 +269,18 @@ def _made(folder: Path) -> list[Path]:
     return missing[::-1]
 
 
+def _remove_empty(folders: list[Path]) -> None:
+    """Remove folders that were made, the innermost last, as long as nothing is in them."""
+    for folder in reversed(folders):
+        with suppress(OSError):
+            os.rmdir(folder)
+
+
 def _beside(folder: Path) -> Path:
     return folder / f".mapper-{secrets.token_hex(8)}.tmp"
 
 
-def _opened(folder: Path, mode: int | None) -> tuple[Path, int]:
+def _opened(folder: Path, mode: int | None) -> tuple[Path, BinaryIO]:
     """A new file in a folder, locked until it is closed.
 
     Its permissions are those of the file that it replaces, else what the user's mask leaves.
@@ -288,7 +296,7 @@ def _opened(folder: Path, mode: int | None) -> tuple[Path, int]:
                     fcntl.flock(handle, fcntl.LOCK_EX)
             # Another process may have taken it for a leftover before it was locked.
             if name.exists():
-                return name, handle
+                return name, os.fdopen(handle, "wb")
         except BaseException:
             os.close(handle)
             name.unlink(missing_ok=True)

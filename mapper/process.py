@@ -82,13 +82,20 @@ def was_interrupted() -> bool:
 
 
 def report_fault(error: BaseException) -> int:
-    """Write a report of a fault of this program, and say where it is; the exit status for it."""
+    """Write a report of a fault of this program, and say where it is; the exit status for it.
+
+    Memory that was short is a fault of nobody's, and needs no report.
+    """
     import platform  # noqa: PLC0415  # loaded for a fault alone, as all here
     import tempfile  # noqa: PLC0415
     import traceback  # noqa: PLC0415
 
     from hwspec.inert import inert  # noqa: PLC0415
 
+    if isinstance(error, MemoryError):
+        step = "Close other programs, or ask for less at once: fewer --workers, a smaller network"
+        print(f"Error: there was not enough memory. {step}", file=sys.stderr)
+        return FAULT
     text = f"python {platform.python_version()}\n{''.join(traceback.format_exception(error))}"
     said = f"this is a fault of the mapper ({type(error).__name__}: {inert(str(error))})"
     try:

@@ -38,9 +38,10 @@ def plain(record: Any) -> Any:
 def measure(side: str) -> dict[str, float]:
     """Seconds of the two steps, and the megabytes that they added to the process' peak."""
     sys.path.insert(0, str(ROOT))
-    from tests.sinabs import inert  # noqa: PLC0415
+    from tests.sinabs.inert import inert_samna  # noqa: PLC0415
 
-    inert.install()
+    # For as long as this process lasts.
+    inert_samna().__enter__()
     import samna.speck2f  # noqa: PLC0415
     from sinabs.backend.dynapcnn import DynapcnnNetwork as Peer  # noqa: PLC0415
     from sinabs.backend.dynapcnn.chips import speck2f  # noqa: PLC0415

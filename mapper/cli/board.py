@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -62,9 +63,9 @@ def run(
     from mapper.boards import Listening, open_board  # noqa: PLC0415
     from mapper.emit.shared.file import read_config  # noqa: PLC0415
     from mapper.errors import OptionsError  # noqa: PLC0415
-    from mapper.events import write_events  # noqa: PLC0415
-    from mapper.files import file_name  # noqa: PLC0415
-    from mapper.sim.recording import input_of  # noqa: PLC0415
+    from mapper.events.stream import EventWriter, place_all  # noqa: PLC0415
+    from mapper.files import file_name, require_writable  # noqa: PLC0415
+    from mapper.sim.recording import default_layers, input_of  # noqa: PLC0415
 
     try:
         listening = Listening(settings.quiet_for, settings.at_most)
@@ -76,11 +77,20 @@ def run(
     interface, name = configuration.interface, input_of(configuration, settings.input_name)
     shapes = {entry.name: entry.shape for entry in interface.inputs} if interface else {}
     events = recorded(settings.events, clock, shapes[name])
+
+    def path_of(layer: str) -> Path:
+        return (output.out or Path()) / f"{file_name(layer)}.npy"
+
+    if output.out is not None:
+        require_writable(*map(path_of, default_layers(configuration)))
     with open_board(settings.device, configuration, slow_clock_hz=settings.slow_clock) as board:
         answer = board.infer(events, settings.input_name, listening)
     if output.out is not None:
-        for name, spikes in answer.events.items():
-            write_events(output.out / f"{file_name(name)}.npy", spikes)
+        with ExitStack() as stack:
+            writers = {layer: stack.enter_context(EventWriter(path_of(layer))) for layer in answer.events}
+            for layer, writer in writers.items():
+                writer.append(answer.events[layer])
+            place_all(writers.values())
     counts = {name: len(spikes) for name, spikes in answer.events.items()}
     if output.as_json:
         others = {str(core): count for core, count in answer.other_cores.items()}

@@ -57,9 +57,13 @@ def diff(
 def kind_of(source: str) -> Literal["report", "configuration", "network"]:
     """What a side is."""
     path = Path(source)
+    if path.suffix != ".json" or not path.is_file():
+        return "network"
     try:
-        text = plain_text(path, _BYTES_MAX) if path.suffix == ".json" else ""
-    except (OSError, ValueError):
+        text = plain_text(path, _BYTES_MAX)
+    except OSError as error:
+        raise OptionsError(Finding(source, f"cannot be read: {error.strerror or error}")) from None
+    except ValueError:
         return "network"  # whose reader says what is wrong
     if '"complete"' in text[:200] and '"schema_version"' in text[:200]:
         return "report"

@@ -15,6 +15,8 @@ from mapper.cli.options import file, group, keywords, number, read_options, read
 from mapper.cli.output import console, print_record, progress_bar, say
 from mapper.deadline import Deadline
 from mapper.errors import Finding, OptionsError
+from mapper.process import FAULT, OK, UNDECIDED
+from mapper.wording import counted
 
 if TYPE_CHECKING:
     from mapper.explore.plan import PlannedNetwork, PlannedVariant
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["report"]
 
-_EXIT_PARTIAL = 3
 _Which = Literal["chips", "all", "none"]
 
 
@@ -93,8 +94,8 @@ def report(
 ) -> int:
     """Say which networks fit which chips, by what margin, and what stops the rest.
 
-    Writes a page, tables and report.json. Exit: 0 written, 2 bad input, 3 interrupted or out of time:
-    the files hold what was decided until then, and --resume goes on.
+    Writes a page, tables and report.json. Exit: 0 written, 2 bad input, 3 interrupted or out of time, 4
+    cells failed: the files hold what was decided until then, and --resume goes on.
     """
     from mapper.explore.plan import with_traffic  # noqa: PLC0415
     from mapper.explore.record import Settings, read_report  # noqa: PLC0415
@@ -120,22 +121,50 @@ def report(
     with progress_bar("cells", len(planned) * len(variants)) as progress:
         record = sweep(planned, variants, settings, place, notes=notes, resume=earlier, progress=progress)
         is_late = deadline.is_reached
-    write_all({output.out / name: text_of(record) for name, text_of in FORMATS.items()})
+    try:
+        write_all({output.out / name: text_of(record) for name, text_of in FORMATS.items()})
+    except OptionsError:
+        # What hours of work have come to is at least seen.
+        if not output.as_json:
+            print_matrix(console(), record)
+        raise
     if output.as_json:
         print_record(record.model_dump_json(indent=2))
     else:
         print_matrix(console(), record)
         say(f"written: {', '.join(str(output.out / name) for name in FORMATS)}")
+        if earlier is not None:
+            known = {cell.checksum for cell in earlier.cells}
+            taken = counted(sum(cell.checksum in known for cell in record.cells if cell.checksum), "cell")
+            worth = "placements were checked, optima and other verdicts not proven here"
+            say(f"taken from {sweeping.resume}: {taken}; {worth}")
+    return _end(record, output.out / "report.json", limits.time_limit if is_late else None)
+
+
+def _end(record: ReportRecord, path: Path, limit_s: float | None) -> int:
+    """Say what a partial report lacks and how to go on; `limit_s` came first, if it did."""
+    from mapper.report.matrix import failures  # noqa: PLC0415
+
+    total = len(record.networks) * len(record.variants)
+    failed = sum(cell.is_failed for cell in record.cells)
     if record.complete:
-        return 0
-    how = "Interrupted."
-    way_out = f"--resume {output.out / 'report.json'}"
-    if is_late:
-        decided = f"{len(record.cells)} of {len(planned) * len(variants)} cells are decided"
-        how = f"The time limit of {limits.time_limit:g} s came first: {decided}."
-        way_out += " or a larger --time-limit"
-    print(inert(f"{how} To go on: {way_out}"), file=sys.stderr)
-    return _EXIT_PARTIAL
+        return OK
+    told = []
+    if len(record.cells) < total:
+        how, way_out = "Interrupted.", ""
+        if limit_s is not None:
+            decided = f"{len(record.cells) - failed} of {total} cells are decided"
+            how = f"The time limit of {limit_s:g} s came first: {decided}."
+            way_out = " or a larger --time-limit"
+        told.append(f"{how} To go on: --resume {path}{way_out}")
+    if failed:
+        told.append(f"Error: {counted(failed, 'cell')} failed, twice:")
+        told += [f"- {line}" for line in failures(record)]
+        told.append(f"To decide these again: --resume {path}, with fewer --workers where memory was short.")
+        told.append("More of one cell says: mapper check NETWORK --chip CHIP")
+    for line in told:
+        print(inert(line), file=sys.stderr)
+    return FAULT if failed else UNDECIDED
 
 
 def _networks(

@@ -119,7 +119,7 @@ def _run(
     config: ChipConfig, inputs: Mapping[str, Events], options: EventOptions, piece: int, output: Measurements
 ) -> RecordingSummary:
     """Run; what is recorded goes piece by piece to a file a layer, and these appear when all is done."""
-    from mapper.events import EventWriter  # noqa: PLC0415
+    from mapper.events.stream import EventWriter, place_all  # noqa: PLC0415
     from mapper.files import file_name  # noqa: PLC0415
     from mapper.sim.recording import default_layers, run_recording  # noqa: PLC0415
 
@@ -134,6 +134,8 @@ def _run(
                 writers[layer].append(events)
 
         progress = stack.enter_context(progress_bar("events", total, is_shown=not output.as_json))
-        return run_recording(
+        summary = run_recording(
             config, inputs, options, piece_events=piece, sink=sink if layers else None, progress=progress
         )
+        place_all(writers.values())
+        return summary

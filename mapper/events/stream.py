@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,7 +17,7 @@ from mapper.errors import EventError, Finding
 from mapper.events.arrays import EVENT_DTYPE, Events
 from mapper.files import Staged, place
 
-__all__ = ["EventWriter", "hot_pixels", "without_pixels"]
+__all__ = ["EventWriter", "hot_pixels", "place_all", "without_pixels"]
 
 _PIXEL = np.dtype([("p", "<u2"), ("y", "<u2"), ("x", "<u2")])
 
@@ -39,8 +41,11 @@ class EventWriter:
         if self.path.suffix != ".npy":
             suffix = self.path.suffix or "no suffix"
             raise EventError(Finding(str(path), "events cannot be written in pieces so", suffix, ".npy"))
-        self._file = Staged(self.path)
-        self._write_header()
+        self._is_complete = False
+        with ExitStack() as stack:
+            self._file = stack.enter_context(Staged(self.path))
+            self._write_header()
+            stack.pop_all()  # from here on it is the block's
 
     def _write_header(self) -> None:
         # NumPy leaves room in a header for the first axis to grow, so that the last one fits the first.
@@ -48,6 +53,14 @@ class EventWriter:
         text = io.BytesIO()
         npy.write_array_header_1_0(text, header)
         self._file.write(text.getvalue())
+
+    def complete(self) -> Staged:
+        """The whole file, which is to be placed by now."""
+        if not self._is_complete:
+            self._is_complete = True
+            self._file.rewind()
+            self._write_header()
+        return self._file
 
     def append(self, events: Events) -> None:
         """Write events behind those that are there."""
@@ -61,10 +74,19 @@ class EventWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._file:
-            if kind is None:
-                self._file.rewind()
-                self._write_header()
-                place(self._file)
+            if kind is None and not self._is_complete:
+                place(self.complete())
+
+
+def place_all(writers: Iterable[EventWriter]) -> None:
+    """Let the files of several writers appear before their blocks end: all of them, or none.
+
+    Raises
+    ------
+    OptionsError
+        One of them cannot be written.
+    """
+    place(*[writer.complete() for writer in writers])
 
 
 def hot_pixels(events: Events, *, factor: float = 20.0, rate_hz_min: float = 10.0) -> NDArray[np.void]:

@@ -75,6 +75,6 @@ class CellCache:
         OptionsError
             The folder cannot be written to.
         """
-        if cell.verdict != "error":
+        if not cell.is_failed:
             # A cell that a crash of the machine takes is decided again: ten thousand waits are not worth it.
             write_text(self._path(key), at(cell, 0, 0).model_dump_json(), is_lasting=False)

@@ -18,7 +18,7 @@ from mapper.repairs.find import with_repairs
 from mapper.result import Result
 from mapper.solver.budget import INTERRUPTION, Budget
 
-__all__ = ["CellOptions", "Shared", "at", "decide", "failed_cell"]
+__all__ = ["CellOptions", "Shared", "at", "decide", "failed_cell", "fault_text"]
 
 
 # What a search for repairs adds to a report.
@@ -80,7 +80,15 @@ def decide(
     # Hours of other cells must not end with a fault in one. "error" is nobody's verdict: it is counted by
     # itself and kept in no cache.
     except Exception as error:
-        return failed_cell(f"{type(error).__name__}: {error}")
+        return failed_cell(fault_text(error))
+
+
+def fault_text(error: BaseException) -> str:
+    """What was raised, in a line."""
+    said = " ".join(str(error).split())
+    if isinstance(error, MemoryError) and not said:
+        said = "there was not enough memory"
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def failed_cell(sentence: str) -> Cell:

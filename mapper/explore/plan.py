@@ -13,6 +13,7 @@ from hwspec.schema import ChipSpec
 from hwspec.variant import apply_overrides
 from mapper.demand import layer_demands
 from mapper.errors import BackendMissingError, Finding, NetworkError, OptionsError, SpecError
+from mapper.explore.cell import fault_text
 from mapper.explore.identity import network_hash
 from mapper.explore.record import NetworkLayer, NetworkRow, VariantCore, VariantRow
 from mapper.frontends import InputFrom, NirOptions, TorchOptions, load_network
@@ -104,7 +105,7 @@ def _read(source: str | Path | Network, options: ReadOptions) -> PlannedNetwork:
     # Libraries read what users wrote: whatever they raise must not take the other networks along, and is
     # no verdict on this one.
     except Exception as error:
-        message, failure = f"{type(error).__name__}: {error}", "error"
+        message, failure = fault_text(error), "error"
     name = title if ":" in title else Path(title).stem or title
     return PlannedNetwork(NetworkRow(name=name, source=title, layers=0, error=message), None, failure)
 

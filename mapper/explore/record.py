@@ -173,7 +173,7 @@ class Cell(Record):
         "plain": one whole layer per core. "divided": with pieces, copies, relays or
         rewrites. "infeasible": proven.
         "unsupported": the network cannot be read or prepared. "undecided": a limit came first. "error":
-        this program failed; the sentence says how.
+        this program or a machine failed, twice; the sentence says how.
     cores_used
         Cores that hold something; None unless placed.
     margin
@@ -224,6 +224,11 @@ class Cell(Record):
     def free_share(self) -> float | None:
         """Of the tightest resource; None unless placed."""
         return None if self.margin is None else self.margin.free_share
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether this says what went wrong instead of a verdict: such a cell is decided again."""
+        return self.verdict == "error"
 
 
 class MemoryUse(Record):
@@ -308,7 +313,7 @@ class ReportRecord(Record, Displayed):
     Attributes
     ----------
     complete
-        Whether every cell is there; False after an interruption.
+        Whether every cell is there and none has failed; False after an interruption.
     version
         Of the program that decided the cells.
     cells

@@ -12,11 +12,13 @@ from mapper.deadline import Deadline
 from mapper.errors import Finding, OptionsError, TimeLimitError
 from mapper.explore.cache import CellCache, cell_key, is_sealed, sealed
 from mapper.explore.cell import CellOptions, at
+from mapper.explore.cluster import on_cluster
 from mapper.explore.identity import facts_hash, program_version
 from mapper.explore.plan import PlannedNetwork, PlannedVariant
 from mapper.explore.record import Cell, NetworkRow, ReportRecord, Settings, VariantRow
 from mapper.explore.summary import network_summaries, variant_summaries
-from mapper.explore.workers import Task, TaskOutcome, in_this_process, on_cluster, on_cores
+from mapper.explore.taken import is_true
+from mapper.explore.workers import Task, TaskOutcome, in_this_process, on_cores
 from mapper.options import SolveOptions, resolve
 from mapper.wording import counted
 
@@ -89,7 +91,7 @@ def sweep(
     if resume is not None:
         cells |= _known(networks, variants, _earlier(resume, chosen))
         notes = (*notes, *_disbelieved(resume, networks, variants, cells))
-    cache = None if where.cache is None else CellCache(where.cache)
+    keep = _Keep(None if where.cache is None else CellCache(where.cache), chosen)
     for entry in variants:
         # Wrong options are bad input, not failing cells.
         resolve(chosen.options, (), entry.chip)
@@ -98,8 +100,7 @@ def sweep(
     report_progress = progress or (lambda _: None)
     # These end this block alone: what is there then is a report, which can be read, shown and resumed.
     with suppress(KeyboardInterrupt, TimeLimitError):
-        if cache is not None:
-            cells = _known(networks, variants, lambda n, v: cache.read(_key(n, v, chosen))) | cells
+        cells = _known(networks, variants, keep.read) | cells
         report_progress(len(cells))
         with closing(_outcomes(_tasks(networks, variants, chosen, cells), where, deadline)) as outcomes:
             for outcome in outcomes:
@@ -107,12 +108,37 @@ def sweep(
                 for variant, cell in zip(outcome.task.variant_indexes, outcome.cells, strict=False):
                     key = _key(networks[number], variants[variant], chosen)
                     cells[number, variant] = at(sealed(cell, key), number, variant)
-                    if cache is not None:
-                        cache.write(key, cells[number, variant])
+                    keep.write(key, cells[number, variant])
                 report_progress(len(cells))
                 if outcome.is_interrupted:
                     raise KeyboardInterrupt
-    return _record(networks, variants, chosen, cells, notes)
+    return _record(networks, variants, chosen, cells, (*notes, *keep.failure))
+
+
+class _Keep:
+    """The cache of a sweep, if it has one; where it cannot be written to any more, the sweep goes on."""
+
+    def __init__(self, cache: CellCache | None, settings: Settings) -> None:
+        self._cache, self._settings = cache, settings
+        self.failure: tuple[str, ...] = ()
+
+    def read(self, network: PlannedNetwork, variant: PlannedVariant) -> Cell | None:
+        cell = None if self._cache is None else self._cache.read(_key(network, variant, self._settings))
+        return cell if cell is not None and _holds(cell, network, variant, self._settings) else None
+
+    def write(self, key: str, cell: Cell) -> None:
+        if self._cache is None or self.failure:
+            return
+        try:
+            self._cache.write(key, cell)
+        except OptionsError as error:
+            self.failure = (f"the cache keeps nothing from here on: {error}",)
+
+
+def _holds(cell: Cell, network: PlannedNetwork, variant: PlannedVariant, settings: Settings) -> bool:
+    """Whether a cell from a file, whose checksum is right, says what is true of its placement."""
+    asked = _options_for(settings, variant)
+    return network.network is not None and is_true(cell, network.network, variant.chip, asked)
 
 
 def _record(
@@ -122,7 +148,7 @@ def _record(
     rows, chips = tuple(entry.row for entry in networks), tuple(entry.row for entry in variants)
     return ReportRecord(
         version=program_version(),
-        complete=len(cells) == len(networks) * len(variants),
+        complete=len(cells) == len(networks) * len(variants) and not any(cell.is_failed for cell in ordered),
         settings=settings,
         networks=rows,
         variants=chips,
@@ -175,12 +201,14 @@ def _earlier(resume: ReportRecord, settings: Settings) -> LookUp:
     cells = {
         _hashes(resume.networks[cell.network], resume.variants[cell.variant]): cell
         for cell in resume.cells
-        if cell.verdict != "error" and resume.networks[cell.network].network_hash
+        if not cell.is_failed and resume.networks[cell.network].network_hash
     }
 
     def look_up(network: PlannedNetwork, variant: PlannedVariant) -> Cell | None:
         cell = cells.get(_hashes(network.row, variant.row))
-        return cell if cell is not None and is_sealed(cell, _key(network, variant, settings)) else None
+        if cell is None or not is_sealed(cell, _key(network, variant, settings)):
+            return None
+        return cell if _holds(cell, network, variant, settings) else None
 
     return look_up
 
@@ -190,7 +218,7 @@ def _disbelieved(resume: ReportRecord, networks: Networks, variants: Variants, t
     there = {
         _hashes(resume.networks[cell.network], resume.variants[cell.variant])
         for cell in resume.cells
-        if cell.verdict != "error"
+        if not cell.is_failed
     }
     anew = sum(
         (n, v) not in taken and _hashes(network.row, entry.row) in there
@@ -198,7 +226,8 @@ def _disbelieved(resume: ReportRecord, networks: Networks, variants: Variants, t
         for v, entry in enumerate(variants)
     )
     if anew:
-        yield f"{counted(anew, 'cell')} of the resumed report without a right checksum: decided anew"
+        what = "of the resumed report without a right checksum, or with a wrong placement: decided anew"
+        yield f"{counted(anew, 'cell')} {what}"
 
 
 def _hashes(network: NetworkRow, variant: VariantRow) -> tuple[str, str, bool]:

@@ -1,33 +1,26 @@
-"""Where cells are decided: in this process, on this machine's cores, or on a Dask cluster."""
+"""Where cells are decided: in this process, or on this machine's cores."""
 
 from __future__ import annotations
 
 import math
 import signal
 import threading
-import time
 from collections import deque
 from collections.abc import Collection, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass, replace
-from importlib import import_module
-from itertools import islice
-from typing import Any
 
 from hwspec.schema import ChipSpec
 from mapper.deadline import NEVER, Deadline
-from mapper.errors import BackendMissingError, Finding, OptionsError, TimeLimitError
-from mapper.explore.cell import CellOptions, Shared, decide, failed_cell
+from mapper.errors import TimeLimitError
+from mapper.explore.cell import CellOptions, Shared, decide, failed_cell, fault_text
 from mapper.explore.record import Cell
 from mapper.normal_form import NormalNetwork
 
-__all__ = ["Task", "TaskOutcome", "in_this_process", "on_cluster", "on_cores", "run_task"]
+__all__ = ["Task", "TaskOutcome", "in_this_process", "on_cores", "patience_s", "run_task"]
 
-_CONNECT_SECONDS = 30
 # Tasks given out per worker: one under way, and the next without a pause.
 _AHEAD = 2
-# Tasks given to a cluster at once: enough for a few dozen workers, a few MB on the way.
-_ON_CLUSTER = 128
 # Share of a time limit in which workers may still hand over what they finished within it.
 _GRACE = 0.1
 
@@ -68,7 +61,7 @@ class TaskOutcome:
 
 
 def run_task(task: Task, deadline: Deadline = NEVER, *, is_worker: bool = False) -> TaskOutcome:
-    """Decide a task's cells, as many as there is time for.
+    """Decide a task's cells, as many as there is time for; one that fails is tried once more.
 
     Parameters
     ----------
@@ -83,7 +76,11 @@ def run_task(task: Task, deadline: Deadline = NEVER, *, is_worker: bool = False)
     try:
         for chip in task.chips:
             deadline.check("cells were decided")
-            cells.append(decide(task.network, chip, task.options, shared, deadline))
+            cell = decide(task.network, chip, task.options, shared, deadline)
+            if cell.is_failed:
+                # Memory that was short, a file that could not be read: with nothing left of the first time.
+                cell = decide(task.network, chip, task.options, Shared(), deadline)
+            cells.append(cell)
     except KeyboardInterrupt:
         return TaskOutcome(task, tuple(cells), is_interrupted=True)
     except TimeLimitError:
@@ -97,7 +94,7 @@ def in_this_process(tasks: Sequence[Task], deadline: Deadline = NEVER) -> Genera
         yield run_task(task, deadline)
 
 
-def _patience_s(deadline: Deadline) -> float | None:
+def patience_s(deadline: Deadline) -> float | None:
     """Seconds for which an outcome is waited for; None for as long as it takes."""
     return None if deadline.limit_s == math.inf else max(0.0, deadline.left_s + _GRACE * deadline.limit_s)
 
@@ -108,7 +105,8 @@ def on_cores(
     """Tasks on so many worker processes, in the order in which they end.
 
     Where a worker dies (out of memory, a crash in native code), what was under way is decided again, cell by
-    cell: the cell that takes a second worker with it gets the verdict "error", and the others go on.
+    cell, and so is what a worker could not take or give back. A cell that is lost a second time gets the
+    verdict "error", and the others go on.
 
     Raises
     ------
@@ -127,17 +125,19 @@ def on_cores(
                 except BrokenExecutor:
                     break  # what is under way says so as well, below
                 running[future] = waiting.popleft()
-            lost = []
+            lost, is_broken = list[Task](), False
             for future in _ended(running, deadline):
                 task = running.pop(future)
-                if isinstance(future.exception(), BrokenExecutor):
+                if isinstance(future.exception(), Exception):
                     lost.append(task)
+                    is_broken |= isinstance(future.exception(), BrokenExecutor)
                 else:
                     yield future.result()
-            if lost:
-                suspects = [*lost, *running.values()]
+            if is_broken:
+                # Whose fault it was is not known.
+                lost += running.values()
                 running.clear()
-                yield from _one_by_one(suspects, deadline)
+            yield from _one_by_one(lost, deadline)
     # Ctrl-C, and whoever closes this generator, raise what is no Exception; all of it is raised again.
     except BaseException:
         # Workers in the middle of a cell would go on, and hold up the end of this process.
@@ -147,7 +147,7 @@ def on_cores(
 
 def _ended(futures: Collection[Future[TaskOutcome]], deadline: Deadline) -> set[Future[TaskOutcome]]:
     """Those of some futures that have ended, as soon as one has."""
-    done = wait(futures, _patience_s(deadline), FIRST_COMPLETED).done
+    done = wait(futures, patience_s(deadline), FIRST_COMPLETED).done
     if futures and not done:
         deadline.check("workers decided cells")
     return done
@@ -161,69 +161,12 @@ def _one_by_one(tasks: Sequence[Task], deadline: Deadline) -> Iterator[TaskOutco
         deadline.check("cells were decided")
         future = get_reusable_executor(max_workers=1).submit(run_task, single, deadline, is_worker=True)
         _ended([future], deadline)
-        if isinstance(future.exception(), BrokenExecutor):
+        cause = future.exception()
+        if isinstance(cause, BrokenExecutor):
             yield single.failed(
                 "The worker process that decided this cell died, twice: out of memory, or a crash."
             )
+        elif isinstance(cause, Exception):
+            yield single.failed(f"The worker process gave up this cell, twice: {fault_text(cause)}")
         else:
             yield future.result()
-
-
-def _on_another_machine(task: Task, limit_s: float, left_s: float) -> TaskOutcome:
-    """Decide a task's cells by this machine's own clock."""
-    return run_task(task, Deadline(limit_s, time.perf_counter() + left_s))
-
-
-def on_cluster(
-    tasks: Sequence[Task], address: str, deadline: Deadline = NEVER
-) -> Generator[TaskOutcome, None, None]:
-    """Tasks on the workers of a Dask scheduler, in the order in which they end.
-
-    The scheduler gives the tasks of a worker that is gone to others; a task that takes several workers with
-    it comes back as cells with the verdict "error".
-
-    Raises
-    ------
-    BackendMissingError
-        Dask is not installed.
-    OptionsError
-        Nothing answers at this address.
-    TimeLimitError
-        Not all outcomes came in time. The cluster drops what it has not begun, and ends the rest by itself.
-    """
-    try:
-        distributed = import_module("distributed")  # an optional package
-    except ImportError:
-        step = 'pip install "dynapcnn-mapper[cluster]"'
-        raise BackendMissingError("dask[distributed]", "--scheduler", step) from None
-    try:
-        patience_s = min(_CONNECT_SECONDS, max(0.0, deadline.left_s))
-        client = distributed.Client(address, timeout=patience_s, set_as_default=False)
-    except (OSError, ValueError) as error:
-        deadline.check("a Dask scheduler was called")
-        step = "Start one with `dask scheduler`, workers with `dask worker ADDRESS`"
-        problem = f"no Dask scheduler answers: {error}"
-        raise OptionsError(Finding(f"--scheduler {address}", problem, next_step=step)) from None
-    waiting, task_of = iter(tasks), dict[Any, Task]()
-    with client:
-        outcomes = distributed.as_completed(loop=client.loop, timeout=_patience_s(deadline))
-        while True:
-            for task in islice(waiting, 0 if deadline.is_reached else _ON_CLUSTER - len(task_of)):
-                limits = deadline.limit_s, deadline.left_s
-                future = client.submit(_on_another_machine, task, *limits, pure=False)
-                task_of[future] = task
-                outcomes.add(future)
-            if not task_of:
-                return
-            try:
-                future = next(outcomes)
-            except TimeoutError:
-                deadline.check("a cluster decided cells")
-                raise
-            task = task_of.pop(future)
-            if future.status == "finished":
-                yield future.result()
-            else:
-                cause = future.exception()
-                yield task.failed(f"The cluster gave this cell up: {type(cause).__name__}: {cause}")
-            future.release()

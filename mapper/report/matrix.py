@@ -14,7 +14,7 @@ from mapper.report.terminal import heading, line, print_table
 from mapper.report.words import count
 from mapper.wording import join_numbers
 
-__all__ = ["cell_text", "print_difference", "print_matrix"]
+__all__ = ["cell_text", "failures", "print_difference", "print_matrix"]
 
 # Style, and what a number of cells is called.
 _VERDICTS = {
@@ -66,8 +66,8 @@ def _print_head(console: Console, record: ReportRecord) -> None:
     if unweighted := [row.name for row in record.networks if row.basis == "shapes"]:
         line(console, f"by shapes, without weights: {_some(unweighted)}")
     if not record.complete:
-        cells = f"{len(record.cells)} of {networks * variants} cells"
-        line(console, f"Partial: {cells}; --resume goes on.", "bold")
+        decided = len(record.cells) - verdicts["error"]
+        line(console, f"Partial: {decided} of {networks * variants} cells; --resume goes on.", "bold")
 
 
 def _print_cells(console: Console, record: ReportRecord) -> int:
@@ -119,7 +119,8 @@ def _print_networks(console: Console, record: ReportRecord) -> None:
     """Why networks do not fit, once a reason, and the least change that helps."""
     reasons: dict[tuple[int, str], list[str]] = {}
     for cell in record.cells:
-        if cell.sentence is not None:
+        # What failed is told at the end.
+        if cell.sentence is not None and not cell.is_failed:
             key = (cell.network, cell.sentence)
             reasons.setdefault(key, []).append(record.variants[cell.variant].name)
     lines = [
@@ -134,6 +135,18 @@ def _print_networks(console: Console, record: ReportRecord) -> None:
         if summary.repair is not None:
             name, chip = record.networks[summary.network].name, record.variants[summary.repair.variant].name
             line(console, f"{name} would fit {chip}: {summary.repair.repair.sentence}")
+
+
+def failures(record: ReportRecord) -> tuple[str, ...]:
+    """Which cells failed, with what error, once an error; the first ones of many."""
+    reasons: dict[str, list[str]] = {}
+    for cell in record.cells:
+        if cell.is_failed:
+            name = f"{record.networks[cell.network].name} on {record.variants[cell.variant].name}"
+            reasons.setdefault(str(cell.sentence), []).append(name)
+    lines = [f"{_some(names)}: {sentence}" for sentence, names in reasons.items()]
+    more = [f"... and {len(lines) - _REASONS_MAX} more, in summary.csv"] if len(lines) > _REASONS_MAX else []
+    return (*lines[:_REASONS_MAX], *more)
 
 
 def _some(names: list[str]) -> str:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
-import subprocess
 import sys
-import time
+from functools import partial
 from itertools import count
 from pathlib import Path
-from threading import Timer
 from typing import Any
 
 import pytest
@@ -20,6 +17,7 @@ import mapper
 from mapper.options import SolveOptions
 from mapper.result import FeasibilityReport, Result, Status
 from mapper.solver.budget import INTERRUPTION, Budget
+from tests.cli.moments import SAID, ended_at
 
 ZOO = Path(__file__).resolve().parent.parent / "data" / "zoo"
 MISFIT = ZOO / "silicon_ceiling_9bn.yaml"
@@ -67,7 +65,7 @@ def test_the_verdict_and_its_reasons_survive(inside: bool, monkeypatch: pytest.M
     assert Status.INFEASIBLE in seen
 
 
-def test_a_side_question_that_is_interrupted_ends_the_whole() -> None:
+def test_a_side_question_that_is_interrupted_ends_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     model = cp_model.CpModel()
     # Pigeons and holes, which the solver proves by itself in no time that a test waits for.
     cells = [[model.new_bool_var("") for _ in range(60)] for _ in range(61)]
@@ -78,35 +76,43 @@ def test_a_side_question_that_is_interrupted_ends_the_whole() -> None:
             for two in column[:n]:
                 model.add_bool_or([one.negated(), two.negated()])
     whole = Budget(SolveOptions())
-    timer = Timer(0.3, signal.raise_signal, [signal.SIGINT])
-    timer.start()
+    begun = cp_model.CpSolver.solve
+
+    def once_begun(solver: Any, *arguments: Any) -> Any:
+        # The search says itself that it is under way.
+        solver.parameters.log_search_progress, solver.parameters.log_to_stdout = True, False
+        pressed = iter([partial(signal.raise_signal, signal.SIGINT)])
+        solver.log_callback = lambda _: next(pressed, str)()
+        return begun(solver, *arguments)
+
+    monkeypatch.setattr(cp_model.CpSolver, "solve", once_begun)
     _, status = whole.share(1).run(model)
-    timer.join()
     assert status == cp_model.UNKNOWN
     assert whole.is_interrupted
     assert whole.aside().is_spent
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process alone")
-@pytest.mark.parametrize("seconds", [0.5, 1.5, 3.0, 5.0])
-def test_a_real_process(seconds: float) -> None:
+@pytest.mark.parametrize(
+    ("moment", "status"),
+    [
+        ("import numpy", 3),
+        ("call mapper.solver.budget:Budget.run", 3),
+        ("search 0", 3),
+        ("search 3", 1),
+        ("call mapper.solver.budget:Budget.run 6", 1),
+        ("search 40", 1),
+    ],
+)
+def test_a_real_process(moment: str, status: int) -> None:
     words = ["check", str(MISFIT), "--time-limit", "600", "--set", "+core[9..63]=core[7]"]
     words += [word for change in CHANGES for word in ("--set", change)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mapper", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "COLUMNS": "300"},
-    )
-    time.sleep(seconds)
-    process.send_signal(signal.SIGINT)
     # Without an end at Ctrl-C it would be minutes.
-    out, errors = process.communicate(timeout=20)
-    # While modules are imported, Python itself may end by the signal.
-    assert process.returncode in (1, 3, -signal.SIGINT), errors
+    ended, out, errors = ended_at(moment, signal.SIGINT, *words)
+    assert SAID in errors
+    assert ended == status, errors
     assert "Traceback" not in errors
-    if process.returncode == 1:
+    if status == 1:
         assert "does not fit, proven" in out
         assert "layer0 needs 131072 neuron words" in out
         assert re.search(rf"not done: repairs.*: {re.escape(INTERRUPTION)} came first", out)

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 
 from mapper.cli.entry import run
 from mapper.cli.verdict import Refuted, exit_status
+from tests.cli.moments import SAID, ended_at
 
 ROOT = Path(__file__).resolve().parents[2]
 MISFIT = str(ROOT / "tests" / "data" / "zoo" / "sinabs_too_large.yaml")
@@ -80,35 +80,46 @@ def test_only_a_verdict_gives_status_1(outcome: object, capsys: pytest.CaptureFi
     assert run(["diff", "digits", "digits"]) == 0
 
 
-def ended(words: list[str], number: signal.Signals, seconds: float) -> tuple[int, str, str]:
-    """Status, output and errors of a command to which a signal comes so late."""
-    process = subprocess.Popen(
-        [*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
-    )
-    time.sleep(seconds)
-    process.send_signal(number)
-    out, errors = process.communicate(timeout=30)
-    return process.returncode, out, errors
+# From the first import to the last line, in the order in which a command comes to them.
+MOMENTS = [
+    "import cyclopts",
+    "import mapper.cli.app",
+    "import numpy",
+    "import ortools.sat.python.cp_model",
+    "call mapper.question:decide",
+    "search 0",
+    "search 1",
+    "call mapper.cli.output:print_json",
+]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("seconds", [0.15, 0.4, 0.7, 1.0, 1.3])
-def test_a_signal_at_any_moment(number: signal.Signals, seconds: float) -> None:
-    status, out, errors = ended(["check", MISFIT, "--json"], number, seconds)
-    # Python itself ends by the signal before the program has begun, and after it has ended.
-    assert status in (1, 3, -number), errors
+@pytest.mark.parametrize(
+    ("number", "moment"),
+    [
+        *((signal.SIGINT, moment) for moment in MOMENTS),
+        *((signal.SIGTERM, moment) for moment in MOMENTS),
+        # Handled as SIGTERM is.
+        *((signal.SIGHUP, moment) for moment in MOMENTS[::3]),
+    ],
+)
+def test_a_signal_at_any_moment(number: signal.Signals, moment: str) -> None:
+    status, out, errors = ended_at(moment, number, "check", MISFIT, "--json")
+    assert SAID in errors
+    assert status in (1, 3), errors
     assert "fault" not in errors
     if status == 1:
         assert json.loads(out)["status"] == "infeasible"
     if status == 3 and out:
         assert json.loads(out)["status"] == "undecided"
+    assert (status == 1) <= moment.startswith("search")
 
 
-def test_sigterm_gives_what_is_proven_until_then(tmp_path: Path) -> None:
+def test_sigterm_gives_what_is_proven_until_then() -> None:
     zoo = ROOT / "tests" / "data" / "zoo" / "silicon_ceiling_9bn.yaml"
     words = ["check", str(zoo), "--time-limit", "600", "--set", "+core[9..63]=core[7]"]
     words += [word for n in range(64) for word in ("--set", f"core[{n}].neuron_words={40000 + 300 * n}")]
-    status, out, errors = ended(words, signal.SIGTERM, 5.0)
-    assert status in (1, 3), errors
-    assert ("does not fit, proven" in out) == (status == 1)
+    status, out, errors = ended_at("search 12", signal.SIGTERM, *words)
+    assert SAID in errors
+    assert status == 1, errors
+    assert "does not fit, proven" in out
     assert "Traceback" not in errors

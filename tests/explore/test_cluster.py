@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -10,15 +11,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from mapper.deadline import Deadline
 from mapper.errors import BackendMissingError, OptionsError
-from mapper.explore import workers as workers_module
+from mapper.explore import cluster as cluster_module
 from mapper.explore.sweep import Place, sweep
-from tests.explore.reports import BARE, HERE, SMALL, ZOO, sides
+from tests.explore.reports import BARE, HERE, SMALL, TOO_LARGE, ZOO, sides
 
 distributed = pytest.importorskip("distributed")
 
@@ -48,21 +50,141 @@ def waited(ready: Callable[[], bool], what: str) -> None:
 Cluster = tuple[str, list[subprocess.Popen[bytes]]]
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """Address of a scheduler on the loopback, and the processes of its two workers."""
-    file = tmp_path / "scheduler.json"
-    with ExitStack() as stack:
-        stack.enter_context(
-            running("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file))
-        )
+# A task each.
+FEW: list[Path | str] = [SMALL, TOO_LARGE, "digits", ZOO.parents[2] / "mapper" / "data" / "example.yaml"]
+
+
+@dataclass
+class Started:
+    """A scheduler on the loopback and its workers, which are there."""
+
+    folder: Path
+    stack: ExitStack
+    port: str = "0"
+
+    def start(self, workers: int = 2) -> None:
+        file = self.folder / "scheduler.json"
+        file.unlink(missing_ok=True)
+        options = ("--host", "127.0.0.1", "--port", self.port, "--scheduler-file", str(file))
+        self.scheduler = self.stack.enter_context(running("scheduler", *options))
         waited(file.exists, "scheduler")
-        address = json.loads(file.read_text(encoding="utf-8"))["address"]
-        options = ("--nthreads", "1", "--no-nanny", "--local-directory", str(tmp_path))
-        workers = [stack.enter_context(running("worker", address, *options)) for _ in range(2)]
-        with distributed.Client(address, set_as_default=False) as client:
-            client.wait_for_workers(2, timeout=60)
-        yield address, workers
+        self.address = json.loads(file.read_text(encoding="utf-8"))["address"]
+        self.port = self.address.rpartition(":")[2]
+        more = ("--nthreads", "1", "--no-nanny", "--local-directory", str(self.folder))
+        self.workers = [
+            self.stack.enter_context(running("worker", self.address, *more)) for _ in range(workers)
+        ]
+        if workers:
+            with distributed.Client(self.address, set_as_default=False) as client:
+                client.wait_for_workers(workers, timeout=60)
+
+    def kill(self, *processes: subprocess.Popen[bytes]) -> None:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[Started]:
+    with ExitStack() as stack:
+        yield Started(tmp_path, stack)
+
+
+@pytest.fixture
+def cluster(started: Started) -> Cluster:
+    """Address of a scheduler, and the processes of its two workers."""
+    started.start()
+    return started.address, started.workers
+
+
+def test_all_workers_are_gone(
+    started: Started, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cluster_module, "_WORKER_SECONDS", 0.2)
+    monkeypatch.setattr(cluster_module, "_ASK_SECONDS", 0.1)
+    monkeypatch.setattr(cluster_module, "_FETCH_SECONDS", 0.1)
+    started.start()
+    place = Place(scheduler=started.address)
+    networks, variants = sides(FEW, ["speck2f", "speck2cmini"])
+    seen: list[int] = []
+
+    def progress(done: int) -> None:
+        seen.append(done)
+        if len(seen) == 2:
+            started.kill(*started.workers)
+
+    part = sweep(networks, variants, BARE, place, progress=progress)
+    failed = [cell for cell in part.cells if cell.is_failed]
+    assert len(part.cells) == 8
+    assert 0 < len(failed) < len(part.cells)
+    assert not part.complete
+    gone = f"The Dask cluster at {started.address} is gone: its scheduler told of no worker for 0.2 s"
+    assert {str(cell.sentence).startswith(gone) for cell in failed} == {True}
+    with pytest.raises(OptionsError, match=f"no worker, and got none .* `dask worker {started.address}`"):
+        sweep(networks, variants, BARE, place)
+    whole = sweep(networks, variants, BARE, HERE, resume=part)
+    assert whole == sweep(networks, variants, BARE, HERE)
+    told = capfd.readouterr()
+    assert told.out + told.err == ""
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_a_killed_scheduler(
+    comes_back: bool, started: Started, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    if not comes_back:
+        monkeypatch.setattr(cluster_module, "_CONNECT_SECONDS", 0.5)
+    started.start()
+    networks, variants = sides(FEW, ["speck2f", "speck2cmini"])
+    seen: list[int] = []
+
+    def progress(done: int) -> None:
+        seen.append(done)
+        if len(seen) == 2:
+            started.kill(started.scheduler, *started.workers)
+            if comes_back:
+                started.start(1)
+
+    record = sweep(networks, variants, BARE, Place(scheduler=started.address), progress=progress)
+    failed = [cell for cell in record.cells if cell.is_failed]
+    if comes_back:
+        assert record == sweep(networks, variants, BARE, HERE)
+    else:
+        assert 0 < len(failed) < len(record.cells) == 8
+        for cell in failed:
+            assert "the connection to its scheduler ended" in str(cell.sentence)
+            assert "no Dask scheduler answers" in str(cell.sentence)
+    told = capfd.readouterr()
+    assert told.out + told.err == ""
+
+
+def test_what_dask_logs_is_kept_from_the_user() -> None:
+    loggers = [logging.getLogger(f"distributed{part}") for part in ("", ".client", ".comm.core", ".core")]
+    before = [logger.isEnabledFor(logging.ERROR) for logger in loggers]
+    with cluster_module._quiet():
+        assert not any(logger.isEnabledFor(logging.ERROR) for logger in loggers)
+    assert [logger.isEnabledFor(logging.ERROR) for logger in loggers] == before == [True] * 4
+
+
+def test_a_scheduler_that_stands_still(started: Started, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_module, "_WORKER_SECONDS", 0.2)
+    monkeypatch.setattr(cluster_module, "_CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(cluster_module, "_ASK_SECONDS", 0.1)
+    started.start(1)
+
+    def progress(done: int) -> None:
+        if not done:
+            os.kill(started.workers[0].pid, signal.SIGSTOP)
+            monkeypatch.setattr(cluster_module, "_has_workers", stopped)
+
+    has_workers = cluster_module._has_workers
+
+    def stopped(client: object) -> bool:
+        os.kill(started.scheduler.pid, signal.SIGSTOP)
+        return has_workers(client)
+
+    record = sweep(*sides([SMALL], ["speck2f"]), BARE, Place(scheduler=started.address), progress=progress)
+    assert "told of no worker" in str(record.cells[0].sentence)
 
 
 def test_a_killed_worker_loses_nothing(cluster: Cluster) -> None:
@@ -83,10 +205,10 @@ def test_a_killed_worker_loses_nothing(cluster: Cluster) -> None:
 
 def test_a_task_that_is_given_up_is_an_error(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     address, _ = cluster
-    monkeypatch.setattr(workers_module, "_on_another_machine", _fails)
+    monkeypatch.setattr(cluster_module, "_on_another_machine", _fails)
     record = sweep(*sides([SMALL], ["speck2f", "speck2cmini"]), BARE, Place(scheduler=address))
     assert [cell.verdict for cell in record.cells] == ["error", "error"]
-    assert "gave this cell up: MemoryError" in str(record.cells[0].sentence)
+    assert "gave this cell up, twice: MemoryError: of this test" in str(record.cells[0].sentence)
 
 
 def _fails(*_: object) -> None:
@@ -97,7 +219,7 @@ def test_a_limit_does_not_wait_for_a_busy_cluster(cluster: Cluster, monkeypatch:
     address, _ = cluster
     asked = sides([SMALL], ["speck2f", "speck2cmini"])
     assert sweep(*asked, BARE, Place(scheduler=address, time_limit_s=1e6)) == sweep(*asked, BARE, HERE)
-    monkeypatch.setattr(workers_module, "_on_another_machine", _sleeps)
+    monkeypatch.setattr(cluster_module, "_on_another_machine", _sleeps)
     for limit in (1e-9, 2.0):
         part = sweep(*asked, BARE, Place(scheduler=address, time_limit_s=limit))
         assert (part.cells, part.complete) == ((), False)
@@ -109,14 +231,14 @@ def _sleeps(*_: object) -> None:
 
 def test_another_machine_s_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Deadline] = []
-    monkeypatch.setattr(workers_module, "run_task", lambda _, deadline: seen.append(deadline))
+    monkeypatch.setattr(cluster_module, "run_task", lambda _, deadline: seen.append(deadline))
     for left_s in (50.0, -1.0, float("inf")):
-        workers_module._on_another_machine(None, max(left_s, 60.0), left_s)  # type: ignore[arg-type]
+        cluster_module._on_another_machine(None, max(left_s, 60.0), left_s)  # type: ignore[arg-type]
     assert [deadline.is_reached for deadline in seen] == [False, True, False]
 
 
 def test_nothing_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers_module, "_CONNECT_SECONDS", 1)
+    monkeypatch.setattr(cluster_module, "_CONNECT_SECONDS", 1)
     with pytest.raises(OptionsError, match="no Dask scheduler answers"):
         sweep(*sides([SMALL], ["speck2f"]), BARE, Place(scheduler="tcp://127.0.0.1:1"))
     with pytest.raises(OptionsError, match="no Dask scheduler answers"):

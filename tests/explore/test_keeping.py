@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,30 +18,15 @@ import mapper
 from hwspec.variant import apply_overrides
 from mapper.errors import OptionsError
 from mapper.explore import workers as workers_module
-from mapper.explore.cell import CellOptions, decide
+from mapper.explore.cell import decide
 from mapper.explore.plan import plan_networks, plan_variants
 from mapper.explore.record import Cell, ReportRecord, read_report
 from mapper.explore.sweep import Place, sweep
-from mapper.explore.workers import Task, on_cores
-from mapper.options import SolveOptions
 from mapper.report.formats import FORMATS
 from tests.builders import chain, conv, weighted
 from tests.explore.reports import BARE, GESTURE, HERE, SMALL, TOO_LARGE, ZOO, bare, sides
 
 WHOLE = bare(max_pieces=1)
-
-
-@pytest.fixture
-def decided(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """(network, chip) of every cell that is decided anew."""
-    calls: list[tuple[str, str]] = []
-
-    def counted(network: Any, chip: Any, *rest: Any) -> Cell:
-        calls.append((network.name, chip.name))
-        return decide(network, chip, *rest)
-
-    monkeypatch.setattr(workers_module, "decide", counted)
-    return calls
 
 
 def test_a_second_run_does_only_what_changed(tmp_path: Path, decided: list[tuple[str, str]]) -> None:
@@ -103,22 +87,14 @@ def test_a_cell_that_was_edited_is_not_believed(tmp_path: Path, decided: list[tu
     )
     again = sweep(networks, variants, BARE, HERE, resume=first.model_copy(update={"cells": forged}))
     assert again.cells == first.cells
-    assert again.notes == ("1 cell of the resumed report without a right checksum: decided anew",)
+    assert again.notes == (
+        "1 cell of the resumed report without a right checksum, or with a wrong placement: decided anew",
+    )
     swapped = tuple(cell.model_copy(update={"network": 1 - cell.network}) for cell in reversed(first.cells))
     assert (
         sweep(networks, variants, BARE, HERE, resume=first.model_copy(update={"cells": swapped})).cells
         == first.cells
     )
-
-
-def test_faults_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    place, (networks, variants) = Place(workers=0, cache=tmp_path), sides([SMALL], ["speck2f"])
-    with monkeypatch.context() as patched:
-        patched.setattr(workers_module, "decide", lambda *_: Cell(network=0, variant=0, verdict="error"))
-        broken = sweep(networks, variants, BARE, place)
-    assert broken.cells[0].verdict == "error"
-    assert sweep(networks, variants, BARE, place).cells[0].verdict == "plain"
-    assert sweep(networks, variants, BARE, HERE, resume=broken).cells[0].verdict == "plain"
 
 
 def test_a_cache_that_cannot_be_made(tmp_path: Path) -> None:
@@ -180,36 +156,6 @@ def test_a_report_under_other_settings_is_not_resumed() -> None:
     older = record.model_copy(update={"version": "0.0.1+0"})
     with pytest.raises(OptionsError, match="another version"):
         sweep(networks, variants, BARE, HERE, resume=older)
-
-
-@dataclass(frozen=True)
-class Deadly(CellOptions):
-    """What ends every process but one as soon as its options are read, without a word."""
-
-    survivor: int = 0
-
-    def __getattribute__(self, name: str) -> Any:
-        value = super().__getattribute__(name)
-        if name == "solve" and os.getpid() != super().__getattribute__("survivor"):
-            os._exit(1)
-        return value
-
-
-@pytest.mark.filterwarnings("ignore:A worker stopped")
-def test_a_worker_that_dies_takes_only_its_cell() -> None:
-    networks, variants = sides([SMALL], ["speck2f", "speck2cmini", "dynapcnn", "speck2b"])
-    network = networks[0].network
-    assert network is not None
-    kinds = [CellOptions(SolveOptions())] * 4
-    kinds[1] = Deadly(SolveOptions(), survivor=os.getpid())
-    tasks = [
-        Task(0, network, (n,), (entry.chip,), asked)
-        for n, (entry, asked) in enumerate(zip(variants, kinds, strict=True))
-    ]
-    outcomes = {outcome.task.variant_indexes[0]: outcome.cells[0] for outcome in on_cores(tasks, 2)}
-    assert sorted(outcomes) == [0, 1, 2, 3]
-    assert [outcomes[n].verdict for n in range(4)] == ["plain", "error", "plain", "plain"]
-    assert "died, twice" in str(outcomes[1].sentence)
 
 
 def started(out: Path, cache: Path, *more: str) -> subprocess.Popen[str]:

@@ -9,8 +9,12 @@ import importlib.abc
 import importlib.machinery
 import sys
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-__all__ = ["install"]
+__all__ = ["inert_samna"]
+
+_NAMES = ("samna", "samnagui")
 
 
 class _Meta(type):
@@ -31,7 +35,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(
         self, name: str, path: object = None, target: object = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if name.split(".", maxsplit=1)[0] in ("samna", "samnagui"):
+        if name.split(".", maxsplit=1)[0] in _NAMES:
             return importlib.machinery.ModuleSpec(name, self, is_package=True)
         return None
 
@@ -44,7 +48,14 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         pass
 
 
-def install() -> None:
-    """Make ``import samna`` give inert names, in this process only."""
-    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())
+@contextmanager
+def inert_samna() -> Iterator[None]:
+    """Make ``import samna`` give inert names for as long as this lasts: other tests look for a real one."""
+    finder = _Finder()
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+        for name in [name for name in sys.modules if name.split(".", maxsplit=1)[0] in _NAMES]:
+            del sys.modules[name]

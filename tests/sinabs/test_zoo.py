@@ -19,13 +19,13 @@ from mapper.network import Network
 from mapper.operations import Convolution
 from mapper.passes import PrepareOptions, prepare
 from mapper.sim.config_frame import simulate_config
-from tests.sinabs import inert
+from tests.sinabs.inert import inert_samna
 from tests.sinabs.modules import as_module, without_sensor
 
-inert.install()
-from sinabs.backend.dynapcnn import DynapcnnNetwork  # noqa: E402  # after the inert samna
-from sinabs.backend.dynapcnn.dvs_layer import DVSLayer  # noqa: E402
-from sinabs.layers import IAFSqueeze  # noqa: E402
+with inert_samna():
+    from sinabs.backend.dynapcnn import DynapcnnNetwork
+    from sinabs.backend.dynapcnn.dvs_layer import DVSLayer
+    from sinabs.layers import IAFSqueeze
 
 ZOO = Path(__file__).resolve().parent.parent / "data" / "zoo"
 
