@@ -74,7 +74,7 @@ class Forms:
             name: choices[chosen.get(name, 0)] for name, choices in self.layers.items() if name not in absent
         }
         notes = [note for form in forms.values() for note in form.notes]
-        if not notes and not chosen and not absent:
+        if not notes and (self.offers is None or not (chosen or absent)):
             return self.source
         origins = self.source.origins
         if self.offers is not None:
