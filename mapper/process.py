@@ -92,7 +92,8 @@ def report_fault(error: BaseException) -> int:
 
     from hwspec.inert import inert  # noqa: PLC0415
 
-    if isinstance(error, MemoryError):
+    # Some libraries make an error of their own of what they run into.
+    if "MemoryError" in f"{type(error).__name__}: {error}":
         step = "Close other programs, or ask for less at once: fewer --workers, a smaller network"
         print(f"Error: there was not enough memory. {step}", file=sys.stderr)
         return FAULT

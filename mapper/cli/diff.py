@@ -57,9 +57,9 @@ def diff(
 def kind_of(source: str) -> Literal["report", "configuration", "network"]:
     """What a side is."""
     path = Path(source)
-    if path.suffix != ".json" or not path.is_file():
-        return "network"
     try:
+        if path.suffix != ".json" or not path.is_file():
+            return "network"
         text = plain_text(path, _BYTES_MAX)
     except OSError as error:
         raise OptionsError(Finding(source, f"cannot be read: {error.strerror or error}")) from None

@@ -345,11 +345,16 @@ def _alike(one: Any, other: Any) -> tuple[Any, Any]:
     """Both with as many rows and columns, zeros where one has none."""
     known = one if one is not None else other
     one, other = (np.zeros_like(known) if entry is None else entry for entry in (one, other))
-    size = [max(pair) for pair in zip(one.shape, other.shape, strict=True)]
-    return tuple(  # type: ignore[return-value]  # two by construction
-        np.pad(entry, [(0, most - have) for most, have in zip(size, entry.shape, strict=True)])
-        for entry in (one, other)
-    )
+    size = tuple(max(pair) for pair in zip(one.shape, other.shape, strict=True))
+    return _widened(one, size), _widened(other, size)
+
+
+def _widened(entry: Any, size: tuple[int, ...]) -> Any:
+    if entry.shape == size:
+        return entry
+    wide = np.zeros(size, entry.dtype)
+    wide[tuple(slice(have) for have in entry.shape)] = entry
+    return wide
 
 
 def _differs(one: Any, other: Any) -> Any:
