@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -61,6 +62,17 @@ class _Path:
                 found += [(tap, row * self.phases[axis] + self.phase[axis]) for row in rows]
         return tuple(found)
 
+    def is_inside(self, axis: int, place: int) -> bool:
+        """Whether every tap of the layer's neurons at this row or column meets the map."""
+        conv = self.layer.operation
+        first = place * conv.stride[axis] - conv.padding[axis]
+        return first >= 0 and first + conv.kernel[axis] <= self.layer.input_shape[1 + axis]
+
+    def step(self, axis: int) -> int:
+        """How many given rows or columns the taps move from one of the layer's neurons to the next."""
+        strides = [edge_pool(edge)[1][axis] for edge in self.edges]
+        return prod((self.layer.operation.stride[axis], *strides, self.phases[axis]))
+
 
 def check_rewritten(case: Case) -> Iterator[Violation]:
     """Check `Rule.REWRITTEN`."""
@@ -95,7 +107,7 @@ def differences(given: NormalNetwork, placed: NormalNetwork) -> Iterator[tuple[s
     origins = {origin.name: origin for origin in placed.origins}
     for layer in given.layers:
         origin = origins[layer.name]
-        if _is_untouched(given, layer, origin, placed, origins):
+        if _is_untouched(layer, given, placed, origins):
             continue
         problems = [*_misplaced(layer, origin, placed), *_neurons(layer, origin, placed)]
         if not problems:
@@ -105,17 +117,13 @@ def differences(given: NormalNetwork, placed: NormalNetwork) -> Iterator[tuple[s
 
 
 def _is_untouched(
-    given: NormalNetwork,
-    layer: NormalLayer,
-    origin: Origin,
-    placed: NormalNetwork,
-    origins: Mapping[str, Origin],
+    layer: NormalLayer, given: NormalNetwork, placed: NormalNetwork, origins: Mapping[str, Origin]
 ) -> bool:
     """Whether a layer is the given one itself, and reads what it read, from layers that are themselves."""
     edges = given.incoming[layer.name]
     sources = [origins[edge.source] for edge in edges if edge.source in origins]
     return (
-        all(o.layer == o.name and not o.start and o.phases == (1, 1) for o in (origin, *sources))
+        all(o.layer == o.name and not o.start and o.phases == (1, 1) for o in (origins[layer.name], *sources))
         and placed.by_name[layer.name] is layer
         and sorted(map(repr, placed.incoming[layer.name])) == sorted(map(repr, edges))
     )
@@ -267,7 +275,16 @@ def _kinds(
     phases = origin.phases[axis]
     kinds: dict[object, int] = {}
     found = {}
+    # Where all paths of a source move alike, whatever lies inside reads as what lies before it.
+    steps = {(path.source, path.step(axis) * phases) for path in own}
+    steps |= {(path.source, path.step(axis)) for path in through}
+    is_even, inside = len(steps) == len({source for source, _ in steps}), set[int]()
     for place in range(size):
+        ends = [*((path, place) for path in own), *((path, place // phases) for path in through)]
+        if is_even and all(path.is_inside(axis, at) for path, at in ends):
+            if place % phases in inside:
+                continue
+            inside.add(place % phases)
         given = [path.reads(axis, place) for path in own]
         placed = [path.reads(axis, place // phases) for path in through]
         lowest: dict[_Source, int] = {}
@@ -335,10 +352,7 @@ def _reaching(path: _Path, first: int, count: int, down: _Reads, across: _Reads)
 
 
 def _plus(one: Any, other: Any) -> Any:
-    if one is None:
-        return other
-    one, other = _alike(one, other)
-    return one + other
+    return other if one is None else sum(_alike(one, other))
 
 
 def _alike(one: Any, other: Any) -> tuple[Any, Any]:
@@ -350,8 +364,6 @@ def _alike(one: Any, other: Any) -> tuple[Any, Any]:
 
 
 def _widened(entry: Any, size: tuple[int, ...]) -> Any:
-    if entry.shape == size:
-        return entry
     wide = np.zeros(size, entry.dtype)
     wide[tuple(slice(have) for have in entry.shape)] = entry
     return wide
