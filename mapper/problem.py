@@ -129,12 +129,11 @@ class Problem:
         """By layer, its own core: core n for layer n, whether or not the chip has so many.
 
         Layers are numbered in natural order of their names, network after network; joint relays have none,
-        and fused siblings that of their first.
+        and neither have fused siblings.
         """
         given = (n for n in self.by_name if self._is_given(self.demands[n]))
         ordered = sorted(given, key=lambda layer: self.demands[layer].network)
-        own = {layer: n for n, layer in enumerate(ordered)}
-        return own | {fused: own[members[0]] for fused, members in self.members.items()}
+        return {layer: n for n, layer in enumerate(ordered)}
 
     def _is_given(self, demand: LayerDemand) -> bool:
         offers = self._offers(demand.network)
@@ -169,7 +168,7 @@ class Problem:
     def edges_into(self, layer: int, form: int) -> tuple[Edge, ...]:
         """Incoming edges of a layer in one of its forms."""
         demand = self.demands[layer]
-        if form == 0:
+        if form == 0 and not self.forms:
             return self.networks[demand.network].incoming[demand.layer]
         return self.forms[demand.network].layers[demand.layer][form].edges
 

@@ -127,7 +127,8 @@ class Question:
 
     def _problem(self, stage: Pair | None, forms: tuple[Forms, ...]) -> Problem:
         networks = tuple(entry.network() for entry in forms)
-        chosen = forms if any(len(rows) > 1 for entry in forms for rows in entry.layers.values()) else ()
+        is_choice = any(e.offers or any(len(rows) > 1 for rows in e.layers.values()) for e in forms)
+        chosen = forms if is_choice else ()
         return Problem(networks, self.chip, self.resolved, chosen, stage)
 
     def with_offers(self, problem: Problem) -> Problem:

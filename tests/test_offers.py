@@ -13,6 +13,7 @@ import mapper
 from mapper.emit.read.compare import compare
 from mapper.emit.write.build import build_config
 from mapper.errors import OptionsError
+from mapper.events import events_from_raster
 from mapper.network import DvsSettings, Edge, Input, Layer, Network, Origin, Output
 from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Convolution, Neuron, Pool, Shape
@@ -22,6 +23,7 @@ from mapper.result import Result
 from mapper.rules import Rule
 from mapper.sim.config_frame import simulate_config
 from mapper.sim.network import simulate
+from mapper.sim.recording import run_recording
 from mapper.verify import verify
 from tests.offer_networks import dense, inception, residual, roomy
 
@@ -227,3 +229,58 @@ def test_the_checker_traces_every_channel_through_fused_siblings() -> None:
     assert Rule.REWRITTEN in broken(result, network.replacing(origins=tuple(swapped)))
     assert Rule.REWRITTEN in broken(replace(result, options=replace(result.options, fusion=False)), network)
     assert isinstance(origins[0], Origin)
+
+
+def heads(names: list[str], readers: dict[str, list[str]], features: int = 2) -> Network:
+    """A stem, layers of these names that read it, and others that read some of them side by side."""
+    layers = [Layer("stem", Shape(2, 8, 8), Convolution(4, (1, 1)))]
+    edges = [Edge("in", "stem")]
+    for name in names:
+        layers.append(Layer(name, Shape(4, 8, 8), Convolution(features, (1, 1))))
+        edges.append(Edge("stem", name))
+    for name, sources in readers.items():
+        layers.append(Layer(name, Shape(features * len(sources), 8, 8), Convolution(3, (1, 1))))
+        edges += [Edge(source, name, (), features * n) for n, source in enumerate(sources)]
+    outputs = tuple(Output(f"o{n}", name) for n, name in enumerate(readers))
+    return Network("heads", (Input("in", Shape(2, 8, 8)),), tuple(layers), tuple(edges), outputs)
+
+
+@pytest.mark.parametrize(
+    ("names", "readers", "cores"),
+    [
+        (["a", "b", "c"], {"head": ["a", "b", "c"]}, 3),
+        (["a", "c", "b", "d"], {"one": ["a", "b"], "two": ["c", "d"]}, 5),
+        ([f"n{n:02}" for n in range(18)], {"head": [f"n{n:02}" for n in range(18)]}, 6),
+        (["a", "b", "a&b"], {"one": ["a", "b"], "two": ["a&b"]}, 5),
+        ([f"n{n:02}" for n in range(12)], {"head": [f"n{n:02}" for n in (*range(11, -1, -1),)]}, 4),
+    ],
+    ids=["three", "interleaved", "many", "clash", "reversed"],
+)
+def test_siblings_of_every_kind(names: list[str], readers: dict[str, list[str]], cores: int) -> None:
+    result = placed(heads(names, readers))
+    assert (result.status, len(result.require().placements)) == ("optimal", cores)
+    for options in ({"pins": {names[1]: 3}}, {"readout": None, "objective": "headroom"}, {"max_pieces": 1}):
+        assert placed(heads(names, readers), **options).status == "optimal"
+
+
+def test_every_objective_has_siblings_and_joint_relays() -> None:
+    for network in (inception(3, 1), residual(2, 4)):
+        rates = {name: 100 + 10 * n for n, name in enumerate(network.index)} | {"in": 1000}
+        chip = "speck2f" if network.name == "inception" else roomy(12)
+        for objective in ("index", "balance", "headroom"):
+            traffic = tuple(rates.items()) if objective == "balance" else ()
+            result = placed(network, chip, objective=objective, traffic=traffic)
+            assert result.status == "optimal"
+            assert fused(result) or joints(result)
+            simulate(result.networks[0], {"in": np.zeros((1, *network.inputs[0].shape), int)})
+
+
+def test_traffic_is_counted_layer_by_layer() -> None:
+    network, found = inception(3, 1), []
+    shape = network.inputs[0].shape
+    events = events_from_raster((np.random.default_rng(0).random((10, *shape)) < 0.1).astype(int), 1000)
+    for fusion in (True, False):
+        config = build_config(placed(network, fusion=fusion))
+        found.append(run_recording(config, {"in": events}).signals)
+    assert found[0]["m0k3"] > 0
+    assert {name: found[0][name] for name in network.index} == {n: found[1][n] for n in network.index}

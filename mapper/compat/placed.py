@@ -27,6 +27,7 @@ from mapper.emit.write.build import build_config
 from mapper.emit.write.options import EmitOptions
 from mapper.errors import InfeasibleError, UndecidedError
 from mapper.normal_form import NormalNetwork
+from mapper.operations import same
 from mapper.options import SolveOptions
 from mapper.question import Question, fits
 from mapper.references import LayerReference, as_index
@@ -116,6 +117,9 @@ class PlacedNetwork(LayerViews):
             result.require()
         except (InfeasibleError, UndecidedError) as error:
             raise ValueError(f"{self.structure.name} on {chip.name}: {error}") from error
+        if result.given != result.networks and not same(result.given[0].layers, network.layers):
+            text = "layers share a core, and with it one scale: forward has the scales of their own"
+            warnings.warn(f"{text}. {' '.join(result.networks[0].notes)}", stacklevel=3)
         self.result = result
         return result
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -122,23 +122,34 @@ def run_recording(
     options = options or EventOptions()
     if options.record is None:
         options = replace(options, record=default_layers(config))
+    asked, beside = options.record or (), _beside_others(config)
+    # Of layers that share a core spikes are counted one by one: the core's own count is of them all.
+    options = replace(options, record=tuple(dict.fromkeys((*asked, *beside))))
     simulator = EventSimulator(config, options, input_cores=input_cores)
-    totals, done = _Totals(simulator), 0
+    totals, done = _Totals(simulator, beside), 0
     for piece in _pieces(inputs, piece_events):
         result = simulator.run(piece)
         totals.add(result)
         done += sum(map(len, piece.values()))
         if sink is not None:
-            sink(result.layers)
+            sink({name: events for name, events in result.layers.items() if name in asked})
         if progress is not None:
             progress(done)
     return totals.summary(inputs)
 
 
+def _beside_others(config: ChipConfig) -> tuple[str, ...]:
+    """Layers as given that share a core with another one."""
+    origins = (config.interface.origins or ()) if config.interface else ()
+    held = Counter(origin.layer for origin in origins)
+    return tuple(origin.name for origin in origins if held[origin.layer] > 1)
+
+
 class _Totals:
     """Sums over pieces."""
 
-    def __init__(self, simulator: EventSimulator) -> None:
+    def __init__(self, simulator: EventSimulator, beside: Collection[str]) -> None:
+        self.beside: Counter[str] = Counter(dict.fromkeys(beside, 0))
         self.cores_of = {name: [core for core, _ in parts] for name, parts in simulator.places.items()}
         self.sensor_inputs = simulator.graph.sensor_inputs
         self.by_field: dict[str, Counter[Any]] = {name: Counter() for name in _COUNTED}
@@ -150,6 +161,7 @@ class _Totals:
         """Count what a piece gave."""
         for name, total in self.by_field.items():
             total.update(getattr(result, name))
+        self.beside.update({name: len(result.layers[name]) for name in self.beside})
         self.outputs.update({name: len(spikes) for name, spikes in result.outputs.items()})
         self.classes.update(_classes(result))
         self.outside += result.outside
@@ -170,7 +182,8 @@ class _Totals:
         # The stage sends the same events to all: whether one recording was given, or one for each.
         signals |= dict.fromkeys(self.sensor_inputs, sensed[0]) if sensed else {}
         for name, cores in self.cores_of.items():
-            signals[name] = sum(counted["spikes"][core] for core in cores)
+            own = sum(counted["spikes"][core] for core in cores)
+            signals[name] = self.beside.get(name, own)
         return RecordingSummary(
             sum(map(len, inputs.values())) - sum(sensed[1:]),
             self.outside,

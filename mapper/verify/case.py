@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, TypeAlias
@@ -138,6 +138,8 @@ class Case:
     ) -> Case:
         """The question with its look-ups."""
         rates = {str(signal): rate for signal, rate in options.traffic}
+        for number, network in enumerate(networks if rates else ()):
+            rates |= dict(_rewritten_rates(networks, number, network, rates))
         bodies, parts = [], []
         for placement in solution.placements:
             part, core = placement.body, chip.cores[placement.core]
@@ -161,6 +163,22 @@ class Case:
         """Features of a signal; none of one that does not exist."""
         shape = signal_shape(self.networks, self.solution.dvs_stage, signal)
         return 0 if shape is None else shape.features
+
+
+def _rewritten_rates(
+    networks: tuple[NormalNetwork, ...], number: int, network: NormalNetwork, rates: Mapping[str, int]
+) -> Iterator[tuple[str, int]]:
+    """Spikes per second of cores that hold several given layers, or pass on what several send."""
+    held: dict[str, int] = {}
+    for origin in network.origins:
+        held.setdefault(origin.layer, 0)
+        held[origin.layer] += rates.get(layer_key(networks, number, origin.name), 0)
+    for layer in network.layers if network.origins else ():
+        if layer.name not in held:
+            sent = (e.source for e in network.incoming[layer.name])
+            given = (held.get(s, rates.get(layer_key(networks, number, s), 0)) for s in sent)
+            held[layer.name] = sum(given)
+    yield from ((layer_key(networks, number, name), rate) for name, rate in held.items())
 
 
 def _relay(

@@ -91,12 +91,10 @@ def _stages(case: Case) -> Iterator[tuple[str, int | Fraction, bool]]:
 
 def _on_own_cores(case: Case) -> int:
     """Layers number n that core n holds whole; the numbers of a network go on where the one before ends."""
-    names = [
-        (n, name) for n, net in enumerate(case.networks) for name in sorted(net.by_name, key=natural_key)
-    ]
+    names = [(n, name) for n, net in enumerate(case.given) for name in sorted(net.by_name, key=natural_key)]
     number = {pair: n for n, pair in enumerate(names)}
     return sum(
-        body.placement.core == number[part.network, part.layer]
+        body.placement.core == number.get((part.network, part.layer))
         and body.features == case.layer(part).output_shape.features
         for body, part, _ in case.parts
     )

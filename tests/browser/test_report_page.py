@@ -156,7 +156,7 @@ def test_sort_menus_and_filters(page: Open) -> None:
     for kind in ("plain", "infeasible", "unsupported"):
         all_of(driver, f".verdict input[name={kind}]")[0].click()
     assert order(driver, "row-head") == ["wide"]
-    assert len(order(driver, "column-head")) == 4
+    assert len(order(driver, "column-head")) == 6
     all_of(driver, ".verdict input[name=divided]")[0].click()
     assert order(driver, "row-head") == []
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from hwspec.schema import ChipSpec
 from mapper.network import Edge
-from mapper.normal_form import NormalNetwork
+from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Pair
 from mapper.passes.legalize.layer_form import Candidate, LayerForm, Setting, candidates, unfolded
 from mapper.passes.legalize.offers import Extended, origins_without
@@ -77,12 +77,16 @@ class Forms:
         if not notes and (self.offers is None or not (chosen or absent)):
             return self.source
         origins = self.source.origins
-        if self.offers is not None:
+        if self.offers is not None and (absent or not self.offers.fused):
             notes += (note for name, note in self.offers.notes.items() if name in forms)
             origins = origins_without(self.offers, absent)
+        # Of siblings and what they may be fused to, some are always absent, but where nothing is chosen.
+        lost = absent or (self.offers.fused if self.offers else ())
+        edges = {name: [e for e in form.edges if e.source not in lost] for name, form in forms.items()}
+        ordered = tuple(_ordered(self.source.edges, edges))
         return self.source.replacing(
-            layers=tuple(form.layer for form in forms.values()),
-            edges=tuple(_ordered(self.source.edges, {name: form.edges for name, form in forms.items()})),
+            layers=tuple(_behind_sources([form.layer for form in forms.values()], ordered)),
+            edges=ordered,
             notes=(*self.source.notes, *notes),
             origins=origins,
         )
@@ -99,6 +103,20 @@ def _ordered(before: Iterable[Edge], after: Mapping[str, Sequence[Edge]]) -> Ite
         else:
             yield from waiting
             waiting.clear()
+
+
+def _behind_sources(layers: Sequence[NormalLayer], edges: Iterable[Edge]) -> Iterator[NormalLayer]:
+    """The layers in their order, but none before what it reads in the same step."""
+    waits: dict[str, set[str]] = {layer.name: set() for layer in layers}
+    for edge in edges:
+        if edge.source in waits and not edge.delay_steps:
+            waits[edge.target].add(edge.source)
+    left = list(layers)
+    while left:
+        names = {layer.name for layer in left}
+        ready = next((layer for layer in left if not waits[layer.name] & names), left[0])
+        left.remove(ready)
+        yield ready
 
 
 def legal_forms(
@@ -169,7 +187,8 @@ def _under(
     others = {name: _candidates(setting, start) for name, start in starts.items() if name not in fed}
     if extended is not None:
         others = {
-            name: (*row, *_read_jointly(setting, starts[name], extended)) for name, row in others.items()
+            name: tuple(_read_by_offers(setting, starts[name], extended)) or row
+            for name, row in others.items()
         }
     if not sensed:
         return (_forms(network, None, others, extended),)
@@ -180,9 +199,11 @@ def _under(
     return tuple(_forms(network, stage, {**others, **row}, extended) for stage, row in stages.items())
 
 
-def _read_jointly(setting: Setting, start: LayerForm, extended: Extended) -> Iterator[Candidate]:
-    """The legal forms of a layer that reads joint relays, in each way in which it can."""
-    for edges in extended.ways.get(start.layer.name, ()):
+def _read_by_offers(setting: Setting, start: LayerForm, extended: Extended) -> Iterator[Candidate]:
+    """The legal forms of a layer in each way in which it can read what is on offer, the direct one first."""
+    direct, *ways = extended.ways[start.layer.name]
+    yield from _candidates(setting, replace(start, edges=direct))
+    for edges in ways:
         yield from candidates(setting, replace(start, edges=edges))
 
 

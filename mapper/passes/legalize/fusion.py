@@ -20,11 +20,12 @@ from mapper.operations import Pair, Shape, same
 from mapper.passes.legalize.kernel import event_remark
 from mapper.passes.minimum import mended
 from mapper.passes.quantize import layer_scale, rounded
+from mapper.references import named_apart
 from mapper.wording import join_names
 
 __all__ = ["Fusion", "as_rounded", "centred", "fusions", "sibling_edges"]
 
-# Of more siblings than this only the first are fused: each run of them is a layer on offer.
+# So many neighbours may share a core: each run of them is a layer on offer.
 _SIBLINGS_MAX = 8
 
 
@@ -66,17 +67,17 @@ def fusions(network: NormalNetwork, apart: Collection[str]) -> tuple[Fusion, ...
     for layer in network.layers:
         if layer.name not in ends and network.outgoing[layer.name]:
             groups.setdefault(_likeness(network, layer), []).append(layer)
-    taken = set(network.signal_shapes)
+    taken = dict.fromkeys(network.signal_shapes)
     found = []
     for layers in groups.values():
         for siblings in _side_by_side(network, _alike(layers)):
             for start in range(len(siblings)):
-                for stop in range(start + 2, len(siblings) + 1):
+                for stop in range(start + 2, min(len(siblings), start + _SIBLINGS_MAX) + 1):
                     run = siblings[start:stop]
-                    name = "&".join(layer.name for layer in run)
-                    fused = None if name in taken else _fused(run, name)
+                    name = named_apart([*taken, "&".join(layer.name for layer in run)])[-1]
+                    fused = _fused(run, name)
                     if fused is not None:
-                        taken.add(name)
+                        taken[name] = None
                         edges = (replace(edge, target=name) for edge in network.incoming[run[0].name])
                         members = tuple(layer.name for layer in run)
                         found.append(Fusion(members, fused, tuple(edges), _note(run, fused)))
@@ -86,11 +87,11 @@ def fusions(network: NormalNetwork, apart: Collection[str]) -> tuple[Fusion, ...
 def _likeness(network: NormalNetwork, layer: NormalLayer) -> object:
     """What siblings have in common, but for their numbers."""
     edges = network.incoming[layer.name]
-    reads = frozenset((e.source, e.path, e.feature_offset, e.delay_steps) for e in edges)
+    reads = tuple(sorted(repr((e.source, e.path, e.feature_offset, e.delay_steps)) for e in edges))
     reads_itself = layer.name if any(e.source == layer.name for e in edges) else ""
     neuron = layer.neuron
     return (
-        *(reads, len(edges), reads_itself, layer.input_shape, layer.operation.stride, layer.output_shape[1:]),
+        *(reads, reads_itself, layer.input_shape, layer.operation.stride, layer.output_shape[1:]),
         *(neuron.reset, neuron.spike_mode, neuron.fires_at, _floats(layer) is None),
     )
 
@@ -118,23 +119,24 @@ def _alike(layers: Sequence[NormalLayer]) -> Iterator[list[NormalLayer]]:
             and first.fires_at == own.fires_at
         ]
         left = [layer for layer in left if layer not in group]
-        yield group[:_SIBLINGS_MAX]
+        yield group
 
 
 def _side_by_side(network: NormalNetwork, groups: Iterator[list[NormalLayer]]) -> Iterator[list[NormalLayer]]:
     """Runs of siblings whose features follow one another in everything that reads them."""
     for group in groups:
-        offsets = {
-            layer.name: sorted(e.feature_offset for e in network.outgoing[layer.name]) for layer in group
+        behind = {
+            first.name: next((e for e in group if e is not first and _follows(network, first, e)), None)
+            for first in group
         }
-        ordered = sorted(group, key=lambda layer: (offsets[layer.name], network.index[layer.name]))
-        run: list[NormalLayer] = []
-        for layer in ordered:
-            if run and not _follows(network, run[-1], layer):
-                yield run
-                run = []
-            run.append(layer)
-        yield run
+        after = {layer.name for layer in behind.values() if layer is not None}
+        for layer in group:
+            run: list[NormalLayer] = []
+            following: NormalLayer | None = None if layer.name in after else layer
+            while following is not None and following not in run:
+                run.append(following)
+                following = behind[following.name]
+            yield run
 
 
 def _follows(network: NormalNetwork, first: NormalLayer, second: NormalLayer) -> bool:
@@ -147,13 +149,13 @@ def _reading(edge: Edge, further: int) -> tuple[str, str, int, int]:
     return edge.target, repr(edge.path), edge.feature_offset + further, edge.delay_steps
 
 
-def sibling_edges(edges: Sequence[Edge], fusion: Fusion) -> tuple[Edge, ...] | None:
-    """The edges of a reader with a fused layer in its members' place; None where it does not read them."""
+def sibling_edges(edges: Sequence[Edge], fusion: Fusion) -> tuple[Edge, ...]:
+    """The edges of a fused layer in its members' place; none where a reader does not read them all."""
     first = [edge for edge in edges if edge.source == fusion.members[0]]
-    left = tuple(edge for edge in edges if edge.source not in fusion.members)
-    if not first or len(edges) - len(left) != len(first) * len(fusion.members):
-        return None
-    return (*left, *(replace(edge, source=fusion.layer.name) for edge in first))
+    of_these = [edge for edge in edges if edge.source in fusion.members]
+    if len(of_these) != len(first) * len(fusion.members):
+        return ()
+    return tuple(replace(edge, source=fusion.layer.name) for edge in first)
 
 
 def _fused(run: Sequence[NormalLayer], name: str) -> NormalLayer | None:

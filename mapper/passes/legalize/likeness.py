@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hwspec.schema import ChipSpec
 from mapper.errors import Finding, NetworkError
 from mapper.normal_form import NormalNetwork
@@ -52,10 +54,12 @@ def _shape(form: LayerForm) -> tuple[object, ...]:
 def _chosen(forms: Forms, placed: NormalNetwork) -> dict[str, int] | None:
     """By layer, the index of the form that it was placed in."""
     chosen: dict[str, int] = {}
+    there = placed.signal_shapes
     for layer in placed.layers:
         shape = _shape(LayerForm(layer, placed.incoming[layer.name]))
         rows = forms.layers.get(layer.name, ())
-        match = next((n for n, form in enumerate(rows) if _shape(form) == shape), None)
+        here = (replace(f, edges=tuple(e for e in f.edges if e.source in there)) for f in rows)
+        match = next((n for n, form in enumerate(here) if _shape(form) == shape), None)
         if match is None:
             return None
         chosen[layer.name] = match

@@ -30,7 +30,8 @@ class Extended:
     fused
         By name of a fused layer, its members.
     ways
-        By layer, further sets of its incoming edges; what arrives is the same.
+        By layer, sets of incoming edges, what reaches it directly first. Edges of fused layers stand beside
+        those of their members: of a member and the layers that it may be fused to one is there.
     notes
         By what is on offer, what is worth telling where it is taken.
     """
@@ -67,7 +68,10 @@ def extended(
     offers = {entry.layer.name: entry for entry in every}
     direct = {name: network.incoming[name] for name in network.by_name}
     direct |= {name: entry.edges for name, entry in offers.items()}
-    ways = {name: tuple(islice(_ways(edges, siblings, joints), _WAYS_MAX)) for name, edges in direct.items()}
+    ways = {
+        name: tuple(_with_fused(way, siblings) for way in (edges, *islice(jointly(edges, joints), _WAYS_MAX)))
+        for name, edges in direct.items()
+    }
     plain = tuple(Origin(layer.name, layer.output_shape, layer.name) for layer in network.layers)
     whole = network.replacing(
         layers=tuple(_in_order(network, offers)),
@@ -79,27 +83,14 @@ def extended(
         whole,
         frozenset(entry.layer.name for entry in joints),
         fused,
-        {name: entry for name, entry in ways.items() if entry},
+        ways,
         {name: entry.note for name, entry in offers.items()},
     )
 
 
-def _ways(
-    edges: Sequence[Edge], siblings: Sequence[Fusion], joints: Sequence[Joint]
-) -> Iterator[tuple[Edge, ...]]:
-    yield from jointly(edges, joints)
-    for fused in _with_fused(tuple(edges), siblings):
-        yield fused
-        yield from jointly(fused, joints)
-
-
-def _with_fused(edges: tuple[Edge, ...], siblings: Sequence[Fusion]) -> Iterator[tuple[Edge, ...]]:
-    """The edges with one or more fused layers in the place of their members."""
-    for n, fusion in enumerate(siblings):
-        fused = sibling_edges(edges, fusion)
-        if fused is not None:
-            yield fused
-            yield from _with_fused(fused, siblings[n + 1 :])
+def _with_fused(edges: tuple[Edge, ...], siblings: Sequence[Fusion]) -> tuple[Edge, ...]:
+    """The edges, and those of every fused layer that may stand in the place of some of their sources."""
+    return (*edges, *(edge for fusion in siblings for edge in sibling_edges(edges, fusion)))
 
 
 def _in_order(network: NormalNetwork, offers: Mapping[str, Fusion | Joint]) -> Iterator[NormalLayer]:

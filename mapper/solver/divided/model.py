@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from ortools.sat.python import cp_model
@@ -133,7 +134,21 @@ def _add_members(divided: DividedModel) -> bool:
         if not there:
             return False
         divided.model.add_exactly_one(there)
+    _add_reading(divided, among)
     return True
+
+
+def _add_reading(divided: DividedModel, among: Mapping[int, list[int]]) -> None:
+    """A form that reads a sibling is taken where this is there, or a fused layer that the form reads too."""
+    problem = divided.tables.problem
+    for layer, form in {(piece.layer, piece.form) for piece in divided.pieces}:
+        chosen = divided.forms.get((layer, form), divided.copies.get((layer, 0), 1))
+        number = problem.demands[layer].network
+        names = {edge.source for edge in problem.edges_into(layer, form)}
+        sources = {problem.layer_of[number, name] for name in names if (number, name) in problem.layer_of}
+        for member in sources & among.keys():
+            ways = [divided.copies[n, 0] for n in among[member] if n in sources and (n, 0) in divided.copies]
+            divided.model.add(chosen <= cp_model.LinearExpr.sum(ways))
 
 
 def _add_capacity(divided: DividedModel, slack: Slack) -> None:

@@ -41,19 +41,19 @@ def add_slots(divided: DividedModel, number: int, signal: Signal, slack: Slack) 
     consumers = [consumer for consumer in signal.consumers if consumer.layer not in slack.layers]
     shown = () if signal.layer in slack.layers else signal.shown
     takers: dict[Taker, Terms] = {}
+    problem = divided.tables.problem
+    siblings = set(problem.members).union(*problem.members.values())
     for consumer in consumers:
         pieces = divided.pieces_of(consumer.layer, consumer.form)
-        is_absent = signal.layer in divided.tables.problem.optional and not divided.pieces_of(signal.layer)
-        if pieces and (consumer.pooling == UNREACHABLE or is_absent):
+        if pieces and consumer.pooling == UNREACHABLE:
             if not _forbid_form(divided, consumer.layer, consumer.form):
                 return False
             continue
-        if (
-            pieces
-            and signal.layer is not None
-            and (there := divided.copies.get((signal.layer, 0))) is not None
-        ):
+        if pieces and signal.layer in problem.joints:
+            there = divided.copies.get((signal.layer, 0), 0)
             model.add(divided.forms[consumer.layer, consumer.form] <= there)
+        if signal.layer in siblings and (signal.layer, 0) not in divided.copies:
+            continue
         terms = takers.setdefault(Taker(consumer.pooling, consumer.direct, None, consumer.origin_only), [])
         terms += [divided.pieces[piece] for piece in pieces]
     takers |= {Taker(p.level, True, p): list(z.values()) for p, z in relays.items() if p.kind != "aligned"}
@@ -67,7 +67,10 @@ def add_slots(divided: DividedModel, number: int, signal: Signal, slack: Slack) 
         for provider in suiting(divided.tables, signal, (ORIGIN, *relays), taker):
             flows[provider] = model.new_int_var(0, upper, "")
             given.setdefault(provider, []).append(flows[provider])
-        model.add(cp_model.LinearExpr.sum(terms) == cp_model.LinearExpr.sum(list(flows.values())))
+        served = model.add(cp_model.LinearExpr.sum(terms) == cp_model.LinearExpr.sum(list(flows.values())))
+        if signal.layer in siblings and taker.relays is None:
+            # Who reads siblings reads what they are fused to where that is there instead.
+            served.only_enforce_if(divided.copies[signal.layer, 0])
         if taker.relays is not None and taker.relays.kind == "relay":
             # Relays at a level are fed from below it at least once: they cannot feed one another alone.
             below = [flow for provider, flow in flows.items() if provider != taker.relays]
