@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, Self, TypeAlias
+
+from pydantic import model_validator
 
 from mapper.display import Displayed
 from mapper.options import SolveOptions
@@ -332,6 +334,17 @@ class ReportRecord(Record, Displayed):
     variant_summaries: tuple[VariantSummary, ...]
     network_summaries: tuple[NetworkSummary, ...]
     notes: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _check_cells(self) -> Self:
+        """Every cell is of a network and a variant that are there, each pair once."""
+        pairs = [(cell.network, cell.variant) for cell in self.cells]
+        for network, variant in pairs:
+            if network not in range(len(self.networks)) or variant not in range(len(self.variants)):
+                raise ValueError(f"a cell is of network {network} and variant {variant}, which are not there")
+        if len(set(pairs)) < len(pairs):
+            raise ValueError("two cells are of the same network and variant")
+        return self
 
 
 def read_report(path: Path) -> ReportRecord:

@@ -47,6 +47,37 @@ def put(*path: Any, value: Any) -> Change:
     return change
 
 
+def _origin(name: str, layer: str, start: int = 0) -> dict[str, Any]:
+    return {"name": name, "shape": [1, 6, 6], "layer": layer, "start": start}
+
+
+def _interface(change: Change) -> Change:
+    return lambda content: change(content["interface"])
+
+
+# What an interface says twice, or under another's name.
+TWICE: dict[str, tuple[Change, str]] = {
+    "a-layer-twice": (_interface(lambda i: i["layers"].append(i["layers"][0])), "2 times"),
+    "an-output-twice": (_interface(lambda i: i["outputs"].append(i["outputs"][0])), "output"),
+    "a-core-twice": (
+        _interface(lambda i: i["layers"][0]["places"].extend(i["layers"][0]["places"])),
+        "a core holds one thing",
+    ),
+    "origins-overlap": (
+        _interface(lambda i: i.update(origins=[_origin(n, i["layers"][0]["name"]) for n in "ab"])),
+        "that another has",
+    ),
+    "an-origin-of-another-name": (
+        _interface(lambda i: i.update(origins=[_origin(i["layers"][1]["name"], i["layers"][0]["name"])])),
+        "is in layer",
+    ),
+    "an-output-elsewhere": (
+        _interface(lambda i: i["outputs"][0].update(layer=i["layers"][0]["name"])),
+        "which",
+    ),
+}
+
+
 CASES: dict[str, tuple[Change, str]] = {
     "weight-300": (tensor("weights", 300), "300"),
     "weight--129": (tensor("weights", -129), "-129"),
@@ -68,6 +99,7 @@ CASES: dict[str, tuple[Change, str]] = {
     "chip-speck9": (lambda content: content.update(chip="speck9"), "speck9"),
     "chip-speck2e": (lambda content: content.update(chip="speck2e"), "speck2e"),
     "a-layer-on-no-core": (lambda content: content["interface"]["layers"][1].update(places=[]), "on no core"),
+    **{name: (change, word) for name, (change, word) in TWICE.items()},
     "host-pool-0": (lambda content: content["interface"]["outputs"][0].update(host_pool=[1, 0]), "host_pool"),
     "shape-of-long-numbers": (put("weights", "shape", value=[10**4000] * 3), "claim"),
     "module-os": (lambda content: content["vendor"].update(samna_module="os"), "samna_module"),
@@ -82,6 +114,7 @@ def good() -> str:
 
 # deploy.py has no list of chips: samna's own object says how many cores there are.
 UNKNOWN_TO_DEPLOY = {
+    *TWICE,
     "a-layer-on-no-core",
     "host-pool-0",
     "last-core-missing",

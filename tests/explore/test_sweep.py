@@ -388,3 +388,12 @@ def test_status_is_decided_once() -> None:
     assert result.status is Status.OPTIMAL
     for details in (False, True):
         assert decide(network, chip, CellOptions(SolveOptions(), details=details)).verdict == "plain"
+
+
+def test_cells_of_what_is_not_there_are_no_report() -> None:
+    record = small_report()
+    cell = record.cells[0]
+    for cells in ([*record.cells, cell], [cell.model_copy(update={"variant": 99})]):
+        content = record.model_dump(mode="json") | {"cells": [one.model_dump(mode="json") for one in cells]}
+        with pytest.raises(ValueError, match=r"which are not there|the same network and variant"):
+            ReportRecord.model_validate(content)

@@ -60,6 +60,22 @@ def nodes() -> dict[str, Any]:
     }
 
 
+def ways(stages: int, width: int) -> Any:
+    """A layer behind stages of pools of 1x1, each of which reads all of the stage before it."""
+    ones = np.array([1, 1])
+    content = nodes()
+    names = list(content)
+    pairs = list(pairwise(names))
+    source, target = pairs.pop(2)
+    before = [source]
+    for n in range(stages):
+        here = [f"pool{n}_{m}" for m in range(width)]
+        content |= {name: nir.SumPool2d(ones, ones, ones * 0) for name in here}
+        pairs += [(a, b) for a in before for b in here]
+        before = here
+    return graph(content, [*pairs, *((name, target) for name in before)])
+
+
 def graph(content: dict[str, Any] | None = None, edges: list[tuple[str, str]] | None = None) -> Any:
     content = nodes() if content is None else content
     names = list(content)
@@ -433,3 +449,13 @@ def test_truncated_empty_and_missing_files(tmp_path: Path) -> None:
             load_network(path)
     with pytest.raises(NetworkError, match="no such file"):
         load_network(tmp_path / "none.nir")
+
+
+@pytest.mark.parametrize(("stages", "width"), [(300, 1), (3000, 1), (25, 2)])
+def test_more_ways_than_are_followed_are_refused_at_once(stages: int, width: int) -> None:
+    with pytest.raises(UnsupportedLayerError, match="200 in a row, 1000 to one layer"):
+        load_network(ways(stages, width))
+
+
+def test_some_ways_are_followed() -> None:
+    assert len(load_network(ways(3, 2)).edges) > len(load_network(ways(3, 1)).edges)

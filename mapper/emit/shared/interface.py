@@ -5,6 +5,7 @@ It is never sent to a chip, and is None for a configuration that was read back f
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
@@ -230,6 +231,40 @@ class Interface(_Record):
             last = entry.start + entry.shape[0] * entry.phases[0] * entry.phases[1]
             if last > features.get(entry.layer, 0):
                 raise ValueError(f"origin {entry.name}: layer {entry.layer} has no such features")
+        return self
+
+    @model_validator(mode="after")
+    def _check_once(self) -> Self:
+        """What stands here twice, or under the name of something else, would be counted twice or wrongly."""
+        named = {
+            "input": [entry.name for entry in self.inputs],
+            "layer": [entry.name for entry in self.layers],
+            "output": [entry.name for entry in self.outputs],
+            "origin": [entry.name for entry in self.origins or ()],
+        }
+        for kind, names in named.items():
+            for name, times in Counter(names).items():
+                if times > 1:
+                    raise ValueError(f"{kind} {name} stands there {times} times")
+        for core, times in Counter(place.core for _, place in self.places).items():
+            if times > 1:
+                raise ValueError(f"core {core} has {times} places: a core holds one thing")
+        layers = {layer.name: {place.core for place in layer.places} for layer in self.layers}
+        ends = Counter[str]()
+        for entry in sorted(self.origins or (), key=lambda entry: entry.start):
+            if entry.name in layers and entry.layer != entry.name:
+                raise ValueError(
+                    f"origin {entry.name} is in layer {entry.layer}, and there is a layer of its name"
+                )
+            if entry.start < ends[entry.layer]:
+                raise ValueError(f"origin {entry.name} has features of layer {entry.layer} that another has")
+            ends[entry.layer] = entry.start + entry.shape[0] * entry.phases[0] * entry.phases[1]
+        for output in self.outputs:
+            held = layers.get(output.layer)
+            strange = [part.core for part in output.parts if held and part.core not in held]
+            if strange:
+                where = f"core {strange[0]}, which {output.layer} is not on"
+                raise ValueError(f"output {output.name} is read at {where}")
         return self
 
     @property

@@ -14,6 +14,8 @@ __all__ = ["ON_THE_WAY", "WEIGHTS", "Walk"]
 
 WEIGHTS = ("Conv2d", "Affine", "Linear")
 ON_THE_WAY = ("SumPool2d", "AvgPool2d", "Flatten", "Scale")
+# Nodes without weights in a row, and ways through such nodes to one layer, that are followed.
+_STEPS_MAX, _WALKS_MAX = 200, 1000
 
 
 class Walk:
@@ -32,6 +34,7 @@ class Walk:
         self.findings: list[Finding] = []
         self.unsupported: list[Finding] = []
         self.layer_of: dict[str, str] = {}
+        self.walked = 0
         self.after: dict[str, list[str]] = {name: [] for name in graph.nodes}
         self.before: dict[str, list[str]] = {name: [] for name in graph.nodes}
         for source, target in sorted(
@@ -98,6 +101,14 @@ class Walk:
     def signals(self, node: str, seen: tuple[str, ...] = ()) -> list[tuple[str, tuple[PathOperation, ...]]]:
         """The signals that reach a node's input, each with its path: a walk back to neurons or inputs."""
         signals: list[tuple[str, tuple[PathOperation, ...]]] = []
+        self.walked = self.walked + 1 if seen else 1
+        if len(seen) > _STEPS_MAX or self.walked > _WALKS_MAX:
+            problem = "more nodes between neurons and weights, or ways through them, than are followed"
+            limit = f"{_STEPS_MAX} in a row, {_WALKS_MAX} to one layer"
+            finding = Finding(f"node {node}", problem, limit=limit, next_step="Merge pools and scales")
+            if not any(entry.problem == problem for entry in self.unsupported):
+                self.unsupported.append(finding)
+            return []
         for source in self.before[node]:
             kind = self.kind(source)
             if source in seen:
