@@ -7,8 +7,9 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import product
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -106,14 +107,23 @@ def write_all(contents: Mapping[Path, str | bytes]) -> None:
         place(*files)
 
 
-def require_writable(*paths: Path) -> None:
+def require_writable(*paths: Path, read: Collection[Path] = ()) -> None:
     """Ask before hours of work whether their outcome can be written; nothing is left of the question.
+
+    Parameters
+    ----------
+    read
+        What the work reads, and must not replace.
 
     Raises
     ------
     OptionsError
-        As `write_text`, for any of them.
+        As `write_text`, for any of them; or one is what is read.
     """
+    for path, source in product(paths, read):
+        if path.exists() and source.exists() and path.samefile(source):
+            step = "Write to another file"
+            raise OptionsError(Finding(str(path), "is read by this command", next_step=step))
     with ExitStack() as stack:
         for path in paths:
             stack.enter_context(Staged(path))

@@ -17,7 +17,7 @@ from mapper import files
 from mapper.cli.entry import run
 from mapper.errors import OptionsError
 from mapper.events.stream import EventWriter
-from mapper.files import Staged, file_name, place, write_all, write_bytes, write_text
+from mapper.files import Staged, file_name, place, require_writable, write_all, write_bytes, write_text
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="devices, masks and signals of POSIX")
 
@@ -236,3 +236,14 @@ def test_no_work_is_done_whose_outcome_cannot_be_written(
     assert run(words) == 2
     assert "cannot be written" in capsys.readouterr().err
     assert names(tmp_path) == ["pipe"]
+
+
+def test_what_is_read_is_not_replaced(tmp_path: Path) -> None:
+    source, link, other = tmp_path / "events.npy", tmp_path / "link.npy", tmp_path / "rates.json"
+    source.write_bytes(b"1")
+    link.symlink_to(source)
+    for path in (source, link):
+        with pytest.raises(OptionsError, match="is read by this command"):
+            require_writable(path, read=[source])
+    require_writable(other, read=[source, tmp_path / "none"])
+    assert source.read_bytes() == b"1"

@@ -88,7 +88,7 @@ def simulate(
     from mapper.sim.recording import input_of  # noqa: PLC0415
 
     configuration = read_config(config)
-    require_writable(*filter(None, [output.traffic]))
+    require_writable(*filter(None, [output.traffic]), read=[recording.events, config])
     if not 0 <= output.sensitivity <= _ORDERS_MAX:
         problem = "number of random orders"
         raise OptionsError(Finding("--sensitivity", problem, output.sensitivity, f"0..{_ORDERS_MAX}"))
