@@ -242,3 +242,29 @@ def test_monitors_that_can_be_read_once() -> None:
     with pytest.warns(UserWarning, match="before the pool"):
         shown = network.plain_config("speck2f", {0: 2, 1: 5}, monitor_layers=iter([0]))  # type: ignore[arg-type]  # as above
     assert [n for n, core in enumerate(shown.hardware.cnn_layers) if core.monitor_enable] == [2]
+
+
+class _Branches(nn.Module):
+    """A stem, convolutions that read it, and one that reads them all: too many for nine cores of their own."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem, self.spikes = nn.Conv2d(2, 4, 3, padding=1, bias=False), IAFSqueeze(min_v_mem=-1.0)
+        self.branches = nn.ModuleList(nn.Conv2d(4, 4, 3, padding=1, bias=False) for _ in range(count))
+        self.neurons = nn.ModuleList(IAFSqueeze(min_v_mem=-1.0) for _ in range(count))
+        self.last, self.out = nn.Conv2d(4 * count, 5, 1, bias=False), IAFSqueeze(min_v_mem=-1.0)
+
+    def forward(self, x: Any) -> Any:
+        x = self.spikes(self.stem(x))
+        return self.out(
+            self.last(torch.cat([n(c(x)) for n, c in zip(self.neurons, self.branches, strict=True)], 1))
+        )
+
+
+def test_siblings_share_a_core_only_where_nothing_else_fits_and_that_is_said() -> None:
+    few, many = (mapper.DynapcnnNetwork(_Branches(count), (2, 8, 8)) for count in (2, 8))
+    assert len(few.place("speck2f").networks[0].layers) == 4
+    with pytest.warns(UserWarning, match="layers share a core, and with it one scale"):
+        result = many.place("speck2f")
+    assert len(result.networks[0].layers) == 3
