@@ -43,9 +43,13 @@ _WHOLE: Mapping[str, tuple[str, str, int, int]] = {
     "workers": ("--workers", "a whole number of solver threads", 1, 1024),
     "seed": ("--seed", "the solver's seed, a whole number", 0, 2**31 - 1),
     "repairs": ("--repairs", "a whole number of repairs to find", 0, 100),
-    "max_copies": ("max_copies", "a layer stands once or twice", 1, 2),
 }
-_PIECES_MAX = _CORE_MAX = 2**31 - 1
+# Likewise those of which None sets no bound.
+_BOUNDS: Mapping[str, tuple[str, str, int, int]] = {
+    "max_pieces": ("--max-pieces", "a whole number of pieces of a layer", 1, 2**31 - 1),
+    "max_copies": ("max_copies", "how often a layer may stand on the chip", 1, 2**31 - 1),
+}
+_CORE_MAX = 2**31 - 1
 _RATE_MAX = 2**50
 
 
@@ -93,7 +97,7 @@ class SolveOptions:
     fusion
         Whether layers that read the same and fire alike may share a core.
     max_copies
-        How often a layer may stand on the chip, 1 or 2.
+        How often a layer may stand on the chip, 1..2**31 - 1; 1 copies none, None sets no bound.
     rewrites
         Whether rows and columns of maps that are too large for every core may become features.
     pooled_outputs
@@ -121,7 +125,7 @@ class SolveOptions:
     relays: bool = True
     joint: bool = True
     fusion: bool = True
-    max_copies: int = 2
+    max_copies: int | None = None
     rewrites: bool = True
     pooled_outputs: PooledOutputs = "host"
     traffic: tuple[tuple[LayerReference, int], ...] = ()
@@ -138,7 +142,7 @@ def moves_of(options: SolveOptions) -> tuple[Move, ...]:
     allowed: dict[Move, bool] = {
         "pieces": options.max_pieces != 1,
         "relays": options.relays,
-        "copies": options.max_copies > 1,
+        "copies": options.max_copies != 1,
     }
     return tuple(move for move, is_allowed in allowed.items() if is_allowed)
 
@@ -157,11 +161,8 @@ def resolve(options: SolveOptions, networks: Network | Sequence[Network], chip: 
     several = networks if isinstance(networks, Sequence) else (networks,)
     findings = list(_choice_findings(options))
     whole = {name: _number(findings, getattr(options, name), *row) for name, row in _WHOLE.items()}
-    pieces = options.max_pieces
-    if pieces is not None:
-        pieces = _number(
-            findings, pieces, "--max-pieces", "a whole number of pieces of a layer", 1, _PIECES_MAX
-        )
+    bounded = {name: row for name, row in _BOUNDS.items() if getattr(options, name) is not None}
+    whole |= {name: _number(findings, getattr(options, name), *row) for name, row in bounded.items()}
     resolution = _Resolution(several, chip, findings)
     pins = tuple(sorted(set(resolution.pins(options.pins))))
     forbidden = tuple(sorted(set(resolution.forbidden(options.forbidden_cores))))
@@ -192,7 +193,6 @@ def resolve(options: SolveOptions, networks: Network | Sequence[Network], chip: 
         readout=readout,
         traffic=tuple(sorted(rates)),
         keep=kept,
-        max_pieces=pieces,
         **whole,  # type: ignore[arg-type]  # of these fields none is None
     )
 

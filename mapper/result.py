@@ -363,7 +363,7 @@ class Result(Displayed):
         return sorted(
             place.core
             for place in self.require().placements
-            if place.body in (LayerPart(number, origin.layer), LayerPart(number, origin.layer, 1))
+            if place.body == LayerPart(number, origin.layer, getattr(place.body, "copy_index", 0))
             and place.features[0] < origin.stop
             and origin.start < place.features[1]
         )

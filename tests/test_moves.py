@@ -13,6 +13,9 @@ import pytest
 
 import mapper
 from mapper.cli.entry import run
+from mapper.emit.read.extract import extract
+from mapper.emit.write.build import build_config
+from mapper.equivalence.run import check_equivalence, random_recording
 from mapper.errors import OptionsError
 from mapper.frontends import load_network
 from mapper.network import DvsSettings, Input, Network, Output
@@ -133,6 +136,27 @@ def test_pools_by_8_and_three_targets_by_relay_and_by_copy() -> None:
     assert alone.divided is not None
     assert alone.divided.moves == ("pieces",)
     assert "conv0 has 2 destinations" in alone.divided.sentence
+
+
+def test_a_layer_stands_as_often_as_its_readers_need() -> None:
+    # The host sends to any number of cores: three copies serve six readers, where relays would take more.
+    links = [Link(-1, 0), *(Link(0, n) for n in range(1, 7))]
+    shapes = graph([conv(4)] * 7, links, outputs=[(n, 1) for n in range(1, 7)])
+    network = prepare(weighted(shapes, np.random.default_rng(3)), PrepareOptions())
+    result = mapper.solve(network, "speck2f", fusion=False)
+    assert result.status is Status.OPTIMAL
+    assert len(result.find_chip_layers("conv0")) == 3
+    assert len(result.require().placements) == 9
+    assert mapper.check(network, "speck2f", repairs=0, max_copies=2, fusion=False).status is Status.INFEASIBLE
+    report = check_equivalence(result, network, random_recording(network, 0.1, 3, 1000, 0))
+    assert report.is_equivalent
+    assert "conv0: stands 3 times: exact in time steps" in "\n".join(report.notes)
+    config = build_config(result)
+    assert config.interface is not None
+    assert len(config.interface.layers[0].standing) == 3
+    assert extract(config).by_name.keys() == network.by_name.keys()
+    by_index = mapper.solve(network, "speck2f", objective="index", fusion=False).require()
+    assert len(by_index.placements) == 9
 
 
 def test_a_signal_that_no_core_holds_is_relayed_piece_by_piece() -> None:
@@ -278,7 +302,7 @@ def test_limits_end_a_divided_search() -> None:
     assert result.status in (Status.UNDECIDED, Status.FEASIBLE, Status.OPTIMAL)
     assert mapper.check(network, work_limit=1e-12, repairs=0).status is not Status.INFEASIBLE
     with pytest.raises(OptionsError) as caught:
-        mapper.solve(network, options=SolveOptions(max_pieces=0, max_copies=3, pooled_outputs="maybe"))  # type: ignore[arg-type]
+        mapper.solve(network, options=SolveOptions(max_pieces=0, max_copies=0, pooled_outputs="maybe"))  # type: ignore[arg-type]
     assert len(caught.value.findings) == 3
 
 

@@ -32,7 +32,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("max_pieces", 0, r"--max-pieces: .*got 0; allowed: 1\.\."),
     ("max_pieces", False, "--max-pieces"),
     ("max_pieces", 2**31, "--max-pieces"),
-    ("max_copies", 3, r"max_copies: .*got 3; allowed: 1\.\.2"),
+    ("max_copies", 0, r"max_copies: .*got 0; allowed: 1\.\.2147483647"),
     ("time_limit_s", float("nan"), r"--time-limit: .*got nan; allowed: > 0"),
     ("time_limit_s", 0, "--time-limit"),
     ("time_limit_s", float("inf"), "--time-limit"),

@@ -28,10 +28,7 @@ def monitored_layers(config: ChipConfig) -> dict[str, MonitoredLayer]:
                 layers[output.name] = reading
     for layer in interface.layers:
         if layer.name in interface.monitored and layer.name not in layers:
-            groups = [
-                [(p.core, p.start, p.stop) for p in layer.places if p.role in roles]
-                for roles in (("layer", "piece"), ("copy",))
-            ]
+            groups = [[(p.core, p.start, p.stop) for p in places] for places in layer.standing]
             seen = [group for group in groups if group and all(_is_monitored(config, p[0]) for p in group)]
             layers[layer.name] = _reading(config, (seen or groups)[0], (1, 1), origins.get(layer.name))
     return layers

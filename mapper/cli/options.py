@@ -197,7 +197,7 @@ class Moves:
     ] = None
     relays: Annotated[bool, Parameter(negative="--no-relays", help="let spare cores pass signals on")] = True
     joint: Annotated[bool, Parameter(negative="--no-joint", help="pass sums of layers on, in one")] = True
-    copies: Annotated[bool, Parameter(negative="--no-copies", help="let a layer stand twice")] = True
+    copies: Annotated[bool, Parameter(negative="--no-copies", help="let a layer stand more than once")] = True
     fusion: Annotated[bool, Parameter(negative="--no-fusion", help="put sibling layers on one core")] = True
     rewrites: Annotated[bool, Parameter(negative="--no-rewrites", help="turn rows into features")] = True
     plain: Annotated[bool, Parameter(help="none of these: one whole layer as given per core")] = False
@@ -272,7 +272,7 @@ def keywords(chip: Chip, reading: Reading, *groups: SolveGroup, **fixed: Any) ->
             findings += error.findings
     if findings:
         raise OptionsError(*findings)
-    copies, limit = 2 if words.pop("copies", True) else 1, words.pop("time_limit", None)
+    copies, limit = None if words.pop("copies", True) else 1, words.pop("time_limit", None)
     plain = PLAIN if words.pop("plain", False) else {}
     facts = ("source", "reset", "v_min", "spike_mode", "fires_at", "dt")
     nir = {name: words.pop(name) for name in facts if name in words}

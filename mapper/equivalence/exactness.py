@@ -10,6 +10,7 @@ the order in which they would apart; a joint relay comes between readers that we
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import combinations
 
 from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.graph import ConfigGraph
@@ -53,16 +54,16 @@ def _copies(
     layers: tuple[InterfaceLayer, ...], reach: Mapping[int, set[int]], *, has_cycle: bool
 ) -> Iterator[str]:
     for layer in layers:
-        own = _reached(layer, reach, is_copy=False)
-        again = _reached(layer, reach, is_copy=True)
-        if not any(place.role == "copy" for place in layer.places):
+        reached = [set[int]().union(*(reach.get(p.core, ()) for p in places)) for places in layer.standing]
+        if len(reached) < 2:
             continue
-        if has_cycle or own & again:
-            text = "spike by spike not, since what the two feed meets again"
+        if has_cycle or any(one & other for one, other in combinations(reached, 2)):
+            text = "spike by spike not, since what they feed meets again"
             text = "spike by spike not, because of the cycle" if has_cycle else text
         else:
-            text = "spike by spike exact in the default order: what the two feed never meets again"
-        yield f"{layer.name}: stands twice: exact in time steps; {text}"
+            text = "spike by spike exact in the default order: what they feed never meets again"
+        times = "twice" if len(reached) == 2 else f"{len(reached)} times"
+        yield f"{layer.name}: stands {times}: exact in time steps; {text}"
 
 
 def _joined(interface: Interface) -> Iterator[str]:
@@ -81,11 +82,3 @@ def _phases(interface: Interface) -> Iterator[str]:
     if names:
         text = "exact in time steps; spike by spike not, since phases spike one after the other"
         yield f"{', '.join(names)}: rows and columns as features: {text}"
-
-
-def _reached(layer: InterfaceLayer, reach: Mapping[int, set[int]], *, is_copy: bool) -> set[int]:
-    reached: set[int] = set()
-    for place in layer.places:
-        if (place.role == "copy") == is_copy and place.role != "relay":
-            reached |= reach.get(place.core, set())
-    return reached

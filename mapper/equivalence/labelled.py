@@ -94,6 +94,8 @@ def read_labelled(source: str) -> LabelledData:
     if rasters.ndim != 5 or labels.shape != rasters.shape[:1] or not len(labels):
         limit = "rasters (samples, time, features, height, width), one label each"
         raise EventError(Finding(source, "has other shapes", (rasters.shape, labels.shape), limit))
+    if labels.dtype.kind not in "iu":
+        raise EventError(Finding(source, "has labels that are no whole numbers", str(labels.dtype)))
     return LabelledData(path.stem, rasters, labels.astype(np.int64))
 
 

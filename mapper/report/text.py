@@ -114,7 +114,8 @@ def divisions(result: Result) -> Iterator[str]:
             at_this = " at this traffic" if _lacks_bandwidth(result, number, layer) else ""
             yield f"{name} is cut over cores {where}: no core that is left holds it whole{at_this}"
         else:
-            yield f"{name} stands a second time on core {where}: it has more targets than one core serves"
+            core, times = ("core", "a second time") if len(held) == 1 else ("cores", "again")
+            yield f"{name} stands {times} on {core} {where}: it has more targets than one core serves"
 
 
 def _lacks_bandwidth(result: Result, number: int, layer: str) -> bool:

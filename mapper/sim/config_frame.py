@@ -24,6 +24,7 @@ from mapper.errors import ConfigError, Finding
 from mapper.network import Origin
 from mapper.own_shape import own_map
 from mapper.sim.frame_run import FrameState, Run
+from mapper.sim.network import NO_COUNTS, are_spike_counts
 from mapper.sim.stages import one_sensor
 
 __all__ = ["FrameResult", "FrameState", "simulate_config"]
@@ -139,8 +140,8 @@ def _input_findings(graph: ConfigGraph, arrays: Mapping[str, Any]) -> Iterator[F
                 f"input {name}", "must be (time, features, height, width), batch before it", array.shape
             )
             continue
-        if not _counts(array):
-            yield Finding(f"input {name}", "must hold spike counts: whole numbers from 0")
+        if not are_spike_counts(array):
+            yield Finding(f"input {name}", NO_COUNTS)
         features, height, width = array.shape[-3:]
         for entry in entries:
             shape = graph.cores[entry.core].dimensions if entry.core in graph.cores else None
@@ -166,13 +167,6 @@ def _same_counts(graph: ConfigGraph, left: Any, right: Any) -> bool:
         return True
     _, pooling = graph.entries[graph.sensor_inputs[0]]
     return np.array_equal(_pooled(left, pooling), _pooled(right, pooling))
-
-
-def _counts(array: Any) -> bool:
-    """Whether all are whole numbers from 0; those without a sign are."""
-    if array.dtype.kind in "bu":
-        return True
-    return not np.any(array < 0) and (array.dtype.kind == "i" or bool(np.all(array == np.floor(array))))
 
 
 def _lossy(graph: ConfigGraph) -> Iterator[Finding]:

@@ -30,7 +30,21 @@ from mapper.operations import (
 )
 from mapper.own_shape import origin_of, own_map
 
-__all__ = ["Simulation", "State", "along", "current_of", "deliver", "fire", "simulate"]
+__all__ = [
+    "NO_COUNTS",
+    "Simulation",
+    "State",
+    "along",
+    "are_spike_counts",
+    "current_of",
+    "deliver",
+    "fire",
+    "simulate",
+]
+
+# Whole numbers below it are exact in double precision.
+_COUNT_MAX = 2**53
+NO_COUNTS = "must hold spike counts: whole numbers from 0 to 2^53"
 
 
 @dataclass(frozen=True)
@@ -138,6 +152,14 @@ def _network_findings(network: Network) -> Iterable[Finding]:
             yield Finding(where, "goes back in the network's order and needs a delay of at least one step")
 
 
+def are_spike_counts(array: Array) -> bool:
+    """Whether all are whole numbers from 0 to 2^53."""
+    if array.dtype.kind not in "biuf":
+        return False
+    is_whole = array.dtype.kind != "f" or bool(np.all(array == np.floor(array)))
+    return is_whole and (not array.size or (array.min() >= 0 and array.max() <= _COUNT_MAX))
+
+
 def _input_findings(network: Network, inputs: Mapping[str, Array]) -> Iterable[Finding]:
     names = {entry.name for entry in network.inputs}
     yield from (
@@ -155,8 +177,8 @@ def _input_findings(network: Network, inputs: Mapping[str, Array]) -> Iterable[F
             yield Finding(
                 where, "has another shape", array.shape, f"(time, {', '.join(map(str, entry.shape))})"
             )
-        elif array.dtype.kind not in "biuf" or bool(np.any(array < 0) or np.any(array != np.floor(array))):
-            yield Finding(where, "must hold spike counts: whole numbers from 0")
+        elif not are_spike_counts(array):
+            yield Finding(where, NO_COUNTS)
 
 
 def _traces(

@@ -207,5 +207,6 @@ def check_moves(case: Case) -> Iterator[Violation]:
         if options.max_pieces is not None and count > options.max_pieces:
             yield Violation(Rule.MOVES, key, f"{count} pieces of {options.max_pieces}")
     for key, indexes in copies.items():
-        if len(indexes) > options.max_copies or indexes != set(range(len(indexes))):
-            yield Violation(Rule.MOVES, key, f"copies {sorted(indexes)} of {options.max_copies}")
+        most = len(indexes) if options.max_copies is None else options.max_copies
+        if len(indexes) > most or indexes != set(range(len(indexes))):
+            yield Violation(Rule.MOVES, key, f"copies {sorted(indexes)} of {most}")

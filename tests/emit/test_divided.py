@@ -310,7 +310,7 @@ def test_notes_name_what_is_divided() -> None:
     config = build_config(result)
     assert config.interface is not None
     told = "\n".join(config.interface.notes)
-    for word in ("cut over core", "stands twice, the copy on core", "passed on by a relay on core"):
+    for word in ("cut over core", "stands once more, on core", "passed on by a relay on core"):
         assert word in told
     owners = config.interface.owners
     assert len(owners) == sum(core.dimensions is not None for core in config.hardware.cnn_layers)

@@ -24,7 +24,7 @@ from mapper.equivalence import (
 from mapper.equivalence.events import compare_events
 from mapper.equivalence.known_answer import derived
 from mapper.equivalence.run import random_recording, recording_of
-from mapper.errors import BackendMissingError, EventError, InfeasibleError, OptionsError
+from mapper.errors import BackendMissingError, ConfigError, EventError, InfeasibleError, OptionsError
 from mapper.events import EVENT_DTYPE, events_from_raster, write_events
 from mapper.frontends import load_network
 from mapper.operations import Convolution
@@ -197,10 +197,18 @@ def test_labelled_data(tmp_path: Path) -> None:
     assert shares["integer"] == shares["chip, time steps"]
     assert min(shares.values()) > 30
     np.savez(tmp_path / "odd.npz", rasters=digits.rasters[:4], labels=digits.labels[:3])
+    np.savez(tmp_path / "halves.npz", rasters=digits.rasters[:4], labels=digits.labels[:4] + 0.5)
     (tmp_path / "text.npz").write_text("x")
-    for name in ("odd.npz", "text.npz", "absent.npz"):
+    for name in ("odd.npz", "halves.npz", "text.npz", "absent.npz"):
         with pytest.raises(EventError, match=name.split(".")[0]):
             read_labelled(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("count", [np.inf, np.nan, 1e300, 0.5, -1.0])
+def test_what_is_no_count_of_spikes(tmp_path: Path, count: float) -> None:
+    np.savez(tmp_path / "odd.npz", rasters=np.full((1, 4, 1, 8, 8), count), labels=np.array([3]))
+    with pytest.raises(ConfigError, match=r"whole numbers from 0 to 2\^53"):
+        mapper.verify_equivalence("digits", steps=2, data=str(tmp_path / "odd.npz"))
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

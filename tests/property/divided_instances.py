@@ -56,7 +56,7 @@ def _wide_star(generator: np.random.Generator) -> tuple[tuple[NormalNetwork], Ch
     cores = [small if _chance(generator, 0.4) else (16384, 65536, 64) for _ in range(6)]
     slots = [f"core[{n}].fan_out={generator.integers(1, 4)}" for n in range(6)]
     chip = tiny_chip(*cores, overrides=[f"limits.output_features_max={bound}", *slots])
-    return (network,), chip, SolveOptions(max_copies=_pick(generator, 1, 2, 2))
+    return (network,), chip, SolveOptions(max_copies=_pick(generator, 1, 2, None))
 
 
 def _aligned_star(generator: np.random.Generator) -> tuple[tuple[NormalNetwork], ChipSpec, SolveOptions]:
@@ -89,7 +89,7 @@ def _aligned_star(generator: np.random.Generator) -> tuple[tuple[NormalNetwork],
         forbidden_cores=(int(generator.integers(1, 6)),) if _chance(generator, 0.1) else (),
         max_pieces=_pick(generator, 2, 3) if _chance(generator, 0.2) else None,
         relays=not _chance(generator, 0.08),
-        max_copies=_pick(generator, 1, 1, 1, 2),
+        max_copies=_pick(generator, 1, 1, 1, None),
         pooled_outputs="relay" if shown and _chance(generator, 0.5) else "host",
         traffic=tuple((entry, 10) for entry in network.signal_shapes),
     )
@@ -244,7 +244,7 @@ def _options(generator: np.random.Generator, network: NormalNetwork, chip: ChipS
         readout=_pick(generator, *readable) if readable and _chance(generator, 0.6) else None,
         max_pieces=_pick(generator, 1, 2, 2, 3) if _chance(generator, 0.2) else None,
         relays=not _chance(generator, 0.4 if _spread(network) else 0.1),
-        max_copies=1 if _chance(generator, 0.15) else 2,
+        max_copies=1 if _chance(generator, 0.15) else None,
         pooled_outputs="relay" if _chance(generator, 0.3) else "host",
         traffic=tuple((entry, 10) for entry in network.signal_shapes),
     )

@@ -284,16 +284,29 @@ class Question:
         if not whole and self.networks[number or 0].outgoing[name] + tuple(self.shown(signal)):
             beside = list(self._aligned(signal, largest, most))
             found += beside
-            if self.options.max_copies > 1 and self.networks[number or 0].outgoing[name]:
+            if self.options.max_copies != 1 and self.networks[number or 0].outgoing[name]:
                 # Monitors watch copy 0: let it be the one with fewer pieces. Aligned relays leave no choice:
                 # copy 0 is the one they stand beside.
                 read = sorted(singles, key=lambda counts: (sum(counts), counts))
-                found += [Standing(pair) for pair in combinations_with_replacement(read, 2)]
-                found += [Standing((*one.copies, other), one.aligned) for one, other in product(beside, read)]
+                # Copies beyond the second stand whole.
+                alone = [counts for counts in read if sum(counts) == 1]
+                pairs = [Standing(pair) for pair in combinations_with_replacement(read, 2)]
+                pairs += [Standing((*one.copies, other), one.aligned) for one, other in product(beside, read)]
+                for further in range((self.options.max_copies or len(self.chip.cores)) - 1):
+                    more = list(combinations_with_replacement(alone, further))
+                    several = (Standing((*s.copies, *e), s.aligned) for s, e in product(pairs, more))
+                    held = [standing for standing in several if self._enough(standing.taken)]
+                    if not held:
+                        break
+                    found += held
         return (standing for standing in found if self._enough(standing.taken))
 
     def _enough(self, taken: Counts) -> bool:
-        return all(n <= len(stock.cores) for n, stock in zip(taken, self.stocks, strict=True))
+        """Whether there are such cores, and one more for every other layer."""
+        room = sum(len(stock.cores) for stock in self.stocks) + 1
+        others = sum(len(network.layers) for network in self.networks)
+        fits = all(n <= len(stock.cores) for n, stock in zip(taken, self.stocks, strict=True))
+        return fits and sum(taken) + others <= room
 
     def _covers(self, total: int, largest: Sequence[int], most: int) -> Iterator[Counts]:
         """Cores that hold all features together, none of which could be dropped."""

@@ -28,15 +28,12 @@ def assembled(
     findings
         What contradicts itself is added: missing cores, pieces that do not fit together, unequal copies.
     """
-    groups = [
-        [place for place in entry.places if (place.role == "copy") == is_copy and place.role != "relay"]
-        for is_copy in (False, True)
-    ]
-    own = _joined(entry, groups[0], cores, findings)
-    if groups[1]:
-        copy = _joined(entry, groups[1], cores, findings)
+    first, *others = entry.standing
+    own = _joined(entry, first, cores, findings)
+    for places in others:
+        copy = _joined(entry, places, cores, findings)
         if own is not None and copy is not None and not same(own, copy):
-            where = f"layer {entry.name}, copy on {_cores(groups[1])}"
+            where = f"layer {entry.name}, copy on {_cores(places)}"
             findings.append(Finding(where, f"is not equal: {_first_difference(own, copy)}"))
     return own
 

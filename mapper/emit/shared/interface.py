@@ -126,7 +126,7 @@ class InterfaceLayer(_Record):
     Attributes
     ----------
     places
-        The layer or its pieces, then its copy, then its relays; features ascending.
+        The layer or its pieces, then its copies, one after the other, then its relays; features ascending.
     delays
         (core, slot, steps) of destinations that a time-step simulation delays; of a chain of relays the
         last hop.
@@ -136,6 +136,18 @@ class InterfaceLayer(_Record):
     places: tuple[LayerPlace, ...]
     spike_mode: Literal["multi", "single"] = "multi"
     delays: tuple[tuple[int, int, _Count], ...] = ()
+
+    @property
+    def standing(self) -> tuple[tuple[LayerPlace, ...], ...]:
+        """The layer or its pieces, then those of every copy; a copy begins at feature 0."""
+        copies: list[list[LayerPlace]] = []
+        for place in self.places:
+            if place.role == "copy":
+                if not copies or not place.start:
+                    copies.append([])
+                copies[-1].append(place)
+        own = tuple(place for place in self.places if place.role in ("layer", "piece"))
+        return own, *map(tuple, copies)
 
 
 class InterfaceOrigin(_Record):

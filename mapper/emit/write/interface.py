@@ -219,7 +219,8 @@ def _division_notes(placed: Placed) -> Iterator[str]:
             yield f"{signal}: cut over {_spans(pieces)}"
         copies = [part for part in parts if part.role == "copy"]
         if copies:
-            yield f"{signal}: stands twice, the copy on {_spans(copies)}"
+            again = "once more" if copies[-1].copy == 1 else f"{copies[-1].copy} times more"
+            yield f"{signal}: stands {again}, on {_spans(copies)}"
         for part in parts:
             if part.relayed is not None:
                 pooled = f", pooled by {part.relayed}" if part.relayed > 1 else ""

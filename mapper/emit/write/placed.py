@@ -28,6 +28,8 @@ class Part:
         Its features [start, stop).
     reads
         How many features arrive.
+    copy
+        0, or the number of the copy that it belongs to.
     relayed
         By how much a relay's signal is pooled; None for a layer.
     """
@@ -38,6 +40,7 @@ class Part:
     stop: int
     role: Literal["layer", "piece", "copy", "relay"]
     reads: int
+    copy: int = 0
     relayed: int | None = None
 
     @property
@@ -107,18 +110,17 @@ class Placed:
         if isinstance(body, Relay):
             signal = self.sensors[0] if body.network is None else self.key(body.network, body.signal)
             reads = self.network.signal_shapes[signal].features if body.reads_all else stop - start
-            return Part(core, signal, start, stop, "relay", reads, body.pooling)
+            return Part(core, signal, start, stop, "relay", reads, relayed=body.pooling)
         layer = self.networks[body.network].by_name[body.layer]
         role: Literal["layer", "piece"] = "layer" if stop - start == layer.output_shape.features else "piece"
         signal, reads = self.key(body.network, body.layer), layer.input_shape.features
-        return Part(core, signal, start, stop, "copy" if body.copy_index else role, reads)
+        return Part(core, signal, start, stop, "copy" if body.copy_index else role, reads, body.copy_index)
 
     def of(self, signal: str) -> tuple[Part, ...]:
-        """Parts of a layer or input: itself, then its copy, then its relays; features ascending."""
-        ranks = {"layer": 0, "piece": 0, "copy": 1, "relay": 2}
+        """Parts of a layer or input: itself, then its copies, then its relays; features ascending."""
         parts = [part for part in self.parts.values() if part.signal == signal]
         return tuple(
-            sorted(parts, key=lambda part: (ranks[part.role], part.relayed or 1, part.start, part.core))
+            sorted(parts, key=lambda p: (p.role == "relay", p.copy, p.relayed or 1, p.start, p.core))
         )
 
     def routes_of(self, core: int) -> list[Route]:
@@ -128,11 +130,11 @@ class Placed:
     def rank(self, core: int, pooling: int = 1, offset: int = 0) -> tuple[object, ...]:
         """Where a core stands among the readers of a signal: a relay where its first reader does.
 
-        By name of the layer, pool, offset; then the layer before its copy, and pieces ascending.
+        By name of the layer, pool, offset; then the layer before its copies, and pieces ascending.
         """
         part = self.parts[core]
         if part.role != "relay":
-            return (natural_key(part.signal), pooling, offset, part.role == "copy", part.start)
+            return (natural_key(part.signal), pooling, offset, part.copy, part.start)
         behind = (
             self.rank(int(route.target), pooling * route.pooling, route.feature_shift - part.start)
             for route in self.routes_of(core)

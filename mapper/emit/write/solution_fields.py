@@ -18,8 +18,6 @@ from mapper.solution import DVS, READOUT, DvsStage, HostEntry, Monitor, Placemen
 
 __all__ = ["placement_findings", "solution_findings"]
 
-_COPIES = 2
-
 
 def placement_findings(result: Result) -> Iterator[Finding]:
     """Cores, networks, signals and features that there are not."""
@@ -78,8 +76,8 @@ def _body_findings(networks: Sequence[Network], placement: Placement, where: str
     if isinstance(body, Relay):
         if body.pooling < 1:
             yield Finding(where, "a pool size must be positive", body.pooling, ">= 1")
-    elif not 0 <= body.copy_index < _COPIES:
-        yield Finding(where, "a layer and one copy can be told apart", body.copy_index, f"0..{_COPIES - 1}")
+    elif body.copy_index < 0:
+        yield Finding(where, "copies of a layer are counted from 0", body.copy_index, ">= 0")
 
 
 def solution_findings(placed: Placed, result: Result) -> Iterator[Finding]:

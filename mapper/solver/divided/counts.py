@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ortools.sat.python import cp_model
 
 from mapper.solver.divided.tables import PieceTable, Provider, Tables
-from mapper.solver.divided.variables import DividedModel, Piece
+from mapper.solver.divided.variables import FURTHER, DividedModel, Piece
 
 __all__ = ["Counts", "counts_of"]
 
@@ -38,14 +38,14 @@ class Counts:
         """Per class, the most features of a piece in the layer's form."""
         return self.table[layer][self.forms.get(layer, 0)]
 
-    def copies_of(self, layer: int) -> list[int]:
-        """Copies of a layer that exist."""
-        return sorted({piece.copy for piece in self.pieces if piece.layer == layer})
-
-    def classes_of(self, layer: int, copy: int) -> list[int]:
-        """The class of every piece of a copy, ascending."""
-        here = ((p.core_class, n) for p, n in self.pieces.items() if (p.layer, p.copy) == (layer, copy))
-        return [k for k, n in sorted(here) for _ in range(n)]
+    def copies_of(self, layer: int) -> list[list[int]]:
+        """By copy of a layer, the class of every piece, ascending."""
+        by_copy: dict[int, list[int]] = {}
+        for piece, n in self.pieces.items():
+            if piece.layer == layer:
+                by_copy.setdefault(piece.copy, []).extend([piece.core_class] * n)
+        further = sorted(by_copy.pop(FURTHER, []))
+        return [*(sorted(by_copy[copy]) for copy in sorted(by_copy)), *([k] for k in further)]
 
     def relays_of(self, signal: int) -> dict[Provider, list[int]]:
         """By provider, the class of every relay of a signal, ascending."""

@@ -135,8 +135,8 @@ class _Decoder:
         """Pieces of every copy: in order of classes, each as large as it can be, one feature at least."""
         demand, most = self.problem.demands[layer], self.counts.limits(layer)
         features = demand.work.output_shape.features
-        for copy in self.counts.copies_of(layer):
-            limits = [(k, most[k]) for k in self.counts.classes_of(layer, copy)]
+        for copy, classes in enumerate(self.counts.copies_of(layer)):
+            limits = [(k, most[k]) for k in classes]
             if copy == 0:
                 limits = self._aligned_limits(layer) or limits
             pieces, start = [], 0

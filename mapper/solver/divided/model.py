@@ -12,7 +12,7 @@ from mapper.solver.divided.need import UNBOUNDED, Need, need_of, spare_cores
 from mapper.solver.divided.relays import add_relays
 from mapper.solver.divided.slots import add_slots
 from mapper.solver.divided.tables import PieceTable, Provider, Tables
-from mapper.solver.divided.variables import NO_SLACK, DividedModel, Piece, Slack, Terms
+from mapper.solver.divided.variables import FURTHER, NO_SLACK, DividedModel, Piece, Slack, Terms
 
 __all__ = ["build_model"]
 
@@ -67,7 +67,8 @@ def _lean(tables: Tables, need: Need, slack: Slack) -> Need:
     }
     relays = {number: most for number, most in need.relays.items() if number in served}
     sending = {tables.signals[number].layer for number in served}
-    return replace(need, relays=relays, copied=need.copied & sending)
+    copies = {layer: most for layer, most in need.copies.items() if layer in sending}
+    return replace(need, relays=relays, copies=copies)
 
 
 def _add_layer(divided: DividedModel, layer: int, slack: Slack) -> bool:
@@ -97,7 +98,7 @@ def _add_layer(divided: DividedModel, layer: int, slack: Slack) -> bool:
             model.add(cp_model.LinearExpr.sum(forms) == there)
         else:
             model.add_exactly_one(forms)
-    for copy in range(2 if layer in divided.need.copied else 1):
+    for copy in range(min(2, divided.need.copies.get(layer, 1))):
         exists = there
         if copy:
             exists = divided.copies[layer, copy] = model.new_bool_var("")
@@ -120,7 +121,28 @@ def _add_layer(divided: DividedModel, layer: int, slack: Slack) -> bool:
             continue
         model.add(count >= least * exists)
         model.add(count <= bound * exists)
+    _add_further(divided, layer, usable, slack)
     return True
+
+
+def _add_further(
+    divided: DividedModel, layer: int, usable: Mapping[int, Mapping[int, int]], slack: Slack
+) -> None:
+    """Copies beyond the second: each stands whole, so that they are counted by class."""
+    features = divided.tables.problem.demands[layer].work.output_shape.features
+    most, model = divided.need.copies.get(layer, 1) - 2, divided.model
+    terms: Terms = []
+    for form, columns in usable.items() if most > 0 else ():
+        here = [
+            divided.add_piece(Piece(layer, form, FURTHER, k), min(most, divided.room(k, slack)))
+            for k, size in columns.items()
+            if size >= features
+        ]
+        if len(usable) > 1:
+            model.add(cp_model.LinearExpr.sum(here) <= most * divided.forms[layer, form])
+        terms += here
+    if terms:
+        model.add(cp_model.LinearExpr.sum(terms) <= most * divided.copies[layer, 1])
 
 
 def _add_members(divided: DividedModel) -> bool:

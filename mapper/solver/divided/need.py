@@ -9,7 +9,7 @@ the addends, where each of these serves all that may read it directly.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from mapper.solver.budget import timed
@@ -19,6 +19,9 @@ __all__ = ["UNBOUNDED", "Need", "least_pieces", "need_of", "spare_cores"]
 
 # Cores to spare where any number of them may be taken.
 UNBOUNDED = 1 << 30
+
+# A layer stands on the chip at most so often; in circles copies would ask for copies without end.
+_COPIES_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +34,8 @@ class Need:
         Cores beyond the least that all layers take; `UNBOUNDED` where cores do not count.
     pieces
         Per layer, the most pieces of a copy.
-    copied
-        Layers of which a second copy may serve.
+    copies
+        By layer of which more than one copy may serve, the most of them; all beyond the second stand whole.
     relays
         By index of a signal that relays may serve, the most whole ones at one pooling: one that could not be
         left out begins a pooling or has two takers, so each chain has no more of them than it has ends.
@@ -42,7 +45,7 @@ class Need:
 
     spare: int
     pieces: tuple[int, ...]
-    copied: frozenset[int]
+    copies: dict[int, int]
     relays: dict[int, int]
     left_out: frozenset[int] = frozenset()
 
@@ -70,35 +73,56 @@ def spare_cores(tables: Tables, table: PieceTable, left_out: Collection[int] = (
 
 def need_of(tables: Tables, table: PieceTable, spare: int) -> Need:
     """Bounds from the largest pieces and the cores to spare."""
-    count = len(tables.problem.demands)
-    pieces = tuple(_most_pieces(tables, table, layer, spare) for layer in timed(tables.budget, count))
-    least = [least_pieces(tables, table, layer) for layer in range(count)]
-    copied: frozenset[int] = frozenset()
-    while True:
-        more = frozenset(
-            signal.layer
-            for signal in tables.signals
-            if signal.layer is not None
-            and _may_copy(tables, signal.layer)
-            and 0 < least[signal.layer] <= spare
-            and _readers(signal, pieces, copied) > _fan_out(tables, table, signal)
-        )
-        if more <= copied:
-            break
-        copied |= more
+    layers = timed(tables.budget, len(tables.problem.demands))
+    pieces = tuple(_most_pieces(tables, table, layer, spare) for layer in layers)
+    copies = _copies(tables, table, pieces, spare)
     relays = {
-        n: min(max(1, _readers(signal, pieces, copied)) + len(signal.shown), spare)
+        n: min(max(1, _readers(signal, pieces, copies)) + len(signal.shown), spare)
         for n, signal in enumerate(tables.signals)
-        if spare > 0 and _needs_relays(tables, table, signal, _readers(signal, pieces, copied))
+        if spare > 0 and _needs_relays(tables, table, signal, _readers(signal, pieces, copies))
     }
     idle = frozenset(
-        n for n in tables.problem.joints if spare < 1 or not _serves(tables, table, n, pieces, copied)
+        n for n in tables.problem.joints if spare < 1 or not _serves(tables, table, n, pieces, copies)
     )
-    return Need(spare, pieces, copied, relays, idle)
+    return Need(spare, pieces, copies, relays, idle)
+
+
+def _copies(tables: Tables, table: PieceTable, pieces: tuple[int, ...], spare: int) -> dict[int, int]:
+    """By layer of which more than one copy may serve, the most of them, what reads it standing as often."""
+    copies: dict[int, int] = {}
+    is_settled = False
+    while not is_settled:
+        is_settled = True
+        # What reads a signal mostly stands behind it.
+        for signal in reversed(tables.signals):
+            layer = signal.layer
+            if layer is None or not _may_copy(tables, layer):
+                continue
+            least = least_pieces(tables, table, layer)
+            room = 1 + spare // least if least else 1
+            most = min(room, _most_copies(tables, table, signal, _readers(signal, pieces, copies)))
+            if most > copies.get(layer, 1):
+                copies[layer] = most
+                is_settled = False
+    return copies
+
+
+def _most_copies(tables: Tables, table: PieceTable, signal: Signal, readers: int) -> int:
+    """The most copies of a layer of which none could be left out.
+
+    Each has as many destinations as its weakest core. Whole relays take no more of them than there are
+    readers and pools to show, at the end of every chain one; of partial relays each takes one.
+    """
+    fan_out = max(1, _fan_out(tables, table, signal))
+    takers = readers + len(signal.shown) + int(signal.readout)
+    if takers > fan_out or signal.shown or not all(consumer.direct for consumer in signal.consumers):
+        rows = [tables.partial_limits(signal, level, reads_all=True) for level in tables.levels(signal)]
+        takers += sum(-(-signal.shape.features // min(row.values())) for row in rows if row)
+    return min(tables.problem.options.max_copies or _COPIES_MAX, _COPIES_MAX, -(-takers // fan_out))
 
 
 def _serves(
-    tables: Tables, table: PieceTable, joint: int, pieces: tuple[int, ...], copied: frozenset[int]
+    tables: Tables, table: PieceTable, joint: int, pieces: tuple[int, ...], copies: Mapping[int, int]
 ) -> bool:
     """Whether an addend of a joint relay may have too many readers, or pools that it cannot do."""
     addends = {(tables.problem.demands[joint].network, e.source) for e in tables.problem.edges_into(joint, 0)}
@@ -106,7 +130,7 @@ def _serves(
         if (signal.network, signal.name) in addends:
             own = tuple(c for c in signal.consumers if c.layer not in tables.problem.joints)
             given = replace(signal, consumers=own)
-            if _needs_relays(tables, table, given, _readers(given, pieces, copied)):
+            if _needs_relays(tables, table, given, _readers(given, pieces, copies)):
                 return True
     return False
 
@@ -139,10 +163,10 @@ def _most_pieces(tables: Tables, table: PieceTable, layer: int, spare: int) -> i
 
 
 def _may_copy(tables: Tables, layer: int) -> bool:
-    return tables.problem.options.max_copies > 1 and layer not in tables.whole | tables.unread
+    return tables.problem.options.max_copies != 1 and layer not in tables.whole | tables.unread
 
 
-def _readers(signal: Signal, pieces: tuple[int, ...], copied: frozenset[int]) -> int:
+def _readers(signal: Signal, pieces: tuple[int, ...], copies: Mapping[int, int]) -> int:
     """The most cores that may read a signal: of the forms of a layer the one with most edges from it."""
     edges: dict[tuple[int, int], int] = {}
     for consumer in signal.consumers:
@@ -150,7 +174,7 @@ def _readers(signal: Signal, pieces: tuple[int, ...], copied: frozenset[int]) ->
     most: dict[int, int] = {}
     for (layer, _), count in edges.items():
         most[layer] = max(most.get(layer, 0), count)
-    return sum(count * pieces[layer] * (2 if layer in copied else 1) for layer, count in most.items())
+    return sum(count * pieces[layer] * copies.get(layer, 1) for layer, count in most.items())
 
 
 def _fan_out(tables: Tables, table: PieceTable, signal: Signal) -> int:

@@ -22,7 +22,7 @@ from mapper.solver.divided.merit import cores_with, merits_of
 from mapper.solver.divided.model import build_model
 from mapper.solver.divided.need import spare_cores
 from mapper.solver.divided.tables import Tables
-from mapper.solver.divided.variables import DividedModel, Piece
+from mapper.solver.divided.variables import FURTHER, DividedModel, Piece
 from mapper.solver.stages import (
     OWN_CORES,
     Outcome,
@@ -179,14 +179,15 @@ def _on_own_cores(divided: DividedModel) -> Iterator[Stage]:
         if piece.layer in problem.own_classes:
             copies.setdefault((piece.layer, piece.copy), []).append(piece)
     own: dict[int, list[cp_model.IntVar]] = {}
-    for (layer, _), pieces in copies.items():
+    for (layer, copy), pieces in copies.items():
         home = [divided.pieces[p] for p in pieces if p.core_class == problem.own_classes[layer]]
         if home:
             is_own = model.new_bool_var("")
             model.add(cp_model.LinearExpr.sum(home) >= is_own)
-            # One piece alone covers the layer.
+            # One piece alone covers the layer; copies beyond the second are whole.
             everywhere = cp_model.LinearExpr.sum([divided.pieces[p] for p in pieces])
-            model.add(everywhere == 1).only_enforce_if(is_own)
+            if copy != FURTHER:
+                model.add(everywhere == 1).only_enforce_if(is_own)
             own.setdefault(layer, []).append(is_own)
     for variables in own.values():
         model.add_at_most_one(variables)

@@ -9,7 +9,7 @@ from ortools.sat.python import cp_model
 
 from mapper.solver.divided.need import UNBOUNDED
 from mapper.solver.divided.tables import ORIGIN, UNREACHABLE, Provider, Signal, Tables
-from mapper.solver.divided.variables import DividedModel, Slack, Terms
+from mapper.solver.divided.variables import FURTHER, DividedModel, Slack, Terms
 
 __all__ = ["Taker", "add_slots", "preference", "suiting"]
 
@@ -165,6 +165,8 @@ def _add_origin(divided: DividedModel, signal: Signal, given: Terms, slack: Slac
             for n, piece in enumerate(divided.pieces_of(signal.layer, copy=copy))
         }
         offered.append(_least_of(divided, cores, exists))
+    for piece in divided.pieces_of(signal.layer, copy=FURTHER):
+        offered.append(classes[piece.core_class].core.fan_out * divided.pieces[piece])
     divided.model.add(
         cp_model.LinearExpr.sum(given) + int(signal.readout) <= cp_model.LinearExpr.sum(offered)
     )

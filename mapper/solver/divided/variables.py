@@ -11,13 +11,17 @@ from mapper.solver.cp_sat import Model
 from mapper.solver.divided.need import UNBOUNDED, Need
 from mapper.solver.divided.tables import PieceTable, Provider, Tables
 
-__all__ = ["NO_SLACK", "DividedModel", "Piece", "Slack", "Terms"]
+__all__ = ["FURTHER", "NO_SLACK", "DividedModel", "Piece", "Slack", "Terms"]
 
 Terms: TypeAlias = list[cp_model.IntVar]
 
 
+# The copy that stands for all beyond the second, each of which is whole.
+FURTHER = 2
+
+
 class Piece(NamedTuple):
-    """A layer's pieces in one form, of one copy, in one core class."""
+    """A layer's pieces in one form, of one copy, in one core class; of `FURTHER`, whole copies."""
 
     layer: int
     form: int
