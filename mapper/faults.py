@@ -121,7 +121,10 @@ def monitor_faults(problem: Problem) -> Iterator[ChipFault]:
     """Monitors that the chip does not have together."""
     names = tuple(problem.key(*layer) for layer in problem.monitored)
     rule, bound = problem.chip.monitor, problem.chip.monitor.cores_max
-    if bound is not None and len(names) > bound:
-        yield ChipFault(Rule.MONITOR, names, len(names), bound, "monitored cores")
+    # Siblings may share a core.
+    shared = sum(problem.layer_of[layer] in problem.optional for layer in problem.monitored)
+    least = len(names) - max(0, shared - 1)
+    if bound is not None and least > bound:
+        yield ChipFault(Rule.MONITOR, names, least, bound, "monitored cores")
     if problem.options.readout_monitor and names and rule.excludes_readout_monitor:
         yield ChipFault(Rule.MONITOR, names, len(names), 0, "the readout monitor silences spike monitors")

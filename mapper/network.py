@@ -144,6 +144,8 @@ class Output:
 
     Attributes
     ----------
+    source
+        Name of an input or of a layer; in a rewritten network of the layer as it was given.
     late_steps
         Steps by which the network's own framework shows this output later.
     """
@@ -268,6 +270,10 @@ class Network:
         """Where a layer of the network as it was given is found."""
         named = (origin for origin in self.origins if origin.name == layer)
         return next(named, None) or Origin(layer, self.by_name[layer].output_shape, layer)
+
+    def holder_of(self, signal: str) -> str:
+        """The layer here that computes what a layer as it was given sent; an input is itself."""
+        return next((origin.layer for origin in self.origins if origin.name == signal), signal)
 
     @property
     def has_weights(self) -> bool:

@@ -155,9 +155,12 @@ class Question:
 
     def _offers(self, number: int) -> Extended | None:
         asked = self.resolved
-        named = [*(name for name, _ in asked.pins), *(asked.monitors or ()), asked.readout]
+        named = [*(name for name, _ in asked.pins), asked.readout]
         names = {layer_key(self.networks, number, name): name for name in self.networks[number].index}
         apart = {name for key, name in names.items() if key in named}
+        if asked.pooled_outputs == "relay":
+            # A relay shows all of a signal.
+            apart |= {output.source for output in self.networks[number].outputs if output.path}
         joint = asked.joint and asked.relays
         return extended(self.rewritten[number], apart, joint=joint, fusion=asked.fusion)
 

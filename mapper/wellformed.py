@@ -38,7 +38,7 @@ def name_findings(network: Network) -> Iterator[Finding]:
         if edge.target not in layers:
             yield Finding(f"edge {edge.source} -> {edge.target}", "no layer has this target's name")
     for output in network.outputs:
-        if output.source not in seen:
+        if network.holder_of(output.source) not in seen:
             yield Finding(f"output {output.name}", "no layer or input has its source's name", output.source)
     for origin in network.origins:
         if origin.layer not in layers:
@@ -150,6 +150,6 @@ def _edge_findings(network: Network) -> Iterator[Finding]:
     given = {origin.name: origin.shape for origin in network.origins}
     for output in network.outputs:
         try:
-            shape_after(given.get(output.source, signals[output.source]), output.path)
+            shape_after(given.get(output.source) or signals[output.source], output.path)
         except ValueError as error:
             yield Finding(f"output {output.name}", str(error))

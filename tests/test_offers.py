@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import mapper
+from mapper.boards.monitored import monitored_layers
 from mapper.emit.read.compare import compare
 from mapper.emit.write.build import build_config
 from mapper.errors import OptionsError
@@ -106,6 +107,57 @@ def test_siblings_keep_name_index_and_core() -> None:
         build_config(result, mapper.EmitOptions(balancers=("m0k3",)))
 
 
+def several_heads(*, read: bool, path: tuple[Pool, ...] = ()) -> Network:
+    """An inception module whose branches are outputs, with the layer behind them or without."""
+    network = inception(3, 1)
+    outputs = tuple(Output(f"out {name}", name, path) for name in ("m0k5", "m0k1", "m0k3"))
+    if read:
+        return network.replacing(outputs=(*outputs, *network.outputs))
+    layers = tuple(layer for layer in network.layers if layer.name != "head")
+    edges = tuple(edge for edge in network.edges if edge.target != "head")
+    return network.replacing(layers=layers, edges=edges, outputs=outputs)
+
+
+@pytest.mark.parametrize("read", [False, True], ids=["unread", "read"])
+@pytest.mark.parametrize("size", [1, 2])
+def test_siblings_that_are_outputs(read: bool, size: int) -> None:
+    path = (Pool("sum", (size, size), (size, size)),) if size > 1 else ()
+    network = several_heads(read=read, path=path)
+    result = placed(network)
+    assert fused(result) == ["m0k1&m0k3&m0k5"]
+    assert len(result.require().monitors) == 1 + read
+    runs_as_given(result)
+    config = build_config(result)
+    assert config.interface is not None
+    assert [(entry.name, entry.layer) for entry in config.interface.outputs][:2] == [
+        ("out m0k5", "m0k5"),
+        ("out m0k1", "m0k1"),
+    ]
+    assert {"m0k1", "m0k3", "m0k5"} <= set(config.interface.monitored)
+    steps = (np.random.default_rng(0).random((10, *network.inputs[0].shape)) < 0.1).astype(int)
+    shared, apart = (
+        run_recording(build_config(each), {"in": events_from_raster(steps, 1000)})
+        for each in (result, placed(network, fusion=False))
+    )
+    assert shared.outputs == apart.outputs
+    names = ("in", *network.index)
+    assert {name: shared.signals[name] for name in names} == {name: apart.signals[name] for name in names}
+    assert mapper.verify_equivalence(network, steps=5).is_equivalent
+    kept = placed(network, pooled_outputs="relay")
+    assert bool(fused(kept)) == (size == 1)
+    several = placed([network, network.replacing(name="again")], roomy(9))
+    assert build_config(several).interface is not None
+
+
+def test_siblings_that_are_watched() -> None:
+    result = placed(inception(3, 1), monitors=("m0k3", "stem"))
+    assert fused(result) == ["m0k1&m0k3&m0k5"]
+    config = build_config(result)
+    assert config.interface is not None
+    assert {"stem", "m0k3"} <= set(config.interface.monitored)
+    assert monitored_layers(config)["m0k3"].origin == result.networks[0].origin_of("m0k3")
+
+
 def test_siblings_of_other_neurons_stay_apart() -> None:
     network = inception(3, 1)
     for change in ({"threshold": 41}, {"minimum": -41}, {"reset": "zero"}, {"spike_mode": "single"}):
@@ -150,8 +202,9 @@ def test_addends_may_be_pooled_and_sums_read_at_other_pools() -> None:
         outputs=(*base.outputs, Output("more", "small")),
     )
     assert {e.path for e in network.incoming["small"]} == {pool}
-    whole = placed(network, roomy(16))
-    assert len(whole.require().placements) < len(placed(network, roomy(24), joint=False).require().placements)
+    whole = placed(network, roomy(16), fusion=False)
+    without = placed(network, roomy(24), joint=False, fusion=False)
+    assert len(whole.require().placements) < len(without.require().placements)
     (given,) = whole.given
     assert given.signal_shapes["small"] == Shape(4, *head.input_shape[1:])
 

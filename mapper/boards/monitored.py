@@ -26,11 +26,12 @@ def monitored_layers(config: ChipConfig) -> dict[str, MonitoredLayer]:
             reading = _reading(config, parts, output.host_pool, origins.get(output.layer))
             if layers.setdefault(output.layer, reading) != reading:
                 layers[output.name] = reading
-    for layer in interface.layers:
-        if layer.name in interface.monitored and layer.name not in layers:
-            groups = [[(p.core, p.start, p.stop) for p in places] for places in layer.standing]
+    standing = {layer.name: layer.standing for layer in interface.layers}
+    for name, (holder, origin) in interface.shown.items():
+        if name in interface.monitored and name not in layers:
+            groups = [[(p.core, p.start, p.stop) for p in places] for places in standing[holder]]
             seen = [group for group in groups if group and all(_is_monitored(config, p[0]) for p in group)]
-            layers[layer.name] = _reading(config, (seen or groups)[0], (1, 1), origins.get(layer.name))
+            layers[name] = _reading(config, (seen or groups)[0], (1, 1), origin)
     return layers
 
 

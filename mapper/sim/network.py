@@ -125,7 +125,8 @@ def simulate(
             signals[layer.name][depth + step] = spikes
     spikes_by_layer = {layer.name: signals[layer.name][depth:] for layer in network.layers}
     shown = {
-        o.name: own_map(signals[o.source][depth:], origin_of(network, o.source)) for o in network.outputs
+        o.name: own_map(signals[network.holder_of(o.source)][depth:], origin_of(network, o.source))
+        for o in network.outputs
     }
     outputs = {
         output.name: np.stack([along(output.path, frame) for frame in shown[output.name]])

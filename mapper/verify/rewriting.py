@@ -390,7 +390,7 @@ def _outputs(
             origin = origins[one.source]
             there = placed.by_name[origin.layer].output_shape
             covered = [there[1 + axis] * origin.phases[axis] >= origin.shape[1 + axis] for axis in (0, 1)]
-            if origin.layer != other.source or not all(covered):
+            if not all(covered):
                 yield f"output {one.name}", f"does not show {one.source} as it was given"
 
 

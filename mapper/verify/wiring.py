@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
+from mapper.network import origins_of
+from mapper.references import layer_key
 from mapper.rules import Rule
 from mapper.solution import DVS, READOUT, Relay, Route
 from mapper.verify.case import Case, Signal, Span, Violation, covers, edge_pool, sensor_inputs, signal_of
@@ -126,14 +128,16 @@ def _monitors_asked(case: Case) -> set[tuple[Signal, int]]:
     """Signal and pooling of everything that must be visible."""
     if case.options.monitors is not None:
         names = {str(name) for name in case.options.monitors}
-        return {(signal_of(part), 1) for _, part, key in case.parts if key in names}
+        every = ((n, origin) for n, network in enumerate(case.networks) for origin in origins_of(network))
+        return {((n, o.layer), 1) for n, o in every if layer_key(case.networks, n, o.name) in names}
     if case.options.readout_monitor:
         return set()
     asked: set[tuple[Signal, int]] = set()
     for number, network in enumerate(case.networks):
         for output in network.outputs:
-            if output.source in network.by_name:
+            holder = network.holder_of(output.source)
+            if holder in network.by_name:
                 size, stride = edge_pool(output)
                 is_relayed = len({*size, *stride}) == 1 and case.options.pooled_outputs == "relay"
-                asked.add(((number, output.source), size[0] if is_relayed else 1))
+                asked.add(((number, holder), size[0] if is_relayed else 1))
     return asked

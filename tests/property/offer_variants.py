@@ -114,10 +114,10 @@ def written_out(network: Network, names: dict[tuple[Read, ...], str], edges: Seq
 def fused_variants(network: Network) -> Iterator[Network]:
     """Every way to put siblings that lie side by side together, none included."""
     yield network
-    ends = {output.source for output in network.outputs}
     for first, second in combinations(network.layers, 2):
-        if not {first.name, second.name} & ends and are_siblings(network, first, second):
-            for left, right in ((first, second), (second, first)):
+        if are_siblings(network, first, second):
+            orders = ((first, second), (second, first))
+            for left, right in orders if network.outgoing[first.name] else orders[:1]:
                 merged = together(network, left, right)
                 if merged is not None:
                     yield from fused_variants(merged)
@@ -140,7 +140,7 @@ def together(network: Network, left: Layer, right: Layer) -> Network | None:
     own = {(e.target, e.path, e.feature_offset) for e in network.outgoing[left.name]}
     other = {(e.target, e.path, e.feature_offset) for e in network.outgoing[right.name]}
     step = left.output_shape.features
-    if not own or {(target, path, offset + step) for target, path, offset in own} != other:
+    if {(target, path, offset + step) for target, path, offset in own} != other:
         return None
     a, b = convolution(left), convolution(right)
     pads = (max(a.padding[0], b.padding[0]), max(a.padding[1], b.padding[1]))
@@ -163,4 +163,8 @@ def together(network: Network, left: Layer, right: Layer) -> Network | None:
         for edge in network.edges
         if right.name not in (edge.source, edge.target)
     ]
-    return network.replacing(layers=tuple(layers), edges=tuple(edges))
+    outputs = tuple(
+        replace(output, source=name if output.source in (left.name, right.name) else output.source)
+        for output in network.outputs
+    )
+    return network.replacing(layers=tuple(layers), edges=tuple(edges), outputs=outputs)

@@ -178,8 +178,9 @@ def _only(left: Counter[Arriving], right: Counter[Arriving]) -> str:
 
 
 def _outputs(trace: Trace, interface: Interface) -> Iterator[Output]:
+    holders = {entry.name: entry.layer for entry in interface.origins or ()}
     for output in interface.outputs:
-        seen = _seen(trace, output)
+        seen = _seen(trace, output, holders.get(output.layer, output.layer))
         pool = (output.host_pool[0] * seen[0], output.host_pool[1] * seen[1])
         path: tuple[PathOperation, ...] = _path(pool)
         if output.divisor != 1.0:
@@ -188,23 +189,21 @@ def _outputs(trace: Trace, interface: Interface) -> Iterator[Output]:
         yield Output(output.name, output.layer, path)
 
 
-def _seen(trace: Trace, output: InterfaceOutput) -> tuple[int, int]:
-    """The pooling that the cores of an output show already."""
+def _seen(trace: Trace, output: InterfaceOutput, layer: str) -> tuple[int, int]:
+    """The pooling that the cores of an output show already; they hold the layer that computes it."""
     poolings = set()
     for part in output.parts:
         name, place = trace.holds.get(part.core, ("nothing", None))
-        if place is None or name != output.layer or (place.start, place.stop) != (part.start, part.stop):
+        if place is None or name != layer or (place.start, place.stop) != (part.start, part.stop):
             where, span = f"output {output.name}, core {part.core}", f"{part.start}..{part.stop - 1}"
-            trace.findings.append(
-                Finding(where, f"does not hold these features of {output.layer}", span, name)
-            )
+            trace.findings.append(Finding(where, f"does not hold these features of {layer}", span, name))
         poolings.add(trace.relayed(part.core))
     spans = [(part.start, part.stop) for part in output.parts]
-    features = trace.features.get(output.layer, 0)
+    features = trace.features.get(layer, 0)
     if spans and times_covered(spans, 0, features) != 1:
         where, problem = (
             f"output {output.name}",
-            f"its cores do not show every feature of {output.layer} once",
+            f"its cores do not show every feature of {layer} once",
         )
         spans_text = ", ".join(f"{start}..{stop - 1}" for start, stop in sorted(spans))
         trace.findings.append(Finding(where, problem, spans_text, f"0..{features - 1}"))

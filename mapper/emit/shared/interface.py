@@ -262,6 +262,7 @@ class Interface(_Record):
             if times > 1:
                 raise ValueError(f"core {core} has {times} places: a core holds one thing")
         layers = {layer.name: {place.core for place in layer.places} for layer in self.layers}
+        holders = {entry.name: entry.layer for entry in self.origins or ()}
         ends = Counter[str]()
         for entry in sorted(self.origins or (), key=lambda entry: entry.start):
             if entry.name in layers and entry.layer != entry.name:
@@ -272,7 +273,7 @@ class Interface(_Record):
                 raise ValueError(f"origin {entry.name} has features of layer {entry.layer} that another has")
             ends[entry.layer] = entry.start + entry.shape[0] * entry.phases[0] * entry.phases[1]
         for output in self.outputs:
-            held = layers.get(output.layer)
+            held = layers.get(holders.get(output.layer, output.layer))
             strange = [part.core for part in output.parts if held and part.core not in held]
             if strange:
                 where = f"core {strange[0]}, which {output.layer} is not on"

@@ -32,7 +32,11 @@ def joined(networks: Sequence[NormalNetwork]) -> NormalNetwork:
         layers += [replace(layer, name=keys[layer.name]) for layer in network.layers]
         edges += [replace(e, source=keys[e.source], target=keys[e.target]) for e in network.edges]
         outputs += [
-            replace(output, name=layer_key(networks, number, output.name), source=keys[output.source])
+            replace(
+                output,
+                name=layer_key(networks, number, output.name),
+                source=layer_key(networks, number, output.source),
+            )
             for output in network.outputs
         ]
         notes += [layer_key(networks, number, note) for note in network.notes]

@@ -32,7 +32,7 @@ __all__ = ["interface_of"]
 
 def interface_of(result: Result, placed: Placed, wishes: EmitOptions) -> Interface:
     """Inputs, outputs and layers of a placement, and what a user should know of it."""
-    monitored = tuple(dict.fromkeys(placed.key(m.network, m.signal) for m in placed.solution.monitors))
+    monitored = tuple(_monitored(placed))
     outputs = tuple(_outputs(placed))
     return Interface(
         network=placed.network.name,
@@ -47,6 +47,13 @@ def interface_of(result: Result, placed: Placed, wishes: EmitOptions) -> Interfa
         readings=tuple(map(str, result.readings)),
         origins=tuple(map(_origin, placed.network.origins)) or None,
     )
+
+
+def _monitored(placed: Placed) -> Iterator[str]:
+    """What monitors show, as it was given: of a core that siblings share, each of them."""
+    for key in dict.fromkeys(placed.key(m.network, m.signal) for m in placed.solution.monitors):
+        held = [origin.name for origin in placed.network.origins if origin.layer == key]
+        yield from held or [key]
 
 
 def _origin(entry: Origin) -> InterfaceOrigin:
@@ -94,7 +101,7 @@ def _place(part: Part) -> LayerPlace:
 def _outputs(placed: Placed) -> Iterator[InterfaceOutput]:
     for output in placed.network.outputs:
         pool = output.pool
-        seen, parts = _read_at(placed, output.source, pool)
+        seen, parts = _read_at(placed, placed.network.holder_of(output.source), pool)
         left = (pool.size[0] // seen, pool.size[1] // seen) if pool else (1, 1)
         divisor = 1.0
         if pool is not None and pool.kind == "average":

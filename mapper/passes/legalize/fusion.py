@@ -6,9 +6,9 @@ scale: where the layers were rounded each with its own, the fused one is rounded
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 from math import log2
 from typing import Any
 
@@ -27,6 +27,8 @@ __all__ = ["Fusion", "as_rounded", "centred", "fusions", "sibling_edges"]
 
 # So many neighbours may share a core: each run of them is a layer on offer.
 _SIBLINGS_MAX = 8
+# Of no more than these that nothing reads any may share one; of more, neighbours.
+_UNREAD_MAX = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,33 +57,45 @@ def fusions(network: NormalNetwork, apart: Collection[str]) -> tuple[Fusion, ...
     """Every run of two or more siblings that may stand on one core.
 
     Siblings read the same signals alike at one stride, have neurons that are alike before rounding, and
-    stand side by side, in one order, in whatever reads them.
+    stand side by side, in one order, in whatever reads them; of a few that nothing reads, every choice.
 
     Parameters
     ----------
     apart
-        Layers that stay on their own: pinned, watched.
+        Layers that stay on their own.
     """
     groups: dict[object, list[NormalLayer]] = {}
-    ends = {output.source for output in network.outputs}.union(apart)
     for layer in network.layers:
-        if layer.name not in ends and network.outgoing[layer.name]:
+        if layer.name not in apart:
             groups.setdefault(_likeness(network, layer), []).append(layer)
     taken = dict.fromkeys(network.signal_shapes)
     found = []
-    for layers in groups.values():
-        for siblings in _side_by_side(network, _alike(layers)):
+    for group in groups.values():
+        for run in _choices(network, _alike(group)):
+            name = named_apart([*taken, "&".join(layer.name for layer in run)])[-1]
+            fused = _fused(run, name)
+            if fused is not None:
+                taken[name] = None
+                edges = (replace(edge, target=name) for edge in network.incoming[run[0].name])
+                members = tuple(layer.name for layer in run)
+                found.append(Fusion(members, fused, tuple(edges), _note(run, fused)))
+    return tuple(found)
+
+
+def _choices(
+    network: NormalNetwork, groups: Iterable[list[NormalLayer]]
+) -> Iterator[tuple[NormalLayer, ...]]:
+    """Layers of one group that may share a core: neighbours, and of a few that nothing reads any of them."""
+    for group in groups:
+        read = [layer for layer in group if network.outgoing[layer.name]]
+        unread = [layer for layer in group if not network.outgoing[layer.name]]
+        is_free = len(unread) <= _UNREAD_MAX
+        if is_free:
+            yield from (run for count in range(2, len(unread) + 1) for run in combinations(unread, count))
+        for siblings in (*_side_by_side(network, read), *([] if is_free else [unread])):
             for start in range(len(siblings)):
                 for stop in range(start + 2, min(len(siblings), start + _SIBLINGS_MAX) + 1):
-                    run = siblings[start:stop]
-                    name = named_apart([*taken, "&".join(layer.name for layer in run)])[-1]
-                    fused = _fused(run, name)
-                    if fused is not None:
-                        taken[name] = None
-                        edges = (replace(edge, target=name) for edge in network.incoming[run[0].name])
-                        members = tuple(layer.name for layer in run)
-                        found.append(Fusion(members, fused, tuple(edges), _note(run, fused)))
-    return tuple(found)
+                    yield tuple(siblings[start:stop])
 
 
 def _likeness(network: NormalNetwork, layer: NormalLayer) -> object:
@@ -122,21 +136,20 @@ def _alike(layers: Sequence[NormalLayer]) -> Iterator[list[NormalLayer]]:
         yield group
 
 
-def _side_by_side(network: NormalNetwork, groups: Iterator[list[NormalLayer]]) -> Iterator[list[NormalLayer]]:
+def _side_by_side(network: NormalNetwork, group: Sequence[NormalLayer]) -> Iterator[list[NormalLayer]]:
     """Runs of siblings whose features follow one another in everything that reads them."""
-    for group in groups:
-        behind = {
-            first.name: next((e for e in group if e is not first and _follows(network, first, e)), None)
-            for first in group
-        }
-        after = {layer.name for layer in behind.values() if layer is not None}
-        for layer in group:
-            run: list[NormalLayer] = []
-            following: NormalLayer | None = None if layer.name in after else layer
-            while following is not None and following not in run:
-                run.append(following)
-                following = behind[following.name]
-            yield run
+    behind = {
+        first.name: next((e for e in group if e is not first and _follows(network, first, e)), None)
+        for first in group
+    }
+    after = {layer.name for layer in behind.values() if layer is not None}
+    for layer in group:
+        run: list[NormalLayer] = []
+        following: NormalLayer | None = None if layer.name in after else layer
+        while following is not None and following not in run:
+            run.append(following)
+            following = behind[following.name]
+        yield run
 
 
 def _follows(network: NormalNetwork, first: NormalLayer, second: NormalLayer) -> bool:

@@ -119,9 +119,13 @@ class _Decoder:
             self._attach(signal, senders[number])
             self._write(signal, senders[number])
             self._watch(signal, senders[number])
-        for n, name in self.problem.monitored:
-            for piece in self.copies[self.problem.layer_of[n, name]][0]:
-                self.monitors.append(Monitor(piece.core, n, name, (piece.start, piece.stop)))
+        for layer in dict.fromkeys(
+            self._holder(self.problem.layer_of[entry]) for entry in self.problem.monitored
+        ):
+            demand = self.problem.demands[layer]
+            for piece in self.copies[layer][0]:
+                span = (piece.start, piece.stop)
+                self.monitors.append(Monitor(piece.core, demand.network, demand.layer, span))
         return Solution(
             placements=tuple(self.placements),
             routes=tuple(self.routes),
@@ -130,6 +134,11 @@ class _Decoder:
             dvs_stage=self.problem.dvs_stage,
             objectives=objectives,
         )
+
+    def _holder(self, layer: int) -> int:
+        """The layer itself, or what it is fused to where that is there instead."""
+        fused = (n for n, members in self.problem.members.items() if layer in members and self.copies[n])
+        return layer if self.copies[layer] else next(fused)
 
     def _copies(self, layer: int) -> Iterator[list[_Piece]]:
         """Pieces of every copy: in order of classes, each as large as it can be, one feature at least."""

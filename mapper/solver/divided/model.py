@@ -189,7 +189,10 @@ def _add_monitors(divided: DividedModel, slack: Slack) -> None:
     bound = problem.chip.monitor.cores_max
     if bound is None:
         return
-    layers = {problem.layer_of[entry] for entry in problem.monitored} - slack.layers
+    layers = {problem.layer_of[entry] for entry in problem.monitored}
+    # Of siblings and what they are fused to, those that are not there have no cores.
+    layers |= {fused for fused, members in problem.members.items() if layers.intersection(members)}
+    layers -= slack.layers
     watched: list[cp_model.LinearExpr | cp_model.IntVar | int] = [
         divided.pieces[piece] for layer in layers for piece in divided.pieces_of(layer, copy=0)
     ]
