@@ -93,7 +93,7 @@ def inception(seed: int, modules: int, *, floats: bool = False, size: int = 0) -
     return draft.network("inception")
 
 
-def roomy(cores: int) -> ChipSpec:
+def roomy(cores: int, *more: str) -> ChipSpec:
     """So many cores that are alike and hold any of these layers whole."""
     even = ["core[0..8].neuron_words=64Ki", "core[0..8].kernel_words=64Ki", "core[0..8].parallel=false"]
-    return load("speck2f", [*even, *([f"+core[9..{cores - 1}]=core[3]"] if cores > 9 else [])])
+    return load("speck2f", [*even, *([f"+core[9..{cores - 1}]=core[3]"] if cores > 9 else []), *more])

@@ -145,7 +145,7 @@ def test_siblings_that_are_outputs(read: bool, size: int) -> None:
     assert mapper.verify_equivalence(network, steps=5).is_equivalent
     kept = placed(network, pooled_outputs="relay")
     assert bool(fused(kept)) == (size == 1)
-    several = placed([network, network.replacing(name="again")], roomy(9))
+    several = mapper.solve([network, network.replacing(name="again")], roomy(9), repairs=0)
     assert build_config(several).interface is not None
 
 
@@ -207,6 +207,21 @@ def test_addends_may_be_pooled_and_sums_read_at_other_pools() -> None:
     assert len(whole.require().placements) < len(without.require().placements)
     (given,) = whole.given
     assert given.signal_shapes["small"] == Shape(4, *head.input_shape[1:])
+
+
+def test_one_reader_in_pieces_reads_a_sum_in_one() -> None:
+    names = ("a", "b", "c")
+    layers = [Layer(name, Shape(2, 8, 8), Convolution(8, (1, 1))) for name in names]
+    layers.append(Layer("wide", Shape(8, 8, 8), Convolution(64, (1, 1))))
+    edges = [Edge("in", name) for name in names] + [Edge(name, "wide") for name in names]
+    inputs, outputs = (Input("in", Shape(2, 8, 8)),), (Output("out", "wide"),)
+    network = Network("pieces", inputs, tuple(layers), tuple(edges), outputs)
+    chip = roomy(12, "limits.output_features_max=16")
+    result = placed(network, chip, fusion=False)
+    # Three addends, two joint relays that four pieces read; or each addend twice.
+    assert (result.status, len(result.require().placements)) == ("optimal", 9)
+    assert joints(result) == ["a+b+c"]
+    assert len(placed(network, chip, fusion=False, joint=False).require().placements) == 10
 
 
 def test_three_networks_share_one_sensor() -> None:

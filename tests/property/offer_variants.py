@@ -41,7 +41,7 @@ def places(part: Sequence[Read], of: set[Read]) -> list[tuple[int, int]]:
 
 
 def joint_variants(network: Network, given: Network) -> Iterator[Network]:
-    """Of sums of given layers that two layers of the given network read."""
+    """Of sums of given layers that two layers of the given network read, or that are all one reads of layers."""
     layers = {layer.name for layer in network.layers} & {layer.name for layer in given.layers}
     inputs = {entry.name for entry in network.inputs}
 
@@ -57,7 +57,8 @@ def joint_variants(network: Network, given: Network) -> Iterator[Network]:
             for divisor in (1, 2, 4):
                 if all(p % divisor == 0 for _, p, _ in shifted):
                     plain = tuple(sorted((s, p // divisor, o) for s, p, o in shifted))
-                    if sum(bool(places(plain, other)) for other in of_given) > 1:
+                    is_all = divisor == 1 and len(part) == len(read)
+                    if is_all or sum(bool(places(plain, other)) for other in of_given) > 1:
                         found.add(plain)
     sums = [part for part in sorted(found) if all(source in layers for source, _, _ in part)]
     for chosen in subsets(sums):

@@ -1,4 +1,4 @@
-"""Sums and concatenations that several layers read: what one identity core may pass on for all of them.
+"""Sums and concatenations that several cores read: what one identity core may pass on for all of them.
 
 A joint relay reads the addends, each through its own pool and at its own feature offset, and sends what they
 add up to: one destination a reader, instead of one a reader and addend. Within a time step its neurons spike
@@ -44,7 +44,7 @@ class _Match(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Joint:
-    """A sum that several layers read, and the identity core that may pass it on.
+    """A sum that several cores read, and the identity core that may pass it on.
 
     Attributes
     ----------
@@ -64,9 +64,9 @@ class Joint:
 
 
 def joint_relays(network: NormalNetwork, taken: Collection[str] = ()) -> tuple[Joint, ...]:
-    """Every sum of two addends or more that two layers read, those with most addends first.
+    """Every sum of two addends or more that two layers read, those with most first; then what one reads.
 
-    Addends are spikes of layers that arrive in the same step; those of inputs, and what runs backwards, are
+    A layer that stands on several cores reads a sum several times. Addends are spikes of layers that arrive in the same step; those of inputs, and what runs backwards, are
     left to the destinations of their own.
 
     Parameters
@@ -78,7 +78,9 @@ def joint_relays(network: NormalNetwork, taken: Collection[str] = ()) -> tuple[J
     inputs = {entry.name for entry in network.inputs}
     reads = [frozenset(a for a in entry if a.source not in inputs) for entry in reads]
     shared = _common([entry for entry in reads if len(entry) > 1])
-    sums = sorted(shared, key=lambda joint: (-len(joint), sorted(joint)))[:_JOINTS_MAX]
+    sums = sorted(shared, key=lambda joint: (-len(joint), sorted(joint)))
+    alone = {_from_0(entry) for entry in reads if len(entry) > 1}.difference(shared)
+    sums = [*sums, *sorted(alone, key=sorted)][:_JOINTS_MAX]
     found = []
     for joint, name in zip(sums, _names(network, sums, taken), strict=True):
         edges = (Edge(a.source, name, _path(a.pool), a.offset) for a in sorted(joint))
@@ -121,8 +123,13 @@ def _shared(one: _Sum, other: _Sum) -> Iterator[_Sum]:
     for match in {m for a, b in pairs if (m := _aligned(a, b)) is not None}:
         common = [a for a in one if _moved(a, match) in other]
         if len(common) > 1:
-            first = min(addend.offset for addend in common)
-            yield frozenset(a._replace(offset=a.offset - first) for a in common)
+            yield _from_0(common)
+
+
+def _from_0(addends: Iterable[_Addend]) -> _Sum:
+    """The same with the first of its features at 0."""
+    first = min(addend.offset for addend in addends)
+    return frozenset(addend._replace(offset=addend.offset - first) for addend in addends)
 
 
 def _aligned(one: _Addend, other: _Addend) -> _Match | None:

@@ -4,7 +4,7 @@ Every layer takes a least number of cores; what the chip has beyond these is spa
 relays share it. A cover of a layer from which no piece can be left out has at most
 ``ceil(features / least piece)`` of them; copies and relays serve only where a signal may have more readers
 than destinations, or a pool that its origin cannot give. A joint relay can be left out, and its readers read
-the addends, where each of these serves all that may read it directly.
+the addends, where each of these serves all that may read it directly, or where it has but one reader.
 """
 
 from __future__ import annotations
@@ -124,7 +124,13 @@ def _most_copies(tables: Tables, table: PieceTable, signal: Signal, readers: int
 def _serves(
     tables: Tables, table: PieceTable, joint: int, pieces: tuple[int, ...], copies: Mapping[int, int]
 ) -> bool:
-    """Whether an addend of a joint relay may have too many readers, or pools that it cannot do."""
+    """Whether an addend of a joint relay may have too many readers, or pools that it cannot do.
+
+    What but one core reads, without pooling it further, this may read directly.
+    """
+    sent = tables.signal_of(joint)
+    if _readers(sent, pieces, copies) < 2 and all(consumer.pooling == 1 for consumer in sent.consumers):
+        return False
     addends = {(tables.problem.demands[joint].network, e.source) for e in tables.problem.edges_into(joint, 0)}
     for signal in tables.signals:
         if (signal.network, signal.name) in addends:
