@@ -24,8 +24,9 @@ from mapper.emit.write.build import build_config
 from mapper.equivalence import compare_events, known_answer, layer_shapes
 from mapper.equivalence.run import check_equivalence, random_recording
 from mapper.events import events_from_raster, events_from_spikes
+from mapper.network import Edge, Input, Layer, Network, Output
 from mapper.normal_form import NormalLayer, NormalNetwork
-from mapper.operations import same
+from mapper.operations import Convolution, Neuron, Pool, Shape, same
 from mapper.options import SolveOptions
 from mapper.passes.legalize import has_phases
 from mapper.question import Question, fits
@@ -47,6 +48,27 @@ def rasters(network: NormalNetwork, seed: int, rate: float = 0.2, steps: int = 4
     return {
         entry.name: (draw.random((steps, *entry.shape)) < rate).astype(np.int64) for entry in network.inputs
     }
+
+
+def test_siblings_with_phases_are_compared_before_rounding() -> None:
+    draw, pool = np.random.default_rng(0), (Pool("sum", (2, 2), (2, 2)),)
+    layers, edges = [], []
+    for n, (size, scale) in enumerate([(3, 0.4), (5, 0.9)]):
+        weight = scale * draw.normal(size=(2, 2, size, size))
+        convolution = Convolution(2, (size, size), padding=(size // 2, size // 2), weight=weight)
+        layers.append(Layer(f"s{n}", Shape(2, 128, 128), convolution, neuron=Neuron(1.0, -1.0)))
+        edges += [Edge("in", f"s{n}"), Edge(f"s{n}", "head", pool, 2 * n)]
+    weight = 0.3 * draw.normal(size=(4, 4, 3, 3))
+    head = Convolution(4, (3, 3), (2, 2), (1, 1), weight=weight)
+    layers.append(Layer("head", Shape(4, 64, 64), head, neuron=Neuron(1.0, -1.0)))
+    inputs, outputs = (Input("in", Shape(2, 128, 128)),), (Output("out", "head"),)
+    network = Network("siblings", inputs, tuple(layers), tuple(edges), outputs)
+    result = mapper.solve(network, "speck2f")
+    assert [(o.name, o.layer, o.start, o.phases) for o in result.networks[0].origins] == [
+        ("s0", "s0&s1", 0, (2, 2)), ("s1", "s0&s1", 8, (2, 2)), ("head", "head", 0, (1, 1)),
+    ]  # fmt: skip
+    (given,) = result.given
+    assert_same_steps(given, build_config(result), rasters(given, 0, 0.1, 2))
 
 
 def assert_same_steps(given: NormalNetwork, config: ChipConfig, inputs: dict[str, Any]) -> bool:

@@ -66,8 +66,8 @@ class Joint:
 def joint_relays(network: NormalNetwork, taken: Collection[str] = ()) -> tuple[Joint, ...]:
     """Every sum of two addends or more that two layers read, those with most first; then what one reads.
 
-    A layer that stands on several cores reads a sum several times. Addends are spikes of layers that arrive in the same step; those of inputs, and what runs backwards, are
-    left to the destinations of their own.
+    A layer that stands on several cores reads a sum several times. Addends are spikes of layers that arrive
+    in the same step; those of inputs, and what runs backwards, are left to the destinations of their own.
 
     Parameters
     ----------

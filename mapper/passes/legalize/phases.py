@@ -8,7 +8,7 @@ strides over them, or gets phases too; a layer with a reader that does neither i
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import count
 from math import gcd
@@ -16,7 +16,7 @@ from math import gcd
 from hwspec.schema import ChipSpec
 from mapper.network import Edge, Origin
 from mapper.normal_form import NormalLayer, NormalNetwork
-from mapper.operations import Pair
+from mapper.operations import Pair, same
 from mapper.passes.legalize.kernel import event_remark, squared
 from mapper.passes.legalize.phase_layers import Phased, form_of, joint_of, may_read, needs_form
 from mapper.passes.legalize.pools import UNPOOLED, size_and_stride
@@ -325,7 +325,7 @@ def _written(network: NormalNetwork, sizes: Mapping[str, Phased]) -> NormalNetwo
             form = form_of(network, layer, sizes)
             if form is None:
                 raise ValueError(f"layer {layer.name} has no form with these phases")
-            written, incoming = form
+            written, incoming = replace(form[0], unrounded=_unrounded(network, layer, sizes)), form[1]
             notes.append(_note(network, layer, written, sizes))
         layers.append(written)
         edges[layer.name] = iter(incoming)
@@ -339,6 +339,18 @@ def _written(network: NormalNetwork, sizes: Mapping[str, Phased]) -> NormalNetwo
             for layer in network.layers
         ),
     )
+
+
+def _unrounded(network: NormalNetwork, layer: NormalLayer, sizes: Mapping[str, Phased]) -> NormalLayer | None:
+    """The same of what the layer was rounded from, which siblings are compared by."""
+    before = layer.unrounded
+    if before is None or before.input_shape != layer.input_shape:
+        return None
+    shapes = (replace(one.operation, weight=None, bias=None) for one in (before, layer))
+    if not same(*shapes):
+        return None
+    form = form_of(network, before, sizes)
+    return None if form is None else form[0]
 
 
 def _lacks(layer: NormalLayer, own: Phased) -> bool:
