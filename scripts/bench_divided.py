@@ -1,6 +1,8 @@
 """Pieces, copies and relays: what they place, how fast, and that the answer never changes.
 
     python scripts/bench_divided.py [--networks 2000] [--large]
+    python scripts/bench_divided.py --families [--draws 6]
+    python scripts/bench_divided.py --beside TREE [--networks 400]
 
 1. random networks of 3 to 9 layers on the nine cores of Speck 2f: how many a matching of layers to cores
    accepts (memory alone, as sinabs does), how many fit with fan-out respected, how many are placed here;
@@ -8,31 +10,44 @@
    fits, building and decoding included; sinabs' matcher beside it, where it can be imported;
 3. the same bytes with 1, 2 and 8 workers;
 4. 150 layers of several networks on 256 cores of four classes, 600 on 1,024; with --large 2,400 on 4,096.
+
+With --families instead: networks that need joint relays, fused siblings or phases on nine cores, family by
+family. With --beside instead: the random networks and the 150 layers here and in another checkout of this
+project, in turns, and the processor time of the one over that of the other.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, os.environ.get("MAPPER_BENCH_TREE", str(Path(__file__).resolve().parent.parent)))
 
 import mapper
 from hwspec.schema import ChipSpec
 from mapper.demand import layer_demands
+from mapper.frontends import load_network
 from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
+from mapper.passes import prepare
 from mapper.question import Question, decide
 from mapper.record import placement_record
 from mapper.result import Result, Status
 from mapper.work import lacking
 from tests.random_networks import four_classes, random_speck_network
+
+ROOT = Path(__file__).resolve().parent.parent
+# Of --beside: the checkout that a process of its own imports and measures.
+_TREE = "MAPPER_BENCH_TREE"
 
 Matcher = Callable[[list[list[int]]], object]
 
@@ -77,6 +92,15 @@ def sinabs_matcher() -> Matcher | None:
     return get_valid_mapping  # type: ignore[no-any-return]  # without types
 
 
+def measured(
+    networks: Sequence[NormalNetwork], chip: ChipSpec, options: SolveOptions
+) -> tuple[Result, float, float]:
+    """A checked result, and the milliseconds of processor and wall clock that it took."""
+    start = time.process_time()
+    result, wall = checked(networks, chip, options)
+    return result, (time.process_time() - start) * 1e3, wall
+
+
 def told(times: list[float]) -> str:
     """Median, 95 % and maximum."""
     ordered = sorted(times)
@@ -88,7 +112,8 @@ def nine_cores(count: int) -> None:
     """Verdicts and times of random networks."""
     chip, options = mapper.load_chip("speck2f"), SolveOptions(repairs=0)
     plain_options = replace(options, max_pieces=1, relays=False, max_copies=1)
-    peer, matched, plain, placed = sinabs_matcher(), 0, 0, 0
+    cut_options = replace(options, joint=False, fusion=False, rewrites=False)
+    peer, matched, plain, placed, more = sinabs_matcher(), 0, 0, 0, 0
     cut, explained, peers = [], [], []
     for seed in range(count):
         network = random_speck_network(seed)
@@ -108,10 +133,12 @@ def nine_cores(count: int) -> None:
             explained.append(took)
         elif not whole:
             cut.append(took)
+            more += decide(Question((network,), chip, cut_options), "reasons").solution is None
     print(f"{count} random networks of 3 to 9 layers on speck2f:")
     print(f"  matched by memory alone {matched}, plainly placed {plain}, placed here {placed}")
     rejected = count - plain
-    print(f"  of {rejected} that do not fit as whole layers {placed - plain} are placed")
+    print(f"  of {rejected} that do not fit as whole layers {placed - plain} are placed,")
+    print(f"  {more} of them by joint relays, fused siblings or phases alone")
     print(f"  proven optimum with pieces, copies or relays, checked: {told(cut)}")
     print(f"  proven infeasible and explained: {told(explained)}")
     if peers:
@@ -135,8 +162,9 @@ def same_bytes(count: int) -> None:
         raise SystemExit(1)
 
 
-def several(layers: int, cores: int, limit_s: float | None = None) -> None:
-    """Random networks that fit Speck 2f one by one, together on a large chip."""
+@cache
+def large_set(layers: int) -> list[NormalNetwork]:
+    """Random networks of so many layers in all that fit Speck 2f one by one."""
     networks: list[NormalNetwork] = []
     small, have, seed = mapper.load_chip("speck2f"), 0, 0
     while have < layers:
@@ -149,10 +177,95 @@ def several(layers: int, cores: int, limit_s: float | None = None) -> None:
         if result.solution is not None:
             networks.append(network.replacing(name=f"n{len(networks)}"))
             have += count
+    return networks
+
+
+def several(layers: int, cores: int, limit_s: float | None = None) -> None:
+    """Random networks that fit Speck 2f one by one, together on a large chip."""
+    networks = large_set(layers)
     result, took = checked(networks, four_classes(cores), SolveOptions(repairs=0, time_limit_s=limit_s))
     stages = {s.name: f"{s.value} (bound {s.bound})" for s in result.require().objectives}
     text = f"{layers} layers of {len(networks)} networks on {cores} cores: {result.status.value}"
     print(f"{text} in {took / 1e3:.2f} s, {stages}")
+
+
+def family_networks(draws: int) -> Iterator[tuple[str, list[NormalNetwork]]]:
+    """Networks that pieces, copies and relays of single signals place badly or not at all."""
+    # Another checkout may not have them.
+    from tests.offer_networks import dense, inception, residual  # noqa: PLC0415
+    from tests.phase_networks import family  # noqa: PLC0415
+
+    for make, sizes in ((residual, range(2, 8)), (dense, range(2, 6)), (inception, range(1, 3))):
+        for floats in (False, True):
+            networks = [prepare(make(n, size, floats=floats)) for size in sizes for n in range(draws)]
+            yield f"{make.__name__}, {'floats' if floats else 'integers'}", networks
+    yield "first layer at 128x128", [family(n) for n in range(5 * draws)]
+    yield "wide.yaml", [prepare(load_network(ROOT / "mapper" / "data" / "wide.yaml"))]
+
+
+def families(draws: int) -> None:
+    """Times of placements with the new moves, and what is placed."""
+    chip, options, every = mapper.load_chip("speck2f"), SolveOptions(repairs=0), []
+    for name, networks in family_networks(draws):
+        rows = [measured([network], chip, options) for network in networks]
+        moved = [(spent, wall) for result, spent, wall in rows if result.solution and moves_in(result)]
+        placed = sum(result.solution is not None for result, _, _ in rows)
+        open_ones = sum(result.status not in (Status.OPTIMAL, Status.INFEASIBLE) for result, _, _ in rows)
+        print(f"{name}: {placed} of {len(rows)} placed, {len(moved)} with new moves, {open_ones} not proven")
+        if moved:
+            print(f"  processor: {told([spent for spent, _ in moved])}")
+            print(f"  wall clock: {told([wall for _, wall in moved])}")
+        every += moved
+    print(f"all {len(every)} with new moves, processor: {told([spent for spent, _ in every])}")
+    print(f"all {len(every)} with new moves, wall clock: {told([wall for _, wall in every])}")
+
+
+def moves_in(result: Result) -> bool:
+    """Whether layers were put together, added up or rewritten."""
+    return any(network.origins for network in result.networks)
+
+
+def answer() -> None:
+    """Of --beside: the status, cores and milliseconds of processor of every seed that is asked for."""
+    small, large = mapper.load_chip("speck2f"), four_classes(256)
+    for line in sys.stdin:
+        is_large = int(line) < 0
+        networks = large_set(150) if is_large else [random_speck_network(int(line))]
+        result, spent, _ = measured(networks, large if is_large else small, SolveOptions(repairs=0))
+        cores = len(result.solution.placements) if result.solution else 0
+        print(json.dumps([result.status.value, cores, spent]), flush=True)
+
+
+def beside(tree: Path, count: int) -> None:
+    """Networks that need no new move, here and there, in turns; of two runs the faster one counts."""
+    processes = []
+    for root in (tree, ROOT):
+        command, environment = [sys.executable, __file__, "--answer"], {**os.environ, _TREE: str(root)}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        processes.append(subprocess.Popen(command, env=environment, text=True, cwd=root, **pipes))  # type: ignore[call-overload]  # pipes as keywords
+
+    def asked(which: int, seed: int) -> tuple[str, int, float]:
+        to, back = processes[which].stdin, processes[which].stdout
+        to.write(f"{seed}\n")
+        to.flush()
+        status, cores, spent = json.loads(back.readline())
+        return status, cores, spent
+
+    groups: dict[str, list[tuple[float, float]]] = {}
+    for seed in (0, *range(count), *[-1] * 5):
+        turns = [(asked(0, seed), asked(1, seed)) for _ in range(2)]
+        (status, cores, _), (new_status, new_cores, _) = turns[0]
+        kind = status if (status, cores) == (new_status, new_cores) else f"{status}, then {new_status}"
+        kind = "150 layers on 256 cores" if seed < 0 else kind
+        spent = [min(turn[n][2] for turn in turns) for n in (0, 1)]
+        groups.setdefault(kind, []).append((spent[0], spent[1]))
+    for process in processes:
+        process.stdin.close()
+        process.wait()
+    for kind, pairs in groups.items():
+        before, after = (list(column) for column in zip(*pairs, strict=True))
+        print(f"{kind}: {len(pairs)}, processor time {sum(after) / sum(before):.2f} of {tree}")
+        print(f"  there: {told(before)}\n  here: {told(after)}")
 
 
 def main() -> None:
@@ -160,13 +273,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--networks", type=int, default=2000)
     parser.add_argument("--large", action="store_true", help="2,400 layers on 4,096 cores, 15 s")
+    parser.add_argument("--families", action="store_true", help="what needs the new moves, and nothing else")
+    parser.add_argument("--draws", type=int, default=6, help="of each size of a family")
+    parser.add_argument(
+        "--beside", type=Path, metavar="TREE", help="against another checkout, and nothing else"
+    )
+    parser.add_argument("--answer", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    nine_cores(options.networks)
-    same_bytes(min(options.networks, 60))
-    several(150, 256)
-    several(600, 1024)
-    if options.large:
-        several(2400, 4096, 15.0)
+    if options.answer:
+        answer()
+    elif options.families:
+        families(options.draws)
+    elif options.beside:
+        beside(options.beside.resolve(), options.networks)
+    else:
+        nine_cores(options.networks)
+        same_bytes(min(options.networks, 60))
+        several(150, 256)
+        several(600, 1024)
+        if options.large:
+            several(2400, 4096, 15.0)
 
 
 if __name__ == "__main__":

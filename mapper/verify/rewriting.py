@@ -2,16 +2,13 @@
 
 At every place of a given layer the spikes that reach its neurons are listed twice, tap by tap: as the given
 network says, and through the cores' layers, whose features and places `Network.origins` turn into given ones.
-Places whose lists are alike, but for being shifted, are compared once.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from math import prod
-from typing import Any, TypeAlias
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -19,59 +16,10 @@ from mapper.network import Edge, Network, Origin, Output
 from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.options import SolveOptions
 from mapper.rules import Rule
-from mapper.verify.case import Case, Violation, edge_pool
+from mapper.verify.case import Case, Violation
+from mapper.verify.tracing import Path, first_difference
 
 __all__ = ["check_rewritten", "differences"]
-
-# A given signal and its delay: spikes of several edges from one add up.
-_Source: TypeAlias = tuple[str, int]
-# (tap, given row or column of the source) of everything that one neuron reads along one axis.
-_Reads: TypeAlias = tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True)
-class _Path:
-    """Features of a given source on their way into a layer, with the weights that they meet.
-
-    Attributes
-    ----------
-    edges
-        From the source to the layer, through what passes it on.
-    phases, phase
-        Of the core's layer that sends them, and which one: its row y is given row ``y * phases + phase``.
-    """
-
-    source: _Source
-    layer: NormalLayer
-    edges: tuple[Edge, ...]
-    first: int
-    features: int
-    phases: tuple[int, int] = (1, 1)
-    phase: tuple[int, int] = (0, 0)
-
-    def reads(self, axis: int, place: int) -> _Reads:
-        """What the layer's neurons at this row or column read of the source, in given ones."""
-        conv, pools = self.layer.operation, [edge_pool(edge) for edge in reversed(self.edges)]
-        found = []
-        for tap in range(conv.kernel[axis]):
-            at = place * conv.stride[axis] - conv.padding[axis] + tap
-            if 0 <= at < self.layer.input_shape[1 + axis]:
-                rows = [at]
-                for size, stride in pools:
-                    rows = [row * stride[axis] + n for row in rows for n in range(size[axis])]
-                found += [(tap, row * self.phases[axis] + self.phase[axis]) for row in rows]
-        return tuple(found)
-
-    def is_inside(self, axis: int, place: int) -> bool:
-        """Whether every tap of the layer's neurons at this row or column meets the map."""
-        conv = self.layer.operation
-        first = place * conv.stride[axis] - conv.padding[axis]
-        return first >= 0 and first + conv.kernel[axis] <= self.layer.input_shape[1 + axis]
-
-    def step(self, axis: int) -> int:
-        """How many given rows or columns the taps move from one of the layer's neurons to the next."""
-        strides = [edge_pool(edge)[1][axis] for edge in self.edges]
-        return prod((self.layer.operation.stride[axis], *strides, self.phases[axis]))
 
 
 def check_rewritten(case: Case) -> Iterator[Violation]:
@@ -194,23 +142,19 @@ def _connections(
     if strangers:
         yield f"reads {', '.join(sorted(strangers))}, which it did not"
         return
-    sizes = [min(host.output_shape[n] * origin.phases[n - 1], origin.shape[n]) for n in (1, 2)]
-    rows, columns = (_kinds(own, through, origin, axis, sizes[axis]) for axis in (0, 1))
-    for y, row in rows.items():
-        for x, column in columns.items():
-            problem = _difference(own, through, origin, (y, x), (row, column))
-            if problem:
-                yield f"row {y}, column {x}: {problem}"
-                return
+    rows, columns = (min(host.output_shape[n] * origin.phases[n - 1], origin.shape[n]) for n in (1, 2))
+    problem = first_difference(own, through, origin, (rows, columns))
+    if problem:
+        yield problem
 
 
-def _given_paths(network: NormalNetwork, layer: NormalLayer) -> Iterator[_Path]:
+def _given_paths(network: NormalNetwork, layer: NormalLayer) -> Iterator[Path]:
     for edge in network.incoming[layer.name]:
         features = network.signal_shapes[edge.source].features
-        yield _Path((edge.source, edge.delay_steps), layer, (edge,), edge.feature_offset, features)
+        yield Path((edge.source, edge.delay_steps), layer, (edge,), edge.feature_offset, features)
 
 
-def _placed_paths(network: NormalNetwork, host: NormalLayer) -> Iterator[_Path]:
+def _placed_paths(network: NormalNetwork, host: NormalLayer) -> Iterator[Path]:
     """Every phase of every given layer that reaches a core's layer; a source without a name has no origin."""
     held: dict[str, list[Origin]] = defaultdict(list)
     for origin in network.origins:
@@ -222,7 +166,7 @@ def _placed_paths(network: NormalNetwork, host: NormalLayer) -> Iterator[_Path]:
             sum(steps) for steps in zip(*((e.delay_steps, e.feature_offset) for e in edges), strict=True)
         )
         if edge.source in inputs:
-            yield _Path((edge.source, delay), host, edges, offset, features)
+            yield Path((edge.source, delay), host, edges, offset, features)
             continue
         counted = 0
         for origin in held[edge.source]:
@@ -231,10 +175,10 @@ def _placed_paths(network: NormalNetwork, host: NormalLayer) -> Iterator[_Path]:
                 for column in range(origin.phases[1]):
                     first = origin.start + (row * origin.phases[1] + column) * count + offset
                     key = (origin.name, delay)
-                    yield _Path(key, host, edges, first, count, origin.phases, (row, column))
+                    yield Path(key, host, edges, first, count, origin.phases, (row, column))
                     counted += count
         if counted != features:
-            yield _Path(("", 0), host, edges, offset, features)
+            yield Path(("", 0), host, edges, offset, features)
 
 
 def _chains(
@@ -263,117 +207,6 @@ def _passes_on(layer: NormalLayer) -> bool:
     level: Any = neuron.threshold
     weights = np.asarray(conv.weight)[:, :, 0, 0]
     return bool(level > 0) and np.array_equal(weights, level * np.eye(len(weights)))
-
-
-def _kinds(
-    own: Sequence[_Path], through: Sequence[_Path], origin: Origin, axis: int, size: int
-) -> dict[int, tuple[dict[_Source, int], list[_Reads], list[_Reads]]]:
-    """Rows or columns that read differently, the first of each kind.
-
-    By row: per source the first given row that is read, and what every path reads, counted from there.
-    """
-    phases = origin.phases[axis]
-    kinds: dict[object, int] = {}
-    found = {}
-    # Where all paths of a source move alike, whatever lies inside reads as what lies before it.
-    steps = {(path.source, path.step(axis) * phases) for path in own}
-    steps |= {(path.source, path.step(axis)) for path in through}
-    is_even, inside = len(steps) == len({source for source, _ in steps}), set[int]()
-    for place in range(size):
-        ends = [*((path, place) for path in own), *((path, place // phases) for path in through)]
-        if is_even and all(path.is_inside(axis, at) for path, at in ends):
-            if place % phases in inside:
-                continue
-            inside.add(place % phases)
-        given = [path.reads(axis, place) for path in own]
-        placed = [path.reads(axis, place // phases) for path in through]
-        lowest: dict[_Source, int] = {}
-        for path, reads in zip((*own, *through), (*given, *placed), strict=True):
-            for _, row in reads:
-                lowest[path.source] = min(row, lowest.get(path.source, row))
-        shifted = [
-            [tuple((tap, row - lowest[path.source]) for tap, row in reads) for path, reads in pairs]
-            for pairs in (zip(own, given, strict=True), zip(through, placed, strict=True))
-        ]
-        kind = (place % phases, tuple(shifted[0]), tuple(shifted[1]))
-        if kind not in kinds:
-            kinds[kind] = place
-            found[place] = (lowest, shifted[0], shifted[1])
-    return found
-
-
-def _difference(
-    own: Sequence[_Path],
-    through: Sequence[_Path],
-    origin: Origin,
-    place: tuple[int, int],
-    reads: tuple[Any, Any],
-) -> str | None:
-    """What differs in the weights with which given spikes reach the neurons of all features at one place."""
-    (_, *rows), (_, *columns) = reads
-    phase = place[0] % origin.phases[0] * origin.phases[1] + place[1] % origin.phases[1]
-    count = origin.shape.features
-    sides: list[dict[_Source, Any]] = []
-    for paths, first, tall, wide in (
-        (own, 0, rows[0], columns[0]),
-        (through, origin.start + phase * count, rows[1], columns[1]),
-    ):
-        total: dict[_Source, Any] = {}
-        for path, down, across in zip(paths, tall, wide, strict=True):
-            if down and across:
-                weights = _reaching(path, first, count, down, across)
-                total[path.source] = _plus(total.get(path.source), weights)
-        sides.append(total)
-    shapes_only = own[0].layer.operation.weight is None
-    for source in dict.fromkeys((*sides[0], *sides[1])):
-        one, other = _alike(sides[0].get(source), sides[1].get(source))
-        wrong = (one != 0) & (other == 0) if shapes_only else _differs(one, other)
-        if wrong.any():
-            feature, read, row, column = (int(n) for n in np.argwhere(wrong)[0])
-            values = f"{one[feature, read, row, column]} became {other[feature, read, row, column]}"
-            return f"feature {feature} reads {source[0]}, feature {read}, otherwise: {values}"
-    return None
-
-
-def _reaching(path: _Path, first: int, count: int, down: _Reads, across: _Reads) -> Any:
-    """(features, features of the source, rows, columns): the sum of weights with which each counts."""
-    weight = path.layer.operation.weight
-    if weight is None:
-        shape = (first + count, path.first + path.features, *path.layer.operation.kernel)
-        weight = np.broadcast_to(np.int64(1), shape)
-    part = np.asarray(weight)[first : first + count, path.first : path.first + path.features]
-    part = part.astype(np.int64) if part.dtype.kind in "iu" else part
-    size = (1 + max(row for _, row in down), 1 + max(column for _, column in across))
-    total = np.zeros((*part.shape[:2], *size), part.dtype)
-    for tap, row in down:
-        for other, column in across:
-            total[:, :, row, column] += part[:, :, tap, other]
-    return total
-
-
-def _plus(one: Any, other: Any) -> Any:
-    return other if one is None else sum(_alike(one, other))
-
-
-def _alike(one: Any, other: Any) -> tuple[Any, Any]:
-    """Both with as many rows and columns, zeros where one has none."""
-    known = one if one is not None else other
-    one, other = (np.zeros_like(known) if entry is None else entry for entry in (one, other))
-    size = tuple(max(pair) for pair in zip(one.shape, other.shape, strict=True))
-    return _widened(one, size), _widened(other, size)
-
-
-def _widened(entry: Any, size: tuple[int, ...]) -> Any:
-    wide = np.zeros(size, entry.dtype)
-    wide[tuple(slice(have) for have in entry.shape)] = entry
-    return wide
-
-
-def _differs(one: Any, other: Any) -> Any:
-    """Integers exactly; sums of floats may differ in their last bits."""
-    if one.dtype.kind == "i" and other.dtype.kind == "i":
-        return one != other
-    return ~np.isclose(one, other, rtol=1e-9, atol=1e-12)
 
 
 def _outputs(

@@ -143,6 +143,33 @@ def test_edges_and_outputs_that_are_others_are_found() -> None:
     assert seen > 40
 
 
+def one_layer(size: int, conv: Convolution, pool: int = 1) -> NormalNetwork:
+    """A layer, in origins its own, behind a pool of the input."""
+    path = (Pool("sum", (pool, pool), (pool, pool)),) if pool > 1 else ()
+    layer = NormalLayer("only", Shape(1, size // pool, size // pool), conv)
+    origins = (Origin("only", layer.output_shape, "only"),)
+    inputs = (Input("in", Shape(1, size, size)),)
+    edges = (Edge("in", "only", path),)
+    return NormalNetwork("one", inputs, (layer,), edges, (Output("out", "only"),), origins=origins)
+
+
+@pytest.mark.parametrize(("size", "is_same"), [(16, True), (17, False)])
+def test_what_differs_in_the_last_row_alone_is_found(size: int, is_same: bool) -> None:
+    """The last of 17 rows is in no pool of two, and the kernel that took up the pool reads it."""
+    small = np.arange(1, 10).reshape(1, 1, 3, 3)
+    large = small.repeat(2, 2).repeat(2, 3)
+    given = one_layer(size, Convolution(1, (3, 3), padding=(1, 1), weight=small), 2)
+    placed = one_layer(size, Convolution(1, (6, 6), (2, 2), (2, 2), weight=large))
+    assert [where for where, _ in differences(given, placed)] == ([] if is_same else ["only"])
+
+
+def test_strides_that_are_others_are_found() -> None:
+    """The first neurons read the same."""
+    weight = np.ones((1, 1, 1, 1), int)
+    given, placed = (one_layer(4, Convolution(1, (1, 1), (n, n), weight=weight)) for n in (2, 3))
+    assert [where for where, _ in differences(given, placed)] == ["only"]
+
+
 def test_phases_that_are_others_are_found() -> None:
     """Origins in another order or missing; the phases of rows taken for those of columns."""
     given = plain_pair()

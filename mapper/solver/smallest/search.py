@@ -250,7 +250,7 @@ class _Search:
         """Minimise one sum, hold its value for the stages to come; status and bound."""
         cost = self.synthesis.weighted(weights)
         self.synthesis.model.minimize(cost)
-        solver, status = self.budget.run(self.synthesis.model)
+        solver, status = self.budget.run(self.synthesis.model, is_long=True)
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             return status, 0
         self._keep(solver)
@@ -291,7 +291,7 @@ class _Search:
         """Break ties; whether proven."""
         try:
             self.synthesis.model.minimize(cost)
-            solver, status = self.budget.run(self.synthesis.model)
+            solver, status = self.budget.run(self.synthesis.model, is_long=True)
             if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
                 self._keep(solver)
         except KeyboardInterrupt:
