@@ -204,9 +204,15 @@ class Problem:
 
     @cached_property
     def kept(self) -> tuple[tuple[int, int], ...]:
-        """(layer, class) where a layer would stay on the core it had; indexes of `demands` and `classes`."""
+        """(layer, class) where a layer would stay on the core it had; indexes of `demands` and `classes`.
+
+        What it may be fused to would stay there for it: once for each of the siblings.
+        """
         classes = {entry.core_ids[0]: k for k, entry in enumerate(self.classes) if entry.kept}
-        pairs = ((self.layer_of[self.identity[str(name)]], core) for name, core in self.options.keep)
+        pairs = [(self.layer_of[self.identity[str(name)]], core) for name, core in self.options.keep]
+        pairs += [
+            (fused, core) for fused, members in self.members.items() for n, core in pairs if n in members
+        ]
         return tuple((layer, classes[core]) for layer, core in pairs if core in classes)
 
     @cached_property

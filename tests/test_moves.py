@@ -125,13 +125,13 @@ def test_pools_by_8_and_three_targets_by_relay_and_by_copy() -> None:
         [Link(-1, 0), Link(0, 1), Link(0, 2), Link(0, 3)],
         outputs=[(1, 1), (2, 1), (3, 1)],
     )
-    assert any(isinstance(p.body, Relay) for p in mapper.solve(wide, max_copies=1).require().placements)
-    copied = mapper.solve(wide, relays=False).require()
+    assert any(isinstance(p.body, Relay) for p in mapper.solve(wide, max_copies=1, fusion=False).require().placements)
+    copied = mapper.solve(wide, relays=False, fusion=False).require()
     assert {p.body.copy_index for p in copied.placements if isinstance(p.body, LayerPart)} == {0, 1}
     refused = mapper.check(wide, repairs=0, **UNDIVIDED).report
     assert refused is not None
     assert refused.divided is None
-    alone = mapper.check(wide, repairs=0, relays=False, max_copies=1).report
+    alone = mapper.check(wide, repairs=0, relays=False, max_copies=1, fusion=False).report
     assert alone is not None
     assert alone.divided is not None
     assert alone.divided.moves == ("pieces",)
@@ -166,13 +166,13 @@ def test_a_signal_that_no_core_holds_is_relayed_piece_by_piece() -> None:
         (2, 64, 64),
         outputs=[(1, 1), (2, 1), (3, 1)],
     )
-    result = mapper.solve(network, max_copies=1)
+    result = mapper.solve(network, max_copies=1, fusion=False)
     relays = sorted(p.features for p in result.require().placements if isinstance(p.body, Relay))
     assert relays == parts(result, "conv0") != [(0, 24)]
     assert len(result.find_chip_layers("conv0")) == len(relays)
     with pytest.raises(OptionsError, match="find_chip_layers gives them all"):
         result.find_chip_layer("conv0")
-    assert mapper.check(network, repairs=0, relays=False, max_copies=1).solution is None
+    assert mapper.check(network, repairs=0, relays=False, max_copies=1, fusion=False).solution is None
 
 
 def test_several_networks_share_a_chip() -> None:
@@ -205,7 +205,7 @@ def test_two_networks_behind_one_sensor_stage() -> None:
     third = chain([conv(4)] * 3, (2, 32, 32), dvs=True)
     edges = tuple(replace(edge, source="input") for edge in third.edges)
     layers = tuple(replace(layer, input_shape=Shape(2, 32, 32)) for layer in third.layers)
-    three = mapper.solve(third.replacing(edges=edges, layers=layers))
+    three = mapper.solve(third.replacing(edges=edges, layers=layers), fusion=False)
     assert [p.body for p in three.require().placements if isinstance(p.body, Relay)] == [
         Relay(None, "dvs", 1)
     ]

@@ -158,6 +158,16 @@ def test_siblings_that_are_watched() -> None:
     assert monitored_layers(config)["m0k3"].origin == result.networks[0].origin_of("m0k3")
 
 
+def test_siblings_stay_where_they_were() -> None:
+    network = inception(3, 1)
+    cores = [("head", 6), ("m0k1", 1), ("m0k3", 1), ("stem", 8)]
+    result = placed(network, keep=(*cores, ("m0k5", 2)))
+    assert fused(result) == ["m0k1&m0k3&m0k5"]
+    assert {name: result.find_chip_layer(name) for name, _ in cores} == dict(cores)
+    stages = {stage.name: (stage.value, stage.bound) for stage in result.require().objectives}
+    assert stages["layers_kept"] == (4, 4)
+
+
 def test_siblings_of_other_neurons_stay_apart() -> None:
     network = inception(3, 1)
     for change in ({"threshold": 41}, {"minimum": -41}, {"reset": "zero"}, {"spike_mode": "single"}):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 
-from mapper.references import natural_key
+from mapper.references import layer_key, natural_key
 from mapper.rules import Rule
 from mapper.solution import Objective
 from mapper.verify.case import Body, Case, Violation
@@ -69,6 +69,11 @@ def _stages(case: Case) -> Iterator[tuple[str, int | Fraction, bool]]:
             *dict(options.pins).values(),
         }
         standing = {(key, body.placement.core) for body, _, key in case.parts}
+        for n, network in enumerate(case.networks):
+            for origin in network.origins:
+                holder = layer_key(case.networks, n, origin.layer)
+                on = {core for key, core in standing if key == holder}
+                standing |= {(layer_key(case.networks, n, origin.name), core) for core in on}
         stay = [(str(name), core) for name, core in options.keep if core in open_to_all]
         yield "layers_kept", sum(pair in standing for pair in stay), False
     if options.traffic:
