@@ -146,8 +146,9 @@ class Question:
     def moves(self) -> tuple[str, ...]:
         """What a placement of these networks may do beyond one whole layer per core."""
         offers = [entry for entry in self.offers if entry is not None]
+        are_all = all(entry.has_all for entry in offers)
         of_these = {
-            "joint relays": any(entry.joints for entry in offers),
+            "joint relays" if are_all else "joint relays (not of every sum)": any(e.joints for e in offers),
             "fused siblings": any(entry.fused for entry in offers),
             MOVE: any(map(has_phases, self.rewritten)),
         }

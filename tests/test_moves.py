@@ -125,7 +125,9 @@ def test_pools_by_8_and_three_targets_by_relay_and_by_copy() -> None:
         [Link(-1, 0), Link(0, 1), Link(0, 2), Link(0, 3)],
         outputs=[(1, 1), (2, 1), (3, 1)],
     )
-    assert any(isinstance(p.body, Relay) for p in mapper.solve(wide, max_copies=1, fusion=False).require().placements)
+    assert any(
+        isinstance(p.body, Relay) for p in mapper.solve(wide, max_copies=1, fusion=False).require().placements
+    )
     copied = mapper.solve(wide, relays=False, fusion=False).require()
     assert {p.body.copy_index for p in copied.placements if isinstance(p.body, LayerPart)} == {0, 1}
     refused = mapper.check(wide, repairs=0, **UNDIVIDED).report

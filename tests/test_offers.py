@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,21 @@ def test_a_residual_stage_does_not_grow_with_the_square_of_its_blocks() -> None:
     assert len(placed(network, chip, joint=False).require().placements) > 50
     assert "joint relays" in result.moves
     runs_as_given(result, 3)
+
+
+def test_that_not_every_sum_is_on_offer_is_said() -> None:
+    # Eleven layers make 55 pairs, each of which another layer adds up: more than are on offer.
+    names = [f"n{n:02}" for n in range(11)]
+    layers = [Layer(name, Shape(1, 4, 4), Convolution(1, (1, 1))) for name in names]
+    edges = [Edge("in" if n == 0 else names[n - 1], name) for n, name in enumerate(names)]
+    for one, other in combinations(names, 2):
+        layers.append(Layer(f"{one} {other}", Shape(1, 4, 4), Convolution(1, (3, 3), padding=(1, 1))))
+        edges += [Edge(one, f"{one} {other}"), Edge(other, f"{one} {other}")]
+    outputs = tuple(Output(layer.name, layer.name) for layer in layers[11:])
+    network = Network("pairs", (Input("in", Shape(1, 4, 4)),), tuple(layers), tuple(edges), outputs)
+    result = mapper.check(network, roomy(12), repairs=0)
+    assert "joint relays (not of every sum)" in result.moves
+    assert "joint relays" in mapper.check(residual(0, 3), repairs=0).moves
 
 
 def test_siblings_keep_name_index_and_core() -> None:

@@ -63,7 +63,7 @@ class Joint:
         return f"{self.layer.name} passes on what {names} send, in one, to layers that read all of it"
 
 
-def joint_relays(network: NormalNetwork, taken: Collection[str] = ()) -> tuple[Joint, ...]:
+def joint_relays(network: NormalNetwork, taken: Collection[str] = ()) -> tuple[tuple[Joint, ...], bool]:
     """Every sum of two addends or more that two layers read, those with most first; then what one reads.
 
     A layer that stands on several cores reads a sum several times. Addends are spikes of layers that arrive
@@ -73,6 +73,11 @@ def joint_relays(network: NormalNetwork, taken: Collection[str] = ()) -> tuple[J
     ----------
     taken
         Names that other layers on offer have.
+
+    Returns
+    -------
+    tuple
+        The joint relays, and whether these are all.
     """
     reads = [_addends(network.incoming[layer.name]) for layer in network.layers]
     inputs = {entry.name for entry in network.inputs}
@@ -80,12 +85,13 @@ def joint_relays(network: NormalNetwork, taken: Collection[str] = ()) -> tuple[J
     shared = _common([entry for entry in reads if len(entry) > 1])
     sums = sorted(shared, key=lambda joint: (-len(joint), sorted(joint)))
     alone = {_from_0(entry) for entry in reads if len(entry) > 1}.difference(shared)
-    sums = [*sums, *sorted(alone, key=sorted)][:_JOINTS_MAX]
+    every = [*sums, *sorted(alone, key=sorted)]
+    sums = every[:_JOINTS_MAX]
     found = []
     for joint, name in zip(sums, _names(network, sums, taken), strict=True):
         edges = (Edge(a.source, name, _path(a.pool), a.offset) for a in sorted(joint))
         found.append(Joint(joint, _joint_layer(network, joint, name), tuple(edges)))
-    return tuple(found)
+    return tuple(found), sums == every
 
 
 def _addends(edges: Sequence[Edge]) -> _Sum:

@@ -34,6 +34,8 @@ class Extended:
         those of their members: of a member and the layers that it may be fused to one is there.
     notes
         By what is on offer, what is worth telling where it is taken.
+    has_all
+        Whether nothing was left out for its number: sums, ways to read them.
     """
 
     network: NormalNetwork
@@ -41,6 +43,7 @@ class Extended:
     fused: Mapping[str, tuple[str, ...]]
     ways: Mapping[str, tuple[tuple[Edge, ...], ...]]
     notes: Mapping[str, str]
+    has_all: bool = True
 
     @property
     def optional(self) -> frozenset[str]:
@@ -61,17 +64,15 @@ def extended(
         Whether joint relays and fused siblings are wanted.
     """
     siblings = fusions(network, apart) if fusion else ()
-    joints = joint_relays(network, [entry.layer.name for entry in siblings]) if joint else ()
+    joints, has_all = joint_relays(network, [entry.layer.name for entry in siblings]) if joint else ((), True)
     if not joints and not siblings:
         return None
     every: tuple[Fusion | Joint, ...] = (*siblings, *joints)
     offers = {entry.layer.name: entry for entry in every}
     direct = {name: network.incoming[name] for name in network.by_name}
     direct |= {name: entry.edges for name, entry in offers.items()}
-    ways = {
-        name: tuple(_with_fused(way, siblings) for way in (edges, *islice(jointly(edges, joints), _WAYS_MAX)))
-        for name, edges in direct.items()
-    }
+    ways = {name: (edges, *islice(jointly(edges, joints), _WAYS_MAX + 1)) for name, edges in direct.items()}
+    has_all = has_all and all(len(entry) < _WAYS_MAX + 2 for entry in ways.values())
     plain = tuple(Origin(layer.name, layer.output_shape, layer.name) for layer in network.layers)
     whole = network.replacing(
         layers=tuple(_in_order(network, offers)),
@@ -83,8 +84,12 @@ def extended(
         whole,
         frozenset(entry.layer.name for entry in joints),
         fused,
-        ways,
+        {
+            name: tuple(_with_fused(way, siblings) for way in entry[: _WAYS_MAX + 1])
+            for name, entry in ways.items()
+        },
         {name: entry.note for name, entry in offers.items()},
+        has_all,
     )
 
 
