@@ -11,10 +11,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
+import mapper
+from mapper.emit.write.build import build_config
 from mapper.errors import UnsupportedLayerError
 from mapper.network import Network
 from mapper.operations import BatchNorm, Convolution, Pool, Shape
 from mapper.passes import PrepareOptions, prepare
+from mapper.sim.config_frame import simulate_config
 from mapper.sim.network import simulate
 from tests.frontends import sinabs_stand_in as sinabs
 from tests.frontends.sinabs_stand_in import IAFSqueeze
@@ -172,6 +175,18 @@ def test_blocks_compute_what_the_module_does(build: Any, neuron: Any, seed: int)
         if isinstance(entry, IAFSqueeze):
             entry.spike_threshold.data, entry.min_v_mem.data = torch.tensor(1.0), torch.tensor(-1.0)  # type: ignore[union-attr]
     compare(read(source), as_spiking(build, source), seed)
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_blocks_are_placed_and_spike_like_what_was_given(build: Any) -> None:
+    result = mapper.solve(read(dyadic(build(nn.ReLU), 1)), "speck2f", repairs=0)
+    assert result.status == "optimal"
+    (given,), config = result.given, build_config(result)
+    inputs = {given.inputs[0].name: np.random.default_rng(1).integers(0, 3, (6, *given.inputs[0].shape))}
+    expected, seen = simulate(given, inputs), simulate_config(config, inputs)
+    for name, spikes in expected.spikes.items():
+        assert np.array_equal(spikes, seen.layers[name]), name
+    assert sum(bool(spikes.any()) for spikes in expected.spikes.values()) >= 2
 
 
 def test_a_textbook_block_is_one_layer_more_than_its_neurons() -> None:
