@@ -214,9 +214,8 @@ def decide(question: Question, detail: Detail = "all", budget: Budget | None = N
         return _result(question, networks, Status.UNDECIDED, spent, report=report)
     problem = question.problems[0]
     report = explain.infeasible_report(problem, spent, with_moves=detail == "all")
-    if report.divided is not None and (offered := question.moves[len(moves_of(question.resolved)) :]):
-        sentence = f"{report.divided.sentence} Nor do {join_names(offered)} help, proven."
-        divided = report.divided.model_copy(update={"sentence": sentence})
+    if report.divided is not None and (further := _further(question, spent)):
+        divided = report.divided.model_copy(update={"sentence": f"{report.divided.sentence} {further}"})
         report = report.model_copy(update={"divided": divided})
     report = report.model_copy(update={"unmet": tuple(_with_obstacles(question, report.unmet))})
     none: tuple[Unmet, ...] = ()
@@ -226,6 +225,27 @@ def decide(question: Question, detail: Detail = "all", budget: Budget | None = N
         update = {"unmet": (*report.unmet, *weights), "cut_short": tuple(spent.cut_short)}
         report = report.model_copy(update=update)
     return _result(question, problem.networks, Status.INFEASIBLE, spent, report=report)
+
+
+def _further(question: Question, budget: Budget) -> str:
+    """That moves beyond pieces, relays and copies do not help either, and how many cores they would take."""
+    from mapper.solver.divided.explain import fewest_cores  # noqa: PLC0415
+
+    offered = question.moves[len(moves_of(question.resolved)) :]
+    if not offered:
+        return ""
+
+    def fewest() -> int:
+        """Under every setting of the sensor stage; 0 where one has no answer."""
+        every = map(question.with_offers, question.problems)
+        return min(fewest_cores(problem, budget) or 0 for problem in every)
+
+    needed = budget.attempt("the cores with all moves", fewest, 0)
+    usable = sum(len(entry.core_ids) for entry in question.problems[0].classes)
+    if needed <= usable:
+        return f"Nor do {join_names(offered)} help, proven."
+    has = f"{question.chip.name} has {usable}"
+    return f"With {join_names(offered)} all layers together take {needed} cores at least, and {has}, proven."
 
 
 def fits(question: Question, budget: Budget | None = None) -> bool | None:

@@ -104,6 +104,19 @@ def test_that_not_every_sum_is_on_offer_is_said() -> None:
     assert "joint relays" in mapper.check(residual(0, 3), repairs=0).moves
 
 
+def test_why_not_says_how_many_cores_the_moves_would_take() -> None:
+    for blocks, needed in ((5, 11), (7, 15)):
+        network = residual(0, blocks)
+        report = mapper.check(network, repairs=0).report
+        assert report is not None
+        assert report.divided is not None
+        told = (
+            f"With joint relays all layers together take {needed} cores at least, and speck2f has 9, proven."
+        )
+        assert told in report.divided.sentence
+        assert len(placed(network, roomy(needed)).require().placements) == needed
+
+
 def test_siblings_keep_name_index_and_core() -> None:
     network = inception(3, 1)
     result = placed(network)

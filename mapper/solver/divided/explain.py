@@ -17,7 +17,7 @@ from mapper.solver.divided.slots import Taker, suiting
 from mapper.solver.divided.tables import ORIGIN, Consumer, Provider, Signal, Tables
 from mapper.solver.divided.variables import Slack
 
-__all__ = ["astray", "divided_unmet", "fits_without_destinations", "out_of_reach"]
+__all__ = ["astray", "divided_unmet", "fewest_cores", "fits_without_destinations", "out_of_reach"]
 
 
 def divided_unmet(problem: Problem) -> Iterator[Unmet]:
@@ -52,6 +52,22 @@ def astray(tables: Tables, signal: Signal) -> list[Consumer]:
     """Consumers that neither the signal's origin nor any relay can serve."""
     providers = [ORIGIN, *(Provider(level, "relay") for level in tables.levels(signal))]
     return [c for c in signal.consumers if not suiting(tables, signal, providers, Taker(c.pooling, c.direct))]
+
+
+def fewest_cores(problem: Problem, budget: Budget) -> int | None:
+    """The fewest cores that all layers take, of any number of cores of the chip's kinds.
+
+    None where none are enough, or a limit came first.
+    """
+    tables = Tables(problem, budget=budget)
+    slack = Slack(cores=frozenset(range(len(problem.classes))))
+    built = build_model(tables, tables.piece_table(), slack)
+    if built is None:
+        return None
+    cores = built.cores_and_bits(1, bits=False)
+    built.model.minimize(cores)
+    solver, status = budget.aside().run(built.model)
+    return int(solver.value(cores)) if status == cp_model.OPTIMAL else None
 
 
 def fits_without_destinations(problem: Problem, budget: Budget) -> bool:
