@@ -13,7 +13,6 @@ import pytest
 
 import mapper
 from mapper.cli.entry import run
-from mapper.emit.shared.ranges import FAMILY
 from mapper.errors import ConfigError
 from mapper.events import EVENT_DTYPE, write_events
 from tests.boards.cases import configured, deploy, deploy_script
@@ -174,15 +173,6 @@ def test_variants_keep_names_of_their_own(tmp_path: Path) -> None:
         path = tmp_path / "config.json"
         mapper.write_config(config, path)
         assert mapper.read_config(path) == config
-
-
-def test_deploy_states_the_same_ranges(boards: FakeBoards) -> None:
-    held = deploy_script(boards).HELD
-    for name, allowed in FAMILY.items():
-        stem = re.sub(r"\.[xy]$", "", name)
-        (known,) = (values for key, values in held.items() if stem.endswith(f".{key}"))
-        expected = allowed.only or range(allowed.low, allowed.high + 1)
-        assert known == expected, name
 
 
 def test_run_takes_the_options_of_recordings(
