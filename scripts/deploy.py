@@ -6,9 +6,9 @@
 The self-test runs known events with the sensor off, potentials at 0 and every core monitored, says where
 the board's spikes differ from the expected ones, and then the real configuration is applied.
 
-Without --events the configuration is applied, and the board runs until Enter is pressed. All files are checked
-before samna is looked for. It ends with 0; 1 where the board answers the self-test otherwise; 2 where what was
-given is wrong, or samna or the board is missing; 4 where something failed that nobody foresaw.
+Without --events the configuration is applied, and the board runs until Enter is pressed. All files are
+checked before samna is looked for. Exit: 0 done, 1 the board answers the self-test otherwise, 2 bad input, or
+samna or the board is missing, 4 what nobody foresaw.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def pair(allowed: Any) -> dict[str, Any]:
     return {"x": allowed, "y": allowed}
 
 
-# What a file says and what the family's chips hold, field by field: a copy of mapper/emit/shared/ranges.py and of
-# the models of config.py and interface.py beside it. A field that ends in "?" need not be there; a list holds
+# What a file says and what the family's chips hold, field by field: a copy of ranges.py, and of the models of
+# config.py and interface.py, in mapper/emit/shared. A field that ends in "?" need not be there; a list holds
 # entries of the form that it has; a pattern is that of a whole text.
 BIT, POOLS, FEATURES, THRESHOLD = range(2), (1, 2, 4), range(1, 1025), range(32768)
 WORD, COUNT, SIZE, CORE = range(-32768, 32768), range(65537), range(1, 65537), range(1_000_000)
@@ -73,8 +73,8 @@ CNN_LAYER = {
     "neurons_initial_value?": Numbers(WORD, "neurons"),
     # A lower bound of 0 misbehaves.
     "threshold_high?": range(1, 32768), "threshold_low?": range(-32768, 0),
-    "return_to_zero": bool, "leak_enable": bool, "leak_internal_slow_clk_enable?": bool, "monitor_enable": bool,
-    "input_congestion_balancer_enable?": bool, "output_decimator_enable?": bool,
+    "return_to_zero": bool, "leak_enable": bool, "leak_internal_slow_clk_enable?": bool,
+    "monitor_enable": bool, "input_congestion_balancer_enable?": bool, "output_decimator_enable?": bool,
     "output_decimator_interval?": range(8), "weights_kill_bit?": Numbers(BIT, "weights"),
     "biases_kill_bit?": Numbers(BIT, "biases"), "neurons_value_kill_bit?": Numbers(BIT, "neurons"),
 }  # fmt: skip
@@ -89,15 +89,15 @@ DVS_FILTER = {
     "low_pass_mode_enable": bool, "internal_slow_clk?": bool,
 }  # fmt: skip
 READOUT = {
-    "enable": bool, "readout_configuration_sel": range(4), "output_mode_sel": range(4), "threshold": THRESHOLD,
-    "low_pass_filter_disable": bool, "low_pass_filter32_not16": bool, "monitor_enable": bool,
-    "readout_pin_monitor_enable": bool, "internal_slow_clk?": bool,
+    "enable": bool, "readout_configuration_sel": range(4), "output_mode_sel": range(4),
+    "threshold": THRESHOLD, "low_pass_filter_disable": bool, "low_pass_filter32_not16": bool,
+    "monitor_enable": bool, "readout_pin_monitor_enable": bool, "internal_slow_clk?": bool,
 }  # fmt: skip
 INTERFACE = {
     "schema_version": (1,), "network": str,
     "inputs": [{
-        "name": str, "shape": SHAPE, "source": "host|dvs", "entries": [{"core": CORE, "feature_shift": COUNT}],
-        "relays": [PLACE], "readers": [str],
+        "name": str, "shape": SHAPE, "source": "host|dvs",
+        "entries": [{"core": CORE, "feature_shift": COUNT}], "relays": [PLACE], "readers": [str],
     }],
     "outputs": [{
         "name": str, "layer": str, "parts": [{"core": CORE, "start": COUNT, "stop": SIZE}],
@@ -115,7 +115,8 @@ CONFIG = {
     # What is looked up in samna by the file's names is samna's own.
     "vendor": {
         "samna_module": r"samna\.\w+", "configuration_class": r"\w+Configuration",
-        "source_node": r"BasicSourceNode_\w+", "sink_node": r"BasicSinkNode_\w+", "device_types": [(str, str)],
+        "source_node": r"BasicSourceNode_\w+", "sink_node": r"BasicSinkNode_\w+",
+        "device_types": [(str, str)],
     },
     "hardware": {
         "cnn_layers": [CNN_LAYER], "dvs_layer?": DVS_LAYER, "dvs_filter?": DVS_FILTER, "readout?": READOUT,
@@ -272,7 +273,9 @@ def require_complete(cores: list[dict[str, Any]], has_readout: bool) -> None:
     for n, core in enumerate(cores):
         missing = [name for name in needed if name not in core]
         if missing and len(missing) < len(needed):
-            raise ValueError(f"core {n}: {missing[0]} is missing, and other fields of a core in use are there")
+            raise ValueError(
+                f"core {n}: {missing[0]} is missing, and other fields of a core in use are there"
+            )
         told = [entry["layer"] for entry in core["destinations"] if entry["enable"]]
         if any(layer >= len(cores) for layer in told) and not has_readout:
             raise ValueError(f"core {n} sends to {told}, and there are {len(cores)} cores")
@@ -708,7 +711,7 @@ def main(arguments: list[str] | None = None, wait_for_user: Callable[[str], obje
 
 
 def exit_status() -> int:
-    """0; 1 where the board answers the self-test otherwise; 2 what was given is wrong; 4 what nobody foresaw."""
+    """Run the script: 0 done, 1 the board answers otherwise, 2 what was given is wrong, 4 unforeseen."""
     try:
         return main()
     except SystemExit as end:

@@ -1,4 +1,4 @@
-"""Where the parts of a configuration contradict each other: what the interface says, and what its cores are."""
+"""Where parts of a configuration contradict each other: fields of cores, and what the interface says."""
 
 from __future__ import annotations
 
@@ -76,7 +76,9 @@ def _origin_findings(interface: Interface, dimensions: dict[int, Dimensions]) ->
                 yield from _map_findings(origin, place.core, dimensions[place.core])
     for layer, count in shown.items():
         if count != (held := max(place.stop for place in places[layer])):
-            yield Finding(f"interface: layer {layer}", "has features of which no origin says what they are", count, held)
+            yield Finding(
+                f"interface: layer {layer}", "has features of which no origin says what they are", count, held
+            )
 
 
 def _map_findings(origin: InterfaceOrigin, core: int, shape: Dimensions) -> Iterator[Finding]:

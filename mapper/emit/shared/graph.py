@@ -138,7 +138,7 @@ def graph_of(
 
 
 def graph_findings(config: ChipConfig) -> Iterator[Finding]:
-    """Fields of cores that do not follow from each other; if there are none, destinations that lead nowhere."""
+    """Fields of cores that do not follow from each other; without any, destinations that lead nowhere."""
     findings = [*_core_findings(config)]
     yield from findings
     if not findings:
