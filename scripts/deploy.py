@@ -268,7 +268,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def require_complete(cores: list[dict[str, Any]], has_readout: bool) -> None:
-    """Refuse cores with some of their fields, and destinations that are none."""
+    """Refuse cores with some of their fields, and destinations that are none or read something else."""
     needed = ("dimensions", "weights", "biases", "neurons_initial_value", "threshold_high", "threshold_low")
     for n, core in enumerate(cores):
         missing = [name for name in needed if name not in core]
@@ -276,27 +276,41 @@ def require_complete(cores: list[dict[str, Any]], has_readout: bool) -> None:
             raise ValueError(
                 f"core {n}: {missing[0]} is missing, and other fields of a core in use are there"
             )
-        told = [entry["layer"] for entry in core["destinations"] if entry["enable"]]
-        if any(layer >= len(cores) for layer in told) and not has_readout:
-            raise ValueError(f"core {n} sends to {told}, and there are {len(cores)} cores")
-        if lost := [layer for layer in told if layer < len(cores) and "dimensions" not in cores[layer]]:
-            raise ValueError(f"core {n} sends to core {lost[0]}, which is not configured")
+        for entry in core["destinations"]:
+            layer = entry["layer"]
+            if entry["enable"] and layer < len(cores):
+                sent = core["dimensions"]["output_shape"] if "dimensions" in core else None
+                size = {axis: side // entry["pooling"] for axis, side in sent["size"].items()} if sent else {}
+                features = sent["feature_count"] if sent else 0
+                require_read(f"core {n}", cores, layer, features + entry["feature_shift"], size)
+            elif entry["enable"] and not has_readout:
+                raise ValueError(f"core {n} sends to {layer}, and there are {len(cores)} cores")
+
+
+def require_read(
+    where: str, cores: list[dict[str, Any]], core: int, features: int, size: dict[str, int]
+) -> None:
+    """Refuse what is sent to a core that is not there, or that reads another map or fewer features."""
+    if core >= len(cores) or "dimensions" not in cores[core]:
+        raise ValueError(f"{where} sends to core {core}, which is not configured")
+    reads = cores[core]["dimensions"]["input_shape"]
+    if features > reads["feature_count"]:
+        raise ValueError(f"{where} sends {features} features, and core {core} reads {reads['feature_count']}")
+    if size != reads["size"]:
+        raise ValueError(f"{where} sends a map of {size}, and core {core} reads one of {reads['size']}")
 
 
 def require_entered(content: dict[str, Any]) -> None:
     """Refuse an interface of cores that are not configured, or whose events have no place on their core."""
     cores, interface = content["hardware"]["cnn_layers"], content.get("interface")
-    inputs = interface["inputs"] if interface else ()
-    used = {n for n, core in enumerate(cores) if "weights" in core}
-    named = {*owners_of(interface), *(core["core"] for entry in inputs for core in entry["entries"])}
-    if lost := sorted(named - used):
-        raise ValueError(f"its interface names cores that are not configured: {lost}")
-    for entry in inputs:
+    for entry in interface["inputs"] if interface else ():
+        features, height, width = entry["shape"]
         for core in entry["entries"]:
-            most = cores[core["core"]]["dimensions"]["input_shape"]["feature_count"]
-            if core["feature_shift"] + entry["shape"][0] > most:
-                told = f"{entry['shape'][0]} features, shifted by {core['feature_shift']}"
-                raise ValueError(f"input {entry['name']}: {told}: core {core['core']} reads {most}")
+            last = features + core["feature_shift"]
+            require_read(f"input {entry['name']}", cores, core["core"], last, {"x": width, "y": height})
+    used = {n for n, core in enumerate(cores) if "dimensions" in core}
+    if lost := sorted({*owners_of(interface)} - used):
+        raise ValueError(f"its interface names cores that are not configured: {lost}")
 
 
 def require_played(events: Any, entry: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from mapper.explore.cell import CellOptions, at
 from mapper.explore.cluster import on_cluster
 from mapper.explore.identity import facts_hash, program_version
 from mapper.explore.plan import PlannedNetwork, PlannedVariant
-from mapper.explore.record import Cell, NetworkRow, ReportRecord, Settings, VariantRow
+from mapper.explore.record import REPORT_MAX, Cell, NetworkRow, ReportRecord, Settings, VariantRow
 from mapper.explore.summary import network_summaries, variant_summaries
 from mapper.explore.taken import is_true
 from mapper.explore.workers import Task, TaskOutcome, in_this_process, on_cores
@@ -102,12 +102,14 @@ def sweep(
     Raises
     ------
     OptionsError
-        Settings out of range, a report that cannot be resumed, a folder that cannot be written to, a
+        Settings out of range, more cells than a report may hold, a report that cannot be resumed, a folder
+        that cannot be written to, a
         scheduler that does not answer.
     BackendMissingError
         A scheduler is given and Dask is not installed.
     """
     chosen, where = settings or Settings(), place or Place()
+    _require_readable(len(networks), len(variants))
     cells = _known(networks, variants, _unread)
     if resume is not None:
         earlier = _Earlier(resume, chosen)
@@ -137,6 +139,19 @@ def sweep(
                 if outcome.is_interrupted:
                     raise KeyboardInterrupt
     return _record(networks, variants, chosen, cells, (*notes, *keep.failure))
+
+
+def _require_readable(networks: int, variants: int) -> None:
+    """Refuse what would become a report that no command reads."""
+    counts = {"networks": networks, "variants": variants, "cells": networks * variants}
+    step = "Make several reports"
+    findings = [
+        Finding("report", f"would have too many {name}", count, REPORT_MAX[name], next_step=step)
+        for name, count in counts.items()
+        if count > REPORT_MAX[name]
+    ]
+    if findings:
+        raise OptionsError(*findings)
 
 
 class _Keep:
