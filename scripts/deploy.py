@@ -308,9 +308,11 @@ def require_entered(content: dict[str, Any]) -> None:
         for core in entry["entries"]:
             last = features + core["feature_shift"]
             require_read(f"input {entry['name']}", cores, core["core"], last, {"x": width, "y": height})
+    sensed = content["hardware"].get("dvs_layer", {"destinations": ()})["destinations"]
+    named = {entry["layer"] for entry in sensed if entry["enable"]} | {*owners_of(interface)}
     used = {n for n, core in enumerate(cores) if "dimensions" in core}
-    if lost := sorted({*owners_of(interface)} - used):
-        raise ValueError(f"its interface names cores that are not configured: {lost}")
+    if lost := sorted(named - used):
+        raise ValueError(f"its sensor or its interface names cores that are not configured: {lost}")
 
 
 def require_played(events: Any, entry: dict[str, Any]) -> None:

@@ -234,6 +234,21 @@ def test_every_reader_refuses(
     assert boards.log == []
 
 
+def test_a_sensor_that_leads_to_an_idle_core(tmp_path: Path, capsys: Capture, boards: FakeBoards) -> None:
+    config = configured(dvs=True)
+    content = json.loads(json.dumps(config.model_dump(mode="json", exclude_none=True)))
+    idle = next(n for n, core in enumerate(content["hardware"]["cnn_layers"]) if "weights" not in core)
+    leads = next(entry for entry in content["hardware"]["dvs_layer"]["destinations"] if entry["enable"])
+    leads["layer"] = idle
+    path, events = tmp_path / "config.json", tmp_path / "e.npy"
+    path.write_text(json.dumps(content))
+    write_events(events, np.array([(1000, 0, 1, 1)], EVENT_DTYPE))
+    assert run(["simulate", str(path), "--events", str(events)]) == 2
+    assert f"leads to a core that is not configured (got {idle})" in " ".join(capsys.readouterr().err.split())
+    with pytest.raises(SystemExit, match=rf"not configured: \[{idle}\]"):
+        deploy(boards, str(path), "--device", "speck2fmodule")
+
+
 def test_what_does_not_contradict_is_read(good: str, tmp_path: Path) -> None:
     """Origins of all layers, a map with a last row that nothing reads, and as many outputs as there may be."""
     path = tmp_path / "config.json"

@@ -144,6 +144,11 @@ def graph_findings(config: ChipConfig) -> Iterator[Finding]:
     if not findings:
         cores = _in_use(config)
         yield from _link_findings(cores, (link for _, link in _links(config, cores)))
+        stage = config.hardware.dvs_layer
+        for slot, entry in enumerate(stage.destinations if stage else ()):
+            if entry.enable and entry.layer < len(config.hardware.cnn_layers) and entry.layer not in cores:
+                where = f"dvs_layer: destinations[{slot}]"
+                yield Finding(where, "leads to a core that is not configured", entry.layer)
 
 
 def _in_use(config: ChipConfig) -> dict[int, CnnLayer]:
