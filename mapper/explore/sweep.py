@@ -103,13 +103,12 @@ def sweep(
     ------
     OptionsError
         Settings out of range, more cells than a report may hold, a report that cannot be resumed, a folder
-        that cannot be written to, a
-        scheduler that does not answer.
+        that cannot be written to, a scheduler that does not answer.
     BackendMissingError
         A scheduler is given and Dask is not installed.
     """
     chosen, where = settings or Settings(), place or Place()
-    _require_readable(len(networks), len(variants))
+    _require_possible(networks, variants, chosen, where)
     cells = _known(networks, variants, _unread)
     if resume is not None:
         earlier = _Earlier(resume, chosen)
@@ -118,10 +117,6 @@ def sweep(
         if on_resume is not None:
             on_resume(earlier.resumed)
     keep = _Keep(None if where.cache is None else CellCache(where.cache), chosen)
-    for entry in variants:
-        # Wrong options are bad input, not failing cells.
-        resolve(chosen.options, (), entry.chip)
-        resolve(SolveOptions(time_limit_s=where.time_limit_s), (), entry.chip)
     deadline = Deadline.after(where.time_limit_s)
     report_progress = progress or (lambda _: None)
     # These end this block alone: what is there then is a report, which can be read, shown and resumed.
@@ -141,9 +136,10 @@ def sweep(
     return _record(networks, variants, chosen, cells, (*notes, *keep.failure))
 
 
-def _require_readable(networks: int, variants: int) -> None:
-    """Refuse what would become a report that no command reads."""
-    counts = {"networks": networks, "variants": variants, "cells": networks * variants}
+def _require_possible(networks: Networks, variants: Variants, settings: Settings, place: Place) -> None:
+    """Refuse a report that no command would read, and wrong options, which are no failing cells."""
+    sides = len(networks), len(variants)
+    counts = {"networks": sides[0], "variants": sides[1], "cells": sides[0] * sides[1]}
     step = "Make several reports"
     findings = [
         Finding("report", f"would have too many {name}", count, REPORT_MAX[name], next_step=step)
@@ -152,6 +148,9 @@ def _require_readable(networks: int, variants: int) -> None:
     ]
     if findings:
         raise OptionsError(*findings)
+    for entry in variants:
+        resolve(settings.options, (), entry.chip)
+        resolve(SolveOptions(time_limit_s=place.time_limit_s), (), entry.chip)
 
 
 class _Keep:

@@ -24,7 +24,7 @@ from tests.explore.reports import BARE, HERE, SMALL, TOO_LARGE, ZOO, sides
 
 distributed = pytest.importorskip("distributed")
 # A busy machine takes so long to answer that it is said.
-pytestmark = pytest.mark.filterwarnings("default::mapper.errors.MapperWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::mapper.errors.MapperWarning")
 
 _LINES = "from distributed.cli.dask_{0} import main; main()"
 

@@ -34,18 +34,18 @@ class Broken(io.FileIO):
         if number >= Broken.at:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    def readinto(self, buffer: Any) -> int | None:
+    def readinto(self, buffer: Any, /) -> int:
         self._reached()
         return super().readinto(memoryview(buffer)[:_BYTES])
 
-    def read(self, size: int | None = -1) -> bytes | None:
+    def read(self, size: int | None = -1, /) -> bytes:
         if size is None or size < 0:
             return self.readall()
         self._reached()
         return super().read(min(size, _BYTES))
 
     def readall(self) -> bytes:
-        return b"".join(iter(lambda: self.read(_BYTES) or b"", b""))
+        return b"".join(iter(lambda: self.read(_BYTES), b""))
 
     def fileno(self) -> int:
         # Else numpy would read from the system by itself.

@@ -24,8 +24,8 @@ from mapper.events import (
     write_events,
 )
 from mapper.network import Input
-from mapper.sim import event as event_module
 from mapper.sim.event import EventOptions, simulate_events
+from mapper.sim.event_outputs import pooled
 from mapper.sim.recording import default_layers, run_recording
 from tests.builders import chain, conv, weighted
 from tests.sim.test_config_frame import placed, random_network
@@ -44,15 +44,14 @@ def test_outputs_take_the_memory_of_one(monkeypatch: pytest.MonkeyPatch) -> None
     outputs = tuple(output.model_copy(update={"name": f"o{n}", "host_pool": p}) for n, p in enumerate(pools))
     config = config.model_copy(update={"interface": config.interface.model_copy(update={"outputs": outputs})})
     made: list[weakref.ref[Any]] = []
-    real = event_module.pooled
 
-    def pooled(*arguments: Any) -> Any:
+    def one_at_a_time(*arguments: Any) -> Any:
         assert not any(reference() is not None for reference in made)
-        events = real(*arguments)
+        events = pooled(*arguments)
         made.append(weakref.ref(events))
         return events
 
-    monkeypatch.setattr(event_module, "pooled", pooled)
+    monkeypatch.setattr("mapper.sim.event.pooled", one_at_a_time)
     entry = network.inputs[0]
     result = simulate_events(config, {entry.name: recorded(entry.shape)}, EventOptions(tick_us=30.0))
     counts = {name: len(result.outputs[name]) for name in result.outputs}
