@@ -186,12 +186,13 @@ def test_every_field_is_held_to_its_form(damage: str, content: Any, boards: Fake
 
 @pytest.mark.parametrize("name", ["weights", "biases", "neurons_initial_value"])
 def test_tensors_have_the_sizes_that_follow(name: str, content: Any, tmp_path: Path) -> None:
-    """Flat, of a size more and of a size fewer, with as many numbers as they say."""
+    """Flat, with an axis, a feature more or a feature fewer, and with as many numbers as they say."""
     number = next(n for n, core in enumerate(content["hardware"]["cnn_layers"]) if "weights" in core)
     script, path = deploy_script(), tmp_path / "config.json"
     right = content["hardware"]["cnn_layers"][number][name]["shape"]
     more, fewer = [right[0] + 1, *right[1:]], [right[0] - 1, *right[1:]]
-    for shape in ([math.prod(right), *([1] * (len(right) > 1))], [*right, 1], more, fewer):
+    shapes = [[*right, 1], more, fewer] + ([[math.prod(right)]] if len(right) > 1 else [])
+    for shape in shapes:
         damaged = json.loads(json.dumps(content))
         given = {"shape": shape, "values": f"0*{math.prod(shape)}"}
         damaged["hardware"]["cnn_layers"][number][name] = given
