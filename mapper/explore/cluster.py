@@ -26,7 +26,7 @@ __all__ = ["on_cluster"]
 # How long a scheduler that does not answer is waited for.
 _CONNECT_SECONDS = 30.0
 # After how long it is said that something is waited for.
-_SAY_SECONDS = 0.5
+_SAY_SECONDS = 0.25
 # How long one without any worker is: twice that, and what asking takes, is half a minute.
 _WORKER_SECONDS = 10.0
 # How often it is asked while no outcome comes, and how long it may take to answer.
