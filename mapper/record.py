@@ -322,13 +322,17 @@ def read_placement(path: Path) -> PlacementRecord:
     return read_record(PlacementRecord, path, "placement", "mapper solve --out DIR writes one")
 
 
-def read_record(kind: type[AnyRecord], path: Path, noun: str, next_step: str) -> AnyRecord:
+def read_record(
+    kind: type[AnyRecord], path: Path, noun: str, next_step: str, most: Mapping[str, int] | None = None
+) -> AnyRecord:
     """A file of this program; no field may be missing or unknown.
 
     Parameters
     ----------
     noun, next_step
         What it should be, and where one comes from, for the error.
+    most
+        By field, how many entries its list may have.
 
     Raises
     ------
@@ -346,6 +350,13 @@ def read_record(kind: type[AnyRecord], path: Path, noun: str, next_step: str) ->
     except ValueError as error:
         problem = f"is no {noun}: Invalid JSON: {error}"
         raise OptionsError(Finding(str(path), problem, next_step=next_step)) from None
+    for name, limit in (most or {}).items():
+        entries = content.get(name) if isinstance(content, dict) else None
+        if isinstance(entries, list) and len(entries) > limit:
+            step = f"Make a {noun} of fewer, or several of them"
+            raise OptionsError(
+                Finding(str(path), f"has too many {name}", len(entries), limit, next_step=step)
+            )
     try:
         record = kind.model_validate_json(text)
     except ValidationError as error:

@@ -6,7 +6,9 @@
 The self-test runs known events with the sensor off, potentials at 0 and every core monitored, says where
 the board's spikes differ from the expected ones, and then the real configuration is applied.
 
-Without --events the configuration is applied, and the board runs until Enter is pressed.
+Without --events the configuration is applied, and the board runs until Enter is pressed. All files are
+checked before samna is looked for. Exit: 0 done, 1 the board answers the self-test otherwise, 2 bad input, or
+samna or the board is missing, 4 what nobody foresaw.
 """
 
 from __future__ import annotations
@@ -15,53 +17,123 @@ import argparse
 import base64
 import hashlib
 import importlib
+import importlib.util
 import json
 import math
 import operator
 import re
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
+try:
+    import numpy as np
+except ImportError:
+    print("Error: numpy is not installed: pip install numpy", file=sys.stderr)
+    raise SystemExit(2) from None
 
 # Some boards' clocks run before all events are written: the first event is played so long behind the reset.
 LEAD_US = 100_000
 NUMBERS = {"weights": np.int8, "neurons_initial_value": np.int16, "biases": np.int16}
-# What fields of the family's chips hold, by the end of their names: a copy of mapper/emit/shared/ranges.py.
-HELD = {
-    "feature_count": range(1, 1025), "input_shape.size": range(1, 129), "output_shape.size": range(1, 65),
-    "kernel_size": range(1, 17), "stride": (1, 2, 4, 8), "padding": range(8), "layer": range(14),
-    "pooling": (1, 2, 4), "feature_shift": range(1024), "weights": range(-128, 128),
-    "biases": range(-32768, 32768), "neurons_initial_value": range(-32768, 32768),
-    "threshold_high": range(1, 32768), "threshold_low": range(-32768, 0),
-    "output_decimator_interval": range(8),
-    "weights_kill_bit": range(2), "biases_kill_bit": range(2), "neurons_value_kill_bit": range(2),
-    "origin": range(128), "cut": range(128), "mirror": range(2), "filter_size": range(16),
-    "threshold": range(32768), "readout_configuration_sel": range(4), "output_mode_sel": range(4),
-}  # fmt: skip
 ENTRIES_MAX = 1 << 24
-# What is looked up in samna by the file's names.
-VENDOR = {
-    "samna_module": r"samna\.\w+",
-    "configuration_class": r"\w+Configuration",
-    "source_node": r"BasicSourceNode_\w+",
-    "sink_node": r"BasicSinkNode_\w+",
-}
+
+
+class Numbers(NamedTuple):
+    """A tensor: what each of its numbers may be, and which sizes it has, as `sizes` says."""
+
+    allowed: range
+    kind: str
+
+
+def pair(allowed: Any) -> dict[str, Any]:
+    """A pair of samna: x counts columns, y rows."""
+    return {"x": allowed, "y": allowed}
+
+
+# What a file says and what the family's chips hold, field by field: a copy of ranges.py, and of the models of
+# config.py and interface.py, in mapper/emit/shared. A field that ends in "?" need not be there; a list holds
+# entries of the form that it has; a pattern is that of a whole text.
+BIT, POOLS, FEATURES, THRESHOLD = range(2), (1, 2, 4), range(1, 1025), range(32768)
+WORD, COUNT, SIZE, CORE = range(-32768, 32768), range(65537), range(1, 65537), range(1_000_000)
+PLACE = {"core": CORE, "start": COUNT, "stop": SIZE, "role": r"layer|piece|copy|relay"}
+SHAPE = (SIZE, SIZE, SIZE)
+CNN_LAYER = {
+    "dimensions?": {
+        "input_shape": {"feature_count": FEATURES, "size": pair(range(1, 129))},
+        "output_shape": {"feature_count": FEATURES, "size": pair(range(1, 65))},
+        "kernel_size": range(1, 17), "stride": pair((1, 2, 4, 8)), "padding": pair(range(8)),
+    },
+    "destinations": [{"layer": range(14), "enable": bool, "pooling": POOLS, "feature_shift": range(1024)}],
+    "weights?": Numbers(range(-128, 128), "weights"), "biases?": Numbers(WORD, "biases"),
+    "neurons_initial_value?": Numbers(WORD, "neurons"),
+    # A lower bound of 0 misbehaves.
+    "threshold_high?": range(1, 32768), "threshold_low?": range(-32768, 0),
+    "return_to_zero": bool, "leak_enable": bool, "leak_internal_slow_clk_enable?": bool,
+    "monitor_enable": bool, "input_congestion_balancer_enable?": bool, "output_decimator_enable?": bool,
+    "output_decimator_interval?": range(8), "weights_kill_bit?": Numbers(BIT, "weights"),
+    "biases_kill_bit?": Numbers(BIT, "biases"), "neurons_value_kill_bit?": Numbers(BIT, "neurons"),
+}  # fmt: skip
+DVS_LAYER = {
+    "destinations": [{"layer": range(14), "enable": bool}], "pass_sensor_events": bool, "merge": bool,
+    "on_channel": bool, "off_channel": bool, "pooling": pair(POOLS), "origin": pair(range(128)),
+    "cut": pair(range(128)), "mirror": pair(BIT), "mirror_diagonal": bool, "monitor_enable": bool,
+    "raw_monitor_enable": bool,
+}  # fmt: skip
+DVS_FILTER = {
+    "enable": bool, "filter_size": pair(range(16)), "threshold": THRESHOLD, "hot_pixel_filter_enable": bool,
+    "low_pass_mode_enable": bool, "internal_slow_clk?": bool,
+}  # fmt: skip
+READOUT = {
+    "enable": bool, "readout_configuration_sel": range(4), "output_mode_sel": range(4),
+    "threshold": THRESHOLD, "low_pass_filter_disable": bool, "low_pass_filter32_not16": bool,
+    "monitor_enable": bool, "readout_pin_monitor_enable": bool, "internal_slow_clk?": bool,
+}  # fmt: skip
+INTERFACE = {
+    "schema_version": (1,), "network": str,
+    "inputs": [{
+        "name": str, "shape": SHAPE, "source": "host|dvs",
+        "entries": [{"core": CORE, "feature_shift": COUNT}], "relays": [PLACE], "readers": [str],
+    }],
+    "outputs": [{
+        "name": str, "layer": str, "parts": [{"core": CORE, "start": COUNT, "stop": SIZE}],
+        "host_pool": (SIZE, SIZE), "divisor": float,
+    }],
+    "layers": [{
+        "name": str, "places": [PLACE], "spike_mode": "multi|single", "delays": [(CORE, CORE, COUNT)],
+    }],
+    "sensor_relays": [PLACE], "monitored": [str], "dt_us?": float, "slow_clock_hz?": float, "notes": [str],
+    "readings": [str],
+    "origins?": [{"name": str, "shape": SHAPE, "layer": str, "start": COUNT, "phases": (SIZE, SIZE)}],
+}  # fmt: skip
+CONFIG = {
+    "schema_version": (1,), "chip": str, "chip_hash": str,
+    # What is looked up in samna by the file's names is samna's own.
+    "vendor": {
+        "samna_module": r"samna\.\w+", "configuration_class": r"\w+Configuration",
+        "source_node": r"BasicSourceNode_\w+", "sink_node": r"BasicSinkNode_\w+",
+        "device_types": [(str, str)],
+    },
+    "hardware": {
+        "cnn_layers": [CNN_LAYER], "dvs_layer?": DVS_LAYER, "dvs_filter?": DVS_FILTER, "readout?": READOUT,
+        "factory_config?": {"*": range(-(1 << 31), 1 << 31)},
+    },
+    "interface?": INTERFACE,
+}  # fmt: skip
 STAGES = ("dvs_layer", "dvs_filter", "readout", "factory_config")
 
 
 def tensor(entry: dict[str, Any]) -> Any:
     """An array of the file's text: numbers, or value*count for a run; or packed as base64."""
-    if math.prod(entry["shape"]) > ENTRIES_MAX or min(entry["shape"], default=0) < 0:
-        raise ValueError(f"a tensor of {entry['shape']}: no chip holds more than {ENTRIES_MAX} numbers")
     if entry["values"].startswith("base64 "):
         _, kind, letters = entry["values"].split(" ")
-        return np.frombuffer(base64.b64decode(letters), f"<{kind}").reshape(entry["shape"])
+        if kind not in ("i1", "i2", "i4", "i8"):
+            raise ValueError(f"its numbers are of the kind {kind}, none of i1, i2, i4, i8")
+        return np.frombuffer(base64.b64decode(letters, validate=True), f"<{kind}").reshape(entry["shape"])
     pairs = [token.partition("*")[::2] for token in entry["values"].split()]
     values = np.array([int(value) for value, _ in pairs], np.int64)
     counts = [int(count or 1) for _, count in pairs]
@@ -107,29 +179,80 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def held(value: Any, where: str) -> None:
-    """Refuse what a field of the family's chips does not hold."""
-    if isinstance(value, dict) and "values" not in value:
-        for name, inner in value.items():
-            held(inner, f"{where}.{name}")
-    elif isinstance(value, list):
-        for entry in value:
-            held(entry, where)
-    elif allowed := next(
-        (known for name, known in HELD.items() if re.search(rf"\.{name}(\.[xy])?$", where)), None
-    ):
-        array = tensor(value) if isinstance(value, dict) else np.array([value])
-        for extreme in (array.min(), array.max()) if array.size else ():
-            if extreme not in allowed or array.dtype.kind not in "iu":
-                told = f"{min(allowed)}..{max(allowed)}" if isinstance(allowed, range) else allowed
-                raise ValueError(f"{where}: the chip does not hold {extreme}, only {told}")
+def sizes(kind: str, dimensions: dict[str, Any]) -> list[int]:
+    """The shape of a tensor of a core, which follows from the core's dimensions."""
+    read, out = dimensions["input_shape"]["feature_count"], dimensions["output_shape"]
+    side = dimensions["kernel_size"]
+    return {
+        "weights": [out["feature_count"], read, side, side],
+        "biases": [out["feature_count"]],
+        "neurons": [out["feature_count"], out["size"]["x"], out["size"]["y"]],
+    }[kind]
 
 
-def require_whole(where: str, *values: Any) -> None:
-    """Refuse what is no whole number."""
-    for value in values:
-        if type(value) is not int:
-            raise ValueError(f"{where}: {value!r} is no whole number")
+def held(value: Any, form: Any, where: str, dimensions: Any = None) -> None:
+    """Refuse what has another form than the file's fields, and what the family's chips do not hold."""
+    if isinstance(form, dict):
+        value = typed(value, dict, where)
+        optional = {name[:-1] for name in form if name.endswith("?")}
+        inner = {name.rstrip("?"): inner for name, inner in form.items()}
+        if inner.keys() == {"*"}:
+            inner = dict.fromkeys(value, inner["*"])
+        if strange := [name for name in value if name not in inner]:
+            raise ValueError(f"{where}.{strange[0]}: there is no such field")
+        if missing := [name for name in inner if name not in value and name not in optional]:
+            raise ValueError(f"{where}.{missing[0]} is missing")
+        for name, entry in value.items():
+            held(entry, inner[name], f"{where}.{name}", value.get("dimensions"))
+    elif isinstance(form, list):
+        for n, entry in enumerate(typed(value, list, where)):
+            held(entry, form[0], f"{where}[{n}]")
+    elif isinstance(form, Numbers):
+        held_tensor(value, form, where, dimensions)
+    elif isinstance(form, tuple) and type(form[0]) is not int:
+        if len(typed(value, list, where)) != len(form):
+            raise ValueError(f"{where}: has {len(value)} entries, must have {len(form)}")
+        for n, entry in enumerate(value):
+            held(entry, form[n], f"{where}[{n}]")
+    elif isinstance(form, range | tuple):
+        if type(value) is not int or value not in form:
+            told = f"{form[0]}..{form[-1]}" if isinstance(form, range) else form
+            raise ValueError(f"{where}: the chip does not hold {value!r}, only whole numbers of {told}")
+    elif isinstance(form, str):
+        if not re.fullmatch(form, typed(value, str, where)):
+            raise ValueError(f"{where}: {value!r} is none of {form}")
+    elif form is float:
+        if type(value) not in (int, float) or not 0 < value < math.inf:
+            raise ValueError(f"{where}: {value!r} is no positive, finite number")
+    else:
+        typed(value, form, where)
+
+
+def typed(value: Any, kind: type, where: str) -> Any:
+    """The same value, which must be of this type."""
+    if type(value) is not kind:
+        names = {dict: "a table", list: "a list", str: "a text", bool: "true or false"}
+        raise ValueError(f"{where}: {str(value)[:40]!r} must be {names[kind]}")
+    return value
+
+
+def held_tensor(value: Any, form: Numbers, where: str, dimensions: Any) -> None:
+    """Refuse a tensor of other sizes than the core's dimensions say, or with numbers that no chip holds."""
+    if type(dimensions) is not dict:
+        raise ValueError(f"{where}: its core has no dimensions")
+    held(value, {"shape": [range(ENTRIES_MAX + 1)], "values": str}, where)
+    wanted = sizes(form.kind, dimensions)
+    if value["shape"] != wanted or math.prod(wanted) > ENTRIES_MAX:
+        told = f"its core's dimensions say {wanted}, and no chip holds more than {ENTRIES_MAX} numbers"
+        raise ValueError(f"{where}: a tensor of {value['shape'][:8]}: {told}")
+    try:
+        array = tensor(value)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+    for extreme in (array.min(), array.max()):
+        if extreme not in form.allowed:
+            told = f"{form.allowed[0]}..{form.allowed[-1]}"
+            raise ValueError(f"{where}: the chip does not hold {extreme}, only {told}")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -138,28 +261,58 @@ def read(path: Path) -> dict[str, Any]:
         content = table(path)
         if content.get("schema_version") != 1 or not content.get("vendor"):
             raise ValueError("not a configuration of version 1 for a chip of samna")
-        vendor, cores = content["vendor"], content["hardware"]["cnn_layers"]
-        # What is imported and looked up there is samna's own, whatever the file says.
-        for name, form in VENDOR.items():
-            if not re.fullmatch(form, vendor[name]):
-                raise ValueError(f"{name}: {vendor[name]} is no name of samna's")
-        dict(vendor["device_types"])
-        if not isinstance((content.get("interface") or {}).get("slow_clock_hz"), float | int | None):
-            raise ValueError("its slow_clock_hz is no number")
-        held(content["hardware"], "")
-        used = {n for n, core in enumerate(cores) if "weights" in core}
-        named = [*owners_of(content.get("interface"))]
-        for entry in (content.get("interface") or {"inputs": ()})["inputs"]:
-            named += [core["core"] for core in entry["entries"]]
-            require_whole(entry["name"], *(core["feature_shift"] for core in entry["entries"]))
-        require_whole("interface", *named)
-        if lost := sorted({*named} - used):
-            raise ValueError(f"its interface names cores that are not configured: {lost}")
-        for n, core in enumerate(cores):
-            told = [e["layer"] for e in core["destinations"] if e["enable"]]
-            if any(layer >= len(cores) and "readout" not in content["hardware"] for layer in told):
-                raise ValueError(f"core {n} sends to {told}, and there are {len(cores)} cores")
+        held(content, CONFIG, "config")
+        require_complete(content["hardware"]["cnn_layers"], "readout" in content["hardware"])
+        require_entered(content)
     return content
+
+
+def require_complete(cores: list[dict[str, Any]], has_readout: bool) -> None:
+    """Refuse cores with some of their fields, and destinations that are none or read something else."""
+    needed = ("dimensions", "weights", "biases", "neurons_initial_value", "threshold_high", "threshold_low")
+    for n, core in enumerate(cores):
+        missing = [name for name in needed if name not in core]
+        if missing and len(missing) < len(needed):
+            raise ValueError(
+                f"core {n}: {missing[0]} is missing, and other fields of a core in use are there"
+            )
+        for entry in core["destinations"]:
+            layer = entry["layer"]
+            if entry["enable"] and layer < len(cores):
+                sent = core["dimensions"]["output_shape"] if "dimensions" in core else None
+                size = {axis: side // entry["pooling"] for axis, side in sent["size"].items()} if sent else {}
+                features = sent["feature_count"] if sent else 0
+                require_read(f"core {n}", cores, layer, features + entry["feature_shift"], size)
+            elif entry["enable"] and not has_readout:
+                raise ValueError(f"core {n} sends to {layer}, and there are {len(cores)} cores")
+
+
+def require_read(
+    where: str, cores: list[dict[str, Any]], core: int, features: int, size: dict[str, int]
+) -> None:
+    """Refuse what is sent to a core that is not there, or that reads another map or fewer features."""
+    if core >= len(cores) or "dimensions" not in cores[core]:
+        raise ValueError(f"{where} sends to core {core}, which is not configured")
+    reads = cores[core]["dimensions"]["input_shape"]
+    if features > reads["feature_count"]:
+        raise ValueError(f"{where} sends {features} features, and core {core} reads {reads['feature_count']}")
+    if size != reads["size"]:
+        raise ValueError(f"{where} sends a map of {size}, and core {core} reads one of {reads['size']}")
+
+
+def require_entered(content: dict[str, Any]) -> None:
+    """Refuse an interface of cores that are not configured, or whose events have no place on their core."""
+    cores, interface = content["hardware"]["cnn_layers"], content.get("interface")
+    for entry in interface["inputs"] if interface else ():
+        features, height, width = entry["shape"]
+        for core in entry["entries"]:
+            last = features + core["feature_shift"]
+            require_read(f"input {entry['name']}", cores, core["core"], last, {"x": width, "y": height})
+    sensed = content["hardware"].get("dvs_layer", {"destinations": ()})["destinations"]
+    named = {entry["layer"] for entry in sensed if entry["enable"]} | {*owners_of(interface)}
+    used = {n for n, core in enumerate(cores) if "dimensions" in core}
+    if lost := sorted(named - used):
+        raise ValueError(f"its sensor or its interface names cores that are not configured: {lost}")
 
 
 def require_played(events: Any, entry: dict[str, Any]) -> None:
@@ -256,17 +409,25 @@ def quiet(content: dict[str, Any], library: Any) -> Any:
     return made
 
 
-def find(samna: Any, content: dict[str, Any], device: str) -> Any:
-    """Samna's description of the board "name:index"."""
+def asked_board(content: dict[str, Any], device: str) -> tuple[str, int]:
+    """Samna's name of the type of the board "name:index", and the index."""
     name, _, index = device.lower().partition(":")
     types = dict(content["vendor"]["device_types"])
-    present = [(entry.device_type_name, entry.serial_number) for entry in samna.device.get_all_devices()]
     if name not in types:
         raise refused(f"{device}: this configuration is for {', '.join(types) or 'no known board'}")
-    boards = [entry for entry in samna.device.get_unopened_devices() if entry.device_type_name == types[name]]
-    if (not index.isdecimal() and index) or int(index or 0) >= len(boards):
+    if index and not (index.isascii() and index.isdecimal() and len(index) < 10):
+        raise refused(f"{device}: the index must be a whole number, as in {name}:0")
+    return types[name], int(index or 0)
+
+
+def find(samna: Any, content: dict[str, Any], device: str) -> Any:
+    """Samna's description of the board "name:index"."""
+    kind, index = asked_board(content, device)
+    present = [(entry.device_type_name, entry.serial_number) for entry in samna.device.get_all_devices()]
+    boards = [entry for entry in samna.device.get_unopened_devices() if entry.device_type_name == kind]
+    if index >= len(boards):
         raise refused(f"{device}: not found, or in use. Present: {present}")
-    return boards[int(index or 0)]
+    return boards[index]
 
 
 def input_of(content: dict[str, Any], name: str | None) -> dict[str, Any]:
@@ -478,16 +639,37 @@ def prepared(content: dict[str, Any], samna: Any) -> tuple[Any, Any]:
     return library, made
 
 
-def rate_of(content: dict[str, Any], made: Any, wanted: float | None) -> float | None:
+def rate_of(content: dict[str, Any], wanted: float | None) -> float | None:
     """Rate of the slow clock in Hz: the wanted one, or the configuration's."""
     rate: float | None = (content.get("interface") or {}).get("slow_clock_hz") if wanted is None else wanted
     if rate is not None and not 0 < rate < float("inf"):
         raise refused(f"a slow clock of {rate} Hz: the rate must be a positive, finite number")
     if rate is not None and not 10 <= rate <= 10_000:
         print(f"a slow clock of {rate:g} Hz: 10 Hz to 10 kHz is typical, and no limit")
-    if rate is None and any(core.leak_enable for core in made.cnn_layers):
+    if rate is None and any(core["leak_enable"] for core in content["hardware"]["cnn_layers"]):
         raise refused("the configuration has biases: give --slow-clock HZ, once per time step")
     return rate
+
+
+def vendor_library() -> Any:
+    """Samna; the one of the package index is an installer that starts pip when it is imported."""
+    if sys.modules.get("samna") is None:
+        found = importlib.util.find_spec("samna")
+        folder = Path(found.origin or "nowhere").parent if found else Path("nowhere")
+        compiled = [path for end in ("so", "pyd", "dylib") for path in folder.glob(f"*.{end}")]
+        if not compiled or (folder / "PYPI_SAMNA").exists():
+            what = "only the installer stub of samna is here" if found else "samna is not installed"
+            step = "install the vendor's library as SynSense describes"
+            raise refused(f"{what}, and a board needs it: {step}. The files were checked: nothing is wrong")
+    return importlib.import_module("samna")
+
+
+def seconds(text: str) -> float:
+    """A time in seconds of the command line."""
+    value = float(text)
+    if not 0 <= value <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text} is no time of 0..86400 s")
+    return value
 
 
 def main(arguments: list[str] | None = None, wait_for_user: Callable[[str], object] = input) -> int:
@@ -497,21 +679,24 @@ def main(arguments: list[str] | None = None, wait_for_user: Callable[[str], obje
     parser.add_argument("--device", required=True, help="name or name:index, such as speck2fmodule:0")
     parser.add_argument("--events", type=Path, help=".npy: a structured array of t, p, y, x")
     parser.add_argument("--slow-clock", type=float, help="Hz; default: what the configuration says")
-    parser.add_argument("--wait", type=float, default=1.0, help="seconds that a configuration settles")
+    parser.add_argument("--wait", type=seconds, default=1.0, help="seconds that a configuration settles")
     parser.add_argument(
-        "--quiet-for", type=float, help="s; stop when no event came for so long (1 s, 2 ticks)"
+        "--quiet-for", type=seconds, help="s; stop when no event came for so long (1 s, 2 ticks)"
     )
-    parser.add_argument("--at-most", type=float, help="s; stop so long behind the last event (10 times that)")
+    parser.add_argument(
+        "--at-most", type=seconds, help="s; stop so long behind the last event (10 times that)"
+    )
     parser.add_argument("--self-test", type=Path, help="known_answer.json, written beside config.json")
     parser.add_argument("--input", help="input that takes the events, where there are several")
     options = parser.parse_args(arguments)
     content = read(options.config)
     events = recorded(options.events, content, options.input) if options.events else None
     answer = expected(options.self_test, content) if options.self_test else None
-    samna = importlib.import_module("samna")
+    asked_board(content, options.device)
+    rate = rate_of(content, options.slow_clock)
+    samna = vendor_library()
     with damage_is_of(options.config):
         library, made = prepared(content, samna)
-    rate = rate_of(content, made, options.slow_clock)
     if options.quiet_for is None:
         # Ten ticks of the slowest clock that is typical, or two of a slower one.
         options.quiet_for = max(1.0, 2 / rate if rate else 0.0)
@@ -541,5 +726,19 @@ def main(arguments: list[str] | None = None, wait_for_user: Callable[[str], obje
         samna.device.close_device(kit)
 
 
+def exit_status() -> int:
+    """Run the script: 0 done, 1 the board answers otherwise, 2 what was given is wrong, 4 unforeseen."""
+    try:
+        return main()
+    except SystemExit as end:
+        if not isinstance(end.code, str):
+            return end.code or 0
+        print(f"Error: {end.code}", file=sys.stderr)
+        return 2
+    except Exception:
+        traceback.print_exc()
+        return 4
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status())

@@ -322,6 +322,12 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert [use["features"] for use in record["cores"] if use["layer"]] == [[0, 16], [16, 17]]
     assert run(["solve", str(tall), "--keep", str(tmp_path / "placement.json")]) == 0
     assert "moved: nothing" in capsys.readouterr().out
+    # What is kept is read before it is written over.
+    assert run(["solve", "digits", "--out", str(tmp_path)]) == 0
+    capsys.readouterr()
+    kept = ["--keep", str(tmp_path / "placement.json"), "--out", str(tmp_path)]
+    assert run(["solve", "digits", *kept, "--pin", "conv1=5"]) == 0
+    assert "moved: conv1 from 3 to 5" in capsys.readouterr().out
     assert run(["check", str(tall), "--max-pieces", "1", "--repairs", "0"]) == 1
     assert "M503" in run_text(["check", str(tall), "--max-pieces", "1", "--json", "--repairs", "0"], capsys)
     assert run(["solve", "digits", "digits", "--json"]) == 0

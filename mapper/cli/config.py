@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from mapper.cli import options
 from mapper.cli.options import file, group, number
-from mapper.cli.output import finish, placement_text, say
+from mapper.cli.output import finish, kept_placement, placement_text, say
 from mapper.cli.solve import solved
 from mapper.cli.verdict import Outcome
 from mapper.errors import Finding, OptionsError
@@ -72,6 +72,7 @@ def emit(
     from mapper.files import require_writable, write_all  # noqa: PLC0415
 
     require_writable(output.out / "config.json", *filter(None, [output.flash]))
+    kept = kept_placement(preferences.keep)
     result = solved(networks, chip, reading, requests, preferences, moves, limits)
     if result.solution is None:
         return finish(result, output.as_json)
@@ -88,7 +89,7 @@ def emit(
             raise OptionsError(Finding("--flash", "is a file that emit writes as well", output.flash))
         contents[output.flash] = bytes(flash_binary(to_samna(config, result.chip), result.chip))
     write_all(contents)
-    status = finish(result, output.as_json, preferences.keep)
+    status = finish(result, output.as_json, kept)
     if not output.as_json:
         say(f"written: {', '.join(map(str, contents))}")
         for note in config.interface.notes if config.interface else ():

@@ -16,9 +16,19 @@ from mapper.process import OK, UNDECIDED
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from mapper.record import PlacementRecord
     from mapper.result import Result
 
-__all__ = ["console", "finish", "placement_text", "print_json", "print_record", "progress_bar", "say"]
+__all__ = [
+    "console",
+    "finish",
+    "kept_placement",
+    "placement_text",
+    "print_json",
+    "print_record",
+    "progress_bar",
+    "say",
+]
 
 
 def console() -> Console:
@@ -69,12 +79,19 @@ def placement_text(result: Result) -> str:
     return placement_record(result).model_dump_json(indent=2) + "\n"
 
 
-def finish(result: Result, as_json: bool, keep: Path | None = None) -> Outcome:
-    """Print a result, and what left its place in the placement to be kept; the outcome it is."""
-    from mapper.record import moved_layers, placement_record, read_placement  # noqa: PLC0415
+def kept_placement(keep: Path | None) -> PlacementRecord | None:
+    """The placement that is to be kept, read before anything is written, maybe over it."""
+    from mapper.record import read_placement  # noqa: PLC0415
 
-    is_kept = keep is not None and result.solution is not None
-    moved = moved_layers(read_placement(keep), result) if is_kept and keep else ()
+    return None if keep is None else read_placement(keep)
+
+
+def finish(result: Result, as_json: bool, kept: PlacementRecord | None = None) -> Outcome:
+    """Print a result, and what left its place in the placement to be kept; the outcome it is."""
+    from mapper.record import moved_layers, placement_record  # noqa: PLC0415
+
+    is_kept = kept is not None and result.solution is not None
+    moved = moved_layers(kept, result) if kept is not None and is_kept else ()
     if as_json:
         record: dict[str, Any] = {
             "status": result.status.value,

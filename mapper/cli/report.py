@@ -99,7 +99,7 @@ def report(
     """
     from mapper.explore.plan import with_traffic  # noqa: PLC0415
     from mapper.explore.record import Settings, read_report  # noqa: PLC0415
-    from mapper.explore.sweep import Place, sweep  # noqa: PLC0415
+    from mapper.explore.sweep import Place, Resumed, sweep  # noqa: PLC0415
     from mapper.files import require_writable, write_all  # noqa: PLC0415
     from mapper.report.formats import FORMATS  # noqa: PLC0415
     from mapper.report.matrix import print_matrix  # noqa: PLC0415
@@ -117,9 +117,12 @@ def report(
     variants, notes = _variants(chips, earlier)
     require_writable(*(output.out / name for name in FORMATS))
     place = Place(sweeping.workers, sweeping.scheduler, sweeping.cache, limits.time_limit)
-    deadline = Deadline.after(limits.time_limit)
+    deadline, resumed = Deadline.after(limits.time_limit), list[Resumed]()
     with progress_bar("cells", len(planned) * len(variants)) as progress:
-        record = sweep(planned, variants, settings, place, notes=notes, resume=earlier, progress=progress)
+        record = sweep(
+            planned, variants, settings, place,
+            notes=notes, resume=earlier, progress=progress, on_resume=resumed.append,
+        )  # fmt: skip
         is_late = deadline.is_reached
     try:
         write_all({output.out / name: text_of(record) for name, text_of in FORMATS.items()})
@@ -133,11 +136,11 @@ def report(
     else:
         print_matrix(console(), record)
         say(f"written: {', '.join(str(output.out / name) for name in FORMATS)}")
-        if earlier is not None:
-            known = {cell.checksum for cell in earlier.cells}
-            taken = counted(sum(cell.checksum in known for cell in record.cells if cell.checksum), "cell")
+        for found in resumed:
             worth = "placements were checked, optima and other verdicts not proven here"
-            say(f"taken from {sweeping.resume}: {taken}; {worth}")
+            say(f"taken from {sweeping.resume}: {counted(found.taken, 'cell')}; {worth}")
+            for why, times in found.anew.items():
+                say(f"decided anew: {counted(times, 'cell')} {why}")
     return _end(record, output.out / "report.json", limits.time_limit if is_late else None)
 
 

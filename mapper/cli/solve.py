@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from mapper.cli import options
 from mapper.cli.options import keywords
-from mapper.cli.output import console, finish, placement_text
+from mapper.cli.output import console, finish, kept_placement, placement_text
 from mapper.cli.verdict import Outcome
 
 if TYPE_CHECKING:
@@ -33,10 +33,11 @@ def solve(
 
     path = None if output.out is None else output.out / "placement.json"
     require_writable(*filter(None, [path]))
+    kept = kept_placement(preferences.keep)
     result = solved(networks, chip, reading, requests, preferences, moves, limits)
     if path is not None and result.solution is not None:
         write_text(path, placement_text(result))
-    return finish(result, output.as_json, preferences.keep)
+    return finish(result, output.as_json, kept)
 
 
 def check(

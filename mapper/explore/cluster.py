@@ -6,16 +6,18 @@ import gc
 import logging
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib import import_module
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from mapper.deadline import NEVER, Deadline
-from mapper.errors import BackendMissingError, Finding, OptionsError
+from mapper.errors import BackendMissingError, Finding, MapperWarning, OptionsError
 from mapper.explore.cell import fault_text
 from mapper.explore.workers import Task, TaskOutcome, patience_s, run_task
 
@@ -23,6 +25,8 @@ __all__ = ["on_cluster"]
 
 # How long a scheduler that does not answer is waited for.
 _CONNECT_SECONDS = 30.0
+# After how long it is said that something is waited for.
+_SAY_SECONDS = 0.25
 # How long one without any worker is: twice that, and what asking takes, is half a minute.
 _WORKER_SECONDS = 10.0
 # How often it is asked while no outcome comes, and how long it may take to answer.
@@ -102,14 +106,17 @@ def _connected(distributed: Any, address: str, deadline: Deadline) -> Iterator[A
     where, left_s = f"--scheduler {address}", max(0.0, deadline.left_s)
     seconds = min(_CONNECT_SECONDS, left_s)
     try:
-        client = _within(seconds, partial(distributed.Client, address, timeout=seconds, set_as_default=False))
+        call = partial(distributed.Client, address, timeout=seconds, set_as_default=False)
+        client = _within(seconds, call, f"the Dask scheduler at {address}")
     except (OSError, ValueError) as error:
         deadline.check("a Dask scheduler was called")
         problem = f"no Dask scheduler answers: {error}"
         raise OptionsError(Finding(where, problem, next_step=_START)) from None
     with client:
+        seconds = min(_WORKER_SECONDS, left_s)
         try:
-            client.wait_for_workers(1, timeout=min(_WORKER_SECONDS, left_s))
+            call = partial(client.wait_for_workers, 1, timeout=seconds)
+            _within(seconds, call, f"a worker of the Dask scheduler at {address}")
         except OSError:
             deadline.check("a Dask scheduler had no worker")
             problem = f"the Dask scheduler has no worker, and got none within {_WORKER_SECONDS:g} s"
@@ -118,8 +125,13 @@ def _connected(distributed: Any, address: str, deadline: Deadline) -> Iterator[A
         yield client
 
 
-def _within(seconds: float, make: Callable[[], Any]) -> Any:
+def _within(seconds: float, make: Callable[[], Any], awaited: str) -> Any:
     """What is made within a time that does not bound itself: a connection to what takes it and is silent.
+
+    Parameters
+    ----------
+    awaited
+        What does not come at once is said to be waited for.
 
     Raises
     ------
@@ -135,10 +147,20 @@ def _within(seconds: float, make: Callable[[], Any]) -> Any:
             came.put((None, error))
 
     threading.Thread(target=run, daemon=True).start()
+    at_once, longest = min(_SAY_SECONDS, seconds), seconds + _ASK_SECONDS
     try:
-        made, error = came.get(timeout=seconds + _ASK_SECONDS)
+        with suppress(Empty):
+            return _made(came.get(timeout=at_once))
+        until = datetime.now(UTC).astimezone() + timedelta(seconds=seconds - at_once)
+        told = f"waiting for {awaited} until {until:%H:%M:%S}, for {seconds:g} s in all"
+        warnings.warn(told, MapperWarning, stacklevel=2)
+        return _made(came.get(timeout=longest - at_once))
     except Empty:
         raise TimeoutError(f"it takes the call and is silent for {seconds:g} s") from None
+
+
+def _made(came: tuple[Any, BaseException | None]) -> Any:
+    made, error = came
     if error is not None:
         raise error
     return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Literal, TypeAlias, TypeVar
 
@@ -61,7 +62,8 @@ class ReportDifference(Record):
     variants
         Variants that stand for each other and have changed.
     only_before, only_after
-        Networks and variants that one of the reports has alone.
+        Networks and variants that one of the reports has alone, and cells of those that both have: a report
+        that was interrupted lacks some.
     unchanged
         Number of cells that are the same.
     """
@@ -78,7 +80,7 @@ def report_difference(before: ReportRecord, after: ReportRecord) -> ReportDiffer
     """Compare two reports, networks by name.
 
     Variants stand for each other by name; those left over in order, where both have equally many: a chip and
-    the same chip with changes.
+    the same chip with changes. Of rows with the same name the first stands for the first.
     """
     networks = _same(before.networks, after.networks)
     variants = same = _same(before.variants, after.variants)
@@ -89,10 +91,13 @@ def report_difference(before: ReportRecord, after: ReportRecord) -> ReportDiffer
     was = {(cell.network, cell.variant): cell for cell in before.cells}
     now = {(cell.network, cell.variant): cell for cell in after.cells}
     changes, unchanged = [], 0
+    alone: tuple[list[str], list[str]] = ([], [])
     for n, m in networks:
         for v, w in variants:
             old, new = was.get((n, v)), now.get((m, w))
             if old is None or new is None:
+                if old is not new:
+                    alone[old is None].append(f"cell {before.networks[n].name} on {after.variants[w].name}")
                 continue
             if (kind := _kind(old, new)) is None:
                 unchanged += 1
@@ -118,16 +123,18 @@ def report_difference(before: ReportRecord, after: ReportRecord) -> ReportDiffer
             for old, new in sides
             if old.chip_hash != new.chip_hash
         ),
-        only_before=tuple(_alone(before, after, {v for v, _ in variants})),
-        only_after=tuple(_alone(after, before, {w for _, w in variants})),
+        only_before=(*_alone(before, {n for n, _ in networks}, {v for v, _ in variants}), *alone[0]),
+        only_after=(*_alone(after, {m for _, m in networks}, {w for _, w in variants}), *alone[1]),
         unchanged=unchanged,
     )
 
 
 def _same(before: Sequence[Row], after: Sequence[Row]) -> list[tuple[int, int]]:
-    """Indexes of rows with the same name."""
-    index = {row.name: number for number, row in enumerate(after)}
-    return [(number, index[row.name]) for number, row in enumerate(before) if row.name in index]
+    """Indexes of rows with the same name, each row once."""
+    places: dict[str, deque[int]] = {}
+    for number, row in enumerate(after):
+        places.setdefault(row.name, deque()).append(number)
+    return [(n, places[row.name].popleft()) for n, row in enumerate(before) if places.get(row.name)]
 
 
 def _kind(old: Cell, new: Cell) -> Kind | None:
@@ -153,8 +160,7 @@ def _facts(old: VariantRow, new: VariantRow) -> Iterator[str]:
         yield f"cores: {len(old.cores)} -> {len(new.cores)}"
 
 
-def _alone(record: ReportRecord, other: ReportRecord, paired: set[int]) -> Iterator[str]:
-    """What the other report lacks; `paired` are the variants that stand for one of its variants."""
-    known = {row.name for row in other.networks}
-    yield from (f"network {row.name}" for row in record.networks if row.name not in known)
-    yield from (f"variant {row.name}" for n, row in enumerate(record.variants) if n not in paired)
+def _alone(record: ReportRecord, networks: set[int], variants: set[int]) -> Iterator[str]:
+    """Networks and variants that the other report lacks: all but these."""
+    yield from (f"network {row.name}" for n, row in enumerate(record.networks) if n not in networks)
+    yield from (f"variant {row.name}" for n, row in enumerate(record.variants) if n not in variants)

@@ -13,6 +13,7 @@ from mapper.record import LayerSizes, PlacementRecord, read_record
 from mapper.result import FeasibilityReport, Gap, Record, Repair
 
 __all__ = [
+    "REPORT_MAX",
     "Cell",
     "Details",
     "Margin",
@@ -30,6 +31,15 @@ __all__ = [
     "Verdict",
     "read_report",
 ]
+
+REPORT_MAX = {
+    "networks": 5_000,
+    "variants": 5_000,
+    "cells": 50_000,
+    "network_summaries": 5_000,
+    "variant_summaries": 5_000,
+}
+"""What a report may hold at most, five times what was ever measured: readers take it into memory whole."""
 
 Verdict: TypeAlias = Literal["plain", "divided", "infeasible", "unsupported", "undecided", "error"]
 Resource: TypeAlias = Literal["kernel", "neuron", "bias", "cores", "fan_out"]
@@ -355,4 +365,4 @@ def read_report(path: Path) -> ReportRecord:
     OptionsError
         It cannot be read, or is something else.
     """
-    return read_record(ReportRecord, path, "report", "mapper report --out DIR writes one")
+    return read_record(ReportRecord, path, "report", "mapper report --out DIR writes one", REPORT_MAX)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,14 +16,14 @@ from mapper.explore.cell import CellOptions, at
 from mapper.explore.cluster import on_cluster
 from mapper.explore.identity import facts_hash, program_version
 from mapper.explore.plan import PlannedNetwork, PlannedVariant
-from mapper.explore.record import Cell, NetworkRow, ReportRecord, Settings, VariantRow
+from mapper.explore.record import REPORT_MAX, Cell, NetworkRow, ReportRecord, Settings, VariantRow
 from mapper.explore.summary import network_summaries, variant_summaries
 from mapper.explore.taken import is_true
 from mapper.explore.workers import Task, TaskOutcome, in_this_process, on_cores
 from mapper.options import SolveOptions, resolve
 from mapper.wording import counted
 
-__all__ = ["Place", "sweep"]
+__all__ = ["Place", "Resumed", "sweep"]
 
 Networks: TypeAlias = Sequence[PlannedNetwork]
 Variants: TypeAlias = Sequence[PlannedVariant]
@@ -32,6 +33,7 @@ LookUp: TypeAlias = Callable[[PlannedNetwork, PlannedVariant], Cell | None]
 # Cells of one task: few enough that progress is seen and a lost task costs little, many enough that sending
 # a network costs little.
 _CELLS_PER_TASK = 10
+_FAILED = "that had failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,22 @@ class Place:
     time_limit_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """What became of the cells of an earlier report.
+
+    Attributes
+    ----------
+    taken
+        How many were taken over.
+    anew
+        By why not, how many are decided anew.
+    """
+
+    taken: int
+    anew: Mapping[str, int]
+
+
 def sweep(
     networks: Networks,
     variants: Variants,
@@ -66,6 +84,7 @@ def sweep(
     notes: Sequence[str] = (),
     resume: ReportRecord | None = None,
     progress: Callable[[int], None] | None = None,
+    on_resume: Callable[[Resumed], object] | None = None,
 ) -> ReportRecord:
     """Decide every network on every variant; Ctrl-C and the time limit end it with a part, `complete` False.
 
@@ -77,25 +96,27 @@ def sweep(
         A report under the same settings: what it has of the same networks and variants is taken over.
     progress
         Called with the number of cells that are there.
+    on_resume
+        Called with what became of the cells of `resume`.
 
     Raises
     ------
     OptionsError
-        Settings out of range, a report that cannot be resumed, a folder that cannot be written to, a
-        scheduler that does not answer.
+        Settings out of range, more cells than a report may hold, a report that cannot be resumed, a folder
+        that cannot be written to, a scheduler that does not answer.
     BackendMissingError
         A scheduler is given and Dask is not installed.
     """
     chosen, where = settings or Settings(), place or Place()
+    _require_possible(networks, variants, chosen, where)
     cells = _known(networks, variants, _unread)
     if resume is not None:
-        cells |= _known(networks, variants, _earlier(resume, chosen))
-        notes = (*notes, *_disbelieved(resume, networks, variants, cells))
+        earlier = _Earlier(resume, chosen)
+        cells |= _known(networks, variants, earlier.read)
+        notes = (*notes, *earlier.notes)
+        if on_resume is not None:
+            on_resume(earlier.resumed)
     keep = _Keep(None if where.cache is None else CellCache(where.cache), chosen)
-    for entry in variants:
-        # Wrong options are bad input, not failing cells.
-        resolve(chosen.options, (), entry.chip)
-        resolve(SolveOptions(time_limit_s=where.time_limit_s), (), entry.chip)
     deadline = Deadline.after(where.time_limit_s)
     report_progress = progress or (lambda _: None)
     # These end this block alone: what is there then is a report, which can be read, shown and resumed.
@@ -113,6 +134,23 @@ def sweep(
                 if outcome.is_interrupted:
                     raise KeyboardInterrupt
     return _record(networks, variants, chosen, cells, (*notes, *keep.failure))
+
+
+def _require_possible(networks: Networks, variants: Variants, settings: Settings, place: Place) -> None:
+    """Refuse a report that no command would read, and wrong options, which are no failing cells."""
+    sides = len(networks), len(variants)
+    counts = {"networks": sides[0], "variants": sides[1], "cells": sides[0] * sides[1]}
+    step = "Make several reports"
+    findings = [
+        Finding("report", f"would have too many {name}", count, REPORT_MAX[name], next_step=step)
+        for name, count in counts.items()
+        if count > REPORT_MAX[name]
+    ]
+    if findings:
+        raise OptionsError(*findings)
+    for entry in variants:
+        resolve(settings.options, (), entry.chip)
+        resolve(SolveOptions(time_limit_s=place.time_limit_s), (), entry.chip)
 
 
 class _Keep:
@@ -184,8 +222,55 @@ def _unread(network: PlannedNetwork, _: PlannedVariant) -> Cell | None:
     return Cell(network=0, variant=0, verdict=network.failure, sentence=network.row.error)
 
 
-def _earlier(resume: ReportRecord, settings: Settings) -> LookUp:
+class _Earlier:
     """Cells of an earlier report, by the hashes of their network and chip; faults are tried again."""
+
+    def __init__(self, resume: ReportRecord, settings: Settings) -> None:
+        _require_same_question(resume, settings)
+        # What is kept of a cell depends on whether its variant counts as a chip.
+        self._cells = {
+            _hashes(resume.networks[cell.network], resume.variants[cell.variant]): cell
+            # Of the same network twice, one may have failed and the other not.
+            for cell in sorted(resume.cells, key=lambda cell: not cell.is_failed)
+            if resume.networks[cell.network].network_hash
+        }
+        self._settings = settings
+        self._taken, self._anew = 0, Counter[str]()
+
+    @property
+    def resumed(self) -> Resumed:
+        """What became of the cells that were looked up."""
+        return Resumed(self._taken, dict(self._anew))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a report says of cells that are not as they were written; of failed ones it says nothing."""
+        anew = ((why, times) for why, times in self._anew.items() if why != _FAILED)
+        return tuple(f"{counted(n, 'cell')} of the resumed report {why}: decided anew" for why, n in anew)
+
+    def read(self, network: PlannedNetwork, variant: PlannedVariant) -> Cell | None:
+        """The cell, if there is one and it is believed."""
+        cell = self._cells.get(_hashes(network.row, variant.row))
+        if cell is None:
+            return None
+        if why := self._why_not(cell, network, variant):
+            self._anew[why] += 1
+            return None
+        self._taken += 1
+        return cell
+
+    def _why_not(self, cell: Cell, network: PlannedNetwork, variant: PlannedVariant) -> str:
+        """Why a cell is decided anew; "" where it is not."""
+        if cell.is_failed:
+            return _FAILED
+        if not is_sealed(cell, _key(network, variant, self._settings)):
+            return "without a right checksum"
+        is_right = _holds(cell, network, variant, self._settings)
+        return "" if is_right else "with a placement that the checker refuses, or that says something else"
+
+
+def _require_same_question(resume: ReportRecord, settings: Settings) -> None:
+    """Refuse a report of another version or of other settings."""
     step = "Leave --resume out, or use --cache DIR, which keeps cells under all settings"
     if resume.version != program_version():
         problem = "was made by another version of this program"
@@ -197,37 +282,6 @@ def _earlier(resume: ReportRecord, settings: Settings) -> LookUp:
         names = ", ".join(name for name in new if old[name] != new[name])
         problem = f"the report was made with other settings: {names}"
         raise OptionsError(Finding("--resume", problem, next_step=step))
-    # What is kept of a cell depends on whether its variant counts as a chip.
-    cells = {
-        _hashes(resume.networks[cell.network], resume.variants[cell.variant]): cell
-        for cell in resume.cells
-        if not cell.is_failed and resume.networks[cell.network].network_hash
-    }
-
-    def look_up(network: PlannedNetwork, variant: PlannedVariant) -> Cell | None:
-        cell = cells.get(_hashes(network.row, variant.row))
-        if cell is None or not is_sealed(cell, _key(network, variant, settings)):
-            return None
-        return cell if _holds(cell, network, variant, settings) else None
-
-    return look_up
-
-
-def _disbelieved(resume: ReportRecord, networks: Networks, variants: Variants, taken: Cells) -> Iterator[str]:
-    """A note on cells of a report that are not as they were written."""
-    there = {
-        _hashes(resume.networks[cell.network], resume.variants[cell.variant])
-        for cell in resume.cells
-        if not cell.is_failed
-    }
-    anew = sum(
-        (n, v) not in taken and _hashes(network.row, entry.row) in there
-        for n, network in enumerate(networks)
-        for v, entry in enumerate(variants)
-    )
-    if anew:
-        what = "of the resumed report without a right checksum, or with a wrong placement: decided anew"
-        yield f"{counted(anew, 'cell')} {what}"
 
 
 def _hashes(network: NetworkRow, variant: VariantRow) -> tuple[str, str, bool]:

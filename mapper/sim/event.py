@@ -24,6 +24,7 @@ from mapper.errors import ConfigError, Finding
 from mapper.events import EVENT_DTYPE, Events, events_from
 from mapper.own_shape import own_events, own_shape
 from mapper.sim.event_kernel import COUNT, ORDERS
+from mapper.sim.event_outputs import Outputs, Way, pooled
 from mapper.sim.event_pauses import run_with_pauses
 from mapper.sim.event_tables import Chip, Rules, Tables, tables_of
 from mapper.sim.stages import (
@@ -97,7 +98,8 @@ class EventResult:
     layers
         By layer as it was given, in its own shape, its spikes, pieces joined: arrays of `EVENT_DTYPE`.
     outputs
-        By output, pooled on the host as the interface says; events outside a whole pool left out.
+        By output, pooled on the host as the interface says; events outside a whole pool left out. Each is
+        made when it is looked up.
     spikes, synops, saturated, clamped, decimated
         Spikes emitted; synaptic operations; potentials beyond 16 bits; potentials raised to the lower
         bound; spikes a decimator dropped.
@@ -250,7 +252,7 @@ class EventSimulator:
         }
         return EventResult(
             layers=layers,
-            outputs=dict(self._outputs(record, spikes)),
+            outputs=Outputs(self._shown(), partial(self._output, record, spikes)),
             spikes=core_counts["spikes"],
             synops=core_counts["synops"],
             saturated=core_counts["saturated"],
@@ -300,19 +302,25 @@ class EventSimulator:
             arrivals = arrivals[np.argsort(arrivals[:, 0], kind="stable")]
         return arrivals, sensor, outside
 
-    def _outputs(
-        self, record: NDArray[np.int64], spikes: Mapping[int, Events]
-    ) -> Iterator[tuple[str, Events]]:
-        """Outputs of recorded layers, from the cores that show them."""
-        for output in self.config.interface.outputs if self.config.interface else ():
-            if output.layer in self.recorded and output.parts:
-                parts = sorted((part.start, part.core) for part in output.parts)
-                events = self._together(record, spikes, [(core, start) for start, core in parts])
-                shape = self.graph.cores[parts[0][1]].dimensions
-                size = (shape.output_shape.size.y, shape.output_shape.size.x) if shape else (0, 0)
-                origin = self._origins.get(output.layer)
-                own = size if origin is None else own_shape(origin, size)[1:]
-                yield output.name, _pooled(own_events(events, origin), output.host_pool, own)
+    def _shown(self) -> dict[str, Way]:
+        """By output of a recorded layer, how it is shown."""
+        outputs = self.config.interface.outputs if self.config.interface else ()
+        return {
+            output.name: (output.layer, output.parts, output.host_pool)
+            for output in outputs
+            if output.layer in self.recorded and output.parts
+        }
+
+    def _output(self, record: NDArray[np.int64], spikes: Mapping[int, Events], way: Way) -> Events:
+        """An output, from the cores that show it."""
+        layer, seen, pool = way
+        parts = sorted((part.start, part.core) for part in seen)
+        events = self._together(record, spikes, [(core, start) for start, core in parts])
+        shape = self.graph.cores[parts[0][1]].dimensions
+        size = (shape.output_shape.size.y, shape.output_shape.size.x) if shape else (0, 0)
+        origin = self._origins.get(layer)
+        own = size if origin is None else own_shape(origin, size)[1:]
+        return pooled(own_events(events, origin), pool, own)
 
     def _together(
         self, record: NDArray[np.int64], spikes: Mapping[int, Events], parts: Sequence[tuple[int, int]]
@@ -386,11 +394,3 @@ def _unpacked(record: NDArray[np.int64], numbers: Iterable[int]) -> dict[int, Ev
         spikes["y"], spikes["x"] = (rows[:, 2] >> 16) & 0xFFFF, rows[:, 2] & 0xFFFF
         by_core[core] = spikes
     return by_core
-
-
-def _pooled(spikes: Events, pool: tuple[int, int], size: tuple[int, int]) -> Events:
-    y, x = spikes["y"] // pool[0], spikes["x"] // pool[1]
-    kept = (y < size[0] // pool[0]) & (x < size[1] // pool[1])
-    pooled = spikes[kept].copy()
-    pooled["y"], pooled["x"] = y[kept], x[kept]
-    return pooled

@@ -162,7 +162,8 @@ class _Totals:
         for name, total in self.by_field.items():
             total.update(getattr(result, name))
         self.beside.update({name: len(result.layers[name]) for name in self.beside})
-        self.outputs.update({name: len(spikes) for name, spikes in result.outputs.items()})
+        # Looked up one by one: each is made then, and gone when the next one is.
+        self.outputs.update({name: len(result.outputs[name]) for name in result.outputs})
         self.classes.update(_classes(result))
         self.outside += result.outside
 

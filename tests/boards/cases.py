@@ -30,15 +30,16 @@ def opened(config: Any, device: str = "speck2fmodule:0", **words: Any) -> Board:
     return open_board(device, config, settle_seconds=0.0, **words)
 
 
-def deploy_script(boards: FakeBoards) -> Any:
-    """`scripts/deploy.py`, as a file of its own, with boards that are fakes."""
+def deploy_script(boards: FakeBoards | None = None) -> Any:
+    """`scripts/deploy.py`, as a file of its own, with boards that are fakes or none."""
     path = Path(__file__).parents[2] / "scripts" / "deploy.py"
     spec = importlib.util.spec_from_file_location("deploy", path)
     if spec is None or spec.loader is None:
         raise FileNotFoundError(path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    module.__dict__["time"] = boards.clock
+    if boards is not None:
+        module.__dict__["time"] = boards.clock
     return module
 
 

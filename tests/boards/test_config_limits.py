@@ -13,7 +13,6 @@ import pytest
 
 import mapper
 from mapper.cli.entry import run
-from mapper.emit.shared.ranges import FAMILY
 from mapper.errors import ConfigError
 from mapper.events import EVENT_DTYPE, write_events
 from tests.boards.cases import configured, deploy, deploy_script
@@ -55,6 +54,50 @@ def _interface(change: Change) -> Change:
     return lambda content: change(content["interface"])
 
 
+def _gone(name: str) -> Change:
+    return lambda content: used(content).pop(name)
+
+
+def _spare(name: str) -> Change:
+    def change(content: dict[str, Any]) -> None:
+        spare = next(core for core in content["hardware"]["cnn_layers"] if "weights" not in core)
+        spare[name] = used(content)[name]
+
+    return change
+
+
+def _given(**changes: Any) -> Change:
+    """Origins of all layers as they are, the first one changed."""
+
+    def change(content: dict[str, Any]) -> None:
+        cores, interface = content["hardware"]["cnn_layers"], content["interface"]
+        shapes = [cores[e["places"][0]["core"]]["dimensions"]["output_shape"] for e in interface["layers"]]
+        interface["origins"] = [
+            {
+                "name": e["name"],
+                "layer": e["name"],
+                "shape": [s["feature_count"], s["size"]["y"], s["size"]["x"]],
+            }
+            for e, s in zip(interface["layers"], shapes, strict=True)
+        ]
+        interface["origins"][0].update(changes)
+
+    return change
+
+
+def _outputs(content: dict[str, Any]) -> None:
+    interface = content["interface"]
+    ways = [(y, x) for y in range(1, 10) for x in range(1, 10)][:65]
+    interface["outputs"] = [
+        {**interface["outputs"][0], "name": f"o{n}", "host_pool": way} for n, way in enumerate(ways)
+    ]
+
+
+def _sixty_four_outputs(content: dict[str, Any]) -> None:
+    _outputs(content)
+    content["interface"]["outputs"].pop()
+
+
 # What an interface says twice, or under another's name.
 TWICE: dict[str, tuple[Change, str]] = {
     "a-layer-twice": (_interface(lambda i: i["layers"].append(i["layers"][0])), "2 times"),
@@ -75,6 +118,28 @@ TWICE: dict[str, tuple[Change, str]] = {
         _interface(lambda i: i["outputs"][0].update(layer=i["layers"][0]["name"])),
         "which",
     ),
+}
+
+
+# What an interface says that its cores contradict: deploy.py knows what it needs of it.
+CONTRADICTIONS: dict[str, tuple[Change, str]] = {
+    "an-origin-with-a-smaller-map": (_given(shape=[4, 2, 2]), "(got 2; allowed: 8)"),
+    "an-origin-with-a-larger-map": (_given(shape=[4, 9, 8]), "(got 9; allowed: 8)"),
+    "an-origin-of-some-features": (_given(shape=[2, 8, 8]), "(got 2; allowed: 4)"),
+    "an-origin-of-other-phases": (_given(shape=[1, 15, 14], phases=[2, 2]), "8 times 2"),
+    "a-place-of-other-features": (
+        _interface(lambda i: i["layers"][0]["places"][0].update(stop=3)),
+        "(got 3; allowed: 4)",
+    ),
+    "an-output-of-other-features": (
+        _interface(lambda i: i["outputs"][0]["parts"][0].update(stop=9)),
+        "(got 9; allowed: 1..3)",
+    ),
+    "an-input-with-another-map": (
+        _interface(lambda i: i["inputs"][0].update(shape=[2, 4, 8])),
+        "(4, 8)",
+    ),
+    "65-ways-to-show-a-layer": (_outputs, "(got 65; allowed: 64)"),
 }
 
 
@@ -100,6 +165,28 @@ CASES: dict[str, tuple[Change, str]] = {
     "chip-speck2e": (lambda content: content.update(chip="speck2e"), "speck2e"),
     "a-layer-on-no-core": (lambda content: content["interface"]["layers"][1].update(places=[]), "on no core"),
     **{name: (change, word) for name, (change, word) in TWICE.items()},
+    **{name: (change, word) for name, (change, word) in CONTRADICTIONS.items()},
+    "enable-yes": (put("destinations", 0, "enable", value="yes"), "enable"),
+    "enable-1": (put("destinations", 0, "enable", value=1), "enable"),
+    "layer-true": (put("destinations", 0, "layer", value=True), "layer"),
+    "threshold-half": (put("threshold_high", value=1.5), "threshold_high"),
+    "no-threshold": (_gone("threshold_high"), "threshold"),
+    "no-biases": (_gone("biases"), "tensors"),
+    "an-unknown-field": (put("more", value=1), "more"),
+    "weights-of-another-size": (put("weights", value={"shape": [1, 1, 1, 1], "values": "1"}), "(1, 1, 1, 1)"),
+    "weights-flat": (put("weights", value={"shape": [72], "values": "1*72"}), "(72,)"),
+    "kill-bits-of-another-size": (put("biases_kill_bit", value={"shape": [1], "values": "0"}), "kill bits"),
+    "weights-of-no-core": (_spare("weights"), "not configured"),
+    "a-threshold-of-no-core": (_spare("threshold_high"), "not configured"),
+    "destination-shift": (put("destinations", 0, "feature_shift", value=600), "604"),
+    "another-map": (put("destinations", 0, "pooling", value=2), "map"),
+    "input-shift": (
+        _interface(lambda i: i["inputs"][0]["entries"][0].update(feature_shift=60000)),
+        "60002",
+    ),
+    "slow-clock-nan": (_interface(lambda i: i.update(slow_clock_hz=float("nan"))), "slow_clock_hz"),
+    "slow-clock-true": (_interface(lambda i: i.update(slow_clock_hz=True)), "slow_clock_hz"),
+    "slow-clock-negative": (_interface(lambda i: i.update(slow_clock_hz=-1)), "slow_clock_hz"),
     "host-pool-0": (lambda content: content["interface"]["outputs"][0].update(host_pool=[1, 0]), "host_pool"),
     "shape-of-long-numbers": (put("weights", "shape", value=[10**4000] * 3), "claim"),
     "module-os": (lambda content: content["vendor"].update(samna_module="os"), "samna_module"),
@@ -115,6 +202,7 @@ def good() -> str:
 # deploy.py has no list of chips: samna's own object says how many cores there are.
 UNKNOWN_TO_DEPLOY = {
     *TWICE,
+    *CONTRADICTIONS.keys() - {"an-input-with-another-map"},
     "a-layer-on-no-core",
     "host-pool-0",
     "last-core-missing",
@@ -151,6 +239,36 @@ def test_every_reader_refuses(
     assert boards.log == []
 
 
+def test_a_sensor_that_leads_to_an_idle_core(tmp_path: Path, capsys: Capture, boards: FakeBoards) -> None:
+    config = configured(dvs=True)
+    content = json.loads(json.dumps(config.model_dump(mode="json", exclude_none=True)))
+    idle = next(n for n, core in enumerate(content["hardware"]["cnn_layers"]) if "weights" not in core)
+    leads = next(entry for entry in content["hardware"]["dvs_layer"]["destinations"] if entry["enable"])
+    leads["layer"] = idle
+    path, events = tmp_path / "config.json", tmp_path / "e.npy"
+    path.write_text(json.dumps(content))
+    write_events(events, np.array([(1000, 0, 1, 1)], EVENT_DTYPE))
+    assert run(["simulate", str(path), "--events", str(events)]) == 2
+    assert f"leads to a core that is not configured (got {idle})" in " ".join(capsys.readouterr().err.split())
+    with pytest.raises(SystemExit, match=rf"not configured: \[{idle}\]"):
+        deploy(boards, str(path), "--device", "speck2fmodule")
+
+
+def test_what_does_not_contradict_is_read(good: str, tmp_path: Path) -> None:
+    """Origins of all layers, a map with a last row that nothing reads, and as many outputs as there may be."""
+    path = tmp_path / "config.json"
+    for change in (
+        _given(),
+        _given(shape=[1, 17, 16], phases=[2, 2]),
+        _given(shape=[1, 15, 15], phases=[2, 2]),
+        _sixty_four_outputs,
+    ):
+        content = json.loads(good)
+        change(content)
+        path.write_text(json.dumps(content))
+        assert mapper.read_config(path).chip == "speck2f"
+
+
 def test_what_is_written_is_read(good: str, tmp_path: Path, boards: FakeBoards) -> None:
     path = tmp_path / "config.json"
     path.write_text(good)
@@ -174,15 +292,6 @@ def test_variants_keep_names_of_their_own(tmp_path: Path) -> None:
         path = tmp_path / "config.json"
         mapper.write_config(config, path)
         assert mapper.read_config(path) == config
-
-
-def test_deploy_states_the_same_ranges(boards: FakeBoards) -> None:
-    held = deploy_script(boards).HELD
-    for name, allowed in FAMILY.items():
-        stem = re.sub(r"\.[xy]$", "", name)
-        (known,) = (values for key, values in held.items() if stem.endswith(f".{key}"))
-        expected = allowed.only or range(allowed.low, allowed.high + 1)
-        assert known == expected, name
 
 
 def test_run_takes_the_options_of_recordings(

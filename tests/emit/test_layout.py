@@ -15,7 +15,7 @@ import mapper
 from mapper.cli.entry import run
 from mapper.emit.read.diff import diff
 from mapper.emit.read.extract import extract
-from mapper.emit.shared.config import ChipConfig, CnnLayer, Hardware
+from mapper.emit.shared.config import ChipConfig, CnnLayer, Dimensions, Hardware, LayerShape, Vector
 from mapper.emit.shared.file import config_text, read_config, write_config
 from mapper.emit.shared.tensor import Tensor
 from mapper.emit.write.options import EmitOptions, NoiseFilter
@@ -324,7 +324,18 @@ def test_nine_full_cores_stay_one_file_of_2_mb(tmp_path: Path) -> None:
     for spec in chip.cores:
         features = 16
         inputs, side = spec.kernel_words // (features * 16), int((spec.neuron_words // features) ** 0.5)
+        one, none, sides = Vector(x=1, y=1), Vector(x=0, y=0), Vector(x=side, y=side)
+        reads = LayerShape(feature_count=inputs, size=Vector(x=side + 3, y=side + 3))
         values: dict[str, Any] = {
+            "dimensions": Dimensions(
+                input_shape=reads,
+                output_shape=LayerShape(feature_count=features, size=sides),
+                kernel_size=4,
+                stride=one,
+                padding=none,
+            ),
+            "threshold_high": 1,
+            "threshold_low": -1,
             "weights": Tensor.of(draw.integers(-128, 128, (features, inputs, 4, 4))),
             "biases": Tensor.of(draw.integers(-32768, 32768, features)),
             "neurons_initial_value": Tensor.of(draw.integers(-32768, 32768, (features, side, side))),

@@ -17,12 +17,14 @@ from pathlib import Path
 import pytest
 
 from mapper.deadline import Deadline
-from mapper.errors import BackendMissingError, OptionsError
+from mapper.errors import BackendMissingError, MapperWarning, OptionsError
 from mapper.explore import cluster as cluster_module
 from mapper.explore.sweep import Place, sweep
 from tests.explore.reports import BARE, HERE, SMALL, TOO_LARGE, ZOO, sides
 
 distributed = pytest.importorskip("distributed")
+# A busy machine takes so long to answer that it is said.
+pytestmark = pytest.mark.filterwarnings("ignore::mapper.errors.MapperWarning")
 
 _LINES = "from distributed.cli.dask_{0} import main; main()"
 
@@ -239,7 +241,10 @@ def test_another_machine_s_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_nothing_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster_module, "_CONNECT_SECONDS", 1)
-    with pytest.raises(OptionsError, match="no Dask scheduler answers"):
+    with (
+        pytest.warns(MapperWarning, match=r"waiting for the Dask scheduler at tcp://127\.0\.0\.1:1 until"),
+        pytest.raises(OptionsError, match="no Dask scheduler answers"),
+    ):
         sweep(*sides([SMALL], ["speck2f"]), BARE, Place(scheduler="tcp://127.0.0.1:1"))
     with pytest.raises(OptionsError, match="no Dask scheduler answers"):
         sweep(*sides([SMALL], ["speck2f"]), BARE, Place(scheduler="nonsense://x"))

@@ -10,8 +10,12 @@ import pytest
 
 from mapper.cli.diff import kind_of
 from mapper.cli.entry import run
-from mapper.explore.record import ReportRecord, read_report
-from tests.explore.reports import GESTURE, LENET, SMALL
+from mapper.errors import OptionsError
+from mapper.explore.cache import cell_key, sealed
+from mapper.explore.cell import CellOptions
+from mapper.explore.record import REPORT_MAX, Cell, ReportRecord, read_report
+from mapper.explore.sweep import sweep
+from tests.explore.reports import BARE, GESTURE, HERE, LENET, SMALL, sides, small_report
 
 Capture = pytest.CaptureFixture[str]
 CHIPS = ("--chip", "speck2f", "--chip", "speck2cmini")
@@ -79,6 +83,79 @@ def test_resume_without_naming_anything_again(tmp_path: Path, capsys: Capture) -
     capsys.readouterr()
     assert run(["report", "--resume", str(part), "--workers", "1", "--out", str(again)]) == 2
     assert "other settings: repairs" in capsys.readouterr().err
+
+
+def test_only_what_was_taken_is_counted_as_taken(tmp_path: Path, capsys: Capture) -> None:
+    """Of four cells one was edited, one has failed, and one has a placement that the checker refuses."""
+    words = [
+        "report",
+        str(SMALL),
+        str(GESTURE),
+        "--chip",
+        "speck2f",
+        "--chip",
+        "speck2b",
+        "--repairs",
+        "none",
+    ]
+    words += ["--workers", "1", "--out", str(tmp_path)]
+    assert run(words) == 0
+    path = tmp_path / "report.json"
+    whole = path.read_bytes()
+    record = read_report(path)
+    one, other, third, fourth = record.cells
+    network, variant = record.networks[1], record.variants[0]
+    options = CellOptions(record.settings.options, repairs=False, details=True)
+    forged = third.model_copy(update={"cores_used": 1})
+    cells = (
+        one.model_copy(update={"cores_used": 1}),
+        Cell(network=0, variant=1, verdict="error", sentence="made to fail"),
+        sealed(forged, cell_key(network.network_hash, variant.chip_hash, options)),
+        fourth,
+    )
+    assert other.verdict == "plain"
+    path.write_text(record.model_copy(update={"cells": cells}).model_dump_json(), encoding="utf-8")
+    capsys.readouterr()
+    assert run([*words, "--resume", str(path)]) == 0
+    told = capsys.readouterr().out
+    assert f"taken from {path}: 1 cell;" in told
+    assert [line for line in told.splitlines() if line.startswith("decided anew")] == [
+        "decided anew: 1 cell without a right checksum",
+        "decided anew: 1 cell that had failed",
+        "decided anew: 1 cell with a placement that the checker refuses, or that says something else",
+    ]
+    again = read_report(path)
+    assert again.cells == record.cells
+    # A report tells of cells that were not as they had been written, and of no others.
+    assert len(again.notes) == 2
+    path.write_bytes(whole)
+    assert run([*words, "--resume", str(path)]) == 0
+    told = capsys.readouterr().out
+    assert f"taken from {path}: 4 cells;" in told
+    assert "decided anew" not in told
+
+
+def test_reports_with_more_than_anybody_reads(tmp_path: Path, capsys: Capture) -> None:
+    record = small_report()
+    path = tmp_path / "report.json"
+    content = json.loads(record.model_dump_json())
+    for name, most in REPORT_MAX.items():
+        path.write_text(json.dumps(content | {name: [0] * (most + 1)}), encoding="utf-8")
+        for words in (
+            ["diff", str(path), str(path)],
+            ["report", "--resume", str(path), "--out", str(tmp_path / "out")],
+        ):
+            assert run(words) == 2
+            told = " ".join(capsys.readouterr().err.split())
+            assert f"has too many {name} (got {most + 1}; allowed: {most})" in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_report_that_nobody_could_read_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    networks, variants = sides([SMALL], ["speck2f"])
+    for sizes, name in (((5_001, 1), "networks"), ((1, 5_001), "variants"), ((300, 200), "cells")):
+        with pytest.raises(OptionsError, match=f"too many {name}"):
+            sweep(networks * sizes[0], variants * sizes[1], BARE, HERE)
 
 
 def test_a_report_cannot_name_code_to_run(
@@ -155,6 +232,12 @@ def test_diff_of_two_reports(tmp_path: Path, capsys: Capture) -> None:
     assert "gained: sinabs_dvs_gesture_9layer on speck2f" in text
     assert run(["diff", first, second, "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["changes"][0]["kind"] in ("gained", "better", "worse")
+    record = read_report(Path(first))
+    part = tmp_path / "part.json"
+    part.write_text(record.model_copy(update={"cells": record.cells[1:]}).model_dump_json(), encoding="utf-8")
+    capsys.readouterr()
+    assert run(["diff", first, str(part)]) == 1
+    assert "only in the first: cell gesture_small on speck2cmini" in capsys.readouterr().out
     assert run(["diff", first, "digits"]) == 2
     assert "report" in capsys.readouterr().err
 

@@ -187,6 +187,24 @@ def test_better_worse_and_alone() -> None:
     assert report_difference(after, before).changes[0].kind == "better"
 
 
+def test_cells_that_one_report_lacks() -> None:
+    whole = sweep(*sides([SMALL, GESTURE], ["speck2f", "speck2b"]), BARE, HERE)
+    part = whole.model_copy(update={"complete": False, "cells": whole.cells[1:]})
+    found = report_difference(whole, part)
+    assert (found.only_before, found.only_after) == (("cell gesture_small on speck2f",), ())
+    assert (found.changes, found.unchanged) == ((), 3)
+    back = report_difference(part, whole)
+    assert (back.only_before, back.only_after) == ((), found.only_before)
+    both = report_difference(part, part)
+    assert (both.only_before, both.only_after, both.unchanged) == ((), (), 3)
+    # Rows that have the name of another one are compared, or said to be alone.
+    renamed = tuple(row.model_copy(update={"name": "net"}) for row in whole.networks)
+    twice = whole.model_copy(update={"networks": renamed})
+    assert report_difference(twice, twice).unchanged == 4
+    once = twice.model_copy(update={"networks": renamed[:1], "cells": whole.cells[:2]})
+    assert report_difference(twice, once).only_before == ("network net",)
+
+
 def test_gaps_are_those_of_the_report() -> None:
     cell = next(cell for cell in small_report().cells if cell.report is not None and cell.report.unmet)
     assert cell.report is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from mapper.events import (
 )
 from mapper.network import Input
 from mapper.sim.event import EventOptions, simulate_events
+from mapper.sim.event_outputs import pooled
 from mapper.sim.recording import default_layers, run_recording
 from tests.builders import chain, conv, weighted
 from tests.sim.test_config_frame import placed, random_network
@@ -31,6 +33,32 @@ from tests.sim.test_config_frame import placed, random_network
 
 def recorded(shape: Any, steps: int = 6) -> Any:
     return events_from_raster(np.random.default_rng(0).integers(0, 2, (steps, *shape)), 100)
+
+
+def test_outputs_take_the_memory_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are shown alike are one array; of others there is never a second one."""
+    network, config = placed(random_network(1))
+    assert config.interface is not None
+    output = config.interface.outputs[0]
+    pools = [(1, 1)] * 3 + [(2, 2)] * 2 + [(1, 1)]
+    outputs = tuple(output.model_copy(update={"name": f"o{n}", "host_pool": p}) for n, p in enumerate(pools))
+    config = config.model_copy(update={"interface": config.interface.model_copy(update={"outputs": outputs})})
+    made: list[weakref.ref[Any]] = []
+
+    def one_at_a_time(*arguments: Any) -> Any:
+        assert not any(reference() is not None for reference in made)
+        events = pooled(*arguments)
+        made.append(weakref.ref(events))
+        return events
+
+    monkeypatch.setattr("mapper.sim.event.pooled", one_at_a_time)
+    entry = network.inputs[0]
+    result = simulate_events(config, {entry.name: recorded(entry.shape)}, EventOptions(tick_us=30.0))
+    counts = {name: len(result.outputs[name]) for name in result.outputs}
+    assert len(made) == 3
+    assert counts["o0"] == counts["o2"] == counts["o5"] > 0
+    assert counts["o3"] == counts["o4"] <= counts["o0"]
+    assert not result.outputs["o0"].flags.writeable
 
 
 @pytest.mark.parametrize("seed", [1, 5, 9])

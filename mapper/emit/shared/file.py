@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from mapper.emit.shared.agreement import agreement_findings
 from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.ranges import config_findings
 from mapper.errors import ConfigError, Finding
@@ -76,11 +77,12 @@ def read_config(path: str | Path) -> ChipConfig:
         problem = "its tensors claim too many numbers"
         raise ConfigError(Finding(where.name, problem, entries, _ENTRIES_MAX))
     try:
-        config = ChipConfig.model_validate_json(text)
+        config = ChipConfig.model_validate_json(text, strict=True)
     except ValidationError as error:
         problems = error.errors(include_url=False)[:_FINDINGS_MAX]
         raise ConfigError(*(_finding(where.name, entry) for entry in problems)) from None
-    if findings := tuple(config_findings(config)):
+    # What contradicts the chip comes first: what is beyond it need not agree with anything.
+    if findings := tuple(config_findings(config)) or tuple(agreement_findings(config)):
         told = (replace(finding, where=f"{where.name}: {finding.where}") for finding in findings)
         raise ConfigError(*tuple(told)[:_FINDINGS_MAX])
     return config

@@ -10,7 +10,20 @@ from mapper.emit.shared.config import ChipConfig, CnnLayer
 from mapper.emit.shared.interface import InputEntry
 from mapper.errors import ConfigError, Finding
 
-__all__ = ["ConfigGraph", "Link", "graph_of"]
+__all__ = ["ConfigGraph", "Link", "graph_findings", "graph_of"]
+
+
+# Fields of a core that say nothing without its dimensions.
+_OF_USED_CORES = (
+    "weights",
+    "biases",
+    "neurons_initial_value",
+    "threshold_high",
+    "threshold_low",
+    "weights_kill_bit",
+    "biases_kill_bit",
+    "neurons_value_kill_bit",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +110,11 @@ def graph_of(
     ConfigError
         Destinations that lead nowhere, features or maps that do not follow, a cycle without delay.
     """
-    cores = {n: core for n, core in enumerate(config.hardware.cnn_layers) if core.dimensions is not None}
-    findings = list(_core_findings(cores))
+    findings = list(graph_findings(config))
     if findings:
         raise ConfigError(*findings)
+    cores = _in_use(config)
     links = _delayed(config, tuple(_links(config, cores)))
-    findings += _link_findings(cores, links)
-    if findings:
-        raise ConfigError(*findings)
     order = _order(cores, links) if delays else tuple(sorted(cores))
     layers = config.interface.layers if config.interface else ()
     single = {
@@ -127,6 +137,24 @@ def graph_of(
     )
 
 
+def graph_findings(config: ChipConfig) -> Iterator[Finding]:
+    """Fields of cores that do not follow from each other; without any, destinations that lead nowhere."""
+    findings = [*_core_findings(config)]
+    yield from findings
+    if not findings:
+        cores = _in_use(config)
+        yield from _link_findings(cores, (link for _, link in _links(config, cores)))
+        stage = config.hardware.dvs_layer
+        for slot, entry in enumerate(stage.destinations if stage else ()):
+            if entry.enable and entry.layer < len(config.hardware.cnn_layers) and entry.layer not in cores:
+                where = f"dvs_layer: destinations[{slot}]"
+                yield Finding(where, "leads to a core that is not configured", entry.layer)
+
+
+def _in_use(config: ChipConfig) -> dict[int, CnnLayer]:
+    return {n: core for n, core in enumerate(config.hardware.cnn_layers) if core.dimensions is not None}
+
+
 def _readout_cores(config: ChipConfig, cores: Mapping[int, CnnLayer]) -> Iterator[int]:
     """Cores with a destination that is none of the cores: the readout stage, if there is one."""
     for number, core in cores.items():
@@ -135,20 +163,31 @@ def _readout_cores(config: ChipConfig, cores: Mapping[int, CnnLayer]) -> Iterato
             yield number
 
 
-def _core_findings(cores: Mapping[int, CnnLayer]) -> Iterator[Finding]:
-    for number, core in cores.items():
+def _core_findings(config: ChipConfig) -> Iterator[Finding]:
+    for number, core in enumerate(config.hardware.cnn_layers):
         where, shape = f"core {number}", core.dimensions
-        if core.weights is None or core.biases is None or core.neurons_initial_value is None:
+        if shape is None:
+            given = [name for name in _OF_USED_CORES if getattr(core, name) is not None]
+            if given:
+                yield Finding(where, f"is not configured: it has {given[0]}, and no dimensions")
+        elif core.weights is None or core.biases is None or core.neurons_initial_value is None:
             yield Finding(where, "has dimensions, but not all of its tensors")
         elif core.threshold_high is None or core.threshold_low is None or core.threshold_high < 1:
             yield Finding(where, "has no usable thresholds", core.threshold_high, ">= 1")
-        elif shape is not None:
+        else:
             out, size = shape.output_shape.feature_count, shape.output_shape.size
             weights_shape = (out, shape.input_shape.feature_count, shape.kernel_size, shape.kernel_size)
             if core.weights.shape != weights_shape:
                 yield Finding(where, "its weights have another shape", core.weights.shape, weights_shape)
             if core.neurons_initial_value.shape != (out, size.x, size.y) or core.biases.shape != (out,):
                 yield Finding(where, "its biases or initial potentials have another shape")
+            for bits, tensor in (
+                (core.weights_kill_bit, core.weights),
+                (core.biases_kill_bit, core.biases),
+                (core.neurons_value_kill_bit, core.neurons_initial_value),
+            ):
+                if bits is not None and bits.shape != tensor.shape:
+                    yield Finding(where, "its kill bits have another shape", bits.shape, tensor.shape)
             for axis in ("x", "y"):
                 seen = getattr(shape.input_shape.size, axis) + 2 * getattr(shape.padding, axis)
                 output_size = (seen - shape.kernel_size) // max(1, getattr(shape.stride, axis)) + 1

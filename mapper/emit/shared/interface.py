@@ -29,6 +29,7 @@ __all__ = [
 # Events count features, rows and columns in 16 bits.
 _Size = Annotated[int, Field(ge=1, le=65536)]
 _Count = Annotated[int, Field(ge=0, le=65536)]
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class _Record(BaseModel):
@@ -117,7 +118,7 @@ class InterfaceOutput(_Record):
     layer: str
     parts: tuple[OutputPart, ...]
     host_pool: tuple[_Size, _Size] = (1, 1)
-    divisor: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    divisor: _Positive = 1.0
 
 
 class InterfaceLayer(_Record):
@@ -197,8 +198,8 @@ class Interface(_Record):
     layers: tuple[InterfaceLayer, ...]
     sensor_relays: tuple[LayerPlace, ...] = ()
     monitored: tuple[str, ...] = ()
-    dt_us: float | None = None
-    slow_clock_hz: float | None = None
+    dt_us: _Positive | None = None
+    slow_clock_hz: _Positive | None = None
     notes: tuple[str, ...] = ()
     readings: tuple[str, ...] = ()
     origins: tuple[InterfaceOrigin, ...] | None = None
