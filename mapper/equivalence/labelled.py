@@ -22,7 +22,7 @@ from mapper.events.numpy_files import arrays_of
 from mapper.normal_form import NormalNetwork
 from mapper.sim.config_frame import simulate_config
 from mapper.sim.event import EventOptions, simulate_events
-from mapper.sim.network import simulate
+from mapper.sim.network import NO_COUNTS, are_spike_counts, simulate
 from mapper.texts import unreachable
 
 __all__ = ["Accuracy", "LabelledData", "accuracies", "read_labelled"]
@@ -94,6 +94,8 @@ def read_labelled(source: str) -> LabelledData:
     if rasters.ndim != 5 or labels.shape != rasters.shape[:1] or not len(labels):
         limit = "rasters (samples, time, features, height, width), one label each"
         raise EventError(Finding(source, "has other shapes", (rasters.shape, labels.shape), limit))
+    if not are_spike_counts(rasters):
+        raise EventError(Finding(source, f"its rasters {NO_COUNTS}"))
     if labels.dtype.kind not in "iu":
         raise EventError(Finding(source, "has labels that are no whole numbers", str(labels.dtype)))
     return LabelledData(path.stem, rasters, labels.astype(np.int64))

@@ -8,7 +8,8 @@ a placement takes its seats by this definition, in which names count, not the or
 3. All the rest, on the cores that are left.
 
 Within a step whole layers take their own cores first, and what remains the lowest free ones: layers by
-number, copies and pieces ascending, then relays in the order in which they were decoded.
+number, then joint relays and fused siblings, which have none, copies and pieces ascending, then relays in the
+order in which they were decoded.
 """
 
 from __future__ import annotations

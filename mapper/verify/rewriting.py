@@ -14,6 +14,7 @@ import numpy as np
 
 from mapper.network import Edge, Network, Origin, Output
 from mapper.normal_form import NormalLayer, NormalNetwork
+from mapper.operations import Pool
 from mapper.options import SolveOptions
 from mapper.rules import Rule
 from mapper.verify.case import Case, Violation
@@ -184,29 +185,35 @@ def _placed_paths(network: NormalNetwork, host: NormalLayer) -> Iterator[Path]:
 def _chains(
     network: NormalNetwork, layer: str, held: Mapping[str, object], behind: tuple[Edge, ...]
 ) -> Iterator[tuple[Edge, ...]]:
-    """Edges into a layer; through an identity core that holds no given layer, from what this reads."""
+    """Edges into a layer; through an identity core that holds no given layer, from what this reads.
+
+    What such a core adds up in its kernel is a pool, as another edge would do it.
+    """
     for edge in network.incoming[layer]:
         chain = (edge, *behind)
         seen = {entry.source for entry in behind}
         is_joint = edge.source in network.by_name and edge.source not in held
         if is_joint and edge.source not in seen and _passes_on(network.by_name[edge.source]):
-            yield from _chains(network, edge.source, held, chain)
+            size = network.by_name[edge.source].operation.kernel
+            pool = (Edge(edge.source, edge.source, (Pool("sum", size, size),)),) if size != (1, 1) else ()
+            yield from _chains(network, edge.source, held, (*pool, *chain))
         else:
             yield chain
 
 
 def _passes_on(layer: NormalLayer) -> bool:
-    """Whether a layer sends, in each step, just what arrives."""
+    """Whether a layer sends, in each step, just what arrives, or a pool of it."""
     conv, neuron = layer.operation, layer.neuron
-    plain = (conv.kernel, conv.stride, conv.padding, conv.has_bias) == ((1, 1), (1, 1), (0, 0), False)
+    plain = conv.kernel == conv.stride and (conv.padding, conv.has_bias) == ((0, 0), False)
     fires = (neuron.reset, neuron.spike_mode, neuron.fires_at) == ("subtract", "multi", "reached")
     if not plain or not fires or neuron.initial_potential is not None:
         return False
     if conv.weight is None:
-        return layer.output_shape == layer.input_shape
+        return layer.output_shape.features == layer.input_shape.features
     level: Any = neuron.threshold
-    weights = np.asarray(conv.weight)[:, :, 0, 0]
-    return bool(level > 0) and np.array_equal(weights, level * np.eye(len(weights)))
+    weights = np.asarray(conv.weight)
+    taps = level * np.eye(len(weights))[:, :, None, None]
+    return bool(level > 0) and weights.shape[:2] == taps.shape[:2] and bool(np.all(weights == taps))
 
 
 def _outputs(

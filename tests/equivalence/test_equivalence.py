@@ -24,7 +24,7 @@ from mapper.equivalence import (
 from mapper.equivalence.events import compare_events
 from mapper.equivalence.known_answer import derived
 from mapper.equivalence.run import random_recording, recording_of
-from mapper.errors import BackendMissingError, ConfigError, EventError, InfeasibleError, OptionsError
+from mapper.errors import BackendMissingError, EventError, InfeasibleError, OptionsError
 from mapper.events import EVENT_DTYPE, events_from_raster, write_events
 from mapper.frontends import load_network
 from mapper.operations import Convolution
@@ -207,7 +207,7 @@ def test_labelled_data(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [np.inf, np.nan, 1e300, 0.5, -1.0])
 def test_what_is_no_count_of_spikes(tmp_path: Path, count: float) -> None:
     np.savez(tmp_path / "odd.npz", rasters=np.full((1, 4, 1, 8, 8), count), labels=np.array([3]))
-    with pytest.raises(ConfigError, match=r"whole numbers from 0 to 2\^53"):
+    with pytest.raises(EventError, match=r"odd.npz: its rasters must .* whole numbers from 0 to 2\^53"):
         mapper.verify_equivalence("digits", steps=2, data=str(tmp_path / "odd.npz"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hwspec.schema import ChipSpec
 from mapper.normal_form import NormalNetwork
@@ -13,7 +14,14 @@ from mapper.solution import Solution
 from mapper.verify import verify
 from tests.property.divided_oracle import Answer, best_division
 
-__all__ = ["assert_agree", "checked_best_division"]
+__all__ = ["apart", "assert_agree", "checked_best_division"]
+
+
+def apart(
+    networks: tuple[NormalNetwork, ...], chip: ChipSpec, options: SolveOptions
+) -> tuple[tuple[NormalNetwork, ...], ChipSpec, SolveOptions]:
+    """The instance without joint relays and fused siblings, which `test_offers` enumerates."""
+    return networks, chip, replace(options, joint=False, fusion=False)
 
 
 def assert_agree(question: Question, result: Result, seed: int) -> None:

@@ -18,7 +18,7 @@ from mapper.solution import LayerPart, Relay
 from mapper.verify import verify
 from tests.builders import chain, conv, pool, tiny_chip
 from tests.graphs import Link, graph
-from tests.property.agreement import assert_agree, checked_best_division
+from tests.property.agreement import apart, assert_agree, checked_best_division
 from tests.property.divided_instances import random_divided_instance
 from tests.property.divided_oracle import Answer, best_division
 from tests.property.question_instances import random_question_instance
@@ -32,7 +32,7 @@ LARGE = (16384, 65536, 1024)
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_same_verdict_and_optimum(block: int) -> None:
     for seed in range(block * INSTANCES // BLOCKS, (block + 1) * INSTANCES // BLOCKS):
-        question = Question(*random_divided_instance(seed))
+        question = Question(*apart(*random_divided_instance(seed)))
         assert_agree(question, decide(question), seed)
 
 
@@ -43,7 +43,7 @@ def test_most_layers_on_their_own_cores(block: int) -> None:
         networks, chip, options = (
             random_divided_instance(seed) if seed % 3 else random_question_instance(seed)
         )
-        question = Question(networks, chip, replace(options, objective="index"))
+        question = Question(*apart(networks, chip, replace(options, objective="index")))
         layers = [layer for network in networks for layer in network.layers]
         result = decide(question)
         assert_agree(question, result, seed)

@@ -12,7 +12,7 @@ from mapper.operations import Convolution
 from mapper.options import resolve
 from mapper.question import Question, decide
 from mapper.result import Result
-from tests.property.agreement import assert_agree, checked_best_division
+from tests.property.agreement import apart, assert_agree, checked_best_division
 from tests.property.divided_forms import forms_of
 from tests.property.question_instances import Instance, random_question_instance
 from tests.property.traits import traits
@@ -69,7 +69,7 @@ def check_forms(instance: Instance, result: Result, seed: int) -> None:
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_same_verdict_and_optimum(block: int) -> None:
     for seed in range(block * INSTANCES // BLOCKS, (block + 1) * INSTANCES // BLOCKS):
-        networks, chip, options = instance = random_question_instance(seed)
+        networks, chip, options = instance = apart(*random_question_instance(seed))
         question = Question(networks, chip, options)
         result = decide(question, "reasons")
         assert_agree(question, result, seed)

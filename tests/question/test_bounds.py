@@ -100,7 +100,7 @@ def test_the_solver_keeps_every_bound_to_the_unit(kind: str) -> None:
     tried: set[Rule] = set()
     for situation, bound in cases(kind):
         chip = tight_chip(situation, kind, *for_all(situation, kind, bound.inside))
-        options = replace(situation.options, repairs=0)
+        options = replace(situation.options, repairs=0, joint=False, fusion=False)
         assert verify(situation.networks, chip, options, situation.solution) == (), bound
         inside = decide(Question(situation.networks, chip, options), "reasons")
         assert inside.status is Status.OPTIMAL, bound

@@ -113,7 +113,7 @@ def test_copies_read_as_their_layers_do() -> None:
         chain([conv(2)] * 6, (1, 4, 4)),
         {"conv2": "conv0", "conv3": "conv1", "conv4": "conv1", "conv5": "conv1"},
     )
-    solution = answer(network, options=SolveOptions(relays=False)).require()
+    solution = answer(network, options=SolveOptions(relays=False, fusion=False)).require()
     bodies = [place.body for place in solution.placements]
     assert {b.layer for b in bodies if isinstance(b, LayerPart) and b.copy_index} == {"conv0", "conv1"}
 

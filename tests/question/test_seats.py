@@ -22,6 +22,7 @@ from mapper.solution import DVS, LayerPart, Objective, Placement
 from mapper.solver.stages import Outcome
 from tests.builders import chain, conv, tiny_chip
 from tests.graphs import Link, graph
+from tests.property.agreement import apart
 from tests.property.divided_instances import random_divided_instance
 from tests.property.question_instances import random_question_instance
 
@@ -145,7 +146,8 @@ def random_question(seed: int) -> Question:
     """Of one network or several, with any objective that needs no traffic."""
     networks, chip, options = random_divided_instance(seed) if seed % 2 else random_question_instance(seed)
     objective = ("capacity", "index", "headroom")[seed % 3]
-    return Question(networks, chip, replace(options, objective=objective, repairs=0))  # type: ignore[arg-type]  # literals
+    wishes = replace(options, objective=objective, repairs=0)  # type: ignore[arg-type]  # literals
+    return Question(*apart(networks, chip, wishes))
 
 
 def alike_cores(result: Result) -> list[list[int]]:

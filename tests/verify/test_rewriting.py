@@ -234,3 +234,26 @@ def test_a_rewritten_network_needs_leave(result: Result) -> None:
 
 def test_the_checker_needs_no_given_networks_where_nothing_was_rewritten(result: Result) -> None:
     assert verify(result.networks, result.chip, result.options, result.require()) == ()
+
+
+def test_a_joint_relay_may_pool_in_its_kernel() -> None:
+    """A pool by 8, of which destinations do 4 and the relay's own kernel the rest."""
+    pool = (Pool("sum", (8, 8), (8, 8)),)
+    layers = [NormalLayer(name, Shape(2, 16, 16), Convolution(4, (1, 1))) for name in ("a", "b")]
+    layers.append(NormalLayer("wide", Shape(4, 2, 2), Convolution(40, (3, 3), padding=(1, 1))))
+    edges = [Edge("in", "a"), Edge("in", "b"), Edge("a", "wide", pool), Edge("b", "wide", pool)]
+    given = NormalNetwork(
+        "given", (Input("in", Shape(2, 16, 16)),), tuple(layers), tuple(edges), (Output("out", "wide"),)
+    )
+    four, origins = (Pool("sum", (4, 4), (4, 4)),), [Origin(e.name, e.output_shape, e.name) for e in layers]
+
+    def placed(stride: int, size: int) -> NormalNetwork:
+        relay = NormalLayer("a+b", Shape(4, 4, 4), Convolution(4, (size, size), (stride, stride)))
+        read = (Edge("a", "a+b", four), Edge("b", "a+b", four), Edge("a+b", "wide"))
+        return given.replacing(
+            layers=(*layers[:2], relay, layers[2]), edges=(*edges[:2], *read), origins=tuple(origins)
+        )
+
+    assert list(differences(given, placed(2, 2))) == []
+    assert list(differences(given, placed(2, 1))) != []
+    assert list(differences(given, placed(1, 3))) != []

@@ -85,6 +85,6 @@ def _of_neurons(name: str, fields: Any, layer: Layer) -> Iterator[Finding]:
 def _sizes(value: Any) -> tuple[int, ...]:
     """Sizes that a node states; empty where it states none, or no whole numbers."""
     known = [] if value is None else [n for n in np.atleast_1d(value).ravel().tolist() if n is not None]
-    if not all(isinstance(n, int | float) and n > 0 and n == int(n) for n in known):
+    if not all(isinstance(n, int | float) and n > 0 and float(n).is_integer() for n in known):
         return ()
     return tuple(map(int, known))
