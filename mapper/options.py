@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from mapper.network import Network
 
 __all__ = [
+    "EVERY_MOVE",
     "PLAIN",
     "Move",
     "Objective",
     "PooledOutputs",
     "SolveOptions",
     "locate_traffic",
+    "moves_left_out",
     "moves_of",
     "resolve",
 ]
@@ -36,6 +38,11 @@ Move: TypeAlias = Literal["pieces", "relays", "copies"]
 # One whole layer as given per core, and nothing else.
 PLAIN: Mapping[str, Any] = MappingProxyType(
     {"max_pieces": 1, "max_copies": 1, **dict.fromkeys(("relays", "joint", "fusion", "rewrites"), False)}
+)
+
+# Everything that may be done.
+EVERY_MOVE: Mapping[str, Any] = MappingProxyType(
+    {"max_pieces": None, "max_copies": None, **dict.fromkeys(("relays", "joint", "fusion", "rewrites"), True)}
 )
 
 # Whole numbers among the options: where they are written, what they are, least and most.
@@ -135,6 +142,17 @@ class SolveOptions:
     def divides(self) -> bool:
         """Whether anything but one whole layer per core is allowed; siblings on one core apart."""
         return bool(moves_of(self))
+
+
+def moves_left_out(options: SolveOptions) -> tuple[str, ...]:
+    """What options take away of all that may be done, as commands and Python say it."""
+    words = {"max_pieces": "--max-pieces", "max_copies": "--no-copies"}
+    asked = ((name, getattr(options, name)) for name in EVERY_MOVE)
+    return tuple(
+        f"{words.get(name, f'--no-{name}')} ({name}={value})"
+        for name, value in asked
+        if value != EVERY_MOVE[name]
+    )
 
 
 def moves_of(options: SolveOptions) -> tuple[Move, ...]:

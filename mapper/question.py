@@ -21,7 +21,7 @@ from mapper.edits import shapes_only
 from mapper.errors import TimeLimitError, VerificationError
 from mapper.normal_form import NormalNetwork
 from mapper.operations import Pair
-from mapper.options import SolveOptions, moves_of, resolve
+from mapper.options import EVERY_MOVE, SolveOptions, moves_left_out, moves_of, resolve
 from mapper.passes.legalize import (
     MOVE,
     Extended,
@@ -35,7 +35,7 @@ from mapper.passes.legalize import (
 )
 from mapper.problem import Problem
 from mapper.references import layer_key
-from mapper.result import Result, Status, Unmet
+from mapper.result import Result, Status, Unmet, unmet
 from mapper.rules import Rule
 from mapper.verify import verify
 from mapper.wording import join_names
@@ -219,6 +219,9 @@ def decide(question: Question, detail: Detail = "all", budget: Budget | None = N
         report = report.model_copy(update={"divided": divided})
     report = report.model_copy(update={"unmet": tuple(_with_obstacles(question, report.unmet))})
     none: tuple[Unmet, ...] = ()
+    if detail == "all" and moves_left_out(question.resolved):
+        mended = spent.attempt("moves that were left out", lambda: tuple(_left_out(question, spent)), none)
+        report = report.model_copy(update={"unmet": (*report.unmet, *mended)})
     if any(network.is_integer for network in question.networks):
         what = "weights that keep pools out of kernels"
         weights = spent.attempt(what, lambda: tuple(_weights_in_the_way(question, spent)), none)
@@ -246,6 +249,14 @@ def _further(question: Question, budget: Budget) -> str:
         return f"Nor do {join_names(offered)} help, proven."
     has = f"{question.chip.name} has {usable}"
     return f"With {join_names(offered)} all layers together take {needed} cores at least, and {has}, proven."
+
+
+def _left_out(question: Question, budget: Budget) -> Iterator[Unmet]:
+    """That it would fit with the moves that the request takes away, where it would."""
+    left_out = moves_left_out(question.resolved)
+    if fits(replace(question, options=replace(question.options, **EVERY_MOVE)), budget.aside()):
+        sentence = f"With all moves it fits: leave out {join_names(left_out)}."
+        yield unmet(Rule.MOVES, (), (), len(left_out), 0, "moves left out by request", sentence)
 
 
 def fits(question: Question, budget: Budget | None = None) -> bool | None:

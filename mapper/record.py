@@ -23,6 +23,7 @@ from mapper.texts import json_of, plain_text
 from mapper.work import CoreWork, relay_work
 
 __all__ = [
+    "RELAY_OF",
     "CoreUse",
     "LayerRecord",
     "LayerSizes",
@@ -35,6 +36,9 @@ __all__ = [
     "read_placement",
     "read_record",
 ]
+
+# What the label of a relay begins with, but of a sum of several layers, which has a name of its own.
+RELAY_OF = "relay of "
 
 Used = tuple[int, int]
 AnyRecord = TypeVar("AnyRecord", bound=Record)
@@ -257,7 +261,9 @@ def _occupant(result: Result, place: Placement, shape: Shape, *, whole: bool) ->
     title = "the sensor" if body.network is None else layer_key(result.networks, body.network, name)
     title += "" if place.features == (0, shape.features) else f"[{start}:{stop}]"
     if isinstance(body, Relay):
-        role, label = "relay", f"relay of {title}" + (f" /{body.pooling}" if body.pooling > 1 else "")
+        role, label = "relay", f"{RELAY_OF}{title}" + (f" /{body.pooling}" if body.pooling > 1 else "")
+    elif _is_joint(result, body):
+        role, label = "relay", title
     elif body.copy_index:
         role, label = "copy", f"{title} copy"
     else:
@@ -270,6 +276,12 @@ def _occupant(result: Result, place: Placement, shape: Shape, *, whole: bool) ->
         "features": place.features,
         "shape": (stop - start, shape.height, shape.width),
     }
+
+
+def _is_joint(result: Result, body: LayerPart) -> bool:
+    """Whether a layer is none that was given, and only passes on what others send."""
+    origins = result.networks[body.network].origins
+    return bool(origins) and all(origin.layer != body.layer for origin in origins)
 
 
 def _signal_shape(result: Result, relay: Relay) -> Shape:

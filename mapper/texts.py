@@ -37,7 +37,8 @@ def irregular(path: Path) -> str | None:
         return None
     kinds = {stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe", stat.S_ISCHR: "a device"}
     kind = next((name for is_kind, name in kinds.items() if is_kind(mode)), "no regular file")
-    return f"is {kind}; copy its content into a file first"
+    step = "name a file in it" if kind == "a folder" else "copy its content into a file first"
+    return f"is {kind}; {step}"
 
 
 def plain_text(path: Path, bytes_max: int) -> str:

@@ -20,13 +20,14 @@ from mapper.network import DvsSettings, Edge, Input, Layer, Network, Origin, Out
 from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Convolution, Neuron, Pool, Shape
 from mapper.passes import prepare
-from mapper.record import placement_record
+from mapper.record import core_use, placement_record
 from mapper.result import Result
 from mapper.rules import Rule
 from mapper.sim.config_frame import simulate_config
 from mapper.sim.network import simulate
 from mapper.sim.recording import run_recording
 from mapper.verify import verify
+from tests.builders import UNDIVIDED
 from tests.offer_networks import dense, inception, residual, roomy
 
 Family = Callable[..., Network]
@@ -102,6 +103,33 @@ def test_that_not_every_sum_is_on_offer_is_said() -> None:
     result = mapper.check(network, roomy(12), repairs=0)
     assert "joint relays (not of every sum)" in result.moves
     assert "joint relays" in mapper.check(residual(0, 3), repairs=0).moves
+
+
+def test_why_not_says_that_moves_were_left_out() -> None:
+    network = residual(0, 4)
+    for wishes, words in (
+        ({"joint": False}, "leave out --no-joint (joint=False)."),
+        (UNDIVIDED, "leave out --max-pieces (max_pieces=1), --no-copies (max_copies=1), --no-relays"),
+    ):
+        report = mapper.check(network, repairs=0, **wishes).report
+        assert report is not None
+        assert f"With all moves it fits: {words}" in report.sentence()
+    forbidden = mapper.check(residual(0, 7), repairs=0, joint=False).report
+    assert forbidden is not None
+    assert "With all moves it fits" not in forbidden.sentence()
+
+
+def test_joint_relays_are_told_as_relays() -> None:
+    result = placed(residual(0, 4))
+    (name,) = joints(result)[:1]
+    (use,) = (use for use in core_use(result) if use.layer == name)
+    assert (use.role, use.label) == ("relay", name)
+    told = str(result)
+    assert f"core {use.core} passes {name} on: more layers read all of it" in " ".join(told.split())
+    rows = [line.split()[0] for line in told.splitlines() if "/" in line and "x" in line]
+    assert rows[0] == "stem"
+    (shared,) = (use for use in core_use(placed(inception(3, 1))) if use.layer == "m0k1&m0k3&m0k5")
+    assert (shared.role, shared.label) == ("layer", "m0k1&m0k3&m0k5")
 
 
 def test_why_not_says_how_many_cores_the_moves_would_take() -> None:

@@ -79,7 +79,7 @@ class Sweep:
 class ReportOutput(options.Output):
     """Where the report goes."""
 
-    out: Annotated[Path, options.OUT] = Path("report")
+    out: Annotated[Path | None, file("folder for the files", "report, or the folder of --resume")] = None
 
 
 def report(
@@ -115,7 +115,8 @@ def report(
     if cells.traffic is not None:
         planned = with_traffic(planned, dict(read_rates(cells.traffic)))
     variants, notes = _variants(chips, earlier)
-    require_writable(*(output.out / name for name in FORMATS))
+    folder = output.out or (sweeping.resume.parent if sweeping.resume else Path("report"))
+    require_writable(*(folder / name for name in FORMATS))
     place = Place(sweeping.workers, sweeping.scheduler, sweeping.cache, limits.time_limit)
     deadline, resumed = Deadline.after(limits.time_limit), list[Resumed]()
     with progress_bar("cells", len(planned) * len(variants)) as progress:
@@ -125,7 +126,7 @@ def report(
         )  # fmt: skip
         is_late = deadline.is_reached
     try:
-        write_all({output.out / name: text_of(record) for name, text_of in FORMATS.items()})
+        write_all({folder / name: text_of(record) for name, text_of in FORMATS.items()})
     except OptionsError:
         # What hours of work have come to is at least seen.
         if not output.as_json:
@@ -135,13 +136,13 @@ def report(
         print_record(record.model_dump_json(indent=2))
     else:
         print_matrix(console(), record)
-        say(f"written: {', '.join(str(output.out / name) for name in FORMATS)}")
+        say(f"written: {', '.join(str(folder / name) for name in FORMATS)}")
         for found in resumed:
             worth = "placements were checked, optima and other verdicts not proven here"
             say(f"taken from {sweeping.resume}: {counted(found.taken, 'cell')}; {worth}")
             for why, times in found.anew.items():
                 say(f"decided anew: {counted(times, 'cell')} {why}")
-    return _end(record, output.out / "report.json", limits.time_limit if is_late else None)
+    return _end(record, folder / "report.json", limits.time_limit if is_late else None)
 
 
 def _end(record: ReportRecord, path: Path, limit_s: float | None) -> int:

@@ -62,7 +62,9 @@ class Semantics:
 class Measurements(FileOutput):
     """What is recorded and measured."""
 
-    layer: Annotated[tuple[str, ...], text("LAYER", "layer to record", "monitored ones, or outputs")] = ()
+    layer: Annotated[
+        tuple[str, ...], text("LAYER", "layer to record, by name or index (#0)", "monitored ones, or outputs")
+    ] = ()
     sensitivity: Annotated[int, number("COUNT", "compare depth, breadth and so many random orders")] = 0
     traffic: Annotated[Path | None, file("write spikes per second by signal, for solve", "none")] = None
 
@@ -85,7 +87,7 @@ def simulate(
     from mapper.events.traffic import write_traffic  # noqa: PLC0415
     from mapper.files import require_writable  # noqa: PLC0415
     from mapper.sim.event import EventOptions  # noqa: PLC0415
-    from mapper.sim.recording import input_of  # noqa: PLC0415
+    from mapper.sim.recording import host_shape, input_of, layers_named  # noqa: PLC0415
 
     configuration = read_config(config)
     require_writable(*filter(None, [output.traffic]), read=[recording.events, config])
@@ -93,9 +95,10 @@ def simulate(
         problem = "number of random orders"
         raise OptionsError(Finding("--sensitivity", problem, output.sensitivity, f"0..{_ORDERS_MAX}"))
     start_us = 0.0 if clock.rebase is False else None
-    options = EventOptions(**vars(semantics), start_us=start_us, record=output.layer or None)
-    # Events outside the map are left out and counted there, with or without --drop-outside.
-    inputs = {input_of(configuration, recording.input_name): recorded(recording.events, clock)}
+    layers = layers_named(configuration, output.layer)
+    options = EventOptions(**vars(semantics), start_us=start_us, record=layers or None)
+    name = input_of(configuration, recording.input_name)
+    inputs = {name: recorded(recording.events, clock, host_shape(configuration, name))}
     summary = _run(configuration, inputs, options, recording.piece, output)
     if output.traffic is not None:
         write_traffic(output.traffic, summary.signals, summary.duration_us)

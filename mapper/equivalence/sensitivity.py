@@ -80,14 +80,17 @@ def count_ranges(
     end_us: float | None = None,
     pause: Callable[[], object] | None = None,
 ) -> dict[str, NDArray[np.int64]]:
-    """By layer, counts of its neurons under each order: (orders, features, height, width).
+    """By recorded layer, counts of its neurons under each order: (orders, features, height, width).
 
     Depth first, breadth first, and `random_orders` random ones; `end_us` and `pause` as in `simulate_events`.
     """
     base = options or EventOptions()
     orders = [replace(base, order="depth"), replace(base, order="breadth")]
     orders += [replace(base, order="random", seed=n) for n in range(random_orders)]
-    counts = {name: np.zeros((len(orders), *shape), np.int64) for name, shape in shapes.items()}
+    recorded = shapes if base.record is None else base.record
+    counts = {
+        name: np.zeros((len(orders), *shape), np.int64) for name, shape in shapes.items() if name in recorded
+    }
     for n, entry in enumerate(orders):
         result = simulate_events(config, inputs, entry, end_us=end_us, pause=pause)
         for name, by_order in counts.items():

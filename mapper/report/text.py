@@ -10,7 +10,7 @@ from rich.console import Console
 from hwspec.schema import AssumedFact, ChipSpec
 from mapper.display import text
 from mapper.operations import Shape
-from mapper.record import CoreUse, core_use
+from mapper.record import RELAY_OF, CoreUse, core_use
 from mapper.references import layer_key
 from mapper.report.terminal import heading, line, print_cores, print_table
 from mapper.report.words import assumed_paths, destination, placed_words, reasons, refused_words
@@ -95,8 +95,15 @@ def _print_layers(console: Console, result: Result) -> None:
 def _row_order(result: Result, use: CoreUse) -> tuple[bool, int, int, bool, tuple[int, int]]:
     """Layers in their networks' order, the copies and pieces of each together, then relays."""
     network = use.network or 0
-    index = result.networks[network].index.get(use.layer or "", 0)
-    return use.role == "relay", network, index, use.role == "copy", use.features
+    places = {layer.name: n for n, layer in enumerate(result.networks[network].layers)}
+    index = places.get(use.layer or "", 0)
+    return (
+        use.role == "relay" and use.label.startswith(RELAY_OF),
+        network,
+        index,
+        use.role == "copy",
+        use.features,
+    )
 
 
 def divisions(result: Result) -> Iterator[str]:
@@ -104,8 +111,11 @@ def divisions(result: Result) -> Iterator[str]:
     cores: dict[tuple[int, str, str], list[int]] = {}
     for use in core_use(result):
         if use.role == "relay":
-            name = use.label.removeprefix("relay of ")
-            yield f"core {use.core} passes {name} on: it has more targets, or pools, than its own core serves"
+            name = use.label.removeprefix(RELAY_OF)
+            why = "it has more targets, or pools, than its own core serves"
+            if name == use.label:
+                why = "more layers read all of it than its addends' cores serve"
+            yield f"core {use.core} passes {name} on: {why}"
         elif use.network is not None and use.layer is not None and use.role != "layer":
             cores.setdefault((use.network, use.layer, use.role), []).append(use.core)
     for (number, layer, role), held in cores.items():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,16 @@ from mapper.errors import ConfigError, Finding, OptionsError
 from mapper.events import Events
 from mapper.sim.event import EventOptions, EventResult, EventSimulator
 
-__all__ = ["RecordingSummary", "default_layers", "input_of", "run_recording"]
+__all__ = [
+    "RecordingSummary",
+    "default_layers",
+    "host_shape",
+    "input_of",
+    "layers_named",
+    "run_recording",
+]
+
+_LISTED_MAX = 20
 
 
 @dataclass(frozen=True)
@@ -56,12 +66,43 @@ class RecordingSummary:
 
 
 def default_layers(config: ChipConfig) -> tuple[str, ...]:
-    """Layers whose spikes a board would show: those monitored, and the outputs; all without interface."""
+    """Layers whose spikes a board would show: monitored ones, else outputs; all without interface."""
     if config.interface is None:
         cores = enumerate(config.hardware.cnn_layers)
         return tuple(f"core{n}" for n, core in cores if core.dimensions is not None)
     outputs = (output.layer for output in config.interface.outputs)
-    return tuple(dict.fromkeys((*config.interface.monitored, *outputs)))
+    return config.interface.monitored or tuple(dict.fromkeys(outputs))
+
+
+def layers_named(config: ChipConfig, references: Sequence[str]) -> tuple[str, ...]:
+    """Layers by name, or by index in the order in which results show them, as "#0".
+
+    Raises
+    ------
+    OptionsError
+        Those that there are not, all at once.
+    """
+    cores = enumerate(config.hardware.cnn_layers)
+    known = [f"core{n}" for n, core in cores if core.dimensions is not None]
+    if config.interface is not None:
+        known = [*config.interface.shown]
+    indexes = {f"#{n}": name for n, name in enumerate(known)}
+    found = {reference: indexes.get(reference, reference) for reference in references}
+    findings = []
+    for reference in (reference for reference, name in found.items() if name not in known):
+        close = get_close_matches(reference, known, n=3)
+        step = f"Did you mean {' or '.join(close)}?" if close else ""
+        allowed = f"{', '.join(known[:_LISTED_MAX])}, or #0..#{len(known) - 1}"
+        findings.append(Finding(f"--layer {reference}", "there is no such layer", None, allowed, "", step))
+    if findings:
+        raise OptionsError(*findings)
+    return tuple(dict.fromkeys(found.values()))
+
+
+def host_shape(config: ChipConfig, name: str) -> tuple[int, int, int] | None:
+    """(features, height, width) of what the host sends to an input; None of the sensor's, which it crops."""
+    inputs = config.interface.inputs if config.interface else ()
+    return next((entry.shape for entry in inputs if entry.name == name and entry.source == "host"), None)
 
 
 def input_of(config: ChipConfig, name: str | None = None) -> str:

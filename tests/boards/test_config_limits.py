@@ -76,6 +76,8 @@ def _given(**changes: Any) -> Change:
             {
                 "name": e["name"],
                 "layer": e["name"],
+                "start": 0,
+                "phases": [1, 1],
                 "shape": [s["feature_count"], s["size"]["y"], s["size"]["x"]],
             }
             for e, s in zip(interface["layers"], shapes, strict=True)
@@ -170,8 +172,12 @@ CASES: dict[str, tuple[Change, str]] = {
     "enable-1": (put("destinations", 0, "enable", value=1), "enable"),
     "layer-true": (put("destinations", 0, "layer", value=True), "layer"),
     "threshold-half": (put("threshold_high", value=1.5), "threshold_high"),
-    "no-threshold": (_gone("threshold_high"), "threshold"),
-    "no-biases": (_gone("biases"), "tensors"),
+    "no-threshold": (_gone("threshold_high"), "lacks threshold_high"),
+    "no-biases": (_gone("biases"), "lacks biases"),
+    "no-monitor": (_gone("monitor_enable"), "monitor_enable"),
+    "no-enable": (lambda c: used(c)["destinations"][0].pop("enable"), "destinations.0.enable"),
+    "no-pooling": (lambda c: used(c)["destinations"][0].pop("pooling"), "destinations.0.pooling"),
+    "nothing-monitored": (_interface(lambda i: i.pop("monitored")), "interface.monitored"),
     "an-unknown-field": (put("more", value=1), "more"),
     "weights-of-another-size": (put("weights", value={"shape": [1, 1, 1, 1], "values": "1"}), "(1, 1, 1, 1)"),
     "weights-flat": (put("weights", value={"shape": [72], "values": "1*72"}), "(72,)"),
@@ -204,6 +210,7 @@ UNKNOWN_TO_DEPLOY = {
     *TWICE,
     *CONTRADICTIONS.keys() - {"an-input-with-another-map"},
     "a-layer-on-no-core",
+    "nothing-monitored",
     "host-pool-0",
     "last-core-missing",
     "a-core-not-configured",

@@ -69,6 +69,17 @@ def test_all_shipped_chips_by_default(tmp_path: Path, capsys: Capture) -> None:
     capsys.readouterr()
 
 
+def test_what_goes_on_stays_in_its_folder(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["report", str(SMALL), "--chip", "speck2f", *QUICK, "--out", "first"]) == 0
+    before = (tmp_path / "first" / "report.json").stat().st_mtime_ns
+    assert run(["report", "--resume", "first/report.json", *QUICK]) == 0
+    assert (tmp_path / "first" / "report.json").stat().st_mtime_ns > before
+    assert not (tmp_path / "report").exists()
+
+
 def test_resume_without_naming_anything_again(tmp_path: Path, capsys: Capture) -> None:
     whole, part = tmp_path / "whole", tmp_path / "part.json"
     change = ("--set", "core[5..6].kernel_words=131072")

@@ -195,7 +195,7 @@ def test_potentials_beyond_16_bits_are_counted() -> None:
     [
         ({"output_decimator_enable": True, "output_decimator_interval": 2}, "decimator"),
         ({"input_congestion_balancer_enable": True}, "balancer"),
-        ({"weights": None}, "not all of its tensors"),
+        ({"weights": None}, "lacks weights"),
         ({"threshold_high": 0}, "thresholds"),
     ],
 )

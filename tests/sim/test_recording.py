@@ -156,8 +156,18 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     record = json.loads(capsys.readouterr().out)
     assert record["synops"] == {str(core): count for core, count in expected.synops.items()}
     assert record["outputs"] == {}
+    assert run([*words, "--json", "--layer", "#0", "--sensitivity", "1"]) == 0
+    assert [entry["layer"] for entry in json.loads(capsys.readouterr().out)["sensitivity"]] == ["conv1"]
+    write_events(tmp_path / "wide.npy", events_from_raster(np.ones((1, 1, 9, 8), int), 1000))
+    wide = [*words[:3], str(tmp_path / "wide.npy")]
+    assert run(wide) == 2
+    assert "8 of 72 events lie outside the input's map" in (said := capsys.readouterr().err)
+    assert "--drop-outside" in said
+    assert run([*wide, "--drop-outside"]) == 0
+    assert "64 events" in capsys.readouterr().out
     for wrong, text in (
         (["--layer", "nope"], "no such layer"),
+        (["--layer", "conv"], "Did you mean"),
         (["--input", "nope"], "no such input"),
         (["--piece", "0"], "piece_events"),
         (["--order", "deep"], "deep"),

@@ -9,7 +9,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from mapper.emit.shared.agreement import agreement_findings
 from mapper.emit.shared.config import ChipConfig
@@ -81,6 +81,10 @@ def read_config(path: str | Path) -> ChipConfig:
     except ValidationError as error:
         problems = error.errors(include_url=False)[:_FINDINGS_MAX]
         raise ConfigError(*(_finding(where.name, entry) for entry in problems)) from None
+    if lacking := [*_lacking(config)]:
+        step = "Emit the configuration again, or write the field"
+        told = (Finding(f"{where.name}: {place}", "is missing", next_step=step) for place in lacking)
+        raise ConfigError(*tuple(told)[:_FINDINGS_MAX])
     # What contradicts the chip comes first: what is beyond it need not agree with anything.
     if findings := tuple(config_findings(config)) or tuple(agreement_findings(config)):
         told = (replace(finding, where=f"{where.name}: {finding.where}") for finding in findings)
@@ -109,6 +113,20 @@ def _claimed(content: Any) -> Iterator[int]:
         content = list(content.values())
     for entry in content if isinstance(content, list) else ():
         yield from _claimed(entry)
+
+
+def _lacking(content: object, place: str = "") -> Iterator[str]:
+    """Fields that `config_text` writes and a file left out: what they would be then, it does not say."""
+    if isinstance(content, BaseModel):
+        for name in type(content).model_fields:
+            value = getattr(content, name)
+            if name in content.model_fields_set:
+                yield from _lacking(value, f"{place}.{name}" if place else name)
+            elif value is not None:
+                yield f"{place}.{name}" if place else name
+    elif isinstance(content, tuple):
+        for n, entry in enumerate(content):
+            yield from _lacking(entry, f"{place}.{n}")
 
 
 def _finding(name: str, entry: Any) -> Finding:

@@ -163,6 +163,12 @@ def _readout_cores(config: ChipConfig, cores: Mapping[int, CnnLayer]) -> Iterato
             yield number
 
 
+def _lacking(core: CnnLayer) -> str:
+    """The fields that a configured core needs and does not have."""
+    needed = ("weights", "biases", "neurons_initial_value", "threshold_high", "threshold_low")
+    return ", ".join(name for name in needed if getattr(core, name) is None)
+
+
 def _core_findings(config: ChipConfig) -> Iterator[Finding]:
     for number, core in enumerate(config.hardware.cnn_layers):
         where, shape = f"core {number}", core.dimensions
@@ -170,10 +176,18 @@ def _core_findings(config: ChipConfig) -> Iterator[Finding]:
             given = [name for name in _OF_USED_CORES if getattr(core, name) is not None]
             if given:
                 yield Finding(where, f"is not configured: it has {given[0]}, and no dimensions")
-        elif core.weights is None or core.biases is None or core.neurons_initial_value is None:
-            yield Finding(where, "has dimensions, but not all of its tensors")
-        elif core.threshold_high is None or core.threshold_low is None or core.threshold_high < 1:
-            yield Finding(where, "has no usable thresholds", core.threshold_high, ">= 1")
+        elif (
+            core.weights is None
+            or core.biases is None
+            or core.neurons_initial_value is None
+            or core.threshold_high is None
+            or core.threshold_low is None
+        ):
+            yield Finding(where, f"has dimensions, and lacks {_lacking(core)}")
+        elif core.threshold_high < 1:
+            yield Finding(
+                where, "threshold_high: no neuron has such a threshold", core.threshold_high, ">= 1"
+            )
         else:
             out, size = shape.output_shape.feature_count, shape.output_shape.size
             weights_shape = (out, shape.input_shape.feature_count, shape.kernel_size, shape.kernel_size)

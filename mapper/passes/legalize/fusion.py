@@ -206,7 +206,8 @@ def _note(run: Sequence[NormalLayer], fused: NormalLayer) -> str:
     lost = [
         f"{layer.name} {log2(float(layer.neuron.threshold) / float(common)):.1f}"
         for layer in run
-        if float(layer.neuron.threshold) > float(common)
+        # Less than a twentieth of a bit is told as none.
+        if float(layer.neuron.threshold) > 1.035 * float(common)
     ]
     bits = f", which take one scale: bits lost of the weights: {', '.join(lost)}" if lost else ""
     is_padded = any(layer.operation.kernel != fused.operation.kernel for layer in run)
