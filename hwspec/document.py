@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from hwspec.check import check, core_paths, covers, plain_paths
 from hwspec.errors import Finding, SpecError
-from hwspec.schema import ChipSpec, CoreSpec, LayerLimits
+from hwspec.schema import ChipSpec, CoreSpec, InputSpec, LayerLimits, ReadoutSpec
 
 __all__ = ["Draft", "build", "draft_of", "draft_of_table", "id_range", "number"]
 
@@ -155,11 +155,29 @@ def _with_default_sources(spec: ChipSpec, source: str) -> ChipSpec:
 
 
 def _within(variant: ChipSpec, base: ChipSpec) -> bool:
+    """Whether the vendor's objects of the base hold whatever the variant's say."""
     if variant.core_count > base.core_count or not set(variant.routing.poolings) <= set(
         base.routing.poolings
     ):
         return False
+    if not (_stage_within(variant.input, base.input) and _readout_within(variant.readout, base.readout)):
+        return False
     return all(_core_within(core, base.cores[n]) for n, core in enumerate(variant.cores))
+
+
+def _stage_within(stage: InputSpec | None, base: InputSpec | None) -> bool:
+    if stage is None or base is None:
+        return stage is None
+    sizes = ((getattr(stage, name), getattr(base, name)) for name in ("height", "width", "fan_out"))
+    return set(stage.poolings) <= set(base.poolings) and all(own <= most for own, most in sizes)
+
+
+def _readout_within(readout: ReadoutSpec | None, base: ReadoutSpec | None) -> bool:
+    if readout is None or base is None:
+        return readout is None
+    windows = set(readout.windows_ticks) <= set(base.windows_ticks)
+    same = readout.feature_spacing == base.feature_spacing
+    return same and windows and readout.classes_max <= base.classes_max
 
 
 def _core_within(core: CoreSpec, base: CoreSpec) -> bool:

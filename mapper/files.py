@@ -38,7 +38,7 @@ _OWN_FILES = {
     "hardware": "is a configuration, which emit writes: run, simulate and diff take it",
     "solution": "is a placement, which solve writes: --keep takes it",
     "cells": "is a report of networks on chips, which report writes: --resume and diff take it",
-    "answer_hash": "is a known answer, which emit writes for run",
+    "answer_hash": "is a known answer, which emit writes for deploy.py --self-test",
     "memories": "is the record of a synthesis, which synthesize writes beside the chip file",
 }
 

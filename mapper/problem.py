@@ -206,7 +206,7 @@ class Problem:
     def kept(self) -> tuple[tuple[int, int], ...]:
         """(layer, class) where a layer would stay on the core it had; indexes of `demands` and `classes`.
 
-        What it may be fused to would stay there for it: once for each of the siblings.
+        What it may be fused to would stay there for it, whole: once for each of the siblings.
         """
         classes = {entry.core_ids[0]: k for k, entry in enumerate(self.classes) if entry.kept}
         pairs = [(self.layer_of[self.identity[str(name)]], core) for name, core in self.options.keep]

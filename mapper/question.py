@@ -146,10 +146,11 @@ class Question:
     def moves(self) -> tuple[str, ...]:
         """What a placement of these networks may do beyond one whole layer per core."""
         offers = [entry for entry in self.offers if entry is not None]
-        are_all = all(entry.has_all for entry in offers)
+        sums = "" if all(entry.has_all for entry in offers) else " (not of every sum)"
+        choices = "" if all(entry.has_siblings for entry in offers) else " (not in every choice)"
         of_these = {
-            "joint relays" if are_all else "joint relays (not of every sum)": any(e.joints for e in offers),
-            "fused siblings": any(entry.fused for entry in offers),
+            f"joint relays{sums}": any(entry.joints for entry in offers),
+            f"fused siblings{choices}": any(entry.fused for entry in offers),
             MOVE: any(map(has_phases, self.rewritten)),
         }
         return (*moves_of(self.resolved), *(move for move, is_there in of_these.items() if is_there))
@@ -358,7 +359,7 @@ def _solved(question: Question, problem: Problem, budget: Budget) -> Answer:
 
 def _loosest(question: Question, name: str) -> int | str:
     """What no placement exceeds in a stage of the objective."""
-    if name == "cores" and "fused siblings" in question.moves:
+    if name == "cores" and any(entry.fused for entry in question.offers if entry):
         return len(question.networks)
     if name in ("cores", "layers_on_own_core"):
         return sum(len(network.layers) for network in question.networks)

@@ -276,6 +276,8 @@ def require_complete(cores: list[dict[str, Any]], has_readout: bool) -> None:
             raise ValueError(
                 f"core {n}: {missing[0]} is missing, and other fields of a core in use are there"
             )
+        if "dimensions" in core:
+            require_map(f"core {n}", core["dimensions"])
         for entry in core["destinations"]:
             layer = entry["layer"]
             if entry["enable"] and layer < len(cores):
@@ -285,6 +287,15 @@ def require_complete(cores: list[dict[str, Any]], has_readout: bool) -> None:
                 require_read(f"core {n}", cores, layer, features + entry["feature_shift"], size)
             elif entry["enable"] and not has_readout:
                 raise ValueError(f"core {n} sends to {layer}, and there are {len(cores)} cores")
+
+
+def require_map(where: str, shape: dict[str, Any]) -> None:
+    """Refuse a core whose map does not follow from what it reads, its kernel, padding and stride."""
+    for axis, reads in shape["input_shape"]["size"].items():
+        room = reads + 2 * shape["padding"][axis] - shape["kernel_size"]
+        made = room // shape["stride"][axis] + 1
+        if made != (has := shape["output_shape"]["size"][axis]):
+            raise ValueError(f"{where}: its output size along {axis} does not follow: {has}, not {made}")
 
 
 def require_read(

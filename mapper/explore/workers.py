@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Collection, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from hwspec.schema import ChipSpec
@@ -99,6 +100,19 @@ def patience_s(deadline: Deadline) -> float | None:
     return None if deadline.limit_s == math.inf else max(0.0, deadline.left_s + _GRACE * deadline.limit_s)
 
 
+@contextmanager
+def _interrupts_later() -> Generator[None]:
+    """Hold Ctrl-C back; processes and threads that are started meanwhile never get it.
+
+    A terminal sends it to workers too, which may still be importing and would tell their tracebacks.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def on_cores(
     tasks: Sequence[Task], count: int, deadline: Deadline = NEVER
 ) -> Generator[TaskOutcome, None, None]:
@@ -118,13 +132,14 @@ def on_cores(
     waiting, running = deque(tasks), dict[Future[TaskOutcome], Task]()
     try:
         while running or (waiting and not deadline.is_reached):
-            executor = get_reusable_executor(max_workers=count)
-            while waiting and len(running) < _AHEAD * count and not deadline.is_reached:
-                try:
-                    future = executor.submit(run_task, waiting[0], deadline, is_worker=True)
-                except BrokenExecutor:
-                    break  # what is under way says so as well, below
-                running[future] = waiting.popleft()
+            with _interrupts_later():
+                executor = get_reusable_executor(max_workers=count)
+                while waiting and len(running) < _AHEAD * count and not deadline.is_reached:
+                    try:
+                        future = executor.submit(run_task, waiting[0], deadline, is_worker=True)
+                    except BrokenExecutor:
+                        break  # what is under way says so as well, below
+                    running[future] = waiting.popleft()
             lost, is_broken = list[Task](), False
             for future in _ended(running, deadline):
                 task = running.pop(future)

@@ -93,7 +93,7 @@ class Budget:
         return self if self.whole is None else self.whole.top
 
     def run(
-        self, model: cp_model.CpModel, *, is_long: bool = False
+        self, model: cp_model.CpModel, *, is_long: bool = False, is_first: bool = False
     ) -> tuple[cp_model.CpSolver, cp_model.CpSolverStatus]:
         """Solve once within what is left; remember which limit stopped it.
 
@@ -101,6 +101,8 @@ class Budget:
         ----------
         is_long
             Whether the search takes seconds, and strong bounds pay from the start.
+        is_first
+            Whether any solution will do, whatever the objective.
 
         Raises
         ------
@@ -114,6 +116,7 @@ class Budget:
         parameters.linearization_level = 2
         parameters.cp_model_presolve = False
         parameters.add_lp_constraints_lazily = False
+        parameters.stop_after_first_solution = is_first
         if not (is_long or self.is_aside):
             # Measured: of all cuts these cost the most and prove the least, and probing takes longer than
             # solving; without them 9 to 1,024 cores take half the time. Of reasons that are as good, side
@@ -135,7 +138,9 @@ class Budget:
             raise RuntimeError(f"the placement model is invalid: {model.validate()}")
         if solver.was_interrupted:
             self.interrupt()
-        elif status not in (cp_model.OPTIMAL, cp_model.INFEASIBLE):
+        elif status not in (cp_model.OPTIMAL, cp_model.INFEASIBLE) and not (
+            is_first and status == cp_model.FEASIBLE
+        ):
             capped = self.is_aside and self.limit_reached is None
             self.stopped_by = "the work of a side question" if capped else self._reason()
         return solver, status

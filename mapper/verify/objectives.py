@@ -71,8 +71,13 @@ def _stages(case: Case) -> Iterator[tuple[str, int | Fraction, bool]]:
         standing = {(key, body.placement.core) for body, _, key in case.parts}
         for n, network in enumerate(case.networks):
             for origin in network.origins:
-                holder = layer_key(case.networks, n, origin.layer)
-                on = {core for key, core in standing if key == holder}
+                whole = (0, network.by_name[origin.layer].output_shape.features)
+                holders = (n, origin.layer)
+                on = {
+                    body.placement.core
+                    for body, part, _ in case.parts
+                    if (part.network, part.layer) == holders and body.placement.features == whole
+                }
                 standing |= {(layer_key(case.networks, n, origin.name), core) for core in on}
         stay = [(str(name), core) for name, core in options.keep if core in open_to_all]
         yield "layers_kept", sum(pair in standing for pair in stay), False

@@ -158,6 +158,8 @@ CASES: dict[str, tuple[Change, str]] = {
     "pooling-3": (put("destinations", 0, "pooling", value=3), "pooling"),
     "shift-1024": (put("destinations", 0, "feature_shift", value=1024), "1024"),
     "stride-3": (put("dimensions", "stride", "x", value=3), "stride"),
+    "stride-of-another-map": (put("dimensions", "stride", "y", value=2), "along y does not follow"),
+    "padding-of-another-map": (put("dimensions", "padding", "y", value=3), "along y does not follow"),
     "1e12-entries": (put("weights", "shape", value=[10**6, 10**6]), "10000"),
     "a-run-of-1e12": (put("weights", "values", value="0*1000000000000"), "1000000000000"),
     "last-core-missing": (lambda content: content["hardware"]["cnn_layers"].pop(), "core"),

@@ -144,7 +144,7 @@ def test_a_file_of_this_program_in_the_wrong_place(tmp_path: Path, capsys: Captu
         ("placement", "is a placement, which solve writes: --keep takes it"),
         ("config", "is a configuration, which emit writes: run, simulate and diff take it"),
         ("report", "is a report of networks on chips, which report writes: --resume and diff take it"),
-        ("known_answer", "is a known answer, which emit writes for run"),
+        ("known_answer", "is a known answer, which emit writes for deploy.py --self-test"),
     ):
         path = str(tmp_path / f"{name}.json")
         asked = [["check", path]]

@@ -239,3 +239,14 @@ def test_thousands_of_cores_in_few_classes() -> None:
 
 def test_schema_names_every_section() -> None:
     assert {"core_groups", "routing", "monitor", "sources"} <= set(json_schema()["properties"])
+
+
+@pytest.mark.parametrize(
+    ("change", "is_within"),
+    [
+        ("input.fan_out=1", True), ("input.fan_out=3", False), ("input.height=256", False),
+        ("readout.classes_max=14", True), ("readout.classes_max=16", False),
+    ],
+)  # fmt: skip
+def test_a_stage_beyond_the_vendors_has_no_objects(change: str, is_within: bool) -> None:
+    assert (load("speck2f", [change]).emission is not None) is is_within

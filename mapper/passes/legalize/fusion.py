@@ -20,15 +20,16 @@ from mapper.operations import Pair, Shape, same
 from mapper.passes.legalize.kernel import event_remark
 from mapper.passes.minimum import mended
 from mapper.passes.quantize import layer_scale, rounded
-from mapper.references import named_apart
+from mapper.references import named_apart, natural_key
 from mapper.wording import join_names
 
 __all__ = ["Fusion", "as_rounded", "centred", "fusions", "sibling_edges"]
 
 # So many neighbours may share a core: each run of them is a layer on offer.
 _SIBLINGS_MAX = 8
-# Of no more than these that nothing reads any may share one; of more, neighbours.
-_UNREAD_MAX = 4
+# Of no more than these that nothing reads any may share one; of more, neighbours in order of size.
+_UNREAD_MAX = 5
+_CHOICES_MAX = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,49 +54,66 @@ class Fusion:
     note: str
 
 
-def fusions(network: NormalNetwork, apart: Collection[str]) -> tuple[Fusion, ...]:
-    """Every run of two or more siblings that may stand on one core.
+def fusions(network: NormalNetwork, apart: Collection[str]) -> tuple[tuple[Fusion, ...], bool]:
+    """Siblings that may stand on one core, in every choice of two or more.
 
     Siblings read the same signals alike at one stride, have neurons that are alike before rounding, and
-    stand side by side, in one order, in whatever reads them; of a few that nothing reads, every choice.
+    stand side by side, in one order, in whatever reads them. Names decide, not the order of a file.
 
     Parameters
     ----------
     apart
         Layers that stay on their own.
+
+    Returns
+    -------
+    tuple
+        The choices, and whether these are all.
     """
     groups: dict[object, list[NormalLayer]] = {}
-    for layer in network.layers:
+    for layer in sorted(network.layers, key=lambda layer: natural_key(layer.name)):
         if layer.name not in apart:
             groups.setdefault(_likeness(network, layer), []).append(layer)
-    taken = dict.fromkeys(network.signal_shapes)
-    found = []
-    for group in groups.values():
-        for run in _choices(network, _alike(group)):
-            name = named_apart([*taken, "&".join(layer.name for layer in run)])[-1]
-            fused = _fused(run, name)
-            if fused is not None:
-                taken[name] = None
-                edges = (replace(edge, target=name) for edge in network.incoming[run[0].name])
-                members = tuple(layer.name for layer in run)
-                found.append(Fusion(members, fused, tuple(edges), _note(run, fused)))
-    return tuple(found)
+    taken, found = dict.fromkeys(network.signal_shapes), list[Fusion]()
+    chosen = [choice for group in groups.values() for choice in _choices(network, _alike(group))]
+    for run in chosen:
+        if run is None or len(found) == _CHOICES_MAX:
+            continue
+        name = named_apart([*taken, "&".join(layer.name for layer in run)])[-1]
+        fused = _fused(run, name)
+        if fused is not None:
+            taken[name] = None
+            edges = (replace(edge, target=name) for edge in network.incoming[run[0].name])
+            members = tuple(layer.name for layer in run)
+            found.append(Fusion(members, fused, tuple(edges), _note(run, fused)))
+    return tuple(found), None not in chosen and len(found) < _CHOICES_MAX
 
 
 def _choices(
     network: NormalNetwork, groups: Iterable[list[NormalLayer]]
-) -> Iterator[tuple[NormalLayer, ...]]:
-    """Layers of one group that may share a core: neighbours, and of a few that nothing reads any of them."""
+) -> Iterator[tuple[NormalLayer, ...] | None]:
+    """Layers of one group that may share a core; None for what is left out for its number."""
     for group in groups:
         read = [layer for layer in group if network.outgoing[layer.name]]
         unread = [layer for layer in group if not network.outgoing[layer.name]]
-        is_free = len(unread) <= _UNREAD_MAX
-        if is_free:
+        behind = {one.name: [e for e in read if e is not one and _follows(network, one, e)] for one in read}
+        if len(unread) <= _UNREAD_MAX:
             yield from (run for count in range(2, len(unread) + 1) for run in combinations(unread, count))
-        for siblings in (*_side_by_side(network, read), *([] if is_free else [unread])):
-            for start in range(len(siblings)):
-                for stop in range(start + 2, min(len(siblings), start + _SIBLINGS_MAX) + 1):
-                    yield tuple(siblings[start:stop])
+        else:
+            yield None
+            # Those of one size are most often few enough for one core.
+            ordered = sorted(unread, key=lambda layer: layer.output_shape.features)
+            behind |= {one.name: [other] for one, other in pairwise(ordered)}
+        chains: list[tuple[NormalLayer, ...]] = [
+            (layer,) for layer in (*read, *(unread if len(unread) > _UNREAD_MAX else ()))
+        ]
+        while chains:
+            longer = [(*run, e) for run in chains for e in behind.get(run[-1].name, ()) if e not in run]
+            if (longer and len(longer[0]) > _SIBLINGS_MAX) or len(longer) > _CHOICES_MAX:
+                yield None
+                break
+            yield from longer
+            chains = longer
 
 
 def _likeness(network: NormalNetwork, layer: NormalLayer) -> object:
@@ -134,22 +152,6 @@ def _alike(layers: Sequence[NormalLayer]) -> Iterator[list[NormalLayer]]:
         ]
         left = [layer for layer in left if layer not in group]
         yield group
-
-
-def _side_by_side(network: NormalNetwork, group: Sequence[NormalLayer]) -> Iterator[list[NormalLayer]]:
-    """Runs of siblings whose features follow one another in everything that reads them."""
-    behind = {
-        first.name: next((e for e in group if e is not first and _follows(network, first, e)), None)
-        for first in group
-    }
-    after = {layer.name for layer in behind.values() if layer is not None}
-    for layer in group:
-        run: list[NormalLayer] = []
-        following: NormalLayer | None = None if layer.name in after else layer
-        while following is not None and following not in run:
-            run.append(following)
-            following = behind[following.name]
-        yield run
 
 
 def _follows(network: NormalNetwork, first: NormalLayer, second: NormalLayer) -> bool:

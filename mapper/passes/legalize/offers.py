@@ -34,8 +34,8 @@ class Extended:
         those of their members: of a member and the layers that it may be fused to one is there.
     notes
         By what is on offer, what is worth telling where it is taken.
-    has_all
-        Whether nothing was left out for its number: sums, ways to read them.
+    has_all, has_siblings
+        Whether nothing was left out for its number: sums and ways to read them, siblings.
     """
 
     network: NormalNetwork
@@ -44,6 +44,7 @@ class Extended:
     ways: Mapping[str, tuple[tuple[Edge, ...], ...]]
     notes: Mapping[str, str]
     has_all: bool = True
+    has_siblings: bool = True
 
     @property
     def optional(self) -> frozenset[str]:
@@ -63,7 +64,7 @@ def extended(
     joint, fusion
         Whether joint relays and fused siblings are wanted.
     """
-    siblings = fusions(network, apart) if fusion else ()
+    siblings, has_siblings = fusions(network, apart) if fusion else ((), True)
     joints, has_all = joint_relays(network, [entry.layer.name for entry in siblings]) if joint else ((), True)
     if not joints and not siblings:
         return None
@@ -90,6 +91,7 @@ def extended(
         },
         {name: entry.note for name, entry in offers.items()},
         has_all,
+        has_siblings,
     )
 
 

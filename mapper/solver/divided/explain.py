@@ -13,6 +13,7 @@ from mapper.result import Unmet, unmet
 from mapper.rules import Rule
 from mapper.solver.budget import Budget
 from mapper.solver.divided.model import build_model
+from mapper.solver.divided.need import spare_cores
 from mapper.solver.divided.slots import Taker, suiting
 from mapper.solver.divided.tables import ORIGIN, Consumer, Provider, Signal, Tables
 from mapper.solver.divided.variables import Slack
@@ -55,16 +56,19 @@ def astray(tables: Tables, signal: Signal) -> list[Consumer]:
 
 
 def fewest_cores(problem: Problem, budget: Budget) -> int | None:
-    """The fewest cores that all layers take, of any number of cores of the chip's kinds.
+    """The fewest cores that all layers take, any number of each of the chip's kinds.
 
-    None where none are enough, or a limit came first.
+    None where twice as many as the chip has are not enough, or a limit came first.
     """
     tables = Tables(problem, budget=budget)
-    slack = Slack(cores=frozenset(range(len(problem.classes))))
-    built = build_model(tables, tables.piece_table(), slack)
+    slack, table = Slack(cores=frozenset(range(len(problem.classes)))), tables.piece_table()
+    usable = sum(len(entry.core_ids) for entry in problem.classes)
+    # What is bounded is small: with no end of cores any layer might be cut and copied without end.
+    built = build_model(tables, table, slack, max(0, spare_cores(tables, table)) + usable)
     if built is None:
         return None
     cores = built.cores_and_bits(1, bits=False)
+    built.model.add(cores <= 2 * usable)
     built.model.minimize(cores)
     solver, status = budget.aside().run(built.model)
     return int(solver.value(cores)) if status == cp_model.OPTIMAL else None
