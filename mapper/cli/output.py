@@ -71,6 +71,7 @@ def placement_text(result: Result) -> str:
 
 def finish(result: Result, as_json: bool, keep: Path | None = None) -> Outcome:
     """Print a result, and what left its place in the placement to be kept; the outcome it is."""
+    from mapper.passes.rounding import rounding_losses  # noqa: PLC0415
     from mapper.record import moved_layers, placement_record, read_placement  # noqa: PLC0415
 
     is_kept = keep is not None and result.solution is not None
@@ -81,6 +82,7 @@ def finish(result: Result, as_json: bool, keep: Path | None = None) -> Outcome:
             "placement": placement_record(result).model_dump(mode="json") if result.solution else None,
             "report": result.report.model_dump(mode="json") if result.report else None,
             "readings": [asdict(reading) for reading in result.readings],
+            "rounding": [asdict(loss) for loss in rounding_losses(result.given)],
             "stats": asdict(result.statistics),
         }
         if is_kept:
