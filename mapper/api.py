@@ -12,7 +12,7 @@ from hwspec.catalog import load as load_chip
 from hwspec.schema import ChipSpec
 from mapper.deadline import Deadline
 from mapper.errors import Finding, MissingNeuronError, OptionsError
-from mapper.frontends import load_network, other_readings
+from mapper.frontends import as_trained, load_network, load_with_source, other_readings
 from mapper.network import Network
 from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
@@ -25,7 +25,8 @@ from mapper.result import Result
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from mapper.equivalence import EquivalenceReport
+    from mapper.equivalence import EquivalenceReport, LabelledData
+    from mapper.equivalence.labelled import Encoding
     from mapper.equivalence.run import Recording
     from mapper.events import Events
     from mapper.frontends import InputFrom, NirOptions, TorchOptions
@@ -160,7 +161,9 @@ def verify_equivalence(
     seed: int = 0,
     dt_us: int = 1000,
     drop_outside: bool = False,
-    data: str | None = None,
+    data: str | LabelledData | None = None,
+    encode: Encoding = "accumulate",
+    workers: int | None = None,
     expect: str | Path | None = None,
     input_shape: tuple[int, int, int] | None = None,
     nir: NirOptions | None = None,
@@ -179,9 +182,14 @@ def verify_equivalence(
     events, drop_outside
         A recording for the one input, None for random spikes; leave out what its map does not hold, and tell.
     rate, steps, seed, dt_us
-        Of the random spikes: probability per pixel and step, number of steps; of all, microseconds of a step.
-    data
-        Labelled data: "digits", or a .npz file with `rasters` and `labels`.
+        Of the random spikes: probability per pixel and step, number of steps, which is also that of images;
+        of all, the seed, and microseconds of a step.
+    data, encode
+        Labelled data: of `labelled_data`, or what `read_labelled` takes: "digits", a .npz file, a folder; how
+        its images become spikes, as `DataOptions` has it. Without a recording, samples of it are run.
+    workers
+        Processes for labelled samples; 0 for this one alone, None for one a core where it is worth it. The
+        results are the same.
     expect
         A .npz file of `read_expectation`: what the network as read must give exactly, and from what.
     progress
@@ -196,10 +204,13 @@ def verify_equivalence(
     NetworkError, SpecError, OptionsError, EventError
         Input that cannot be used; a network that differs from the spikes that are expected of it.
     """
-    from mapper.equivalence import read_labelled, run  # noqa: PLC0415  # simulators load slowly
+    from mapper.equivalence import DataOptions, judge, read_labelled, run  # noqa: PLC0415  # simulators load slowly
 
-    read, recording = load_network(network, input_shape, nir, torch, input_from), None
-    labelled = None if data is None else read_labelled(data)
+    (read, source), recording = load_with_source(network, input_shape, nir, torch, input_from), None
+    labelled = data if not isinstance(data, str) else None
+    if isinstance(data, str):
+        how = DataOptions(steps, encode, seed, dt_us, drop_outside)
+        labelled = read_labelled(data, read.inputs[0].shape, how)
     if expect is not None:
         others = other_readings(network, input_shape, nir)
         read, recording = _held(read, Path(expect), others, add_output_neuron, dt_us, events)
@@ -208,8 +219,14 @@ def verify_equivalence(
     floating = _floating(read, result, add_output_neuron)
     deadline = Deadline.after(result.options.time_limit_s, start_s)
     given = events, drop_outside
+    if labelled is not None and recording is None and events is None:
+        judge.check_labels(labelled, result.given[0])
+        recording = run.recording_of_data(result.networks[0], labelled, steps, dt_us)
     recording = recording or _stimulus(result.networks[0], given, dt_us, (rate, steps, seed), deadline)
-    return run.check_equivalence(result, floating, recording, labelled, deadline, progress)
+    trained = None if labelled is None else as_trained(source, torch)
+    return run.check_equivalence(
+        result, floating, recording, labelled, deadline, progress, source=trained, workers=workers
+    )
 
 
 def _require_one_input(events: Events | None) -> None:
