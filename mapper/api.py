@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hwspec.catalog import load as load_chip
 from hwspec.schema import ChipSpec
 from mapper.deadline import Deadline
-from mapper.errors import Finding, MissingNeuronError, OptionsError
+from mapper.errors import Finding, MapperWarning, MissingNeuronError, OptionsError
 from mapper.frontends import as_trained, load_network, load_with_source, other_readings
 from mapper.network import Network
 from mapper.normal_form import NormalNetwork
@@ -25,7 +26,7 @@ from mapper.result import Result
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from mapper.equivalence import EquivalenceReport, LabelledData
+    from mapper.equivalence import DataOptions, EquivalenceReport, LabelledData
     from mapper.equivalence.labelled import Encoding
     from mapper.equivalence.run import Recording
     from mapper.events import Events
@@ -182,14 +183,12 @@ def verify_equivalence(
     events, drop_outside
         A recording for the one input, None for random spikes; leave out what its map does not hold, and tell.
     rate, steps, seed, dt_us
-        Of the random spikes: probability per pixel and step, number of steps, which is also that of images;
-        of all, the seed, and microseconds of a step.
+        Of random spikes: probability per pixel and step, number of steps (of images too); microseconds of one.
     data, encode
-        Labelled data: of `labelled_data`, or what `read_labelled` takes: "digits", a .npz file, a folder; how
-        its images become spikes, as `DataOptions` has it. Without a recording, samples of it are run.
+        Labelled data: what `labelled_data` makes or `read_labelled` reads, and how its images become spikes,
+        as in `DataOptions`. Without a recording, samples of it are one.
     workers
-        Processes for labelled samples; 0 for this one alone, None for one a core where it is worth it. The
-        results are the same.
+        Processes for labelled samples; 0 for this one alone, None for one a core where it is worth it.
     expect
         A .npz file of `read_expectation`: what the network as read must give exactly, and from what.
     progress
@@ -204,13 +203,11 @@ def verify_equivalence(
     NetworkError, SpecError, OptionsError, EventError
         Input that cannot be used; a network that differs from the spikes that are expected of it.
     """
-    from mapper.equivalence import DataOptions, judge, read_labelled, run  # noqa: PLC0415  # simulators load slowly
+    from mapper.equivalence import DataOptions, run  # noqa: PLC0415  # simulators load slowly
+    from mapper.equivalence.rates import silence  # noqa: PLC0415
 
     (read, source), recording = load_with_source(network, input_shape, nir, torch, input_from), None
-    labelled = data if not isinstance(data, str) else None
-    if isinstance(data, str):
-        how = DataOptions(steps, encode, seed, dt_us, drop_outside)
-        labelled = read_labelled(data, read.inputs[0].shape, how)
+    labelled = _labelled(data, read, DataOptions(steps, encode, seed, dt_us, drop_outside))
     if expect is not None:
         others = other_readings(network, input_shape, nir)
         read, recording = _held(read, Path(expect), others, add_output_neuron, dt_us, events)
@@ -218,15 +215,24 @@ def verify_equivalence(
     result = solve(read, chip, add_output_neuron=add_output_neuron, **options)
     floating = _floating(read, result, add_output_neuron)
     deadline = Deadline.after(result.options.time_limit_s, start_s)
-    given = events, drop_outside
-    if labelled is not None and recording is None and events is None:
-        judge.check_labels(labelled, result.given[0])
-        recording = run.recording_of_data(result.networks[0], labelled, steps, dt_us)
+    given = (events, drop_outside, labelled)
     recording = recording or _stimulus(result.networks[0], given, dt_us, (rate, steps, seed), deadline)
     trained = None if labelled is None else as_trained(source, torch)
-    return run.check_equivalence(
-        result, floating, recording, labelled, deadline, progress, source=trained, workers=workers
-    )
+    more = (labelled, deadline, progress)
+    report = run.check_equivalence(result, floating, recording, *more, source=trained, workers=workers)
+    if report.silent:
+        warnings.warn(silence(report.silent, len(report.rates)), MapperWarning, stacklevel=2)
+    return report
+
+
+def _labelled(data: str | LabelledData | None, network: Network, how: DataOptions) -> LabelledData | None:
+    """Labelled data as it is, or read for a network; it must go with it."""
+    from mapper.equivalence.judge import check_labels  # noqa: PLC0415
+    from mapper.equivalence.labelled import read_labelled  # noqa: PLC0415
+
+    found = read_labelled(data, network.inputs[0].shape, how) if isinstance(data, str) else data
+    check_labels(found, network)
+    return found
 
 
 def _require_one_input(events: Events | None) -> None:
@@ -246,18 +252,19 @@ def _floating(read: Network, result: Result, add_output_neuron: float | None) ->
 
 def _stimulus(
     network: NormalNetwork,
-    given: tuple[Events | None, bool],
+    given: tuple[Events | None, bool, LabelledData | None],
     dt_us: int,
     random: tuple[float, int, int],
     deadline: Deadline,
 ) -> Recording:
-    """Recorded events, without those outside if so asked; or random ones of a rate, steps and a seed."""
+    """Recorded events, without those outside if so asked; samples; or random ones of a rate, steps and seed."""
     from mapper.equivalence import run  # noqa: PLC0415
 
-    events, drop_outside = given
+    (events, drop_outside, labelled), (rate, steps, seed) = given, random
     if events is not None:
         return run.recording_of(network, events, dt_us, drop_outside=drop_outside)
-    rate, steps, seed = random
+    if labelled is not None:
+        return run.recording_of_data(network, labelled, steps, dt_us)
     return run.random_recording(network, rate, steps, dt_us, seed, deadline)
 
 

@@ -18,6 +18,7 @@ from mapper.equivalence.labelled import LabelledData
 from mapper.equivalence.rates import PairedCounts, rates_of_counts
 from mapper.errors import EventError, Finding, TimeLimitError
 from mapper.events import events_from_raster
+from mapper.network import Network
 from mapper.normal_form import NormalNetwork
 from mapper.sim.config_frame import simulate_config
 from mapper.sim.event import EventOptions, simulate_events
@@ -226,7 +227,7 @@ class Tally:
         return tuple((right / len(labels)).tolist())
 
 
-def check_labels(data: LabelledData, network: NormalNetwork) -> None:
+def check_labels(data: LabelledData | None, network: Network) -> None:
     """Refuse classes that the network has no output for, and several inputs or maps of another shape.
 
     Raises
@@ -234,6 +235,8 @@ def check_labels(data: LabelledData, network: NormalNetwork) -> None:
     EventError
         Everything that does not go together.
     """
+    if data is None:
+        return
     findings = []
     if len(network.inputs) != 1:
         names = ", ".join(entry.name for entry in network.inputs)

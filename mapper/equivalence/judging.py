@@ -58,7 +58,7 @@ class Scores:
 
 def scored(
     judge: Judge,
-    data: LabelledData,
+    data: LabelledData | None,
     source: Source | None = None,
     *,
     workers: int | None = None,
@@ -66,6 +66,8 @@ def scored(
     progress: Callable[[int], None] | None = None,
 ) -> Scores:
     """Run samples as `tally` does, and find the layer where most is lost where that is more than chance."""
+    if data is None:
+        return Scores()
     done = tally(judge, data, source, workers=workers, deadline=deadline, progress=progress)
     notes = []
     if done.samples < len(data.labels):

@@ -18,6 +18,7 @@ from mapper.errors import EventError, Finding, OptionsError
 from mapper.events import raster_from_events, read_events
 from mapper.events.numpy_files import arrays_of
 from mapper.references import natural_key
+from mapper.sim.network import NO_COUNTS, are_spike_counts
 from mapper.texts import unreachable
 
 __all__ = ["DataOptions", "Encoding", "LabelledData", "Rasters", "encoded", "labelled_data", "read_labelled"]
@@ -171,10 +172,17 @@ def read_labelled(
         raise EventError(Finding(source, "has labels that are no whole numbers", str(labels.dtype)))
     labels = labels.astype(np.int64)
     if kind == "rasters":
-        return LabelledData(path.stem, given, labels)
+        return LabelledData(path.stem, _counts(source, given), labels)
     _check_image(source, given)
     made = _Made(len(labels), lambda index: encoded(given[index], chosen, index))
     return LabelledData(path.stem, made, labels, images=given)
+
+
+def _counts(where: str, raster: NDArray[Any]) -> NDArray[Any]:
+    """Spike counts as whole numbers, whatever type they came in."""
+    if not are_spike_counts(raster):
+        raise EventError(Finding(where, f"rasters {NO_COUNTS}"))
+    return raster.astype(np.int64) if raster.dtype.kind == "f" else raster
 
 
 def _check_image(where: str, image: NDArray[Any]) -> None:
@@ -250,7 +258,7 @@ def labelled_data(
         if array.ndim != 4:
             limit = "events, (time, features, height, width) or (features, height, width)"
             raise EventError(Finding(where, "is no sample", array.shape, limit))
-        return array
+        return _counts(where, array)
 
     labels = np.array(list(_labels(dataset, name)), np.int64)
     if not len(labels):

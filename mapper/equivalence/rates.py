@@ -138,8 +138,9 @@ def silence(layers: tuple[str, ...], of: int) -> str:
 
 def _worst(pair: PairedCounts) -> Iterator[FeatureRates]:
     for feature in range(pair.sums.shape[1]):
-        totals = pair.sums[:, feature].sum((1, 2)).tolist()
-        found, (low, high) = FeatureRates(feature, *totals, pair.correlation(feature)), sorted(totals)
+        one, other = (float(counts.sum()) for counts in pair.sums[:, feature])
+        found = FeatureRates(feature, one, other, pair.correlation(feature))
+        low, high = sorted((one, other))
         is_apart = high > _RATIO_MAX * low and high - low > _CHANCE * math.sqrt(high + low)
         is_other = found.correlation is not None and found.correlation < _CORRELATION_MIN
         # Few spikes correlate badly by chance: what shows something is a spike a neuron and recording.

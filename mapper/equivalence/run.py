@@ -19,9 +19,9 @@ from mapper.emit.write.options import EmitOptions
 from mapper.equivalence.compare import first_difference
 from mapper.equivalence.events import compare_events
 from mapper.equivalence.judge import Judge, Source, check_labels
-from mapper.equivalence.judging import Scores, scored
+from mapper.equivalence.judging import scored
 from mapper.equivalence.labelled import LabelledData
-from mapper.equivalence.rates import layer_rates, silence, silent_layers
+from mapper.equivalence.rates import layer_rates, silent_layers
 from mapper.equivalence.report import EquivalenceReport, OutputTrace
 from mapper.errors import EventError, Finding, MapperWarning
 from mapper.events import Events, events_from_raster, raster_from_events
@@ -201,8 +201,7 @@ def check_equivalence(
     """
     integer, dt_us = joined(result.given), recording.dt_us
     floats = floating if isinstance(floating, Network) else joined(floating)
-    if data is not None:
-        check_labels(data, integer)
+    check_labels(data, integer)
     config = build_config(result, EmitOptions(dt_us=float(dt_us)))
     name, during = integer.outputs[0].name, partial(_pause, deadline, recording)
     expected = simulate(integer, recording.rasters, pause=during("the integer network"))
@@ -213,15 +212,10 @@ def check_equivalence(
         result.chip, duration_us=float(recording.steps * dt_us), options=options,
         pause=during("the configuration spike by spike"),
     )  # fmt: skip
-    scores = Scores()
-    if data is not None:
-        judge = Judge(floats, integer, config, dt_us, options)
-        scores = scored(judge, data, source, workers=workers, deadline=deadline, progress=progress)
-    rates = layer_rates(before.spikes, expected.spikes)
-    rates = rates if scores.judgement is None else scores.judgement.rates
-    silent = silent_layers(rates)
-    if silent:
-        warnings.warn(silence(silent, len(rates)), MapperWarning, stacklevel=2)
+    judge = Judge(floats, integer, config, dt_us, options)
+    scores = scored(judge, data, source, workers=workers, deadline=deadline, progress=progress)
+    judged = scores.judgement
+    rates = layer_rates(before.spikes, expected.spikes) if judged is None else judged.rates
     own = config.interface.notes if config.interface else ()
     return EquivalenceReport(
         network=integer.name,
@@ -233,8 +227,8 @@ def check_equivalence(
         rates=rates,
         events=events,
         accuracies=scores.accuracies,
-        judgement=scores.judgement,
-        silent=silent,
+        judgement=judged,
+        silent=silent_layers(rates),
         rounding=rounding_losses(result.given),
         notes=(*scores.notes, *events.notes, *own),
         readings=tuple(map(str, result.readings)),

@@ -24,7 +24,7 @@ from mapper.equivalence import (
 from mapper.equivalence.events import compare_events
 from mapper.equivalence.known_answer import derived
 from mapper.equivalence.run import random_recording, recording_of
-from mapper.errors import BackendMissingError, ConfigError, EventError, InfeasibleError, OptionsError
+from mapper.errors import BackendMissingError, EventError, InfeasibleError, OptionsError
 from mapper.events import EVENT_DTYPE, events_from_raster, write_events
 from mapper.frontends import load_network
 from mapper.operations import Convolution
@@ -208,7 +208,7 @@ def test_labelled_data(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [np.inf, np.nan, 1e300, 0.5, -1.0])
 def test_what_is_no_count_of_spikes(tmp_path: Path, count: float) -> None:
     np.savez(tmp_path / "odd.npz", rasters=np.full((1, 4, 1, 8, 8), count), labels=np.array([3]))
-    with pytest.raises(ConfigError, match=r"whole numbers from 0 to 2\^53"):
+    with pytest.raises(EventError, match=r"odd.npz: rasters must hold .* whole numbers from 0 to 2\^53"):
         mapper.verify_equivalence("digits", steps=2, data=str(tmp_path / "odd.npz"))
 
 
@@ -249,7 +249,7 @@ def test_what_cannot_be_checked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
     with pytest.raises(InfeasibleError):
         mapper.verify_equivalence("digits", mapper.load_chip("speck2f", ["core[0..8].kernel_words=64"]))
-    report = mapper.verify_equivalence("digits", steps=2)
+    report = mapper.verify_equivalence("digits", rate=0.3, steps=10)
     with pytest.raises(OptionsError, match="gif"):
         plot_equivalence(report, tmp_path / "a.gif")
     monkeypatch.setattr("mapper.report.plots.find_spec", lambda name: None)
