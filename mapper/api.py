@@ -183,16 +183,11 @@ def verify_equivalence(
     events, drop_outside
         A recording for the one input, None for random spikes; leave out what its map does not hold, and tell.
     rate, steps, seed, dt_us
-        Of random spikes: probability per pixel and step, number of steps (of images too); microseconds of one.
-    data, encode
-        Labelled data: what `labelled_data` makes or `read_labelled` reads, and how its images become spikes,
-        as in `DataOptions`. Without a recording, samples of it are one.
-    workers
-        Processes for labelled samples; 0 for this one alone, None for one a core where it is worth it.
+        Of random spikes: probability per pixel and step, steps (of images too); microseconds of a step.
+    data, encode, workers, progress
+        What `labelled_data` makes or `read_labelled` reads, its images as `DataOptions` says; as in `tally`.
     expect
         A .npz file of `read_expectation`: what the network as read must give exactly, and from what.
-    progress
-        Called with the number of labelled samples done.
     options
         As in `solve`; `time_limit_s` bounds simulation too, and labelled samples left out are noted.
 
@@ -204,24 +199,25 @@ def verify_equivalence(
         Input that cannot be used; a network that differs from the spikes that are expected of it.
     """
     from mapper.equivalence import DataOptions, run  # noqa: PLC0415  # simulators load slowly
-    from mapper.equivalence.rates import silence  # noqa: PLC0415
 
-    (read, source), recording = load_with_source(network, input_shape, nir, torch, input_from), None
+    read, source = load_with_source(network, input_shape, nir, torch, input_from)
     labelled = _labelled(data, read, DataOptions(steps, encode, seed, dt_us, drop_outside))
-    if expect is not None:
-        others = other_readings(network, input_shape, nir)
-        read, recording = _held(read, Path(expect), others, add_output_neuron, dt_us, events)
+    others = other_readings(network, input_shape, nir)
+    read, recording = _held(read, expect, others, add_output_neuron, dt_us, events)
     start_s = time.perf_counter()
     result = solve(read, chip, add_output_neuron=add_output_neuron, **options)
     floating = _floating(read, result, add_output_neuron)
     deadline = Deadline.after(result.options.time_limit_s, start_s)
     given = (events, drop_outside, labelled)
     recording = recording or _stimulus(result.networks[0], given, dt_us, (rate, steps, seed), deadline)
-    trained = None if labelled is None else as_trained(source, torch)
-    more = (labelled, deadline, progress)
-    report = run.check_equivalence(result, floating, recording, *more, source=trained, workers=workers)
-    if report.silent:
-        warnings.warn(silence(report.silent, len(report.rates)), MapperWarning, stacklevel=2)
+    more = (labelled, deadline, progress, None, as_trained(source, torch), workers)
+    return _told(run.check_equivalence(result, floating, recording, *more))
+
+
+def _told(report: EquivalenceReport) -> EquivalenceReport:
+    """The same report; that something never spiked is no mere line of it."""
+    if report.silence:
+        warnings.warn(report.silence, MapperWarning, stacklevel=3)
     return report
 
 
@@ -257,7 +253,7 @@ def _stimulus(
     random: tuple[float, int, int],
     deadline: Deadline,
 ) -> Recording:
-    """Recorded events, without those outside if so asked; samples; or random ones of a rate, steps and seed."""
+    """Recorded events, without those outside if so asked; or samples; or random ones as asked for."""
     from mapper.equivalence import run  # noqa: PLC0415
 
     (events, drop_outside, labelled), (rate, steps, seed) = given, random
@@ -270,18 +266,20 @@ def _stimulus(
 
 def _held(
     read: Network,
-    expect: Path,
+    expect: str | Path | None,
     others: Iterable[tuple[str, Callable[[], Network]]],
     add_output_neuron: float | None,
     dt_us: int,
     events: Events | None,
-) -> tuple[Network, Recording]:
+) -> tuple[Network, Recording | None]:
     """The network once it gives what is expected of it, saying so, and the recording it was held against."""
+    if expect is None:
+        return read, None
     from mapper.equivalence import expected  # noqa: PLC0415
 
     _require_one_input(events)
     whole = append_output_neuron(read, add_output_neuron)
-    expectation = expected.read_expectation(expect, whole)
+    expectation = expected.read_expectation(Path(expect), whole)
     equal = filter(None, (read.compared_with, expected.compared(whole, expectation, others)))
     held = read.replacing(compared_with="; = ".join(equal))
     return held, expected.recorded(expectation, dt_us)

@@ -9,16 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from mapper.wording import join_names
-
 __all__ = [
     "FeatureRates",
     "LayerRates",
     "PairedCounts",
     "layer_rates",
     "rates_of_counts",
-    "silence",
-    "silent_layers",
 ]
 
 # A feature is told where its neurons' counts hardly go together, or its spikes are so much more or fewer.
@@ -122,18 +118,6 @@ def rates_of_counts(pairs: Mapping[str, PairedCounts], steps: int) -> tuple[Laye
         rate, whole = (float(counts.mean()) / max(steps, 1) for counts in (one, other))
         rates.append(LayerRates(name, rate, whole, pair.correlation(), same, tuple(worst)))
     return tuple(rates)
-
-
-def silent_layers(rates: tuple[LayerRates, ...]) -> tuple[str, ...]:
-    """Layers of which no neuron spiked in the integer network."""
-    return tuple(entry.layer for entry in rates if not entry.integer_rate)
-
-
-def silence(layers: tuple[str, ...], of: int) -> str:
-    """What no spike means, as a sentence; of so many layers."""
-    if len(layers) == of:
-        return "NO SPIKES in any layer: silence equals silence, and nothing is shown of this network"
-    return f"NO SPIKES in {join_names(list(layers))}: nothing is shown of them, nor of what they feed"
 
 
 def _worst(pair: PairedCounts) -> Iterator[FeatureRates]:

@@ -52,8 +52,9 @@ class EquivalenceReport:
         On labelled data, as trained down to the chip spike by spike; empty without.
     judgement
         What labelled data shows beside them; None without.
-    silent
-        Layers of which no neuron spiked, of which nothing is shown.
+    silent, silence
+        Layers of which no neuron spiked, of which nothing is shown; what that means and what to do, as a
+        sentence, empty where all spiked.
     rounding
         What rounding to integers took away.
     notes
@@ -81,6 +82,7 @@ class EquivalenceReport:
     compared_with: str = ""
     judgement: Judgement | None = None
     silent: tuple[str, ...] = ()
+    silence: str = ""
     rounding: tuple[RoundingLoss, ...] = ()
 
     @property

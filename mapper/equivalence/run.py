@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapper.deadline import NEVER, Deadline
+from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.joined import joined
 from mapper.emit.write.build import build_config
 from mapper.emit.write.options import EmitOptions
@@ -21,8 +22,9 @@ from mapper.equivalence.events import compare_events
 from mapper.equivalence.judge import Judge, Source, check_labels
 from mapper.equivalence.judging import scored
 from mapper.equivalence.labelled import LabelledData
-from mapper.equivalence.rates import layer_rates, silent_layers
+from mapper.equivalence.rates import LayerRates, layer_rates
 from mapper.equivalence.report import EquivalenceReport, OutputTrace
+from mapper.equivalence.silence import silence_of
 from mapper.errors import EventError, Finding, MapperWarning
 from mapper.events import Events, events_from_raster, raster_from_events
 from mapper.network import Network
@@ -32,7 +34,7 @@ from mapper.passes.rounding import rounding_losses
 from mapper.result import Result
 from mapper.sim.config_frame import simulate_config
 from mapper.sim.event import EventOptions
-from mapper.sim.network import simulate
+from mapper.sim.network import Simulation, simulate
 
 __all__ = [
     "CELLS_MAX", "Recording", "check_equivalence", "random_recording", "recording_of",
@@ -181,60 +183,81 @@ def check_equivalence(
 
     Parameters
     ----------
-    result
-        With a solution.
     floating
-        The networks of `Result.given` before they were made integer.
+        The networks of `Result.given` before they were made integer; the result must have a solution.
     recording
         Of all inputs, by the names of `mapper.emit.shared.joined` where several networks share the chip.
-    data
-        Of the one input there is; samples that the deadline leaves out are noted.
-    source, workers
-        As in `mapper.equivalence.judging.tally`.
+    data, source, workers, progress
+        As in `mapper.equivalence.judging.tally`; samples that the deadline leaves out are noted.
 
     Raises
     ------
-    InfeasibleError, UndecidedError, TimeLimitError
-        There is no placement, or the deadline came before the recording was compared.
-    EventError
-        Labelled data that does not go with the network.
+    InfeasibleError, UndecidedError, TimeLimitError, EventError
+        No placement, a deadline before the recording was compared, data that does not go with the network.
     """
     integer, dt_us = joined(result.given), recording.dt_us
     floats = floating if isinstance(floating, Network) else joined(floating)
     check_labels(data, integer)
     config = build_config(result, EmitOptions(dt_us=float(dt_us)))
-    name, during = integer.outputs[0].name, partial(_pause, deadline, recording)
-    expected = simulate(integer, recording.rasters, pause=during("the integer network"))
-    frames = simulate_config(config, recording.rasters, pause=during("the configuration in time steps"))
-    before = simulate(floats, recording.rasters, pause=during("the float network"))
+    runs = _Runs.of(recording, floats, integer, config, deadline)
+    frames = {layer.name: runs.chip[layer.name] for layer in integer.layers}
+    during = _pause(deadline, recording, "the configuration spike by spike")
     events = compare_events(
-        config, {layer.name: frames.layers[layer.name] for layer in integer.layers}, recording.events,
-        result.chip, duration_us=float(recording.steps * dt_us), options=options,
-        pause=during("the configuration spike by spike"),
+        config, frames, recording.events, result.chip, duration_us=float(recording.steps * dt_us),
+        options=options, pause=during,
     )  # fmt: skip
     judge = Judge(floats, integer, config, dt_us, options)
     scores = scored(judge, data, source, workers=workers, deadline=deadline, progress=progress)
-    judged = scores.judgement
-    rates = layer_rates(before.spikes, expected.spikes) if judged is None else judged.rates
-    own = config.interface.notes if config.interface else ()
+    rates = runs.rates if scores.judgement is None else scores.judgement.rates
+    silent, silence = silence_of(rates, integer)
     return EquivalenceReport(
         network=integer.name,
         chip=result.chip.name,
         steps=recording.steps,
         dt_us=dt_us,
         input_events=sum(map(len, recording.events.values())),
-        difference=first_difference(_present(result, expected.spikes), frames.layers),
+        difference=first_difference(_present(result, runs.integers.spikes), runs.chip),
         rates=rates,
         events=events,
         accuracies=scores.accuracies,
-        judgement=judged,
-        silent=silent_layers(rates),
+        judgement=scores.judgement,
+        silent=silent,
+        silence=silence,
         rounding=rounding_losses(result.given),
-        notes=(*scores.notes, *events.notes, *own),
+        notes=(*scores.notes, *events.notes, *(config.interface.notes if config.interface else ())),
         readings=tuple(map(str, result.readings)),
         compared_with=integer.compared_with,
-        output=_trace(name, before.outputs[name], events.outputs[name]),
+        output=_trace(integer.outputs[0].name, runs.floats, events.outputs),
     )
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """A recording in time steps: through both networks, and by layer through the configuration."""
+
+    integers: Simulation
+    chip: Mapping[str, Any]
+    floats: Simulation
+
+    @property
+    def rates(self) -> tuple[LayerRates, ...]:
+        return layer_rates(self.floats.spikes, self.integers.spikes)
+
+    @classmethod
+    def of(
+        cls,
+        recording: Recording,
+        floats: NormalNetwork,
+        integer: NormalNetwork,
+        config: ChipConfig,
+        deadline: Deadline,
+    ) -> _Runs:
+        during, rasters = partial(_pause, deadline, recording), recording.rasters
+        return cls(
+            simulate(integer, rasters, pause=during("the integer network")),
+            simulate_config(config, rasters, pause=during("the configuration in time steps")).layers,
+            simulate(floats, rasters, pause=during("the float network")),
+        )
 
 
 def _present(result: Result, spikes: Mapping[str, Any]) -> dict[str, Any]:
@@ -253,7 +276,8 @@ def _pause(deadline: Deadline, recording: Recording, what: str) -> Callable[[], 
     return partial(deadline.check, doing, _SIMULATE_LESS)
 
 
-def _trace(name: str, floats: Any, events: Events) -> OutputTrace:
+def _trace(name: str, run: Simulation, outputs: Mapping[str, Events]) -> OutputTrace:
+    floats, events = run.outputs[name], outputs[name]
     shape = floats.shape[1:]
     neurons = np.ravel_multi_index((events["p"], events["y"], events["x"]), shape)
     counts = np.bincount(neurons, minlength=int(np.prod(shape)))

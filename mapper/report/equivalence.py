@@ -7,7 +7,6 @@ from pathlib import Path
 from rich.console import Console
 
 from mapper.emit.shared.config import ChipConfig
-from mapper.equivalence.rates import silence
 from mapper.equivalence.report import EquivalenceReport
 from mapper.equivalence.sensitivity import Sensitivity
 from mapper.report.accuracy import draw_accuracies, print_accuracies
@@ -23,7 +22,6 @@ __all__ = ["plot_equivalence", "print_equivalence", "print_simulation"]
 # Features of a layer that are named; JSON has all.
 _FEATURES_MAX = 3
 _ARGMAX = {True: "same", False: "other", None: "-"}
-_LOUDER = "more input (--random 0.5, --steps 200), recorded --events, or --data of the task"
 
 
 def _decimals(*values: float | None) -> list[str]:
@@ -35,8 +33,7 @@ def print_equivalence(console: Console, report: EquivalenceReport) -> None:
     size = f"{report.steps} steps of {report.dt_us} µs, {report.input_events} input events"
     line(console, f"{report.network} on {report.chip}: {size}")
     if report.silent:
-        line(console, f"WARNING: {silence(report.silent, len(report.rates))}.", "bold")
-        line(console, f"what to do: {_LOUDER}", "bold")
+        line(console, f"WARNING: {report.silence}.", "bold")
     if report.is_equivalent and len(report.silent) == len(report.rates):
         line(console, "configuration and network: not compared, since nothing spiked")
     elif report.is_equivalent:
