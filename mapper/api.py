@@ -216,8 +216,8 @@ def verify_equivalence(
 
 def _told(report: EquivalenceReport) -> EquivalenceReport:
     """The same report; that something never spiked is no mere line of it."""
-    if report.silence:
-        warnings.warn(report.silence, MapperWarning, stacklevel=3)
+    if report.silence.layers:
+        warnings.warn(report.silence.sentence, MapperWarning, stacklevel=3)
     return report
 
 

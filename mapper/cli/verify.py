@@ -101,4 +101,4 @@ def _record(report: EquivalenceReport) -> dict[str, Any]:
             low, high = row.difference.interval
             numbers = {"value": row.difference.value, "low": low, "high": high}
             rows[row.kind]["difference"] = numbers | asdict(row.difference)
-    return record | {"accuracy": rows}
+    return record | {"accuracy": rows, "silent": report.silence.layers}

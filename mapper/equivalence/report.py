@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mapper.equivalence.accuracy import Accuracy, Judgement
 from mapper.equivalence.compare import FrameDifference
 from mapper.equivalence.events import EventComparison
 from mapper.equivalence.rates import LayerRates
+from mapper.equivalence.silence import Silence
 from mapper.passes.rounding import RoundingLoss
 
 __all__ = ["EquivalenceReport", "OutputTrace"]
@@ -52,9 +53,8 @@ class EquivalenceReport:
         On labelled data, as trained down to the chip spike by spike; empty without.
     judgement
         What labelled data shows beside them; None without.
-    silent, silence
-        Layers of which no neuron spiked, of which nothing is shown; what that means and what to do, as a
-        sentence, empty where all spiked.
+    silence
+        Layers of which no neuron spiked, of which nothing is shown.
     rounding
         What rounding to integers took away.
     notes
@@ -81,8 +81,7 @@ class EquivalenceReport:
     readings: tuple[str, ...] = ()
     compared_with: str = ""
     judgement: Judgement | None = None
-    silent: tuple[str, ...] = ()
-    silence: str = ""
+    silence: Silence = field(default_factory=Silence)
     rounding: tuple[RoundingLoss, ...] = ()
 
     @property

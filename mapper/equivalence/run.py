@@ -196,8 +196,8 @@ def check_equivalence(
         No placement, a deadline before the recording was compared, data that does not go with the network.
     """
     integer, dt_us = joined(result.given), recording.dt_us
-    floats = floating if isinstance(floating, Network) else joined(floating)
     check_labels(data, integer)
+    floats = floating if isinstance(floating, Network) else joined(floating)
     config = build_config(result, EmitOptions(dt_us=float(dt_us)))
     runs = _Runs.of(recording, floats, integer, config, deadline)
     frames = {layer.name: runs.chip[layer.name] for layer in integer.layers}
@@ -209,7 +209,6 @@ def check_equivalence(
     judge = Judge(floats, integer, config, dt_us, options)
     scores = scored(judge, data, source, workers=workers, deadline=deadline, progress=progress)
     rates = runs.rates if scores.judgement is None else scores.judgement.rates
-    silent, silence = silence_of(rates, integer)
     return EquivalenceReport(
         network=integer.name,
         chip=result.chip.name,
@@ -221,8 +220,7 @@ def check_equivalence(
         events=events,
         accuracies=scores.accuracies,
         judgement=scores.judgement,
-        silent=silent,
-        silence=silence,
+        silence=silence_of(rates, integer),
         rounding=rounding_losses(result.given),
         notes=(*scores.notes, *events.notes, *(config.interface.notes if config.interface else ())),
         readings=tuple(map(str, result.readings)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,22 @@ from mapper.equivalence.rates import LayerRates
 from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.wording import join_names
 
-__all__ = ["mute_layers", "silence_of"]
+__all__ = ["Silence", "mute_layers", "silence_of"]
 
 
-def silence_of(rates: Sequence[LayerRates], network: NormalNetwork) -> tuple[tuple[str, ...], str]:
-    """Layers of which no neuron spiked in the integer network, and what that means; both empty if all did."""
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Layers of which no neuron spiked in the integer network, and what that means and asks for, in words."""
+
+    layers: tuple[str, ...] = ()
+    sentence: str = ""
+
+
+def silence_of(rates: Sequence[LayerRates], network: NormalNetwork) -> Silence:
+    """Layers that never spiked, with the reason where that is certain; empty if all did."""
     silent = tuple(entry.layer for entry in rates if not entry.integer_rate)
     if not silent:
-        return (), ""
+        return Silence()
     if len(silent) == len(rates):
         told = "NO SPIKES in any layer: silence equals silence, and nothing is shown of this network"
     else:
@@ -26,9 +35,11 @@ def silence_of(rates: Sequence[LayerRates], network: NormalNetwork) -> tuple[tup
     mute = [name for name in mute_layers(network) if name in silent]
     if mute:
         reason = "nothing that reaches them has a weight above 0, and they have no bias above 0"
-        return silent, f"{told}. No input can make {join_names(mute)} spike: {reason}. Check their weights"
+        return Silence(
+            silent, f"{told}. No input can make {join_names(mute)} spike: {reason}. Check their weights"
+        )
     step = "more input (--random 0.5, --steps 200), recorded --events, or --data of the task"
-    return silent, f"{told}. Give {step}"
+    return Silence(silent, f"{told}. Give {step}")
 
 
 def mute_layers(network: NormalNetwork) -> tuple[str, ...]:

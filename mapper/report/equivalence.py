@@ -32,9 +32,9 @@ def print_equivalence(console: Console, report: EquivalenceReport) -> None:
     """What is identical, what is not, and what that rests on."""
     size = f"{report.steps} steps of {report.dt_us} µs, {report.input_events} input events"
     line(console, f"{report.network} on {report.chip}: {size}")
-    if report.silent:
-        line(console, f"WARNING: {report.silence}.", "bold")
-    if report.is_equivalent and len(report.silent) == len(report.rates):
+    if report.silence.layers:
+        line(console, f"WARNING: {report.silence.sentence}.", "bold")
+    if report.is_equivalent and len(report.silence.layers) == len(report.rates):
         line(console, "configuration and network: not compared, since nothing spiked")
     elif report.is_equivalent:
         line(console, "configuration = network as read, in integers: identical in every layer and step")
