@@ -40,8 +40,8 @@ def print_accuracies(console: Console, rows: Sequence[Accuracy], judgement: Judg
             lost = f"{row.lost_in.layer}: {row.lost_in.lost} of {row.lost_in.of}"
         span = f"{100 * low:.1f} to {100 * high:.1f}"
         cells.append((_WORDS[row.kind], f"{100 * row.share:.1f}", span, difference, lost))
-    columns = ("network", "right, %", "95 %", "to the row above, 95 %", "most lost in")
-    title = f"accuracy on {judgement.data}, {counted(judgement.samples, 'sample')}"
+    columns = ("network", "right", "95 %", "to the row above", "most lost in")
+    title = f"accuracy on {judgement.data}, % of {counted(judgement.samples, 'sample')}"
     print_table(console, columns, cells, title=title)
     _print_steps(console, judgement)
     unanswered = judgement.unanswered.get("spikes", 0)

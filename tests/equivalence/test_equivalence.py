@@ -136,9 +136,6 @@ def test_the_zoo_runs_alike_on_the_chip(name: str) -> None:
     assert sum(int(spikes.sum()) for spikes in expected.values()) > 0
 
 
-OVERRULED = {2}
-
-
 @pytest.mark.parametrize("seed", range(12))
 def test_known_answers(seed: int) -> None:
     network, config = placed(random_network(seed))
@@ -146,8 +143,10 @@ def test_known_answers(seed: int) -> None:
     answer = answer_or_reason(config, chip)
     assert answer == answer_or_reason(config, chip)
     if isinstance(answer, str):
-        # Only where a cycle goes on for ever, or what inhibits is stronger than what random events excite.
-        assert any(edge.delay_steps for edge in network.edges) or seed in OVERRULED
+        # Only where a cycle goes on for ever, or a layer has nothing that could make it spike.
+        mute = [layer for layer in network.layers if not np.any(np.asarray(layer.operation.weight) > 0)]
+        has_cycle = any(edge.delay_steps for edge in network.edges)
+        assert has_cycle if "cycle" in answer else f"{mute[0].name} (core" in answer
         return
     (asked,) = answer.inputs
     assert asked.events[0][0] >= 100_000
