@@ -46,6 +46,8 @@ CELLS_MAX = 1 << 26
 """Pixels of all steps of random spikes: a million steps of 8x8."""
 # The golden section: multiples of it, without their whole parts, are spread evenly.
 _SPREAD = (5**0.5 - 1) / 2
+# One sample alone may be silent, or like no other.
+_SAMPLES_MIN = 4
 _SIMULATE_LESS = "Raise --time-limit, or simulate less: fewer --steps, or a shorter recording"
 
 
@@ -162,7 +164,7 @@ def recording_of_data(network: Network, data: LabelledData, steps: int, dt_us: i
     for index in sorted(range(count), key=lambda n: (n * _SPREAD % 1.0, n)):
         rasters.append(data.rasters[index])
         total += len(rasters[-1])
-        if total >= steps:
+        if total >= steps and len(rasters) >= _SAMPLES_MIN:
             break
     raster, name = np.concatenate(rasters), network.inputs[0].name
     return Recording({name: raster}, {name: events_from_raster(raster, dt_us)}, dt_us)
