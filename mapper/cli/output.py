@@ -15,6 +15,7 @@ from mapper.process import OK, UNDECIDED
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress, TaskID
 
     from mapper.result import Result
 
@@ -58,8 +59,20 @@ def progress_bar(label: str, total: int | None, *, is_shown: bool = True) -> Ite
 
     columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), Rate(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not is_shown) as bar:
-        task = bar.add_task(label, total=total)
-        yield lambda done: bar.update(task, completed=done)
+        yield _Progress(bar, bar.add_task(label, total=total))
+
+
+class _Progress:
+    """What a bar is told: how much is done, and how much there is where that shows later."""
+
+    def __init__(self, bar: Progress, task: TaskID) -> None:
+        self._bar, self._task = bar, task
+
+    def __call__(self, done: int) -> None:
+        self._bar.update(self._task, completed=done)
+
+    def expect(self, total: int) -> None:
+        self._bar.update(self._task, total=total)
 
 
 def placement_text(result: Result) -> str:

@@ -151,15 +151,23 @@ def _by_owner(counts: Mapping[int, int], owners: Mapping[int, str]) -> dict[str,
 
 @dataclass
 class Tally:
-    """Samples added up, in their order: memory for one sample and the answers.
+    """Samples added up, in their order: memory for one sample and the last answers.
 
     Attributes
     ----------
+    labels
+        Of all samples there are.
+    answers
+        By row of the table, the last answer of each sample.
+    right
+        By row, how many samples are right after each step; one that is over keeps its answer.
     source_failure
         Why what the network was read from could not be run; empty where it could.
     """
 
-    answers: dict[Kind, list[Any]] = field(default_factory=dict)
+    labels: NDArray[Any]
+    answers: dict[Kind, list[int]] = field(default_factory=dict)
+    right: dict[Kind, NDArray[Any]] = field(default_factory=dict)
     pairs: defaultdict[str, PairedCounts] = field(default_factory=lambda: defaultdict(PairedCounts))
     spikes: Counter[str] = field(default_factory=Counter)
     synops: Counter[str] = field(default_factory=Counter)
@@ -173,8 +181,13 @@ class Tally:
 
     def add(self, sample: Judged) -> None:
         """Add a sample."""
+        label = self.labels[self.samples]
         for kind, after in sample.answers.items():
-            self.answers.setdefault(kind, []).append(after)
+            self.answers.setdefault(kind, []).append(int(after[-1]))
+            before, hit = self.right.get(kind, np.zeros(1, np.int64)), (after == label).astype(np.int64)
+            longest = max(len(before), len(hit))
+            before, hit = (np.pad(a, (0, longest - len(a)), "edge") for a in (before, hit))
+            self.right[kind] = before + hit
         for layer, counts in sample.floats.items():
             if layer in sample.integers:
                 self.pairs[layer].add(counts, sample.integers[layer])
@@ -183,11 +196,8 @@ class Tally:
         self.steps += len(sample.answers["spikes"])
 
     def final(self) -> dict[Kind, NDArray[Any]]:
-        """By row, the answer of each sample; the source's are final as they are."""
-        return {
-            kind: np.array([int(np.reshape(after, -1)[-1]) for after in entries], np.int64)
-            for kind, entries in self.answers.items()
-        }
+        """By row, the answer of each sample."""
+        return {kind: np.array(entries, np.int64) for kind, entries in self.answers.items()}
 
     def judgement(self, data: LabelledData) -> Judgement:
         """What the samples show together.
@@ -202,29 +212,21 @@ class Tally:
         confusion = np.zeros((classes, classes + 1), np.int64)
         np.add.at(confusion, (labels, final["spikes"]), 1)
         names = data.classes + tuple(map(str, range(len(data.classes), classes)))
-        longest = max(map(len, self.answers["spikes"]))
         return Judgement(
             data=data.name,
             samples=self.samples,
             total=len(data.labels),
-            steps=longest,
+            steps=len(self.right["spikes"]),
             classes=names,
             unanswered={kind: int((entries == NO_ANSWER).sum()) for kind, entries in final.items()},
             confusion=tuple(tuple(row) for row in confusion.tolist()),
-            by_step={kind: self._by_step(kind, labels, longest) for kind in _SIMULATED},
+            by_step={kind: tuple((right / self.samples).tolist()) for kind, right in self.right.items()},
             rates=rates_of_counts(self.pairs, self.steps),
             effort=tuple(
                 Effort(layer, self.spikes[layer] / self.samples, self.synops[layer] / self.samples)
                 for layer in self.spikes
             ),
         )
-
-    def _by_step(self, kind: Kind, labels: NDArray[Any], longest: int) -> tuple[float, ...]:
-        """A sample that is over keeps its answer."""
-        right = np.zeros(longest, np.int64)
-        for after, label in zip(self.answers[kind], labels, strict=True):
-            right += np.pad(after, (0, longest - len(after)), "edge") == label
-        return tuple((right / len(labels)).tolist())
 
 
 def check_labels(data: LabelledData | None, network: Network) -> None:

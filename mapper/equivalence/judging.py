@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -33,6 +33,14 @@ __all__ = ["Scores", "scored", "tally"]
 _WORTH_S = 30.0
 # Chunks given out per worker: one under way, and the next without a pause.
 _AHEAD = 2
+
+
+@runtime_checkable
+class _Expecting(Protocol):
+    """Progress that shows how much is left."""
+
+    def expect(self, total: int) -> None: ...
+
 
 Chunk = tuple[int, Sequence[Any]]
 
@@ -133,9 +141,11 @@ def tally(
     workers
         Processes; 0 for this one alone, None for one a core where the first samples show that it is worth it.
     progress
-        Called with the number of samples done.
+        Called with the number of samples done; if it has a method `expect`, that with the number of all.
     """
-    done, outcomes = Tally(), _outcomes(judge, data, workers, deadline)
+    if isinstance(progress, _Expecting):
+        progress.expect(len(data.labels))
+    done, outcomes = Tally(data.labels), _outcomes(judge, data, workers, deadline)
     own: list[int] = []
     with closing(outcomes), suppress(TimeLimitError):
         for start, rasters, samples in outcomes:

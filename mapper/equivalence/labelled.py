@@ -165,7 +165,7 @@ def read_labelled(
         raise EventError(Finding(source, problem, next_step=step))
     given, labels = arrays[kind], arrays["labels"]
     axes = "features, height, width" if kind == "images" else "time, features, height, width"
-    if given.ndim != axes.count(",") + 2 or labels.shape != given.shape[:1] or not len(labels):
+    if given.ndim != axes.count(",") + 2 or labels.shape != given.shape[:1] or not given.size:
         limit = f"{kind} (samples, {axes}), one label each"
         raise EventError(Finding(source, "has other shapes", (given.shape, labels.shape), limit))
     if labels.dtype.kind not in "iu":
@@ -180,7 +180,7 @@ def read_labelled(
 
 def _counts(where: str, raster: NDArray[Any]) -> NDArray[Any]:
     """Spike counts as whole numbers, whatever type they came in."""
-    if not are_spike_counts(raster):
+    if not raster.size or not are_spike_counts(raster):
         raise EventError(Finding(where, f"rasters {NO_COUNTS}"))
     return raster.astype(np.int64) if raster.dtype.kind == "f" else raster
 
