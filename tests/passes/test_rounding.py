@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import mapper
 from mapper.cli.entry import run
-from mapper.errors import NetworkError
+from mapper.errors import MapperWarning, NetworkError
 from mapper.network import Network
 from mapper.operations import Neuron
 from mapper.passes import prepare
@@ -137,3 +138,17 @@ def test_commands_say_it(tmp_path: Path, capsys: Capture) -> None:
             4,
         )
         assert (second["kind"], second["value"]) == ("outlier", 8.0)
+
+
+def test_the_class_of_sinabs_says_it() -> None:
+    layer = torch.nn.Conv2d(2, 4, 3, bias=False)
+    layer.weight.data.fill_(0.02)
+    layer.weight.data[0, 0, 0, 0] = 8.0
+    module = torch.nn.Sequential(layer, torch.nn.ReLU())
+    with pytest.warns(MapperWarning) as told:
+        mapper.DynapcnnNetwork(module, input_shape=(2, 8, 8), relu_as_if=1.0)
+    assert [str(entry.message)[:44] for entry in told] == [
+        "rounding: layer 0: all weights of 3 features",
+        "rounding: layer 0: 1 weight of up to 8, in f",
+    ]
+    assert all(entry.filename == __file__ for entry in told)

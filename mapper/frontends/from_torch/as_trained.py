@@ -43,7 +43,7 @@ class AsTrained:
         self.is_analog = not self._neurons
 
     def answers(self, rasters: Sequence[NDArray[Any]], frames: Sequence[NDArray[Any]]) -> list[int]:
-        """The class of each sample; the first of equals.
+        """The class of each sample, the first of equals; -1, no answer, where all outputs are 0.
 
         Raises
         ------
@@ -75,7 +75,7 @@ class AsTrained:
     def _of_frames(self, frames: Sequence[NDArray[Any]]) -> Iterator[int]:
         given = torch.from_numpy(np.stack(frames).astype(np.float64))
         values = _values(Rerun(self._module, None, ())([given], {}).result, len(frames))
-        yield from values.argmax(axis=1).tolist()
+        yield from map(_class, values)
 
     def _of_steps(self, rasters: Sequence[NDArray[Any]], axes: int) -> Iterator[int]:
         plan = plan_of(self._module, self._neurons, axes)
@@ -94,7 +94,7 @@ class AsTrained:
                 given = batch if axes == 2 else batch.flatten(0, 1)
                 values = _values(rerun([given], {}).result, plan.samples * len(steps))
                 total = total + values[: len(steps)].sum(axis=0)
-            yield int(total.argmax())
+            yield _class(total)
 
 
 def _is_neuron(module: nn.Module) -> bool:
@@ -103,6 +103,10 @@ def _is_neuron(module: nn.Module) -> bool:
     packages = {str(kind.__module__).partition(".")[0] for kind in kinds}
     is_of_framework = bool(packages & _FRAMEWORKS) and not any(True for _ in module.children())
     return is_of_framework or any(kind.__name__ == "StatefulLayer" for kind in kinds)
+
+
+def _class(values: Any) -> int:
+    return int(values.argmax()) if values.any() else -1
 
 
 def _values(result: Any, count: int) -> NDArray[Any]:
