@@ -313,15 +313,34 @@ def in_steps(hidden: Any, dense: Any, threshold: float, bound: float) -> Any:
     return np.array(trace)
 
 
-def test_workers_change_nothing(judged: tuple[EquivalenceReport, Path]) -> None:
+def test_workers_change_nothing(
+    judged: tuple[EquivalenceReport, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first samples run here, and the others on cores, as where the first have shown that it is worth it."""
     report, path = judged
-    seen: list[int] = []
-    again = mapper.verify_equivalence(
-        module(), data=str(path), steps=STEPS, workers=2, progress=seen.append,
-        **WORDS,
-    )  # fmt: skip
+    monkeypatch.setattr("mapper.equivalence.judging.CHUNK", 8)
+    monkeypatch.setattr("mapper.equivalence.judging._WORTH_S", 0.0)
+    started: list[int] = []
+
+    def cores() -> int:
+        started.append(1)
+        return 2
+
+    monkeypatch.setattr("mapper.equivalence.judging._cores", cores)
+
+    class Seen(list[int]):
+        total = 0
+
+        def __call__(self, done: int) -> None:
+            self.append(done)
+
+        def expect(self, total: int) -> None:
+            self.total = total
+
+    seen = Seen()
+    again = mapper.verify_equivalence(module(), data=str(path), steps=STEPS, progress=seen, **WORDS)
     assert (again.accuracies, again.judgement) == (report.accuracies, report.judgement)
-    assert seen == [*range(1, SAMPLES + 1)]
+    assert (seen, seen.total, started) == ([*range(1, SAMPLES + 1)], SAMPLES, [1])
 
 
 def test_what_json_says(judged: tuple[EquivalenceReport, Path], tmp_path: Path, capsys: Capture) -> None:
@@ -349,10 +368,10 @@ def test_what_json_says(judged: tuple[EquivalenceReport, Path], tmp_path: Path, 
     told = " ".join(capsys.readouterr().out.split())
     row = report.accuracies[1]
     assert row.difference is not None
-    share, low, high = (f"{100 * number:.1f}" for number in (row.share, *row.interval))
+    share, start, end = (f"{100 * number:.1f}" for number in (row.share, *row.interval))
     less, least, most = (f"{100 * n:+.1f}" for n in (row.difference.value, *row.difference.interval))
     where = f"{lost_in.layer}: {lost_in.lost} of {lost_in.of}"
-    table = f"spiking, float {share} {low} to {high} {less} ({least} to {most}) {where}"
+    table = f"spiking, float {share} {start} to {end} {less} ({least} to {most}) {where}"
     assert table in told
     assert report.judgement is not None
     unanswered = report.judgement.unanswered["spikes"]
