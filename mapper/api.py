@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from hwspec.catalog import load as load_chip
 from hwspec.schema import ChipSpec
 from mapper.deadline import Deadline
-from mapper.errors import Finding, MissingNeuronError, OptionsError
-from mapper.frontends import load_network, other_readings
+from mapper.errors import Finding, MapperWarning, MissingNeuronError, OptionsError
+from mapper.frontends import as_trained, load_network, load_with_source, other_readings
 from mapper.network import Network
 from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
@@ -25,7 +26,8 @@ from mapper.result import Result
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from mapper.equivalence import EquivalenceReport
+    from mapper.equivalence import DataOptions, EquivalenceReport, LabelledData
+    from mapper.equivalence.labelled import Encoding
     from mapper.equivalence.run import Recording
     from mapper.events import Events
     from mapper.frontends import InputFrom, NirOptions, TorchOptions
@@ -160,7 +162,9 @@ def verify_equivalence(
     seed: int = 0,
     dt_us: int = 1000,
     drop_outside: bool = False,
-    data: str | None = None,
+    data: str | LabelledData | None = None,
+    encode: Encoding = "accumulate",
+    workers: int | None = None,
     expect: str | Path | None = None,
     input_shape: tuple[int, int, int] | None = None,
     nir: NirOptions | None = None,
@@ -179,13 +183,11 @@ def verify_equivalence(
     events, drop_outside
         A recording for the one input, None for random spikes; leave out what its map does not hold, and tell.
     rate, steps, seed, dt_us
-        Of the random spikes: probability per pixel and step, number of steps; of all, microseconds of a step.
-    data
-        Labelled data: "digits", or a .npz file with `rasters` and `labels`.
+        Of random spikes: probability per pixel and step, steps (of images too); microseconds of a step.
+    data, encode, workers, progress
+        What `labelled_data` makes or `read_labelled` reads, its images as `DataOptions` says; as in `tally`.
     expect
         A .npz file of `read_expectation`: what the network as read must give exactly, and from what.
-    progress
-        Called with the number of labelled samples done.
     options
         As in `solve`; `time_limit_s` bounds simulation too, and labelled samples left out are noted.
 
@@ -196,20 +198,37 @@ def verify_equivalence(
     NetworkError, SpecError, OptionsError, EventError
         Input that cannot be used; a network that differs from the spikes that are expected of it.
     """
-    from mapper.equivalence import read_labelled, run  # noqa: PLC0415  # simulators load slowly
+    from mapper.equivalence import DataOptions, run  # noqa: PLC0415  # simulators load slowly
 
-    read, recording = load_network(network, input_shape, nir, torch, input_from), None
-    labelled = None if data is None else read_labelled(data)
-    if expect is not None:
-        others = other_readings(network, input_shape, nir)
-        read, recording = _held(read, Path(expect), others, add_output_neuron, dt_us, events)
+    read, source = load_with_source(network, input_shape, nir, torch, input_from)
+    labelled = _labelled(data, read, DataOptions(steps, encode, seed, dt_us, drop_outside))
+    others = other_readings(network, input_shape, nir)
+    read, recording = _held(read, expect, others, add_output_neuron, dt_us, events)
     start_s = time.perf_counter()
     result = solve(read, chip, add_output_neuron=add_output_neuron, **options)
     floating = _floating(read, result, add_output_neuron)
     deadline = Deadline.after(result.options.time_limit_s, start_s)
-    given = events, drop_outside
+    given = (events, drop_outside, labelled)
     recording = recording or _stimulus(result.networks[0], given, dt_us, (rate, steps, seed), deadline)
-    return run.check_equivalence(result, floating, recording, labelled, deadline, progress)
+    more = (labelled, deadline, progress, None, as_trained(source, torch), workers)
+    return _told(run.check_equivalence(result, floating, recording, *more))
+
+
+def _told(report: EquivalenceReport) -> EquivalenceReport:
+    """The same report; that something never spiked is no mere line of it."""
+    if report.silence.layers:
+        warnings.warn(report.silence.sentence, MapperWarning, stacklevel=3)
+    return report
+
+
+def _labelled(data: str | LabelledData | None, network: Network, how: DataOptions) -> LabelledData | None:
+    """Labelled data as it is, or read for a network; it must go with it."""
+    from mapper.equivalence.judge import check_labels  # noqa: PLC0415
+    from mapper.equivalence.labelled import read_labelled  # noqa: PLC0415
+
+    found = read_labelled(data, network.inputs[0].shape, how) if isinstance(data, str) else data
+    check_labels(found, network)
+    return found
 
 
 def _require_one_input(events: Events | None) -> None:
@@ -229,35 +248,38 @@ def _floating(read: Network, result: Result, add_output_neuron: float | None) ->
 
 def _stimulus(
     network: NormalNetwork,
-    given: tuple[Events | None, bool],
+    given: tuple[Events | None, bool, LabelledData | None],
     dt_us: int,
     random: tuple[float, int, int],
     deadline: Deadline,
 ) -> Recording:
-    """Recorded events, without those outside if so asked; or random ones of a rate, steps and a seed."""
+    """Recorded events, without those outside if so asked; or samples; or random ones as asked for."""
     from mapper.equivalence import run  # noqa: PLC0415
 
-    events, drop_outside = given
+    (events, drop_outside, labelled), (rate, steps, seed) = given, random
     if events is not None:
         return run.recording_of(network, events, dt_us, drop_outside=drop_outside)
-    rate, steps, seed = random
+    if labelled is not None:
+        return run.recording_of_data(network, labelled, steps, dt_us)
     return run.random_recording(network, rate, steps, dt_us, seed, deadline)
 
 
 def _held(
     read: Network,
-    expect: Path,
+    expect: str | Path | None,
     others: Iterable[tuple[str, Callable[[], Network]]],
     add_output_neuron: float | None,
     dt_us: int,
     events: Events | None,
-) -> tuple[Network, Recording]:
+) -> tuple[Network, Recording | None]:
     """The network once it gives what is expected of it, saying so, and the recording it was held against."""
+    if expect is None:
+        return read, None
     from mapper.equivalence import expected  # noqa: PLC0415
 
     _require_one_input(events)
     whole = append_output_neuron(read, add_output_neuron)
-    expectation = expected.read_expectation(expect, whole)
+    expectation = expected.read_expectation(Path(expect), whole)
     equal = filter(None, (read.compared_with, expected.compared(whole, expectation, others)))
     held = read.replacing(compared_with="; = ".join(equal))
     return held, expected.recorded(expectation, dt_us)

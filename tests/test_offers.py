@@ -199,7 +199,7 @@ def test_siblings_that_are_outputs(read: bool, size: int) -> None:
     assert shared.outputs == apart.outputs
     names = ("in", *network.index)
     assert {name: shared.signals[name] for name in names} == {name: apart.signals[name] for name in names}
-    assert mapper.verify_equivalence(network, steps=5).is_equivalent
+    assert mapper.verify_equivalence(network, rate=0.5, steps=20).is_equivalent
     kept = placed(network, pooled_outputs="relay")
     assert bool(fused(kept)) == (size == 1)
     several = mapper.solve([network, network.replacing(name="again")], roomy(9), repairs=0)

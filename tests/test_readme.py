@@ -47,6 +47,7 @@ def test_sessions(session: str, tmp_path: Path) -> None:
 PRINTED = [
     ["optimal 5 8", "True None"],
     ["(5, 10, 1, 1) True True", "()"],
+    ["['float', 'integer', 'steps', 'spikes'] 50"],
     ["subtract above"],
     ["optimal [(0, 16), (16, 20)]", "('relays', 'copies') M503"],
     ["51 104"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +14,7 @@ from mapper.cli.options import file, group, number
 from mapper.cli.output import finish, kept_placement, placement_text, say
 from mapper.cli.solve import solved
 from mapper.cli.verdict import Outcome
-from mapper.errors import Finding, OptionsError
+from mapper.errors import Finding, MapperWarning, OptionsError
 
 __all__ = ["emit"]
 
@@ -68,7 +69,7 @@ def emit(
     from mapper.emit.shared.file import config_text  # noqa: PLC0415
     from mapper.emit.write.build import build_config  # noqa: PLC0415
     from mapper.emit.write.options import EmitOptions  # noqa: PLC0415
-    from mapper.equivalence.known_answer import known_answer  # noqa: PLC0415
+    from mapper.equivalence.known_answer import answer_or_reason  # noqa: PLC0415
     from mapper.files import require_writable, write_all  # noqa: PLC0415
 
     require_writable(output.out / "config.json", *filter(None, [output.flash]))
@@ -81,8 +82,12 @@ def emit(
         output.out / "config.json": config_text(config),
         output.out / "placement.json": placement_text(result),
     }
-    answer = known_answer(config, result.chip) if output.self_test else None
-    if answer is not None:
+    answer = answer_or_reason(config, result.chip) if output.self_test else None
+    if isinstance(answer, str):
+        step = "Look at that layer's weights; --no-self-test asks for no such file"
+        text = f"known_answer.json is not written: {answer}. {step}"
+        warnings.warn(text, MapperWarning, stacklevel=2)
+    elif answer is not None:
         contents[output.out / "known_answer.json"] = answer.model_dump_json() + "\n"
     if output.flash is not None:
         if output.flash in contents:

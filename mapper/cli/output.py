@@ -15,6 +15,7 @@ from mapper.process import OK, UNDECIDED
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress, TaskID
 
     from mapper.record import PlacementRecord
     from mapper.result import Result
@@ -68,8 +69,20 @@ def progress_bar(label: str, total: int | None, *, is_shown: bool = True) -> Ite
 
     columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), Rate(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not is_shown) as bar:
-        task = bar.add_task(label, total=total)
-        yield lambda done: bar.update(task, completed=done)
+        yield _Progress(bar, bar.add_task(label, total=total))
+
+
+class _Progress:
+    """What a bar is told: how much is done, and how much there is where that shows later."""
+
+    def __init__(self, bar: Progress, task: TaskID) -> None:
+        self._bar, self._task = bar, task
+
+    def __call__(self, done: int) -> None:
+        self._bar.update(self._task, completed=done)
+
+    def expect(self, total: int) -> None:
+        self._bar.update(self._task, total=total)
 
 
 def placement_text(result: Result) -> str:
@@ -88,6 +101,7 @@ def kept_placement(keep: Path | None) -> PlacementRecord | None:
 
 def finish(result: Result, as_json: bool, kept: PlacementRecord | None = None) -> Outcome:
     """Print a result, and what left its place in the placement to be kept; the outcome it is."""
+    from mapper.passes.rounding import rounding_losses  # noqa: PLC0415
     from mapper.record import moved_layers, placement_record  # noqa: PLC0415
 
     is_kept = kept is not None and result.solution is not None
@@ -98,6 +112,7 @@ def finish(result: Result, as_json: bool, kept: PlacementRecord | None = None) -
             "placement": placement_record(result).model_dump(mode="json") if result.solution else None,
             "report": result.report.model_dump(mode="json") if result.report else None,
             "readings": [asdict(reading) for reading in result.readings],
+            "rounding": [asdict(loss) for loss in rounding_losses(result.given)],
             "stats": asdict(result.statistics),
         }
         if is_kept:

@@ -108,9 +108,8 @@ def simulate(
         depends = sensitivity(count_ranges(configuration, inputs, shapes, options, random_orders=orders))
     if output.as_json:
         border = [{"core": core, "slot": slot, "spikes": n} for (core, slot), n in summary.border.items()]
-        print_json(
-            **(asdict(summary) | {"border": border, "sensitivity": [asdict(entry) for entry in depends]})
-        )
+        more = {"border": border, "silent": summary.silent}
+        print_json(**(asdict(summary) | more | {"sensitivity": [asdict(entry) for entry in depends]}))
         return 0
     from mapper.report.equivalence import print_simulation  # noqa: PLC0415
 

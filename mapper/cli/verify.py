@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from mapper.cli import options
-from mapper.cli.options import file, group, keywords, number
+from mapper.cli.options import file, group, keywords, number, word
 from mapper.cli.output import console, print_json, progress_bar
 from mapper.cli.recordings import Clock, recorded
+
+if TYPE_CHECKING:
+    from mapper.equivalence import EquivalenceReport
 
 __all__ = ["verify"]
 
@@ -27,9 +30,15 @@ class Stimulus(Clock):
     rate: Annotated[
         float, number("RATE", "probability of a random spike per pixel and step, 0..1", name="--random")
     ] = 0.05
-    steps: Annotated[int, number("COUNT", "steps of the random spikes")] = 50
-    seed: Annotated[int, number("SEED", "seed of the random spikes")] = 0
-    data: Annotated[str | None, file('"digits", or .npz with rasters and labels', "no accuracies")] = None
+    steps: Annotated[int, number("COUNT", "steps of the random spikes, and of images")] = 50
+    seed: Annotated[int, number("SEED", "seed of the random spikes, and of poisson")] = 0
+    data: Annotated[
+        str | None,
+        file('"digits", .npz with rasters (or images) and labels, or folder per class', "no accuracies"),
+    ] = None
+    encode: Annotated[
+        Literal["accumulate", "poisson"], word("how images of --data become spikes in --steps steps")
+    ] = "accumulate"
     expect: Annotated[
         Path | None, file("spikes of the network's own framework: .npz with input and output", "not compared")
     ] = None
@@ -69,13 +78,27 @@ def verify(
 
         plot_equivalence(report, plot)
     if output.as_json:
-        record = asdict(report) | {"is_equivalent": report.is_equivalent}
-        del record["output"], record["events"]["outputs"]
-        for entry, accuracy in zip(record["accuracies"], report.accuracies, strict=True):
-            entry |= {"share": accuracy.share, "interval": accuracy.interval}
-        print_json(**record)
+        print_json(**_record(report))
     else:
         from mapper.report.equivalence import print_equivalence  # noqa: PLC0415
 
         print_equivalence(console(), report)
     return 0 if report.is_equivalent else _EXIT_DIFFERENT
+
+
+def _record(report: EquivalenceReport) -> dict[str, Any]:
+    """The report for --json: accuracies by row, as fractions."""
+    record = asdict(report) | {"is_equivalent": report.is_equivalent}
+    del record["output"], record["events"]["outputs"], record["accuracies"]
+    rows: dict[str, Any] = {}
+    for row in report.accuracies:
+        low, high = row.interval
+        rows[row.kind] = {
+            "value": row.share, "low": low, "high": high, "correct": row.correct, "samples": row.samples,
+            "difference": None, "lost_in": None if row.lost_in is None else asdict(row.lost_in),
+        }  # fmt: skip
+        if row.difference is not None:
+            low, high = row.difference.interval
+            numbers = {"value": row.difference.value, "low": low, "high": high}
+            rows[row.kind]["difference"] = numbers | asdict(row.difference)
+    return record | {"accuracy": rows, "silent": report.silence.layers}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -11,12 +12,13 @@ from torch import nn
 
 from mapper.compat.layer import DynapcnnLayer, bare
 from mapper.compat.neurons import Surrogate, default_surrogate
-from mapper.errors import Finding, NetworkError
+from mapper.errors import Finding, MapperWarning, NetworkError
 from mapper.network import Edge
 from mapper.normal_form import NormalNetwork
 from mapper.operations import PathOperation, Pool, Scale
 from mapper.passes.minimum import mend_minimum
 from mapper.passes.quantize import quantize
+from mapper.passes.rounding import rounding_losses
 from mapper.reading import Reading
 
 __all__ = ["ForwardNetwork", "along"]
@@ -69,6 +71,9 @@ class ForwardNetwork(nn.Module):
         self.depth = max((edge.delay_steps for edge in network.edges), default=0)
         self.history: dict[str, torch.Tensor] = {}
         self._fingerprint = _fingerprint(self._as_held())
+        for loss in rounding_losses((network,)):
+            # Behind this class and the one that is made of it.
+            warnings.warn(f"rounding: {loss}", MapperWarning, stacklevel=3)
 
     @property
     def discretize(self) -> bool:

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+from mapper.equivalence.accuracy import Accuracy, Difference, Judgement, LostIn
 from mapper.equivalence.compare import FrameDifference, first_difference
 from mapper.equivalence.events import EventComparison, compare_events
 from mapper.equivalence.known_answer import KnownAnswer, known_answer
-from mapper.equivalence.labelled import Accuracy, LabelledData, accuracies, read_labelled
-from mapper.equivalence.rates import LayerRates, layer_rates
+from mapper.equivalence.labelled import DataOptions, LabelledData, labelled_data, read_labelled
+from mapper.equivalence.rates import FeatureRates, LayerRates, layer_rates
 from mapper.equivalence.report import EquivalenceReport, OutputTrace
 from mapper.equivalence.sensitivity import Sensitivity, count_ranges, layer_shapes, sensitivity
 
 __all__ = [
     "Accuracy",
+    "DataOptions",
+    "Difference",
     "EquivalenceReport",
     "EventComparison",
+    "FeatureRates",
     "FrameDifference",
+    "Judgement",
     "KnownAnswer",
     "LabelledData",
     "LayerRates",
+    "LostIn",
     "OutputTrace",
     "Sensitivity",
-    "accuracies",
     "compare_events",
     "count_ranges",
     "first_difference",
     "known_answer",
+    "labelled_data",
     "layer_rates",
     "layer_shapes",
     "read_labelled",

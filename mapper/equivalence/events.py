@@ -201,6 +201,8 @@ def _notes(
     if unstable:
         yield f"the order of spikes decides counts in {', '.join(unstable)}; the chip's order is not known"
     for entry in layers:
+        if entry.frame_spikes and not entry.event_spikes:
+            yield f"{entry.layer}: {entry.frame_spikes} spikes in time steps, and NONE spike by spike"
         if entry.saturated:
             yield f"{entry.layer}: {entry.saturated} potentials left 16 bits"
     for text in odd:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -19,11 +20,14 @@ from mapper.errors import ConfigError
 from mapper.events import EVENT_DTYPE, Events
 from mapper.sim.event import EventOptions
 from mapper.sim.stages import sensor_events
+from mapper.wording import join_names
 
-__all__ = ["AnswerInput", "KnownAnswer", "derived", "known_answer"]
+__all__ = ["AnswerInput", "KnownAnswer", "answer_or_reason", "derived", "known_answer"]
 
 # Tried from the longest on: the first whose counts no order changes is taken.
 _LENGTHS = (512, 256, 128, 64, 32, 16, 8, 4)
+# (events, share of them around one place): tried in turn where a core stays silent.
+_HARDER = tuple((length, focus) for length in (1024, 2048, 4096, 8192) for focus in (0.5, 0.9, 0.0))
 _SPACING_US = 1000
 # A cycle may never come to rest; such a test would be none.
 _SPIKES_MAX = 100_000
@@ -109,53 +113,98 @@ def _under_test(core: CnnLayer) -> CnnLayer:
 
 
 def known_answer(config: ChipConfig, chip: ChipSpec, seed: int = 0) -> KnownAnswer | None:
-    """A known-answer test; None without interface, or where a cycle never rests.
+    """As `answer_or_reason`; None where there is no answer."""
+    answer = answer_or_reason(config, chip, seed)
+    return None if isinstance(answer, str) else answer
 
-    The longest random recording of spaced events is taken whose counts are the same depth first, breadth
-    first and in three random orders; if there is none, the shortest one with an interval per neuron.
+
+def answer_or_reason(config: ChipConfig, chip: ChipSpec, seed: int = 0) -> KnownAnswer | str:
+    """A known-answer test in which every core spikes, or the reason why there is none, as a clause.
+
+    Of random recordings of spaced events under which every core spikes, the longest one is taken whose counts
+    are the same depth first, breadth first and in three random orders; if there is none, the longest one
+    of all, with an interval per neuron. Where cores stay silent, more events come, and closer together on
+    the map.
     """
     interface = config.interface
     if interface is None:
-        return None
+        return "the configuration names no inputs"
     tested = _by_core(derived(config), interface)
-    shapes = layer_shapes(tested)
-    counts: dict[str, Any] = {}
-    recordings: dict[str, Events] = {}
-    for length in _LENGTHS:
-        spaced = _questions(interface, length, seed)
+    tried = _Tried()
+    for length, focus in (*((length, 0.5) for length in _LENGTHS), *_HARDER):
+        if length > _LENGTHS[0] and tried.is_loud:
+            break
+        spaced = _questions(interface, length, seed, focus)
         try:
-            counts = count_ranges(tested, spaced, shapes, EventOptions(spike_limit=_SPIKES_MAX))
+            counts = count_ranges(tested, spaced, layer_shapes(tested), EventOptions(spike_limit=_SPIKES_MAX))
         except ConfigError:
             continue
-        recordings = spaced
-        if all((by_order == by_order[0]).all() for by_order in counts.values()):
+        if tried.take(counts, spaced) and tried.is_exact:
             break
-    if not counts:
-        return None
-    rows_by_core = {int(core): _rows(by_order) for core, by_order in counts.items()}
+    if not tried.counts:
+        return "a cycle of the network never comes to rest"
+    if not tried.is_loud:
+        return _unanswered(tested, interface, tried)
+    rows_by_core = {int(core): _rows(by_order) for core, by_order in tried.counts.items()}
     text = json.dumps({str(core): rows for core, rows in sorted(rows_by_core.items())})
     return KnownAnswer(
         chip=config.chip,
         config_hash=_config_hash(config),
         is_exact=all(row[3] == row[4] for rows in rows_by_core.values() for row in rows),
-        inputs=tuple(_answer_inputs(config, interface, recordings)),
+        inputs=tuple(_answer_inputs(config, interface, tried.recordings)),
         counts=rows_by_core,
         parallel_cores=tuple(n for n, core in enumerate(chip.cores) if core.parallel and n in rows_by_core),
         answer_hash=hashlib.sha256(text.encode()).hexdigest(),
     )
 
 
-def _questions(interface: Interface, length: int, seed: int) -> dict[str, Events]:
+@dataclass
+class _Tried:
+    """The best recording so far: first all cores spike, whatever the order, then no order changes a count."""
+
+    counts: dict[str, Any] = field(default_factory=dict)
+    recordings: dict[str, Events] = field(default_factory=dict)
+    is_exact: bool = False
+    silent: tuple[int, ...] = ()
+
+    @property
+    def is_loud(self) -> bool:
+        return bool(self.counts) and not self.silent
+
+    def take(self, counts: dict[str, Any], recordings: dict[str, Events]) -> bool:
+        """Whether a recording under which all cores spike was taken."""
+        silent = tuple(int(core) for core, by_order in counts.items() if not by_order.sum((1, 2, 3)).all())
+        is_exact = all((by_order == by_order[0]).all() for by_order in counts.values())
+        if not self.counts or (len(silent), not is_exact) < (len(self.silent), not self.is_exact):
+            self.counts, self.recordings, self.silent = counts, recordings, silent
+            self.is_exact = is_exact
+        return not silent
+
+
+def _unanswered(config: ChipConfig, interface: Interface, tried: _Tried) -> str:
+    """Who stays silent, and why where that is certain."""
+    names = []
+    for core in tried.silent:
+        weights = config.hardware.cnn_layers[core].weights
+        is_mute = weights is not None and not (weights.array > 0).any()
+        why = ", which has no weight above 0" if is_mute else ""
+        names.append(f"{interface.owners.get(core, 'a relay')} (core {core}{why})")
+    most = max(length for length, _ in _HARDER)
+    return f"no events make {join_names(names)} spike, up to {most} of them without biases"
+
+
+def _questions(interface: Interface, length: int, seed: int, focus: float) -> dict[str, Events]:
     """By input, spaced events: inputs take turns, and the sensor's events reach all that it feeds."""
     host = [entry for entry in interface.inputs if entry.source == "host"]
     sensors = [entry for entry in interface.inputs if entry.source == "dvs"]
     turns = len(host) + bool(sensors)
     recordings = {}
     for n, entry in enumerate(host):
-        recordings[entry.name] = _random_events(entry.shape, length, seed + n, n, turns)
+        recordings[entry.name] = _random_events(entry.shape, length, seed + n, (n, turns), focus)
     # The stage sends the same events to all that read it: one input stands for them.
     for entry in sensors[:1]:
-        recordings[entry.name] = _random_events(entry.shape, length, seed + len(host), len(host), turns)
+        turn = (len(host), turns)
+        recordings[entry.name] = _random_events(entry.shape, length, seed + len(host), turn, focus)
     return recordings
 
 
@@ -188,15 +237,17 @@ def _by_core(config: ChipConfig, interface: Interface) -> ChipConfig:
     return config.model_copy(update={"interface": interface.model_copy(update=changes)})
 
 
-def _random_events(shape: tuple[int, int, int], length: int, seed: int, turn: int, turns: int) -> Events:
-    """Spaced events, half of them around one place, so that they add up and reach deep layers."""
-    draw = np.random.default_rng(seed)
+def _random_events(
+    shape: tuple[int, int, int], length: int, seed: int, turns: tuple[int, int], focus: float
+) -> Events:
+    """Spaced events, a share of them around one place, so that they add up and reach deep layers."""
+    draw, (turn, of) = np.random.default_rng(seed), turns
     events: Events = np.zeros(length, EVENT_DTYPE)
-    events["t"] = _START_US + _SPACING_US * (turns * np.arange(length) + turn)
+    events["t"] = _START_US + _SPACING_US * (of * np.arange(length) + turn)
     for name, side in zip(("p", "y", "x"), shape, strict=True):
         anywhere = draw.integers(0, side, length)
         near = draw.integers(0, max(1, min(side, 4)), length) + (side - min(side, 4)) // 2
-        events[name] = np.where(draw.integers(0, 2, length) > 0, anywhere, near)
+        events[name] = np.where(draw.random(length) >= focus, anywhere, near)
     return events
 
 

@@ -1,169 +1,280 @@
-"""Accuracy on labelled rasters: of the float network, the integer one, and the chip in both semantics."""
+"""Labelled data: rasters with classes from files, folders of recordings, images, and data sets of Python.
+
+A sample's raster is made when it is asked for, so that a folder or a data set may be larger than memory.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mapper.deadline import NEVER, Deadline
-from mapper.emit.shared.config import ChipConfig
-from mapper.errors import EventError, Finding, TimeLimitError
-from mapper.events import events_from_raster
+from mapper.errors import EventError, Finding, OptionsError
+from mapper.events import raster_from_events, read_events
 from mapper.events.numpy_files import arrays_of
-from mapper.normal_form import NormalNetwork
-from mapper.sim.config_frame import simulate_config
-from mapper.sim.event import EventOptions, simulate_events
-from mapper.sim.network import NO_COUNTS, are_spike_counts, simulate
+from mapper.references import natural_key
+from mapper.sim.network import NO_COUNTS, are_spike_counts
 from mapper.texts import unreachable
 
-__all__ = ["Accuracy", "LabelledData", "accuracies", "read_labelled"]
+__all__ = ["DataOptions", "Encoding", "LabelledData", "Rasters", "encoded", "labelled_data", "read_labelled"]
+
+Encoding = Literal["accumulate", "poisson"]
+Shape3 = tuple[int, int, int]
 
 # A pixel of value v in 0..16 enters as v spikes, spread evenly over so many steps.
 _DIGITS_STEPS = 16
-# Samples whose time steps run together: more of them are no faster.
-_BATCH = 16
-_KINDS = ("float", "integer", "chip, time steps", "chip, spikes")
-# Standard normal quantile of a two-sided interval of 95 %.
-_Z = 1.959963984540054
+# Every one of them is an event of its own; of a sample so many take a GiB.
+_SPIKES_MAX = 10_000_000
+_STEPS_MAX = 1 << 20
+_SUFFIXES = (".npy", ".npz", ".csv", ".aedat4")
+
+
+class Rasters(Protocol):
+    """Samples by index, each (time, features, height, width) of spike counts."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> NDArray[Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DataOptions:
+    """How data becomes rasters.
+
+    Attributes
+    ----------
+    steps
+        Time steps of an image, >= 1.
+    encode
+        "accumulate": a pixel of value v adds v a step, and each whole is a spike. "poisson": a spike with
+        probability v in each step, independent of all others (a Bernoulli draw, as rate coding has it).
+    seed
+        Of "poisson"; sample n draws from (seed, n), whoever draws the others.
+    dt_us
+        Microseconds of a step, for recordings.
+    drop_outside
+        Leave out events of recordings outside the input's map.
+    """
+
+    steps: int = 50
+    encode: Encoding = "accumulate"
+    seed: int = 0
+    dt_us: int = 1000
+    drop_outside: bool = False
+
+    def __post_init__(self) -> None:
+        findings = []
+        if self.encode not in get_args(Encoding):
+            findings.append(Finding("encode", "is unknown", self.encode, ", ".join(get_args(Encoding))))
+        if not 1 <= self.steps <= _STEPS_MAX:
+            findings.append(Finding("steps", "must be a number of steps", self.steps, f"1..{_STEPS_MAX}"))
+        if self.seed < 0:
+            findings.append(Finding("seed", "must not be negative", self.seed, ">= 0"))
+        if findings:
+            raise OptionsError(*findings)
 
 
 @dataclass(frozen=True)
 class LabelledData:
-    """Rasters (samples, time, features, height, width) and their classes."""
+    """Samples and their classes.
+
+    Attributes
+    ----------
+    rasters
+        By sample, (time, features, height, width).
+    classes
+        Names of the classes, where they have some.
+    images
+        By sample, what its raster was made of, (features, height, width), 0..1; None where there is none.
+    """
 
     name: str
-    rasters: NDArray[Any]
+    rasters: Rasters
     labels: NDArray[np.int64]
+    classes: tuple[str, ...] = ()
+    images: Rasters | None = field(default=None, repr=False)
+
+    def frame(self, index: int) -> NDArray[Any]:
+        """What a network without time is shown: a sample's image, else the mean of its steps."""
+        return self.rasters[index].mean(axis=0) if self.images is None else self.images[index]
 
 
-@dataclass(frozen=True, slots=True)
-class Accuracy:
-    """Share of samples whose class has most output spikes, with Wilson's 95 % interval (1927)."""
+@dataclass(frozen=True)
+class _Made:
+    """Rasters that are made one by one."""
 
-    kind: str
-    samples: int
-    correct: int
+    count: int
+    make: Callable[[int], NDArray[Any]]
 
-    @property
-    def share(self) -> float:
-        """0..1."""
-        return self.correct / self.samples
+    def __len__(self) -> int:
+        return self.count
 
-    @property
-    def interval(self) -> tuple[float, float]:
-        """(low, high) of the 95 % confidence interval."""
-        n, p = self.samples, self.share
-        middle = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-        half = _Z / (1 + _Z**2 / n) * math.sqrt(p * (1 - p) / n + _Z**2 / (4 * n * n))
-        return middle - half, middle + half
+    def __getitem__(self, index: int, /) -> NDArray[Any]:
+        return self.make(index)
 
 
-def read_labelled(source: str) -> LabelledData:
-    """The test half of "digits", or a .npz file with `rasters` and `labels`.
+def encoded(image: NDArray[Any], options: DataOptions, index: int = 0) -> NDArray[np.uint8]:
+    """An image (features, height, width), 0..1, as spikes (time, features, height, width)."""
+    draw, values = np.random.default_rng((options.seed, index)), np.asarray(image, np.float64)
+    raster = np.empty((options.steps, *values.shape), np.uint8)
+    for step, frame in enumerate(raster):
+        if options.encode == "poisson":
+            frame[...] = draw.random(values.shape) < values
+        else:
+            frame[...] = np.floor((step + 1) * values) - np.floor(step * values)
+    return raster
+
+
+def read_labelled(
+    source: str, shape: Shape3 | None = None, options: DataOptions | None = None
+) -> LabelledData:
+    """The test half of "digits", a .npz file, or a folder of recordings.
+
+    Parameters
+    ----------
+    source
+        A .npz file holds `labels` and either `rasters` (samples, time, features, height, width) or `images`
+        (samples, features, height, width) of values 0..1. A folder holds one sub-folder a class, in natural
+        order of their names, with recordings.
+    shape
+        (features, height, width) that recordings are put into.
 
     Raises
     ------
     EventError
-        The file cannot be read or holds something else.
+        It cannot be read or holds something else.
     """
+    chosen, path = options or DataOptions(), Path(source)
     if source == "digits":
         with np.load(str(files("mapper") / "data" / "digits_test.npz"), allow_pickle=False) as data:
-            images, labels = data["images"].astype(np.int64), data["labels"].astype(np.int64)
-        steps = np.arange(_DIGITS_STEPS)[None, :, None, None]
-        values = images[:, None]
-        spikes = (steps + 1) * values // _DIGITS_STEPS - steps * values // _DIGITS_STEPS
-        return LabelledData("digits", spikes[:, :, None], labels)
-    path = Path(source)
-    step = 'Write it by numpy.savez(path, rasters=..., labels=...), or name "digits"'
+            images, labels = data["images"][:, None] / 16.0, data["labels"].astype(np.int64)
+        rasters = np.stack([encoded(image, DataOptions(steps=_DIGITS_STEPS)) for image in images])
+        return LabelledData("digits", rasters, labels, images=images)
+    if path.is_dir():
+        return _folder(path, shape, chosen)
+    step = 'Write it by numpy.savez(path, rasters=..., labels=...), or images=... in 0..1, or name "digits"'
     if (problem := unreachable(path)) is not None:
         raise EventError(Finding(source, f"is no labelled data: {problem}", next_step=step))
     arrays = arrays_of(path)
-    if lacking := {"rasters", "labels"} - arrays.keys():
+    kind = "images" if "images" in arrays and "rasters" not in arrays else "rasters"
+    if lacking := {kind, "labels"} - arrays.keys():
         problem = f"is no labelled data: it lacks {' and '.join(sorted(lacking))}"
         raise EventError(Finding(source, problem, next_step=step))
-    rasters, labels = arrays["rasters"], arrays["labels"]
-    if rasters.ndim != 5 or labels.shape != rasters.shape[:1] or not len(labels):
-        limit = "rasters (samples, time, features, height, width), one label each"
-        raise EventError(Finding(source, "has other shapes", (rasters.shape, labels.shape), limit))
-    if not are_spike_counts(rasters):
-        raise EventError(Finding(source, f"its rasters {NO_COUNTS}"))
+    given, labels = arrays[kind], arrays["labels"]
+    axes = "features, height, width" if kind == "images" else "time, features, height, width"
+    if given.ndim != axes.count(",") + 2 or labels.shape != given.shape[:1] or not given.size:
+        limit = f"{kind} (samples, {axes}), one label each"
+        raise EventError(Finding(source, "has other shapes", (given.shape, labels.shape), limit))
     if labels.dtype.kind not in "iu":
         raise EventError(Finding(source, "has labels that are no whole numbers", str(labels.dtype)))
-    return LabelledData(path.stem, rasters, labels.astype(np.int64))
+    labels = labels.astype(np.int64)
+    if kind == "rasters":
+        return LabelledData(path.stem, _counts(source, given), labels)
+    _check_image(source, given)
+    made = _Made(len(labels), lambda index: encoded(given[index], chosen, index))
+    return LabelledData(path.stem, made, labels, images=given)
 
 
-def accuracies(
-    data: LabelledData | None,
-    floating: NormalNetwork,
-    integer: NormalNetwork,
-    config: ChipConfig,
-    *,
-    dt_us: int,
-    options: EventOptions | None = None,
-    deadline: Deadline = NEVER,
-    progress: Callable[[int], None] | None = None,
-) -> tuple[Accuracy, ...]:
-    """Float, integer, and the configuration in time steps and spike by spike; nothing without data.
+def _counts(where: str, raster: NDArray[Any]) -> NDArray[Any]:
+    """Spike counts as whole numbers, whatever type they came in."""
+    if not raster.size or not are_spike_counts(raster):
+        raise EventError(Finding(where, f"rasters {NO_COUNTS}"))
+    samples = raster if raster.ndim > 4 else raster[None]
+    if (most := max(int(sample.sum(dtype=np.float64)) for sample in samples)) > _SPIKES_MAX:
+        raise EventError(Finding(where, "has a sample of too many spikes", most, _SPIKES_MAX))
+    # In the order of this machine's bytes.
+    return raster.astype(np.int64 if raster.dtype.kind == "f" else raster.dtype.newbyteorder("="))
+
+
+def _check_image(where: str, image: NDArray[Any]) -> None:
+    if image.dtype.kind not in "biuf" or not np.all((image >= 0) & (image <= 1)):
+        value = f"{image.min():g} to {image.max():g}" if image.dtype.kind in "biuf" else str(image.dtype)
+        step = "Divide images of bytes by 255"
+        raise EventError(Finding(where, "holds pixels that are no share of full", value, "0..1", "", step))
+
+
+def _folder(path: Path, shape: Shape3 | None, options: DataOptions) -> LabelledData:
+    classes = sorted((entry.name for entry in path.iterdir() if entry.is_dir()), key=natural_key)
+    samples = [
+        (file, number)
+        for number, name in enumerate(classes)
+        for file in sorted((path / name).iterdir(), key=lambda file: natural_key(file.name))
+        if file.suffix.lower() in _SUFFIXES
+    ]
+    if not samples or shape is None:
+        step = f"One sub-folder a class, with recordings that end in {', '.join(_SUFFIXES)}"
+        raise EventError(Finding(str(path), "holds no recordings in folders of classes", next_step=step))
+
+    def make(index: int) -> NDArray[Any]:
+        file = samples[index][0]
+        try:
+            return _raster(read_events(file), shape, options)
+        except EventError as error:
+            raise error.of(str(file)) from None
+
+    labels = np.array([number for _, number in samples], np.int64)
+    return LabelledData(path.name, _Made(len(samples), make), labels, tuple(classes))
+
+
+def _raster(events: Any, shape: Shape3, options: DataOptions) -> NDArray[Any]:
+    """Events in steps from the first one on."""
+    if not len(events):
+        raise EventError(Finding("events", "there are none"))
+    shifted = events.copy()
+    shifted["t"] -= events["t"][0]
+    return raster_from_events(shifted, shape, options.dt_us, drop_outside=options.drop_outside).counts
+
+
+def labelled_data(
+    dataset: Any, shape: Shape3, options: DataOptions | None = None, name: str = "data set"
+) -> LabelledData:
+    """Labelled data of what tonic, torch and torchvision call a data set.
 
     Parameters
     ----------
-    deadline
-        Ends it with the samples that are done then; before the first one there are no accuracies.
-    progress
-        Called with the number of samples done.
+    dataset
+        Has a length, and gives (sample, label) by index. A sample is events (an array with fields), a raster
+        (time, features, height, width) of spike counts, or an image (features, height, width) of 0..1; a
+        label is a whole number. It is asked for every sample twice, once for the labels.
+    shape
+        (features, height, width) of the network's input.
+
+    Raises
+    ------
+    EventError
+        A sample or a label is something else; on use, where it is a sample.
     """
-    if data is None:
-        return ()
-    answers: list[tuple[int, ...]] = []
-    pause = partial(deadline.check, "labelled samples were simulated")
-    with suppress(TimeLimitError):
-        for classes in _classes(data, (floating, integer), config, dt_us, options, pause):
-            answers.append(classes)
-            if progress is not None:
-                progress(len(answers))
-    labels = data.labels[: len(answers)]
-    return tuple(
-        Accuracy(kind, len(answers), int((np.array(classes) == labels).sum()))
-        for kind, classes in zip(_KINDS, zip(*answers, strict=True), strict=False)
-    )
+    from mapper.events import events_from  # noqa: PLC0415
+
+    chosen = options or DataOptions()
+
+    def make(index: int) -> NDArray[Any]:
+        sample, where = dataset[index][0], f"{name}, sample {index}"
+        array = np.asarray(sample)
+        if array.dtype.names is not None:
+            return _raster(events_from(sample, source=where), shape, chosen)
+        if array.ndim == 3:
+            _check_image(where, array)
+            return encoded(array, chosen, index)
+        if array.ndim != 4:
+            limit = "events, (time, features, height, width) or (features, height, width)"
+            raise EventError(Finding(where, "is no sample", array.shape, limit))
+        return _counts(where, array)
+
+    labels = np.array(list(_labels(dataset, name)), np.int64)
+    if not len(labels):
+        raise EventError(Finding(name, "holds no samples"))
+    return LabelledData(name, _Made(len(labels), make), labels)
 
 
-def _classes(
-    data: LabelledData,
-    networks: tuple[NormalNetwork, ...],
-    config: ChipConfig,
-    dt_us: int,
-    options: EventOptions | None,
-    pause: Callable[[], object],
-) -> Iterator[tuple[int, ...]]:
-    """By sample, the answers in the order of `_KINDS`."""
-    name, output = networks[-1].inputs[0].name, networks[-1].outputs[0].name
-    end_us = data.rasters.shape[1] * dt_us
-    for start in range(0, len(data.labels), _BATCH):
-        rasters = data.rasters[start : start + _BATCH]
-        frames = simulate_config(config, {name: rasters}, record=(), pause=pause).outputs[output]
-        for raster, steps in zip(rasters, frames, strict=True):
-            runs = [simulate(network, {name: raster}, pause=pause).outputs[output] for network in networks]
-            events = {name: events_from_raster(raster, dt_us)}
-            seen = simulate_events(config, events, options, end_us=end_us, pause=pause).outputs[output]
-            counts = [run.sum(0) for run in (*runs, steps)]
-            yield tuple(map(_best, (*counts, _counted(seen, frames.shape[2:]))))
-
-
-def _best(counts: Any) -> int:
-    return int(np.argmax(counts))
-
-
-def _counted(events: Any, shape: tuple[int, ...]) -> Mapping[str, Any] | Any:
-    counts = np.zeros(shape, np.int64)
-    np.add.at(counts, (events["p"], events["y"], events["x"]), 1)
-    return counts
+def _labels(dataset: Any, name: str) -> Iterator[int]:
+    for index in range(len(dataset)):
+        label = np.asarray(dataset[index][1])
+        if label.size != 1 or label.dtype.kind not in "iu":
+            raise EventError(Finding(f"{name}, label {index}", "is no whole number", str(label)))
+        yield int(label.reshape(()))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from mapper.equivalence.accuracy import Accuracy, Judgement
 from mapper.equivalence.compare import FrameDifference
 from mapper.equivalence.events import EventComparison
-from mapper.equivalence.labelled import Accuracy
 from mapper.equivalence.rates import LayerRates
+from mapper.equivalence.silence import Silence
+from mapper.passes.rounding import RoundingLoss
 
 __all__ = ["EquivalenceReport", "OutputTrace"]
 
@@ -44,11 +46,17 @@ class EquivalenceReport:
     difference
         Of the configuration in time steps from the integer network: None when they are identical.
     rates
-        Integer against float network.
+        Integer against float network; on labelled data where there is some.
     events
         Spike by spike against time steps.
     accuracies
-        On labelled data; empty without.
+        On labelled data, as trained down to the chip spike by spike; empty without.
+    judgement
+        What labelled data shows beside them; None without.
+    silence
+        Layers of which no neuron spiked, of which nothing is shown.
+    rounding
+        What rounding to integers took away.
     notes
         What a reader should know; assumptions too.
     output
@@ -72,6 +80,9 @@ class EquivalenceReport:
     output: OutputTrace
     readings: tuple[str, ...] = ()
     compared_with: str = ""
+    judgement: Judgement | None = None
+    silence: Silence = field(default_factory=Silence)
+    rounding: tuple[RoundingLoss, ...] = ()
 
     @property
     def is_equivalent(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -13,29 +13,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapper.deadline import NEVER, Deadline
+from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.joined import joined
 from mapper.emit.write.build import build_config
 from mapper.emit.write.options import EmitOptions
 from mapper.equivalence.compare import first_difference
 from mapper.equivalence.events import compare_events
-from mapper.equivalence.labelled import Accuracy, LabelledData, accuracies
-from mapper.equivalence.rates import layer_rates
+from mapper.equivalence.judge import Judge, Source, check_labels
+from mapper.equivalence.judging import scored
+from mapper.equivalence.labelled import LabelledData
+from mapper.equivalence.rates import LayerRates, layer_rates
 from mapper.equivalence.report import EquivalenceReport, OutputTrace
+from mapper.equivalence.silence import silence_of
 from mapper.errors import EventError, Finding, MapperWarning
 from mapper.events import Events, events_from_raster, raster_from_events
 from mapper.network import Network
 from mapper.normal_form import NormalNetwork
 from mapper.own_shape import own_shape
+from mapper.passes.rounding import rounding_losses
 from mapper.result import Result
 from mapper.sim.config_frame import simulate_config
 from mapper.sim.event import EventOptions
-from mapper.sim.network import simulate
+from mapper.sim.network import Simulation, simulate
 
-__all__ = ["CELLS_MAX", "Recording", "check_equivalence", "random_recording", "recording_of"]
+__all__ = [
+    "CELLS_MAX", "Recording", "check_equivalence", "random_recording", "recording_of",
+    "recording_of_data",
+]  # fmt: skip
 
 
 CELLS_MAX = 1 << 26
 """Pixels of all steps of random spikes: a million steps of 8x8."""
+# The golden section: multiples of it, without their whole parts, are spread evenly.
+_SPREAD = (5**0.5 - 1) / 2
+# One sample alone may be silent, or like no other.
+_SAMPLES_MIN = 4
 _SIMULATE_LESS = "Raise --time-limit, or simulate less: fewer --steps, or a shorter recording"
 
 
@@ -145,6 +157,19 @@ def recording_of(network: Network, events: Events, dt_us: int, *, drop_outside: 
     return Recording(dict.fromkeys(names_of, raster), dict.fromkeys(names_of, shifted), dt_us)
 
 
+def recording_of_data(network: Network, data: LabelledData, steps: int, dt_us: int) -> Recording:
+    """Samples from all over labelled data, one after the other, until there are so many steps of them."""
+    count, rasters, total = len(data.labels), [], 0
+    # Files are often sorted by class: the order is spread over all of them.
+    for index in sorted(range(count), key=lambda n: (n * _SPREAD % 1.0, n)):
+        rasters.append(data.rasters[index])
+        total += len(rasters[-1])
+        if total >= steps and len(rasters) >= _SAMPLES_MIN:
+            break
+    raster, name = np.concatenate(rasters), network.inputs[0].name
+    return Recording({name: raster}, {name: events_from_raster(raster, dt_us)}, dt_us)
+
+
 def check_equivalence(
     result: Result,
     floating: NormalNetwork | Sequence[NormalNetwork],
@@ -153,58 +178,86 @@ def check_equivalence(
     deadline: Deadline = NEVER,
     progress: Callable[[int], None] | None = None,
     options: EventOptions | None = None,
+    source: Source | None = None,
+    workers: int | None = None,
 ) -> EquivalenceReport:
     """Compare placed networks with their configuration, and with what they were before rounding.
 
     Parameters
     ----------
-    result
-        With a solution.
     floating
-        The networks of `Result.given` before they were made integer.
+        The networks of `Result.given` before they were made integer; the result must have a solution.
     recording
         Of all inputs, by the names of `mapper.emit.shared.joined` where several networks share the chip.
-    data
-        Of the one input there is; samples that the deadline leaves out are noted.
+    data, source, workers, progress
+        As in `mapper.equivalence.judging.tally`; samples that the deadline leaves out are noted.
 
     Raises
     ------
-    InfeasibleError, UndecidedError, TimeLimitError
-        There is no placement, or the deadline came before the recording was compared.
-    EventError
-        Labelled data for several inputs.
+    InfeasibleError, UndecidedError, TimeLimitError, EventError
+        No placement, a deadline before the recording was compared, data that does not go with the network.
     """
     integer, dt_us = joined(result.given), recording.dt_us
+    check_labels(data, integer)
     floats = floating if isinstance(floating, Network) else joined(floating)
-    _check_labelled(integer, data)
     config = build_config(result, EmitOptions(dt_us=float(dt_us)))
-    name, during = integer.outputs[0].name, partial(_pause, deadline, recording)
-    expected = simulate(integer, recording.rasters, pause=during("the integer network"))
-    frames = simulate_config(config, recording.rasters, pause=during("the configuration in time steps"))
-    before = simulate(floats, recording.rasters, pause=during("the float network"))
+    runs = _Runs.of(recording, floats, integer, config, deadline)
+    frames = {layer.name: runs.chip[layer.name] for layer in integer.layers}
+    during = _pause(deadline, recording, "the configuration spike by spike")
     events = compare_events(
-        config, {layer.name: frames.layers[layer.name] for layer in integer.layers}, recording.events,
-        result.chip, duration_us=float(recording.steps * dt_us), options=options,
-        pause=during("the configuration spike by spike"),
+        config, frames, recording.events, result.chip, duration_us=float(recording.steps * dt_us),
+        options=options, pause=during,
     )  # fmt: skip
-    more: dict[str, Any] = {"options": options, "deadline": deadline, "progress": progress}
-    scored = accuracies(data, floats, integer, config, dt_us=dt_us, **more)
-    own = config.interface.notes if config.interface else ()
+    judge = Judge(floats, integer, config, dt_us, options)
+    scores = scored(judge, data, source, workers=workers, deadline=deadline, progress=progress)
+    rates = runs.rates if scores.judgement is None else scores.judgement.rates
     return EquivalenceReport(
         network=integer.name,
         chip=result.chip.name,
         steps=recording.steps,
         dt_us=dt_us,
         input_events=sum(map(len, recording.events.values())),
-        difference=first_difference(_present(result, expected.spikes), frames.layers),
-        rates=layer_rates(before.spikes, expected.spikes),
+        difference=first_difference(_present(result, runs.integers.spikes), runs.chip),
+        rates=rates,
         events=events,
-        accuracies=scored,
-        notes=(*_left_out(data, scored, deadline), *events.notes, *own),
+        accuracies=scores.accuracies,
+        judgement=scores.judgement,
+        silence=silence_of(rates, integer),
+        rounding=rounding_losses(result.given),
+        notes=(*scores.notes, *events.notes, *(config.interface.notes if config.interface else ())),
         readings=tuple(map(str, result.readings)),
         compared_with=integer.compared_with,
-        output=_trace(name, before.outputs[name], events.outputs[name]),
+        output=_trace(integer.outputs[0].name, runs.floats, events.outputs),
     )
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """A recording in time steps: through both networks, and by layer through the configuration."""
+
+    integers: Simulation
+    chip: Mapping[str, Any]
+    floats: Simulation
+
+    @property
+    def rates(self) -> tuple[LayerRates, ...]:
+        return layer_rates(self.floats.spikes, self.integers.spikes)
+
+    @classmethod
+    def of(
+        cls,
+        recording: Recording,
+        floats: NormalNetwork,
+        integer: NormalNetwork,
+        config: ChipConfig,
+        deadline: Deadline,
+    ) -> _Runs:
+        during, rasters = partial(_pause, deadline, recording), recording.rasters
+        return cls(
+            simulate(integer, rasters, pause=during("the integer network")),
+            simulate_config(config, rasters, pause=during("the configuration in time steps")).layers,
+            simulate(floats, rasters, pause=during("the float network")),
+        )
 
 
 def _present(result: Result, spikes: Mapping[str, Any]) -> dict[str, Any]:
@@ -223,19 +276,8 @@ def _pause(deadline: Deadline, recording: Recording, what: str) -> Callable[[], 
     return partial(deadline.check, doing, _SIMULATE_LESS)
 
 
-def _left_out(data: LabelledData | None, scored: Sequence[Accuracy], deadline: Deadline) -> Iterator[str]:
-    done, total = max((entry.samples for entry in scored), default=0), 0 if data is None else len(data.labels)
-    if done < total:
-        yield f"labelled data: {done} of {total} samples were simulated; {deadline} came first"
-
-
-def _check_labelled(network: Network, data: LabelledData | None) -> None:
-    if data is not None and len(network.inputs) != 1:
-        names = ", ".join(entry.name for entry in network.inputs)
-        raise EventError(Finding("labelled data", "feeds one input, and there are several", names))
-
-
-def _trace(name: str, floats: Any, events: Events) -> OutputTrace:
+def _trace(name: str, run: Simulation, outputs: Mapping[str, Events]) -> OutputTrace:
+    floats, events = run.outputs[name], outputs[name]
     shape = floats.shape[1:]
     neurons = np.ravel_multi_index((events["p"], events["y"], events["x"]), shape)
     counts = np.bincount(neurons, minlength=int(np.prod(shape)))

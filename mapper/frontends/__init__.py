@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Literal, TypeAlias, TypeGuard, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeGuard, get_args
 
 from hwspec.inert import as_text
 from mapper.errors import Finding, NetworkError, OptionsError
@@ -15,13 +15,18 @@ from mapper.frontends.inputs import InputFrom, fed
 from mapper.frontends.target import file_alone, is_module, is_target, loaded_target
 from mapper.network import Network
 
+if TYPE_CHECKING:
+    from mapper.frontends.from_torch.as_trained import AsTrained
+
 __all__ = [
     "InputFrom",
     "NirOptions",
     "NirSource",
     "TorchOptions",
+    "as_trained",
     "is_code",
     "load_network",
+    "load_with_source",
     "other_readings",
 ]
 
@@ -167,17 +172,43 @@ def load_network(
     BackendMissingError
         A .safetensors file, and the package that reads it is not installed.
     """
+    return load_with_source(source, input_shape, nir, torch, input_from)[0]
+
+
+def load_with_source(
+    source: object,
+    input_shape: tuple[int, int, int] | None = None,
+    nir: NirOptions | None = None,
+    torch: TorchOptions | None = None,
+    input_from: InputFrom | None = None,
+) -> tuple[Network, object]:
+    """As `load_network`; and what it was read from, of Python code, which runs once, what that gave."""
     options = (input_shape, nir or NirOptions(), torch or TorchOptions())
     if isinstance(source, str) and is_code(source):
         with loaded_target(source) as loaded:
             network = _read(loaded, *options, name=as_text(source))
-    else:
-        try:
-            network = _read(source, *options, name=_name(source))
-        except NetworkError as error:
-            # Of several files, each with a layer of this name, the user must know which is meant.
-            raise (error.of(as_text(Path(source).name)) if _is_file(source) else error) from None
-    return fed(network, input_from)
+        return fed(network, input_from), loaded
+    try:
+        network = _read(source, *options, name=_name(source))
+    except NetworkError as error:
+        # Of several files, each with a layer of this name, the user must know which is meant.
+        raise (error.of(as_text(Path(source).name)) if _is_file(source) else error) from None
+    return fed(network, input_from), source
+
+
+def as_trained(source: object, options: TorchOptions | None = None) -> AsTrained | None:
+    """A torch module as something that answers labelled samples; None of another source.
+
+    Parameters
+    ----------
+    source
+        As `load_with_source` gives it. A module of this package computes what is placed, and is none.
+    """
+    if not is_module(source) or getattr(type(source), "holds_network", False):
+        return None
+    from mapper.frontends.from_torch.as_trained import AsTrained  # noqa: PLC0415  # loads torch
+
+    return AsTrained(source, None if options is None else options.weights)  # type: ignore[arg-type]  # is_module says so
 
 
 def _is_file(source: object) -> TypeGuard[str | Path]:

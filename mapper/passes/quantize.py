@@ -23,7 +23,10 @@ from mapper.errors import Finding, NetworkError
 from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Neuron
 
-__all__ = ["STATE_HALF", "WEIGHT_HALF", "layer_scale", "quantize", "rounded", "tensor_scale"]
+__all__ = [
+    "STATE_HALF", "WEIGHT_HALF", "layer_scale", "quantize", "rounded", "scale_takers",
+    "tensor_scale",
+]  # fmt: skip
 
 WEIGHT_HALF, STATE_HALF = 128, 32768
 """Halves of what 8 bits of weights and 16 bits of potentials span: -half .. half - 1."""
@@ -97,6 +100,26 @@ def layer_scale(layer: NormalLayer) -> np.float32:
     return min(scales)
 
 
+def scale_takers(layer: NormalLayer, value: float) -> str:
+    """What takes so much of a layer's scale that a value becomes zero, and how small it would have to be.
+
+    Parameters
+    ----------
+    value
+        A weight or bias, > 0, which rounds to zero.
+    """
+    taken = []
+    for name, held in _numbers(layer):
+        if held is None:
+            continue
+        half = WEIGHT_HALF if name in ("weights", "biases") else STATE_HALF
+        # More than half a unit of the scale: a little less than twice as many units.
+        size, most = float(np.abs(held).max()), 1.99 * value * (half - 1)
+        if size > most:
+            taken.append(f"{name} of up to {size:.3g} (at most {most:.3g} would keep it)")
+    return f"Train with smaller {' and '.join(taken)}, or rescale the features alike"
+
+
 def _round(values: Any, scale: np.float32) -> Any:
     with np.errstate(over="ignore", invalid="ignore"):
         return np.rint(np.asarray(values, _F) * scale).astype(np.int64)
@@ -144,7 +167,7 @@ def _ruined(layer: NormalLayer, whole: NormalLayer) -> Iterator[Finding]:
     after: Any = whole.operation.weight
     if np.any(before) and not np.any(after):
         largest = float(np.abs(before).max())
-        step = "Rescale the layer: threshold and biases are too large beside its weights"
+        step = scale_takers(layer, largest)
         yield Finding(where, "all weights would round to zero", f"largest {largest:g}", next_step=step)
     if np.any(np.asarray(neuron.threshold) < 1):
         step = "Rescale the layer: the threshold is too small beside its weights"

@@ -9,12 +9,19 @@ from rich.console import Console
 from mapper.emit.shared.config import ChipConfig
 from mapper.equivalence.report import EquivalenceReport
 from mapper.equivalence.sensitivity import Sensitivity
+from mapper.report.accuracy import draw_accuracies, print_accuracies
 from mapper.report.plots import new_figure, plain, write_figure
 from mapper.report.terminal import line, print_table
-from mapper.report.text import print_readings
+from mapper.report.text import print_readings, print_rounding
 from mapper.sim.recording import RecordingSummary
+from mapper.wording import counted, join_names
 
 __all__ = ["plot_equivalence", "print_equivalence", "print_simulation"]
+
+
+# Features of a layer that are named; JSON has all.
+_FEATURES_MAX = 3
+_ARGMAX = {True: "same", False: "other", None: "-"}
 
 
 def _decimals(*values: float | None) -> list[str]:
@@ -25,7 +32,11 @@ def print_equivalence(console: Console, report: EquivalenceReport) -> None:
     """What is identical, what is not, and what that rests on."""
     size = f"{report.steps} steps of {report.dt_us} µs, {report.input_events} input events"
     line(console, f"{report.network} on {report.chip}: {size}")
-    if report.is_equivalent:
+    if report.silence.layers:
+        line(console, f"WARNING: {report.silence.sentence}.", "bold")
+    if report.is_equivalent and len(report.silence.layers) == len(report.rates):
+        line(console, "configuration and network: not compared, since nothing spiked")
+    elif report.is_equivalent:
         line(console, "configuration = network as read, in integers: identical in every layer and step")
     else:
         line(console, f"DIFFERENT, a fault of this program: {report.difference}")
@@ -35,8 +46,15 @@ def print_equivalence(console: Console, report: EquivalenceReport) -> None:
     rows: list[tuple[object, ...]] = []
     for rate in report.rates:
         numbers = _decimals(rate.float_rate, rate.integer_rate, rate.correlation)
-        rows.append((rate.layer, *numbers, "same" if rate.same_argmax else "other"))
-    print_table(console, columns, rows, title="integer against float")
+        rows.append((rate.layer, *numbers, _ARGMAX[rate.same_argmax]))
+    where = "" if report.judgement is None else f", over all samples of {report.judgement.data}"
+    print_table(console, columns, rows, title=f"integer against float{where}")
+    for rate in report.rates:
+        for worst in rate.worst_features[:_FEATURES_MAX]:
+            line(console, f"{rate.layer}, {worst}")
+        if (more := len(rate.worst_features) - _FEATURES_MAX) > 0:
+            line(console, f"{rate.layer}, {counted(more, 'more feature')} like that")
+    print_rounding(console, report.rounding)
     columns = ("layer", "in steps", "by spikes", "differing", "correlation", "order decides")
     depends, rows = {entry.layer: entry.neurons for entry in report.events.sensitivity}, []
     for spikes in report.events.layers:
@@ -48,10 +66,7 @@ def print_equivalence(console: Console, report: EquivalenceReport) -> None:
         limit = "-" if load.bandwidth is None else f"{load.bandwidth:.3g}"
         rows.append((load.core, load.layer, f"{load.synops_per_second:.3g}", limit))
     print_table(console, ("core", "layer", "SynOps/s", "bandwidth"), rows, title="load at this rate")
-    for accuracy in report.accuracies:
-        low, high = accuracy.interval
-        share = f"{100 * accuracy.share:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
-        line(console, f"accuracy, {accuracy.kind}: {share}, {accuracy.samples} samples")
+    print_accuracies(console, report.accuracies, report.judgement)
     for note in report.notes:
         line(console, f"note: {note}")
     print_readings(console, report.readings)
@@ -70,6 +85,9 @@ def print_simulation(
         counts = (summary.clamped[core], summary.saturated[core], summary.decimated[core])
         rate = f"{synops / seconds:.3g}"
         rows.append((core, owners.get(core, ""), summary.spikes[core], synops, rate, *counts))
+    if summary.silent:
+        names = join_names([owners.get(core, f"core {core}") for core in summary.silent])
+        line(console, f"WARNING: NO SPIKES in {names}: this recording shows nothing of them.", "bold")
     print_table(console, columns, rows, title="spike by spike")
     for name, spikes in summary.outputs.items():
         line(console, f"output {name}: {spikes} spikes")
@@ -98,8 +116,12 @@ def plot_equivalence(report: EquivalenceReport, path: Path) -> None:
     BackendMissingError, OptionsError
         As `new_figure` and `write_figure`.
     """
-    figure = new_figure(path, 12, 4)
-    bars, scatter, raster = figure.subplots(1, 3)
+    judgement = report.judgement
+    figure = new_figure(path, 12, 4 if judgement is None else 8)
+    axes = figure.subplots(1 if judgement is None else 2, 3, squeeze=False)
+    bars, scatter, raster = axes[0]
+    if judgement is not None:
+        draw_accuracies(axes[1], report.accuracies, judgement)
     names = [entry.layer for entry in report.rates]
     spikes = {entry.layer: entry for entry in report.events.layers}
     kinds = {

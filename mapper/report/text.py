@@ -10,6 +10,7 @@ from rich.console import Console
 from hwspec.schema import AssumedFact, ChipSpec
 from mapper.display import text
 from mapper.operations import Shape
+from mapper.passes.rounding import RoundingLoss, rounding_losses
 from mapper.record import RELAY_OF, CoreUse, core_use
 from mapper.references import layer_key
 from mapper.report.terminal import heading, line, print_cores, print_table
@@ -26,6 +27,7 @@ __all__ = [
     "print_readings",
     "print_report",
     "print_result",
+    "print_rounding",
     "report_text",
     "result_text",
 ]
@@ -53,6 +55,7 @@ def print_result(console: Console, result: Result) -> None:
     for network in result.networks:
         for note in network.notes:
             line(console, f"note: {note}")
+    print_rounding(console, rounding_losses(result.given))
     print_readings(console, result.readings)
     _print_assumed(console, chip.name, chip.assumed_facts())
 
@@ -61,6 +64,12 @@ def print_readings(console: Console, readings: Iterable[object]) -> None:
     """What was taken for granted while reading, one line each."""
     for reading in readings:
         line(console, f"read: {reading}")
+
+
+def print_rounding(console: Console, losses: Iterable[RoundingLoss]) -> None:
+    """What rounding to integers took away, one line each."""
+    for loss in losses:
+        line(console, f"rounding: {loss}", "bold")
 
 
 def _print_layers(console: Console, result: Result) -> None:

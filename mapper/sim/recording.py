@@ -64,6 +64,11 @@ class RecordingSummary:
     outputs: Mapping[str, int]
     classes: Mapping[int, int]
 
+    @property
+    def silent(self) -> tuple[int, ...]:
+        """Cores that did not spike once."""
+        return tuple(core for core, spikes in self.spikes.items() if not spikes)
+
 
 def default_layers(config: ChipConfig) -> tuple[str, ...]:
     """Layers whose spikes a board would show: monitored ones, else outputs; all without interface."""

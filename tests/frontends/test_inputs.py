@@ -81,7 +81,7 @@ def test_what_cannot_come_from_the_sensor() -> None:
 def test_in_every_call() -> None:
     assert mapper.solve("digits", input_from="sensor").require().dvs_stage is not None
     assert mapper.solve("digits").require().dvs_stage is None
-    assert mapper.verify_equivalence("digits", input_from="sensor", steps=3).is_equivalent
+    assert mapper.verify_equivalence("digits", input_from="sensor", rate=0.5, steps=10).is_equivalent
 
 
 def test_on_the_command_line(tmp_path: Path, capsys: Capture) -> None:

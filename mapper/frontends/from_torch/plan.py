@@ -33,12 +33,12 @@ class Plan:
 
 def plan_of(root: nn.Module, neurons: Sequence[str], axes: int) -> Plan:
     """Samples and steps of a call as the module's own layers want them; `neurons` are paths."""
-    kinds = [module for module in root.modules() if _is_of_sinabs(module)]
+    kinds = [module for module in root.modules() if is_of_sinabs(module)]
     samples = max((int(getattr(m, "batch_size", 1) or 1) for m in kinds), default=1)
     steps = max((int(getattr(m, "num_timesteps", 1) or 1) for m in kinds), default=1)
     # Those of other frameworks take the first axis for samples, and a call for a step.
     in_time = any(
-        _is_of_sinabs(entry) or getattr(entry, "step_mode", "s") == "m"
+        is_of_sinabs(entry) or getattr(entry, "step_mode", "s") == "m"
         for entry in map(root.get_submodule, neurons)
     )
     # What keeps no states may do something else with a batch.
@@ -48,5 +48,5 @@ def plan_of(root: nn.Module, neurons: Sequence[str], axes: int) -> Plan:
     return Plan(samples, steps, max(1, -(-len(NATURAL) // steps)))
 
 
-def _is_of_sinabs(module: nn.Module) -> bool:
+def is_of_sinabs(module: nn.Module) -> bool:
     return any(str(entry.__module__).startswith("sinabs.") for entry in type(module).__mro__)
