@@ -236,7 +236,8 @@ def test_traffic_bounds_loads_and_finds_parallel_cores() -> None:
     slow = mapper.load_chip("speck2f", ["core[0..8].synops_per_second=2000000"])
     whole = mapper.check(network, slow, traffic=rates, repairs=0, **UNDIVIDED).report
     assert whole is not None
-    assert {entry.code for entry in whole.unmet} == {"M204"}
+    # That pieces would do is said too, by the rule of moves.
+    assert {entry.code for entry in whole.unmet} == {"M204", "M503"}
     result = mapper.solve(network, slow, traffic=rates)
     assert parts(result, "conv1") == [(0, 4), (4, 8)]
     assert parts(result, "conv0") == [(0, 8)]

@@ -21,6 +21,7 @@ from mapper.wording import counted
 if TYPE_CHECKING:
     from mapper.explore.plan import PlannedNetwork, PlannedVariant
     from mapper.explore.record import ReportRecord
+    from mapper.explore.sweep import Resumed
 
 __all__ = ["report"]
 
@@ -81,6 +82,10 @@ class ReportOutput(options.Output):
 
     out: Annotated[Path | None, file("folder for the files", "report, or the folder of --resume")] = None
 
+    def folder(self, resumed: Path | None) -> Path:
+        """Where the files go: what is not said stays where the report that goes on is."""
+        return self.out or (resumed.parent if resumed else Path("report"))
+
 
 def report(
     *networks: Annotated[str, options.NETWORK],
@@ -99,7 +104,7 @@ def report(
     """
     from mapper.explore.plan import with_traffic  # noqa: PLC0415
     from mapper.explore.record import Settings, read_report  # noqa: PLC0415
-    from mapper.explore.sweep import Place, Resumed, sweep  # noqa: PLC0415
+    from mapper.explore.sweep import Place, sweep  # noqa: PLC0415
     from mapper.files import require_writable, write_all  # noqa: PLC0415
     from mapper.report.formats import FORMATS  # noqa: PLC0415
     from mapper.report.matrix import print_matrix  # noqa: PLC0415
@@ -115,10 +120,10 @@ def report(
     if cells.traffic is not None:
         planned = with_traffic(planned, dict(read_rates(cells.traffic)))
     variants, notes = _variants(chips, earlier)
-    folder = output.out or (sweeping.resume.parent if sweeping.resume else Path("report"))
-    require_writable(*(folder / name for name in FORMATS))
+    paths = {name: output.folder(sweeping.resume) / name for name in FORMATS}
+    require_writable(*paths.values())
     place = Place(sweeping.workers, sweeping.scheduler, sweeping.cache, limits.time_limit)
-    deadline, resumed = Deadline.after(limits.time_limit), list[Resumed]()
+    deadline, resumed = Deadline.after(limits.time_limit), list["Resumed"]()
     with progress_bar("cells", len(planned) * len(variants)) as progress:
         record = sweep(
             planned, variants, settings, place,
@@ -126,7 +131,7 @@ def report(
         )  # fmt: skip
         is_late = deadline.is_reached
     try:
-        write_all({folder / name: text_of(record) for name, text_of in FORMATS.items()})
+        write_all({paths[name]: text_of(record) for name, text_of in FORMATS.items()})
     except OptionsError:
         # What hours of work have come to is at least seen.
         if not output.as_json:
@@ -136,13 +141,18 @@ def report(
         print_record(record.model_dump_json(indent=2))
     else:
         print_matrix(console(), record)
-        say(f"written: {', '.join(str(folder / name) for name in FORMATS)}")
-        for found in resumed:
-            worth = "placements were checked, optima and other verdicts not proven here"
-            say(f"taken from {sweeping.resume}: {counted(found.taken, 'cell')}; {worth}")
-            for why, times in found.anew.items():
-                say(f"decided anew: {counted(times, 'cell')} {why}")
-    return _end(record, folder / "report.json", limits.time_limit if is_late else None)
+        say(f"written: {', '.join(map(str, paths.values()))}")
+        _tell_resumed(sweeping.resume, resumed)
+    return _end(record, paths["report.json"], limits.time_limit if is_late else None)
+
+
+def _tell_resumed(path: Path | None, resumed: list[Resumed]) -> None:
+    """How much of another report counts here, and why the rest does not."""
+    for found in resumed:
+        worth = "placements were checked, optima and other verdicts not proven here"
+        say(f"taken from {path}: {counted(found.taken, 'cell')}; {worth}")
+        for why, times in found.anew.items():
+            say(f"decided anew: {counted(times, 'cell')} {why}")
 
 
 def _end(record: ReportRecord, path: Path, limit_s: float | None) -> int:

@@ -155,10 +155,11 @@ def read_labelled(
             images, labels = data["images"][:, None] / 16.0, data["labels"].astype(np.int64)
         rasters = np.stack([encoded(image, DataOptions(steps=_DIGITS_STEPS)) for image in images])
         return LabelledData("digits", rasters, labels, images=images)
-    if path.is_dir():
+    problem = unreachable(path)
+    if problem is None and path.is_dir():
         return _folder(path, shape, chosen)
     step = 'Write it by numpy.savez(path, rasters=..., labels=...), or images=... in 0..1, or name "digits"'
-    if (problem := unreachable(path)) is not None:
+    if problem is not None:
         raise EventError(Finding(source, f"is no labelled data: {problem}", next_step=step))
     arrays = arrays_of(path)
     kind = "images" if "images" in arrays and "rasters" not in arrays else "rasters"

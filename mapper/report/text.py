@@ -91,7 +91,7 @@ def _print_layers(console: Console, result: Result) -> None:
     print_table(console, columns, rows, right=("core", "kernel", "neuron", "bias"))
     places = {use.core: f"{use.label} (core {use.core})" for use in uses}
     if solution.host_entries:
-        entries = ", ".join(places[entry.core] for entry in solution.host_entries)
+        entries = ", ".join(dict.fromkeys(places[entry.core] for entry in solution.host_entries))
         line(console, f"events from the host enter at {entries}")
     fed = [places[r.target] for r in solution.routes if r.source == DVS and isinstance(r.target, int)]
     if fed and solution.dvs_stage:

@@ -29,11 +29,11 @@ def interrupted_at(monkeypatch: pytest.MonkeyPatch, call: int, *, inside: bool) 
     """The result where Ctrl-C comes at one of the solver's calls, before it or inside."""
     original, calls = Budget.run, count(1)
 
-    def run(budget: Budget, model: Any) -> Any:
+    def run(budget: Budget, model: Any, **words: bool) -> Any:
         here = next(calls) == call
         if here and not inside:
             raise KeyboardInterrupt
-        outcome = original(budget, model)
+        outcome = original(budget, model, **words)
         if here:
             budget.interrupt()
         return outcome

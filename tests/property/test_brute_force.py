@@ -218,9 +218,10 @@ def test_hall_set_in_a_sentence() -> None:
     network = chain([conv(16)] * 4, (2, 64, 64))
     report = run(network, load("speck2f"), SolveOptions()).report
     assert report is not None
-    assert report.sentence().startswith(
+    told = (
         "conv0, conv1, conv2 and conv3 each need more than 32768 neuron words; only cores 0, 1, 2 of speck2f"
     )
+    assert told in report.sentence()
     assert report.certificate[0].cores == (0, 1, 2)
 
 

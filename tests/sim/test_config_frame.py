@@ -196,7 +196,7 @@ def test_potentials_beyond_16_bits_are_counted() -> None:
         ({"output_decimator_enable": True, "output_decimator_interval": 2}, "decimator"),
         ({"input_congestion_balancer_enable": True}, "balancer"),
         ({"weights": None}, "lacks weights"),
-        ({"threshold_high": 0}, "thresholds"),
+        ({"threshold_high": 0}, "threshold_high"),
     ],
 )
 def test_what_cannot_be_simulated_is_named(change: dict[str, Any], text: str) -> None:

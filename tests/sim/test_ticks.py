@@ -137,7 +137,12 @@ def test_the_command(biased: Any, tmp_path: Path, capsys: Capture) -> None:
     assert "--order sort" in capsys.readouterr().err
     assert told("--order", "sort") == (expected, "")
     write_events(path, np.array([(0, 0, 1, 1), (10, 9, 99, 99)], EVENT_DTYPE))
-    assert told("--drop-outside")[0] == told()[0]
+    assert run(words) == 2
+    assert "--drop-outside" in capsys.readouterr().err
+    spikes, note = told("--drop-outside")
+    write_events(path, events(0))
+    assert spikes == told()[0]
+    assert "1 of 2 events lie outside" in note
 
 
 NUMBERS = [

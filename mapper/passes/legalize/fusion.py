@@ -213,7 +213,7 @@ def _note(run: Sequence[NormalLayer], fused: NormalLayer) -> str:
     ]
     bits = f", which take one scale: bits lost of the weights: {', '.join(lost)}" if lost else ""
     is_padded = any(layer.operation.kernel != fused.operation.kernel for layer in run)
-    return f"{names} stand side by side on one core{bits}{event_remark(fused) if is_padded else ''}"
+    return f"{names} stand side by side as one layer{bits}{event_remark(fused) if is_padded else ''}"
 
 
 def _beside(run: Sequence[NormalLayer], name: str) -> NormalLayer:
