@@ -164,7 +164,7 @@ class Question:
             # A relay shows all of a signal.
             apart |= {output.source for output in self.networks[number].outputs if output.path}
         joint = asked.joint and asked.relays
-        return extended(self.rewritten[number], apart, joint=joint, fusion=asked.fusion)
+        return extended(self.rewritten[number], apart, self.chip, joint=joint, fusion=asked.fusion)
 
     def on(self, chip: ChipSpec) -> Question:
         """The same about another chip."""

@@ -90,6 +90,20 @@ def test_a_residual_stage_does_not_grow_with_the_square_of_its_blocks() -> None:
     runs_as_given(result, 3)
 
 
+def test_joint_relays_on_cores_of_few_bits() -> None:
+    network = residual(0, 4)
+    chip = roomy(12, "core[0..11].limits.weight_bits=6")
+    result = placed(network, chip)
+    assert joints(result)
+    weights = [
+        np.abs(np.asarray(e.operation.weight)).max()
+        for e in result.networks[0].layers
+        if e.name in joints(result)
+    ]
+    assert set(weights) == {31}
+    runs_as_given(result)
+
+
 def test_that_not_every_sum_is_on_offer_is_said() -> None:
     # Eleven layers make 55 pairs, each of which another layer adds up: more than are on offer.
     names = [f"n{n:02}" for n in range(11)]

@@ -63,7 +63,9 @@ class Joint:
         return f"{self.layer.name} passes on what {names} send, in one, to layers that read all of it"
 
 
-def joint_relays(network: NormalNetwork, taken: Collection[str] = ()) -> tuple[tuple[Joint, ...], bool]:
+def joint_relays(
+    network: NormalNetwork, taken: Collection[str] = (), weight: int = 127
+) -> tuple[tuple[Joint, ...], bool]:
     """Every sum of two addends or more that two layers read, those with most first; then what one reads.
 
     A layer that stands on several cores reads a sum several times. Addends are spikes of layers that arrive
@@ -73,6 +75,8 @@ def joint_relays(network: NormalNetwork, taken: Collection[str] = ()) -> tuple[t
     ----------
     taken
         Names that other layers on offer have.
+    weight
+        Of the identity, where networks are of integers; the larger, the more spikes of a step it counts.
 
     Returns
     -------
@@ -90,7 +94,7 @@ def joint_relays(network: NormalNetwork, taken: Collection[str] = ()) -> tuple[t
     found = []
     for joint, name in zip(sums, _names(network, sums, taken), strict=True):
         edges = (Edge(a.source, name, _path(a.pool), a.offset) for a in sorted(joint))
-        found.append(Joint(joint, _joint_layer(network, joint, name), tuple(edges)))
+        found.append(Joint(joint, _joint_layer(network, joint, name, weight), tuple(edges)))
     return tuple(found), sums == every
 
 
@@ -208,7 +212,7 @@ def _names(network: NormalNetwork, sums: Iterable[_Sum], others: Collection[str]
         yield name
 
 
-def _joint_layer(network: NormalNetwork, joint: _Sum, name: str) -> NormalLayer:
+def _joint_layer(network: NormalNetwork, joint: _Sum, name: str, most: int) -> NormalLayer:
     """An identity over all features of the sum, of the kind of numbers that the network has."""
     shapes = {a: shape_after(network.signal_shapes[a.source], _path(a.pool)) for a in joint}
     features = max(addend.offset + shape.features for addend, shape in shapes.items())
@@ -217,7 +221,7 @@ def _joint_layer(network: NormalNetwork, joint: _Sum, name: str) -> NormalLayer:
     unit: float = 1
     if network.has_weights:
         kind = network.layers[0].operation.weight
-        unit = 127 if network.is_integer else 1.0
+        unit = most if network.is_integer else 1.0
         weight = (
             (unit * np.eye(features)).astype(getattr(kind, "dtype", float)).reshape(features, features, 1, 1)
         )

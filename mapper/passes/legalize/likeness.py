@@ -35,7 +35,7 @@ def form_like(network: NormalNetwork, placed: NormalNetwork, chip: ChipSpec) -> 
             network = phased_by(network, placed)
         except ValueError as error:
             raise NetworkError(Finding(network.name, str(error))) from None
-    offers = extended(network, ()) if placed.by_name.keys() != network.by_name.keys() else None
+    offers = extended(network, (), chip) if placed.by_name.keys() != network.by_name.keys() else None
     # All that any objective and any neighbour may have chosen.
     for forms in legal_forms(network, chip, shared_stage=True, by_load=True, extended=offers):
         chosen = _chosen(forms, placed)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
+from hwspec.schema import ChipSpec
 from mapper.network import Edge, Origin
 from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.passes.legalize.fusion import Fusion, fusions, sibling_edges
@@ -53,7 +54,7 @@ class Extended:
 
 
 def extended(
-    network: NormalNetwork, apart: Collection[str], *, joint: bool = True, fusion: bool = True
+    network: NormalNetwork, apart: Collection[str], chip: ChipSpec, *, joint: bool = True, fusion: bool = True
 ) -> Extended | None:
     """The network with what it offers; None where that is nothing.
 
@@ -61,11 +62,16 @@ def extended(
     ----------
     apart
         Layers that no other may join on a core.
+    chip
+        Whose cores must hold what joint relays count with.
     joint, fusion
         Whether joint relays and fused siblings are wanted.
     """
+    weight = min(2 ** (min(core.limits.weight_bits, core.limits.state_bits) - 1) - 1 for core in chip.cores)
     siblings, has_siblings = fusions(network, apart) if fusion else ((), True)
-    joints, has_all = joint_relays(network, [entry.layer.name for entry in siblings]) if joint else ((), True)
+    joints, has_all = (
+        joint_relays(network, [entry.layer.name for entry in siblings], weight) if joint else ((), True)
+    )
     if not joints and not siblings:
         return None
     every: tuple[Fusion | Joint, ...] = (*siblings, *joints)
