@@ -25,6 +25,8 @@ __all__ = ["RoundingLoss", "rounding_losses"]
 _OUTLIER_SHARE = 0.01
 # Two of eight bits: what outliers must cost all others before it is told.
 _OUTLIER_FACTOR = 4.0
+# And the share of the weights that become zero by it: bits that nobody misses are no loss.
+_ZERO_SHARE = 0.05
 # Half a unit becomes zero (half to even).
 _HALF_UNIT = 0.5
 
@@ -97,7 +99,7 @@ def _losses(name: str, before: NormalLayer, after: NormalLayer) -> Iterator[Roun
             alone = f"largest {value:.3g}, alone a spike in {steps} steps; up to {limit:.3g} is zero"
             told = f"layer {name}: {what} ({alone}). {_way_out(before, float(sizes.min()), outliers)}"
             yield RoundingLoss(name, "biases", tuple(lost.tolist()), of, value, limit, told)
-    if outliers is not None:
+    if outliers is not None and _zero_share(before, limit) >= _ZERO_SHARE:
         yield _outlier_loss(name, before, outliers, limit)
 
 
@@ -131,6 +133,12 @@ def _outliers(layer: NormalLayer) -> _Outliers | None:
         if gain >= _OUTLIER_FACTOR:
             return _Outliers(count, float(sizes[0]), clip, gain)
     return None
+
+
+def _zero_share(layer: NormalLayer, limit: float) -> float:
+    """The share of the weights that are not zero, and become it."""
+    sizes = np.abs(_by_feature(layer.operation.weight))
+    return float(((sizes > 0) & (sizes <= limit)).sum() / max(1, (sizes > 0).sum()))
 
 
 def _outlier_loss(name: str, layer: NormalLayer, found: _Outliers, limit: float) -> RoundingLoss:
