@@ -8,6 +8,7 @@ tried before it is told.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -126,13 +127,21 @@ class _Outliers:
 
 def _outliers(layer: NormalLayer) -> _Outliers | None:
     weights = _by_feature(layer.operation.weight)
-    sizes = np.sort(np.abs(weights[weights != 0]))[::-1]
-    for count in range(1, min(max(1, int(_OUTLIER_SHARE * len(sizes))), len(sizes) - 1) + 1):
-        clip = float(sizes[count])
-        gain = _scale_with(layer, clip) / float(layer_scale(layer))
-        if gain >= _OUTLIER_FACTOR:
-            return _Outliers(count, float(sizes[0]), clip, gain)
-    return None
+    sizes = np.abs(weights[weights != 0])
+    most = min(max(1, int(_OUTLIER_SHARE * len(sizes))), len(sizes) - 1)
+    if most < 1:
+        return None
+    largest = np.sort(np.partition(sizes, len(sizes) - most - 1)[-most - 1 :])[::-1]
+    scale = float(layer_scale(layer))
+
+    def gain(count: int) -> float:
+        """What all others gain without so many of the largest: the more, the more."""
+        return _scale_with(layer, float(largest[count])) / scale
+
+    count = 1 + bisect_left(range(1, most + 1), _OUTLIER_FACTOR, key=gain)
+    if count > most:
+        return None
+    return _Outliers(count, float(largest[0]), float(largest[count]), gain(count))
 
 
 def _zero_share(layer: NormalLayer, limit: float) -> float:
