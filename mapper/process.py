@@ -26,6 +26,7 @@ __all__ = [
     "ctrl_c",
     "interrupted",
     "report_fault",
+    "starting_workers",
     "undisturbed",
     "was_interrupted",
 ]
@@ -141,6 +142,22 @@ def undisturbed() -> Iterator[None]:
             signal.signal(number, handler)
         for late in came:
             signal.raise_signal(late)
+
+
+@contextmanager
+def starting_workers() -> Iterator[None]:
+    """Hold Ctrl-C back; processes and threads that are started meanwhile never get it.
+
+    A terminal sends it to workers too, which may still be importing and would tell their tracebacks.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield  # a system on which nothing is inherited
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _as_ctrl_c(_: int, __: FrameType | None) -> None:

@@ -26,6 +26,7 @@ from mapper.equivalence.exchange import (
 from mapper.equivalence.judge import CHUNK, Judge, Judged, Source, Tally
 from mapper.equivalence.labelled import LabelledData
 from mapper.errors import NetworkError, TimeLimitError
+from mapper.process import starting_workers
 
 __all__ = ["Scores", "scored", "tally"]
 
@@ -202,13 +203,16 @@ def _on_cores(
 ) -> Iterator[tuple[int, Sequence[Any], list[Judged]]]:
     from joblib.externals.loky import get_reusable_executor  # noqa: PLC0415  # loads slowly
 
-    executor = get_reusable_executor(max_workers=count)
+    with starting_workers():
+        executor = get_reusable_executor(max_workers=count)
     under_way = deque[tuple[Chunk, Future[list[Judged]]]]()
     try:
         while starts or under_way:
             while starts and len(under_way) < _AHEAD * count:
                 given = chunk()
-                under_way.append((given, executor.submit(_run_chunk, judge, given[1], deadline)))
+                with starting_workers():
+                    future = executor.submit(_run_chunk, judge, given[1], deadline)
+                under_way.append((given, future))
             (start, rasters), future = under_way.popleft()
             samples = future.result()
             yield start, rasters, samples

@@ -8,7 +8,6 @@ import threading
 from collections import deque
 from collections.abc import Collection, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from hwspec.schema import ChipSpec
@@ -17,6 +16,7 @@ from mapper.errors import TimeLimitError
 from mapper.explore.cell import CellOptions, Shared, decide, failed_cell, fault_text
 from mapper.explore.record import Cell
 from mapper.normal_form import NormalNetwork
+from mapper.process import starting_workers
 
 __all__ = ["Task", "TaskOutcome", "in_this_process", "on_cores", "patience_s", "run_task"]
 
@@ -100,19 +100,6 @@ def patience_s(deadline: Deadline) -> float | None:
     return None if deadline.limit_s == math.inf else max(0.0, deadline.left_s + _GRACE * deadline.limit_s)
 
 
-@contextmanager
-def _interrupts_later() -> Generator[None]:
-    """Hold Ctrl-C back; processes and threads that are started meanwhile never get it.
-
-    A terminal sends it to workers too, which may still be importing and would tell their tracebacks.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def on_cores(
     tasks: Sequence[Task], count: int, deadline: Deadline = NEVER
 ) -> Generator[TaskOutcome, None, None]:
@@ -132,7 +119,7 @@ def on_cores(
     waiting, running = deque(tasks), dict[Future[TaskOutcome], Task]()
     try:
         while running or (waiting and not deadline.is_reached):
-            with _interrupts_later():
+            with starting_workers():
                 executor = get_reusable_executor(max_workers=count)
                 while waiting and len(running) < _AHEAD * count and not deadline.is_reached:
                     try:
