@@ -23,6 +23,8 @@ Found = TypeVar("Found")
 _WORK_PER_PROBE = 1.0
 # Building a model takes about as long as the solver takes for this much deterministic time.
 _EFFORT_PER_VARIABLE = 1e-5
+# Variables of a model of nine cores or a few more.
+_SMALL = 1000
 # A solver takes no limit of 0.
 _LEAST = 1e-6
 
@@ -93,7 +95,12 @@ class Budget:
         return self if self.whole is None else self.whole.top
 
     def run(
-        self, model: cp_model.CpModel, *, is_long: bool = False, is_first: bool = False
+        self,
+        model: cp_model.CpModel,
+        *,
+        is_long: bool = False,
+        is_first: bool = False,
+        breaks_ties: bool = False,
     ) -> tuple[cp_model.CpSolver, cp_model.CpSolverStatus]:
         """Solve once within what is left; remember which limit stopped it.
 
@@ -103,6 +110,8 @@ class Budget:
             Whether the search takes seconds, and strong bounds pay from the start.
         is_first
             Whether any solution will do, whatever the objective.
+        breaks_ties
+            Whether the objective only chooses among equals.
 
         Raises
         ------
@@ -124,6 +133,8 @@ class Budget:
             parameters.add_mir_cuts = False
             parameters.add_zero_half_cuts = False
             parameters.cp_model_probing_level = 1
+            # Measured: among equals of a small model, 23 instead of 178 ms; large ones need them.
+            parameters.add_cg_cuts = not breaks_ties or len(model.proto.variables) > _SMALL
         # Deterministic time repeats for one worker and one seed only.
         alone = self.options.work_limit is not None or self.is_aside
         parameters.num_workers = 1 if alone else self.options.workers

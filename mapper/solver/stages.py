@@ -151,7 +151,7 @@ def run_stages(
                 model.maximize(stage.expression)
             else:
                 model.minimize(stage.expression)
-            solver, status = budget.run(model)
+            solver, status = budget.run(model, breaks_ties=not stage.name)
             if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
                 so_far.is_infeasible = status == cp_model.INFEASIBLE and so_far.values is None
                 if stage.name and so_far.values is not None:

@@ -60,3 +60,11 @@ def test_what_some_commands_take(bench: Workbench, kind: str, name: str) -> None
     for command, told in zip(commands, ends, strict=True):
         assert told.status != 1 or command.startswith("diff"), told
     assert bench.content() == bench.sound
+
+
+@pytest.mark.parametrize(("kind", "name"), files("too_large"))
+def test_what_is_too_large_for_every_chip(bench: Workbench, kind: str, name: str) -> None:
+    commands, ends = COMMANDS[kind], bench.give(kind, *content(kind, "too_large", name))
+    answers = {command.split()[0]: told for command, told in zip(commands, ends, strict=True)}
+    for command in ("check", "solve"):
+        assert answers[command].status == 1, answers[command]

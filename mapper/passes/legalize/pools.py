@@ -74,12 +74,13 @@ def _reads_the_same(layer: NormalLayer, seen: Pair, factor: Factor, axis: int) -
     """
     conv, size, stride = layer.operation, factor.size[axis], factor.stride[axis]
     pooled, rows = layer.input_shape[1 + axis], seen[axis]
-    read = {
-        output * conv.stride[axis] - conv.padding[axis] + tap
-        for output in range(layer.output_shape[1 + axis])
-        for tap in range(conv.kernel[axis])
-    }
-    return all(0 <= n < pooled or n * stride + size <= 0 or n * stride >= rows for n in read)
+    kernel, step, padding = conv.kernel[axis], conv.stride[axis], conv.padding[axis]
+    last_output = layer.output_shape[1 + axis] - 1
+    # Of the reads before the map and behind it, those next to it: the others cover less of it.
+    before = min(last_output, (padding - 1) // step) * step - padding
+    is_apart = not padding or min(-1, before + kernel - 1) * stride + size <= 0
+    first = max(0, -(-(pooled + padding - kernel + 1) // step))
+    return is_apart and (first > last_output or max(pooled, first * step - padding) * stride >= rows)
 
 
 def folded(layer: NormalLayer, bare: NormalLayer, factor: Factor, bounds: Bounds) -> NormalLayer | None:
