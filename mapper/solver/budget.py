@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from ortools.sat.python import cp_model
 
@@ -120,21 +120,9 @@ class Budget:
         """
         solver = InterruptibleSolver()
         parameters = solver.parameters
-        # Measured: the linear relaxation proves these models, with every row in it from the start, and
-        # presolve hides rows from it.
-        parameters.linearization_level = 2
-        parameters.cp_model_presolve = False
-        parameters.add_lp_constraints_lazily = False
         parameters.stop_after_first_solution = is_first
-        if not (is_long or self.is_aside):
-            # Measured: of all cuts these cost the most and prove the least, and probing takes longer than
-            # solving; without them 9 to 1,024 cores take half the time. Of reasons that are as good, side
-            # questions tell what they come to first: there all stays as it was.
-            parameters.add_mir_cuts = False
-            parameters.add_zero_half_cuts = False
-            parameters.cp_model_probing_level = 1
-            # Measured: among equals of a small model, 23 instead of 178 ms; large ones need them.
-            parameters.add_cg_cuts = not breaks_ties or len(model.proto.variables) > _SMALL
+        is_large = len(model.proto.variables) > _SMALL
+        _tune(parameters, is_brief=not (is_long or self.is_aside), has_cg_cuts=is_large or not breaks_ties)
         # Deterministic time repeats for one worker and one seed only.
         alone = self.options.work_limit is not None or self.is_aside
         parameters.num_workers = 1 if alone else self.options.workers
@@ -272,6 +260,23 @@ class Budget:
             self.solves,
             interrupted,
         )
+
+
+def _tune(parameters: Any, *, is_brief: bool, has_cg_cuts: bool) -> None:
+    """What suits these models, as measured."""
+    # The linear relaxation proves them, with every row in it from the start, and presolve hides rows from it.
+    parameters.linearization_level = 2
+    parameters.cp_model_presolve = False
+    parameters.add_lp_constraints_lazily = False
+    if is_brief:
+        # Of all cuts these cost the most and prove the least, and probing takes longer than solving; without
+        # them 9 to 1,024 cores take half the time. Of reasons that are as good, side questions tell what they
+        # come to first: there all stays as it was.
+        parameters.add_mir_cuts = False
+        parameters.add_zero_half_cuts = False
+        parameters.cp_model_probing_level = 1
+        # Among equals of a small model 23 ms without these, 178 ms with them; large ones need them.
+        parameters.add_cg_cuts = has_cg_cuts
 
 
 def timed(budget: Budget | None, count: int) -> Iterator[int]:
