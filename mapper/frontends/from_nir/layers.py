@@ -15,6 +15,7 @@ from mapper.frontends.from_nir.nodes import (
     neuron_of,
     operation_of,
     path_step_of,
+    require_numbers,
     scale_before_neurons,
     times,
 )
@@ -228,6 +229,7 @@ class Layers(Walk):
         """Neurons of a node and the gain of their current; None if they are refused."""
         node = self.graph.nodes[name]
         try:
+            require_numbers(node.fields)
             behaviour = behaviour_of(name, self.source, node.fields, node.metadata, self.options)
             neuron = neuron_of(node.kind, node.fields, behaviour)
         except ValueError as error:

@@ -28,12 +28,14 @@ __all__ = [
     "neuron_of",
     "operation_of",
     "path_step_of",
+    "require_numbers",
     "scale_before_neurons",
     "scale_factor",
     "times",
 ]
 
 Fields = Mapping[str, Any]
+_PARAMETERS = {"r", "tau", "tau_mem", "tau_syn", "v_leak", "v_reset", "v_threshold", "w_in"}
 _Operation = TypeVar("_Operation", Convolution, Linear)
 
 
@@ -210,6 +212,19 @@ def features_first(operation: _Operation, fields: Fields) -> _Operation:
     features, height, width = map(int, sizes)
     columns = weight.reshape(-1, height, width, features).transpose(0, 3, 1, 2)
     return replace(operation, weight=np.ascontiguousarray(columns.reshape(weight.shape)))
+
+
+def require_numbers(fields: Fields) -> None:
+    """Refuse neurons whose parameters are something else than numbers, used or not.
+
+    Raises
+    ------
+    ValueError
+        One is a text, empty, or of another type.
+    """
+    for name in sorted(_PARAMETERS & fields.keys()):
+        if fields[name] is not None:
+            _array(fields, name)
 
 
 def neuron_of(kind: str, fields: Fields, behaviour: Behaviour) -> tuple[Neuron, Any]:
