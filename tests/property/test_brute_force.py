@@ -194,11 +194,11 @@ def test_an_interruption_keeps_what_was_found(monkeypatch: pytest.MonkeyPatch) -
     network, chip = chain([conv(4)] * 7, (2, 32, 32)), load("speck2f")
     original, calls = Budget.run, []
 
-    def interrupted(budget: Any, model: Any) -> Any:
+    def interrupted(budget: Any, model: Any, **keywords: Any) -> Any:
         calls.append(model)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return original(budget, model)
+        return original(budget, model, **keywords)
 
     monkeypatch.setattr(Budget, "run", interrupted)
     result = run(network, chip, SolveOptions())

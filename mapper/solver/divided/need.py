@@ -94,31 +94,45 @@ def _copies(tables: Tables, table: PieceTable, pieces: tuple[int, ...], spare: i
     while not is_settled:
         is_settled = True
         # What reads a signal mostly stands behind it.
-        for signal in reversed(tables.signals):
+        for number in reversed(range(len(tables.signals))):
+            signal = tables.signals[number]
             layer = signal.layer
             if layer is None or not _may_copy(tables, layer):
                 continue
             least = least_pieces(tables, table, layer)
             room = 1 + spare // least if least else 1
-            most = min(room, _most_copies(tables, table, signal, _readers(signal, pieces, copies)))
-            if most > copies.get(layer, 1):
+            now = copies.get(layer, 1)
+            if room <= now:
+                continue
+            most = min(room, _most_copies(tables, table, number, _readers(signal, pieces, copies)))
+            if most > now:
                 copies[layer] = most
                 is_settled = False
     return copies
 
 
-def _most_copies(tables: Tables, table: PieceTable, signal: Signal, readers: int) -> int:
+def _most_copies(tables: Tables, table: PieceTable, number: int, readers: int) -> int:
     """The most copies of a layer of which none could be left out.
 
     Each has as many destinations as its weakest core. Whole relays take no more of them than there are
     readers and pools to show, at the end of every chain one; of partial relays each takes one.
     """
+    signal = tables.signals[number]
     fan_out = max(1, _fan_out(tables, table, signal))
     takers = readers + len(signal.shown) + int(signal.readout)
     if takers > fan_out or signal.shown or not all(consumer.direct for consumer in signal.consumers):
-        rows = [tables.partial_limits(signal, level, reads_all=True) for level in tables.levels(signal)]
-        takers += sum(-(-signal.shape.features // min(row.values())) for row in rows if row)
+        takers += _partial_relays(tables, number)
     return min(tables.problem.options.max_copies or _COPIES_MAX, _COPIES_MAX, -(-takers // fan_out))
+
+
+def _partial_relays(tables: Tables, number: int) -> int:
+    """Of a signal by index, as many relays of a part as sets of them at all levels may have."""
+    if number not in tables.partial_relays:
+        signal = tables.signals[number]
+        rows = [tables.partial_limits(signal, level, reads_all=True) for level in tables.levels(signal)]
+        counts = (-(-signal.shape.features // min(row.values())) for row in rows if row)
+        tables.partial_relays[number] = sum(counts)
+    return tables.partial_relays[number]
 
 
 def _serves(

@@ -141,6 +141,8 @@ class Tables:
         self._limits: dict[tuple[Rule | None, CoreWork], tuple[int, ...]] = {}
         self._piece_tables: dict[frozenset[tuple[Rule, int]], PieceTable] = {}
         self._relay_limits: dict[CoreWork, Mapping[int, int]] = {}
+        # Of a signal by index, the most relays of a part: what need.py counts once.
+        self.partial_relays: dict[int, int] = {}
 
     def _per_class(self, rule: Rule | None, work: CoreWork) -> tuple[int, ...]:
         """Per class, the most features of a work that its cores hold under one rule, or under all."""
@@ -343,13 +345,12 @@ class Tables:
         """Poolings at which relays of a signal can be of use."""
         ends = {consumer.pooling for consumer in signal.consumers} | set(signal.shown)
         ends.discard(UNREACHABLE)
-        smallest = min(signal.shape.height, signal.shape.width)
         if not self.problem.options.relays:
             return ()
         reached, levels = {1}, {1}
         while reached:
             reached = {level * pool for level in reached for pool in self.poolings} - levels
-            reached = {n for n in reached if n <= smallest and any(end % n == 0 for end in ends)}
+            reached = {n for n in reached if n <= min(signal.shape[1:]) and any(end % n == 0 for end in ends)}
             levels |= reached
         return tuple(sorted(level for level in levels if any(end % level == 0 for end in ends)))
 
@@ -371,8 +372,8 @@ class Tables:
         work = relay_work(signal.shape, level, signal.spikes_per_second, reads_all=reads_all)
         if work not in self._relay_limits:
             row, classes, reserved = self._per_class(None, work), self.problem.classes, self.reserves_pinned
-            usable = {k: n for k, n in enumerate(row) if n and not (reserved and classes[k].pinned_layer)}
-            self._relay_limits[work] = usable
+            held = {k: n for k, n in enumerate(row) if n and not (reserved and classes[k].pinned_layer)}
+            self._relay_limits[work] = held
         return self._relay_limits[work]
 
     def relay_classes(self, signal: Signal, level: int) -> tuple[int, ...]:
@@ -388,6 +389,6 @@ class Tables:
         shifts = self.problem.chip.routing.feature_shift
         if not shifts and (signal.consumers or signal.kind != "layer"):
             return {}
-        whole = set(self.relay_classes(signal, level))
+        whole = self.relay_classes(signal, level)
         limits = self.relay_limits(signal, level, reads_all=reads_all)
         return {k: most for k, most in limits.items() if k not in whole}
