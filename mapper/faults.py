@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from mapper.network import Input
 from mapper.operations import Pair
+from mapper.passes.legalize.pools import size_and_stride
+from mapper.passes.legalize.sensor import stage_may_be
 from mapper.rules import Rule
 from mapper.solution import DvsStage
 
@@ -71,6 +73,11 @@ def sensor_faults(problem: Problem) -> Iterator[ChipFault]:
     if len(settings) > 1:
         terms = "cut-out, mirror and polarities must be the same for all layers the sensor feeds"
         yield ChipFault(Rule.DVS_STAGE, targets, len(settings), 1, terms)
+    uneven = not all(stage_may_be((1, 1), entry, edge, problem.chip) for _, entry, edge in edges)
+    pools = {size_and_stride(edge.pool)[0] for *_, edge in edges}
+    if uneven and len(pools) > 1:
+        terms = "pools of readers of a cut-out, mirror or swap, which act on the pooled map"
+        yield ChipFault(Rule.DVS_STAGE, targets, len(pools), 1, terms)
     for number, entry, edge in edges:
         pool, layers, rest = edge.pool, (problem.key(number, edge.target),), problem.behind_stage(edge)
         served = rest == (1, 1) or (rest[0] == rest[1] and problem.options.relays)

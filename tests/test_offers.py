@@ -136,8 +136,8 @@ def test_why_not_says_that_moves_were_left_out() -> None:
 def test_joint_relays_are_told_as_relays() -> None:
     result = placed(residual(0, 4))
     (name,) = joints(result)[:1]
-    (use,) = (use for use in core_use(result) if use.layer == name)
-    assert (use.role, use.label) == ("relay", name)
+    use = next(use for use in core_use(result) if use.label == name)
+    assert (use.role, use.layer) == ("relay", name)
     told = str(result)
     assert f"core {use.core} passes {name} on: more layers read all of it" in " ".join(told.split())
     rows = [line.split()[0] for line in told.splitlines() if "/" in line and "x" in line]

@@ -76,11 +76,14 @@ def _seats(problem: Problem, solution: Solution) -> dict[int, int]:
     fed |= {r.target for r in solution.routes if r.source == DVS and r.target != READOUT}
     own_first = problem.options.objective == "index"
 
+    # Joint relays and fused siblings have no number: their order is that of their names.
+    by_name = {layer: n for n, layer in enumerate(problem.by_name)}
+
     def rank(place: Placement) -> tuple[bool, int, int, int]:
         body = place.body
         if isinstance(body, LayerPart):
             layer = problem.layer_of[body.network, body.layer]
-            number = problem.own_cores.get(layer, len(problem.own_cores) + layer)
+            number = problem.own_cores.get(layer, len(problem.demands) + by_name[layer])
             return False, number, body.copy_index, place.features[0]
         return True, place.core, 0, 0
 

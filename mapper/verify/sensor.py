@@ -77,9 +77,20 @@ def _edge_problems(
     if (shape.height // pooling, shape.width // pooling) != target[1:]:
         yield f"{shape.height}x{shape.width}, pooled by {pooling}, for an input of {target}"
     axes = stage.pooling[::-1] if stage.swap else stage.pooling
+    if edge_pool(edge)[0] != axes and not _is_cut_alike(entry, edge):
+        yield f"pool of {edge_pool(edge)[0]} behind a stage of {axes}, whose cut-out or mirror is another"
     if shape.height > entry.shape.height // axes[0] or shape.width > entry.shape.width // axes[1]:
         yield f"{shape.height}x{shape.width} pass, more than the input's {entry.shape} has"
     yield from _entry_problems(stage, sensor, entry)
+
+
+def _is_cut_alike(entry: Input, edge: Edge) -> bool:
+    """Whether cut-out and mirror, which act on the pooled map, are the same under every pooling."""
+    dvs, (rows, columns) = entry.dvs, edge_pool(edge)[0]
+    is_filled = entry.shape.height % rows == 0 and entry.shape.width % columns == 0
+    if dvs is None:
+        return True
+    return dvs.origin == (0, 0) and not dvs.swap_axes and (is_filled or not any(dvs.mirror))
 
 
 def _size_problems(stage: DvsStage, entry: Input, size: tuple[int, int]) -> Iterator[str]:

@@ -182,29 +182,23 @@ def _under(
     ]
     shifts_elsewhere = chip.input is not None and chip.routing.feature_shift
     shiftless = {edge.source for edge in sensed} if shifts_elsewhere else set()
-    starts = {layer.name: LayerForm(*sensor_first(network, layer, shiftless)) for layer in network.layers}
+    starts = {
+        layer.name: tuple(
+            LayerForm(*sensor_first(network, layer, way, shiftless))
+            for way in (extended.ways[layer.name] if extended else (network.incoming[layer.name],))
+        )
+        for layer in network.layers
+    }
     fed = {edge.target: starts[edge.target] for edge in sensed}
-    others = {name: _candidates(setting, start) for name, start in starts.items() if name not in fed}
-    if extended is not None:
-        others = {
-            name: tuple(_read_by_offers(setting, starts[name], extended)) or row
-            for name, row in others.items()
-        }
+    others = {name: _candidates(setting, ways) for name, ways in starts.items() if name not in fed}
     if not sensed:
         return (_forms(network, None, others, extended),)
     stages = _by_stage(setting, fed, stage_settings(sensed, chip), every=shared_stage)
     if not stages:
-        stay = {name: _candidates(setting, start) for name, start in fed.items()}
-        stages = {size_and_stride(sensed[0].pool)[0]: stay}
+        stay = {name: _candidates(setting, ways) for name, ways in fed.items()}
+        # With a smaller one some edges would be served, by a relay, and see another cut-out than alone.
+        stages = {max(size_and_stride(edge.pool)[0] for edge in sensed): stay}
     return tuple(_forms(network, stage, {**others, **row}, extended) for stage, row in stages.items())
-
-
-def _read_by_offers(setting: Setting, start: LayerForm, extended: Extended) -> Iterator[Candidate]:
-    """The legal forms of a layer in each way in which it can read what is on offer, the direct one first."""
-    direct, *ways = extended.ways[start.layer.name]
-    yield from _candidates(setting, replace(start, edges=direct))
-    for edges in ways:
-        yield from candidates(setting, replace(start, edges=edges))
 
 
 def _together(variants: Sequence[tuple[Forms, ...]]) -> Iterator[Forms]:
@@ -226,8 +220,11 @@ def legalize(network: NormalNetwork, chip: ChipSpec) -> NormalNetwork:
     return legal_forms(network, chip, relays=False)[0].network()
 
 
-def _candidates(setting: Setting, start: LayerForm) -> tuple[Candidate, ...]:
-    return candidates(setting, start) or (unfolded(setting, start),)
+def _candidates(setting: Setting, ways: Sequence[LayerForm]) -> tuple[Candidate, ...]:
+    """The legal forms of a layer in each way to read the same; at least the direct one, legal or not."""
+    direct, *others = ways
+    first = candidates(setting, direct) or (unfolded(setting, direct),)
+    return (*first, *(entry for way in others for entry in candidates(setting, way)))
 
 
 def _forms(network: NormalNetwork, stage: Pair | None, row: Row, extended: Extended | None = None) -> Forms:
@@ -237,17 +234,20 @@ def _forms(network: NormalNetwork, stage: Pair | None, row: Row, extended: Exten
 
 
 def _by_stage(
-    setting: Setting, fed: Mapping[str, LayerForm], stages: Iterable[Pair], *, every: bool
+    setting: Setting, fed: Mapping[str, Sequence[LayerForm]], stages: Iterable[Pair], *, every: bool
 ) -> dict[Pair, Row]:
     """By setting of the stage, the layers that the sensor feeds; settings that do not serve all left out."""
     rows: dict[Pair, Row] = {}
     for stage in stages:
         at_stage = replace(setting, stage=stage)
-        row = {name: candidates(at_stage, start) for name, start in fed.items()}
+        row = {
+            name: tuple(entry for way in ways for entry in candidates(at_stage, way))
+            for name, ways in fed.items()
+        }
         if not all(row.values()):
             continue
         rows[stage] = row
-        as_they_were = _is_direct(row) and all(row[name][0].form is start for name, start in fed.items())
+        as_they_were = _is_direct(row) and all(row[name][0].form is ways[0] for name, ways in fed.items())
         if as_they_were and not (every or setting.counts_events):
             # Nothing is rewritten and nothing relayed: a smaller setting has nothing to offer.
             break

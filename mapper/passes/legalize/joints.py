@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import gcd
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from mapper.network import Edge
 from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Convolution, Neuron, Pool, Shape, shape_after
+from mapper.references import natural_key
 from mapper.wording import join_names
 
 __all__ = ["Joint", "joint_relays", "jointly"]
@@ -64,7 +66,10 @@ class Joint:
 
 
 def joint_relays(
-    network: NormalNetwork, taken: Collection[str] = (), weight: int = 127
+    network: NormalNetwork,
+    taken: Collection[str] = (),
+    weight: int = 127,
+    poolings: Collection[int] = (1, 2, 4),
 ) -> tuple[tuple[Joint, ...], bool]:
     """Every sum of two addends or more that two layers read, those with most first; then what one reads.
 
@@ -77,6 +82,8 @@ def joint_relays(
         Names that other layers on offer have.
     weight
         Of the identity, where networks are of integers; the larger, the more spikes of a step it counts.
+    poolings
+        That destinations can do.
 
     Returns
     -------
@@ -87,8 +94,10 @@ def joint_relays(
     inputs = {entry.name for entry in network.inputs}
     reads = [frozenset(a for a in entry if a.source not in inputs) for entry in reads]
     shared = _common([entry for entry in reads if len(entry) > 1])
+    shared |= {nearer for joint in shared if (nearer := _nearer(joint, poolings)) is not None}
     sums = sorted(shared, key=lambda joint: (-len(joint), sorted(joint)))
-    alone = {_from_0(entry) for entry in reads if len(entry) > 1}.difference(shared)
+    whole = {_from_0(entry) for entry in reads if len(entry) > 1}
+    alone = {_nearer(joint, poolings) or joint for joint in whole}.difference(shared)
     every = [*sums, *sorted(alone, key=sorted)]
     sums = every[:_JOINTS_MAX]
     found = []
@@ -134,6 +143,20 @@ def _shared(one: _Sum, other: _Sum) -> Iterator[_Sum]:
         common = [a for a in one if _moved(a, match) in other]
         if len(common) > 1:
             yield _from_0(common)
+
+
+def _nearer(joint: _Sum, poolings: Collection[int]) -> _Sum | None:
+    """The sum with pools that destinations have, where they lack some: its readers pool the rest of them.
+
+    None where they have all, or where no factor in common helps.
+    """
+    pools = [addend.pool for addend in joint]
+    if all(pool in poolings for pool in pools):
+        return None
+    common = gcd(*pools)
+    factors = (n for n in range(2, common + 1) if common % n == 0)
+    factor = next((n for n in factors if all(pool // n in poolings for pool in pools)), None)
+    return None if factor is None else frozenset(a._replace(pool=a.pool // factor) for a in joint)
 
 
 def _from_0(addends: Iterable[_Addend]) -> _Sum:
@@ -202,7 +225,7 @@ def _path(pool: int) -> tuple[Pool, ...]:
 def _names(network: NormalNetwork, sums: Iterable[_Sum], others: Collection[str]) -> Iterator[str]:
     taken = {*network.signal_shapes, *others}
     for joint in sums:
-        sources = sorted({addend.source for addend in joint}, key=network.index.__getitem__)
+        sources = sorted({addend.source for addend in joint}, key=natural_key)
         named = sources if len(sources) < 4 else [sources[0], f"{len(sources) - 2} more", sources[-1]]
         name = base = "+".join(named)
         number = 2

@@ -69,9 +69,8 @@ def extended(
     """
     weight = min(2 ** (min(core.limits.weight_bits, core.limits.state_bits) - 1) - 1 for core in chip.cores)
     siblings, has_siblings = fusions(network, apart) if fusion else ((), True)
-    joints, has_all = (
-        joint_relays(network, [entry.layer.name for entry in siblings], weight) if joint else ((), True)
-    )
+    names, poolings = [entry.layer.name for entry in siblings], chip.routing.poolings
+    joints, has_all = joint_relays(network, names, weight, poolings) if joint else ((), True)
     if not joints and not siblings:
         return None
     every: tuple[Fusion | Joint, ...] = (*siblings, *joints)

@@ -51,15 +51,20 @@ def stage_may_be(stage: Pair, entry: Input, edge: Edge, chip: ChipSpec) -> bool:
 
 
 def sensor_first(
-    network: NormalNetwork, layer: NormalLayer, sensors: Collection[str]
+    network: NormalNetwork, layer: NormalLayer, edges: tuple[Edge, ...], sensors: Collection[str]
 ) -> tuple[NormalLayer, tuple[Edge, ...], tuple[str, ...]]:
     """Layer, incoming edges and notes with the sensor's features in front, where that is exact.
 
     The feature spans of the edges fall into blocks that do not overlap, and the order of blocks is
     free: the kernel's input features are permuted alike. Everything stays as it is where a sensor edge
     is in front already, or where no sensor's span begins a block. Of several the first is moved.
+
+    Parameters
+    ----------
+    edges
+        What the layer reads: its incoming edges, or what stands for some of them.
     """
-    edges, conv = network.incoming[layer.name], layer.operation
+    conv = layer.operation
     offsets = {edge.feature_offset for edge in edges if edge.source in sensors}
     if not offsets or 0 in offsets:
         return layer, edges, ()
