@@ -156,9 +156,10 @@ def main() -> None:
     DATA.mkdir(exist_ok=True)
     path = DATA / "digits.nir"
     nir.write(path, to_nir(network))
-    np.savez_compressed(
-        DATA / "digits_test.npz", images=test_x.astype(np.uint8), labels=test_y.astype(np.uint8)
-    )
+    for half, images, labels in (("train", train_x, train_y), ("test", test_x, test_y)):
+        np.savez_compressed(
+            DATA / f"digits_{half}.npz", images=images.astype(np.uint8), labels=labels.astype(np.uint8)
+        )
     test = rasters(test_x)
     facts = {
         "steps": STEPS,

@@ -58,6 +58,7 @@ ORDER = [
     "sim",
     "equivalence",
     "api",
+    "tuning",
     "explore",
     "report",
     "compat",

@@ -19,6 +19,7 @@ from mapper.cli.report import report
 from mapper.cli.simulate import simulate
 from mapper.cli.solve import check, solve
 from mapper.cli.synthesize import synthesize, widest
+from mapper.cli.tune import tune
 from mapper.cli.verdict import Outcome
 from mapper.cli.verify import verify
 from mapper.errors import Finding, OptionsError
@@ -87,7 +88,7 @@ app = App(
 )
 _chips = App(name="chips", help="Chips: list, show, check a file, JSON schema.", version_flags=[])
 _COMMANDS: tuple[tuple[App, tuple[Callable[..., Outcome], ...]], ...] = (
-    (app, (solve, check, emit, verify, simulate, report, diff, synthesize, widest, devices, run)),
+    (app, (solve, check, emit, verify, simulate, report, diff, synthesize, widest, tune, devices, run)),
     (app, (about.explain, about.schema, doctor)),
     (_chips, (about.chips_list, about.chips_show, about.chips_check, about.chips_schema)),
 )

@@ -7,11 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from mapper.cli.options import group, word
+from mapper.cli.options import file, group, number, word
 from mapper.errors import EventError, Finding, MapperWarning
 
 if TYPE_CHECKING:
     from mapper.events import Events
+
+# Of verify and tune.
+DATA = file(
+    '"digits", "digits-train", .npz with rasters (or images) and labels, or folder per class', "no accuracies"
+)
+STEPS = number("COUNT", "steps of the random spikes, and of images")
+ENCODE = word("how images of --data become spikes in --steps steps")
 
 
 @group("Recording", 8)

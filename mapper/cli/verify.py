@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from mapper.cli import options
-from mapper.cli.options import file, group, keywords, number, word
+from mapper.cli.options import file, group, keywords, number
 from mapper.cli.output import console, print_json, progress_bar
-from mapper.cli.recordings import Clock, recorded
+from mapper.cli.recordings import DATA, ENCODE, STEPS, Clock, recorded
 
 if TYPE_CHECKING:
     from mapper.equivalence import EquivalenceReport
@@ -30,15 +30,10 @@ class Stimulus(Clock):
     rate: Annotated[
         float, number("RATE", "probability of a random spike per pixel and step, 0..1", name="--random")
     ] = 0.05
-    steps: Annotated[int, number("COUNT", "steps of the random spikes, and of images")] = 50
+    steps: Annotated[int, STEPS] = 50
     seed: Annotated[int, number("SEED", "seed of the random spikes, and of poisson")] = 0
-    data: Annotated[
-        str | None,
-        file('"digits", .npz with rasters (or images) and labels, or folder per class', "no accuracies"),
-    ] = None
-    encode: Annotated[
-        Literal["accumulate", "poisson"], word("how images of --data become spikes in --steps steps")
-    ] = "accumulate"
+    data: Annotated[str | None, DATA] = None
+    encode: Annotated[Literal["accumulate", "poisson"], ENCODE] = "accumulate"
     expect: Annotated[
         Path | None, file("spikes of the network's own framework: .npz with input and output", "not compared")
     ] = None

@@ -26,6 +26,7 @@ __all__ = ["DataOptions", "Encoding", "LabelledData", "Rasters", "encoded", "lab
 Encoding = Literal["accumulate", "poisson"]
 Shape3 = tuple[int, int, int]
 
+_DIGITS = {"digits": "digits_test.npz", "digits-train": "digits_train.npz"}
 # A pixel of value v in 0..16 enters as v spikes, spread evenly over so many steps.
 _DIGITS_STEPS = 16
 # Every one of them is an event of its own; of a sample so many take a GiB.
@@ -133,12 +134,13 @@ def encoded(image: NDArray[Any], options: DataOptions, index: int = 0) -> NDArra
 def read_labelled(
     source: str, shape: Shape3 | None = None, options: DataOptions | None = None
 ) -> LabelledData:
-    """The test half of "digits", a .npz file, or a folder of recordings.
+    """Half of the digits that ship with the package, a .npz file, or a folder of recordings.
 
     Parameters
     ----------
     source
-        A .npz file holds `labels` and either `rasters` (samples, time, features, height, width) or `images`
+        "digits" is the half that the network "digits" was not trained on, "digits-train" the other one. A
+        .npz file holds `labels` and either `rasters` (samples, time, features, height, width) or `images`
         (samples, features, height, width) of values 0..1. A folder holds one sub-folder a class, in natural
         order of their names, with recordings.
     shape
@@ -150,15 +152,15 @@ def read_labelled(
         It cannot be read or holds something else.
     """
     chosen, path = options or DataOptions(), Path(source)
-    if source == "digits":
-        with np.load(str(files("mapper") / "data" / "digits_test.npz"), allow_pickle=False) as data:
+    if source in _DIGITS:
+        with np.load(str(files("mapper") / "data" / _DIGITS[source]), allow_pickle=False) as data:
             images, labels = data["images"][:, None] / 16.0, data["labels"].astype(np.int64)
         rasters = np.stack([encoded(image, DataOptions(steps=_DIGITS_STEPS)) for image in images])
-        return LabelledData("digits", rasters, labels, images=images)
+        return LabelledData(source, rasters, labels, images=images)
     problem = unreachable(path)
     if problem is None and path.is_dir():
         return _folder(path, shape, chosen)
-    step = 'Write it by numpy.savez(path, rasters=..., labels=...), or images=... in 0..1, or name "digits"'
+    step = "Write it by numpy.savez(path, rasters=..., labels=...), or images=... in 0..1, or name digits"
     if problem is not None:
         raise EventError(Finding(source, f"is no labelled data: {problem}", next_step=step))
     arrays = arrays_of(path)

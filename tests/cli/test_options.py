@@ -75,7 +75,7 @@ by_chain = pytest.mark.parametrize(
 
 def test_the_commands() -> None:
     names = {" ".join(chain) for chain, _ in TREE}
-    jobs = "solve check emit verify simulate report diff synthesize widest explain schema devices run doctor chips"
+    jobs = "solve check emit verify simulate report diff synthesize widest tune explain schema devices run doctor chips"
     assert names == {
         *jobs.split(),
         *(f"chips {name}" for name in ("list", "show", "check", "schema")),
@@ -128,7 +128,7 @@ HOMONYMS = {
     "--repairs": "how many, or for which chips of a report",
     "--workers": "threads of the solver, or processes of a report",
     "--time-limit": "of one answer, whose bytes it may change, or of a sweep, none of whose cells it changes",
-    "--seed": "of random spikes, or of a random order",
+    "--seed": "of random spikes, of a random order, or of samples",
     "--traffic": "read, or written by simulate",
     "--input": "where a network's inputs come from, or which input takes the events",
     "--out": "a folder, or the file of a completion script",

@@ -1,0 +1,133 @@
+"""The command that tunes a trained network for its chip."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from mapper.cli import options
+from mapper.cli.options import file, group, keywords, number
+from mapper.cli.output import console, placement_text, print_record, progress_bar, say
+from mapper.cli.recordings import DATA, ENCODE, STEPS
+from mapper.errors import MapperWarning, NetworkError
+
+if TYPE_CHECKING:
+    from mapper.tuning import TuneResult
+
+__all__ = ["tune"]
+
+
+@group("Tuning", 7)
+@dataclass(frozen=True)
+class Samples:
+    """What a network is tuned by and judged by."""
+
+    calibrate: Annotated[str, file("samples to choose by, as of --data; none may be in both")]
+    data: Annotated[str | None, DATA] = None
+    steps: Annotated[int, STEPS] = 50
+    encode: Annotated[Literal["accumulate", "poisson"], ENCODE] = "accumulate"
+    runs: Annotated[int, number("COUNT", "samples that a candidate is run on")] = 1000
+    seed: Annotated[int, number("SEED", "which samples come first, and of poisson")] = 0
+    dt_us: Annotated[int, options.STEP] = 1000
+
+
+@group("Limits", 6)
+@dataclass(frozen=True)
+class SearchLimit:
+    """When the search ends."""
+
+    time_limit: Annotated[
+        float | None, number("SECONDS", "end of the search, with the best so far", "until nothing helps")
+    ] = None
+
+
+@group("Output", 9)
+@dataclass(frozen=True, kw_only=True)
+class Files(options.Output):
+    """What is written."""
+
+    out: Annotated[Path, options.OUT]
+
+
+def tune(
+    network: Annotated[str, options.NETWORK],
+    /,
+    *,
+    chip: options.Chip = options.Chip(),
+    reading: options.Reading = options.Reading(),
+    pins: options.Pins = options.Pins(),
+    moves: options.Moves = options.Moves(),
+    samples: Samples,
+    limit: SearchLimit = SearchLimit(),
+    output: Files,
+) -> int:
+    """Turn thresholds, bounds and ranges of weights until the chip answers better, spike by spike.
+
+    Writes tuned.nir, config.json, placement.json and tuning.json. Ctrl-C keeps the best so far.
+    Exit: 0 written, 1 proven not to fit, 2 bad input, 3 undecided.
+    """
+    from mapper.emit.shared.file import config_text  # noqa: PLC0415
+    from mapper.emit.write.build import build_config  # noqa: PLC0415
+    from mapper.emit.write.options import EmitOptions  # noqa: PLC0415
+    from mapper.equivalence import DataOptions  # noqa: PLC0415
+    from mapper.files import require_writable, write_all  # noqa: PLC0415
+    from mapper.report.tuning import print_tuning  # noqa: PLC0415
+    from mapper.tuning.nir_file import nir_file  # noqa: PLC0415
+    from mapper.tuning.run import TuneOptions, tuned_by  # noqa: PLC0415
+
+    require_writable(output.out / "config.json")
+    words = keywords(chip, reading, pins, moves)
+    given = words.pop("options")
+    solving = {entry.name: getattr(given, entry.name) for entry in fields(given)}
+    how = DataOptions(samples.steps, samples.encode, samples.seed, samples.dt_us)
+    asked = TuneOptions(samples.runs, samples.seed, time_limit_s=limit.time_limit)
+    with progress_bar("candidates", None, is_shown=not output.as_json) as progress:
+        tuned = tuned_by(
+            network, calibrate=samples.calibrate, data=samples.data, tuning=asked, how=how, progress=progress,
+            **words, **solving,
+        )  # fmt: skip
+    contents: dict[Path, str | bytes] = {
+        output.out / "config.json": config_text(build_config(tuned.result, EmitOptions(dt_us=samples.dt_us))),
+        output.out / "placement.json": placement_text(tuned.result),
+        output.out / "tuning.json": json.dumps(_record(tuned), indent=2) + "\n",
+    }
+    try:
+        contents[output.out / "tuned.nir"] = nir_file(tuned.result.given[0])
+    except NetworkError as error:
+        warnings.warn(f"tuned.nir is not written: {error}", MapperWarning, stacklevel=2)
+    write_all(contents)
+    if output.as_json:
+        print_record(json.dumps(_record(tuned), indent=2))
+    else:
+        print_tuning(console(), tuned)
+        say(f"written: {', '.join(map(str, contents))}")
+    return 0
+
+
+def _record(tuned: TuneResult) -> dict[str, Any]:
+    """The search and what it is worth, as JSON has it."""
+    record: dict[str, Any] = {
+        "schema_version": 1,
+        "network": tuned.network.name,
+        "knobs": {
+            # JSON has no infinity: without a bound there is none.
+            name: asdict(entry) | ({"bound": None} if entry.bound == float("inf") else {})
+            for name, entry in tuned.knobs.items()
+        },
+        "turns": [
+            asdict(step) | ({"factor": None} if step.factor == float("inf") else {})
+            for step in tuned.found.steps
+        ],
+        "candidates": tuned.found.trials,
+        "stopped_by": tuned.found.stopped_by or None,
+        "accuracy": {},
+    }
+    for when, entry in (("before", tuned.before), ("after", tuned.after)):
+        if entry is not None:
+            rows: dict[str, Any] = {row.kind: row.share for row in entry.report.accuracies}
+            shares = {order: float((found == tuned.labels).mean()) for order, found in entry.answers.items()}
+            record["accuracy"][when] = rows | {"orders": shares}
+    return record

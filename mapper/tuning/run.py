@@ -1,0 +1,245 @@
+"""A trained network tuned for its chip: knobs chosen by some samples, judged by others."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwspec.catalog import load as load_chip
+from hwspec.schema import ChipSpec
+from mapper.api import solve, verify_equivalence
+from mapper.deadline import NEVER, Deadline
+from mapper.equivalence.accuracy import NO_ANSWER, Difference
+from mapper.equivalence.judge import check_labels
+from mapper.equivalence.labelled import DataOptions, LabelledData, read_labelled
+from mapper.equivalence.report import EquivalenceReport
+from mapper.errors import EventError, Finding, OptionsError
+from mapper.frontends import load_with_source
+from mapper.network import Network
+from mapper.normal_form import NormalNetwork
+from mapper.options import SolveOptions
+from mapper.passes import PrepareOptions, prepare
+from mapper.result import Result
+from mapper.tuning.knobs import Knobs, tuned_network
+from mapper.tuning.search import Found, searched
+from mapper.tuning.trial import ORDERS, Harder, Trial, placed_as, samples_of
+
+__all__ = ["TuneOptions", "TuneResult", "Tuned", "tuned_by"]
+
+
+@dataclass(frozen=True, slots=True)
+class TuneOptions:
+    """How a network is tuned.
+
+    Attributes
+    ----------
+    runs
+        Samples that a candidate is run on, each made harder anew and in another order of spikes, >= 1.
+    seed
+        Which samples come first, >= 0.
+    time_limit_s
+        Of the search; None until no turn helps any more.
+    """
+
+    runs: int = 1000
+    seed: int = 0
+    harder: Harder = field(default_factory=Harder)
+    time_limit_s: float | None = None
+
+    def __post_init__(self) -> None:
+        findings = []
+        if self.runs < 1:
+            findings.append(Finding("runs", "must be a number of samples", self.runs, ">= 1"))
+        if self.seed < 0:
+            findings.append(Finding("seed", "must not be negative", self.seed, ">= 0"))
+        if not 0 <= self.harder.lost < 1:
+            findings.append(Finding("lost", "must be a share of spikes", self.harder.lost, "0..1"))
+        if not 0 <= self.harder.added < float("inf"):
+            findings.append(Finding("added", "must be a number of spikes", self.harder.added, ">= 0"))
+        if findings:
+            raise OptionsError(*findings)
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A network before or after tuning, on the samples that judge.
+
+    Attributes
+    ----------
+    report
+        In the default order of spikes, with the table of accuracies.
+    answers
+        Spike by spike, by order, the class of each sample, `NO_ANSWER` without output spikes.
+    """
+
+    report: EquivalenceReport
+    answers: Mapping[str, NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """What tuning gives.
+
+    Attributes
+    ----------
+    network
+        In floats, with its knobs turned.
+    result
+        Its placement; `result.given` holds its integers.
+    found
+        The search: knobs, the turns that helped, what ended it.
+    before, after
+        On the samples that judge; None without any.
+    """
+
+    network: NormalNetwork
+    result: Result
+    found: Found
+    before: Tuned | None = None
+    after: Tuned | None = None
+    labels: NDArray[np.int64] | None = field(default=None, repr=False)
+
+    @property
+    def knobs(self) -> Mapping[str, Knobs]:
+        """By layer, of those that were turned."""
+        return {name: entry for name, entry in self.found.knobs.items() if entry != Knobs()}
+
+    @property
+    def differences(self) -> dict[str, Difference]:
+        """By order of spikes, accuracy after less that before, on the same samples; empty without any."""
+        if self.before is None or self.after is None:
+            return {}
+        told = {}
+        for order, now in self.after.answers.items():
+            right, was = now == self.labels, self.before.answers[order] == self.labels
+            gained, lost = int((right & ~was).sum()), int((was & ~right).sum())
+            told[order] = Difference(len(now), gained, lost)
+        return told
+
+
+def tuned_by(
+    network: Network | str | Path | object,
+    chip: ChipSpec | str | Path = "speck2f",
+    *,
+    calibrate: str | LabelledData,
+    data: str | LabelledData | None = None,
+    tuning: TuneOptions | None = None,
+    how: DataOptions | None = None,
+    progress: Callable[[int], None] | None = None,
+    **options: Any,
+) -> TuneResult:
+    """Turn thresholds, bounds and ranges of weights until the chip answers better, spike by spike.
+
+    Every candidate is made of integers, placed, written as a configuration, and this is run on samples of
+    `calibrate`, whose spikes are partly lost and mixed with others: a network knows the samples that it was
+    trained on by heart. What counts is by how much the right class is ahead, in every order of spikes.
+
+    Parameters
+    ----------
+    calibrate, data
+        To choose by, and to judge by: what `labelled_data` makes or `read_labelled` reads, none in both.
+    how
+        How images and recordings become spikes.
+    progress
+        Called with the number of candidates that were run.
+    options
+        How the network is read, and solver options, as in `solve`.
+
+    Raises
+    ------
+    InfeasibleError, UndecidedError
+        The network has no placement as it is.
+    NetworkError, SpecError, OptionsError, EventError
+        Input that cannot be used; samples that are in both.
+    """
+    asked, encoding = tuning or TuneOptions(), how or DataOptions()
+    spec = chip if isinstance(chip, ChipSpec) else load_chip(chip)
+    reading = {name: options.pop(name, None) for name in ("input_shape", "nir", "torch", "input_from")}
+    add_output_neuron = options.pop("add_output_neuron", None)
+    read, source = load_with_source(network, **reading)
+    choosing = _labelled(calibrate, read, encoding)
+    judging = None if data is None else _labelled(data, read, encoding)
+    if judging is not None:
+        _require_apart(choosing, judging)
+    solve(read, spec, add_output_neuron=add_output_neuron, **options).require()
+    floating = prepare(read, PrepareOptions(add_output_neuron=add_output_neuron, quantize=False))
+    search = _Search(spec, SolveOptions(**{**options, "repairs": 0}), encoding.dt_us, asked)
+    found = search.run(floating, choosing, progress)
+    tuned = tuned_network(floating, found.knobs)
+    result = search.placed(tuned)
+    if judging is None:
+        return TuneResult(tuned, result, found)
+    words: dict[str, Any] = {"data": judging, "dt_us": encoding.dt_us, **options}
+    old = verify_equivalence(source, spec, add_output_neuron=add_output_neuron, **reading, **words)
+    new = verify_equivalence(tuned, spec, **words)
+    before, after = search.answers(search.placed(floating), judging), search.answers(result, judging)
+    return TuneResult(tuned, result, found, Tuned(old, before), Tuned(new, after), judging.labels)
+
+
+@dataclass(frozen=True)
+class _Search:
+    """What all candidates have in common."""
+
+    chip: ChipSpec
+    options: SolveOptions
+    dt_us: int
+    asked: TuneOptions
+
+    def placed(self, candidate: NormalNetwork) -> Result:
+        """The placement of what has one."""
+        result = placed_as(candidate, self.chip, self.options)
+        if result is None:
+            raise RuntimeError(f"{candidate.name} had a placement, and has none")
+        return result
+
+    def run(
+        self, floating: NormalNetwork, data: LabelledData, progress: Callable[[int], None] | None
+    ) -> Found:
+        """Search with the samples to choose by."""
+        limit, asked = self.asked.time_limit_s, self.asked
+        deadline = NEVER if limit is None else Deadline.after(limit, time.perf_counter())
+        samples = samples_of(data, self.dt_us, asked.runs, asked.harder, asked.seed)
+        trial = Trial(self.chip, self.options, samples, self.dt_us)
+        start = trial.losses(floating)
+        if start is None:
+            raise RuntimeError(f"{floating.name} had a placement, and has none")
+        timed = replace(trial, pause=lambda: deadline.check("candidates were run"))
+        return searched(floating, start, timed, progress)
+
+    def answers(self, result: Result, data: LabelledData) -> dict[str, NDArray[np.int64]]:
+        """By order of spikes, the class of each sample."""
+        plain = samples_of(data, self.dt_us, len(data.labels), Harder(0, 0), None)
+        trial = Trial(self.chip, self.options, plain, self.dt_us)
+
+        def answer(counts: NDArray[np.int64]) -> int:
+            return int(counts.argmax()) if counts.any() else NO_ANSWER
+
+        return {order: np.array([*map(answer, trial.counts(result, [order]))]) for order in ORDERS}
+
+
+def _labelled(data: str | LabelledData, network: Network, how: DataOptions) -> LabelledData:
+    found = read_labelled(data, network.inputs[0].shape, how) if isinstance(data, str) else data
+    check_labels(found, network)
+    return found
+
+
+def _require_apart(choosing: LabelledData, judging: LabelledData) -> None:
+    """Refuse to judge by samples that were chosen by."""
+    known = set(_prints(choosing))
+    if same := sum(entry in known for entry in _prints(judging)):
+        step = "Split the samples: one part to choose by, another to judge by"
+        problem = f"holds samples of {choosing.name} too, by which the network is chosen"
+        raise EventError(Finding(judging.name, problem, same, 0, "samples", step))
+
+
+def _prints(data: LabelledData) -> Iterator[bytes]:
+    for number in range(len(data.labels)):
+        raster = np.ascontiguousarray(data.rasters[number], np.int64)
+        yield hashlib.sha256(repr(raster.shape).encode() + raster.tobytes()).digest()
