@@ -2,14 +2,14 @@
 
 # No `from __future__ import annotations` here: of a class in another module that inherits from one of these,
 # the parser would look up the names of inherited annotations in that other module.
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter, Token
 
+from mapper.cli.option_values import READERS
 from mapper.errors import Finding, OptionsError
 from mapper.options import Objective, PooledOutputs
 
@@ -122,10 +122,15 @@ class Reading:
         text("sensor|host", "source of all inputs, or NAME=sensor|host", "the network's", name="--input"),
     ] = ()
     relu_as_if: Annotated[
-        float | None,
-        number(
-            "THRESHOLD", "torch: take ReLUs as spiking neurons, of threshold 1 without a number", "refused"
+        str | None,
+        text(
+            "THRESHOLD|auto",
+            "torch: take ReLUs as neurons, of threshold 1 or as --calibrate has it",
+            "refused",
         ),
+    ] = None
+    calibrate: Annotated[
+        str | None, file("samples that thresholds are found by, as of verify --data", "none")
     ] = None
     weights: Annotated[Path | None, file("torch: a state dict, all of it or none", "the module's")] = None
     reading_check: Annotated[
@@ -265,7 +270,7 @@ def keywords(chip: Chip, reading: Reading, *groups: SolveGroup, **fixed: Any) ->
     values = (item for entry in (reading, *groups) for item in vars(entry).items())
     words = fixed | {name: value for name, value in values if value not in (None, ())}
     findings: list[Finding] = []
-    for name, read in _READERS.items():
+    for name, read in READERS.items():
         try:
             words |= {name: read(words[name])} if name in words else {}
         except OptionsError as error:
@@ -277,15 +282,25 @@ def keywords(chip: Chip, reading: Reading, *groups: SolveGroup, **fixed: Any) ->
     facts = ("source", "reset", "v_min", "spike_mode", "fires_at", "dt")
     nir = {name: words.pop(name) for name in facts if name in words}
     relu, weights = words.pop("relu_as_if", None), words.pop("weights", None)
+    samples = read_samples(words.pop("calibrate", None), words.get("input_shape"))
     return {
         "input_shape": words.pop("input_shape", None),
         "input_from": words.pop("inputs", None),
         "add_output_neuron": words.pop("add_output_neuron", None),
         "nir": NirOptions(**nir),
-        "torch": TorchOptions(relu, weights, words.pop("reading_check")),
+        "torch": TorchOptions(relu, weights, words.pop("reading_check"), samples),
         "options": SolveOptions(time_limit_s=limit, **{"max_copies": copies, **words, **plain}),
         "chip": load(chip.chip, chip.changes),
     }
+
+
+def read_samples(source: str | None, shape: tuple[int, int, int] | None) -> Any:
+    """Labelled data to find thresholds by; images stay what they are."""
+    if source is None:
+        return None
+    from mapper.equivalence.labelled import read_labelled  # noqa: PLC0415
+
+    return read_labelled(source, shape)
 
 
 def read_options(words: dict[str, Any]) -> "ReadOptions":
@@ -299,101 +314,3 @@ def read_options(words: dict[str, Any]) -> "ReadOptions":
 def read_network(source: str, words: dict[str, Any]) -> "NormalNetwork":
     """A network as `keywords` says, after all passes but those for a chip."""
     return read_options(words).read(source)
-
-
-def _pins(texts: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
-    parts = [(text, *text.rpartition("=")) for text in texts]
-    step = "Example: --pin conv2=5"
-    wrong = [
-        Finding(f"--pin {text}", "not of the form LAYER=CORE", next_step=step)
-        for text, layer, _, core in parts
-        if not layer or not re.fullmatch(r"\s*[0-9]{1,9}\s*", core)
-    ]
-    if wrong:
-        raise OptionsError(*wrong)
-    return tuple((layer.strip(), int(core)) for _, layer, _, core in parts)
-
-
-def _numbers(option: str, text: str) -> tuple[int, ...]:
-    if not re.fullmatch(r"\s*[0-9]{1,9}(\s*,\s*[0-9]{1,9})*\s*", text):
-        raise OptionsError(Finding(option, "wants whole numbers separated by commas, as in 2,16,16", text))
-    return tuple(int(part) for part in text.split(","))
-
-
-def _forbidden(text: str) -> tuple[int, ...]:
-    from hwspec.document import id_range  # noqa: PLC0415
-
-    ranges = [id_range(part.strip()) for part in text.split(",")]
-    if None in ranges:
-        step = "A range is written 0..5, its first core first"
-        problem = "wants core numbers and ranges of them, separated by commas"
-        raise OptionsError(Finding("--forbid", problem, text, next_step=step))
-    return tuple(dict.fromkeys(core for cores in ranges if cores for core in cores))
-
-
-def _shape(text: str) -> tuple[int, ...]:
-    shape = _numbers("--input-shape", text)
-    if len(shape) != 3 or min(shape) < 1:
-        raise OptionsError(Finding("--input-shape", "wants three positive numbers", shape, "C,H,W"))
-    return shape
-
-
-def _places(texts: tuple[str, ...]) -> str | dict[str, str]:
-    """One word for all inputs, or a word by name."""
-    if len(texts) == 1 and texts[0] in ("sensor", "host"):
-        return texts[0]
-    pairs = [text.rpartition("=") for text in texts]
-    step = "Example: --input sensor, or --input left=sensor --input right=host"
-    wrong = [
-        Finding(f"--input {text}", "is neither sensor nor host, nor NAME=sensor or NAME=host", next_step=step)
-        for text, (name, _, place) in zip(texts, pairs, strict=True)
-        if not name or place not in ("sensor", "host")
-    ]
-    names = [name for name, _, _ in pairs]
-    wrong += [
-        Finding(f"--input {name}", "is given twice", next_step=step)
-        for name in sorted(set(names))
-        if name and names.count(name) > 1
-    ]
-    if wrong:
-        raise OptionsError(*wrong)
-    return {name: place for name, _, place in pairs}
-
-
-def _lowest(text: str) -> float | str:
-    try:
-        return text if text in ("threshold", "none") else float(text)
-    except ValueError:
-        raise OptionsError(Finding("--v-min", "wants a number, threshold or none", text)) from None
-
-
-def _threshold(value: float) -> float:
-    if not 0 < value < float("inf"):
-        raise OptionsError(Finding("--add-output-neuron", "a threshold must be positive", value, "> 0"))
-    return value
-
-
-def _kept(path: Path) -> tuple[tuple[str, int], ...]:
-    from mapper.record import kept_cores, read_placement  # noqa: PLC0415
-
-    return kept_cores(read_placement(path))
-
-
-def read_rates(path: Path) -> tuple[tuple[str, int], ...]:
-    """Spikes per second by signal, of a traffic file."""
-    from mapper.events.traffic import read_traffic  # noqa: PLC0415
-
-    return read_traffic(path)
-
-
-# By field, what turns an option's value into the package's.
-_READERS: dict[str, Callable[[Any], Any]] = {
-    "input_shape": _shape,
-    "add_output_neuron": _threshold,
-    "v_min": _lowest,
-    "inputs": _places,
-    "pins": _pins,
-    "forbidden_cores": _forbidden,
-    "traffic": read_rates,
-    "keep": _kept,
-}

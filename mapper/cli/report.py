@@ -11,7 +11,8 @@ from cyclopts import Parameter
 
 from hwspec.inert import as_path, inert
 from mapper.cli import options
-from mapper.cli.options import file, group, keywords, number, read_options, read_rates, text, word
+from mapper.cli.option_values import read_rates
+from mapper.cli.options import file, group, keywords, number, read_options, text, word
 from mapper.cli.output import console, print_record, progress_bar, say
 from mapper.deadline import Deadline
 from mapper.errors import Finding, OptionsError
@@ -112,6 +113,9 @@ def report(
     earlier = None if sweeping.resume is None else read_report(sweeping.resume)
     if sweeping.workers is not None and sweeping.workers < 1:
         raise OptionsError(Finding("--workers", "number of worker processes", sweeping.workers, ">= 1"))
+    if reading.calibrate is not None:
+        step = "Tune or write the network first: mapper tune gives a NIR file"
+        raise OptionsError(Finding("--calibrate", "is not for reports, which others repeat", next_step=step))
     # The time limit is none of a solve: it changes no cell, and another one may resume the report.
     work = options.WorkLimit(limits.work_limit)
     words = keywords(options.Chip(), reading, moves, work, objective=cells.objective)

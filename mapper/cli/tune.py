@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from mapper.cli import options
-from mapper.cli.options import file, group, keywords, number
+from mapper.cli.options import group, keywords, number
 from mapper.cli.output import console, placement_text, print_record, progress_bar, say
 from mapper.cli.recordings import DATA, ENCODE, STEPS
-from mapper.errors import MapperWarning, NetworkError
+from mapper.errors import Finding, MapperWarning, NetworkError, OptionsError
 
 if TYPE_CHECKING:
     from mapper.tuning import TuneResult
@@ -23,9 +23,8 @@ __all__ = ["tune"]
 @group("Tuning", 7)
 @dataclass(frozen=True)
 class Samples:
-    """What a network is tuned by and judged by."""
+    """What a network is judged by, and how samples enter it."""
 
-    calibrate: Annotated[str, file("samples to choose by, as of --data; none may be in both")]
     data: Annotated[str | None, DATA] = None
     steps: Annotated[int, STEPS] = 50
     encode: Annotated[Literal["accumulate", "poisson"], ENCODE] = "accumulate"
@@ -60,7 +59,7 @@ def tune(
     reading: options.Reading = options.Reading(),
     pins: options.Pins = options.Pins(),
     moves: options.Moves = options.Moves(),
-    samples: Samples,
+    samples: Samples = Samples(),
     limit: SearchLimit = SearchLimit(),
     output: Files,
 ) -> int:
@@ -79,14 +78,21 @@ def tune(
     from mapper.tuning.run import TuneOptions, tuned_by  # noqa: PLC0415
 
     require_writable(output.out / "config.json")
-    words = keywords(chip, reading, pins, moves)
+    if reading.calibrate is None:
+        step = "Name samples as of --data, of which none may be in both"
+        raise OptionsError(
+            Finding("--calibrate", "is missing: what is the network to be tuned by", next_step=step)
+        )
+    # What thresholds are found by, too, where ReLUs are read.
+    read = reading if reading.relu_as_if == "auto" else replace(reading, calibrate=None)
+    words = keywords(chip, read, pins, moves)
     given = words.pop("options")
     solving = {entry.name: getattr(given, entry.name) for entry in fields(given)}
     how = DataOptions(samples.steps, samples.encode, samples.seed, samples.dt_us)
     asked = TuneOptions(samples.runs, samples.seed, time_limit_s=limit.time_limit)
     with progress_bar("candidates", None, is_shown=not output.as_json) as progress:
         tuned = tuned_by(
-            network, calibrate=samples.calibrate, data=samples.data, tuning=asked, how=how, progress=progress,
+            network, calibrate=reading.calibrate, data=samples.data, tuning=asked, how=how, progress=progress,
             **words, **solving,
         )  # fmt: skip
     contents: dict[Path, str | bytes] = {

@@ -21,12 +21,14 @@ def filled(words: Sequence[str]) -> list[str]:
     own = len(words) if "--" not in words else words.index("--")
     followers = [*words[1:], ""]
     return [
-        f"{word}={_ALONE[word]}" if n < own and word in _ALONE and not _is_number(followers[n]) else word
+        f"{word}={_ALONE[word]}" if n < own and word in _ALONE and not _is_value(followers[n]) else word
         for n, word in enumerate(words)
     ]
 
 
-def _is_number(text: str) -> bool:
+def _is_value(text: str) -> bool:
+    if text == "auto":
+        return True
     try:
         float(text)
     except ValueError:

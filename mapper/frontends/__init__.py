@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -17,6 +17,7 @@ from mapper.network import Network
 
 if TYPE_CHECKING:
     from mapper.frontends.from_torch.as_trained import AsTrained
+    from mapper.frontends.from_torch.thresholds import Frames
 
 __all__ = [
     "InputFrom",
@@ -108,26 +109,35 @@ class TorchOptions:
     ----------
     relu_as_if
         Threshold > 0 of the integrate-and-fire neurons a ReLU becomes (multi-spike, subtract, bounded at
-        minus the threshold, as `sinabs.from_torch.from_model` has it); None refuses ReLUs.
+        minus the threshold, as `sinabs.from_torch.from_model` has it). "auto": of each layer, and of output
+        layers that nothing follows, the largest value that it gives on `calibrate`, robustly, without bound,
+        and its readers' weights larger by it. None refuses ReLUs.
     weights
         A file with a state dict (``torch.save(module.state_dict(), file)``, or .safetensors) that the module
         is read with, as a whole; the module itself stays as it is. None takes the module's own values.
     reading_check
         Run a copy of the module on random frames, and refuse what computes something else than was read.
+    calibrate
+        What `read_labelled` or `labelled_data` of `mapper.equivalence` gives, for "auto".
 
     Raises
     ------
     OptionsError
-        A threshold that is not a positive number, or weights that are no path.
+        A threshold that is not a positive number, "auto" without samples or samples without it, or weights
+        that are no path.
     """
 
-    relu_as_if: float | None = None
+    relu_as_if: float | Literal["auto"] | None = None
     weights: str | Path | None = None
     reading_check: bool = True
+    calibrate: Frames | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         value, weights = self.relu_as_if, self.weights
-        if value is not None and not (isinstance(value, int | float) and 0 < value < float("inf")):
+        if (value == "auto") != (self.calibrate is not None):
+            step = "Give --relu-as-if auto and --calibrate SAMPLES together"
+            raise OptionsError(Finding("relu_as_if auto", "goes with samples", next_step=step))
+        if value not in (None, "auto") and not (isinstance(value, int | float) and 0 < value < float("inf")):
             raise OptionsError(Finding("relu_as_if", "a threshold must be a positive number", value, "> 0"))
         if weights is not None and not isinstance(weights, str | Path):
             step = "Save a state dict with torch.save, or load it into the module yourself"

@@ -11,6 +11,7 @@ from mapper.errors import Finding, NetworkError, ShapeError, UnsupportedLayerErr
 from mapper.frontends import TorchOptions
 from mapper.frontends.from_torch.evidence import evidence
 from mapper.frontends.from_torch.reader import Reader
+from mapper.frontends.from_torch.thresholds import Frames, thresholds_of, with_thresholds
 from mapper.frontends.from_torch.trace import Trace, known_class, trace, unchanged, unwrapped
 from mapper.frontends.from_torch.values import BATCH, TIME, Opaque, Signal, values_in
 from mapper.frontends.inference import build_network, left_to_host
@@ -51,7 +52,7 @@ def from_module(
     shape = _input_shape(root, input_shape, stated)
     training = {path: entry.training for path, entry in root.named_modules()}
     known = any(_differs_in_training(entry, asked.reading_check) for entry in root.modules())
-    reader = _read(root, shape, asked.relu_as_if)
+    reader = _read(root, shape, _threshold(asked))
     name = type(root).__name__
     if known:
         taken = "batch normalisation by its running statistics, dropout without effect"
@@ -64,7 +65,24 @@ def from_module(
     network = _network(name, reader)
     told = evidence(root, reader, network, training) if asked.reading_check else (_unchecked(name),)
     compared = "what the module computes on random frames, layer by layer" if asked.reading_check else ""
-    return network.replacing(readings=(*network.readings, *told), compared_with=compared)
+    network = network.replacing(readings=(*network.readings, *told), compared_with=compared)
+    return network if asked.calibrate is None else _calibrated(network, reader, asked.calibrate)
+
+
+def _threshold(options: TorchOptions) -> float | None:
+    """Of neurons in place of ReLUs; 1 until samples say what."""
+    return 1.0 if options.relu_as_if == "auto" else options.relu_as_if
+
+
+def _calibrated(network: Network, reader: Reader, samples: Frames) -> Network:
+    """The network with thresholds from samples, which the readings tell instead of those before."""
+    found = thresholds_of(network, reader.rectified, samples)
+    listed = ", ".join(f"{name} {found[name]:.4g}" for name in network.index if name in found)
+    taken = f"neurons without lower bound, of thresholds {listed}; readers' weights are larger by these"
+    why = "the largest value that each gives on the samples, robustly"
+    told = Reading(network.name, taken, why, "--relu-as-if NUMBER")
+    others = (entry for entry in network.readings if not entry.taken.startswith("ReLU taken"))
+    return with_thresholds(network, found).replacing(readings=(*others, told))
 
 
 def neurons_by_layer(
@@ -72,7 +90,7 @@ def neurons_by_layer(
 ) -> dict[str, nn.Module]:
     """By layer of the network that `from_module` reads, the module whose neurons it has."""
     root, stated = unwrapped(module)
-    reader = _read(root, _input_shape(root, input_shape, stated), (options or TorchOptions()).relu_as_if)
+    reader = _read(root, _input_shape(root, input_shape, stated), _threshold(options or TorchOptions()))
     found: dict[str, nn.Module] = {}
     for node, result in reader.results.items():
         if node.op == "call_module" and isinstance(result, Signal) and len(result.parts) == 1:

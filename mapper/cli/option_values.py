@@ -1,0 +1,118 @@
+"""What the texts of options mean, each turned into the package's own kind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mapper.errors import Finding, OptionsError
+
+__all__ = ["READERS", "read_rates"]
+
+
+def _pins(texts: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
+    parts = [(text, *text.rpartition("=")) for text in texts]
+    step = "Example: --pin conv2=5"
+    wrong = [
+        Finding(f"--pin {text}", "not of the form LAYER=CORE", next_step=step)
+        for text, layer, _, core in parts
+        if not layer or not re.fullmatch(r"\s*[0-9]{1,9}\s*", core)
+    ]
+    if wrong:
+        raise OptionsError(*wrong)
+    return tuple((layer.strip(), int(core)) for _, layer, _, core in parts)
+
+
+def _numbers(option: str, text: str) -> tuple[int, ...]:
+    if not re.fullmatch(r"\s*[0-9]{1,9}(\s*,\s*[0-9]{1,9})*\s*", text):
+        raise OptionsError(Finding(option, "wants whole numbers separated by commas, as in 2,16,16", text))
+    return tuple(int(part) for part in text.split(","))
+
+
+def _forbidden(text: str) -> tuple[int, ...]:
+    from hwspec.document import id_range  # noqa: PLC0415
+
+    ranges = [id_range(part.strip()) for part in text.split(",")]
+    if None in ranges:
+        step = "A range is written 0..5, its first core first"
+        problem = "wants core numbers and ranges of them, separated by commas"
+        raise OptionsError(Finding("--forbid", problem, text, next_step=step))
+    return tuple(dict.fromkeys(core for cores in ranges if cores for core in cores))
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    shape = _numbers("--input-shape", text)
+    if len(shape) != 3 or min(shape) < 1:
+        raise OptionsError(Finding("--input-shape", "wants three positive numbers", shape, "C,H,W"))
+    return shape
+
+
+def _places(texts: tuple[str, ...]) -> str | dict[str, str]:
+    """One word for all inputs, or a word by name."""
+    if len(texts) == 1 and texts[0] in ("sensor", "host"):
+        return texts[0]
+    pairs = [text.rpartition("=") for text in texts]
+    step = "Example: --input sensor, or --input left=sensor --input right=host"
+    wrong = [
+        Finding(f"--input {text}", "is neither sensor nor host, nor NAME=sensor or NAME=host", next_step=step)
+        for text, (name, _, place) in zip(texts, pairs, strict=True)
+        if not name or place not in ("sensor", "host")
+    ]
+    names = [name for name, _, _ in pairs]
+    wrong += [
+        Finding(f"--input {name}", "is given twice", next_step=step)
+        for name in sorted(set(names))
+        if name and names.count(name) > 1
+    ]
+    if wrong:
+        raise OptionsError(*wrong)
+    return {name: place for name, _, place in pairs}
+
+
+def _lowest(text: str) -> float | str:
+    try:
+        return text if text in ("threshold", "none") else float(text)
+    except ValueError:
+        raise OptionsError(Finding("--v-min", "wants a number, threshold or none", text)) from None
+
+
+def _threshold(value: float) -> float:
+    if not 0 < value < float("inf"):
+        raise OptionsError(Finding("--add-output-neuron", "a threshold must be positive", value, "> 0"))
+    return value
+
+
+def _relu(text: str) -> float | str:
+    try:
+        return text if text == "auto" else float(text)
+    except ValueError:
+        raise OptionsError(Finding("--relu-as-if", "wants a threshold, or auto", text)) from None
+
+
+def _kept(path: Path) -> tuple[tuple[str, int], ...]:
+    from mapper.record import kept_cores, read_placement  # noqa: PLC0415
+
+    return kept_cores(read_placement(path))
+
+
+def read_rates(path: Path) -> tuple[tuple[str, int], ...]:
+    """Spikes per second by signal, of a traffic file."""
+    from mapper.events.traffic import read_traffic  # noqa: PLC0415
+
+    return read_traffic(path)
+
+
+# By field, what turns an option's value into the package's.
+READERS: dict[str, Callable[[Any], Any]] = {
+    "input_shape": _shape,
+    "add_output_neuron": _threshold,
+    "v_min": _lowest,
+    "inputs": _places,
+    "relu_as_if": _relu,
+    "pins": _pins,
+    "forbidden_cores": _forbidden,
+    "traffic": read_rates,
+    "keep": _kept,
+}
