@@ -20,7 +20,9 @@ def print_tuning(console: Console, tuned: TuneResult) -> None:
     """The knobs, then accuracies before and after, by order of spikes."""
     found = tuned.found
     ended = f"; ended by {found.stopped_by}" if found.stopped_by else ", until no turn helped any more"
-    line(console, f"{tuned.network.name}: {found.trials} candidates run{ended}")
+    line(
+        console, f"{tuned.network.name}: {found.trials} candidates run on {len(found.losses)} samples{ended}"
+    )
     rows = [(name, *_factors(entry)) for name, entry in tuned.knobs.items()]
     if rows:
         columns = ("layer", "threshold", "what its spikes count for", "lower bound", "range of weights")

@@ -29,7 +29,7 @@ from mapper.passes import PrepareOptions, prepare
 from mapper.result import Result
 from mapper.tuning.knobs import Knobs, tuned_network
 from mapper.tuning.search import Found, searched
-from mapper.tuning.trial import ORDERS, Harder, Trial, placed_as, samples_of
+from mapper.tuning.trial import ORDERS, Harder, Trial, held, placed_as, samples_of
 
 __all__ = ["TuneOptions", "TuneResult", "Tuned", "tuned_by"]
 
@@ -41,7 +41,8 @@ class TuneOptions:
     Attributes
     ----------
     runs
-        Samples that a candidate is run on, each made harder anew and in another order of spikes, >= 1.
+        Samples that a candidate is run on, each made harder anew and in another order of spikes, >= 1; fewer
+        where these have more than 20 million spikes.
     seed
         Which samples come first, >= 0.
     time_limit_s
@@ -205,7 +206,7 @@ class _Search:
         """Search with the samples to choose by."""
         limit, asked = self.asked.time_limit_s, self.asked
         deadline = NEVER if limit is None else Deadline.after(limit, time.perf_counter())
-        samples = samples_of(data, self.dt_us, asked.runs, asked.harder, asked.seed)
+        samples = held(samples_of(data, self.dt_us, asked.runs, asked.harder, asked.seed))
         trial = Trial(self.chip, self.options, samples, self.dt_us)
         start = trial.losses(floating)
         if start is None:
@@ -215,13 +216,15 @@ class _Search:
 
     def answers(self, result: Result, data: LabelledData) -> dict[str, NDArray[np.int64]]:
         """By order of spikes, the class of each sample."""
-        plain = samples_of(data, self.dt_us, len(data.labels), Harder(0, 0), None)
-        trial = Trial(self.chip, self.options, plain, self.dt_us)
+
+        def plain() -> Trial:
+            samples = samples_of(data, self.dt_us, len(data.labels), Harder(0, 0), None)
+            return Trial(self.chip, self.options, samples, self.dt_us)
 
         def answer(counts: NDArray[np.int64]) -> int:
             return int(counts.argmax()) if counts.any() else NO_ANSWER
 
-        return {order: np.array([*map(answer, trial.counts(result, [order]))]) for order in ORDERS}
+        return {order: np.array([*map(answer, plain().counts(result, [order]))]) for order in ORDERS}
 
 
 def _labelled(data: str | LabelledData, network: Network, how: DataOptions) -> LabelledData:

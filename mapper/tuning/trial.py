@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from mapper.equivalence.labelled import LabelledData
 from mapper.errors import EventError, Finding, NetworkError
 from mapper.events import Events, events_from_raster
 from mapper.normal_form import NormalNetwork
+from mapper.operations import shape_after
 from mapper.options import SolveOptions
 from mapper.passes.minimum import mend_minimum
 from mapper.passes.quantize import quantize
@@ -23,12 +24,17 @@ from mapper.question import Question, decide
 from mapper.result import Result
 from mapper.sim.event import EventOptions, simulate_events
 
-__all__ = ["ORDERS", "Harder", "Trial", "margin_of", "placed_as", "samples_of"]
+__all__ = ["ORDERS", "Harder", "Sample", "Trial", "held", "margin_of", "placed_as", "samples_of"]
 
 ORDERS = ("depth", "breadth", "random")
 """In which spikes may be handled on the chip; which of them it has is not known."""
 # A lead by a twelfth of the spikes that compete takes more than half of the loss of no lead.
 _STEEPNESS = 12.0
+# Of all samples that a search holds: some 320 MB.
+_SPIKES_MAX = 20_000_000
+
+Sample: TypeAlias = tuple[Events, int, int]
+"""Events, class, time steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +66,14 @@ class Trial:
     Attributes
     ----------
     samples
-        Events, class and time steps of each.
+        All of them anew, whenever they are gone through.
     orders
         In which spikes are handled: every sample in one of them, in turn.
     """
 
     chip: ChipSpec
     options: SolveOptions
-    samples: Sequence[tuple[Events, int, int]]
+    samples: Iterable[Sample]
     dt_us: int
     orders: tuple[str, ...] = ORDERS
     pause: Callable[[], object] = field(default=lambda: None, repr=False)
@@ -85,16 +91,15 @@ class Trial:
             return None
         if placed.statistics.interrupted:
             raise KeyboardInterrupt
-        labels = [label for _, label, _ in self.samples]
-        runs = self.counts(placed, self.orders)
-        margins = [margin_of(counts, label) for counts, label in zip(runs, labels, strict=True)]
+        runs = zip(self.counts(placed, self.orders), self.samples, strict=True)
+        margins = [margin_of(counts, label) for counts, (_, label, _) in runs]
         return np.logaddexp(0, -_STEEPNESS * np.array(margins))
 
     def counts(self, placed: Result, orders: Sequence[str]) -> Iterator[NDArray[np.int64]]:
         """Output spikes by class, of sample after sample, each in the next of the orders."""
         config, network = build_config(placed, EmitOptions(dt_us=float(self.dt_us))), placed.given[0]
         entry, output = network.inputs[0].name, network.outputs[0]
-        _, height, width = network.signal_shapes[output.source]
+        _, height, width = shape_after(network.signal_shapes[output.source], output.path)
         for number, (events, _, steps) in enumerate(self.samples):
             chosen = EventOptions(order=orders[number % len(orders)], seed=number)  # type: ignore[arg-type]  # of ORDERS
             end = float(steps * self.dt_us)
@@ -129,8 +134,8 @@ def margin_of(counts: NDArray[Any], label: int) -> float:
 
 def samples_of(
     data: LabelledData, dt_us: int, runs: int, harder: Harder, seed: int | None
-) -> list[tuple[Events, int, int]]:
-    """(events, class, steps) of so many runs: of all samples in turn, each time made harder anew.
+) -> Iterator[Sample]:
+    """So many runs: all samples in turn, each time made harder anew.
 
     Parameters
     ----------
@@ -146,9 +151,19 @@ def samples_of(
     if not count:
         raise EventError(Finding(data.name, "holds no samples"))
     order = np.arange(count) if seed is None else np.random.default_rng(seed).permutation(count)
-    made = []
     for number in range(runs):
         index = int(order[number % count])
         raster = harder.of(data.rasters[index], number)
-        made.append((events_from_raster(raster, dt_us), int(data.labels[index]), len(raster)))
-    return made
+        yield events_from_raster(raster, dt_us), int(data.labels[index]), len(raster)
+
+
+def held(samples: Iterable[Sample]) -> list[Sample]:
+    """The samples, but no more of them than memory is meant for: every candidate runs on them."""
+    kept: list[Sample] = []
+    spikes = 0
+    for sample in samples:
+        spikes += len(sample[0])
+        if kept and spikes > _SPIKES_MAX:
+            break
+        kept.append(sample)
+    return kept
