@@ -109,11 +109,11 @@ def test_two_sensor_pools_meet_at_the_smaller() -> None:
         assert list(found) == [stage]
         assert kept(found[stage], "a") == [first.size if first else None]
         assert kept(found[stage], "b") == choices
-    # A pool that no stage divides: the first edge's own setting, and nothing rewritten.
+    # A pool that no stage divides: the smallest pool, and nothing rewritten.
     network = sensor_pair(eight, pooled(3)[0])
     for relays in (False, True):
         (forms,) = legal_forms(network, CHIP, relays=relays)
-        assert forms.stage == (8, 8)
+        assert forms.stage == (3, 3)
         assert forms.network() is network
 
 

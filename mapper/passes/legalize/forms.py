@@ -196,8 +196,8 @@ def _under(
     stages = _by_stage(setting, fed, stage_settings(sensed, chip), every=shared_stage)
     if not stages:
         stay = {name: _candidates(setting, ways) for name, ways in fed.items()}
-        # With a smaller one some edges would be served, by a relay, and see another cut-out than alone.
-        stages = {max(size_and_stride(edge.pool)[0] for edge in sensed): stay}
+        # What is wrong is a violation under each of them; the smallest pool asks the least of the others.
+        stages = {min(size_and_stride(edge.pool)[0] for edge in sensed): stay}
     return tuple(_forms(network, stage, {**others, **row}, extended) for stage, row in stages.items())
 
 
