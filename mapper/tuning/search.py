@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mapper.errors import TimeLimitError
 from mapper.normal_form import NormalNetwork
+from mapper.process import was_interrupted
 from mapper.tuning.knobs import Knobs, changes_of, tuned_network
 
 __all__ = ["Found", "Step", "searched"]
@@ -95,6 +96,11 @@ def searched(
         found.stopped_by = "Ctrl-C"
     except TimeLimitError as error:
         found.stopped_by = str(error)
+    except Exception:
+        # Some libraries make an error of their own of Ctrl-C.
+        if not was_interrupted():
+            raise
+        found.stopped_by = "Ctrl-C"
     return found
 
 

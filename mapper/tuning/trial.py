@@ -89,8 +89,6 @@ class Trial:
         placed = placed_as(candidate, self.chip, self.options)
         if placed is None:
             return None
-        if placed.statistics.interrupted:
-            raise KeyboardInterrupt
         runs = zip(self.counts(placed, self.orders), self.samples, strict=True)
         margins = [margin_of(counts, label) for counts, (_, label, _) in runs]
         return np.logaddexp(0, -_STEEPNESS * np.array(margins))
@@ -115,6 +113,9 @@ def placed_as(candidate: NormalNetwork, chip: ChipSpec, options: SolveOptions) -
     except NetworkError:
         return None
     result = decide(Question((integer,), chip, options), "reasons")
+    if result.statistics.interrupted:
+        # Ctrl-C within the solver ends its search alone.
+        raise KeyboardInterrupt
     return result if result.solution is not None else None
 
 

@@ -115,6 +115,22 @@ def test_what_ends_a_search_keeps_the_best(error: BaseException, told: str) -> N
     assert found.knobs["conv1"].threshold > 1
 
 
+def test_what_a_library_makes_of_ctrl_c_keeps_the_best_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(count: int) -> None:
+        if count == 20:
+            raise RuntimeError("a callback failed")
+
+    network = digits()
+    judge = Wanting("conv1", 8.0, fail)
+    with pytest.raises(RuntimeError, match="a callback failed"):
+        searched(network, judge.losses(network), judge)
+    monkeypatch.setattr("mapper.tuning.search.was_interrupted", lambda: True)
+    judge = Wanting("conv1", 8.0, fail)
+    found = searched(network, judge.losses(network), judge)
+    assert found.stopped_by == "Ctrl-C"
+    assert found.knobs["conv1"].threshold > 1
+
+
 def test_a_gain_within_chance_is_none() -> None:
     network, steps = digits(), 0
 
