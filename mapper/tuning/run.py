@@ -20,7 +20,7 @@ from mapper.equivalence.accuracy import NO_ANSWER, Difference
 from mapper.equivalence.judge import check_labels
 from mapper.equivalence.labelled import DataOptions, LabelledData, read_labelled
 from mapper.equivalence.report import EquivalenceReport
-from mapper.errors import EventError, Finding, OptionsError
+from mapper.errors import EventError, Finding, NetworkError, OptionsError
 from mapper.frontends import load_with_source
 from mapper.network import Network
 from mapper.normal_form import NormalNetwork
@@ -165,6 +165,9 @@ def tuned_by(
     reading = {name: options.pop(name, None) for name in ("input_shape", "nir", "torch", "input_from")}
     add_output_neuron = options.pop("add_output_neuron", None)
     read, source = load_with_source(network, **reading)
+    if not read.has_weights:
+        step = "Name a network with weights: a NIR file or a torch module"
+        raise NetworkError(Finding(read.name, "has shapes alone, and nothing to turn", next_step=step))
     choosing = _labelled(calibrate, read, encoding)
     judging = None if data is None else _labelled(data, read, encoding)
     if judging is not None:

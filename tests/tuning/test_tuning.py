@@ -232,6 +232,9 @@ def test_the_command_writes_what_it_found(tmp_path: Path, capsys: pytest.Capture
     record = json.loads((tmp_path / "a" / "tuning.json").read_text())
     assert record["candidates"] > 1
     assert run(["diff", str(tmp_path / "a" / "tuned.nir"), str(tmp_path / "a" / "config.json")]) == 0
+    shapes = str(Path(mapper.__file__).parent / "data" / "example.yaml")
+    assert run(["tune", shapes, *words[2:], "--out", str(tmp_path / "b")]) == 2
+    assert "has shapes alone" in capsys.readouterr().err
     assert run([*words, "--data", "digits-train", "--out", str(tmp_path / "b")]) == 2
     assert not (tmp_path / "b").exists()
     assert run(["tune", "digits", "--calibrate", "nowhere.npz", "--out", str(tmp_path / "b")]) == 2
