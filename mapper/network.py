@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import combinations
 from typing import Self
 
 from mapper.errors import NetworkError, ShapeError
@@ -27,11 +28,15 @@ from mapper.operations import (
     Pool,
     Scale,
     Shape,
+    shape_after,
 )
 from mapper.reading import Reading
 from mapper.wellformed import name_findings, shape_findings
 
-__all__ = ["DvsSettings", "Edge", "Input", "Layer", "Network", "Origin", "Output", "origins_of"]
+__all__ = [
+    "DvsSettings", "Edge", "Input", "Layer", "Network", "Origin", "Output", "added_signals", "features_of",
+    "origins_of",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,3 +307,22 @@ def _grouped(edges: Iterable[Edge], keys: Iterable[str], end: str) -> dict[str, 
     for edge in edges:
         groups[getattr(edge, end)].append(edge)
     return {key: tuple(group) for key, group in groups.items()}
+
+
+def features_of(network: Network, edge: Edge) -> range:
+    """The input features of its target that an edge reaches."""
+    width = shape_after(network.signal_shapes[edge.source], edge.path).features
+    return range(edge.feature_offset, edge.feature_offset + width)
+
+
+def added_signals(network: Network) -> list[set[str]]:
+    """Groups of layers and inputs whose spikes add up in a reader, in one or by way of several."""
+    groups: list[set[str]] = []
+    for layer in network.layers:
+        reached = [(edge.source, features_of(network, edge)) for edge in network.incoming[layer.name]]
+        for (one, here), (other, there) in combinations(reached, 2):
+            if max(here.start, there.start) < min(here.stop, there.stop):
+                met = [group for group in groups if group & {one, other}]
+                groups = [group for group in groups if group not in met]
+                groups.append({one, other}.union(*met))
+    return groups

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from mapper.network import Edge
+from mapper.network import added_signals, features_of
 from mapper.normal_form import NormalLayer, NormalNetwork
-from mapper.operations import shape_after
 
 __all__ = ["Knobs", "changes_of", "tied_layers", "tuned_network"]
 
@@ -45,23 +43,14 @@ class Knobs:
 
 
 def tied_layers(network: NormalNetwork) -> tuple[tuple[str, ...], ...]:
-    """Layers whose spikes add up in a reader: what they count for can be changed in common only."""
-    group = {layer.name: {layer.name} for layer in network.layers}
-    for layer in network.layers:
-        spans = [(edge, _span(network, edge)) for edge in network.incoming[layer.name]]
-        for (one, here), (other, there) in combinations(spans, 2):
-            if max(here.start, there.start) < min(here.stop, there.stop):
-                joined = group.get(one.source, set()) | group.get(other.source, set())
-                # A host's or the sensor's spikes count for what they are.
-                if not {one.source, other.source} <= group.keys():
-                    joined |= {""}
-                group |= dict.fromkeys(joined - {""}, joined)
-    return tuple(dict.fromkeys(tuple(sorted(names)) for names in group.values() if "" not in names))
+    """Layers whose spikes add up in a reader: what they count for can be changed in common only.
 
-
-def _span(network: NormalNetwork, edge: Edge) -> range:
-    width = shape_after(network.signal_shapes[edge.source], edge.path).features
-    return range(edge.feature_offset, edge.feature_offset + width)
+    What adds up with an input's spikes, which count for what they are, is in none.
+    """
+    groups = added_signals(network)
+    alone = network.by_name.keys() - set().union(*groups)
+    tied = [tuple(sorted(group)) for group in groups if group <= network.by_name.keys()]
+    return (*tied, *((name,) for name in network.by_name if name in alone))
 
 
 def tuned_network(network: NormalNetwork, knobs: Mapping[str, Knobs]) -> NormalNetwork:
@@ -81,7 +70,7 @@ def _turned(network: NormalNetwork, layer: NormalLayer, knobs: Mapping[str, Knob
     weight: Any = operation.weight
     gains = np.ones(layer.input_shape.features)
     for edge in network.incoming[layer.name]:
-        gains[_span(network, edge)] = knobs.get(edge.source, Knobs()).gain
+        gains[features_of(network, edge)] = knobs.get(edge.source, Knobs()).gain
     most = float(np.abs(weight).max()) * own.clip
     if own.clip < 1:
         weight = np.clip(weight, -most, most)

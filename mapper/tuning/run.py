@@ -209,7 +209,8 @@ class _Search:
         """Search with the samples to choose by."""
         limit, asked = self.asked.time_limit_s, self.asked
         deadline = NEVER if limit is None else Deadline.after(limit, time.perf_counter())
-        samples = held(samples_of(data, self.dt_us, asked.runs, asked.harder, asked.seed))
+        shape = floating.inputs[0].shape
+        samples = held(samples_of(data, shape, self.dt_us, asked.runs, asked.harder, asked.seed))
         trial = Trial(self.chip, self.options, samples, self.dt_us)
         start = trial.losses(floating)
         if start is None:
@@ -219,9 +220,10 @@ class _Search:
 
     def answers(self, result: Result, data: LabelledData) -> dict[str, NDArray[np.int64]]:
         """By order of spikes, the class of each sample."""
+        shape = result.given[0].inputs[0].shape
 
         def plain() -> Trial:
-            samples = samples_of(data, self.dt_us, len(data.labels), Harder(0, 0), None)
+            samples = samples_of(data, shape, self.dt_us, len(data.labels), Harder(0, 0), None)
             return Trial(self.chip, self.options, samples, self.dt_us)
 
         def answer(counts: NDArray[np.int64]) -> int:
@@ -233,6 +235,8 @@ class _Search:
 def _labelled(data: str | LabelledData, network: Network, how: DataOptions) -> LabelledData:
     found = read_labelled(data, network.inputs[0].shape, how) if isinstance(data, str) else data
     check_labels(found, network)
+    # What is wrong with the first is not told after minutes of search.
+    next(samples_of(found, network.inputs[0].shape, how.dt_us, 1, Harder(0, 0), None))
     return found
 
 

@@ -16,7 +16,7 @@ from mapper.equivalence.labelled import LabelledData
 from mapper.errors import EventError, Finding, NetworkError
 from mapper.events import Events, events_from_raster
 from mapper.normal_form import NormalNetwork
-from mapper.operations import shape_after
+from mapper.operations import Shape, shape_after
 from mapper.options import SolveOptions
 from mapper.passes.minimum import mend_minimum
 from mapper.passes.quantize import quantize
@@ -134,19 +134,21 @@ def margin_of(counts: NDArray[Any], label: int) -> float:
 
 
 def samples_of(
-    data: LabelledData, dt_us: int, runs: int, harder: Harder, seed: int | None
+    data: LabelledData, shape: Shape, dt_us: int, runs: int, harder: Harder, seed: int | None
 ) -> Iterator[Sample]:
     """So many runs: all samples in turn, each time made harder anew.
 
     Parameters
     ----------
+    shape
+        Of the network's input.
     seed
         Of the order of the samples; None leaves them in theirs.
 
     Raises
     ------
     EventError
-        There are no samples.
+        There are no samples, or one has another shape.
     """
     count = len(data.labels)
     if not count:
@@ -154,7 +156,11 @@ def samples_of(
     order = np.arange(count) if seed is None else np.random.default_rng(seed).permutation(count)
     for number in range(runs):
         index = int(order[number % count])
-        raster = harder.of(data.rasters[index], number)
+        given = data.rasters[index]
+        if given.shape[1:] != tuple(shape):
+            problem = f"sample {index} has another shape than the network's input"
+            raise EventError(Finding(data.name, problem, given.shape[1:], tuple(shape)))
+        raster = harder.of(given, number)
         yield events_from_raster(raster, dt_us), int(data.labels[index]), len(raster)
 
 

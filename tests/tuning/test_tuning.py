@@ -215,6 +215,11 @@ def test_no_sample_chooses_and_judges() -> None:
     with pytest.raises(EventError, match="holds samples of digits-train too") as failure:
         tuned_by("digits", calibrate=half, data=part("digits-train", 5))
     assert failure.value.findings[0].value == 5
+    wide = replace(half, rasters=np.ones((20, 5, 2, 16, 16), np.uint8))
+    with pytest.raises(EventError, match="another shape than the network's input"):
+        tuned_by("digits", calibrate=wide)
+    with pytest.raises(EventError, match="another shape than the network's input"):
+        tuned_by("digits", calibrate=half, data=wide, tuning=TuneOptions(runs=1, time_limit_s=0.0))
     with pytest.raises(OptionsError, match="runs"):
         TuneOptions(runs=0)
     with pytest.raises(OptionsError, match="lost"):

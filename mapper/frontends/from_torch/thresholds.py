@@ -11,15 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from itertools import combinations
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mapper.errors import Finding, NetworkError
-from mapper.network import Edge, Network
-from mapper.operations import Neuron, Scale, shape_after
+from mapper.network import Network, added_signals
+from mapper.operations import Neuron, Scale
 from mapper.sim.network import current_of, deliver
 
 __all__ = ["Frames", "thresholds_of", "with_thresholds"]
@@ -66,7 +65,11 @@ def thresholds_of(network: Network, rectified: Collection[str], frames: Frames) 
     ]
     if findings:
         raise NetworkError(*findings)
-    count = len(frames.labels)
+    count, shape = len(frames.labels), tuple(network.inputs[0].shape)
+    if len(network.inputs) > 1 or (count and np.shape(frames.frame(0)) != shape):
+        given = "several inputs" if len(network.inputs) > 1 else str(np.shape(frames.frame(0)))
+        problem = "has samples of another shape than the one input"
+        raise NetworkError(Finding("calibrate", problem, given, str(shape)))
     chosen = np.unique(np.linspace(0, count - 1, min(count, _FRAMES_MAX)).round().astype(int))
     largest = {name: np.empty(len(chosen)) for name in spiking}
     for place, number in enumerate(chosen):
@@ -78,7 +81,7 @@ def thresholds_of(network: Network, rectified: Collection[str], frames: Frames) 
     if silent:
         problem = "gives nothing above 0 on these samples: it would never spike"
         raise NetworkError(*(Finding(f"layer {name}", problem) for name in silent))
-    for group in _adding_up(network):
+    for group in added_signals(network):
         most = max(found.get(name, 0.0) for name in group)
         found |= {name: most for name in group if name in found}
     return found
@@ -93,24 +96,6 @@ def _values(network: Network, frame: NDArray[Any]) -> dict[str, Any]:
         current = current_of(layer, arriving)
         signals[layer.name] = current if layer.neuron is None else np.maximum(current, 0)
     return signals
-
-
-def _adding_up(network: Network) -> list[set[str]]:
-    """Groups of signals that meet in the same features of a reader: one factor for all adds none."""
-    groups: list[set[str]] = []
-    for layer in network.layers:
-        spans = [(edge.source, _span(network, edge)) for edge in network.incoming[layer.name]]
-        for (one, here), (other, there) in combinations(spans, 2):
-            if max(here.start, there.start) < min(here.stop, there.stop):
-                met = [group for group in groups if group & {one, other}]
-                groups = [group for group in groups if group not in met]
-                groups.append({one, other}.union(*met))
-    return groups
-
-
-def _span(network: Network, edge: Edge) -> range:
-    width = shape_after(network.signal_shapes[edge.source], edge.path).features
-    return range(edge.feature_offset, edge.feature_offset + width)
 
 
 def with_thresholds(network: Network, thresholds: Mapping[str, float]) -> Network:
