@@ -51,6 +51,12 @@ def require_once(command: App, words: Sequence[str]) -> None:
         All of them.
     """
     own = words[: words.index("--")] if "--" in words else words
+    # Options have one name each, flags a second that begins with "no-"; where no name repeats, none is given twice.
+    names = [
+        word.partition("=")[0].removeprefix("--").removeprefix("no-") for word in own if word.startswith("-")
+    ]
+    if len(set(names)) == len(names):
+        return
     findings = []
     for entry in _options(command):
         _, is_repeatable = entry.token_count()

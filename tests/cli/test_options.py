@@ -353,3 +353,12 @@ def test_bash_completes(line: str, offered: list[str], tmp_path: Path) -> None:
     bash = shutil.which("bash") or "bash"
     done = subprocess.run([bash, "--norc", "-c", code], capture_output=True, text=True, check=True)
     assert sorted(entry.strip() for entry in done.stdout.splitlines()) == sorted(offered)
+
+
+def test_an_option_has_one_name_and_a_flag_its_opposite() -> None:
+    """What lets a command line without repeated names go unread by `require_once`."""
+    for chain, command in commands():
+        for entry in command.assemble_argument_collection() if command.default_command else ():
+            if entry.index is None and entry.names != ("*",):
+                opposites = {f"--no-{entry.name.removeprefix('--')}"}
+                assert set(entry.names) <= {entry.name} | opposites, chain
