@@ -51,11 +51,10 @@ def require_once(command: App, words: Sequence[str]) -> None:
         All of them.
     """
     own = words[: words.index("--")] if "--" in words else words
-    # Options have one name each, flags a second that begins with "no-"; where no name repeats, none is given twice.
-    names = [
-        word.partition("=")[0].removeprefix("--").removeprefix("no-") for word in own if word.startswith("-")
-    ]
-    if len(set(names)) == len(names):
+    # Options have one name each, flags another that begins with "no-": without a repeated name nothing is twice.
+    typed = [word.partition("=")[0] for word in own if word.startswith("-")]
+    names = {word.removeprefix("--").removeprefix("no-") for word in typed}
+    if len(names) == len(typed):
         return
     findings = []
     for entry in _options(command):
