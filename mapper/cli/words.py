@@ -51,7 +51,7 @@ def require_once(command: App, words: Sequence[str]) -> None:
         All of them.
     """
     own = words[: words.index("--")] if "--" in words else words
-    # Options have one name each, flags another that begins with "no-": without a repeated name nothing is twice.
+    # Options have one name each, flags another that begins with "no-": no name twice, no option twice.
     typed = [word.partition("=")[0] for word in own if word.startswith("-")]
     names = {word.removeprefix("--").removeprefix("no-") for word in typed}
     if len(names) == len(typed):
