@@ -251,7 +251,7 @@ def _gain_of_if(fields: Fields, behaviour: Behaviour) -> Any:
     """r, times the step where it is 1 / step; where nobody says, without its common size."""
     if fields.get("r") is None:
         return 1.0
-    r = _array(fields, "r")
+    r = _finite("r", _array(fields, "r"))
     if not np.any(r):
         raise ValueError("r is 0: with this factor all weights are zero, and no neuron ever fires")
     if behaviour.gains == "open":
@@ -317,11 +317,15 @@ _GAINS: Mapping[str, Callable[[Fields, Behaviour], Any]] = {
 NEURONS = tuple(_GAINS)
 
 
-def _per_feature(name: str, array: Any) -> Any:
-    """One number, or one a feature, of an array (features, height, width)."""
+def _finite(name: str, array: Any) -> Any:
     if not np.all(np.isfinite(array)):
         raise ValueError(f"{name} holds numbers that are not finite")
-    _require_single(name, array)
+    return array
+
+
+def _per_feature(name: str, array: Any) -> Any:
+    """One number, or one a feature, of an array (features, height, width)."""
+    _require_single(name, _finite(name, array))
     if array.size == 1 or np.all(array == array.ravel()[0]):
         return float(array.ravel()[0])
     flat = array.reshape(array.shape[0], -1)
