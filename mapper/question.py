@@ -148,10 +148,14 @@ class Question:
         offers = [entry for entry in self.offers if entry is not None]
         sums = "" if all(entry.has_all for entry in offers) else " (not of every sum)"
         choices = "" if all(entry.has_siblings for entry in offers) else " (not in every choice)"
+        # A sensor that several networks read has no such relay in common.
+        sensing = sum(any(entry.dvs for entry in network.inputs) for network in self.networks)
+        by_phases = any(entry.sensors for entry in offers)
+        apart = " (of the sensor within each network)" if by_phases and sensing > 1 else ""
         of_these = {
-            f"joint relays{sums}": any(entry.joints for entry in offers),
+            f"joint relays{sums}": any(entry.joints - entry.sensors for entry in offers),
             f"fused siblings{choices}": any(entry.fused for entry in offers),
-            MOVE: any(map(has_phases, self.rewritten)),
+            f"{MOVE}{apart}": by_phases or any(map(has_phases, self.rewritten)),
         }
         return (*moves_of(self.resolved), *(move for move, is_there in of_these.items() if is_there))
 
@@ -163,8 +167,9 @@ class Question:
         if asked.pooled_outputs == "relay":
             # A relay shows all of a signal.
             apart |= {output.source for output in self.networks[number].outputs if output.path}
-        joint = asked.joint and asked.relays
-        return extended(self.rewritten[number], apart, self.chip, joint=joint, fusion=asked.fusion)
+        joint, phases = asked.joint and asked.relays, asked.rewrites and asked.relays
+        network, chip = self.rewritten[number], self.chip
+        return extended(network, apart, chip, joint=joint, fusion=asked.fusion, phases=phases)
 
     def on(self, chip: ChipSpec) -> Question:
         """The same about another chip."""

@@ -123,7 +123,7 @@ def divisions(result: Result) -> Iterator[str]:
             name = use.label.removeprefix(RELAY_OF)
             why = "it has more targets, or pools, than its own core serves"
             if name == use.label:
-                why = "more layers read all of it than its addends' cores serve"
+                why = "more cores read all of it than its sources serve"
             yield f"core {use.core} passes {name} on: {why}"
         elif use.network is not None and use.layer is not None and use.role != "layer":
             cores.setdefault((use.network, use.layer, use.role), []).append(use.core)

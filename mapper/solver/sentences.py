@@ -162,7 +162,6 @@ class Sentences:
             largest = max(core.limits.output_height_max for core in chip.cores)
             if "relays" in self.moves and max(signal.shape.height, signal.shape.width) > largest:
                 size = f"{signal.shape.height}x{signal.shape.width}"
-                # Of the chip's moves one that no form of the question has.
-                text += f", and no relay has a map of {size} (its rows and columns as features are not tried)"
+                text += f", and no relay has a map of {size} as it is"
             return Rule.DVS_FAN_OUT, text
         return Rule.FAN_OUT, f"{{}} {{have}} {max(core.fan_out for core in chip.cores)} destinations a core"

@@ -7,14 +7,14 @@ network says, and through the cores' layers, whose features and places `Network.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from mapper.network import Edge, Network, Origin, Output
 from mapper.normal_form import NormalLayer, NormalNetwork
-from mapper.operations import Pool
+from mapper.operations import Pair, Pool, Shape
 from mapper.options import SolveOptions
 from mapper.rules import Rule
 from mapper.verify.case import Case, Violation
@@ -37,11 +37,16 @@ def check_rewritten(case: Case) -> Iterator[Violation]:
 def _forbidden(placed: NormalNetwork, options: SolveOptions) -> Iterator[str]:
     """Moves that the request takes away."""
     carried = [origin.layer for origin in placed.origins]
-    if not options.rewrites and any(origin.phases != (1, 1) for origin in placed.origins):
+    by_phases = [layer.name for layer in placed.layers if _phases_sent(placed, layer) not in (None, (1, 1))]
+    relays = {*by_phases} - {*carried}
+    is_phased = relays or any(origin.phases != (1, 1) for origin in placed.origins)
+    if not options.rewrites and is_phased:
         yield "rows and columns became features"
+    if not options.relays and relays:
+        yield "a core passes on what the sensor sends"
     if not options.fusion and len(set(carried)) < len(carried):
         yield "layers share a core"
-    if not (options.joint and options.relays) and not placed.by_name.keys() <= set(carried):
+    if not (options.joint and options.relays) and not placed.by_name.keys() - relays <= set(carried):
         yield "a core passes on what several layers send"
 
 
@@ -170,7 +175,7 @@ def _placed_paths(network: NormalNetwork, host: NormalLayer) -> Iterator[Path]:
             yield Path((edge.source, delay), host, edges, offset, features)
             continue
         counted = 0
-        for origin in held[edge.source]:
+        for origin in held.get(edge.source) or _sensor_sent(network, edge.source, inputs):
             count = origin.shape.features
             for row in range(origin.phases[0]):
                 for column in range(origin.phases[1]):
@@ -180,6 +185,36 @@ def _placed_paths(network: NormalNetwork, host: NormalLayer) -> Iterator[Path]:
                     counted += count
         if counted != features:
             yield Path(("", 0), host, edges, offset, features)
+
+
+def _sensor_sent(network: NormalNetwork, name: str, inputs: Collection[str]) -> Iterator[Origin]:
+    """The input as if it were held there, of a core that passes on the phases of this alone and unpooled."""
+    layer, edges = network.by_name[name], network.incoming[name]
+    phases = _phases_sent(network, layer)
+    if phases is None or len(edges) != 1 or edges[0].source not in inputs:
+        return
+    (edge,) = edges
+    shape = network.signal_shapes[edge.source]
+    if not edge.path and not edge.feature_offset and not edge.delay_steps and shape == layer.input_shape:
+        yield Origin(edge.source, Shape(*shape), name, 0, phases)
+
+
+def _phases_sent(network: NormalNetwork, layer: NormalLayer) -> Pair | None:
+    """The phases that an identity core sends as features, each of all features that it reads."""
+    conv, phases = layer.operation, layer.operation.stride
+    features, count = layer.input_shape.features, layer.operation.out_features
+    sizes = zip(layer.input_shape[1:], phases, layer.output_shape[1:], strict=True)
+    is_whole = count == features * phases[0] * phases[1] and all(a == b * c for a, b, c in sizes)
+    if not is_whole or not _fires_for_every_spike(layer):
+        return None
+    if conv.weight is None:
+        return phases
+    weights, level = np.asarray(conv.weight), np.asarray(layer.neuron.threshold)
+    numbers = np.arange(count)
+    row, column = np.divmod(numbers // features, phases[1])
+    taps = np.zeros_like(weights)
+    taps[numbers, numbers % features, row + conv.padding[0], column + conv.padding[1]] = 1
+    return phases if np.all(level > 0) and np.array_equal(weights, level * taps) else None
 
 
 def _chains(
@@ -203,17 +238,22 @@ def _chains(
 
 def _passes_on(layer: NormalLayer) -> bool:
     """Whether a layer sends, in each step, just what arrives, or a pool of it."""
-    conv, neuron = layer.operation, layer.neuron
-    plain = conv.kernel == conv.stride and (conv.padding, conv.has_bias) == ((0, 0), False)
-    fires = (neuron.reset, neuron.spike_mode, neuron.fires_at) == ("subtract", "multi", "reached")
-    if not plain or not fires or neuron.initial_potential is not None:
+    conv = layer.operation
+    if not _fires_for_every_spike(layer) or conv.kernel != conv.stride or conv.padding != (0, 0):
         return False
     if conv.weight is None:
         return layer.output_shape.features == layer.input_shape.features
-    level: Any = neuron.threshold
+    level: Any = layer.neuron.threshold
     weights = np.asarray(conv.weight)
     taps = level * np.eye(len(weights))[:, :, None, None]
     return bool(level > 0) and weights.shape[:2] == taps.shape[:2] and bool(np.all(weights == taps))
+
+
+def _fires_for_every_spike(layer: NormalLayer) -> bool:
+    """Whether neurons without biases or a state to begin with fire as often as they reach their threshold."""
+    neuron = layer.neuron
+    fires = (neuron.reset, neuron.spike_mode, neuron.fires_at) == ("subtract", "multi", "reached")
+    return fires and not layer.operation.has_bias and neuron.initial_potential is None
 
 
 def _outputs(

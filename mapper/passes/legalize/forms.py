@@ -183,9 +183,12 @@ def _under(
     shifts_elsewhere = chip.input is not None and chip.routing.feature_shift
     shiftless = {edge.source for edge in sensed} if shifts_elsewhere else set()
     starts = {
-        layer.name: tuple(
-            LayerForm(*sensor_first(network, layer, way, shiftless))
-            for way in (extended.ways[layer.name] if extended else (network.incoming[layer.name],))
+        layer.name: (
+            *(
+                LayerForm(*sensor_first(network, layer, way, shiftless))
+                for way in (extended.ways[layer.name] if extended else (network.incoming[layer.name],))
+            ),
+            *(extended.phased[layer.name] if extended else ()),
         )
         for layer in network.layers
     }

@@ -20,7 +20,7 @@ from mapper.operations import Convolution, Neuron, Pool, Shape, shape_after
 from mapper.references import natural_key
 from mapper.wording import join_names
 
-__all__ = ["Joint", "joint_relays", "jointly"]
+__all__ = ["Joint", "joint_relays", "jointly", "passing_on"]
 
 # Of more sums than this those with most addends are on offer.
 _JOINTS_MAX = 48
@@ -240,13 +240,20 @@ def _joint_layer(network: NormalNetwork, joint: _Sum, name: str, most: int) -> N
     shapes = {a: shape_after(network.signal_shapes[a.source], _path(a.pool)) for a in joint}
     features = max(addend.offset + shape.features for addend, shape in shapes.items())
     shape = next(iter(shapes.values()))._replace(features=features)
-    weight: Any = None
-    unit: float = 1
-    if network.has_weights:
-        kind = network.layers[0].operation.weight
-        unit = most if network.is_integer else 1.0
-        weight = (
-            (unit * np.eye(features)).astype(getattr(kind, "dtype", float)).reshape(features, features, 1, 1)
-        )
-    operation = Convolution(features, (1, 1), weight=weight)
-    return NormalLayer(name, Shape(*shape), operation, neuron=Neuron(unit, -1 if unit != 1.0 else -1.0))
+    unit, kind, neuron = passing_on(network, most)
+    weight = None if kind is None else (unit * np.eye(features)).astype(kind)[:, :, None, None]
+    return NormalLayer(name, Shape(*shape), Convolution(features, (1, 1), weight=weight), neuron=neuron)
+
+
+def passing_on(network: NormalNetwork, most: int) -> tuple[float, Any, Neuron]:
+    """Of an identity core: weight, kind of number (None where a network has none), neurons.
+
+    Parameters
+    ----------
+    most
+        The weight where networks are of integers.
+    """
+    if not network.has_weights:
+        return 1, None, Neuron(1, -1)
+    kind = getattr(network.layers[0].operation.weight, "dtype", float)
+    return (most, kind, Neuron(most, -1)) if network.is_integer else (1.0, kind, Neuron(1.0, -1.0))

@@ -80,8 +80,10 @@ class Candidate:
 
         On every edge this one needs no relay, or no more of them for the same pool; and it has no more
         taps: in its kernel, and per event where these count. All else that a rewrite changes is a
-        limit, which both keep.
+        limit, which both keep. Forms that read other signals do not compare.
         """
+        if [edge.source for edge in self.form.edges] != [edge.source for edge in other.form.edges]:
+            return False
         edges = zip(self.form.edges, self.relays, other.form.edges, other.relays, strict=True)
         routed = all(not a or (x.path == y.path and a <= b) for x, a, y, b in edges)
         (taps, stride), (more, wider) = _taps(self.form.layer), _taps(other.form.layer)

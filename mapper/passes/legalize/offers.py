@@ -1,21 +1,27 @@
-"""Layers that a placement may add or put together: joint relays and fused siblings, and who may read them."""
+"""Layers that a placement may add or put together: relays and fused siblings, and who may read them."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import TypeAlias
 
 from hwspec.schema import ChipSpec
 from mapper.network import Edge, Origin
 from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.passes.legalize.fusion import Fusion, fusions, sibling_edges
 from mapper.passes.legalize.joints import Joint, joint_relays, jointly
+from mapper.passes.legalize.layer_form import LayerForm
+from mapper.passes.legalize.sensor_phases import SensorRelay, sensor_relays
 
 __all__ = ["Extended", "extended", "origins_without"]
 
 # More ways to read what reaches one layer than this are left out.
 _WAYS_MAX = 256
+
+
+_Offer: TypeAlias = Fusion | Joint | SensorRelay
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +33,16 @@ class Extended:
     network
         The given network, and every joint relay and fused layer; layers still read the given ones.
     joints
-        Names of the joint relays.
+        Names of the joint relays, and of the sensor's relays with phases.
+    sensors
+        Names of the latter.
     fused
         By name of a fused layer, its members.
     ways
         By layer, sets of incoming edges, what reaches it directly first. Edges of fused layers stand beside
         those of their members: of a member and the layers that it may be fused to one is there.
+    phased
+        By layer, further forms: they read the sensor's relay with phases, in each of the ways.
     notes
         By what is on offer, what is worth telling where it is taken.
     has_all, has_siblings
@@ -41,8 +51,10 @@ class Extended:
 
     network: NormalNetwork
     joints: frozenset[str]
+    sensors: frozenset[str]
     fused: Mapping[str, tuple[str, ...]]
     ways: Mapping[str, tuple[tuple[Edge, ...], ...]]
+    phased: Mapping[str, tuple[LayerForm, ...]]
     notes: Mapping[str, str]
     has_all: bool = True
     has_siblings: bool = True
@@ -54,7 +66,13 @@ class Extended:
 
 
 def extended(
-    network: NormalNetwork, apart: Collection[str], chip: ChipSpec, *, joint: bool = True, fusion: bool = True
+    network: NormalNetwork,
+    apart: Collection[str],
+    chip: ChipSpec,
+    *,
+    joint: bool = True,
+    fusion: bool = True,
+    phases: bool = True,
 ) -> Extended | None:
     """The network with what it offers; None where that is nothing.
 
@@ -64,16 +82,18 @@ def extended(
         Layers that no other may join on a core.
     chip
         Whose cores must hold what joint relays count with.
-    joint, fusion
-        Whether joint relays and fused siblings are wanted.
+    joint, fusion, phases
+        Whether joint relays, fused siblings and relays with phases are wanted.
     """
     weight = min(2 ** (min(core.limits.weight_bits, core.limits.state_bits) - 1) - 1 for core in chip.cores)
     siblings, has_siblings = fusions(network, apart) if fusion else ((), True)
     names, poolings = [entry.layer.name for entry in siblings], chip.routing.poolings
     joints, has_all = joint_relays(network, names, weight, poolings) if joint else ((), True)
-    if not joints and not siblings:
+    names += [entry.layer.name for entry in joints]
+    sensors = tuple(sensor_relays(network, chip, names, weight)) if phases else ()
+    every: tuple[_Offer, ...] = (*siblings, *joints, *sensors)
+    if not every:
         return None
-    every: tuple[Fusion | Joint, ...] = (*siblings, *joints)
     offers = {entry.layer.name: entry for entry in every}
     direct = {name: network.incoming[name] for name in network.by_name}
     direct |= {name: entry.edges for name, entry in offers.items()}
@@ -86,14 +106,18 @@ def extended(
         origins=network.origins or plain,
     )
     fused = {entry.layer.name: entry.members for entry in siblings}
+    by_phases = frozenset(entry.layer.name for entry in sensors)
+    reads = {
+        name: tuple(_with_fused(way, siblings) for way in entry[: _WAYS_MAX + 1])
+        for name, entry in ways.items()
+    }
     return Extended(
         whole,
-        frozenset(entry.layer.name for entry in joints),
+        frozenset(names[len(siblings) :]) | by_phases,
+        by_phases,
         fused,
-        {
-            name: tuple(_with_fused(way, siblings) for way in entry[: _WAYS_MAX + 1])
-            for name, entry in ways.items()
-        },
+        reads,
+        {layer.name: tuple(_phased(whole, layer, reads[layer.name], sensors)) for layer in whole.layers},
         {name: entry.note for name, entry in offers.items()},
         has_all,
         has_siblings,
@@ -105,10 +129,22 @@ def _with_fused(edges: tuple[Edge, ...], siblings: Sequence[Fusion]) -> tuple[Ed
     return (*edges, *(edge for fusion in siblings for edge in sibling_edges(edges, fusion)))
 
 
-def _in_order(network: NormalNetwork, offers: Mapping[str, Fusion | Joint]) -> Iterator[NormalLayer]:
+def _phased(
+    network: NormalNetwork,
+    layer: NormalLayer,
+    ways: Sequence[tuple[Edge, ...]],
+    relays: Sequence[SensorRelay],
+) -> Iterator[LayerForm]:
+    """The layer as a reader of relays with phases."""
+    for relay in relays:
+        yield from (form for way in ways if (form := relay.form(network, layer, way)) is not None)
+
+
+def _in_order(network: NormalNetwork, offers: Mapping[str, _Offer]) -> Iterator[NormalLayer]:
     """What is on offer behind the last of the layers that it reads or stands for, smaller first."""
     last: dict[str, int] = {}
-    position = {layer.name: n for n, layer in enumerate(network.layers)}
+    position = dict.fromkeys((entry.name for entry in network.inputs), 0)
+    position |= {layer.name: n for n, layer in enumerate(network.layers)}
     for name, entry in offers.items():
         sources = entry.members if isinstance(entry, Fusion) else [edge.source for edge in entry.edges]
         last[name] = max(position[source] for source in sources)

@@ -153,15 +153,24 @@ def may_read(
 
 
 def form_of(
-    network: NormalNetwork, layer: NormalLayer, phased: Mapping[str, Phased]
+    network: NormalNetwork,
+    layer: NormalLayer,
+    phased: Mapping[str, Phased],
+    incoming: tuple[Edge, ...] | None = None,
 ) -> tuple[NormalLayer, tuple[Edge, ...]] | None:
-    """A layer with the edges into it, in the network's order, once the layers named have phases.
+    """A layer with the edges into it, in the order they had, once the signals named have phases.
 
     None where its edges bring different maps, or it would not read the same.
+
+    Parameters
+    ----------
+    incoming
+        What the layer reads, where it is not what it reads in the network.
     """
+    edges = network.incoming[layer.name] if incoming is None else incoming
     axes, arriving = [], []
     for axis in (0, 1):
-        ways = {_arriving(network, edge, axis, phased) for edge in network.incoming[layer.name]}
+        ways = {_arriving(network, edge, axis, phased) for edge in edges}
         way = ways.pop()
         if ways or way is None:
             return None
@@ -170,7 +179,7 @@ def form_of(
     rows, columns = axes
     if rows is None or columns is None:
         return None
-    return _written(network, layer, phased, (rows, columns), (arriving[0], arriving[1]))
+    return _written(network, layer, edges, phased, (rows, columns), (arriving[0], arriving[1]))
 
 
 def _own(layer: NormalLayer, axis: int, phased: Mapping[str, Phased]) -> tuple[int, int]:
@@ -195,11 +204,11 @@ def _arriving(
 def _written(
     network: NormalNetwork,
     layer: NormalLayer,
+    incoming: tuple[Edge, ...],
     phased: Mapping[str, Phased],
     axes: tuple[_Axis, _Axis],
     arriving: Pair,
 ) -> tuple[NormalLayer, tuple[Edge, ...]]:
-    incoming = network.incoming[layer.name]
     blocks, total = _blocks(network, incoming, phased, layer.input_shape.features)
     edges = tuple(_edge(edge, block) for edge, block in zip(incoming, blocks, strict=True))
     own = phased.get(layer.name)

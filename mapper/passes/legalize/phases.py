@@ -7,7 +7,7 @@ strides over them, or gets phases too; a layer with a reader that does neither i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import count
@@ -22,7 +22,7 @@ from mapper.passes.legalize.phase_layers import Phased, form_of, joint_of, may_r
 from mapper.passes.legalize.pools import UNPOOLED, size_and_stride
 from mapper.passes.legalize.stride import Bounds, bounds_apart, common_bounds, expressible, strided, times
 
-__all__ = ["MOVE", "has_phases", "phased", "phased_by", "planned"]
+__all__ = ["MOVE", "has_phases", "least_phases", "phase_note", "phased", "phased_by", "planned"]
 
 MOVE = "space to depth"
 """What proofs call the move."""
@@ -136,7 +136,7 @@ class _Wish:
 def _wanted(network: NormalNetwork, limits: _Limits) -> Iterator[tuple[str, _Wish]]:
     for layer in network.layers:
         kernel, (_, height, width) = layer.operation.kernel, layer.output_shape
-        own = _cut(height, limits.size[0]), _cut(width, limits.size[1])
+        own = least_phases(height, limits.size[0]), least_phases(width, limits.size[1])
         if own != UNPOOLED:
             yield layer.name, _Wish(own=own)
         elif height == width == 1 and max(kernel) > limits.kernel:
@@ -145,7 +145,7 @@ def _wanted(network: NormalNetwork, limits: _Limits) -> Iterator[tuple[str, _Wis
             yield layer.name, _Wish(joint=(least, least))
 
 
-def _cut(size: int, most: int) -> int:
+def least_phases(size: int, most: int) -> int:
     """The fewest phases that cut a map to at most this size, without what is left over."""
     return _least(lambda phases: size // phases <= most)
 
@@ -326,7 +326,8 @@ def _written(network: NormalNetwork, sizes: Mapping[str, Phased]) -> NormalNetwo
             if form is None:
                 raise ValueError(f"layer {layer.name} has no form with these phases")
             written, incoming = replace(form[0], unrounded=_unrounded(network, layer, sizes)), form[1]
-            notes.append(_note(network, layer, written, sizes))
+            sources = dict.fromkeys(e.source for e in network.incoming[layer.name] if e.source in sizes)
+            notes.append(phase_note(layer, written, tuple(sources), sizes.get(layer.name)))
         layers.append(written)
         edges[layer.name] = iter(incoming)
     own = {name: entry.phases for name, entry in sizes.items()}
@@ -359,18 +360,17 @@ def _lacks(layer: NormalLayer, own: Phased) -> bool:
     return any(size * phases < given for size, phases, given in axes)
 
 
-def _note(
-    network: NormalNetwork, layer: NormalLayer, written: NormalLayer, sizes: Mapping[str, Phased]
+def phase_note(
+    layer: NormalLayer, written: NormalLayer, sources: Sequence[str], own: Phased | None = None
 ) -> str:
-    """What became of a layer."""
-    old, new, own, parts = layer.operation, written.operation, sizes.get(layer.name), []
+    """What became of a layer that reads the phases of some sources, and may have its own."""
+    old, new, parts = layer.operation, written.operation, list[str]()
     if own is not None:
         parts.append(
             f"{layer.output_shape} became {written.output_shape}, {times(own.phases)} phases as features"
         )
         if _lacks(layer, own):
             parts.append("without the last rows or columns, which nothing reads")
-    sources = dict.fromkeys(edge.source for edge in network.incoming[layer.name] if edge.source in sizes)
     if sources:
         parts.append(f"the phases of {', '.join(sources)} are features that it reads")
     for name in ("kernel", "stride", "padding"):

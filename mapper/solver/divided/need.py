@@ -146,8 +146,10 @@ def _serves(
     if _readers(sent, pieces, copies) < 2 and all(consumer.pooling == 1 for consumer in sent.consumers):
         return False
     addends = {(tables.problem.demands[joint].network, e.source) for e in tables.problem.edges_into(joint, 0)}
+    inputs = {entry.name for entry in tables.problem.networks[tables.problem.demands[joint].network].inputs}
+    reads_sensor = any(source in inputs for _, source in addends)
     for signal in tables.signals:
-        if (signal.network, signal.name) in addends:
+        if (signal.network, signal.name) in addends or (reads_sensor and signal.kind == "sensor"):
             own = tuple(c for c in signal.consumers if c.layer not in tables.problem.joints)
             given = replace(signal, consumers=own)
             if _needs_relays(tables, table, given, _readers(given, pieces, copies)):
