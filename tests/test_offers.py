@@ -139,7 +139,7 @@ def test_joint_relays_are_told_as_relays() -> None:
     use = next(use for use in core_use(result) if use.label == name)
     assert (use.role, use.layer) == ("relay", name)
     told = str(result)
-    assert f"core {use.core} passes {name} on: more layers read all of it" in " ".join(told.split())
+    assert f"core {use.core} passes {name} on: more cores read all of it" in " ".join(told.split())
     rows = [line.split()[0] for line in told.splitlines() if "/" in line and "x" in line]
     assert rows[0] == "stem"
     (shared,) = (use for use in core_use(placed(inception(3, 1))) if use.layer == "m0k1&m0k3&m0k5")
