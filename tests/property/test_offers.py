@@ -14,7 +14,7 @@ import pytest
 import mapper
 from hwspec.catalog import load
 from hwspec.schema import ChipSpec
-from mapper.network import Edge, Input, Layer, Network, Output
+from mapper.network import DvsSettings, Edge, Input, Layer, Network, Output
 from mapper.operations import Convolution, Neuron, Pool, Shape
 from mapper.options import SolveOptions
 from tests.property.offer_variants import variants
@@ -32,8 +32,11 @@ def chip_of(draw: np.random.Generator) -> ChipSpec:
     return load("speck2f", [*changes, *(f"-core[{n}]" for n in range(8, count - 1, -1))])
 
 
-def network_of(draw: np.random.Generator) -> Network:
-    """Layers of one size of map that add or join what earlier ones send, and often read the same."""
+def network_of(draw: np.random.Generator, dvs: DvsSettings | None = None) -> Network:
+    """Layers of one size of map that add or join what earlier ones send, and often read the same.
+
+    A sensor feeds any of them, the host one.
+    """
     features = int(draw.integers(1, 5))
     shared: list[tuple[bool, tuple[str, ...]]] = []
     layers: list[Layer] = []
@@ -54,7 +57,7 @@ def network_of(draw: np.random.Generator) -> Network:
 
     add("a0", [("in", 1)], joined=False, kernel=1, features=features)
     for n in range(1, int(draw.integers(3, 6))):
-        known = [layer.name for layer in layers]
+        known = [*(["in"] if dvs else []), *(layer.name for layer in layers)]
         again = bool(shared) and draw.random() < 0.6
         if again:
             joined, own = shared[int(draw.integers(len(shared)))]
@@ -70,7 +73,7 @@ def network_of(draw: np.random.Generator) -> Network:
     add("end", [(s, pool) for s in last], joined=bool(draw.integers(2)), kernel=1, features=2)
     read = {edge.source for edge in edges}
     outputs = tuple(Output(f"o{n}", e.name) for n, e in enumerate(e for e in layers if e.name not in read))
-    return Network("drawn", (Input("in", Shape(1, _SIZE, _SIZE)),), tuple(layers), tuple(edges), outputs)
+    return Network("drawn", (Input("in", Shape(1, _SIZE, _SIZE), dvs),), tuple(layers), tuple(edges), outputs)
 
 
 def cost(network: Network, chip: ChipSpec, *, offers: bool = True) -> tuple[int, ...]:
@@ -94,7 +97,7 @@ def test_no_network_written_out_by_hand_is_better(block: int) -> None:
     seen: Counter[str] = Counter()
     for seed in range(block * INSTANCES // 4, (block + 1) * INSTANCES // 4):
         draw = np.random.default_rng(seed)
-        network, chip = network_of(draw), chip_of(draw)
+        network, chip = network_of(draw, DvsSettings() if seed % 3 == 2 else None), chip_of(draw)
         if sum(1 for _, _ in zip(variants(network), range(120), strict=False)) == 120:
             continue
         best, count = least(network, chip)
