@@ -25,10 +25,17 @@ def print_tuning(console: Console, tuned: TuneResult) -> None:
     )
     rows = [(name, *_factors(entry)) for name, entry in tuned.knobs.items()]
     if rows:
-        columns = ("layer", "threshold", "what its spikes count for", "lower bound", "range of weights")
+        columns = (
+            "layer",
+            "threshold",
+            "what its spikes count for",
+            "lower bound",
+            "range of weights",
+            "rounding",
+        )
         print_table(console, columns, rows, title="factors on what was trained")
     else:
-        line(console, "no turn of a threshold, bound or range of weights helps: nothing is changed")
+        line(console, "no turn of a threshold, bound, range or rounding of weights helps: nothing is changed")
     if tuned.before is None or tuned.after is None:
         line(console, "no --data: what it is worth was not measured")
         return
@@ -53,4 +60,10 @@ def print_tuning(console: Console, tuned: TuneResult) -> None:
 
 def _factors(knobs: Knobs) -> tuple[str, ...]:
     bound = "none" if knobs.bound == float("inf") else f"{knobs.threshold * knobs.bound:.3g}"
-    return (f"{knobs.threshold:.3g}", f"{knobs.gain:.3g}", bound, f"{knobs.clip:.3g}")
+    return (
+        f"{knobs.threshold:.3g}",
+        f"{knobs.gain:.3g}",
+        bound,
+        f"{knobs.clip:.3g}",
+        "in sum" if knobs.in_sum else "nearest",
+    )

@@ -1,4 +1,4 @@
-"""What of a layer can be turned: threshold, lower bound, range of weights, and what its spikes count for.
+"""What of a layer can be turned: threshold, lower bound, range and rounding of weights, what spikes count.
 
 In time steps a factor on a layer's threshold and the same factor on what its readers make of its spikes
 change nothing but how finely a value is told. On the chip, where one arriving spike brings one spike at most,
@@ -15,6 +15,7 @@ import numpy as np
 
 from mapper.network import added_signals, features_of
 from mapper.normal_form import NormalLayer, NormalNetwork
+from mapper.tuning.directions import rounded_in_sum
 
 __all__ = ["Knobs", "changes_of", "tied_layers", "tuned_network"]
 
@@ -34,12 +35,15 @@ class Knobs:
     clip
         Weights beyond this share of the largest become so large, 0 < clip <= 1: all others are rounded more
         finely.
+    in_sum
+        Whether weights are rounded so that sums stay what they were, not each to the nearest integer.
     """
 
     threshold: float = 1.0
     gain: float = 1.0
     bound: float = 1.0
     clip: float = 1.0
+    in_sum: bool = False
 
 
 def tied_layers(network: NormalNetwork) -> tuple[tuple[str, ...], ...]:
@@ -87,7 +91,8 @@ def _turned(network: NormalNetwork, layer: NormalLayer, knobs: Mapping[str, Knob
         initial_potential=None if state is None else state * own.threshold,
     )
     weight = weight.astype(np.float32)
-    return replace(layer, operation=replace(operation, weight=weight), neuron=neuron)
+    turned = replace(layer, operation=replace(operation, weight=weight), neuron=neuron)
+    return rounded_in_sum(turned) if own.in_sum else turned
 
 
 def changes_of(
@@ -111,6 +116,8 @@ def changes_of(
                 yield (f"{name}: range of weights", factor), {**knobs, name: _times(now, clip=factor)}
         if has_bound:
             yield (f"{name}: lower bound", float("inf")), {**knobs, name: replace(now, bound=float("inf"))}
+        other = replace(now, in_sum=not now.in_sum)
+        yield (f"{name}: rounding {'in sum' if other.in_sum else 'to nearest'}", 1.0), {**knobs, name: other}
 
 
 def _times(knobs: Knobs, **factors: float) -> Knobs:

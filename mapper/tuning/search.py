@@ -142,4 +142,4 @@ def _key(knobs: Mapping[str, Knobs]) -> tuple[object, ...]:
 
 
 def _numbers(knobs: Knobs) -> tuple[float, ...]:
-    return knobs.threshold, knobs.gain, knobs.bound, knobs.clip
+    return knobs.threshold, knobs.gain, knobs.bound, knobs.clip, float(knobs.in_sum)

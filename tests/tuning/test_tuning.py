@@ -18,11 +18,14 @@ from mapper.equivalence.labelled import LabelledData, read_labelled
 from mapper.errors import EventError, NetworkError, OptionsError, TimeLimitError
 from mapper.events import events_from_raster
 from mapper.network import Edge
-from mapper.normal_form import NormalNetwork
+from mapper.normal_form import NormalLayer, NormalNetwork
+from mapper.operations import Convolution, Neuron, Shape
 from mapper.passes import PrepareOptions, prepare
+from mapper.passes.quantize import layer_scale, quantize, rounded
 from mapper.sim.event import EventOptions, simulate_events
 from mapper.sim.network import simulate
 from mapper.tuning import Harder, Knobs, TuneOptions, tuned_by, tuned_network
+from mapper.tuning.directions import rounded_in_sum
 from mapper.tuning.knobs import changes_of, tied_layers
 from mapper.tuning.nir_file import nir_file
 from mapper.tuning.search import searched
@@ -55,6 +58,35 @@ def test_knobs_are_factors() -> None:
     assert np.allclose(found, np.clip(weight, -limit, limit) * 4)
     assert after["conv3"].neuron.minimum is None
     assert repr(after["fc"]) == repr(before["fc"])
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_rounded_in_sum_no_feature_gains_or_loses(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    shape = tuple(int(n) for n in (*draw.integers(1, 12, 2), *draw.integers(1, 6, 2)))
+    weight = draw.normal(0, draw.choice([0.01, 1, 30]), shape) * (draw.random(shape) < 0.8)
+    weight.flat[0] = 0.5
+    operation = Convolution(shape[0], (shape[2], shape[3]), weight=weight.astype(np.float32))
+    layer = NormalLayer(
+        "one", Shape(shape[1], 6, 6), operation, neuron=Neuron(float(draw.uniform(0.5, 200)), -1.0)
+    )
+    scale = float(layer_scale(layer))
+    found: Any = rounded(rounded_in_sum(layer)).operation.weight
+    lost = weight.astype(np.float32) * scale - found
+    assert np.abs(lost).max() < 1
+    assert np.abs(lost.sum((2, 3))).max() < 1
+    assert np.abs(lost.sum((1, 2, 3))).max() <= 0.5 + 1e-2
+    assert not np.any(found[weight == 0])
+
+
+def test_rounding_in_sum_is_a_turn_there_and_back() -> None:
+    network = digits()
+    turned = tuned_network(network, {"conv2": Knobs(in_sum=True)})
+    before, after = (np.asarray(quantize(n).by_name["conv2"].operation.weight) for n in (network, turned))
+    assert not np.array_equal(before, after)
+    names = {change: knobs for (change, _), knobs in changes_of(network, {"conv2": Knobs(in_sum=True)}, 2.0)}
+    assert names["conv2: rounding to nearest"]["conv2"] == Knobs()
+    assert names["conv1: rounding in sum"]["conv1"].in_sum
 
 
 def test_threshold_and_gain_together_tell_the_same_more_coarsely() -> None:
