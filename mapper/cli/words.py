@@ -53,8 +53,8 @@ def require_once(command: App, words: Sequence[str]) -> None:
     own = words[: words.index("--")] if "--" in words else words
     # Options have one name each, flags another that begins with "no-": no name twice, no option twice.
     typed = [word.partition("=")[0] for word in own if word.startswith("-")]
-    names = {word.removeprefix("--").removeprefix("no-") for word in typed}
-    if len(names) == len(typed):
+    spelled = {word.removeprefix("--").removeprefix("no-") for word in typed}
+    if len(spelled) == len(typed):
         return
     findings = []
     for entry in _options(command):
