@@ -20,8 +20,7 @@ BOARD: Literal["board"] = "board"
 STEPS: Literal["steps"] = "steps"
 """The simulation in time steps, which is no order of spikes, beside those that are."""
 _RANDOM: Literal["random"] = "random"
-# A board in random order is within so many standard deviations of the random runs in each of a few numbers:
-# with ten runs that are normally distributed, 99.6 % of boards are, in each.
+# So many standard deviations beside the random runs are no sign of anything yet.
 _DEVIATIONS = 4.0
 
 
@@ -74,9 +73,9 @@ class BoardComparison:
 
     A distance is the sum of ``|a - b|`` over the sum of ``max(a, b)``, a and b being the spikes of a neuron
     at a sample on the board and in the simulation, both sums over all samples, layers that are read and
-    their neurons: 0 where every count is the same, 1 where no neuron spikes in both (Ruzicka's dissimilarity).
-    An order agrees exactly where its distance is 0; the random order, where for each sample one of its runs
-    gives the board's counts. Times are not compared.
+    their neurons: 0 where every count is the same, 1 where no neuron spikes in both (the dissimilarity of
+    Ruzicka). An order agrees exactly where its distance is 0; the random order, where for each sample one of
+    its runs gives the board's counts. Times are not compared.
 
     Attributes
     ----------
@@ -90,9 +89,15 @@ class BoardComparison:
         Orders that agree exactly, "steps" among them.
     alike
         Orders whose counts are the same in every sample, together; random where every run's are.
+    nearest
+        Orders that the board is most like, several where they are alike. A board that loses spikes is as much
+        farther from every order: so it is the order whose own distances from all orders, the same amount
+        added to each, are nearest to the board's (least squares of spikes).
     is_like_random
-        Whether the board's spikes by layer, and its distances from the other orders and from the random
-        runs, are within four standard deviations of what the random runs have themselves.
+        Whether the board could be one of the random runs by its spikes in each layer, its distances from
+        the other orders and its mean distance from the random runs: it is not if one of them lies farther
+        out than any does of any random run, each seen from all others in standard deviations, and more than
+        four. A board in random order fails that at most once in random_orders + 1 times.
     random_orders
         Runs in random order.
     accuracies
@@ -109,6 +114,7 @@ class BoardComparison:
     distance: Mapping[str, float]
     exact: tuple[str, ...]
     alike: tuple[tuple[str, ...], ...]
+    nearest: tuple[str, ...]
     is_like_random: bool
     random_orders: int
     accuracies: Mapping[str, Accuracy]
@@ -134,19 +140,11 @@ class BoardComparison:
                 f"Its counts are as {runs} have them among themselves: a random order explains them."
             )
             return " ".join(parts)
-        orders = {kind: value for kind, value in self.distance.items() if kind != STEPS}
-        least = min(orders.values())
-        nearest = [kind for kind, value in orders.items() if value == least]
-        for group in self.alike:
-            if set(group) & set(nearest):
-                nearest = [kind for kind in orders if kind in {*group, *nearest}]
-        share = f"{100 * least:.2g} % of the spikes differ"
-        if len(nearest) > 1:
-            parts.append(f"{self._alike(nearest)}, and are nearest: {share}.")
+        shares = f"{100 * self.distance[self.nearest[0]]:.2g} %"
+        if len(self.nearest) > 1:
+            parts.append(f"{self._alike(self.nearest)}, and are nearest: {shares} of the spikes differ.")
         else:
-            parts.append(f"Nearest is {_WORDS[nearest[0]]}: {share}.")
-        if least >= 1.0:
-            parts[-1] = "No neuron that spiked on the board did so in any of them."
+            parts.append(f"Most like it is {_WORDS[self.nearest[0]]}: {shares} of the spikes differ.")
         return " ".join(parts)
 
     @staticmethod
@@ -247,6 +245,7 @@ class OrderCounts:
             distance=self._distances(apart, np.sum([*spikes.values()], axis=0), kinds),
             exact=tuple(kind for kind in kinds if kind in exact),
             alike=self._alike(apart, kinds),
+            nearest=self._nearest(apart, kinds),
             is_like_random=self._is_like_random(apart, spikes),
             random_orders=len(self._of(_RANDOM)),
             accuracies=accuracies,
@@ -283,17 +282,35 @@ class OrderCounts:
                 groups.append([kind])
         return tuple(tuple(group) for group in groups if len(group) > 1)
 
+    def _nearest(self, apart: Any, kinds: Sequence[str]) -> tuple[str, ...]:
+        orders = [kind for kind in kinds if kind != STEPS]
+        rows = [self._of(kind) for kind in orders]
+        # A run is at distance 0 of itself, which says nothing of how far random orders are apart.
+        pairs = [[len(a) * len(b) - len(a) * (a == b) * (len(a) > 1) for b in rows] for a in rows]
+        own = np.array([[apart[np.ix_(a, b)].sum() for b in rows] for a in rows]) / np.array(pairs)
+        beyond = np.array([apart[0, row].mean() for row in rows]) - own
+        badness = ((beyond - beyond.mean(1, keepdims=True)) ** 2).sum(1)
+        best = orders[int(badness.argmin())]
+        group = next((group for group in self._alike(apart, kinds) if best in group), (best,))
+        return tuple(kind for kind in orders if kind in group)
+
     def _is_like_random(self, apart: Any, spikes: Mapping[str, Any]) -> bool:
-        runs = self._of(_RANDOM)
-        # From the other runs; each run is at distance 0 of itself.
-        mean = [apart[0, runs].mean(), *(apart[np.ix_(runs, runs)].sum(1) / (len(runs) - 1))]
-        numbers = [mean, *(apart[[0, *runs], self._of(kind)[0]] for kind in ("depth", "breadth"))]
-        numbers += [by_run[[0, *runs]] for by_run in spikes.values()]
-        for number in numbers:
-            board, others = float(number[0]), np.asarray(number[1:], float)
-            if abs(board - others.mean()) > _DEVIATIONS * others.std(ddof=1):
-                return False
-        return True
+        rows = np.array([0, *self._of(_RANDOM)])
+        numbers = [apart[np.ix_(rows, rows)].sum(1) / (len(rows) - 1)]
+        numbers += [apart[rows, self._of(kind)[0]] for kind in ("depth", "breadth")]
+        numbers += [by_run[rows] for by_run in spikes.values()]
+        farthest = np.array([_beside_the_others(np.array(number, float)) for number in numbers]).max(0)
+        return bool(farthest[0] <= max(farthest[1:].max(), _DEVIATIONS))
+
+
+def _beside_the_others(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How many standard deviations of all others each value lies beside their mean."""
+    found = []
+    for n, value in enumerate(values):
+        others = np.delete(values, n)
+        apart, spread = abs(value - others.mean()), others.std(ddof=1)
+        found.append(apart / spread if spread else np.inf if apart else 0.0)
+    return np.array(found)
 
 
 def _row(kind: str) -> Kind:
