@@ -169,8 +169,11 @@ class _Sampled:
 
     def __init__(self, config: ChipConfig, name: str, options: BoardOptions) -> None:
         self.config, self.name = config, name
-        self.dt_us, self.read = options.step_us(config), tuple(monitored_layers(config))
-        interface = config.interface
+        interface, read = config.interface, monitored_layers(config)
+        shown = interface.shown if interface else {}
+        # In the network's order, second outputs of a layer behind all layers.
+        self.dt_us, self.read = options.step_us(config), tuple(dict.fromkeys((*shown, *read)))
+        self.read = tuple(name for name in self.read if name in read)
         outputs = interface.outputs if interface else ()
         # By what is read, the output that the simulation shows as the board does, pooled by host or relay.
         self._outputs = {output.name: output.name for output in outputs if output.name in self.read}
@@ -185,7 +188,6 @@ class _Sampled:
         if first is not None and self.output is not None:
             features, height, width = layer_shapes(config)[first.layer]
             self.shape = (features, height // first.host_pool[0], width // first.host_pool[1])
-        shown = interface.shown if interface else {}
         self.unmonitored = tuple(layer for layer in shown if layer not in self.read)
         self._has_biases = any(core.leak_enable for core in config.hardware.cnn_layers)
         sensor = {entry.name for entry in (interface.inputs if interface else ()) if entry.source == "dvs"}

@@ -26,7 +26,7 @@ def print_comparison(console: Console, found: BoardComparison) -> None:
     rows.append(("all of them", str(sum(entry.board for entry in found.layers)), *cells))
     played = counted(found.samples, "sample") if found.samples == found.total else None
     played = played or f"{found.samples} of {found.total} samples"
-    title = f"spikes at {played} of {found.data} (share that differs from the board, %)"
+    title = f"spikes at {played} of {found.data} (% that differ from the board)"
     print_table(console, columns, rows, title=title)
     if found.accuracies:
         shares = []
