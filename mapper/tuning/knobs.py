@@ -74,8 +74,10 @@ def _turned(network: NormalNetwork, layer: NormalLayer, knobs: Mapping[str, Knob
     most = float(np.abs(weight).max()) * own.clip
     if own.clip < 1:
         weight = np.clip(weight, -most, most)
+    made = operation.declared
     if np.any(gains != 1):
         weight = weight * gains[:, None, None]
+        made = None if made is None else made.times(gains, "what its inputs count for was tuned")
     threshold: Any = neuron.threshold
     state: Any = neuron.initial_potential
     neuron = replace(
@@ -87,7 +89,7 @@ def _turned(network: NormalNetwork, layer: NormalLayer, knobs: Mapping[str, Knob
         initial_potential=None if state is None else state * own.threshold,
     )
     weight = weight.astype(np.float32)
-    return replace(layer, operation=replace(operation, weight=weight), neuron=neuron)
+    return replace(layer, operation=replace(operation, weight=weight, declared=made), neuron=neuron)
 
 
 def changes_of(
