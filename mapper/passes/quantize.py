@@ -138,7 +138,8 @@ def declared_note(layer: NormalLayer, whole: NormalLayer) -> str:
         ("lower bound", layer.neuron.minimum, whole.neuron.minimum),
     ):
         if before is not None:
-            told += f"; {name} {float(np.max(np.asarray(before))) * float(scale):.6g} became {int(np.max(np.asarray(after)))}"
+            exact = float(np.max(np.asarray(before))) * float(scale)
+            told += f"; {name} {exact:.6g} became {int(np.max(np.asarray(after)))}"
     bias: Any = layer.operation.bias
     if bias is not None and np.any(bias):
         units: Any = whole.operation.bias

@@ -82,10 +82,9 @@ def _quantises(entry: Any) -> bool:
 
 
 def _of_brevitas(made: Any) -> Integers | None:
-    """Of a QuantTensor; floating-point formats and weights without quantiser have no integers."""
-    if not callable(getattr(made, "int", None)) or getattr(made, "scale", None) is None:
-        return None
-    return _declared(made.scale, made.zero_point)
+    """Of a tensor of integers, which older versions name otherwise; its other formats have none."""
+    is_whole = type(made).__name__ in ("IntQuantTensor", "QuantTensor")
+    return _declared(made.scale, made.zero_point) if is_whole else None
 
 
 def _declared(scale: Any, zero_point: Any) -> Integers:
