@@ -37,6 +37,8 @@ WEIGHT_HALF, STATE_HALF = 128, 32768
 _F = np.float32
 # Beside a whole number of steps: more than what single precision leaves of some hundred of them.
 _WHOLE = 1e-3
+# Numbers of single precision go to 3e38, and 65,536 steps of this size are still some.
+_SMALLEST = 1e-30
 
 
 def tensor_scale(values: Any, half: int) -> np.float32:
@@ -105,6 +107,8 @@ def declared_scale(layer: NormalLayer) -> tuple[np.float32 | None, str]:
     if declared.step is None:
         return None, declared.why_not
     step, neuron, bias = declared.step, layer.neuron, layer.operation.bias
+    if not _SMALLEST < step < 1 / _SMALLEST:
+        return None, f"{step:g} is no step that single precision can divide by"
     steps = np.asarray(layer.operation.weight, np.float64) / step
     if np.any(np.abs(steps - np.rint(steps)) > _WHOLE):
         return None, f"its weights are no whole multiples of {step:.6g} any more"

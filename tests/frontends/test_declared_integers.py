@@ -148,6 +148,33 @@ def test_ordinary_weights_that_look_like_integers_are_not_taken_for_some() -> No
     assert np.array_equal(np.asarray(kept.operation.weight), np.asarray(layer.operation.weight) * 16)
 
 
+class _Sum(nn.Module):
+    """Two convolutions whose currents add."""
+
+    def __init__(self, *convolutions: nn.Module) -> None:
+        super().__init__()
+        self.one, self.other = convolutions
+        self.neurons = IAFSqueeze(spike_threshold=0.25, min_v_mem=-1.0)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.neurons(self.one(x) + self.other(x))
+
+
+@pytest.mark.parametrize("is_alike", [True, False])
+def test_currents_that_add_keep_theirs_where_they_have_one_scale(is_alike: bool) -> None:
+    one, other = aware(most=31)[0], aware(most=31)[0]
+    with torch.no_grad():
+        other.weight_fake_quant.scale *= 1 if is_alike else 1.25
+    whole = prepare(read(_Sum(one, other).eval()))
+    (layer,) = whole.layers
+    if is_alike:
+        assert np.array_equal(np.asarray(layer.operation.weight), integers(one) + integers(other))
+        assert any("keeps the integers" in note for note in whole.notes)
+    else:
+        assert np.abs(np.asarray(layer.operation.weight)).max() >= 127
+        assert any("its current adds to others of another scale" in note for note in whole.notes)
+
+
 def test_a_quantiser_that_is_switched_off_declares_nothing() -> None:
     module = aware()
     module[0].weight_fake_quant.disable_fake_quant()
@@ -244,6 +271,13 @@ def test_a_nir_file_says_them_too() -> None:
     for network in (whole, floats):
         _, again = nir_bytes(network)
         assert same_numbers(prepare(again), whole)
+
+
+def test_a_step_that_single_precision_cannot_divide_by_is_none() -> None:
+    layer = whole_and_floats()[1].layers[0]
+    for step in (1e-320, 1e-40, 1e35):
+        odd = replace(layer, operation=replace(layer.operation, declared=Integers(step)))
+        assert declared_scale(odd) == (None, f"{step:g} is no step that single precision can divide by")
 
 
 @pytest.mark.parametrize("step", [0.0, -1.0, float("nan"), "fine", [1.0, 2.0]])
