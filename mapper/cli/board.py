@@ -118,7 +118,7 @@ def run(
         raise OptionsError(Finding("--events", problem, next_step=step))
     configuration = read_config(config)
     if settings.events is None:
-        return _compare(configuration, settings, samples, listening, output)
+        return _compare(configuration, settings, samples, listening, clock, output)
     return _record(configuration, settings.events, settings, listening, clock, output)
 
 
@@ -167,7 +167,12 @@ def _record(
 
 
 def _compare(
-    configuration: ChipConfig, settings: Run, samples: Samples, listening: Listening, output: FileOutput
+    configuration: ChipConfig,
+    settings: Run,
+    samples: Samples,
+    listening: Listening,
+    clock: Clock,
+    output: FileOutput,
 ) -> int:
     """Play samples, and hold the counts against the simulations."""
     from mapper.boards import open_board  # noqa: PLC0415
@@ -182,7 +187,8 @@ def _compare(
     entries = configuration.interface.inputs if configuration.interface else ()
     shapes = {entry.name: entry.shape for entry in entries}
     shape = shapes[input_of(configuration, settings.input_name)]
-    how = DataOptions(samples.steps, samples.encode, samples.seed, asked.step_us(configuration))
+    step_us = asked.step_us(configuration)
+    how = DataOptions(samples.steps, samples.encode, samples.seed, step_us, clock.drop_outside)
     data = read_labelled(samples.data or "", shape, how, needs_labels=False)
     require_comparable(configuration, data, settings.input_name)
     with (

@@ -134,7 +134,7 @@ class BoardComparison:
         parts = ["None of the orders agrees exactly with the board."]
         if STEPS in self.exact:
             parts.append("The simulation in time steps does.")
-        if self.is_like_random:
+        if self.is_like_random and _RANDOM in self.nearest:
             runs = f"the {self.random_orders} random runs"
             parts.append(
                 f"Its counts are as {runs} have them among themselves: a random order explains them."
