@@ -15,6 +15,7 @@ from mapper.operations import BatchNorm, Convolution, Dropout, Linear, Pair, Poo
 
 __all__ = ["Between", "dense", "feature_scale", "fitted", "folded", "linear_part", "placed", "zero_padded"]
 
+_NO_FACTOR = "it is scaled by no number"
 # What may stand between weights and neurons.
 Between: TypeAlias = BatchNorm | Dropout | Pool | Scale
 
@@ -173,7 +174,9 @@ def _normalised(operation: Convolution | Linear, norm: BatchNorm) -> Convolution
     bias: Any = 0.0 if operation.bias is None else operation.bias
     wide = (weight * factor.reshape(-1, *[1] * (weight.ndim - 1))).astype(weight.dtype)
     shifted = ((bias - mean) * factor + shift).astype(weight.dtype)
-    return replace(operation, weight=wide, bias=shifted, has_bias=True)
+    made = operation.declared
+    made = None if made is None else made.times(factor, "its batch norm scales features differently")
+    return replace(operation, weight=wide, bias=shifted, has_bias=True, declared=made)
 
 
 def _scaled(operation: Convolution | Linear, factor: float) -> Convolution | Linear:
@@ -182,7 +185,9 @@ def _scaled(operation: Convolution | Linear, factor: float) -> Convolution | Lin
     weight: Any = operation.weight
     bias: Any = operation.bias
     scaled = None if bias is None else (bias * factor).astype(bias.dtype)
-    return replace(operation, weight=(weight * factor).astype(weight.dtype), bias=scaled)
+    made = operation.declared
+    made = None if made is None else made.times(factor, _NO_FACTOR)
+    return replace(operation, weight=(weight * factor).astype(weight.dtype), bias=scaled, declared=made)
 
 
 def _undilated(conv: Convolution) -> Convolution:
@@ -209,4 +214,6 @@ def _pooled(conv: Convolution, pool: Pool) -> Convolution:
         weight = (total / divisor).astype(weight.dtype)
     if bias is not None:
         bias = (bias * (rows * columns / divisor)).astype(bias.dtype)
-    return replace(conv, kernel=kernel, stride=stride, weight=weight, bias=bias)
+    made = conv.declared
+    made = None if made is None else made.times(1 / divisor, _NO_FACTOR)
+    return replace(conv, kernel=kernel, stride=stride, weight=weight, bias=bias, declared=made)

@@ -19,6 +19,7 @@ __all__ = [
     "Convolution",
     "Dropout",
     "Flatten",
+    "Integers",
     "Linear",
     "Neuron",
     "Pair",
@@ -99,6 +100,31 @@ def _frozen(array: Array | None) -> Array | None:
     return view
 
 
+@dataclass(frozen=True, slots=True)
+class Integers:
+    """What a framework declares of weights that its quantiser made: whole multiples of one step.
+
+    Attributes
+    ----------
+    step
+        What a weight of 1 is worth, > 0; None where no single number is.
+    why_not
+        Why the integers cannot be kept, as a clause; empty where they may be.
+    """
+
+    step: float | None
+    why_not: str = ""
+
+    def times(self, factors: object, why_not: str) -> Integers:
+        """Of weights times these factors; where they differ, no integers are left, for this reason."""
+        array = np.atleast_1d(np.asarray(factors, np.float64)).ravel()
+        if self.step is None:
+            return self
+        if not np.all(array == array[0]) or not 0 < abs(array[0]) < np.inf:
+            return Integers(None, why_not)
+        return Integers(self.step * abs(float(array[0])))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Convolution:
     """A two-dimensional convolution with zero padding.
@@ -118,6 +144,8 @@ class Convolution:
         integer; None for shapes alone.
     bias
         (out_features,), or None.
+    declared
+        Of weights in floats, the integers that a framework declares them to be; None for ordinary ones.
     """
 
     out_features: int
@@ -129,6 +157,7 @@ class Convolution:
     has_bias: bool = False
     weight: Array | None = None
     bias: Array | None = None
+    declared: Integers | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight", _frozen(self.weight))
@@ -154,12 +183,15 @@ class Linear:
         (out_features, in_features), or None for shapes alone.
     bias
         (out_features,), or None.
+    declared
+        As of a convolution.
     """
 
     out_features: int
     has_bias: bool = False
     weight: Array | None = None
     bias: Array | None = None
+    declared: Integers | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight", _frozen(self.weight))

@@ -11,17 +11,17 @@ from hwspec.schema import ChipSpec
 from mapper.network import Edge, Input, Layer, Network, Output
 from mapper.operations import Convolution, Neuron, Pool, Shape
 
-__all__ = ["dense", "inception", "residual", "roomy"]
+__all__ = ["UNIT", "dense", "inception", "residual", "roomy"]
 
 # Weights and thresholds of trained networks are no integers: of these each layer has a scale of its own.
-_UNIT = 0.013
+UNIT = 0.013
 
 
 class _Draft:
     """Layers that read what earlier ones send, added up or side by side."""
 
     def __init__(self, seed: int, size: int, *, floats: bool) -> None:
-        self.draw, self.size, self.unit = np.random.default_rng(seed), size, _UNIT if floats else 1
+        self.draw, self.size, self.unit = np.random.default_rng(seed), size, UNIT if floats else 1
         self.layers: list[Layer] = []
         self.edges: list[Edge] = []
         self.features = {"in": 2}

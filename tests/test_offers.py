@@ -18,7 +18,7 @@ from mapper.errors import OptionsError
 from mapper.events import events_from_raster
 from mapper.network import DvsSettings, Edge, Input, Layer, Network, Origin, Output
 from mapper.normal_form import NormalLayer, NormalNetwork
-from mapper.operations import Convolution, Neuron, Pool, Shape
+from mapper.operations import Convolution, Integers, Neuron, Pool, Shape
 from mapper.passes import prepare
 from mapper.record import core_use, placement_record
 from mapper.result import Result
@@ -28,7 +28,7 @@ from mapper.sim.network import simulate
 from mapper.sim.recording import run_recording
 from mapper.verify import verify
 from tests.builders import UNDIVIDED
-from tests.offer_networks import dense, inception, residual, roomy
+from tests.offer_networks import UNIT, dense, inception, residual, roomy
 
 Family = Callable[..., Network]
 
@@ -265,6 +265,32 @@ def test_a_common_scale_is_told_and_is_what_the_given_network_is_compared_with()
     own = {layer.name: layer.neuron.threshold for layer in prepare(network.replacing(layers=layers)).layers}
     assert float(own["m0k1"]) > 3 * float(own["m0k5"])
     assert any("bits lost of the weights: m0k1 2.0" in note for note in result.networks[0].notes)
+    runs_as_given(result)
+
+
+@pytest.mark.parametrize(
+    ("change", "together"),
+    [
+        (lambda weight, step: (weight, Integers(step)), ["m0k1", "m0k3", "m0k5"]),
+        (lambda weight, step: (weight / 4, Integers(step / 4)), ["m0k3", "m0k5"]),
+        (lambda weight, step: (weight, None), ["m0k3", "m0k5"]),
+    ],
+)
+def test_declared_integers_share_a_core_with_those_of_their_step(change: Any, together: list[str]) -> None:
+    network = inception(5, 1, floats=True)
+    step = UNIT
+    layers = []
+    for layer in network.layers:
+        weight: Any = layer.operation.weight
+        weight, declared = change(weight, step) if layer.name == "m0k1" else (weight, Integers(step))
+        layers.append(replace(layer, operation=replace(layer.operation, weight=weight, declared=declared)))
+    result = placed(network.replacing(layers=tuple(layers)))
+    assert fused(result) == ["&".join(together)]
+    for layer in result.given[0].layers:
+        if layer.name in together:
+            expected = np.rint(np.asarray(network.by_name[layer.name].operation.weight) / step)
+            assert np.array_equal(np.asarray(layer.operation.weight), expected)
+            assert layer.neuron.threshold == 40
     runs_as_given(result)
 
 

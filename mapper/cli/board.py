@@ -1,17 +1,39 @@
-"""Commands about boards: which are there, run a configuration on one."""
+"""Commands about boards: which are there, run a configuration on one, and find out its order of spikes."""
 
 from __future__ import annotations
 
+import json
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from mapper.cli.options import CONFIG, EVENTS, INPUT, FileOutput, Output, group, number, text
-from mapper.cli.output import print_json, say
-from mapper.cli.recordings import Clock, recorded
+from cyclopts import Parameter
+
+from mapper.cli.options import (
+    CONFIG,
+    EVENTS,
+    INPUT,
+    STEP,
+    FileOutput,
+    Output,
+    file,
+    group,
+    number,
+    text,
+)
+from mapper.cli.output import console, print_json, print_record, progress_bar, say
+from mapper.cli.recordings import ENCODE, STEPS, Clock, recorded
+from mapper.errors import Finding, OptionsError
+
+if TYPE_CHECKING:
+    from mapper.boards import Listening
+    from mapper.emit.shared.config import ChipConfig
+    from mapper.equivalence.order_counts import BoardComparison
 
 __all__ = ["devices", "run"]
+
+_SAMPLES = '"digits", "digits-train", .npz with rasters (or images), labels or none, or folder per class'
 
 
 @group("Board", 3)
@@ -20,7 +42,7 @@ class Run:
     """What a board is given."""
 
     device: Annotated[str, text("NAME[:INDEX]", "board; mapper devices lists them")]
-    events: Annotated[Path, EVENTS]
+    events: Annotated[Path | None, EVENTS] = None
     input_name: Annotated[str | None, INPUT] = None
     quiet_for: Annotated[
         float | None, number("SECONDS", "stop when nothing came for so long", "1, or two ticks of the clock")
@@ -29,6 +51,31 @@ class Run:
         float | None, number("SECONDS", "stop so long behind the last event", "10 times --quiet-for")
     ] = None
     slow_clock: Annotated[float | None, number("HZ", "rate of the slow clock", "the configuration's")] = None
+
+    def listening(self) -> Listening:
+        """When a call to the board ends."""
+        from mapper.boards import Listening  # noqa: PLC0415
+
+        try:
+            return Listening(self.quiet_for, self.at_most)
+        except OptionsError as error:
+            options = {"quiet_seconds": "--quiet-for", "limit_seconds": "--at-most"}
+            findings = (replace(finding, where=options[finding.where]) for finding in error.findings)
+            raise OptionsError(*findings) from None
+
+
+@group("Samples", 4)
+@dataclass(frozen=True)
+class Samples:
+    """What a board is compared by with the simulation in each order of spikes."""
+
+    data: Annotated[str | None, file(_SAMPLES, "a recording is run")] = None
+    samples: Annotated[int, number("COUNT", "samples that are played, spread over --data")] = 100
+    random_orders: Annotated[int, number("COUNT", "simulations in random order")] = 10
+    steps: Annotated[int, STEPS] = 50
+    encode: Annotated[Literal["accumulate", "poisson"], ENCODE] = "accumulate"
+    seed: Annotated[int, number("SEED", "of poisson")] = 0
+    dt_us: Annotated[int | None, STEP, Parameter(show_default="a tick of the slow clock, or 1000")] = None
 
 
 def devices(*, output: Output = Output()) -> int:
@@ -53,30 +100,45 @@ def run(
     /,
     *,
     settings: Run,
+    samples: Samples = Samples(),
     clock: Clock = Clock(),
     output: FileOutput = FileOutput(),
 ) -> int:
     """Run recorded events on a board and count the spikes of its monitored layers; needs samna.
 
-    Writes the spikes of each layer as .npy.
+    Writes the spikes of each layer as .npy. With --data samples instead of --events: plays them one by one
+    and says in which order of spikes the simulation counts what the board does; writes orders.json.
     """
-    from mapper.boards import Listening, open_board  # noqa: PLC0415
     from mapper.emit.shared.file import read_config  # noqa: PLC0415
-    from mapper.errors import OptionsError  # noqa: PLC0415
+
+    listening = settings.listening()
+    if (settings.events is None) == (samples.data is None):
+        problem = "is missing" if settings.events is None else "cannot be run together with --data"
+        step = "Name a recording by --events, or samples by --data"
+        raise OptionsError(Finding("--events", problem, next_step=step))
+    configuration = read_config(config)
+    if settings.events is None:
+        return _compare(configuration, settings, samples, listening, clock, output)
+    return _record(configuration, settings.events, settings, listening, clock, output)
+
+
+def _record(
+    configuration: ChipConfig,
+    recording: Path,
+    settings: Run,
+    listening: Listening,
+    clock: Clock,
+    output: FileOutput,
+) -> int:
+    """Play a recording."""
+    from mapper.boards import open_board  # noqa: PLC0415
     from mapper.events.stream import EventWriter, place_all  # noqa: PLC0415
     from mapper.files import file_name, require_writable  # noqa: PLC0415
     from mapper.sim.recording import default_layers, input_of  # noqa: PLC0415
 
-    try:
-        listening = Listening(settings.quiet_for, settings.at_most)
-    except OptionsError as error:
-        options = {"quiet_seconds": "--quiet-for", "limit_seconds": "--at-most"}
-        findings = (replace(finding, where=options[finding.where]) for finding in error.findings)
-        raise OptionsError(*findings) from None
-    configuration = read_config(config)
     interface, name = configuration.interface, input_of(configuration, settings.input_name)
     shapes = {entry.name: entry.shape for entry in interface.inputs} if interface else {}
-    events = recorded(settings.events, clock, shapes[name])
+    events = recorded(recording, clock, shapes[name])
 
     def path_of(layer: str) -> Path:
         return (output.out or Path()) / f"{file_name(layer)}.npy"
@@ -102,3 +164,56 @@ def run(
     if not counts:
         say("nothing is monitored: emit the configuration with --monitor LAYER")
     return 0
+
+
+def _compare(
+    configuration: ChipConfig,
+    settings: Run,
+    samples: Samples,
+    listening: Listening,
+    clock: Clock,
+    output: FileOutput,
+) -> int:
+    """Play samples, and hold the counts against the simulations."""
+    from mapper.boards import open_board  # noqa: PLC0415
+    from mapper.equivalence import DataOptions, read_labelled  # noqa: PLC0415
+    from mapper.equivalence.on_board import BoardOptions, compare_with_board, require_comparable  # noqa: PLC0415
+    from mapper.files import require_writable, write_text  # noqa: PLC0415
+    from mapper.sim.recording import input_of  # noqa: PLC0415
+
+    asked = BoardOptions(settings.input_name, samples.samples, samples.random_orders, samples.dt_us)
+    path = None if output.out is None else output.out / "orders.json"
+    require_writable(*filter(None, [path]))
+    entries = configuration.interface.inputs if configuration.interface else ()
+    shapes = {entry.name: entry.shape for entry in entries}
+    shape = shapes[input_of(configuration, settings.input_name)]
+    step_us = asked.step_us(configuration)
+    how = DataOptions(samples.steps, samples.encode, samples.seed, step_us, clock.drop_outside)
+    data = read_labelled(samples.data or "", shape, how, needs_labels=False)
+    require_comparable(configuration, data, settings.input_name)
+    with (
+        open_board(settings.device, configuration, slow_clock_hz=settings.slow_clock) as board,
+        progress_bar("samples", None, is_shown=not output.as_json) as progress,
+    ):
+        found = compare_with_board(board, data, asked, listening=listening, progress=progress)
+    record = json.dumps(_as_record(found), indent=2) + "\n"
+    if path is not None:
+        write_text(path, record)
+    if output.as_json:
+        print_record(record.rstrip())
+        return 0
+    from mapper.report.board import print_comparison  # noqa: PLC0415
+
+    print_comparison(console(), found)
+    return 0
+
+
+def _as_record(found: BoardComparison) -> dict[str, Any]:
+    """The comparison as JSON has it."""
+    record = {"schema_version": 1, "verdict": found.verdict, **asdict(found)}
+    record["accuracies"] = {}
+    for kind, row in found.accuracies.items():
+        low, high = row.interval
+        numbers = {"value": row.share, "low": low, "high": high}
+        record["accuracies"][kind] = numbers | {"correct": row.correct, "samples": row.samples}
+    return record

@@ -13,9 +13,10 @@ from mapper.equivalence.rates import LayerRates
 
 __all__ = ["KINDS", "NO_ANSWER", "Accuracy", "Difference", "Effort", "Judgement", "Kind", "LostIn", "table"]
 
-Kind: TypeAlias = Literal["source", "float", "integer", "steps", "spikes"]
+Kind: TypeAlias = Literal["source", "float", "integer", "steps", "spikes", "board"]
 KINDS: tuple[Kind, ...] = ("source", "float", "integer", "steps", "spikes")
-"""As trained; as a spiking network in floats; in integers; on the chip in time steps, and spike by spike."""
+"""As trained; as a spiking network in floats; in integers; on the chip in time steps, and spike by spike. A
+board has no place in that table."""
 NO_ANSWER = -1
 """Of a sample without output spikes: it is no class, and never right."""
 # Standard normal quantile of a two-sided interval of 95 %.

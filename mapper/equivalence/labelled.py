@@ -92,6 +92,8 @@ class LabelledData:
         Names of the classes, where they have some.
     images
         By sample, what its raster was made of, (features, height, width), 0..1; None where there is none.
+    is_labelled
+        Whether the labels are known; where they are not, all of them are 0.
     """
 
     name: str
@@ -99,6 +101,7 @@ class LabelledData:
     labels: NDArray[np.int64]
     classes: tuple[str, ...] = ()
     images: Rasters | None = field(default=None, repr=False)
+    is_labelled: bool = True
 
     def frame(self, index: int) -> NDArray[Any]:
         """What a network without time is shown: a sample's image, else the mean of its steps."""
@@ -132,7 +135,7 @@ def encoded(image: NDArray[Any], options: DataOptions, index: int = 0) -> NDArra
 
 
 def read_labelled(
-    source: str, shape: Shape3 | None = None, options: DataOptions | None = None
+    source: str, shape: Shape3 | None = None, options: DataOptions | None = None, *, needs_labels: bool = True
 ) -> LabelledData:
     """Half of the digits that ship with the package, a .npz file, or a folder of recordings.
 
@@ -145,6 +148,8 @@ def read_labelled(
         order of their names, with recordings.
     shape
         (features, height, width) that recordings are put into.
+    needs_labels
+        Refuse a .npz file without labels.
 
     Raises
     ------
@@ -165,10 +170,12 @@ def read_labelled(
         raise EventError(Finding(source, f"is no labelled data: {problem}", next_step=step))
     arrays = arrays_of(path)
     kind = "images" if "images" in arrays and "rasters" not in arrays else "rasters"
-    if lacking := {kind, "labels"} - arrays.keys():
+    is_labelled = needs_labels or "labels" in arrays
+    if lacking := {kind, *(["labels"] if is_labelled else [])} - arrays.keys():
         problem = f"is no labelled data: it lacks {' and '.join(sorted(lacking))}"
         raise EventError(Finding(source, problem, next_step=step))
-    given, labels = arrays[kind], arrays["labels"]
+    given = arrays[kind]
+    labels = arrays["labels"] if is_labelled else np.zeros(given.shape[:1], np.int64)
     axes = "features, height, width" if kind == "images" else "time, features, height, width"
     if given.ndim != axes.count(",") + 2 or labels.shape != given.shape[:1] or not given.size:
         limit = f"{kind} (samples, {axes}), one label each"
@@ -177,10 +184,10 @@ def read_labelled(
         raise EventError(Finding(source, "has labels that are no whole numbers", str(labels.dtype)))
     labels = labels.astype(np.int64)
     if kind == "rasters":
-        return LabelledData(path.stem, _counts(source, given), labels)
+        return LabelledData(path.stem, _counts(source, given), labels, is_labelled=is_labelled)
     _check_image(source, given)
     made = _Made(len(labels), lambda index: encoded(given[index], chosen, index))
-    return LabelledData(path.stem, made, labels, images=given)
+    return LabelledData(path.stem, made, labels, images=given, is_labelled=is_labelled)
 
 
 def _counts(where: str, raster: NDArray[Any]) -> NDArray[Any]:

@@ -30,7 +30,7 @@ def nir_bytes(network: NormalNetwork) -> tuple[bytes, Network]:
 
 
 def to_nir(network: NormalNetwork) -> nir.NIRGraph:
-    """The graph; what its neurons do stands in the nodes' metadata.
+    """The graph; what its neurons do and what a weight of 1 is worth stands in the nodes' metadata.
 
     Parameters
     ----------
@@ -106,7 +106,13 @@ def _convolution(layer: NormalLayer) -> nir.Conv2d:
     weight = np.asarray(conv.weight, np.float32)
     bias = np.zeros(len(weight), np.float32) if conv.bias is None else np.asarray(conv.bias, np.float32)
     size = (layer.input_shape.height, layer.input_shape.width)
-    return nir.Conv2d(size, weight, conv.stride, conv.padding, conv.dilation, conv.groups, bias)
+    node = nir.Conv2d(size, weight, conv.stride, conv.padding, conv.dilation, conv.groups, bias)
+    step = conv.declared.step if conv.declared is not None else None
+    # What is integers already stays as it is, whatever the largest of them.
+    is_whole = np.asarray(conv.weight).dtype.kind in "iu"
+    if is_whole or step is not None:
+        node.metadata = {"weight_step": 1.0 if is_whole or step is None else step}
+    return node
 
 
 def _neurons(layer: NormalLayer) -> nir.IF:

@@ -81,5 +81,6 @@ def _as_convolution(layer: Layer, operation: Linear, area: int, shape: Shape) ->
         has_bias=operation.has_bias,
         weight=weight,
         bias=operation.bias,
+        declared=operation.declared,
     )
     return replace(layer, input_shape=Shape(features, height, width), operation=convolution)

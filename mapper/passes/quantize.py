@@ -6,6 +6,10 @@ For b bits let H = 2^(b-1), mx and mn the largest and smallest value of a tensor
 scale: the least over weights and biases (H = 128), the pair of lower bound and threshold, and initial
 potentials (H = 32768). Values become ``round-half-even(fl32(value * scale))``.
 
+Weights that a framework's quantiser made (`mapper.operations.Integers`) are whole multiples of one step: the
+scale is then ``fl32(1 / step)``, which keeps these integers, wherever they, the biases and the potentials are
+numbers that a core holds. Ordinary weights that happen to be such multiples are not looked at.
+
 Of integers, above a threshold is at the next one: reset to zero takes the threshold plus 1, exact for the
 first spike of a step; subtraction takes potentials that are less by 1 from the start, so that what a spike
 subtracts stays, which is exact for all.
@@ -24,13 +28,17 @@ from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Neuron
 
 __all__ = [
-    "STATE_HALF", "WEIGHT_HALF", "layer_scale", "quantize", "rounded", "scale_takers",
-    "tensor_scale",
+    "STATE_HALF", "WEIGHT_HALF", "declared_note", "declared_scale", "layer_scale", "quantize",
+    "rounded", "scale_takers", "tensor_scale",
 ]  # fmt: skip
 
 WEIGHT_HALF, STATE_HALF = 128, 32768
 """Halves of what 8 bits of weights and 16 bits of potentials span: -half .. half - 1."""
 _F = np.float32
+# Beside a whole number of steps: more than what single precision leaves of some hundred of them.
+_WHOLE = 1e-3
+# Numbers of single precision go to 3e38, and 65,536 steps of this size are still some.
+_SMALLEST = 1e-30
 
 
 def tensor_scale(values: Any, half: int) -> np.float32:
@@ -62,7 +70,8 @@ def quantize(network: NormalNetwork) -> NormalNetwork:
         layers.append(whole)
     if findings:
         raise NetworkError(*findings)
-    return network.replacing(layers=tuple(layers))
+    told = (declared_note(layer, whole) for layer, whole in zip(network.layers, layers, strict=True))
+    return network.replacing(layers=tuple(layers), notes=(*network.notes, *filter(None, told)))
 
 
 def _numbers(layer: NormalLayer) -> Iterator[tuple[str, Any]]:
@@ -87,8 +96,67 @@ def _unsound(layer: NormalLayer) -> Iterator[Finding]:
         yield Finding(where, "the threshold must be positive", layer.neuron.threshold, "> 0")
 
 
+def declared_scale(layer: NormalLayer) -> tuple[np.float32 | None, str]:
+    """The scale that keeps a layer's declared integers, or None and why they cannot be kept.
+
+    The reason is empty where none are declared.
+    """
+    declared = layer.operation.declared
+    if declared is None or layer.operation.weight is None:
+        return None, ""
+    if declared.step is None:
+        return None, declared.why_not
+    step, neuron, bias = declared.step, layer.neuron, layer.operation.bias
+    if not _SMALLEST < step < 1 / _SMALLEST:
+        return None, f"{step:g} is no step that single precision can divide by"
+    steps = np.asarray(layer.operation.weight, np.float64) / step
+    if np.any(np.abs(steps - np.rint(steps)) > _WHOLE):
+        return None, f"its weights are no whole multiples of {step:.6g} any more"
+    state = 0.0 if neuron.initial_potential is None else neuron.initial_potential
+    minimum = 0.0 if neuron.minimum is None else neuron.minimum
+    for name, values, half in (
+        ("weights", steps, WEIGHT_HALF),
+        ("biases", np.asarray(0.0 if bias is None else bias, np.float64) / step, WEIGHT_HALF),
+        ("the threshold", np.asarray(neuron.threshold, np.float64) / step, STATE_HALF),
+        ("the lower bound", np.asarray(minimum, np.float64) / step, STATE_HALF),
+        ("potentials at the start", np.asarray(state, np.float64) / step, STATE_HALF),
+    ):
+        low, high = float(np.rint(values.min())), float(np.rint(values.max()))
+        if low < -half or high > half - 1:
+            span = f"{low:g}" if low == high else f"{low:g}..{high:g}"
+            return None, f"in its own steps {name} would be {span}, and a core holds {-half}..{half - 1}"
+    if np.any(np.rint(np.asarray(neuron.threshold, np.float64) / step) < 1):
+        return None, "in its own steps the threshold would round to 0"
+    return _F(1 / step), ""
+
+
+def declared_note(layer: NormalLayer, whole: NormalLayer) -> str:
+    """What became of the integers that a framework declared; empty where it declared none."""
+    scale, why_not = declared_scale(layer)
+    if scale is None:
+        return why_not and f"{layer.name}: the integers of its quantiser are rounded anew, since {why_not}"
+    weight: Any = whole.operation.weight
+    told = f"{layer.name}: keeps the integers of its quantiser, {weight.min()}..{weight.max()}"
+    for name, before, after in (
+        ("threshold", layer.neuron.threshold, whole.neuron.threshold),
+        ("lower bound", layer.neuron.minimum, whole.neuron.minimum),
+    ):
+        if before is not None:
+            exact = float(np.max(np.asarray(before))) * float(scale)
+            told += f"; {name} {exact:.6g} became {int(np.max(np.asarray(after)))}"
+    bias: Any = layer.operation.bias
+    if bias is not None and np.any(bias):
+        units: Any = whole.operation.bias
+        moved = np.abs(np.asarray(bias, np.float64) * float(scale) - units).max()
+        told += f"; biases moved by {moved:.2g} at most"
+    return told
+
+
 def layer_scale(layer: NormalLayer) -> np.float32:
     """The one scale of a layer's numbers."""
+    kept, _ = declared_scale(layer)
+    if kept is not None:
+        return kept
     operation, neuron = layer.operation, layer.neuron
     scales = [tensor_scale(operation.weight, WEIGHT_HALF)]
     if operation.bias is not None:
@@ -108,6 +176,9 @@ def scale_takers(layer: NormalLayer, value: float) -> str:
     value
         A weight or bias, > 0, which rounds to zero.
     """
+    if declared_scale(layer)[0] is not None and layer.operation.declared is not None:
+        step = f"{layer.operation.declared.step:.3g}"
+        return f"Train with a smaller step of its weights' quantiser than {step}, which decides the scale"
     taken = []
     for name, held in _numbers(layer):
         if held is None:
@@ -142,7 +213,9 @@ def rounded(layer: NormalLayer, scale: np.float32 | None = None) -> NormalLayer:
     whole = replace(neuron, threshold=threshold, minimum=minimum, initial_potential=state)
     return replace(
         layer,
-        operation=replace(operation, weight=_round(operation.weight, scale), bias=bias, has_bias=has_bias),
+        operation=replace(
+            operation, weight=_round(operation.weight, scale), bias=bias, has_bias=has_bias, declared=None
+        ),
         neuron=_fires_when_reached(whole, layer) if neuron.fires_at == "above" else whole,
         unrounded=layer,
     )

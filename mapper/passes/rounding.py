@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mapper.normal_form import NormalLayer, NormalNetwork
-from mapper.passes.quantize import layer_scale, scale_takers
+from mapper.passes.quantize import declared_scale, layer_scale, scale_takers
 from mapper.references import layer_key
 from mapper.wording import counted
 
@@ -126,6 +126,9 @@ class _Outliers:
 
 
 def _outliers(layer: NormalLayer) -> _Outliers | None:
+    # What is kept as it is declared was rounded elsewhere.
+    if declared_scale(layer)[0] is not None:
+        return None
     weights = _by_feature(layer.operation.weight)
     sizes = np.abs(weights[weights != 0])
     most = min(max(1, int(_OUTLIER_SHARE * len(sizes))), len(sizes) - 1)

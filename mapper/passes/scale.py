@@ -106,5 +106,8 @@ def _times(layer: Layer, blocks: Sequence[NDArray[np.float64]]) -> Layer:
     if weight is not None:
         scales = [block.astype(np.float32).reshape(1, -1, *[1] * (weight.ndim - 2)) for block in blocks]
         weight = np.concatenate([(weight * s.astype(weight.dtype)).astype(weight.dtype) for s in scales], 1)
+    made = layer.operation.declared
+    if made is not None:
+        made = made.times(np.concatenate(blocks), "what it reads is scaled by different factors")
     shape = layer.input_shape._replace(features=layer.input_shape.features * len(blocks))
-    return replace(layer, input_shape=shape, operation=replace(layer.operation, weight=weight))
+    return replace(layer, input_shape=shape, operation=replace(layer.operation, weight=weight, declared=made))

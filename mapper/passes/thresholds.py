@@ -51,10 +51,13 @@ def _folded(layer: Layer, findings: list[Finding]) -> Layer:
         weight = (weight / threshold.reshape(-1, *[1] * (weight.ndim - 1))).astype(weight.dtype)
     if bias is not None:
         bias = (bias / threshold).astype(bias.dtype)
+    made = operation.declared
+    if made is not None:
+        made = made.times(1 / threshold, "its thresholds differ by feature, and a core has one")
     if state is not None:
         state = np.asarray(state) / threshold[:, None, None]
     return replace(
         layer,
-        operation=replace(operation, weight=weight, bias=bias),
+        operation=replace(operation, weight=weight, bias=bias, declared=made),
         neuron=replace(neuron, threshold=1.0, initial_potential=state),
     )

@@ -78,8 +78,10 @@ def _turned(network: NormalNetwork, layer: NormalLayer, knobs: Mapping[str, Knob
     most = float(np.abs(weight).max()) * own.clip
     if own.clip < 1:
         weight = np.clip(weight, -most, most)
+    made = operation.declared
     if np.any(gains != 1):
         weight = weight * gains[:, None, None]
+        made = None if made is None else made.times(gains, "what its inputs count for was tuned")
     threshold: Any = neuron.threshold
     state: Any = neuron.initial_potential
     neuron = replace(
@@ -91,7 +93,7 @@ def _turned(network: NormalNetwork, layer: NormalLayer, knobs: Mapping[str, Knob
         initial_potential=None if state is None else state * own.threshold,
     )
     weight = weight.astype(np.float32)
-    turned = replace(layer, operation=replace(operation, weight=weight), neuron=neuron)
+    turned = replace(layer, operation=replace(operation, weight=weight, declared=made), neuron=neuron)
     return rounded_in_sum(turned) if own.in_sum else turned
 
 

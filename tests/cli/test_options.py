@@ -132,6 +132,7 @@ HOMONYMS = {
     "--traffic": "read, or written by simulate",
     "--input": "where a network's inputs come from, or which input takes the events",
     "--out": "a folder, or the file of a completion script",
+    "--data": "of labelled samples, or of samples for a board, with labels or without",
 }
 
 

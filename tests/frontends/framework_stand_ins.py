@@ -13,6 +13,10 @@ import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 
+class IntQuantTensor(types.SimpleNamespace):
+    """As Brevitas' class, as far as it is read."""
+
+
 class QuantConv2d(nn.Conv2d):
     """As Brevitas' class, as far as it is read."""
 
@@ -20,7 +24,8 @@ class QuantConv2d(nn.Conv2d):
 
     def quant_weight(self) -> Any:
         scale = self.weight.detach().abs().max() / (1 << self.bits - 1)
-        return types.SimpleNamespace(value=torch.round(self.weight / scale).clamp(-1, 1) * scale)
+        whole = torch.round(self.weight / scale).clamp(-1, 1)
+        return IntQuantTensor(value=whole * scale, scale=scale, zero_point=torch.tensor(0.0))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.conv2d(x, self.quant_weight().value, self.bias)

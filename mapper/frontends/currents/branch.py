@@ -193,6 +193,7 @@ def _convolution(where: str, branch: Branch, shape: Shape, flat: bool) -> tuple[
         has_bias=operation.has_bias,
         weight=weight,
         bias=operation.bias,
+        declared=operation.declared,
     )
     return conv, reads
 

@@ -13,7 +13,7 @@ from mapper.frontends.currents.branch import Addend
 from mapper.frontends.currents.geometry import path_factor
 from mapper.frontends.inference import LayerDraft
 from mapper.network import Edge
-from mapper.operations import Convolution, Neuron, Pair, Scale, Shape, shape_after
+from mapper.operations import Convolution, Integers, Neuron, Pair, Scale, Shape, shape_after
 from mapper.wording import join_names
 
 __all__ = ["assembled", "scale_notes", "sum_note"]
@@ -88,6 +88,7 @@ def assembled(
         has_bias=any(addend.conv.has_bias for addend in addends),
         weight=np.concatenate(list(parts.values()), 1).astype(np.result_type(*types)) if parts else None,
         bias=np.sum(biases, axis=0, dtype=np.float64).astype(biases[0].dtype) if biases else None,
+        declared=_declared(addends, signals),
     )
     return LayerDraft(name, conv, (), neuron, features), tuple(edges)
 
@@ -124,6 +125,18 @@ def _blocks(addend: Addend, signals: Mapping[str, Shape]) -> Iterator[_Block]:
 
 def _unscaled(edge: Edge) -> Edge:
     return replace(edge, path=tuple(step for step in edge.path if not isinstance(step, Scale)))
+
+
+def _declared(addends: Sequence[Addend], signals: Mapping[str, Shape]) -> Integers | None:
+    """The integers of a sum: those of its addends where all have the same step."""
+    made = [addend.conv.declared for addend in addends]
+    known = [entry for entry in made if entry is not None]
+    if not known:
+        return None
+    if any(entry != known[0] for entry in made):
+        return Integers(None, "its current adds to others of another scale")
+    factors = [block.factor for addend in addends for block in _blocks(addend, signals)]
+    return known[0].times(factors, "currents of different factors add up in it")
 
 
 def _weight_of(addend: Addend, block: _Block) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from mapper.errors import Finding
@@ -11,6 +11,7 @@ from mapper.frontends import NirOptions
 from mapper.frontends.currents import Branch, JointDraft
 from mapper.frontends.from_nir.nodes import (
     NEURONS,
+    declared_of,
     features_first,
     neuron_of,
     operation_of,
@@ -146,6 +147,7 @@ class Layers(Walk):
         node = self.graph.nodes[name]
         try:
             operation, in_features = operation_of(node.kind, node.fields)
+            operation = replace(operation, declared=declared_of(node.metadata))
             lacks = [field for field in _EXPECTED if node.fields.get(field) is None]
             if node.kind == "Conv2d" and lacks:
                 taken = ", ".join(f"{field} {_EXPECTED[field]}" for field in lacks)

@@ -14,6 +14,7 @@ from mapper.operations import (
     BatchNorm,
     Convolution,
     Flatten,
+    Integers,
     Linear,
     Neuron,
     Pair,
@@ -24,6 +25,7 @@ from mapper.operations import (
 
 __all__ = [
     "NEURONS",
+    "declared_of",
     "features_first",
     "neuron_of",
     "operation_of",
@@ -94,6 +96,23 @@ def operation_of(kind: str, fields: Fields) -> tuple[Convolution | Linear, int]:
     weight = _numbers(fields, "weight", 2)
     bias = _numbers(fields, "bias").reshape(-1) if kind == "Affine" else None
     return Linear(weight.shape[0], bias is not None and bool(np.any(bias)), weight, bias), weight.shape[1]
+
+
+def declared_of(metadata: Mapping[str, Any]) -> Integers | None:
+    """The integers that the weights of a node are, as a file of this package says it.
+
+    Raises
+    ------
+    ValueError
+        A step that is no positive number.
+    """
+    given = metadata.get("weight_step")
+    if given is None:
+        return None
+    step = np.asarray(given)
+    if step.size != 1 or step.dtype.kind not in "iuf" or not 0 < float(step.reshape(())) < np.inf:
+        raise ValueError(f"weight_step in its metadata must be one positive number, got {given!r}")
+    return Integers(float(step.reshape(())))
 
 
 def _convolution(fields: Fields) -> tuple[Convolution, int]:
@@ -361,4 +380,8 @@ def times(operation: _Operation, resistance: Any) -> _Operation:
             f"its gain of {largest:g} makes weights or biases larger than single precision holds "
             "(about 3.4e38)"
         )
-    return replace(operation, weight=scaled, bias=scaled_bias)
+    made = operation.declared
+    made = (
+        None if made is None else made.times(factor, "its gains differ by feature, and a core has one unit")
+    )
+    return replace(operation, weight=scaled, bias=scaled_bias, declared=made)

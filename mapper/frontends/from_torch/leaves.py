@@ -149,7 +149,8 @@ def convolution_of(module: Any) -> Convolution:
     RefusalError
         Padding that a core cannot do, or weights without values.
     """
-    weight = _array(weight_of(module), "weight", 4)
+    given, declared = weight_of(module)
+    weight = _array(given, "weight", 4)
     if module.padding_mode != "zeros":
         step = "Train with padding_mode='zeros'"
         raise RefusalError("pads with something else than zeros", step, module.padding_mode, "zeros")
@@ -166,6 +167,7 @@ def convolution_of(module: Any) -> Convolution:
         has_bias=bias is not None and bool(np.any(bias)),
         weight=weight,
         bias=bias,
+        declared=declared,
     )
 
 
@@ -193,9 +195,10 @@ def linear_of(module: Any) -> Linear:
     RefusalError
         Weights without values.
     """
-    weight = _array(weight_of(module), "weight", 2)
+    given, declared = weight_of(module)
+    weight = _array(given, "weight", 2)
     bias = None if module.bias is None else _array(bias_of(module), "bias", 1)
-    return Linear(weight.shape[0], bias is not None and bool(np.any(bias)), weight, bias)
+    return Linear(weight.shape[0], bias is not None and bool(np.any(bias)), weight, bias, declared)
 
 
 def batch_norm_of(module: Any) -> BatchNorm:

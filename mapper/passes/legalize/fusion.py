@@ -19,7 +19,7 @@ from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Pair, Shape, same
 from mapper.passes.legalize.kernel import event_remark
 from mapper.passes.minimum import mended
-from mapper.passes.quantize import layer_scale, rounded
+from mapper.passes.quantize import declared_scale, layer_scale, rounded
 from mapper.references import named_apart, natural_key
 from mapper.wording import join_names
 
@@ -138,15 +138,26 @@ def _floats(layer: NormalLayer) -> NormalLayer | None:
     return before if is_same else None
 
 
+def _kept(layer: NormalLayer) -> float | None:
+    """The step of the integers that rounding kept."""
+    before = _floats(layer)
+    declared = None if before is None else before.operation.declared
+    return declared.step if before is not None and declared and declared_scale(before)[0] else None
+
+
 def _alike(layers: Sequence[NormalLayer]) -> Iterator[list[NormalLayer]]:
-    """Those of the layers whose neurons have the same threshold and lower bound before rounding."""
+    """Those of the layers whose neurons have the same threshold and lower bound before rounding.
+
+    Declared integers are kept only beside others of the same step.
+    """
     left = list(layers)
     while left:
-        first = (_floats(left[0]) or left[0]).neuron
+        first, kept = (_floats(left[0]) or left[0]).neuron, _kept(left[0])
         group = [
             layer
             for layer in left
-            if same(first.threshold, (own := (_floats(layer) or layer).neuron).threshold)
+            if kept == _kept(layer)
+            and same(first.threshold, (own := (_floats(layer) or layer).neuron).threshold)
             and same(first.minimum, own.minimum)
             and first.fires_at == own.fires_at
         ]
@@ -233,9 +244,11 @@ def _beside(run: Sequence[NormalLayer], name: str) -> NormalLayer:
                 [none if o.bias is None else o.bias for o, none in zip(operations, zeros, strict=True)]
             )
     features = sum(operation.out_features for operation in operations)
+    made = [operation.declared for operation in operations]
     operation = replace(
         operations[0], out_features=features, kernel=kernel, padding=padding, weight=weight, bias=bias,
         has_bias=any(o.has_bias for o in operations),
+        declared=made[0] if all(entry == made[0] for entry in made) else None,
     )  # fmt: skip
     states = [layer.neuron.initial_potential for layer in run]
     state: Any = None
