@@ -459,3 +459,32 @@ def test_traffic_is_counted_layer_by_layer() -> None:
         found.append(run_recording(config, {"in": events}).signals)
     assert found[0]["m0k3"] > 0
     assert {name: found[0][name] for name in network.index} == {n: found[1][n] for n in network.index}
+
+
+def test_sums_of_which_halved_pools_leave_maps_of_other_sizes_are_left_out() -> None:
+    # Pooled by 8 and 2 both have 4x4, by 4 and 1 they would have 8x8 and 9x9.
+    shape = Shape(1, 32, 32)
+    layers = (
+        Layer("a", shape, Convolution(2, (3, 3), padding=(1, 1)), neuron=Neuron(2.0, -1.0)),
+        Layer("b", shape, Convolution(2, (8, 8), (4, 4), (4, 4)), neuron=Neuron(3.0, -1.0)),
+        Layer("c", Shape(2, 4, 4), Convolution(2, (1, 1)), neuron=Neuron(4.0, -1.0)),
+        Layer("d", Shape(2, 4, 4), Convolution(2, (1, 1)), neuron=Neuron(5.0, -1.0)),
+    )
+    pools = {"a": (Pool("sum", (8, 8), (8, 8)),), "b": (Pool("sum", (2, 2), (2, 2)),)}
+    edges = [Edge("in", "a"), Edge("in", "b"), *(Edge(s, t, pools[s]) for t in "cd" for s in "ab")]
+    ends = (Output("c", "c"), Output("d", "d"))
+    assert placed(Network("net", (Input("in", shape),), layers, tuple(edges), ends)).solution
+
+
+def test_a_stride_beyond_the_kernel_is_no_relay_with_phases() -> None:
+    shape = Shape(1, 16, 16)
+    conv = Convolution(1, (3, 3), padding=(1, 1), weight=np.ones((1, 1, 3, 3), np.float32))
+    skips = Convolution(4, (1, 1), (2, 2), weight=np.ones((4, 1, 1, 1), np.float32))
+    layers = (
+        Layer("a", shape, conv),
+        Layer("b", shape, conv),
+        Layer("c", shape, skips, neuron=Neuron(2.0, -1.0)),
+    )
+    ends = tuple(Output(layer.name, layer.name) for layer in layers)
+    edges = tuple(Edge("in", layer.name) for layer in layers)
+    assert fused(placed(Network("net", (Input("in", shape),), layers, edges, ends))) == ["a&b"]

@@ -17,7 +17,10 @@ from hwspec.schema import ChipSpec
 from mapper.emit.read.compare import compare
 from mapper.emit.write.build import build_config
 from mapper.network import DvsSettings, Edge, Input, Layer, Network, Output
+from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Convolution, Neuron, Pool, Shape
+from mapper.passes import prepare
+from mapper.passes.legalize import extended
 from mapper.result import Result
 from mapper.rules import Rule
 from mapper.verify import verify
@@ -53,13 +56,14 @@ def readers(count: int, size: int = 128, **more: Any) -> Network:
 
 
 def weighted(seed: int) -> Network:
-    """Three or four readers of 16x16, pooled or at stride 2, and a layer that joins them; most of any kernel."""
+    """Three or four readers, pooled or at stride 2, of a map that may be odd, and a layer that joins them."""
     draw = np.random.default_rng(seed)
     layers, edges, read = [], [], 0
-    shape = Shape(int(draw.integers(1, 3)), 16, 16)
+    sizes = [int(n) for n in draw.choice([15, 16, 16], 2)]
+    shape = Shape(int(draw.integers(1, 3)), *sizes)
     for n in range(int(draw.integers(3, 5))):
-        pool = 2 if n and draw.random() < 0.25 else 1
-        seen = Shape(shape.features, 16 // pool, 16 // pool)
+        pool = 2 if n and sizes == [16, 16] and draw.random() < 0.25 else 1
+        seen = Shape(shape.features, sizes[0] // pool, sizes[1] // pool)
         kernel, features = int(draw.choice([1, 3, 5])), int(draw.integers(1, 4))
         weight = draw.normal(0.3, 1, (features, shape.features, kernel, kernel)).astype(np.float32)
         layers.append(reader(f"r{n}", seen, features, kernel, stride=2 // pool, weight=weight))
@@ -209,6 +213,95 @@ def test_the_checker_traces_every_tap_through_it(damage: str) -> None:
     told = verify((broken,), found.chip, found.options, found.require(), found.given)
     assert any(entry.rule is Rule.REWRITTEN for entry in told)
     assert not verify((network,), found.chip, found.options, found.require(), found.given)
+
+
+def test_the_checker_knows_a_relay_that_skips_phases() -> None:
+    found = placed(weighted(0), SMALL_MAPS)
+    (network,), (name,) = found.networks, joints(found)
+    relay = network.by_name[name]
+    weight: Any = relay.operation.weight
+    narrow = replace(relay.operation, kernel=(1, 1), padding=(0, 0), weight=np.array(weight)[..., -1:, -1:])
+    broken = replace_layer(network, replace(relay, operation=narrow))
+    told = verify((broken,), found.chip, found.options, found.require(), found.given)
+    assert any(entry.rule is Rule.REWRITTEN for entry in told)
+
+
+def replace_layer(network: NormalNetwork, layer: NormalLayer) -> NormalNetwork:
+    return network.replacing(layers=tuple(layer if e.name == layer.name else e for e in network.layers))
+
+
+def large(kernel: tuple[int, int], stride: int, count: int) -> Network:
+    """Readers of which the first has a kernel that no core expresses, but over phases."""
+    plain = readers(count)
+    shape = plain.inputs[0].shape
+    first = Layer("r0", shape, Convolution(2, kernel, (stride,) * 2, (kernel[0] // 2 % 8, 0)))
+    return replace(plain, layers=(first, *plain.layers[1:]))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize(("kernel", "stride"), [((16, 16), 16), ((17, 17), 2)])
+def test_readers_that_no_core_has_otherwise_read_it(kernel: tuple[int, int], stride: int, count: int) -> None:
+    result = placed(large(kernel, stride, count))
+    assert joints(result)
+    assert len(result.require().placements) == count + 1
+
+
+@pytest.mark.parametrize("dvs", [DvsSettings(origin=(3, 3)), DvsSettings(swap_axes=True)])
+def test_what_readers_of_a_cut_out_pool_differently_is_no_relays_to_pass_on(dvs: DvsSettings) -> None:
+    plain = readers(4, 12)
+    pooled = Layer("p", Shape(2, 3, 3), Convolution(2, (1, 1)), neuron=Neuron(1.0, -1.0))
+    edges = (*plain.edges, Edge("in", "p", (Pool("sum", (4, 4), (4, 4)),)))
+    network = replace(plain, layers=(*plain.layers, pooled), edges=edges)
+    fits = placed(network, SMALL_MAPS)
+    cut = replace(network, inputs=(replace(network.inputs[0], dvs=dvs),))
+    assert placed(cut, SMALL_MAPS).status is mapper.Status.INFEASIBLE
+    solution, given = fits.require(), fits.given[0].replacing(inputs=cut.inputs)
+    stage: Any = solution.dvs_stage
+    cut_at = replace(stage, origin=dvs.origin, swap=dvs.swap_axes, cut=tuple(n + 11 for n in dvs.origin))
+    moved = replace(solution, dvs_stage=cut_at)
+    told = verify((fits.networks[0].replacing(inputs=cut.inputs),), fits.chip, fits.options, moved, (given,))
+    assert {entry.rule for entry in told} == {Rule.DVS_STAGE}
+
+
+@pytest.mark.parametrize("objective", ["capacity", "balance", "headroom"])
+def test_traffic_of_readers_counts_as_of_layers_that_the_sensor_feeds(objective: str) -> None:
+    result = placed(readers(3), traffic={"in": 100_000}, objective=objective)
+    stages = {stage.name: stage.value for stage in result.require().objectives}
+    assert int(stages["spikes_on_parallel_cores"]) > 0
+
+
+def test_of_two_sensor_inputs_a_layer_reads_both_relays() -> None:
+    shape = Shape(1, 128, 128)
+    inputs = (Input("a", shape, DvsSettings()), Input("b", shape, DvsSettings()))
+    layers = [reader(f"r{n}", Shape(2, 128, 128), 2 + n, 3) for n in range(3)]
+    edges = [Edge(source, e.name, (), n) for e in layers for n, source in enumerate("ab")]
+    ends = tuple(Output(e.name, e.name) for e in layers)
+    network = Network("net", inputs, tuple(layers), tuple(edges), ends)
+    offers = extended(prepare(network), (), load("speck2f"))
+    assert offers is not None
+    sources = [{edge.source for edge in form.edges} for form in offers.phased["r0"]]
+    assert {"a in phases", "b in phases"} in sources
+
+
+def test_no_relay_has_more_phases_than_pay() -> None:
+    chip = load("speck2f", [f"core[0..8].limits.output_{axis}_max=2" for axis in ("height", "width")])
+    assert extended(prepare(readers(3)), (), chip, fusion=False) is None
+
+
+def test_siblings_of_one_scale_are_compared_beside_a_relay() -> None:
+    draw = np.random.default_rng(1)
+    plain = readers(4)
+    layers = []
+    for n, layer in enumerate(plain.layers):
+        weight = (1 + n) * draw.normal(0.2, 1, (layer.operation.out_features, 2, 3, 3)).astype(np.float32)
+        neuron = Neuron(float(max(n, 1)), -1.0)
+        layers.append(replace(layer, operation=replace(layer.operation, weight=weight), neuron=neuron))
+    network = replace(plain, layers=tuple(layers))
+    result = mapper.solve(network, "speck2f", repairs=0)
+    assert joints(result)
+    assert any("&" in layer.name for layer in result.networks[0].layers)
+    assert compare(result.given[0], build_config(result)) == ()
+    assert compare(prepare(network), build_config(result)) == ()
 
 
 def test_several_networks_have_none_in_common_and_the_proof_says_so() -> None:

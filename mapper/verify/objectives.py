@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 
+from mapper.normal_form import NormalNetwork
 from mapper.references import layer_key, natural_key
 from mapper.rules import Rule
 from mapper.solution import Objective
@@ -85,17 +86,22 @@ def _stages(case: Case) -> Iterator[tuple[str, int | Fraction, bool]]:
         fed = [
             body.spikes_per_second
             for body, part, _ in case.parts
-            if body.core.parallel
-            and any(
-                edge.source not in case.networks[part.network].by_name
-                for edge in case.networks[part.network].incoming[part.layer]
-            )
+            if body.core.parallel and _is_fed(case.networks[part.network], part.layer)
         ]
         yield "spikes_on_parallel_cores", sum(fed), False
     yield (
         "capacity_bits",
         sum(8 * core.kernel_words + 16 * (core.neuron_words + core.bias_words) for core in cores),
         True,
+    )
+
+
+def _is_fed(network: NormalNetwork, layer: str) -> bool:
+    """Whether a layer reads what an input sends, itself or through a core that holds no given layer."""
+    held = {origin.layer for origin in network.origins} or network.by_name.keys()
+    return any(
+        edge.source not in network.by_name or (edge.source not in held and _is_fed(network, edge.source))
+        for edge in network.incoming[layer]
     )
 
 

@@ -181,7 +181,8 @@ def _placed_paths(network: NormalNetwork, host: NormalLayer) -> Iterator[Path]:
                 for column in range(origin.phases[1]):
                     first = origin.start + (row * origin.phases[1] + column) * count + offset
                     key = (origin.name, delay)
-                    yield Path(key, host, edges, first, count, origin.phases, (row, column))
+                    given = origin.shape[1:] if origin.name in inputs else None
+                    yield Path(key, host, edges, first, count, origin.phases, (row, column), given)
                     counted += count
         if counted != features:
             yield Path(("", 0), host, edges, offset, features)
@@ -203,9 +204,12 @@ def _phases_sent(network: NormalNetwork, layer: NormalLayer) -> Pair | None:
     """The phases that an identity core sends as features, each of all features that it reads."""
     conv, phases = layer.operation, layer.operation.stride
     features, count = layer.input_shape.features, layer.operation.out_features
-    sizes = zip(layer.input_shape[1:], phases, layer.output_shape[1:], strict=True)
-    is_whole = count == features * phases[0] * phases[1] and all(a == b * c for a, b, c in sizes)
-    if not is_whole or not _fires_for_every_spike(layer):
+    axes = zip(layer.input_shape[1:], phases, layer.output_shape[1:], conv.kernel, conv.padding, strict=True)
+    # Behind the last rows and columns there is nothing, and nothing spikes.
+    is_whole = all(
+        there == -(-size // n) and kernel >= n + padding for size, n, there, kernel, padding in axes
+    )
+    if count != features * phases[0] * phases[1] or not is_whole or not _fires_for_every_spike(layer):
         return None
     if conv.weight is None:
         return phases

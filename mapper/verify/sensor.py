@@ -48,6 +48,7 @@ def check_dvs_stage(case: Case) -> Iterator[Violation]:
         for network, entry, edge in edges:
             for problem in _edge_problems(case, stage, sensor, network, entry, edge):
                 yield Violation(Rule.DVS_STAGE, f"{entry.name} -> {edge.target}", problem)
+        yield from _given_pools(case, stage)
         for entry in watched:
             for problem in (
                 *_size_problems(stage, entry, entry.shape[1:]),
@@ -77,11 +78,21 @@ def _edge_problems(
     if (shape.height // pooling, shape.width // pooling) != target[1:]:
         yield f"{shape.height}x{shape.width}, pooled by {pooling}, for an input of {target}"
     axes = stage.pooling[::-1] if stage.swap else stage.pooling
-    if edge_pool(edge)[0] != axes and not _is_cut_alike(entry, edge):
-        yield f"pool of {edge_pool(edge)[0]} behind a stage of {axes}, whose cut-out or mirror is another"
     if shape.height > entry.shape.height // axes[0] or shape.width > entry.shape.width // axes[1]:
         yield f"{shape.height}x{shape.width} pass, more than the input's {entry.shape} has"
     yield from _entry_problems(stage, sensor, entry)
+
+
+def _given_pools(case: Case, stage: DvsStage) -> Iterator[Violation]:
+    """Pools that readers were given, wherever they are done: the stage cuts and mirrors behind its own."""
+    axes = stage.pooling[::-1] if stage.swap else stage.pooling
+    for network in case.given:
+        for entry in network.inputs:
+            for edge in network.outgoing[entry.name] if entry.dvs is not None else ():
+                size, stride = edge_pool(edge)
+                if not size == stride == axes and not _is_cut_alike(entry, edge):
+                    problem = f"pool of {size} behind a stage of {axes}, whose cut-out or mirror is another"
+                    yield Violation(Rule.DVS_STAGE, f"{entry.name} -> {edge.target}", problem)
 
 
 def _is_cut_alike(entry: Input, edge: Edge) -> bool:

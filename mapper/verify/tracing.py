@@ -86,6 +86,8 @@ class Path:
         Of the layer's input, those that come this way.
     phases, phase
         Of the core's layer that sends them, and which one: its row y is given row ``y * phases + phase``.
+    given
+        Rows and columns of a source beyond which nothing is ever sent; None where there may be something.
     """
 
     source: _Source
@@ -95,6 +97,7 @@ class Path:
     features: int
     phases: tuple[int, int] = (1, 1)
     phase: tuple[int, int] = (0, 0)
+    given: tuple[int, int] | None = None
 
     @cached_property
     def lines(self) -> tuple[_Line, _Line]:
@@ -106,12 +109,19 @@ class Path:
         ]
         down, across = (
             _Line(
-                conv.kernel[axis], conv.stride[axis], conv.padding[axis], self.layer.input_shape[1 + axis],
+                conv.kernel[axis], conv.stride[axis], conv.padding[axis], self._size(axis, along[axis]),
                 along[axis], self.phases[axis], self.phase[axis],
             )
             for axis in (0, 1)
         )  # fmt: skip
         return down, across
+
+    def _size(self, axis: int, pools: tuple[Pair, ...]) -> int:
+        """Rows that the layer reads, as far as they exist."""
+        size = self.layer.input_shape[1 + axis]
+        if self.given is None or pools:
+            return size
+        return min(size, -(-(self.given[axis] - self.phase[axis]) // self.phases[axis]))
 
 
 def first_difference(

@@ -6,7 +6,7 @@ scale: where the layers were rounded each with its own, the fused one is rounded
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 from math import log2
@@ -23,7 +23,7 @@ from mapper.passes.quantize import declared_scale, layer_scale, rounded
 from mapper.references import named_apart, natural_key
 from mapper.wording import join_names
 
-__all__ = ["Fusion", "as_rounded", "centred", "fusions", "sibling_edges"]
+__all__ = ["Fusion", "as_rounded", "centred", "fusions", "sibling_edges", "whole_siblings"]
 
 # So many neighbours may share a core: each run of them is a layer on offer.
 _SIBLINGS_MAX = 8
@@ -198,18 +198,41 @@ def _fused(run: Sequence[NormalLayer], name: str) -> NormalLayer | None:
 
 def as_rounded(given: NormalNetwork, placed: NormalNetwork) -> NormalNetwork:
     """The given network with the numbers that it has in a placed one: siblings on one core share a scale."""
-    together: dict[str, list[NormalLayer]] = {}
-    for origin in placed.origins:
-        together.setdefault(origin.layer, []).append(given.by_name[origin.name])
     changed: dict[str, NormalLayer] = {}
-    for layers in together.values():
+    for layers in _sharing(given, placed):
         floats = [before for layer in layers if (before := _floats(layer)) is not None]
-        if 1 < len(layers) == len(floats):
+        if len(layers) == len(floats):
             scale = min(map(layer_scale, floats))
             changed |= {layer.name: mended(rounded(layer, scale)) for layer in floats}
+    return _with(given, changed)
+
+
+def whole_siblings(network: NormalNetwork, placed: NormalNetwork) -> NormalNetwork:
+    """A network for which what shares a core in the placed one are siblings, if the network has its scale.
+
+    Of layers with a scale in common some may look as if they were rounded on their own: by what they were
+    rounded from they would be no siblings of the others.
+    """
+    changed: dict[str, NormalLayer] = {}
+    for layers in _sharing(network, placed):
+        if len({_floats(layer) is None for layer in layers}) > 1:
+            changed |= {layer.name: replace(layer, unrounded=None) for layer in layers}
+    return _with(network, changed)
+
+
+def _sharing(given: NormalNetwork, placed: NormalNetwork) -> Iterator[list[NormalLayer]]:
+    """Layers of a given network, those together that stand on one core of a placed one."""
+    together: dict[str, list[NormalLayer]] = {}
+    for origin in placed.origins:
+        if origin.name in given.by_name:
+            together.setdefault(origin.layer, []).append(given.by_name[origin.name])
+    return (layers for layers in together.values() if len(layers) > 1)
+
+
+def _with(network: NormalNetwork, changed: Mapping[str, NormalLayer]) -> NormalNetwork:
     if not changed:
-        return given
-    return given.replacing(layers=tuple(changed.get(layer.name, layer) for layer in given.layers))
+        return network
+    return network.replacing(layers=tuple(changed.get(layer.name, layer) for layer in network.layers))
 
 
 def _note(run: Sequence[NormalLayer], fused: NormalLayer) -> str:

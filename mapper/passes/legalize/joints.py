@@ -94,10 +94,10 @@ def joint_relays(
     inputs = {entry.name for entry in network.inputs}
     reads = [frozenset(a for a in entry if a.source not in inputs) for entry in reads]
     shared = _common([entry for entry in reads if len(entry) > 1])
-    shared |= {nearer for joint in shared if (nearer := _nearer(joint, poolings)) is not None}
+    shared |= {nearer for joint in shared if (nearer := _nearer(network, joint, poolings)) is not None}
     sums = sorted(shared, key=lambda joint: (-len(joint), sorted(joint)))
     whole = {_from_0(entry) for entry in reads if len(entry) > 1}
-    alone = {_nearer(joint, poolings) or joint for joint in whole}.difference(shared)
+    alone = {_nearer(network, joint, poolings) or joint for joint in whole}.difference(shared)
     every = [*sums, *sorted(alone, key=sorted)]
     sums = every[:_JOINTS_MAX]
     found = []
@@ -145,18 +145,23 @@ def _shared(one: _Sum, other: _Sum) -> Iterator[_Sum]:
             yield _from_0(common)
 
 
-def _nearer(joint: _Sum, poolings: Collection[int]) -> _Sum | None:
+def _nearer(network: NormalNetwork, joint: _Sum, poolings: Collection[int]) -> _Sum | None:
     """The sum with pools that destinations have, where they lack some: its readers pool the rest of them.
 
-    None where they have all, or where no factor in common helps.
+    None where they have all, where no factor in common helps, or where maps would then differ in size: of
+    rows that fill no pool more are left.
     """
     pools = [addend.pool for addend in joint]
     if all(pool in poolings for pool in pools):
         return None
     common = gcd(*pools)
     factors = (n for n in range(2, common + 1) if common % n == 0)
-    factor = next((n for n in factors if all(pool // n in poolings for pool in pools)), None)
-    return None if factor is None else frozenset(a._replace(pool=a.pool // factor) for a in joint)
+    for factor in factors:
+        nearer = frozenset(a._replace(pool=a.pool // factor) for a in joint)
+        maps = {shape_after(network.signal_shapes[a.source], _path(a.pool))[1:] for a in nearer}
+        if len(maps) == 1 and all(addend.pool in poolings for addend in nearer):
+            return nearer
+    return None
 
 
 def _from_0(addends: Iterable[_Addend]) -> _Sum:

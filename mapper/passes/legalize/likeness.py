@@ -8,6 +8,7 @@ from hwspec.schema import ChipSpec
 from mapper.errors import Finding, NetworkError
 from mapper.normal_form import NormalNetwork
 from mapper.passes.legalize.forms import Forms, legal_forms
+from mapper.passes.legalize.fusion import whole_siblings
 from mapper.passes.legalize.layer_form import LayerForm
 from mapper.passes.legalize.offers import extended
 from mapper.passes.legalize.phases import has_phases, phased_by
@@ -35,6 +36,7 @@ def form_like(network: NormalNetwork, placed: NormalNetwork, chip: ChipSpec) -> 
             network = phased_by(network, placed)
         except ValueError as error:
             raise NetworkError(Finding(network.name, str(error))) from None
+    network = whole_siblings(network, placed)
     offers = extended(network, (), chip) if placed.by_name.keys() != network.by_name.keys() else None
     # All that any objective and any neighbour may have chosen.
     for forms in legal_forms(network, chip, shared_stage=True, by_load=True, extended=offers):

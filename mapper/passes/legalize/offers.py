@@ -13,7 +13,7 @@ from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.passes.legalize.fusion import Fusion, fusions, sibling_edges
 from mapper.passes.legalize.joints import Joint, joint_relays, jointly
 from mapper.passes.legalize.layer_form import LayerForm
-from mapper.passes.legalize.sensor_phases import SensorRelay, sensor_relays
+from mapper.passes.legalize.sensor_phases import SensorRelay, phased_forms, sensor_relays
 
 __all__ = ["Extended", "extended", "origins_without"]
 
@@ -117,7 +117,10 @@ def extended(
         by_phases,
         fused,
         reads,
-        {layer.name: tuple(_phased(whole, layer, reads[layer.name], sensors)) for layer in whole.layers},
+        {
+            layer.name: tuple(phased_forms(whole, layer, reads[layer.name], sensors, chip))
+            for layer in whole.layers
+        },
         {name: entry.note for name, entry in offers.items()},
         has_all,
         has_siblings,
@@ -127,17 +130,6 @@ def extended(
 def _with_fused(edges: tuple[Edge, ...], siblings: Sequence[Fusion]) -> tuple[Edge, ...]:
     """The edges, and those of every fused layer that may stand in the place of some of their sources."""
     return (*edges, *(edge for fusion in siblings for edge in sibling_edges(edges, fusion)))
-
-
-def _phased(
-    network: NormalNetwork,
-    layer: NormalLayer,
-    ways: Sequence[tuple[Edge, ...]],
-    relays: Sequence[SensorRelay],
-) -> Iterator[LayerForm]:
-    """The layer as a reader of relays with phases."""
-    for relay in relays:
-        yield from (form for way in ways if (form := relay.form(network, layer, way)) is not None)
 
 
 def _in_order(network: NormalNetwork, offers: Mapping[str, _Offer]) -> Iterator[NormalLayer]:

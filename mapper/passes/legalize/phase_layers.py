@@ -42,10 +42,13 @@ class Phased:
         How many rows and columns become features.
     size
         Of the map that is left.
+    is_silent_beyond
+        Whether rows and columns that do not exist in the given map never spike: they are as good as padding.
     """
 
     phases: Pair
     size: Pair
+    is_silent_beyond: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,15 @@ def joint_of(phases: int, size: int, stride: int) -> tuple[int, int, int] | None
     return None
 
 
-def _axis_of(layer: NormalLayer, axis: int, own: tuple[int, int], joint: int, arriving: int) -> _Axis | None:
+def _axis_of(
+    layer: NormalLayer,
+    axis: int,
+    own: tuple[int, int],
+    joint: int,
+    arriving: int,
+    *,
+    is_silent_beyond: bool = False,
+) -> _Axis | None:
     """One axis of a layer, or None where it would not read the same.
 
     Parameters
@@ -84,6 +95,8 @@ def _axis_of(layer: NormalLayer, axis: int, own: tuple[int, int], joint: int, ar
         (phases, size) of the layer itself.
     joint, arriving
         How many given rows every row that arrives holds, and how many arrive.
+    is_silent_beyond
+        Whether what arrives of rows that do not exist is as good as padding.
     """
     conv = layer.operation
     size, kernel, stride, padding = (
@@ -93,7 +106,8 @@ def _axis_of(layer: NormalLayer, axis: int, own: tuple[int, int], joint: int, ar
     if outputs < 1 or arriving < 1 or (outputs > 1 and stride * phases % joint):
         return None
     last = (min(given, outputs * phases) - 1) * stride - padding + kernel - 1
-    if joint * arriving != size and last >= min(size, joint * arriving):
+    reads_beyond = joint * arriving != size and last >= min(size, joint * arriving)
+    if reads_beyond and not (is_silent_beyond and joint * arriving > size):
         return None
     # One output is made by any stride above the room.
     wide = -(-stride * phases // joint)
@@ -168,13 +182,16 @@ def form_of(
         What the layer reads, where it is not what it reads in the network.
     """
     edges = network.incoming[layer.name] if incoming is None else incoming
+    read = [(edge, phased[edge.source]) for edge in edges if edge.source in phased]
+    silent = all(entry.is_silent_beyond and edge.pool is None for edge, entry in read)
     axes, arriving = [], []
     for axis in (0, 1):
         ways = {_arriving(network, edge, axis, phased) for edge in edges}
         way = ways.pop()
         if ways or way is None:
             return None
-        axes.append(_axis_of(layer, axis, _own(layer, axis, phased), *way))
+        own = _own(layer, axis, phased)
+        axes.append(_axis_of(layer, axis, own, *way, is_silent_beyond=silent))
         arriving.append(way[1])
     rows, columns = axes
     if rows is None or columns is None:

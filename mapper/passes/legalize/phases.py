@@ -22,13 +22,13 @@ from mapper.passes.legalize.phase_layers import Phased, form_of, joint_of, may_r
 from mapper.passes.legalize.pools import UNPOOLED, size_and_stride
 from mapper.passes.legalize.stride import Bounds, bounds_apart, common_bounds, expressible, strided, times
 
-__all__ = ["MOVE", "has_phases", "least_phases", "phase_note", "phased", "phased_by", "planned"]
+__all__ = ["MOVE", "PHASES_MAX", "has_phases", "least_phases", "phase_note", "phased", "phased_by", "planned"]
 
 MOVE = "space to depth"
 """What proofs call the move."""
 
-# Twice the largest stride of the family; more phases only pass on what others have.
-_PHASES_MAX = 16
+PHASES_MAX = 16
+"""Twice the largest stride of the family; more phases only pass on what others have."""
 
 
 def has_phases(network: NormalNetwork) -> bool:
@@ -219,7 +219,7 @@ class _Plan:
             return self._blame(
                 self.causes[name], f"{name} feeds the readout stage, or a relay shows it pooled"
             )
-        if max(new) > _PHASES_MAX:
+        if max(new) > PHASES_MAX:
             return self._blame(self.causes[name], f"{name} would need {times(new)} phases")
         self.phases[name] = new
         return True

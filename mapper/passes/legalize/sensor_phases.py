@@ -6,8 +6,9 @@ have. Readers of it are written as those of a layer with phases (`phase_layers`)
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations, product
 
 import numpy as np
 
@@ -18,13 +19,13 @@ from mapper.operations import Convolution, Pair, Shape
 from mapper.passes.legalize.joints import passing_on
 from mapper.passes.legalize.layer_form import LayerForm
 from mapper.passes.legalize.phase_layers import Phased, form_of
-from mapper.passes.legalize.phases import least_phases, phase_note
+from mapper.passes.legalize.phases import PHASES_MAX, least_phases, phase_note
 from mapper.passes.legalize.pools import UNPOOLED
-from mapper.passes.legalize.sensor import stage_settings
+from mapper.passes.legalize.sensor import stage_may_be, stage_settings
 from mapper.passes.legalize.stride import times
 from mapper.references import named_apart
 
-__all__ = ["SensorRelay", "sensor_relays"]
+__all__ = ["SensorRelay", "phased_forms", "sensor_relays"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,25 +55,52 @@ class SensorRelay:
         phases = times(self.phased.phases)
         return f"{self.layer.name} passes on what {self.source} sends, its {phases} phases as features"
 
-    def form(self, network: NormalNetwork, layer: NormalLayer, edges: tuple[Edge, ...]) -> LayerForm | None:
-        """A layer that reads the relay instead of the sensor; None where it reads neither, or not the same.
 
-        Parameters
-        ----------
-        network
-            In which all sources have shapes.
-        edges
-            What the layer reads, or what stands for some of it.
-        """
-        if layer.name == self.layer.name or all(edge.source != self.source for edge in edges):
-            return None
-        found = form_of(network, layer, {self.source: self.phased}, edges)
-        if found is None:
-            return None
-        written, reads = found
-        note = phase_note(layer, written, (self.source,))
-        moved = (replace(e, source=self.layer.name) if e.source == self.source else e for e in reads)
-        return LayerForm(written, tuple(moved), (note,))
+def phased_forms(
+    network: NormalNetwork,
+    layer: NormalLayer,
+    ways: Sequence[tuple[Edge, ...]],
+    relays: Sequence[SensorRelay],
+    chip: ChipSpec,
+) -> Iterator[LayerForm]:
+    """A layer that reads one relay or more instead of their sensors; none where it would not read the same.
+
+    Parameters
+    ----------
+    network
+        In which all sources have shapes.
+    ways
+        What the layer reads, and what stands for some of it.
+    """
+    if layer.name in {relay.layer.name for relay in relays}:
+        return
+    choices = [chosen for count in range(1, len(relays) + 1) for chosen in combinations(relays, count)]
+    for edges, chosen in product(ways, choices):
+        by_source = {relay.source: relay for relay in chosen}
+        is_read = by_source.keys() <= {edge.source for edge in edges}
+        if is_read and (form := _form(network, layer, edges, by_source, chip)):
+            yield form
+
+
+def _form(
+    network: NormalNetwork,
+    layer: NormalLayer,
+    edges: tuple[Edge, ...],
+    relays: Mapping[str, SensorRelay],
+    chip: ChipSpec,
+) -> LayerForm | None:
+    inputs = {entry.name: entry for entry in network.inputs}
+    own = (edge for edge in edges if edge.source in relays)
+    # What the stage cuts out and mirrors is its own map, whatever readers pool behind it.
+    if not all(stage_may_be(UNPOOLED, inputs[edge.source], edge, chip) for edge in own):
+        return None
+    phased = {source: relay.phased for source, relay in relays.items()}
+    found = form_of(network, layer, phased, edges)
+    if found is None:
+        return None
+    written, reads = found
+    moved = (replace(e, source=relays[e.source].layer.name) if e.source in relays else e for e in reads)
+    return LayerForm(written, tuple(moved), (phase_note(layer, written, tuple(relays)),))
 
 
 def sensor_relays(
@@ -91,8 +119,7 @@ def sensor_relays(
     most = max(e.output_height_max for e in limits), max(e.output_width_max for e in limits)
     for entry in network.inputs:
         phases = least_phases(entry.shape.height, most[0]), least_phases(entry.shape.width, most[1])
-        is_whole = not any(entry.shape[1 + axis] % phases[axis] for axis in (0, 1))
-        if entry.dvs is None or phases == UNPOOLED or not is_whole:
+        if entry.dvs is None or phases == UNPOOLED or max(phases) > PHASES_MAX:
             continue
         if stage_settings(network.outgoing[entry.name], chip) == [UNPOOLED]:
             name = named_apart([*network.signal_shapes, *taken, f"{entry.name} in phases"])[-1]
@@ -100,14 +127,19 @@ def sensor_relays(
 
 
 def _relay(network: NormalNetwork, entry: Input, phases: Pair, name: str, most: int) -> SensorRelay:
-    features, height, width = entry.shape
+    features, *size = entry.shape
+    (a, b), (above, left) = phases, (-size[0] % phases[0], -size[1] % phases[1])
+    kernel = a + above, b + left
     unit, kind, neuron = passing_on(network, most)
     weight = None
     if kind is not None:
         # Phase (row, column) of a feature is the tap there, and no other.
-        taps = np.einsum("rs,cd,fg->rcfgsd", *(np.eye(n) for n in (*phases, features)))
-        weight = (unit * taps).astype(kind).reshape(-1, features, *phases)
-    operation = Convolution(features * phases[0] * phases[1], phases, stride=phases, weight=weight)
+        taps = np.zeros((a, b, features, features, *kernel), kind)
+        for row, column, feature in np.ndindex(a, b, features):
+            taps[row, column, feature, feature, row + above, column + left] = unit
+        weight = taps.reshape(-1, features, *kernel)
+    # Padded above, a map that is no multiple of its phases has its last rows in one that is not full.
+    operation = Convolution(features * a * b, kernel, phases, (above, left), weight=weight)
     layer = NormalLayer(name, Shape(*entry.shape), operation, neuron=neuron)
-    size = height // phases[0], width // phases[1]
-    return SensorRelay(entry.name, Phased(phases, size), layer)
+    _, height, width = layer.output_shape
+    return SensorRelay(entry.name, Phased(phases, (height, width), is_silent_beyond=True), layer)

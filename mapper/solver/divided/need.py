@@ -142,14 +142,15 @@ def _serves(
 
     What but one core reads, without pooling it further, this may read directly.
     """
-    sent = tables.signal_of(joint)
+    demand, sent = tables.problem.demands[joint], tables.signal_of(joint)
+    sources = {edge.source for edge in tables.problem.edges_into(joint, 0)}
+    if not sources <= tables.problem.networks[demand.network].by_name.keys():
+        # What passes on an input's phases serves layers that no core can express as readers of the input.
+        return True
     if _readers(sent, pieces, copies) < 2 and all(consumer.pooling == 1 for consumer in sent.consumers):
         return False
-    addends = {(tables.problem.demands[joint].network, e.source) for e in tables.problem.edges_into(joint, 0)}
-    inputs = {entry.name for entry in tables.problem.networks[tables.problem.demands[joint].network].inputs}
-    reads_sensor = any(source in inputs for _, source in addends)
     for signal in tables.signals:
-        if (signal.network, signal.name) in addends or (reads_sensor and signal.kind == "sensor"):
+        if signal.network == demand.network and signal.name in sources:
             own = tuple(c for c in signal.consumers if c.layer not in tables.problem.joints)
             given = replace(signal, consumers=own)
             if _needs_relays(tables, table, given, _readers(given, pieces, copies)):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ortools.sat.python import cp_model
 
 from mapper.solver.divided.need import UNBOUNDED
-from mapper.solver.divided.tables import ORIGIN, UNREACHABLE, Provider, Signal, Tables
+from mapper.solver.divided.tables import ORIGIN, UNREACHABLE, Consumer, Provider, Signal, Tables
 from mapper.solver.divided.variables import FURTHER, DividedModel, Slack, Terms
 
 __all__ = ["Taker", "add_slots", "preference", "suiting"]
@@ -51,7 +51,7 @@ def add_slots(divided: DividedModel, number: int, signal: Signal, slack: Slack) 
             continue
         if pieces and signal.layer in problem.joints:
             there = divided.copies.get((signal.layer, 0), 0)
-            model.add(divided.forms[consumer.layer, consumer.form] <= there)
+            model.add(_is_taken(divided, consumer) <= there)
         if signal.layer in siblings and (signal.layer, 0) not in divided.copies:
             continue
         terms = takers.setdefault(Taker(consumer.pooling, consumer.direct, None, consumer.origin_only), [])
@@ -85,6 +85,12 @@ def add_slots(divided: DividedModel, number: int, signal: Signal, slack: Slack) 
             return False
     _add_origin(divided, signal, given.get(ORIGIN, []), slack)
     return True
+
+
+def _is_taken(divided: DividedModel, consumer: Consumer) -> cp_model.LinearExprT:
+    """Whether a layer is there in the form that reads so; of an only form, whether it is there at all."""
+    layer = consumer.layer
+    return divided.forms.get((layer, consumer.form), divided.copies.get((layer, 0), 1))
 
 
 def _forbid_form(divided: DividedModel, layer: int, form: int) -> bool:
