@@ -159,12 +159,11 @@ def tuned_by(
     result = search.placed(tuned)
     if judging is None:
         return TuneResult(tuned, result, found)
-    words: dict[str, Any] = {"data": judging, "dt_us": encoding.dt_us, **options}
+    words = {**options, "data": judging, "dt_us": encoding.dt_us}
     old = verify_equivalence(source, spec, add_output_neuron=add_output_neuron, **reading, **words)
-    new = verify_equivalence(tuned, spec, **words)
-    first = search.placed(floating)
-    before, after = (answers_by_order(one, judging, encoding.dt_us) for one in (first, result))
-    return TuneResult(tuned, result, found, Tuned(old, before), Tuned(new, after), judging.labels)
+    before = Tuned(old, answers_by_order(search.placed(floating), judging, encoding.dt_us))
+    after = Tuned(verify_equivalence(tuned, spec, **words), answers_by_order(result, judging, encoding.dt_us))
+    return TuneResult(tuned, result, found, before, after, judging.labels)
 
 
 @dataclass(frozen=True)
