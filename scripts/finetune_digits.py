@@ -3,10 +3,10 @@
     python scripts/finetune_digits.py
 
 It starts from the network that ships with the package and trains its weights on the half of the digits that
-trains, through rounding and through the stand-in for spike by spike (`DynapcnnNetwork(semantics="events")`). Of
-the samples' spikes some are lost and some are added, as `mapper tune` does: the network knows them by heart. The
-other half judges, before and after: the table of `mapper verify --data`, and spike by spike in each order. It
-takes some ten minutes on two cores; seeds are fixed, and the result is the same for a number of threads.
+trains, through rounding and through the stand-in for spike by spike (`DynapcnnNetwork(semantics="events")`).
+Some of the samples' spikes are lost and some added, as `mapper tune` does: it knows the samples by heart.
+The other half judges, before and after: the table of `mapper verify --data`, and each order of spikes.
+It takes some ten minutes on two cores; seeds are fixed, and the result is the same for a number of threads.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from mapper.report.tuning import print_gains
 from mapper.tuning import Harder, worth
 
 SEED, EPOCHS, BATCH = 0, 10, 64
-# In the unit of weights, of which the largest is 127; the first steps are smaller. Chosen, as is the next one,
-# by samples of the half that trains, made harder anew.
+# In the unit of weights, of which the largest is 127; the first steps are smaller. Chosen, like the next, by
+# samples of the half that trains, made harder anew.
 RATE, WARM_UP = 0.1, 5
 # Spikes that make one class e times as likely as another.
 TEMPERATURE = 4.0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from mapper.tuning import TuneResult
 
-__all__ = ["print_gains", "print_tuning"]
+__all__ = ["print_gains", "print_tuning", "tuning_record"]
 
 
 def print_tuning(console: Console, tuned: TuneResult) -> None:
@@ -56,6 +57,32 @@ def print_gains(console: Console, before: Tuned, after: Tuned, labels: NDArray[n
     for order, difference in differences.items():
         if difference.is_loss:
             line(console, f"WARNING: in {order} order the tuned network is worse, beyond chance", "bold")
+
+
+def tuning_record(tuned: TuneResult) -> dict[str, Any]:
+    """The search and what it is worth, as JSON has it."""
+    record: dict[str, Any] = {
+        "schema_version": 1,
+        "network": tuned.network.name,
+        "knobs": {
+            # JSON has no infinity: without a bound there is none.
+            name: asdict(entry) | ({"bound": None} if entry.bound == float("inf") else {})
+            for name, entry in tuned.knobs.items()
+        },
+        "turns": [
+            asdict(step) | ({"factor": None} if step.factor == float("inf") else {})
+            for step in tuned.found.steps
+        ],
+        "candidates": tuned.found.trials,
+        "stopped_by": tuned.found.stopped_by or None,
+        "accuracy": {},
+    }
+    for when, entry in (("before", tuned.before), ("after", tuned.after)):
+        if entry is not None:
+            rows: dict[str, Any] = {row.kind: row.share for row in entry.report.accuracies}
+            shares = {order: float((found == tuned.labels).mean()) for order, found in entry.answers.items()}
+            record["accuracy"][when] = rows | {"orders": shares}
+    return record
 
 
 def _factors(knobs: Knobs) -> tuple[str, ...]:
