@@ -33,9 +33,11 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def by_spikes(network: mapper.DynapcnnNetwork, raster: Any, order: Any = "depth") -> dict[str, Any]:
+def by_spikes(
+    network: mapper.DynapcnnNetwork, raster: Any, order: Any = "depth", config: Any = None
+) -> dict[str, Any]:
     """Spikes by layer, (time, features, height, width), as the event simulator has them."""
-    config = network.plain_config("speck2f")
+    config = config or network.plain_config("speck2f")
     end = float(1000 * len(raster))
     given = {network.structure.inputs[0].name: events_from_raster(raster, 1000)}
     seen = simulate_events(config, given, EventOptions(order=order, tick_us=1000), end_us=end)
@@ -110,6 +112,7 @@ def test_how_near_to_the_chip_on_digits() -> None:
     """The figures of the guide: spikes that differ, of those there are, by layer, in every order."""
     network = mapper.DynapcnnNetwork(mapper.load_network("digits"), (1, 8, 8), semantics="events")
     samples = read_labelled("digits").rasters[:8]  # type: ignore[index]  # an array
+    config = network.plain_config("speck2f")
     shares: dict[tuple[str, str], float] = {}
     for parts in (1, 32):
         network.parts = parts
@@ -117,7 +120,7 @@ def test_how_near_to_the_chip_on_digits() -> None:
             differing: dict[str, int] = {}
             total: dict[str, int] = {}
             for raster in samples:
-                found, expected = one_by_one(network, raster), by_spikes(network, raster, order)
+                found, expected = one_by_one(network, raster), by_spikes(network, raster, order, config)
                 for name, counts in expected.items():
                     apart = np.abs(counts.sum(0) - found[name].sum(0)).sum()
                     differing[name] = differing.get(name, 0) + int(apart)
