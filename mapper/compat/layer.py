@@ -52,7 +52,9 @@ class CoreConvolution(nn.Conv2d):
 
     def reaching(self, x: torch.Tensor) -> torch.Tensor:
         """How many spikes reach each neuron, whatever their weights: (frames, 1, height, width)."""
-        counts = x.detach().sum(1, keepdim=True, dtype=torch.float32)
+        # Where TF32 may be used, single precision does not hold every count.
+        kind = torch.float64 if x.is_cuda else torch.float32
+        counts = x.detach().sum(1, keepdim=True, dtype=kind)
         with torch.autocast(x.device.type, enabled=False):
             taps = counts.new_ones(1, 1, *self.weight.shape[2:])
             return nn.functional.conv2d(counts, taps, None, self.stride, self.padding)

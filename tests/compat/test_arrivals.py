@@ -17,6 +17,7 @@ from mapper.compat.forward import ForwardNetwork
 from mapper.equivalence.labelled import read_labelled
 from mapper.errors import NetworkError, OptionsError
 from mapper.events import events_from_raster
+from mapper.passes.quantize import layer_scale
 from mapper.sim.event import EventOptions, simulate_events
 from mapper.tuning.trial import ORDERS
 from tests.compat.test_dynapcnn import SHAPE, events
@@ -146,6 +147,37 @@ def test_gradients_reach_all_weights_and_only_through_what_spikes_reached() -> N
     assert all(
         not bool(layer.weight.grad.any()) for layer in network.core_layers() if layer.weight.grad is not None
     )
+
+
+@pytest.mark.parametrize("semantics", ["steps", "events"])
+def test_gradients_are_those_of_the_integers_times_the_scale(semantics: Any) -> None:
+    """After an edit, and after a state dict was loaded: straight through, neither more nor less."""
+    network = made(semantics=semantics)
+    network.parts = 6
+    with torch.no_grad():
+        for layer in network.core_layers():
+            layer.weight.mul_(0.7)
+    again = made(4, semantics=semantics)
+    again.load_state_dict(network.state_dict())
+    again.parts = network.parts
+    integers = copy.deepcopy(network)
+    for layer in integers.core_layers():
+        numbers = layer.numbers()
+        layer.weight.data = numbers.weight.detach().clone()
+        if layer.bias is not None and numbers.bias is not None:
+            layer.bias.data = numbers.bias.detach().clone()
+        layer.spk.spike_threshold, layer.spk.min_v_mem = numbers.threshold, numbers.minimum
+        assert layer.is_integer()
+    for entry in (network, again, integers):
+        entry(events()).sum().backward()
+    for layers in zip(*(entry.core_layers() for entry in (network, again, integers)), strict=True):
+        scale = float(layer_scale(layers[0].as_normal()))
+        assert abs(scale - 1) > 0.1
+        gradients: Any = [layer.weight.grad for layer in layers]
+        found, loaded, expected = gradients
+        assert torch.equal(found, loaded)
+        assert bool(expected.any())
+        assert torch.allclose(found, scale * expected, rtol=1e-4)
 
 
 def test_training_lowers_the_loss_and_is_what_is_emitted() -> None:
