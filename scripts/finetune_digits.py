@@ -86,7 +86,7 @@ def main() -> None:
     network = digits_network(asked.semantics)
     begin = time.perf_counter()
     fine_tuned(network, training, epochs=asked.epochs)
-    print(f"{asked.epochs} epochs of {asked.semantics} in {time.perf_counter() - begin:.0f} s")
+    print(f"{asked.epochs} epochs of {asked.semantics} in {time.perf_counter() - begin:.0f} s", flush=True)
     before, after = (worth(entry, data=test) for entry in ("digits", network))
     print_gains(Console(), before, after, test.labels)
 
