@@ -79,7 +79,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="fine-tune digits on the chip's semantics")
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--semantics", choices=("events", "steps"), default="events")
-    parser.add_argument("--threads", type=int, default=2)
+    # Small tensors gain next to nothing by more of them, and lose much where others compute too.
+    parser.add_argument("--threads", type=int, default=1)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     training, test = read_labelled("digits-train"), read_labelled("digits")
