@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from mapper.cli import options
 from mapper.cli.options import group, keywords, number
 from mapper.cli.output import console, placement_text, print_record, progress_bar, say
 from mapper.cli.recordings import DATA, ENCODE, STEPS
 from mapper.errors import Finding, MapperWarning, NetworkError, OptionsError
-
-if TYPE_CHECKING:
-    from mapper.tuning import TuneResult
 
 __all__ = ["tune"]
 
@@ -73,7 +70,7 @@ def tune(
     from mapper.emit.write.options import EmitOptions  # noqa: PLC0415
     from mapper.equivalence import DataOptions  # noqa: PLC0415
     from mapper.files import require_writable, write_all  # noqa: PLC0415
-    from mapper.report.tuning import print_tuning  # noqa: PLC0415
+    from mapper.report.tuning import print_tuning, tuning_record  # noqa: PLC0415
     from mapper.tuning.nir_file import nir_file  # noqa: PLC0415
     from mapper.tuning.run import TuneOptions, tuned_by  # noqa: PLC0415
 
@@ -98,7 +95,7 @@ def tune(
     contents: dict[Path, str | bytes] = {
         output.out / "config.json": config_text(build_config(tuned.result, EmitOptions(dt_us=samples.dt_us))),
         output.out / "placement.json": placement_text(tuned.result),
-        output.out / "tuning.json": json.dumps(_record(tuned), indent=2) + "\n",
+        output.out / "tuning.json": json.dumps(tuning_record(tuned), indent=2) + "\n",
     }
     try:
         contents[output.out / "tuned.nir"] = nir_file(tuned.result.given[0])
@@ -106,34 +103,8 @@ def tune(
         warnings.warn(f"tuned.nir is not written: {error}", MapperWarning, stacklevel=2)
     write_all(contents)
     if output.as_json:
-        print_record(json.dumps(_record(tuned), indent=2))
+        print_record(json.dumps(tuning_record(tuned), indent=2))
     else:
         print_tuning(console(), tuned)
         say(f"written: {', '.join(map(str, contents))}")
     return 0
-
-
-def _record(tuned: TuneResult) -> dict[str, Any]:
-    """The search and what it is worth, as JSON has it."""
-    record: dict[str, Any] = {
-        "schema_version": 1,
-        "network": tuned.network.name,
-        "knobs": {
-            # JSON has no infinity: without a bound there is none.
-            name: asdict(entry) | ({"bound": None} if entry.bound == float("inf") else {})
-            for name, entry in tuned.knobs.items()
-        },
-        "turns": [
-            asdict(step) | ({"factor": None} if step.factor == float("inf") else {})
-            for step in tuned.found.steps
-        ],
-        "candidates": tuned.found.trials,
-        "stopped_by": tuned.found.stopped_by or None,
-        "accuracy": {},
-    }
-    for when, entry in (("before", tuned.before), ("after", tuned.after)):
-        if entry is not None:
-            rows: dict[str, Any] = {row.kind: row.share for row in entry.report.accuracies}
-            shares = {order: float((found == tuned.labels).mean()) for order, found in entry.answers.items()}
-            record["accuracy"][when] = rows | {"orders": shares}
-    return record

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -22,12 +21,13 @@ from mapper.compat.arguments import (
     samna_bridge,
     surrogates,
 )
+from mapper.compat.arrivals import Semantics, checked_semantics
 from mapper.compat.checkpoints import translated, with_weights
 from mapper.compat.constructor import LEFT_OUT, Arguments, LeftOut, samples_and_steps
 from mapper.compat.failures import as_sinabs_raises
 from mapper.compat.forward import along
 from mapper.compat.placed import Monitors, PlacedNetwork
-from mapper.compat.sensor import sensor_view
+from mapper.compat.sensor import sensor_is_wanted, sensor_view, stage_as_set
 from mapper.compat.viewer import sensor_alone
 from mapper.emit.shared.config import ChipConfig
 from mapper.errors import ConfigError, Finding, NetworkError, OptionsError
@@ -66,6 +66,10 @@ class DynapcnnNetwork(PlacedNetwork):
         pixels. None: as the network's DVS layer says. Left out: False, with a warning where there is one.
     discretize
         Whether `forward` computes with integers, as the chip does.
+    semantics
+        "steps": `forward` adds up each time step. "events": it takes a step's spikes one after the other, in
+        `parts`, a stand-in for what the chip does that can be trained through (`mapper.compat.arrivals` says
+        what it takes for granted). It may be set later too; what is placed and emitted is the same.
     batch_size
         Number of samples along the first axis of `forward`'s input; None takes what the spiking layers
         say (`batch_size` or `num_timesteps`), else 1.
@@ -94,6 +98,7 @@ class DynapcnnNetwork(PlacedNetwork):
         *more: Any,
         dvs_input: bool | LeftOut | None = LEFT_OUT,
         discretize: bool = True,
+        semantics: Semantics = "steps",
         batch_size: int | None = None,
         weight_rescaling_fn: Callable[[Sequence[float]], float] | None = None,
         relu_as_if: float | None = None,
@@ -104,12 +109,13 @@ class DynapcnnNetwork(PlacedNetwork):
             step = "mapper.load_network reads files; what it returns may be given here"
             problem = "is no torch module"
             raise NetworkError(Finding("snn", problem, type(snn).__name__, next_step=step))
+        checked_semantics(semantics)
         given = Arguments(dvs_input, discretize, batch_size, weight_rescaling_fn)
         given = given.with_positions(more).checked()
         shape = None if input_shape is None else _shape(input_shape)
         module = snn if isinstance(snn, nn.Module) else nn.Module()
         stage = next((m for m in module.modules() if type(m).__name__ == "DVSLayer"), None)
-        wants_sensor = _wants_sensor(given.dvs_input, stage)
+        wants_sensor = sensor_is_wanted(given.dvs_input, stage)
         options = TorchOptions(relu_as_if, reading_check=reading_check) if module is snn else None
         asked = PrepareOptions(
             add_output_neuron, quantize=given.discretize, rescale=given.weight_rescaling_fn
@@ -120,6 +126,7 @@ class DynapcnnNetwork(PlacedNetwork):
             read = _without_remark(read) if wants_sensor else read
             ready = prepare(fed(read, "sensor" if wants_sensor else None), asked)
         super().__init__(ready, surrogates(snn, ready, options) if module is snn else None, given.discretize)
+        self.semantics = semantics
         self.dvs_input = None if isinstance(given.dvs_input, LeftOut) else given.dvs_input
         self.sensor_is_on = wants_sensor
         entry = ready.inputs[0].shape
@@ -129,7 +136,7 @@ class DynapcnnNetwork(PlacedNetwork):
         self.num_timesteps = None if given.batch_size else steps
         self.sensor_view = sensor_view(module)
         # No child: the stage has nothing to train or to save.
-        object.__setattr__(self, "_sensor_stage", _stage_as_set(stage, wants_sensor))
+        object.__setattr__(self, "_sensor_stage", stage_as_set(stage, wants_sensor))
         more_given = {"relu_as_if": relu_as_if, "add_output_neuron": add_output_neuron}
         self._made_of = (snn, shape, {**asdict(given), **more_given, "reading_check": False})
         self.register_buffer("structure_version", torch.tensor(_STRUCTURE_VERSION))
@@ -364,31 +371,10 @@ def _shape(input_shape: Sequence[int]) -> Shape3:
     return sizes[0], sizes[1], sizes[2]
 
 
-def _stage_as_set(stage: Any, is_on: bool) -> Any:
-    """A copy of the module's `DVSLayer` with its pixels as the network has them; None without one."""
-    own = copy.deepcopy(stage)
-    if own is not None:
-        own.disable_pixel_array = not is_on
-    return own
-
-
 def _without_remark(network: Network) -> Network:
     """Without the reading that the layer's pixels are off, where the argument switches them on."""
     kept = tuple(r for r in network.readings if r.why != "disable_pixel_array is set")
     return network.replacing(readings=kept)
-
-
-def _wants_sensor(dvs_input: bool | LeftOut | None, stage: Any) -> bool:
-    """Whether the sensor's own events feed the network."""
-    if stage is None:
-        return dvs_input is True
-    if dvs_input is None:
-        return not stage.disable_pixel_array
-    if isinstance(dvs_input, LeftOut):
-        text = "dvs_input was left out: the DVS layer's stage is configured, and the sensor stays off"
-        warnings.warn(f"{text}. Write dvs_input=True, False, or None for what the layer says", stacklevel=3)
-        return False
-    return dvs_input
 
 
 class DynapcnnCompatibleNetwork(DynapcnnNetwork):

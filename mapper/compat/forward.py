@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from mapper.compat.arrivals import PARTS, Semantics, checked_parts, checked_semantics, in_parts, in_steps
 from mapper.compat.layer import DynapcnnLayer, bare
 from mapper.compat.neurons import Surrogate, default_surrogate
 from mapper.errors import Finding, MapperWarning, NetworkError
@@ -29,7 +30,7 @@ _CHANGED = Reading(
 
 
 class ForwardNetwork(nn.Module):
-    """All layers of a prepared network; frame semantics, differentiable through surrogate gradients.
+    """All layers of a prepared network in time steps, or in parts of them; differentiable by surrogates.
 
     Parameters
     ----------
@@ -48,6 +49,8 @@ class ForwardNetwork(nn.Module):
 
     # What reads networks takes `network` of such a module.
     holds_network = True
+    _semantics: Semantics = "steps"
+    _parts = PARTS
 
     def __init__(
         self,
@@ -79,6 +82,24 @@ class ForwardNetwork(nn.Module):
     def discretize(self) -> bool:
         """Whether the layers compute with integers; decided when the network is made."""
         return self._discretize
+
+    @property
+    def semantics(self) -> Semantics:
+        """What `forward` computes: "steps", or "events", the stand-in of `mapper.compat.arrivals`."""
+        return self._semantics
+
+    @semantics.setter
+    def semantics(self, word: Semantics) -> None:
+        self._semantics = checked_semantics(word)
+
+    @property
+    def parts(self) -> int:
+        """Of a time step, with "events"; more of them are nearer to the chip, and take as much longer."""
+        return self._parts
+
+    @parts.setter
+    def parts(self, count: int) -> None:
+        self._parts = checked_parts(count)
 
     @property
     def network(self) -> NormalNetwork:
@@ -151,6 +172,13 @@ class ForwardNetwork(nn.Module):
         dict
             By layer name, (batch, time, features, height, width).
         """
+        if self.semantics == "steps":
+            return self._frame_by_frame(inputs)
+        shared = {name: in_parts(array, self.parts) for name, array in inputs.items()}
+        return {name: in_steps(array, self.parts) for name, array in self._frame_by_frame(shared).items()}
+
+    def _frame_by_frame(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Spikes of all layers for frames that are steps, or parts of them."""
         if self.depth:
             return self._step_by_step(inputs)
         signals = dict(inputs)
@@ -161,10 +189,16 @@ class ForwardNetwork(nn.Module):
     def _named(self) -> list[tuple[str, DynapcnnLayer]]:
         return list(zip(self.structure.index, self.core_layers(), strict=True))
 
-    def _run(self, name: str, layer: DynapcnnLayer, signal: Callable[[Edge], torch.Tensor]) -> torch.Tensor:
+    def _run(
+        self, name: str, layer: DynapcnnLayer, signal: Callable[[Edge], torch.Tensor], first: int = 0
+    ) -> torch.Tensor:
         arriving = self._arriving(name, layer, signal)
         layer.spk.batch_size = arriving.shape[0]
-        spikes: torch.Tensor = layer(arriving.flatten(0, 1))
+        if self.semantics == "steps":
+            spikes: torch.Tensor = layer(arriving.flatten(0, 1))
+        else:
+            begins = [(first + n) % self.parts == 0 for n in range(arriving.shape[1])]
+            spikes = layer(arriving.flatten(0, 1), begins)
         return _parted(spikes, arriving)
 
     def _step_by_step(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -185,7 +219,12 @@ class ForwardNetwork(nn.Module):
             for name, layer in self._named():
                 now = self.depth + step
                 past[name].append(
-                    self._run(name, layer, lambda edge, now=now: past[edge.source][now - edge.delay_steps])  # type: ignore[misc]  # bound now
+                    self._run(
+                        name,
+                        layer,
+                        lambda edge, now=now: past[edge.source][now - edge.delay_steps],  # type: ignore[misc]  # bound now
+                        step,
+                    )
                 )
         self.history = {name: torch.cat(trace[-self.depth :], 1).detach() for name, trace in past.items()}
         return {name: torch.cat(past[name][self.depth :], 1) for name, _ in self._named()}

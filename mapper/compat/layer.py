@@ -7,7 +7,7 @@ pass the rounding as if it were not there (straight-through; Bengio, Léonard an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -19,6 +19,7 @@ from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
+from mapper.compat.arrivals import Arrivals
 from mapper.compat.neurons import IntegrateAndFire, Numbers, Surrogate, as_float, as_scalar, neurons
 from mapper.errors import Finding, NetworkError
 from mapper.normal_form import NormalLayer
@@ -48,6 +49,15 @@ class CoreConvolution(nn.Conv2d):
         with torch.autocast(x.device.type, enabled=False):
             bias = None if bias is None else bias.to(exact)
             return nn.functional.conv2d(x.to(exact), weight.to(exact), bias, self.stride, self.padding)
+
+    def reaching(self, x: torch.Tensor) -> torch.Tensor:
+        """How many spikes reach each neuron, whatever their weights: (frames, 1, height, width)."""
+        # Where TF32 may be used, single precision does not hold every count.
+        kind = torch.float64 if x.is_cuda else torch.float32
+        counts = x.detach().sum(1, keepdim=True, dtype=kind)
+        with torch.autocast(x.device.type, enabled=False):
+            taps = counts.new_ones(1, 1, *self.weight.shape[2:])
+            return nn.functional.conv2d(counts, taps, None, self.stride, self.padding)
 
 
 class DynapcnnLayer(nn.Module):
@@ -110,10 +120,21 @@ class DynapcnnLayer(nn.Module):
         """The convolution's biases."""
         return self.conv.bias
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Spikes of (batch * time, features, height, width), before any pool."""
-        with self._at_work():
-            spikes: torch.Tensor = self.spk(self.conv(x))
+    def forward(self, x: torch.Tensor, begins: Sequence[bool] | None = None) -> torch.Tensor:
+        """Spikes of (batch * time, features, height, width), before any pool.
+
+        Parameters
+        ----------
+        begins
+            Where frames are parts of time steps: for each of a sample whether a step begins with it.
+        """
+        with self._at_work() as numbers:
+            if begins is None:
+                spikes: torch.Tensor = self.spk(self.conv(x))
+            else:
+                # Biases come once a step, not with every part.
+                self.conv.numbers = replace(numbers, bias=None)
+                spikes = self.spk(self.conv(x), Arrivals(self.conv.reaching(x), numbers.bias, begins))
         return spikes.to(x)
 
     def reset_states(self, randomize: bool = False) -> None:
@@ -127,11 +148,11 @@ class DynapcnnLayer(nn.Module):
             return self.spk.potentials()
 
     @contextmanager
-    def _at_work(self) -> Iterator[None]:
+    def _at_work(self) -> Iterator[Numbers]:
         """Convolution and neurons take the layer's numbers in this block."""
-        self.conv.numbers = self.spk.numbers = self.numbers()
+        self.conv.numbers = self.spk.numbers = numbers = self.numbers()
         try:
-            yield
+            yield numbers
         finally:
             self.conv.numbers = self.spk.numbers = None
 

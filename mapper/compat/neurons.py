@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from mapper.compat.arrivals import Arrivals
 from mapper.errors import Finding, NetworkError
 from mapper.operations import Neuron, Shape
 
@@ -38,7 +39,12 @@ class _Spikes(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        context: Any, potential: torch.Tensor, threshold: torch.Tensor, neuron: Neuron, surrogate: Surrogate
+        context: Any,
+        potential: torch.Tensor,
+        threshold: torch.Tensor,
+        neuron: Neuron,
+        surrogate: Surrogate,
+        arrived: torch.Tensor | None,
     ) -> torch.Tensor:
         """``max(0, trunc(potential / threshold))`` spikes of one step; above, ``max(0, ceil(...) - 1)``.
 
@@ -50,23 +56,31 @@ class _Spikes(torch.autograd.Function):
             In the same unit, > 0, a scalar.
         neuron
             Says whether one spike is the most, and whether the threshold is to be exceeded.
+        arrived
+            Spikes that reached each neuron, which answers each by one at most; None where steps are added up.
 
         Returns
         -------
         torch.Tensor
             Whole numbers as floats, in the potential's shape.
         """
-        context.save_for_backward(potential, threshold)
+        context.save_for_backward(potential, threshold, arrived)
         context.surrogate = surrogate
         shares = potential / threshold
         whole = torch.trunc(shares) if neuron.fires_at == "reached" else torch.ceil(shares) - 1
+        if arrived is not None:
+            # A chip has no other mode: it knows arrivals, and no steps.
+            return torch.minimum(whole.clamp(min=0), arrived)
         return whole.clamp(min=0, max=1 if neuron.spike_mode == "single" else None)
 
     @staticmethod
-    def backward(context: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+    def backward(context: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None]:
         """The gradient by the potential, in its shape; nothing else gets one."""
-        potential, threshold = context.saved_tensors
-        return gradients[0] * context.surrogate(potential, threshold), None, None, None
+        potential, threshold, arrived = context.saved_tensors
+        gradient = gradients[0] * context.surrogate(potential, threshold)
+        # What no spike reached could not have spiked, whatever its potential.
+        gradient = gradient if arrived is None else gradient * (arrived > 0)
+        return gradient, None, None, None, None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +174,15 @@ class IntegrateAndFire(nn.Module):
         initial = self.initial_v_mem if self.numbers is None else self.numbers.initial
         return (initial if initial.numel() else self.spike_threshold.new_zeros(self._shape))[None]
 
-    def forward(self, current: torch.Tensor) -> torch.Tensor:
-        """Spikes of (batch * time, features, height, width), one sample's steps after the other's."""
+    def forward(self, current: torch.Tensor, arrivals: Arrivals | None = None) -> torch.Tensor:
+        """Spikes of (batch * time, features, height, width), one sample's steps after the other's.
+
+        Parameters
+        ----------
+        arrivals
+            Where spikes are taken one after the other: how many each neuron may answer, and the biases, which
+            the currents are then without.
+        """
         frames = current.reshape(self.batch_size, -1, *current.shape[1:])
         if tuple(current.shape[1:]) != self._shape:
             # Weights of another shape were put in place: there are other neurons now.
@@ -170,11 +191,22 @@ class IntegrateAndFire(nn.Module):
         state = self._state(frames)
         threshold = (self.spike_threshold if numbers is None else numbers.threshold).to(frames)
         minimum = (self.min_v_mem if numbers is None else numbers.minimum).to(frames)
+        counts = (
+            None if arrivals is None else arrivals.counts.reshape(*frames.shape[:2], 1, *frames.shape[3:])
+        )
         spikes = []
-        for now in range(frames.shape[1]):
-            state = state + frames[:, now]
+        # Each step taken from the whole anew would cost a gradient of the whole's size.
+        for now, arriving in enumerate(frames.unbind(1)):
+            if arrivals is not None and arrivals.bias is not None and arrivals.begins[now]:
+                state = state + arrivals.bias.to(frames)[:, None, None]
+                state = torch.where(state > minimum, state, minimum)
+            state = state + arriving
             fired: torch.Tensor = _Spikes.apply(  # type: ignore[no-untyped-call]
-                state, threshold, self.neuron, self.surrogate_grad_fn
+                state,
+                threshold,
+                self.neuron,
+                self.surrogate_grad_fn,
+                None if counts is None else counts[:, now].to(frames),
             )
             spikes.append(fired)
             if self.neuron.reset == "zero":

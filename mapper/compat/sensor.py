@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
+from mapper.compat.constructor import LeftOut
 from mapper.errors import Finding, NetworkError
 
-__all__ = ["SensorView", "sensor_view"]
+__all__ = ["SensorView", "sensor_is_wanted", "sensor_view", "stage_as_set"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +80,24 @@ def sensor_view(snn: nn.Module) -> SensorView | None:
         bool(getattr(flip, "swap_xy", False)),
         bool(layer.merge_polarities),
     )
+
+
+def stage_as_set(stage: Any, is_on: bool) -> Any:
+    """A copy of the module's `DVSLayer` with its pixels as the network has them; None without one."""
+    own = copy.deepcopy(stage)
+    if own is not None:
+        own.disable_pixel_array = not is_on
+    return own
+
+
+def sensor_is_wanted(dvs_input: bool | LeftOut | None, stage: Any) -> bool:
+    """Whether the sensor's own events feed the network."""
+    if stage is None:
+        return dvs_input is True
+    if dvs_input is None:
+        return not stage.disable_pixel_array
+    if isinstance(dvs_input, LeftOut):
+        text = "dvs_input was left out: the DVS layer's stage is configured, and the sensor stays off"
+        warnings.warn(f"{text}. Write dvs_input=True, False, or None for what the layer says", stacklevel=3)
+        return False
+    return dvs_input

@@ -40,6 +40,11 @@ class Difference:
     gained: int
     lost: int
 
+    @classmethod
+    def between(cls, above: NDArray[Any], right: NDArray[Any]) -> Difference:
+        """Of which samples are right in two rows."""
+        return cls(len(right), int((right & ~above).sum()), int((above & ~right).sum()))
+
     @property
     def value(self) -> float:
         """-1..1."""
@@ -169,10 +174,7 @@ def table(
         if kind not in answers:
             continue
         right = answers[kind] == labels
-        difference = None
-        if above is not None:
-            gained, lost = int((right & ~above).sum()), int((above & ~right).sum())
-            difference = Difference(len(labels), gained, lost)
+        difference = None if above is None else Difference.between(above, right)
         rows.append(Accuracy(kind, len(labels), int(right.sum()), difference, lost_in.get(kind)))
         above = right
     return tuple(rows)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from mapper.report.accuracy import print_accuracies
 from mapper.report.terminal import line, print_table
 from mapper.tuning.knobs import Knobs
+from mapper.tuning.worth import Tuned, gains
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from mapper.tuning import TuneResult
 
-__all__ = ["print_tuning"]
+__all__ = ["print_gains", "print_tuning", "tuning_record"]
 
 
 def print_tuning(console: Console, tuned: TuneResult) -> None:
@@ -39,23 +44,52 @@ def print_tuning(console: Console, tuned: TuneResult) -> None:
     if tuned.before is None or tuned.after is None:
         line(console, "no --data: what it is worth was not measured")
         return
-    for when, entry in (("before", tuned.before), ("after", tuned.after)):
+    if tuned.labels is not None:
+        print_gains(console, tuned.before, tuned.after, tuned.labels)
+
+
+def print_gains(console: Console, before: Tuned, after: Tuned, labels: NDArray[np.int64]) -> None:
+    """Accuracies of a network before and after it was changed, then by order of spikes."""
+    for when, entry in (("before", before), ("after", after)):
         line(console, f"{when}:")
         print_accuracies(console, entry.report.accuracies, entry.report.judgement)
-    cells = []
-    for order, difference in tuned.differences.items():
+    cells, differences = [], gains(before, after, labels)
+    for order, difference in differences.items():
         low, high = difference.interval
-        shares = [
-            100 * float((entry.answers[order] == tuned.labels).mean())
-            for entry in (tuned.before, tuned.after)
-        ]
+        shares = [100 * float((entry.answers[order] == labels).mean()) for entry in (before, after)]
         gain = f"{100 * difference.value:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
         cells.append((order, f"{shares[0]:.1f}", f"{shares[1]:.1f}", gain))
     title = "right spike by spike, %, by the order in which the chip may handle spikes"
     print_table(console, ("order", "before", "after", "gain (95 %)"), cells, title=title)
-    for order, difference in tuned.differences.items():
+    for order, difference in differences.items():
         if difference.is_loss:
             line(console, f"WARNING: in {order} order the tuned network is worse, beyond chance", "bold")
+
+
+def tuning_record(tuned: TuneResult) -> dict[str, Any]:
+    """The search and what it is worth, as JSON has it."""
+    record: dict[str, Any] = {
+        "schema_version": 1,
+        "network": tuned.network.name,
+        "knobs": {
+            # JSON has no infinity: without a bound there is none.
+            name: asdict(entry) | ({"bound": None} if entry.bound == float("inf") else {})
+            for name, entry in tuned.knobs.items()
+        },
+        "turns": [
+            asdict(step) | ({"factor": None} if step.factor == float("inf") else {})
+            for step in tuned.found.steps
+        ],
+        "candidates": tuned.found.trials,
+        "stopped_by": tuned.found.stopped_by or None,
+        "accuracy": {},
+    }
+    for when, entry in (("before", tuned.before), ("after", tuned.after)):
+        if entry is not None:
+            rows: dict[str, Any] = {row.kind: row.share for row in entry.report.accuracies}
+            shares = {order: float((found == tuned.labels).mean()) for order, found in entry.answers.items()}
+            record["accuracy"][when] = rows | {"orders": shares}
+    return record
 
 
 def _factors(knobs: Knobs) -> tuple[str, ...]:

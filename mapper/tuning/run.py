@@ -16,10 +16,9 @@ from hwspec.catalog import load as load_chip
 from hwspec.schema import ChipSpec
 from mapper.api import solve, verify_equivalence
 from mapper.deadline import NEVER, Deadline
-from mapper.equivalence.accuracy import NO_ANSWER, Difference
+from mapper.equivalence.accuracy import Difference
 from mapper.equivalence.judge import check_labels
 from mapper.equivalence.labelled import DataOptions, LabelledData, read_labelled
-from mapper.equivalence.report import EquivalenceReport
 from mapper.errors import EventError, Finding, NetworkError, OptionsError
 from mapper.frontends import load_with_source
 from mapper.network import Network
@@ -29,7 +28,8 @@ from mapper.passes import PrepareOptions, prepare
 from mapper.result import Result
 from mapper.tuning.knobs import Knobs, tuned_network
 from mapper.tuning.search import Found, searched
-from mapper.tuning.trial import ORDERS, Harder, Trial, held, placed_as, samples_of
+from mapper.tuning.trial import Harder, Trial, held, placed_as, samples_of
+from mapper.tuning.worth import Tuned, answers_by_order, gains
 
 __all__ = ["TuneOptions", "TuneResult", "Tuned", "tuned_by"]
 
@@ -69,22 +69,6 @@ class TuneOptions:
 
 
 @dataclass(frozen=True)
-class Tuned:
-    """A network before or after tuning, on the samples that judge.
-
-    Attributes
-    ----------
-    report
-        In the default order of spikes, with the table of accuracies.
-    answers
-        Spike by spike, by order, the class of each sample, `NO_ANSWER` without output spikes.
-    """
-
-    report: EquivalenceReport
-    answers: Mapping[str, NDArray[np.int64]]
-
-
-@dataclass(frozen=True)
 class TuneResult:
     """What tuning gives.
 
@@ -115,14 +99,9 @@ class TuneResult:
     @property
     def differences(self) -> dict[str, Difference]:
         """By order of spikes, accuracy after less that before, on the same samples; empty without any."""
-        if self.before is None or self.after is None:
+        if self.before is None or self.after is None or self.labels is None:
             return {}
-        told = {}
-        for order, now in self.after.answers.items():
-            right, was = now == self.labels, self.before.answers[order] == self.labels
-            gained, lost = int((right & ~was).sum()), int((was & ~right).sum())
-            told[order] = Difference(len(now), gained, lost)
-        return told
+        return gains(self.before, self.after, self.labels)
 
 
 def tuned_by(
@@ -180,11 +159,11 @@ def tuned_by(
     result = search.placed(tuned)
     if judging is None:
         return TuneResult(tuned, result, found)
-    words: dict[str, Any] = {"data": judging, "dt_us": encoding.dt_us, **options}
+    words = {**options, "data": judging, "dt_us": encoding.dt_us}
     old = verify_equivalence(source, spec, add_output_neuron=add_output_neuron, **reading, **words)
-    new = verify_equivalence(tuned, spec, **words)
-    before, after = search.answers(search.placed(floating), judging), search.answers(result, judging)
-    return TuneResult(tuned, result, found, Tuned(old, before), Tuned(new, after), judging.labels)
+    before = Tuned(old, answers_by_order(search.placed(floating), judging, encoding.dt_us))
+    after = Tuned(verify_equivalence(tuned, spec, **words), answers_by_order(result, judging, encoding.dt_us))
+    return TuneResult(tuned, result, found, before, after, judging.labels)
 
 
 @dataclass(frozen=True)
@@ -217,19 +196,6 @@ class _Search:
             raise RuntimeError(f"{floating.name} had a placement, and has none")
         timed = replace(trial, pause=lambda: deadline.check("candidates were run"))
         return searched(floating, start, timed, progress)
-
-    def answers(self, result: Result, data: LabelledData) -> dict[str, NDArray[np.int64]]:
-        """By order of spikes, the class of each sample."""
-        shape = result.given[0].inputs[0].shape
-
-        def plain() -> Trial:
-            samples = samples_of(data, shape, self.dt_us, len(data.labels), Harder(0, 0), None)
-            return Trial(self.chip, self.options, samples, self.dt_us)
-
-        def answer(counts: NDArray[np.int64]) -> int:
-            return int(counts.argmax()) if counts.any() else NO_ANSWER
-
-        return {order: np.array([*map(answer, plain().counts(result, [order]))]) for order in ORDERS}
 
 
 def _labelled(data: str | LabelledData, network: Network, how: DataOptions) -> LabelledData:

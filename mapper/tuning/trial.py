@@ -120,7 +120,10 @@ def placed_as(candidate: NormalNetwork, chip: ChipSpec, options: SolveOptions) -
 
 
 def margin_of(counts: NDArray[Any], label: int) -> float:
-    """How far the class is ahead of all others, as a share of what both have, -1..1; 0 without spikes.
+    """How far the class is ahead of all others, as a share of what both have, -1..1; -1 without spikes.
+
+    Silence is no answer, and never right: were it no worse than a tie, a network that is often wrong would be
+    better the less it spikes.
 
     Parameters
     ----------
@@ -130,7 +133,7 @@ def margin_of(counts: NDArray[Any], label: int) -> float:
     own = int(counts[label]) if label < len(counts) else 0
     others = np.delete(counts, label) if label < len(counts) else counts
     other = int(others.max(initial=0))
-    return (own - other) / max(1, own + other)
+    return (own - other) / (own + other) if own + other else -1.0
 
 
 def samples_of(

@@ -183,7 +183,9 @@ def test_a_gain_within_chance_is_none() -> None:
 def test_margins() -> None:
     assert margin_of(np.array([3, 1]), 0) == 0.5
     assert margin_of(np.array([3, 1]), 1) == -0.5
-    assert margin_of(np.array([0, 0]), 1) == 0
+    assert margin_of(np.array([2, 2]), 1) == 0
+    # Silence is never right, and not to be had for the asking.
+    assert margin_of(np.array([0, 0]), 1) == -1
     assert margin_of(np.array([2]), 5) == -1
 
 
