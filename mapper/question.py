@@ -148,12 +148,12 @@ class Question:
         offers = [entry for entry in self.offers if entry is not None]
         sums = "" if all(entry.has_all for entry in offers) else " (not of every sum)"
         choices = "" if all(entry.has_siblings for entry in offers) else " (not in every choice)"
-        # A sensor that several networks read has no such relay in common.
+        # An input that several networks read has no such relay in common.
         sensing = sum(any(entry.dvs for entry in network.inputs) for network in self.networks)
-        by_phases = any(entry.sensors for entry in offers)
+        by_phases = any(entry.relays for entry in offers)
         apart = " (of the sensor within each network)" if by_phases and sensing > 1 else ""
         of_these = {
-            f"joint relays{sums}": any(entry.joints - entry.sensors for entry in offers),
+            f"joint relays{sums}": any(entry.joints - entry.relays for entry in offers),
             f"fused siblings{choices}": any(entry.fused for entry in offers),
             f"{MOVE}{apart}": by_phases or any(map(has_phases, self.rewritten)),
         }

@@ -11,9 +11,9 @@ from hwspec.schema import ChipSpec
 from mapper.network import Edge, Origin
 from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.passes.legalize.fusion import Fusion, fusions, sibling_edges
+from mapper.passes.legalize.input_phases import InputRelay, input_relays, phased_forms
 from mapper.passes.legalize.joints import Joint, joint_relays, jointly
 from mapper.passes.legalize.layer_form import LayerForm
-from mapper.passes.legalize.sensor_phases import SensorRelay, phased_forms, sensor_relays
 
 __all__ = ["Extended", "extended", "origins_without"]
 
@@ -21,7 +21,7 @@ __all__ = ["Extended", "extended", "origins_without"]
 _WAYS_MAX = 256
 
 
-_Offer: TypeAlias = Fusion | Joint | SensorRelay
+_Offer: TypeAlias = Fusion | Joint | InputRelay
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class Extended:
     network
         The given network, and every joint relay and fused layer; layers still read the given ones.
     joints
-        Names of the joint relays, and of the sensor's relays with phases.
-    sensors
+        Names of the joint relays, and of relays of inputs.
+    relays
         Names of the latter.
     fused
         By name of a fused layer, its members.
@@ -42,7 +42,7 @@ class Extended:
         By layer, sets of incoming edges, what reaches it directly first. Edges of fused layers stand beside
         those of their members: of a member and the layers that it may be fused to one is there.
     phased
-        By layer, further forms: they read the sensor's relay with phases, in each of the ways.
+        By layer, further forms: they read relays of inputs, in each of the ways.
     notes
         By what is on offer, what is worth telling where it is taken.
     has_all, has_siblings
@@ -51,7 +51,7 @@ class Extended:
 
     network: NormalNetwork
     joints: frozenset[str]
-    sensors: frozenset[str]
+    relays: frozenset[str]
     fused: Mapping[str, tuple[str, ...]]
     ways: Mapping[str, tuple[tuple[Edge, ...], ...]]
     phased: Mapping[str, tuple[LayerForm, ...]]
@@ -90,8 +90,8 @@ def extended(
     names, poolings = [entry.layer.name for entry in siblings], chip.routing.poolings
     joints, has_all = joint_relays(network, names, weight, poolings) if joint else ((), True)
     names += [entry.layer.name for entry in joints]
-    sensors = tuple(sensor_relays(network, chip, names, weight)) if phases else ()
-    every: tuple[_Offer, ...] = (*siblings, *joints, *sensors)
+    relays = tuple(input_relays(network, chip, names, weight)) if phases else ()
+    every: tuple[_Offer, ...] = (*siblings, *joints, *relays)
     if not every:
         return None
     offers = {entry.layer.name: entry for entry in every}
@@ -106,7 +106,7 @@ def extended(
         origins=network.origins or plain,
     )
     fused = {entry.layer.name: entry.members for entry in siblings}
-    by_phases = frozenset(entry.layer.name for entry in sensors)
+    by_phases = frozenset(entry.layer.name for entry in relays)
     reads = {
         name: tuple(_with_fused(way, siblings) for way in entry[: _WAYS_MAX + 1])
         for name, entry in ways.items()
@@ -118,7 +118,7 @@ def extended(
         fused,
         reads,
         {
-            layer.name: tuple(phased_forms(whole, layer, reads[layer.name], sensors, chip))
+            layer.name: tuple(phased_forms(whole, layer, reads[layer.name], relays, chip))
             for layer in whole.layers
         },
         {name: entry.note for name, entry in offers.items()},

@@ -22,7 +22,17 @@ from mapper.passes.legalize.phase_layers import Phased, form_of, joint_of, may_r
 from mapper.passes.legalize.pools import UNPOOLED, size_and_stride
 from mapper.passes.legalize.stride import Bounds, bounds_apart, common_bounds, expressible, strided, times
 
-__all__ = ["MOVE", "PHASES_MAX", "has_phases", "least_phases", "phase_note", "phased", "phased_by", "planned"]
+__all__ = [
+    "MOVE",
+    "PHASES_MAX",
+    "has_phases",
+    "least_phases",
+    "phase_note",
+    "phased",
+    "phased_by",
+    "phases_over",
+    "planned",
+]
 
 MOVE = "space to depth"
 """What proofs call the move."""
@@ -141,7 +151,7 @@ def _wanted(network: NormalNetwork, limits: _Limits) -> Iterator[tuple[str, _Wis
             yield layer.name, _Wish(own=own)
         elif height == width == 1 and max(kernel) > limits.kernel:
             # Kernels are square: both axes are cut alike.
-            least = _shared(max(kernel), limits.kernel)
+            least = phases_over(max(kernel), limits.kernel)
             yield layer.name, _Wish(joint=(least, least))
 
 
@@ -150,7 +160,7 @@ def least_phases(size: int, most: int) -> int:
     return _least(lambda phases: size // phases <= most)
 
 
-def _shared(kernel: int, most: int) -> int:
+def phases_over(kernel: int, most: int) -> int:
     """The fewest phases over which a kernel has at most this size."""
     return _least(lambda phases: kernel <= phases * most)
 

@@ -1,7 +1,8 @@
-"""A relay of the sensor's whole map where this is too large for every core: rows and columns as features.
+"""Relays of inputs whose rows and columns become features: an identity core that passes on the phases.
 
-An identity core reads the sensor at a stride of its phases and sends what each phase got, as a map that cores
-have. Readers of it are written as those of a layer with phases (`phase_layers`): exact in time steps.
+The sensor's map may be too large for a relay as it is, and a layer over a whole input may have a kernel that
+no core has. An identity core reads the input at a stride of its phases and sends what each phase got. Readers
+of it are written as those of a layer with phases (`phase_layers`): exact in time steps.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ from mapper.operations import Convolution, Pair, Shape
 from mapper.passes.legalize.joints import passing_on
 from mapper.passes.legalize.layer_form import LayerForm
 from mapper.passes.legalize.phase_layers import Phased, form_of
-from mapper.passes.legalize.phases import PHASES_MAX, least_phases, phase_note
+from mapper.passes.legalize.phases import PHASES_MAX, least_phases, phase_note, phases_over
 from mapper.passes.legalize.pools import UNPOOLED
 from mapper.passes.legalize.sensor import stage_may_be, stage_settings
 from mapper.passes.legalize.stride import times
 from mapper.references import named_apart
 
-__all__ = ["SensorRelay", "phased_forms", "sensor_relays"]
+__all__ = ["InputRelay", "input_relays", "phased_forms"]
 
 
 @dataclass(frozen=True, slots=True)
-class SensorRelay:
-    """An identity core that sends what the sensor sends, row and column phases as features.
+class InputRelay:
+    """An identity core that sends what an input sends, row and column phases as features.
 
     Attributes
     ----------
@@ -60,10 +61,10 @@ def phased_forms(
     network: NormalNetwork,
     layer: NormalLayer,
     ways: Sequence[tuple[Edge, ...]],
-    relays: Sequence[SensorRelay],
+    relays: Sequence[InputRelay],
     chip: ChipSpec,
 ) -> Iterator[LayerForm]:
-    """A layer that reads one relay or more instead of their sensors; none where it would not read the same.
+    """A layer that reads one relay or more instead of their inputs; none where it would not read the same.
 
     Parameters
     ----------
@@ -77,7 +78,7 @@ def phased_forms(
     choices = [chosen for count in range(1, len(relays) + 1) for chosen in combinations(relays, count)]
     for edges, chosen in product(ways, choices):
         by_source = {relay.source: relay for relay in chosen}
-        is_read = by_source.keys() <= {edge.source for edge in edges}
+        is_read = len(by_source) == len(chosen) and by_source.keys() <= {edge.source for edge in edges}
         if is_read and (form := _form(network, layer, edges, by_source, chip)):
             yield form
 
@@ -86,13 +87,13 @@ def _form(
     network: NormalNetwork,
     layer: NormalLayer,
     edges: tuple[Edge, ...],
-    relays: Mapping[str, SensorRelay],
+    relays: Mapping[str, InputRelay],
     chip: ChipSpec,
 ) -> LayerForm | None:
     inputs = {entry.name: entry for entry in network.inputs}
-    own = (edge for edge in edges if edge.source in relays)
+    own = [(inputs[edge.source], edge) for edge in edges if edge.source in relays]
     # What the stage cuts out and mirrors is its own map, whatever readers pool behind it.
-    if not all(stage_may_be(UNPOOLED, inputs[edge.source], edge, chip) for edge in own):
+    if not all(entry.dvs is None or stage_may_be(UNPOOLED, entry, edge, chip) for entry, edge in own):
         return None
     phased = {source: relay.phased for source, relay in relays.items()}
     found = form_of(network, layer, phased, edges)
@@ -103,10 +104,10 @@ def _form(
     return LayerForm(written, tuple(moved), (phase_note(layer, written, tuple(relays)),))
 
 
-def sensor_relays(
+def input_relays(
     network: NormalNetwork, chip: ChipSpec, taken: Collection[str], weight: int
-) -> Iterator[SensorRelay]:
-    """A relay for every sensor's map that is read unpooled, and that no relay of its own size can have.
+) -> Iterator[InputRelay]:
+    """Relays for what inputs have that is too large: the sensor's map for any relay, a kernel for any core.
 
     Parameters
     ----------
@@ -115,18 +116,34 @@ def sensor_relays(
     weight
         Of the identity, where networks are of integers.
     """
-    limits = [entry.core.limits for entry in chip.core_classes]
-    most = max(e.output_height_max for e in limits), max(e.output_width_max for e in limits)
+    names = [*network.signal_shapes, *taken]
     for entry in network.inputs:
-        phases = least_phases(entry.shape.height, most[0]), least_phases(entry.shape.width, most[1])
-        if entry.dvs is None or phases == UNPOOLED or max(phases) > PHASES_MAX:
+        if entry.dvs is not None and stage_settings(network.outgoing[entry.name], chip) != [UNPOOLED]:
             continue
-        if stage_settings(network.outgoing[entry.name], chip) == [UNPOOLED]:
-            name = named_apart([*network.signal_shapes, *taken, f"{entry.name} in phases"])[-1]
-            yield _relay(network, entry, phases, name, weight)
+        wanted = sorted({pair for pair in _wanted(network, entry, chip) if 1 < max(pair) <= PHASES_MAX})
+        for phases in wanted:
+            size = "" if phases == wanted[0] else f"{times(phases)} "
+            names.append(f"{entry.name} in {size}phases")
+            yield _relay(network, entry, phases, named_apart(names)[-1], weight)
 
 
-def _relay(network: NormalNetwork, entry: Input, phases: Pair, name: str, most: int) -> SensorRelay:
+def _wanted(network: NormalNetwork, entry: Input, chip: ChipSpec) -> Iterator[Pair]:
+    """The fewest phases of an input that bring something under what cores have."""
+    limits = [core.core.limits for core in chip.core_classes]
+    if entry.dvs is not None:
+        rows, columns = (
+            max(getattr(e, f"output_{axis}_max") for e in limits) for axis in ("height", "width")
+        )
+        yield least_phases(entry.shape.height, rows), least_phases(entry.shape.width, columns)
+    most = max(e.kernel_size_max for e in limits)
+    for edge in network.outgoing[entry.name]:
+        layer = network.by_name[edge.target]
+        if edge.pool is None and layer.output_shape[1:] == (1, 1):
+            least = phases_over(max(layer.operation.kernel), most)
+            yield least, least
+
+
+def _relay(network: NormalNetwork, entry: Input, phases: Pair, name: str, most: int) -> InputRelay:
     features, *size = entry.shape
     (a, b), (above, left) = phases, (-size[0] % phases[0], -size[1] % phases[1])
     kernel = a + above, b + left
@@ -142,4 +159,4 @@ def _relay(network: NormalNetwork, entry: Input, phases: Pair, name: str, most: 
     operation = Convolution(features * a * b, kernel, phases, (above, left), weight=weight)
     layer = NormalLayer(name, Shape(*entry.shape), operation, neuron=neuron)
     _, height, width = layer.output_shape
-    return SensorRelay(entry.name, Phased(phases, (height, width), is_silent_beyond=True), layer)
+    return InputRelay(entry.name, Phased(phases, (height, width), is_silent_beyond=True), layer)

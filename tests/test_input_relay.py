@@ -1,4 +1,4 @@
-"""The sensor's whole map passed on with rows and columns as features, where no core has a map so large."""
+"""Inputs passed on with rows and columns as features: the sensor's whole map, and what a linear layer reads."""
 
 from __future__ import annotations
 
@@ -317,3 +317,19 @@ def test_a_map_that_relays_have_gets_no_phases() -> None:
     result = placed(readers(3, 64))
     assert joints(result) == []
     assert len(result.require().placements) == 4
+
+
+@pytest.mark.parametrize("size", [17, 28, 40])
+@pytest.mark.parametrize("dvs", [DvsSettings(), None])
+def test_a_linear_layer_over_a_whole_input_reads_its_phases(size: int, dvs: DvsSettings | None) -> None:
+    draw = np.random.default_rng(size)
+    shape = Shape(1, size, size)
+    weight = draw.normal(0.1, 1, (3, 1, size, size)).astype(np.float32)
+    layer = Layer("fc", shape, Convolution(3, (size, size), weight=weight), neuron=Neuron(2.0, -2.0))
+    network = Network("net", (Input("in", shape, dvs),), (layer,), (Edge("in", "fc"),), (Output("fc", "fc"),))
+    result = placed(network)
+    assert joints(result) == ["in in phases"]
+    assert len(result.require().placements) == 2
+    runs_as_given(result)
+    assert compare(result.given[0], build_config(result)) == ()
+    assert placed(network, rewrites=False).status is mapper.Status.INFEASIBLE
