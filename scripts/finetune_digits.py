@@ -4,8 +4,9 @@
 
 It starts from the network that ships with the package and trains its weights on the half of the digits that
 trains, through rounding and through the stand-in for spike by spike (`DynapcnnNetwork(semantics="events")`).
-Every other sample is made harder, as `mapper tune` does: the network knows them by heart. judges, before and after: the table of `mapper verify --data`, and each order of spikes. It takes some five
-minutes; seeds are fixed, and the result is the same for a number of threads.
+Every other sample is made harder, as `mapper tune` does: it knows them by heart. The other half judges,
+before and after: the table of `mapper verify --data`, and each order of spikes. It takes some five minutes;
+`--semantics steps` trains in time steps, to compare. Seeds are fixed.
 """
 
 from __future__ import annotations

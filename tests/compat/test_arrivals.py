@@ -141,12 +141,12 @@ def test_gradients_reach_all_weights_and_only_through_what_spikes_reached() -> N
     assert all(gradient is not None and bool(gradient.any()) for gradient in gradients)
     network.zero_grad()
     network.reset_states()
-    # Without spikes nothing could have spiked, however near the potentials are to the threshold.
+    # Biases act, but without spikes nothing could have spiked, however near potentials are to the threshold.
     network.reset_states(randomize=True)
     network(torch.zeros(6, *SHAPE)).sum().backward()
-    assert all(
-        not bool(layer.weight.grad.any()) for layer in network.core_layers() if layer.weight.grad is not None
-    )
+    biases = [layer.bias.grad for layer in network.core_layers() if layer.bias is not None]
+    assert biases
+    assert all(gradient is not None and not bool(gradient.any()) for gradient in biases)
 
 
 @pytest.mark.parametrize("semantics", ["steps", "events"])
