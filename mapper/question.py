@@ -135,7 +135,9 @@ class Question:
         """One of the `problems` with joint relays and fused siblings on offer; itself without."""
         if not any(self.offers):
             return problem
-        return self._problem(problem.stage, dict(self._settings(offers=self.offers))[problem.stage])
+        settings = dict(self._settings(offers=self.offers))
+        stage = problem.stage if problem.stage in settings else next(iter(settings))
+        return self._problem(stage, settings[stage])
 
     @cached_property
     def offers(self) -> tuple[Extended | None, ...]:

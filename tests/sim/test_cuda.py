@@ -64,3 +64,21 @@ def test_the_class_runs_trains_and_is_configured_alike(most: int) -> None:
     assert back.plain_config("speck2f") == after
     here.load_state_dict(back.state_dict())
     assert here.plain_config("speck2f").hardware == after.hardware
+
+
+@pytest.mark.parametrize("parts", [1, 8])
+def test_the_class_trains_through_single_spikes_alike(parts: int) -> None:
+    here = made(semantics="events")
+    here.parts = parts
+    there = copy.deepcopy(here).to("cuda")
+    x = events(6, seed=5)
+    assert torch.equal(here(x), there(x.to("cuda")).cpu())
+    for network, spikes in ((here, x), (there, x.to("cuda"))):
+        network.reset_states()
+        network(spikes).square().mean().backward()
+    grads = [[parameter.grad for parameter in network.parameters()] for network in (here, there)]
+    for one, other in zip(*grads, strict=True):
+        assert one is not None
+        assert other is not None
+        assert one.abs().sum() > 0
+        assert torch.allclose(one, other.cpu(), rtol=1e-4, atol=1e-6)

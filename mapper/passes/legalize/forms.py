@@ -200,7 +200,8 @@ def _under(
     if not stages:
         stay = {name: _candidates(setting, ways) for name, ways in fed.items()}
         # What is wrong is a violation under each of them; the smallest pool asks the least of the others.
-        stages = {min(size_and_stride(edge.pool)[0] for edge in sensed): stay}
+        given = [edge for edge in sensed if extended is None or edge.target not in extended.relays]
+        stages = {min(size_and_stride(edge.pool)[0] for edge in given): stay}
     return tuple(_forms(network, stage, {**others, **row}, extended) for stage, row in stages.items())
 
 
