@@ -224,7 +224,9 @@ class _Plan:
         if new == now:
             return True
         if name not in self.network.by_name:
-            return self._blame(self.causes[name], f"{name} is an input, whose events come as they are")
+            return self._blame(
+                self.causes[name], f"{name} is an input, which only a relay can have phases of"
+            )
         if name in self.fixed:
             return self._blame(
                 self.causes[name], f"{name} feeds the readout stage, or a relay shows it pooled"
