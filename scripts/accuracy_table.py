@@ -31,6 +31,7 @@ from torch.nn import functional
 import mapper
 from mapper.equivalence import DataOptions, LabelledData
 from mapper.equivalence.labelled import encoded, read_labelled
+from mapper.files import require_writable
 from mapper.report.tuning import print_tuning, tuning_record
 from mapper.tuning import TuneOptions, TuneResult, tuned_by
 
@@ -231,7 +232,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, TuneResult]:
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write all numbers")
     parser.add_argument("--threads", type=int, default=1, help="of torch; the numbers may depend on it")
     asked = parser.parse_args(arguments)
-    torch.set_num_threads(asked.threads)
+    if asked.json is not None:
+        require_writable(asked.json)
+    torch.set_num_threads(max(1, asked.threads))
     console, found, begin = Console(), {}, time.perf_counter()
     for name, tuned, test in networks(QUICK if asked.quick else Effort()):
         console.print(

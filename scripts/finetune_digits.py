@@ -77,13 +77,21 @@ def counts(network: ForwardNetwork, rasters: np.ndarray) -> torch.Tensor:
     return network.spikes({entry: frames})[output].sum(1).flatten(1)
 
 
+def positive(text: str) -> int:
+    """A number of an option."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1 (got {number})")
+    return number
+
+
 def main() -> None:
     """Train, and print what it wins."""
     parser = argparse.ArgumentParser(description="fine-tune digits on the chip's semantics")
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--epochs", type=positive, default=EPOCHS)
     parser.add_argument("--semantics", choices=("events", "steps"), default="events")
     # Small tensors gain next to nothing by more of them, and lose much where others compute too.
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=positive, default=1)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     training, test = read_labelled("digits-train"), read_labelled("digits")

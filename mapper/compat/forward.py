@@ -18,7 +18,7 @@ from mapper.network import Edge
 from mapper.normal_form import NormalNetwork
 from mapper.operations import PathOperation, Pool, Scale
 from mapper.passes.minimum import mend_minimum
-from mapper.passes.quantize import quantize
+from mapper.passes.quantize import quantize, without_declared_notes
 from mapper.passes.rounding import rounding_losses
 from mapper.reading import Reading
 
@@ -113,7 +113,8 @@ class ForwardNetwork(nn.Module):
         held = self._as_held()
         if _fingerprint(held) != self._fingerprint:
             readings = (*held.readings, *([_CHANGED] if held.compared_with else ()))
-            held = held.replacing(compared_with="", readings=readings)
+            notes = without_declared_notes(held.notes)
+            held = held.replacing(compared_with="", readings=readings, notes=notes)
         return self.integer(held) if self.discretize else held
 
     @staticmethod

@@ -102,6 +102,16 @@ def require_comparable(config: ChipConfig, data: LabelledData, input_name: str |
     return name
 
 
+def _require_its_clock(board: Board) -> None:
+    """Refuse a board whose slow clock has another rate than the simulation's."""
+    interface, rate = board.config.interface, board.slow_clock_hz
+    clock = interface.slow_clock_hz if interface else None
+    if rate not in (None, clock):
+        step = "Leave it out, or emit a configuration for that rate"
+        problem = "the simulation has the configuration's"
+        raise OptionsError(Finding("slow_clock_hz", problem, rate, clock, "Hz", next_step=step))
+
+
 def compare_with_board(
     board: Board,
     data: LabelledData,
@@ -130,6 +140,7 @@ def compare_with_board(
         The board failed; it is quiet and closed.
     """
     asked, config = options or BoardOptions(), board.config
+    _require_its_clock(board)
     sampled = _Sampled(config, require_comparable(config, data, asked.input_name), asked)
     total = len(data.labels)
     chosen = np.unique(np.linspace(0, total - 1, min(asked.samples or total, total)).round().astype(np.int64))

@@ -17,7 +17,7 @@ subtracts stays, which is exact for all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -130,13 +130,21 @@ def declared_scale(layer: NormalLayer) -> tuple[np.float32 | None, str]:
     return _F(1 / step), ""
 
 
+_KEEPS, _ANEW = "keeps the integers that are declared", "the integers that are declared are rounded anew"
+
+
+def without_declared_notes(notes: Iterable[str]) -> tuple[str, ...]:
+    """Notes but for what became of declared integers: of a network that was changed they say nothing."""
+    return tuple(note for note in notes if f": {_KEEPS}" not in note and f": {_ANEW}" not in note)
+
+
 def declared_note(layer: NormalLayer, whole: NormalLayer) -> str:
     """What became of the integers that a framework declared; empty where it declared none."""
     scale, why_not = declared_scale(layer)
     if scale is None:
-        return why_not and f"{layer.name}: the integers of its quantiser are rounded anew, since {why_not}"
+        return why_not and f"{layer.name}: {_ANEW}, since {why_not}"
     weight: Any = whole.operation.weight
-    told = f"{layer.name}: keeps the integers of its quantiser, {weight.min()}..{weight.max()}"
+    told = f"{layer.name}: {_KEEPS}, {weight.min()}..{weight.max()}"
     for name, before, after in (
         ("threshold", layer.neuron.threshold, whole.neuron.threshold),
         ("lower bound", layer.neuron.minimum, whole.neuron.minimum),

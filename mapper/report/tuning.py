@@ -11,6 +11,7 @@ from mapper.report.accuracy import print_accuracies
 from mapper.report.terminal import line, print_table
 from mapper.tuning.knobs import Knobs
 from mapper.tuning.worth import Tuned, gains
+from mapper.wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +27,9 @@ def print_tuning(console: Console, tuned: TuneResult) -> None:
     found = tuned.found
     ended = f"; ended by {found.stopped_by}" if found.stopped_by else ", until no turn helped any more"
     line(
-        console, f"{tuned.network.name}: {found.trials} candidates run on {len(found.losses)} samples{ended}"
+        console,
+        f"{tuned.network.name}: {counted(found.trials, 'candidate')} run on "
+        f"{counted(len(found.losses), 'sample')}{ended}",
     )
     rows = [(name, *_factors(entry)) for name, entry in tuned.knobs.items()]
     if rows:
@@ -40,9 +43,12 @@ def print_tuning(console: Console, tuned: TuneResult) -> None:
         )
         print_table(console, columns, rows, title="factors on what was trained")
     else:
-        line(console, "no turn of a threshold, bound, range or rounding of weights helps: nothing is changed")
+        turn = "no turn of a threshold, bound, range or rounding of weights"
+        tried = f"{turn} that was tried helps" if found.stopped_by else f"{turn} helps"
+        line(console, f"{tried if found.trials > 1 else 'no turn was tried'}: nothing is changed")
     if tuned.before is None or tuned.after is None:
-        line(console, "no --data: what it is worth was not measured")
+        why = "no --data" if tuned.labels is None else "interrupted"
+        line(console, f"{why}: what it is worth was not measured")
         return
     if tuned.labels is not None:
         print_gains(console, tuned.before, tuned.after, tuned.labels)

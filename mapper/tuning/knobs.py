@@ -15,6 +15,7 @@ import numpy as np
 
 from mapper.network import added_signals, features_of
 from mapper.normal_form import NormalLayer, NormalNetwork
+from mapper.operations import Integers
 from mapper.tuning.directions import rounded_in_sum
 
 __all__ = ["Knobs", "changes_of", "tied_layers", "tuned_network"]
@@ -79,6 +80,8 @@ def _turned(network: NormalNetwork, layer: NormalLayer, knobs: Mapping[str, Knob
     if own.clip < 1:
         weight = np.clip(weight, -most, most)
     made = operation.declared
+    if own.clip < 1 and made is not None:
+        made = Integers(None, "the range of weights was tuned")
     if np.any(gains != 1):
         weight = weight * gains[:, None, None]
         made = None if made is None else made.times(gains, "what its inputs count for was tuned")

@@ -25,6 +25,7 @@ from mapper.network import Network
 from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
 from mapper.passes import PrepareOptions, prepare
+from mapper.process import was_interrupted
 from mapper.result import Result
 from mapper.tuning.knobs import Knobs, tuned_network
 from mapper.tuning.search import Found, searched
@@ -81,7 +82,7 @@ class TuneResult:
     found
         The search: knobs, the turns that helped, what ended it.
     before, after
-        On the samples that judge; None without any.
+        On the samples that judge; None without any, or where Ctrl-C came first.
     """
 
     network: NormalNetwork
@@ -147,10 +148,7 @@ def tuned_by(
     if not read.has_weights:
         step = "Name a network with weights: a NIR file or a torch module"
         raise NetworkError(Finding(read.name, "has shapes alone, and nothing to turn", next_step=step))
-    choosing = _labelled(calibrate, read, encoding)
-    judging = None if data is None else _labelled(data, read, encoding)
-    if judging is not None:
-        _require_apart(choosing, judging)
+    choosing, judging = _labelled_apart(calibrate, data, read, encoding)
     solve(read, spec, add_output_neuron=add_output_neuron, **options).require()
     floating = prepare(read, PrepareOptions(add_output_neuron=add_output_neuron, quantize=False))
     search = _Search(spec, SolveOptions(**{**options, "repairs": 0}), encoding.dt_us, asked)
@@ -160,10 +158,28 @@ def tuned_by(
     if judging is None:
         return TuneResult(tuned, result, found)
     words = {**options, "data": judging, "dt_us": encoding.dt_us}
-    old = verify_equivalence(source, spec, add_output_neuron=add_output_neuron, **reading, **words)
-    before = Tuned(old, answers_by_order(search.placed(floating), judging, encoding.dt_us))
-    after = Tuned(verify_equivalence(tuned, spec, **words), answers_by_order(result, judging, encoding.dt_us))
-    return TuneResult(tuned, result, found, before, after, judging.labels)
+
+    def judged() -> Iterator[Tuned]:
+        old = verify_equivalence(source, spec, add_output_neuron=add_output_neuron, **reading, **words)
+        yield Tuned(old, answers_by_order(search.placed(floating), judging, encoding.dt_us))
+        yield Tuned(
+            verify_equivalence(tuned, spec, **words), answers_by_order(result, judging, encoding.dt_us)
+        )
+
+    return TuneResult(tuned, result, found, *_unless_interrupted(found, judged()), labels=judging.labels)
+
+
+def _unless_interrupted(found: Found, judged: Iterator[Tuned]) -> tuple[Tuned | None, Tuned | None]:
+    """Both, or none where Ctrl-C comes: what was found stays."""
+    was_before = was_interrupted()
+    try:
+        return next(judged), next(judged)
+    except BaseException as error:
+        # Some libraries make an error of their own of Ctrl-C.
+        if not isinstance(error, KeyboardInterrupt) and (was_before or not was_interrupted()):
+            raise
+        found.stopped_by = found.stopped_by or "Ctrl-C"
+        return None, None
 
 
 @dataclass(frozen=True)
@@ -206,6 +222,16 @@ def _labelled(data: str | LabelledData, network: Network, how: DataOptions) -> L
     return found
 
 
+def _labelled_apart(
+    calibrate: str | LabelledData, data: str | LabelledData | None, network: Network, how: DataOptions
+) -> tuple[LabelledData, LabelledData | None]:
+    choosing = _labelled(calibrate, network, how)
+    judging = None if data is None else _labelled(data, network, how)
+    if judging is not None:
+        _require_apart(choosing, judging)
+    return choosing, judging
+
+
 def _require_apart(choosing: LabelledData, judging: LabelledData) -> None:
     """Refuse to judge by samples that were chosen by."""
     known = set(_prints(choosing))
@@ -216,6 +242,8 @@ def _require_apart(choosing: LabelledData, judging: LabelledData) -> None:
 
 
 def _prints(data: LabelledData) -> Iterator[bytes]:
+    # Of images the spikes may be drawn anew.
+    shown, kind = (data.rasters, np.int64) if data.images is None else (data.images, np.float64)
     for number in range(len(data.labels)):
-        raster = np.ascontiguousarray(data.rasters[number], np.int64)
+        raster: Any = np.ascontiguousarray(shown[number], kind)
         yield hashlib.sha256(repr(raster.shape).encode() + raster.tobytes()).digest()

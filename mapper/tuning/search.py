@@ -133,7 +133,8 @@ def _pass(
 
 def _is_better(losses: NDArray[np.float64], before: NDArray[np.float64]) -> bool:
     gains = before - losses
-    return bool(gains.mean() > _SURE * gains.std() / np.sqrt(len(gains)))
+    # One sample has no spread, and shows nothing.
+    return len(gains) > 1 and bool(gains.mean() > _SURE * gains.std(ddof=1) / np.sqrt(len(gains)))
 
 
 def _key(knobs: Mapping[str, Knobs]) -> tuple[object, ...]:

@@ -97,7 +97,7 @@ def test_declared_integers_are_those_on_the_chip(most: int) -> None:
         if given.bias is not None:
             bias = np.rint(given.bias.detach().numpy() / np.float32(step))
             assert np.array_equal(np.asarray(layer.operation.bias), bias)
-    notes = [note for note in whole.notes if "keeps the integers of its quantiser" in note]
+    notes = [note for note in whole.notes if "keeps the integers that are declared" in note]
     assert [note.partition(":")[0] for note in notes] == ["0", "4"]
     assert f"threshold {0.25 / float(module[0].weight_fake_quant.scale):.6g} became" in notes[0]
     assert "biases moved by 0." in notes[0]
@@ -303,7 +303,7 @@ def test_tuning_keeps_them_until_it_turns_the_weights() -> None:
         np.asarray(gained.layers[1].operation.weight), np.asarray(whole.layers[1].operation.weight)
     )
     clipped = tuned_network(floats, {"0": Knobs(clip=0.77)})
-    assert "no whole multiples" in declared_scale(clipped.layers[0])[1]
+    assert "range of weights was tuned" in declared_scale(clipped.layers[0])[1]
 
 
 def test_the_class_computes_with_them() -> None:

@@ -58,10 +58,16 @@ def _arriving(walk: Walk, network: Network, node: str) -> Iterator[Shape]:
 
 
 def _bare(sizes: tuple[int, ...]) -> tuple[int, ...]:
-    """Sizes without ones in front, and without the map of a list of values, which is 1x1."""
+    """Without ones in front, and without the map of a list of values, which is 1x1."""
+    sizes = _without_ones(sizes)
+    return sizes[:1] if sizes[1:] == (1, 1) else sizes
+
+
+def _without_ones(sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """Sizes without ones in front."""
     while sizes[:1] == (1,):
         sizes = sizes[1:]
-    return sizes[:1] if sizes[1:] == (1, 1) else sizes
+    return sizes
 
 
 def _x(sizes: tuple[int, ...]) -> str:
@@ -70,12 +76,12 @@ def _x(sizes: tuple[int, ...]) -> str:
 
 def _of_neurons(name: str, fields: Any, layer: Layer) -> Iterator[Finding]:
     shape = tuple(layer.output_shape)
-    fits = {(), shape, shape[:1], (*shape[:1], 1, 1), (int(np.prod(shape)),)}
+    features = shape[:1]
+    allowed = ((), shape, features, (*features, 1, 1), (int(np.prod(shape)),))
+    fits = set(map(_without_ones, allowed))
     for field in _PER_NEURON:
         value = np.asarray(fields.get(field, 0))
-        sizes = value.shape
-        while sizes and sizes[0] == 1:
-            sizes = sizes[1:]
+        sizes = _without_ones(value.shape)
         if value.size > 1 and sizes not in fits:
             made = "x".join(map(str, shape))
             problem = f"{field} has another shape than what {layer.name} makes"
