@@ -145,9 +145,7 @@ def tuned_by(
     reading = {name: options.pop(name, None) for name in ("input_shape", "nir", "torch", "input_from")}
     add_output_neuron = options.pop("add_output_neuron", None)
     read, source = load_with_source(network, **reading)
-    if not read.has_weights:
-        step = "Name a network with weights: a NIR file or a torch module"
-        raise NetworkError(Finding(read.name, "has shapes alone, and nothing to turn", next_step=step))
+    _require_weights(read)
     choosing, judging = _labelled_apart(calibrate, data, read, encoding)
     solve(read, spec, add_output_neuron=add_output_neuron, **options).require()
     floating = prepare(read, PrepareOptions(add_output_neuron=add_output_neuron, quantize=False))
@@ -220,6 +218,12 @@ def _labelled(data: str | LabelledData, network: Network, how: DataOptions) -> L
     # What is wrong with the first is not told after minutes of search.
     next(samples_of(found, network.inputs[0].shape, how.dt_us, 1, Harder(0, 0), None))
     return found
+
+
+def _require_weights(network: Network) -> None:
+    if not network.has_weights:
+        step = "Name a network with weights: a NIR file or a torch module"
+        raise NetworkError(Finding(network.name, "has shapes alone, and nothing to turn", next_step=step))
 
 
 def _labelled_apart(
