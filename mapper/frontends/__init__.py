@@ -135,10 +135,16 @@ class TorchOptions:
     def __post_init__(self) -> None:
         value, weights = self.relu_as_if, self.weights
         if (value == "auto") != (self.calibrate is not None):
-            step = "Give --relu-as-if auto and --calibrate SAMPLES together"
+            step = (
+                "Give --relu-as-if auto and --calibrate SAMPLES together, in Python "
+                "torch=TorchOptions('auto', calibrate=data)"
+            )
             raise OptionsError(Finding("relu_as_if auto", "goes with samples", next_step=step))
         if value not in (None, "auto") and not (isinstance(value, int | float) and 0 < value < float("inf")):
             raise OptionsError(Finding("relu_as_if", "a threshold must be a positive number", value, "> 0"))
+        if isinstance(self.calibrate, str | Path):
+            step = "Give what mapper.equivalence.read_labelled makes of it"
+            raise OptionsError(Finding("calibrate", "must be samples", str(self.calibrate), next_step=step))
         if weights is not None and not isinstance(weights, str | Path):
             step = "Save a state dict with torch.save, or load it into the module yourself"
             problem = "must be the path of a file"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from mapper.operations import Neuron
 from mapper.report.accuracy import print_accuracies
 from mapper.report.terminal import line, print_table
 from mapper.tuning.knobs import Knobs
@@ -31,7 +32,8 @@ def print_tuning(console: Console, tuned: TuneResult) -> None:
         f"{tuned.network.name}: {counted(found.trials, 'candidate')} run on "
         f"{counted(len(found.losses), 'sample')}{ended}",
     )
-    rows = [(name, *_factors(entry)) for name, entry in tuned.knobs.items()]
+    layers = tuned.network.by_name
+    rows = [(name, *_factors(entry, layers[name].neuron)) for name, entry in tuned.knobs.items()]
     if rows:
         columns = (
             "layer",
@@ -67,6 +69,12 @@ def print_gains(console: Console, before: Tuned, after: Tuned, labels: NDArray[n
         cells.append((order, f"{shares[0]:.1f}", f"{shares[1]:.1f}", gain))
     title = "right spike by spike, %, by the order in which the chip may handle spikes"
     print_table(console, ("order", "before", "after", "gain (95 %)"), cells, title=title)
+    for what, unit in (("spikes", "spikes"), ("synops", "synaptic operations")):
+        was, now = (
+            sum(getattr(e, what) for e in entry.report.judgement.effort) if entry.report.judgement else 0
+            for entry in (before, after)
+        )
+        line(console, f"an inference by spikes: {was:.0f} -> {now:.0f} {unit}")
     for order, difference in differences.items():
         if difference.is_loss:
             line(console, f"WARNING: in {order} order the tuned network is worse, beyond chance", "bold")
@@ -98,8 +106,8 @@ def tuning_record(tuned: TuneResult) -> dict[str, Any]:
     return record
 
 
-def _factors(knobs: Knobs) -> tuple[str, ...]:
-    bound = "none" if knobs.bound == float("inf") else f"{knobs.threshold * knobs.bound:.3g}"
+def _factors(knobs: Knobs, neuron: Neuron) -> tuple[str, ...]:
+    bound = "none" if neuron.minimum is None else f"{knobs.threshold * knobs.bound:.3g}"
     return (
         f"{knobs.threshold:.3g}",
         f"{knobs.gain:.3g}",
