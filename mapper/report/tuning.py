@@ -26,7 +26,7 @@ __all__ = ["print_gains", "print_tuning", "tuning_record"]
 def print_tuning(console: Console, tuned: TuneResult) -> None:
     """The knobs, then accuracies before and after, by order of spikes."""
     found = tuned.found
-    ended = f"; ended by {found.stopped_by}" if found.stopped_by else ", until no turn helped any more"
+    ended = f"; ended: {found.stopped_by}" if found.stopped_by else ", until no turn helped any more"
     line(
         console,
         f"{tuned.network.name}: {counted(found.trials, 'candidate')} run on "
