@@ -298,3 +298,9 @@ def test_ctrl_c_and_a_board_that_breaks_leave_it_quiet_and_closed(
     )
     assert boards.log[-1] == ("close",)
     assert not (tmp_path / "out" / "orders.json").exists()
+
+
+def test_a_board_with_another_slow_clock_is_refused(boards: FakeBoards) -> None:
+    boards.answers = OrderedChip("depth")
+    with opened(skipping(), slow_clock_hz=50.0) as board, pytest.raises(OptionsError, match="slow_clock_hz"):
+        compare_with_board(board, data(), BoardOptions(random_orders=6))

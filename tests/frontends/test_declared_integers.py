@@ -321,3 +321,13 @@ def test_biases_that_round_to_zero_name_what_decides() -> None:
     losses = rounding_losses([prepare(read(module))])
     assert [loss.kind for loss in losses] == ["biases"]
     assert "smaller step of its weights' quantiser" in losses[0].sentence
+
+
+def test_of_a_network_that_was_changed_nothing_is_said_to_be_kept() -> None:
+    network = mapper.DynapcnnNetwork(aware(), (2, 6, 6))
+    assert any("keeps the integers" in note for note in network.network.notes)
+    weight: Any = network.core_layers()[0].weight
+    with torch.no_grad():
+        weight[0, 0, 0, 0] += 500
+    assert not any("keeps the integers" in note for note in network.network.notes)
+    assert not any("keeps the integers" in note for note in mapper.solve(network).given[0].notes)

@@ -459,3 +459,15 @@ def test_more_ways_than_are_followed_are_refused_at_once(stages: int, width: int
 
 def test_some_ways_are_followed() -> None:
     assert len(load_network(ways(3, 2)).edges) > len(load_network(ways(3, 1)).edges)
+
+
+def test_neurons_of_one_feature_are_read(tmp_path: Path) -> None:
+    content = {
+        "input": nir.Input({"input": np.array([2, 4, 4])}),
+        "c": conv2d(1, 2, 4),
+        "n": neurons(1, 2, 2),
+        "output": nir.Output({"output": np.array([1, 2, 2])}),
+    }
+    path = tmp_path / "one.nir"
+    nir.write(path, nir.NIRGraph(content, [("input", "c"), ("c", "n"), ("n", "output")]))
+    assert load_network(path).layers[0].output_shape.features == 1

@@ -278,3 +278,38 @@ def test_the_command_writes_what_it_found(tmp_path: Path, capsys: pytest.Capture
     assert not (tmp_path / "b").exists()
     assert run(["tune", "digits", "--calibrate", "nowhere.npz", "--out", str(tmp_path / "b")]) == 2
     assert "nowhere.npz" in capsys.readouterr().err
+
+
+def test_ctrl_c_while_it_is_judged_keeps_what_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mapper.tuning.run.verify_equivalence", end)
+    asked = TuneOptions(runs=2, time_limit_s=0.5)
+    found = tuned_by("digits", calibrate=part("digits-train", 4), data=part("digits", 4), tuning=asked)
+    assert (found.before, found.after) == (None, None)
+    assert found.found.stopped_by
+    assert found.result.solution is not None
+
+
+def test_images_that_are_in_both_are_refused_however_they_are_drawn() -> None:
+    def drawn(seed: int) -> LabelledData:
+        images = np.random.default_rng(0).random((4, 1, 8, 8))
+        rasters = np.random.default_rng(seed).poisson(0.5, (4, 5, 1, 8, 8))
+        return LabelledData(f"drawn{seed}", rasters, np.arange(4), images=images)
+
+    with pytest.raises(EventError, match="holds samples of drawn1 too"):
+        tuned_by("digits", calibrate=drawn(1), data=drawn(2))
+
+
+def test_one_sample_is_no_proof() -> None:
+    class Better:
+        def __init__(self) -> None:
+            self.left = 9.0
+
+        def losses(self, _: NormalNetwork) -> Any:
+            self.left -= 0.1
+            return np.array([self.left])
+
+    judge = Better()
+    assert searched(digits(), judge.losses(digits()), judge).steps == []
