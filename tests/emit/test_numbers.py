@@ -111,7 +111,8 @@ def test_numbers_of_the_network_that_have_no_field(layer: NormalLayer, text: str
 def test_every_field_of_layers_and_neurons_is_tried() -> None:
     """So that a field that is added is thought of.
 
-    `has_bias` follows from the biases, and the normal form has neither groups nor dilation.
+    `has_bias` follows from the biases, the normal form has neither groups nor dilation, and what a quantiser
+    declared of weights is spent once they are integers.
     """
     tried = {
         "out_features",
@@ -123,6 +124,7 @@ def test_every_field_of_layers_and_neurons_is_tried() -> None:
         "weight",
         "bias",
         "has_bias",
+        "declared",
     }
     assert {field.name for field in fields(Convolution)} == tried
     # Resets have a bit each; the spike mode stands in the interface; integers fire at their threshold.
