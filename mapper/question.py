@@ -233,8 +233,8 @@ def decide(question: Question, detail: Detail = "all", budget: Budget | None = N
     if any(network.is_integer for network in question.networks):
         what = "weights that keep pools out of kernels"
         weights = spent.attempt(what, lambda: tuple(_weights_in_the_way(question, spent)), none)
-        update = {"unmet": (*report.unmet, *weights), "cut_short": tuple(spent.cut_short)}
-        report = report.model_copy(update=update)
+        report = report.model_copy(update={"unmet": (*report.unmet, *weights)})
+    report = report.model_copy(update={"cut_short": tuple(spent.cut_short)})
     return _result(question, problem.networks, Status.INFEASIBLE, spent, report=report)
 
 

@@ -105,7 +105,7 @@ def test_a_side_question_that_is_interrupted_ends_the_whole(monkeypatch: pytest.
     ],
 )
 def test_a_real_process(moment: str, status: int) -> None:
-    words = ["check", str(MISFIT), "--time-limit", "600", "--set", "+core[9..63]=core[7]"]
+    words = ["check", str(MISFIT), "--no-rewrites", "--time-limit", "600", "--set", "+core[9..63]=core[7]"]
     words += [word for change in CHANGES for word in ("--set", change)]
     # Without an end at Ctrl-C it would be minutes.
     ended, out, errors = ended_at(moment, signal.SIGINT, *words)
