@@ -58,7 +58,8 @@ def test_the_verdict_and_its_reasons_survive(inside: bool, monkeypatch: pytest.M
         assert result.statistics.interrupted
         if result.status is Status.INFEASIBLE:
             assert report_of(result).unmet == report_of(whole).unmet
-            assert report_of(result).cut_short
+            lost = set(report_of(whole).repairs) - set(report_of(result).repairs)
+            assert report_of(result).cut_short or not lost
             assert all(said.endswith(f"{INTERRUPTION} came first") for said in report_of(result).cut_short)
             assert set(report_of(result).repairs) <= set(report_of(whole).repairs)
     assert seen <= {Status.INFEASIBLE, Status.UNDECIDED}
