@@ -84,13 +84,16 @@ def find_repairs(
         for repair in _ranked(proposals):
             if len(checked) == count:
                 break
-            if checking.is_spent:
+            is_found = not checking.is_spent and works(question, repair, checking)
+            if is_found:
+                checked.append(repair)
+            elif checking.is_spent:
+                # Before the check or within it, which then says nothing of this repair.
                 checking.leave("the check of further repairs")
                 break
-            if works(question, repair, checking):
-                checked.append(repair)
     except KeyboardInterrupt:
         checking.interrupt()
+    if checking.is_interrupted:
         checking.leave("the check of further repairs")
     return tuple(checked), missing
 
