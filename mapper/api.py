@@ -158,7 +158,7 @@ def verify_equivalence(
     *,
     events: Events | None = None,
     rate: float = 0.05,
-    steps: int = 50,
+    steps: int | None = None,
     seed: int = 0,
     dt_us: int = 1000,
     drop_outside: bool = False,
@@ -183,7 +183,7 @@ def verify_equivalence(
     events, drop_outside
         A recording for the one input, None for random spikes; leave out what its map does not hold, and tell.
     rate, steps, seed, dt_us
-        Of random spikes: probability per pixel and step, steps (of images too); microseconds of a step.
+        Of random spikes: probability per pixel and step, steps (of images too; 50; digits 16); µs of a step.
     data, encode, workers, progress
         What `labelled_data` makes or `read_labelled` reads, its images as `DataOptions` says; as in `tally`.
     expect
@@ -250,13 +250,14 @@ def _stimulus(
     network: NormalNetwork,
     given: tuple[Events | None, bool, LabelledData | None],
     dt_us: int,
-    random: tuple[float, int, int],
+    random: tuple[float, int | None, int],
     deadline: Deadline,
 ) -> Recording:
     """Recorded events, without those outside if so asked; or samples; or random ones as asked for."""
-    from mapper.equivalence import run  # noqa: PLC0415
+    from mapper.equivalence import STEPS, run  # noqa: PLC0415
 
-    (events, drop_outside, labelled), (rate, steps, seed) = given, random
+    (events, drop_outside, labelled), (rate, asked, seed) = given, random
+    steps = asked or STEPS
     if events is not None:
         return run.recording_of(network, events, dt_us, drop_outside=drop_outside)
     if labelled is not None:

@@ -124,6 +124,12 @@ def _again(lost: Any) -> None:
         sys.__unraisablehook__(lost)
 
 
+def _in_thread(lost: Any) -> None:
+    """Threads of libraries whose work Ctrl-C took away may fail by that: it is no news."""
+    if not _came:
+        threading.__excepthook__(lost)
+
+
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Let no signal end what must be done as a whole and is over at once; it comes afterwards."""
@@ -173,7 +179,7 @@ def _listen() -> None:
     # What is ignored stays ignored: nohup, and jobs in the background of a script.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, ctrl_c)
-    sys.unraisablehook = _again
+    sys.unraisablehook, threading.excepthook = _again, _in_thread
     for number in _signals():
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _as_ctrl_c)

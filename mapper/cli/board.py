@@ -72,7 +72,7 @@ class Samples:
     data: Annotated[str | None, file(_SAMPLES, "a recording is run")] = None
     samples: Annotated[int, number("COUNT", "samples that are played, spread over --data")] = 100
     random_orders: Annotated[int, number("COUNT", "simulations in random order")] = 10
-    steps: Annotated[int, STEPS] = 50
+    steps: Annotated[int | None, STEPS] = None
     encode: Annotated[Literal["accumulate", "poisson"], ENCODE] = "accumulate"
     seed: Annotated[int, number("SEED", "of poisson")] = 0
     dt_us: Annotated[int | None, STEP, Parameter(show_default="a tick of the slow clock, or 1000")] = None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DATA = file(
     '"digits", "digits-train", .npz with rasters (or images) and labels, or folder per class', "no accuracies"
 )
-STEPS = number("COUNT", "steps of the random spikes, and of images")
+STEPS = number("COUNT", "steps of the random spikes, and of images", "50; of digits 16")
 ENCODE = word("how images of --data become spikes in --steps steps")
 
 

@@ -23,7 +23,7 @@ class Samples:
     """What a network is judged by, and how samples enter it."""
 
     data: Annotated[str | None, DATA] = None
-    steps: Annotated[int, STEPS] = 50
+    steps: Annotated[int | None, STEPS] = None
     encode: Annotated[Literal["accumulate", "poisson"], ENCODE] = "accumulate"
     runs: Annotated[int, number("COUNT", "samples that a candidate is run on")] = 1000
     seed: Annotated[int, number("SEED", "which samples come first, and of poisson")] = 0

@@ -30,7 +30,7 @@ class Stimulus(Clock):
     rate: Annotated[
         float, number("RATE", "probability of a random spike per pixel and step, 0..1", name="--random")
     ] = 0.05
-    steps: Annotated[int, STEPS] = 50
+    steps: Annotated[int | None, STEPS] = None
     seed: Annotated[int, number("SEED", "seed of the random spikes, and of poisson")] = 0
     data: Annotated[str | None, DATA] = None
     encode: Annotated[Literal["accumulate", "poisson"], ENCODE] = "accumulate"

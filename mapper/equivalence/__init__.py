@@ -6,12 +6,13 @@ from mapper.equivalence.accuracy import Accuracy, Difference, Judgement, LostIn
 from mapper.equivalence.compare import FrameDifference, first_difference
 from mapper.equivalence.events import EventComparison, compare_events
 from mapper.equivalence.known_answer import KnownAnswer, known_answer
-from mapper.equivalence.labelled import DataOptions, LabelledData, labelled_data, read_labelled
+from mapper.equivalence.labelled import STEPS, DataOptions, LabelledData, labelled_data, read_labelled
 from mapper.equivalence.rates import FeatureRates, LayerRates, layer_rates
 from mapper.equivalence.report import EquivalenceReport, OutputTrace
 from mapper.equivalence.sensitivity import Sensitivity, count_ranges, layer_shapes, sensitivity
 
 __all__ = [
+    "STEPS",
     "Accuracy",
     "DataOptions",
     "Difference",

@@ -6,7 +6,7 @@ A sample's raster is made when it is asked for, so that a folder or a data set m
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
@@ -21,14 +21,18 @@ from mapper.references import natural_key
 from mapper.sim.network import NO_COUNTS, are_spike_counts
 from mapper.texts import unreachable
 
-__all__ = ["DataOptions", "Encoding", "LabelledData", "Rasters", "encoded", "labelled_data", "read_labelled"]
+__all__ = [
+    "STEPS", "DataOptions", "Encoding", "LabelledData", "Rasters", "encoded", "labelled_data",
+    "read_labelled",
+]  # fmt: skip
 
 Encoding = Literal["accumulate", "poisson"]
 Shape3 = tuple[int, int, int]
 
 _DIGITS = {"digits": "digits_test.npz", "digits-train": "digits_train.npz"}
 # A pixel of value v in 0..16 enters as v spikes, spread evenly over so many steps.
-_DIGITS_STEPS = 16
+STEPS, _DIGITS_STEPS = 50, 16
+"""Of an image where none are asked for."""
 # Every one of them is an event of its own; of a sample so many take a GiB.
 _SPIKES_MAX = 10_000_000
 _STEPS_MAX = 1 << 20
@@ -50,7 +54,7 @@ class DataOptions:
     Attributes
     ----------
     steps
-        Time steps of an image, >= 1.
+        Time steps of an image, >= 1; None is `STEPS`, and 16 for the digits that ship with the package.
     encode
         "accumulate": a pixel of value v adds v a step, and each whole is a spike. "poisson": a spike with
         probability v in each step, independent of all others (a Bernoulli draw, as rate coding has it).
@@ -62,7 +66,7 @@ class DataOptions:
         Leave out events of recordings outside the input's map.
     """
 
-    steps: int = 50
+    steps: int | None = None
     encode: Encoding = "accumulate"
     seed: int = 0
     dt_us: int = 1000
@@ -72,7 +76,7 @@ class DataOptions:
         findings = []
         if self.encode not in get_args(Encoding):
             findings.append(Finding("encode", "is unknown", self.encode, ", ".join(get_args(Encoding))))
-        if not 1 <= self.steps <= _STEPS_MAX:
+        if self.steps is not None and not 1 <= self.steps <= _STEPS_MAX:
             findings.append(Finding("steps", "must be a number of steps", self.steps, f"1..{_STEPS_MAX}"))
         if self.seed < 0:
             findings.append(Finding("seed", "must not be negative", self.seed, ">= 0"))
@@ -125,7 +129,7 @@ class _Made:
 def encoded(image: NDArray[Any], options: DataOptions, index: int = 0) -> NDArray[np.uint8]:
     """An image (features, height, width), 0..1, as spikes (time, features, height, width)."""
     draw, values = np.random.default_rng((options.seed, index)), np.asarray(image, np.float64)
-    raster = np.empty((options.steps, *values.shape), np.uint8)
+    raster = np.empty((options.steps or STEPS, *values.shape), np.uint8)
     for step, frame in enumerate(raster):
         if options.encode == "poisson":
             frame[...] = draw.random(values.shape) < values
@@ -160,7 +164,10 @@ def read_labelled(
     if source in _DIGITS:
         with np.load(str(files("mapper") / "data" / _DIGITS[source]), allow_pickle=False) as data:
             images, labels = data["images"][:, None] / 16.0, data["labels"].astype(np.int64)
-        rasters = np.stack([encoded(image, DataOptions(steps=_DIGITS_STEPS)) for image in images])
+        how = replace(chosen, steps=chosen.steps or _DIGITS_STEPS)
+        rasters: Rasters = _Made(len(labels), lambda index: encoded(images[index], how, index))
+        # Of any number of steps memory would have no bound.
+        rasters = rasters if chosen.steps else np.stack([rasters[n] for n in range(len(labels))])
         return LabelledData(source, rasters, labels, images=images)
     problem = unreachable(path)
     if problem is None and path.is_dir():

@@ -75,6 +75,9 @@ def print_gains(console: Console, before: Tuned, after: Tuned, labels: NDArray[n
             for entry in (before, after)
         )
         line(console, f"an inference by spikes: {was:.0f} -> {now:.0f} {unit}")
+    was, now = (sum(e.saturated for e in entry.report.events.layers) for entry in (before, after))
+    if was or now:
+        line(console, f"potentials that left 16 bits spike by spike: {was} -> {now}")
     for order, difference in differences.items():
         if difference.is_loss:
             line(console, f"WARNING: in {order} order the tuned network is worse, beyond chance", "bold")

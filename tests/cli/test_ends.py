@@ -123,3 +123,30 @@ def test_sigterm_gives_what_is_proven_until_then() -> None:
     assert status == 1, errors
     assert "does not fit, proven" in out
     assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("is_pressed", [False, True])
+def test_what_ctrl_c_breaks_in_a_librarys_thread_is_no_news(is_pressed: bool) -> None:
+    code = f"""
+import signal, sys, threading
+from contextlib import suppress
+from mapper.process import completed
+
+def broken():
+    raise RuntimeError("its workers are gone")
+
+def command():
+    with suppress(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT) if {is_pressed} else None
+    thread = threading.Thread(target=broken)
+    thread.start()
+    thread.join()
+    return 3
+
+sys.exit(completed(command))
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert ended.returncode == 3
+    assert ("its workers are gone" in ended.stderr) is not is_pressed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -24,14 +23,7 @@ from tests.compat.test_dynapcnn import SHAPE, events
 from tests.compat.test_one_network import holds, made
 from tests.frontends.sinabs_stand_in import IAFSqueeze, MembraneReset, MembraneSubtract
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small tensors take longer on several threads, and much longer where others compute too."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def by_spikes(

@@ -393,6 +393,16 @@ def module():
 """
 
 
+def test_digits_are_images_of_any_number_of_steps() -> None:
+    plain, longer = read_labelled("digits"), read_labelled("digits", options=DataOptions(steps=64))
+    assert (plain.rasters[0].shape[0], longer.rasters[0].shape[0]) == (16, 64)
+    assert longer.rasters[3].sum() == 4 * plain.rasters[3].sum()
+    drawn = read_labelled("digits", options=DataOptions(encode="poisson", seed=1))
+    assert drawn.rasters[0].shape[0] == 16
+    assert not np.array_equal(drawn.rasters[0], plain.rasters[0])
+    assert np.array_equal(drawn.labels, longer.labels)
+
+
 def test_images_become_spikes() -> None:
     from mapper.equivalence.labelled import encoded  # noqa: PLC0415
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 import mapper
 from mapper.emit.write.build import build_config
@@ -20,6 +18,8 @@ from mapper.equivalence.labelled import read_labelled
 from mapper.events import events_from_raster
 from mapper.sim.event import EventOptions, simulate_events
 from mapper.sim.network import simulate
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -33,14 +33,6 @@ def loaded(name: str, patch: pytest.MonkeyPatch) -> Any:
     patch.setitem(sys.modules, name, module)
     spec.loader.exec_module(module)
     return module
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def share(config: Any, network: Any, data: Any, order: Any) -> float:

@@ -20,7 +20,7 @@ from mapper.operations import Convolution, Pair, Shape
 from mapper.passes.legalize.joints import passing_on
 from mapper.passes.legalize.layer_form import LayerForm
 from mapper.passes.legalize.phase_layers import Phased, form_of
-from mapper.passes.legalize.phases import PHASES_MAX, least_phases, phase_note, phases_over
+from mapper.passes.legalize.phases import PHASES_MAX, Limits, least_phases, phase_note, phases_over
 from mapper.passes.legalize.pools import UNPOOLED
 from mapper.passes.legalize.sensor import stage_may_be, stage_settings
 from mapper.passes.legalize.stride import times
@@ -129,17 +129,16 @@ def input_relays(
 
 def _wanted(network: NormalNetwork, entry: Input, chip: ChipSpec) -> Iterator[Pair]:
     """The fewest phases of an input that bring something under what cores have."""
-    limits = [core.core.limits for core in chip.core_classes]
+    limits = Limits(chip)
     if entry.dvs is not None:
-        rows, columns = (
-            max(getattr(e, f"output_{axis}_max") for e in limits) for axis in ("height", "width")
+        yield (
+            least_phases(entry.shape.height, limits.size[0]),
+            least_phases(entry.shape.width, limits.size[1]),
         )
-        yield least_phases(entry.shape.height, rows), least_phases(entry.shape.width, columns)
-    most = max(e.kernel_size_max for e in limits)
     for edge in network.outgoing[entry.name]:
         layer = network.by_name[edge.target]
         if edge.pool is None and layer.output_shape[1:] == (1, 1):
-            least = phases_over(max(layer.operation.kernel), most)
+            least = phases_over(max(layer.operation.kernel), limits.kernel)
             yield least, least
 
 

@@ -74,7 +74,7 @@ def planned(
     network: NormalNetwork, chip: ChipSpec, fixed: Collection[str], seen: Collection[str]
 ) -> tuple[dict[str, Phased], dict[str, str]]:
     """What becomes of maps; and what is in the way of those that stay too large, by layer."""
-    limits, reasons = _Limits(chip), dict[str, str]()
+    limits, reasons = Limits(chip), dict[str, str]()
     wanted = {} if network.origins else dict(_wanted(network, limits))
     whole = {*seen, *(output.source for output in network.outputs)} if wanted else set()
     while wanted:
@@ -104,7 +104,7 @@ def _size(shape: tuple[int, int, int]) -> Pair:
     return shape[1], shape[2]
 
 
-class _Limits:
+class Limits:
     """What some core of a chip allows."""
 
     def __init__(self, chip: ChipSpec) -> None:
@@ -143,7 +143,7 @@ class _Wish:
     joint: Pair = UNPOOLED
 
 
-def _wanted(network: NormalNetwork, limits: _Limits) -> Iterator[tuple[str, _Wish]]:
+def _wanted(network: NormalNetwork, limits: Limits) -> Iterator[tuple[str, _Wish]]:
     for layer in network.layers:
         kernel, (_, height, width) = layer.operation.kernel, layer.output_shape
         own = least_phases(height, limits.size[0]), least_phases(width, limits.size[1])
@@ -187,7 +187,7 @@ class _Plan:
     network: NormalNetwork
     fixed: Collection[str]
     whole: Collection[str]
-    limits: _Limits
+    limits: Limits
     wanted: Mapping[str, _Wish]
     phases: dict[str, Pair] = field(default_factory=dict)
     causes: dict[str, set[str]] = field(default_factory=dict)
