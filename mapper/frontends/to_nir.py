@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Pool
 
 __all__ = ["nir_bytes", "to_nir"]
+
+# Newer versions of the library check types, and know no shape of a sum behind a pool; older ones check none.
+_UNCHECKED = {"type_check": False} if "type_check" in signature(nir.NIRGraph).parameters else {}
 
 
 def nir_bytes(network: NormalNetwork) -> tuple[bytes, Network]:
@@ -66,7 +70,7 @@ def to_nir(network: NormalNetwork) -> nir.NIRGraph:
         name = "output" if len(network.outputs) == 1 else f"output_{output.name}"
         nodes[name] = nir.Output({"output": np.array(network.signal_shapes[output.source])})
         edges.append((_spikes(output.source), name))
-    return nir.NIRGraph(nodes, edges, type_check=False)
+    return nir.NIRGraph(nodes, edges, **_UNCHECKED)
 
 
 def _unsayable(network: NormalNetwork) -> Iterator[Finding]:
@@ -106,23 +110,25 @@ def _convolution(layer: NormalLayer) -> nir.Conv2d:
     weight = np.asarray(conv.weight, np.float32)
     bias = np.zeros(len(weight), np.float32) if conv.bias is None else np.asarray(conv.bias, np.float32)
     size = (layer.input_shape.height, layer.input_shape.width)
-    node = nir.Conv2d(size, weight, conv.stride, conv.padding, conv.dilation, conv.groups, bias)
-    step = conv.declared.step if conv.declared is not None else None
-    # What is integers already stays as it is, whatever the largest of them.
-    is_whole = np.asarray(conv.weight).dtype.kind in "iu"
-    if is_whole or step is not None:
-        node.metadata = {"weight_step": 1.0 if is_whole or step is None else step}
-    return node
+    return nir.Conv2d(size, weight, conv.stride, conv.padding, conv.dilation, conv.groups, bias)
 
 
 def _neurons(layer: NormalLayer) -> nir.IF:
     neuron, ones = layer.neuron, np.ones(layer.output_shape, np.float32)
     threshold = ones * np.asarray(neuron.threshold, np.float32).reshape(-1, 1, 1)
-    node = nir.IF(r=ones, v_threshold=threshold, v_reset=np.zeros_like(ones))
+    # Where the library knows a v_reset it is 0; how a neuron resets stands below.
+    node = nir.IF(r=ones, v_threshold=threshold)
     node.metadata = {
         "reset": neuron.reset,
         "minimum": "none" if neuron.minimum is None else float(neuron.minimum),
         "spike_mode": neuron.spike_mode,
         "fires_at": neuron.fires_at,
     }
+    # Here, since older versions of the library write no metadata of convolutions. What is integers already
+    # stays as it is, whatever the largest of them.
+    conv = layer.operation
+    is_whole = np.asarray(conv.weight).dtype.kind in "iu"
+    step = 1.0 if is_whole else conv.declared.step if conv.declared is not None else None
+    if step is not None:
+        node.metadata["weight_step"] = step
     return node

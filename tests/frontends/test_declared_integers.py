@@ -285,7 +285,7 @@ def test_a_nir_file_of_another_step_is_refused(step: Any) -> None:
     from mapper.frontends.to_nir import to_nir  # noqa: PLC0415
 
     graph = to_nir(whole_and_floats()[0])
-    graph.nodes["0"].metadata["weight_step"] = step
+    graph.nodes["0_spikes"].metadata["weight_step"] = step
     with pytest.raises(NetworkError, match="weight_step in its metadata must be one positive number"):
         mapper.load_network(graph)
 

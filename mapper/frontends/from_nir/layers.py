@@ -25,7 +25,7 @@ from mapper.frontends.from_nir.raw import RawGraph
 from mapper.frontends.from_nir.walk import ON_THE_WAY, WEIGHTS, Walk
 from mapper.frontends.inference import LayerDraft
 from mapper.network import Edge
-from mapper.operations import Neuron, Pool
+from mapper.operations import Integers, Neuron, Pool
 from mapper.reading import Reading
 from mapper.wording import join_names
 
@@ -142,12 +142,21 @@ class Layers(Walk):
             self.unsupported.append(Finding(f"node {name} ({node.kind})", str(error)))
             return None
 
-    def _operation(self, name: str) -> Any:
+    def _declared(self, name: str) -> Integers | None:
+        """What neurons are told of the integers in the weights before them."""
+        node = self.graph.nodes[name]
+        try:
+            return declared_of(node.metadata)
+        except ValueError as error:
+            self.findings.append(Finding(f"node {name} ({node.kind})", str(error)))
+            return None
+
+    def _operation(self, name: str, declared: Integers | None = None) -> Any:
         """(operation, input features) of a weight node; None if it is refused."""
         node = self.graph.nodes[name]
         try:
             operation, in_features = operation_of(node.kind, node.fields)
-            operation = replace(operation, declared=declared_of(node.metadata))
+            operation = replace(operation, declared=declared)
             lacks = [field for field in _EXPECTED if node.fields.get(field) is None]
             if node.kind == "Conv2d" and lacks:
                 taken = ", ".join(f"{field} {_EXPECTED[field]}" for field in lacks)
@@ -184,7 +193,8 @@ class Layers(Walk):
 
     def _layer(self, neuron_node: str, addends: list[_Addend]) -> Draft | None:
         neuron = self._neuron(neuron_node)
-        read = {addend.name: self._operation(addend.name) for addend in addends if addend.name is not None}
+        made, names = self._declared(neuron_node), [addend.name for addend in addends]
+        read = {name: self._operation(name, made) for name in names if name is not None}
         if neuron is None or None in read.values():
             return None
         try:

@@ -99,7 +99,7 @@ def operation_of(kind: str, fields: Fields) -> tuple[Convolution | Linear, int]:
 
 
 def declared_of(metadata: Mapping[str, Any]) -> Integers | None:
-    """The integers that the weights of a node are, as a file of this package says it.
+    """The integers that the weights before neurons are, as a file of this package says it.
 
     Raises
     ------
