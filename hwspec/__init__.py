@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from hwspec.on_demand import loaded_on_demand
 
 if TYPE_CHECKING:
     from hwspec.catalog import load, names
@@ -17,20 +18,12 @@ if TYPE_CHECKING:
 __all__ = ["ChipSpec", "SpecError", "apply_overrides", "load", "names"]
 
 _HOME = {
-    "ChipSpec": "hwspec.schema",
-    "SpecError": "hwspec.errors",
-    "apply_overrides": "hwspec.variant",
-    "load": "hwspec.catalog",
-    "names": "hwspec.catalog",
+    "hwspec.catalog": ("load", "names"),
+    "hwspec.errors": ("SpecError",),
+    "hwspec.schema": ("ChipSpec",),
+    "hwspec.variant": ("apply_overrides",),
 }
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module 'hwspec' has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = loaded_on_demand(__name__, _HOME)
 
 
 def __dir__() -> list[str]:

@@ -11,6 +11,7 @@ import mapper.search_path  # isort: skip  # noqa: F401  # before anything that t
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from hwspec.on_demand import loaded_on_demand
 from mapper.display import draw_with
 from mapper.version import __version__
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from mapper.sim.event import EventOptions, simulate_events
 
 _HOME = {
-    "hwspec.catalog": ("load_chip",),
+    "hwspec.catalog": ("load_chip=load",),
     "mapper.api": ("check", "solve", "verify_equivalence"),
     "mapper.compat.dynapcnn": ("DynapcnnCompatibleNetwork", "DynapcnnNetwork"),
     "mapper.emit.write.build": ("build_config",),
@@ -68,8 +69,6 @@ _HOME = {
     "mapper.sim.config_frame": ("simulate_config",),
     "mapper.sim.event": ("EventOptions", "simulate_events"),
 }
-_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
-
 __all__ = [
     "BatchNorm",
     "ChipConfig",
@@ -122,13 +121,7 @@ __all__ = [
 draw_with(lambda: import_module("mapper.report.notebook"))
 draw_with(lambda: import_module("mapper.report.text"))
 
-
-def __getattr__(name: str) -> object:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'mapper' has no attribute {name!r}")
-    value = getattr(import_module(_MODULE_OF[name]), "load" if name == "load_chip" else name)
-    globals()[name] = value
-    return value
+__getattr__ = loaded_on_demand(__name__, _HOME)
 
 
 def __dir__() -> list[str]:

@@ -130,11 +130,15 @@ def _prepared(
 
 def _placed(question: Question, start_s: float) -> Result:
     """Decide, and look for repairs if it does not fit, all within limits that count from `start_s`."""
-    from mapper.repairs.find import with_repairs  # noqa: PLC0415  # loads OR-Tools
-    from mapper.solver.budget import Budget  # noqa: PLC0415
+    from mapper.solver.budget import Budget  # noqa: PLC0415  # loads OR-Tools
 
     budget = Budget(question.resolved, start_s)
-    return with_repairs(question, decide(question, budget=budget), budget)
+    result = decide(question, budget=budget)
+    if result.report is None:
+        return result
+    from mapper.repairs.find import with_repairs  # noqa: PLC0415
+
+    return with_repairs(question, result, budget)
 
 
 def check(

@@ -25,6 +25,7 @@ __all__ = [
     "completed",
     "ctrl_c",
     "interrupted",
+    "is_command_line",
     "report_fault",
     "starting_workers",
     "undisturbed",
@@ -36,6 +37,7 @@ OK, BAD_INPUT, UNDECIDED, FAULT = 0, 2, 3, 4
 
 _AGAIN_S = 0.02
 _came: list[int] = []
+_own: list[bool] = []
 
 
 def completed(command: Callable[[], int]) -> int:
@@ -46,6 +48,7 @@ def completed(command: Callable[[], int]) -> int:
     SIGTERM and SIGHUP end what is under way as Ctrl-C does.
     """
     out = None
+    _own.append(True)
     try:
         _hold_descriptors()
         out = _replace_streams()
@@ -75,6 +78,11 @@ def interrupted() -> int:
     """Say that a signal came before there was an answer; the exit status for it."""
     print("Interrupted before anything was found.", file=sys.stderr)
     return UNDECIDED
+
+
+def is_command_line() -> bool:
+    """Whether this process runs a command of ours and nothing else."""
+    return bool(_own)
 
 
 def was_interrupted() -> bool:

@@ -200,8 +200,7 @@ def decide(question: Question, detail: Detail = "all", budget: Budget | None = N
     VerificationError
         The checker rejects the solution: a fault of this package.
     """
-    from mapper.solver import explain  # noqa: PLC0415  # OR-Tools is loaded when there is something to solve
-    from mapper.solver.budget import Budget  # noqa: PLC0415
+    from mapper.solver.budget import Budget  # noqa: PLC0415  # OR-Tools is loaded when something is to solve
 
     spent = budget or Budget(question.resolved)
     try:
@@ -217,6 +216,8 @@ def decide(question: Question, detail: Detail = "all", budget: Budget | None = N
         if violations:
             raise VerificationError(violations)
         return _result(question, networks, status, spent, solution=solution)
+    from mapper.solver import explain  # noqa: PLC0415  # what has a placement need not load the reasons
+
     if any(answer[0] is Status.UNDECIDED for answer in answers):
         report = explain.undecided_report(question.chip, spent)
         return _result(question, networks, Status.UNDECIDED, spent, report=report)
@@ -345,23 +346,23 @@ def _overflow(layer: str, most: int, question: Question, budget: Budget) -> Unme
 
 
 def _solved(question: Question, problem: Problem, budget: Budget) -> Answer:
-    from mapper.solver.divided.run import solve_divided  # noqa: PLC0415
     from mapper.solver.plain import solve_plain  # noqa: PLC0415
 
     try:
         # Siblings on one core are the one move that takes fewer cores than there are layers.
-        if problem.forms_compete or any(offers.fused for offers in question.offers if offers):
-            return solve_divided(question.with_offers(problem), budget)
-        status, solution = solve_plain(problem, budget)
-        if status is Status.INFEASIBLE and problem.options.divides:
-            return solve_divided(question.with_offers(problem), budget)
+        if not problem.forms_compete and not any(offers.fused for offers in question.offers if offers):
+            status, solution = solve_plain(problem, budget)
+            if status is not Status.INFEASIBLE or not problem.options.divides:
+                return status, solution, problem.networks
+        from mapper.solver.divided.run import solve_divided  # noqa: PLC0415
+
+        return solve_divided(question.with_offers(problem), budget)
     except KeyboardInterrupt:
         # What another setting of the sensor stage has come to stays.
         budget.interrupt()
         return Status.UNDECIDED, None, problem.networks
     except TimeLimitError:
         return Status.UNDECIDED, None, problem.networks
-    return status, solution, problem.networks
 
 
 def _loosest(question: Question, name: str) -> int | str:

@@ -314,7 +314,7 @@ PLACES: list[tuple[Finder, set[str], str, str]] = [
     (
         imported_by_string,
         # The lazy tables; a factory that the user names; the vendor's module of a chip.
-        {"mapper/__init__.py", "hwspec/__init__.py", "mapper/frontends/target.py", "mapper/emit/samna.py"},
+        {"mapper/__init__.py", "hwspec/on_demand.py", "mapper/frontends/target.py", "mapper/emit/samna.py"},
         "importlib.import_module('mapper.solver.plain')",
         "import_module('distributed')",
     ),

@@ -8,20 +8,9 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Group, Parameter
 
-from mapper.cli import about
-from mapper.cli.board import devices, run
-from mapper.cli.config import emit
-from mapper.cli.diff import diff
-from mapper.cli.doctor import doctor
 from mapper.cli.options import file
 from mapper.cli.output import say
-from mapper.cli.report import report
-from mapper.cli.simulate import simulate
-from mapper.cli.solve import check, solve
-from mapper.cli.synthesize import synthesize, widest
-from mapper.cli.tune import tune
 from mapper.cli.verdict import Outcome
-from mapper.cli.verify import verify
 from mapper.errors import Finding, OptionsError
 
 __all__ = ["app"]
@@ -70,7 +59,7 @@ def version() -> int:
     return 0
 
 
-def _register(parent: App, command: Callable[..., Outcome], name: str) -> None:
+def _register(parent: App, command: Callable[..., Outcome] | str, name: str) -> None:
     # A negative form only where one is named; of several values of an option that takes one, the last counts.
     plain = Parameter(negative_bool=(), negative_iterable=(), negative_none=(), allow_repeating=True)
     arguments, options = Group("Arguments", sort_key=0), Group("Options", sort_key=8)
@@ -87,14 +76,25 @@ app = App(
     print_error=False,
 )
 _chips = App(name="chips", help="Chips: list, show, check a file, JSON schema.", version_flags=[])
-_COMMANDS: tuple[tuple[App, tuple[Callable[..., Outcome], ...]], ...] = (
-    (app, (solve, check, emit, verify, simulate, report, diff, synthesize, widest, tune, devices, run)),
-    (app, (about.explain, about.schema, doctor)),
-    (_chips, (about.chips_list, about.chips_show, about.chips_check, about.chips_schema)),
-)
-for _parent, _commands in _COMMANDS:
-    for _command in _commands:
-        _register(_parent, _command, _command.__name__.removeprefix("chips_"))
+# Where commands stand: a module is loaded when one of its own is run, or when all are listed.
+_COMMANDS = {
+    "solve": "solve check",
+    "config": "emit",
+    "verify": "verify",
+    "simulate": "simulate",
+    "report": "report",
+    "diff": "diff",
+    "synthesize": "synthesize widest",
+    "tune": "tune",
+    "board": "devices run",
+    "about": "explain schema",
+    "doctor": "doctor",
+}
+for _module, _names in _COMMANDS.items():
+    for _name in _names.split():
+        _register(app, f"mapper.cli.{_module}:{_name}", _name)
+for _name in ("list", "show", "check", "schema"):
+    _register(_chips, f"mapper.cli.about:chips_{_name}", _name)
 for _command in (version, show_completion, install_completion):
     _register(app, _command, f"--{_command.__name__.replace('_', '-')}")
 app.command(_chips)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from ortools.sat.python import cp_model
-
 from hwspec.schema import BIAS_WORD_BITS, KERNEL_WORD_BITS, NEURON_WORD_BITS
 from mapper.problem import Problem
 from mapper.rules import Rule
 from mapper.solver.budget import Budget
 from mapper.solver.cp_sat import Model
+from mapper.solver.or_tools import cp_model
 
 __all__ = ["MEMORIES", "least_extra"]
 

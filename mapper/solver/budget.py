@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
-from ortools.sat.python import cp_model
-
 from mapper.deadline import NEVER, Deadline
 from mapper.errors import INTERRUPTION, TimeLimitError
 from mapper.options import SolveOptions
 from mapper.result import Statistics
 from mapper.solver.cp_sat import InterruptibleSolver
+from mapper.solver.or_tools import cp_model
 
 __all__ = ["INTERRUPTION", "Budget", "Found", "timed"]
 

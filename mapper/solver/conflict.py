@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
-from ortools.sat.python import cp_model
-
 from mapper.faults import ChipFault
 from mapper.result import Conflict, Correction, DividedConflict, Requirement
 from mapper.rules import Rule
 from mapper.solver.cp_sat import Model
+from mapper.solver.or_tools import cp_model
 from mapper.solver.requirements import Part, Requirements
 from mapper.solver.sentences import Sentences
 from mapper.wording import join_names

@@ -11,9 +11,8 @@ from functools import cache
 from types import FrameType
 from typing import Any
 
-from ortools.sat.python import cp_model
-
 from mapper.process import ctrl_c
+from mapper.solver.or_tools import cp_model
 
 __all__ = ["InterruptibleSolver", "Model"]
 

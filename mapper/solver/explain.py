@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
 
-from ortools.sat.python import cp_model
-
 from hwspec.schema import ChipSpec
 from mapper.faults import ChipFault
 from mapper.problem import Problem
@@ -18,6 +16,7 @@ from mapper.solver.conflict import find_conflict, find_correction
 from mapper.solver.cp_sat import Model
 from mapper.solver.divided.explain import divided_unmet, fits_without_destinations, out_of_reach
 from mapper.solver.divided.run import divisible
+from mapper.solver.or_tools import cp_model
 from mapper.solver.plain import Group, group_layers
 from mapper.solver.requirements import Requirements
 from mapper.wording import join_names, join_numbers

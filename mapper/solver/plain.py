@@ -16,8 +16,6 @@ from fractions import Fraction
 from math import prod
 from typing import Literal, TypeAlias
 
-from ortools.sat.python import cp_model
-
 from mapper.errors import TimeLimitError
 from mapper.problem import Problem
 from mapper.result import Status
@@ -25,6 +23,7 @@ from mapper.solution import Objective, Solution
 from mapper.solver.budget import Budget
 from mapper.solver.cp_sat import Model
 from mapper.solver.decode import decode
+from mapper.solver.or_tools import cp_model
 from mapper.solver.stages import (
     OWN_CORES,
     Outcome,

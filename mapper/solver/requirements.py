@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from ortools.sat.python import cp_model
-
 from mapper.core_classes import CoreClass
 from mapper.errors import TimeLimitError
 from mapper.problem import Problem
@@ -23,6 +21,7 @@ from mapper.solver.divided.model import build_model
 from mapper.solver.divided.need import least_pieces
 from mapper.solver.divided.tables import Tables
 from mapper.solver.divided.variables import Slack
+from mapper.solver.or_tools import cp_model
 
 __all__ = ["Part", "Requirements"]
 

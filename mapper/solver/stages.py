@@ -10,14 +10,13 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Generic, Literal, TypeVar
 
-from ortools.sat.python import cp_model
-
 from hwspec.schema import CoreSpec
 from mapper.errors import TimeLimitError
 from mapper.problem import Problem
 from mapper.result import Status
 from mapper.solution import LayerPart, Objective, Relay, Solution
 from mapper.solver.budget import Budget
+from mapper.solver.or_tools import cp_model
 from mapper.solver.seats import count_own, seated
 from mapper.work import CoreWork, free_share, relay_work
 

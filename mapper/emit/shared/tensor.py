@@ -83,9 +83,12 @@ class Tensor:
         if not flat.size:
             return ""
         starts = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]]))
+        # A run takes two letters at least, its blank included: most texts are too long before they exist.
+        if 2 * starts.size - 1 > _TEXT_MAX:
+            return _packed(flat)
         counts = np.diff(np.append(starts, flat.size))
-        tokens = starmap(_token, zip(flat[starts].tolist(), counts.tolist(), strict=True))
-        return _text(flat, " ".join(tokens))
+        text = " ".join(starmap(_token, zip(flat[starts].tolist(), counts.tolist(), strict=True)))
+        return text if len(text) <= _TEXT_MAX else _packed(flat)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Tensor) and np.array_equal(self.array, other.array)
@@ -164,12 +167,11 @@ def _written_out(text: str, entry_count: int) -> npt.NDArray[np.int64]:
         raise ValueError("a value has more than 64 bits") from None
 
 
-def _text(flat: npt.NDArray[np.int64], text: str) -> str:
-    """`text`, or the packed form of the same numbers where that is too long."""
-    if len(text) <= _TEXT_MAX:
-        return text
+def _packed(flat: npt.NDArray[np.int64]) -> str:
+    """The numbers in the narrowest integers that hold them."""
+    least, most = flat.min(), flat.max()
     kinds = (np.dtype(f"<i{size}") for size in (1, 2, 4, 8))
-    kind = next(k for k in kinds if flat.min() >= np.iinfo(k).min and flat.max() <= np.iinfo(k).max)
+    kind = next(k for k in kinds if least >= np.iinfo(k).min and most <= np.iinfo(k).max)
     return f"{_PACKED}i{kind.itemsize} {base64.b64encode(flat.astype(kind).tobytes()).decode()}"
 
 

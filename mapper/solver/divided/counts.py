@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ortools.sat.python import cp_model
-
 from mapper.solver.divided.tables import PieceTable, Provider, Tables
 from mapper.solver.divided.variables import FURTHER, DividedModel, Piece
+from mapper.solver.or_tools import cp_model
 
 __all__ = ["Counts", "counts_of"]
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 
-from ortools.sat.python import cp_model
-
 from mapper.errors import TimeLimitError
 from mapper.problem import Problem
 from mapper.result import Unmet, unmet
@@ -17,6 +15,7 @@ from mapper.solver.divided.need import spare_cores
 from mapper.solver.divided.slots import Taker, suiting
 from mapper.solver.divided.tables import ORIGIN, Consumer, Provider, Signal, Tables
 from mapper.solver.divided.variables import Slack
+from mapper.solver.or_tools import cp_model
 
 __all__ = ["astray", "divided_unmet", "fewest_cores", "fits_without_destinations", "out_of_reach"]
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ortools.sat.python import cp_model
-
 from mapper.solver.budget import timed
 from mapper.solver.divided.need import UNBOUNDED, Need, need_of, spare_cores
 from mapper.solver.divided.relays import add_relays
 from mapper.solver.divided.slots import add_slots
 from mapper.solver.divided.tables import PieceTable, Provider, Tables
 from mapper.solver.divided.variables import FURTHER, NO_SLACK, DividedModel, Piece, Slack, Terms
+from mapper.solver.or_tools import cp_model
 
 __all__ = ["build_model"]
 

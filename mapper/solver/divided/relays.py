@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ortools.sat.python import cp_model
-
 from mapper.solver.divided.tables import Provider, Signal
 from mapper.solver.divided.variables import DividedModel, Slack, Terms
+from mapper.solver.or_tools import cp_model
 
 __all__ = ["add_relays"]
 

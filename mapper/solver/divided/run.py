@@ -7,8 +7,6 @@ from contextlib import suppress
 from fractions import Fraction
 from typing import Literal
 
-from ortools.sat.python import cp_model
-
 from mapper.errors import TimeLimitError
 from mapper.normal_form import NormalNetwork
 from mapper.problem import Problem
@@ -23,6 +21,7 @@ from mapper.solver.divided.model import build_model
 from mapper.solver.divided.need import spare_cores
 from mapper.solver.divided.tables import Tables
 from mapper.solver.divided.variables import FURTHER, DividedModel, Piece
+from mapper.solver.or_tools import cp_model
 from mapper.solver.stages import (
     OWN_CORES,
     Outcome,

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from ortools.sat.python import cp_model
-
 from mapper.solver.divided.need import UNBOUNDED
 from mapper.solver.divided.tables import ORIGIN, UNREACHABLE, Consumer, Provider, Signal, Tables
 from mapper.solver.divided.variables import FURTHER, DividedModel, Slack, Terms
+from mapper.solver.or_tools import cp_model
 
 __all__ = ["Taker", "add_slots", "preference", "suiting"]
 

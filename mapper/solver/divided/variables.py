@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
-from ortools.sat.python import cp_model
-
 from mapper.solver.cp_sat import Model
 from mapper.solver.divided.need import UNBOUNDED, Need
 from mapper.solver.divided.tables import PieceTable, Provider, Tables
+from mapper.solver.or_tools import cp_model
 
 __all__ = ["FURTHER", "NO_SLACK", "DividedModel", "Piece", "Slack", "Terms"]
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ortools.sat.python import cp_model
-
 from mapper.solver.cp_sat import Model
 from mapper.solver.divided.model import build_model
 from mapper.solver.divided.variables import DividedModel, Slack
+from mapper.solver.or_tools import cp_model
 from mapper.solver.smallest.sizes import ChipQuestion, CoreType, Group, groups_on
 
 __all__ = ["SynthesisModel", "build_synthesis"]

@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from ortools.sat.python import cp_model
-
 from mapper.demand import layer_demands
 from mapper.normal_form import NormalNetwork
 from mapper.result import Status
 from mapper.solver.budget import INTERRUPTION, Budget
+from mapper.solver.or_tools import cp_model
 from mapper.solver.smallest.model import SynthesisModel, build_synthesis
 from mapper.solver.smallest.sizes import ChipQuestion, CoreType, chip_of, useful_types
 from mapper.solver.stages import tie_weight

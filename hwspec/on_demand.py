@@ -1,0 +1,36 @@
+"""Names of a package whose modules are loaded when one of their names is first asked for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+
+__all__ = ["loaded_on_demand"]
+
+
+def loaded_on_demand(package: str, home: Mapping[str, Sequence[str]]) -> Callable[[str], object]:
+    """The ``__getattr__`` of a package.
+
+    Parameters
+    ----------
+    package
+        Its ``__name__``.
+    home
+        Names by the module that has them; ``"public=own"`` for one that is called otherwise there.
+    """
+    places = {
+        public: (module, own or public)
+        for module, names in home.items()
+        for public, _, own in (name.partition("=") for name in names)
+    }
+
+    def attribute(name: str) -> object:
+        if name not in places:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        module, own = places[name]
+        value = getattr(import_module(module), own)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return attribute
