@@ -190,8 +190,8 @@ class Question:
 def decide(question: Question, detail: Detail = "all", budget: Budget | None = None) -> Result:
     """The best placement, checked, or the reason why there is none.
 
-    A placement of whole layers takes one core a layer, and pieces, copies and relays take more: it is the
-    best where it exists. INFEASIBLE is proven for every form and setting.
+    A placement of whole layers takes one core a layer; pieces, copies and relays take more: it is the best
+    where it exists. INFEASIBLE is proven for every form and setting.
 
     Raises
     ------
@@ -350,7 +350,7 @@ def _solved(question: Question, problem: Problem, budget: Budget) -> Answer:
 
     try:
         # Siblings on one core are the one move that takes fewer cores than there are layers.
-        if not problem.forms_compete and not any(offers.fused for offers in question.offers if offers):
+        if not (problem.forms_compete or any(offers.fused for offers in question.offers if offers)):
             status, solution = solve_plain(problem, budget)
             if status is not Status.INFEASIBLE or not problem.options.divides:
                 return status, solution, problem.networks
@@ -358,8 +358,7 @@ def _solved(question: Question, problem: Problem, budget: Budget) -> Answer:
 
         return solve_divided(question.with_offers(problem), budget)
     except KeyboardInterrupt:
-        # What another setting of the sensor stage has come to stays.
-        budget.interrupt()
+        budget.interrupt()  # what another setting of the sensor stage has come to stays
         return Status.UNDECIDED, None, problem.networks
     except TimeLimitError:
         return Status.UNDECIDED, None, problem.networks

@@ -12,16 +12,16 @@ __all__ = ["compiled"]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def compiled(**options: Any) -> Callable[[_Function], _Function]:
+def compiled(*, is_kept: bool = True, **options: Any) -> Callable[[_Function], _Function]:
     """Compile a function by numba, with its options; what is compiled is kept where numba finds a place.
 
     That is beside the source or in the user's own folder. Where neither can be written to, numba would refuse
-    to compile at all.
+    to compile at all. What becomes part of its callers only need not be kept (`is_kept`).
     """
 
     def compile_it(function: _Function) -> _Function:
         made: _Function = numba.njit(**options)(function)
-        if made is function:
+        if made is function or not is_kept:
             # With NUMBA_DISABLE_JIT numba hands back what it was given.
             return made
         try:

@@ -8,8 +8,7 @@ formed from an unchecked coordinate.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,17 +45,9 @@ _MAX, _MIN = 32767, -32768
 _ROW, _CORE, _SIZE, _HEAD, _USED, _CAUSED, _TIME, _CAUSE, _TICKING = range(9)
 _ENDED, _BROKEN, _FULL = range(3)
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-_OPTIONS: dict[str, Any] = {"error_model": "numpy", "forceinline": True, "_nrt": False}
-
-
-def _inlined(function: _Function) -> _Function:
-    """Compile into the caller, without counting references to arrays.
-
-    Either one, calls that pass every array in seven words and counts, would cost more than all arithmetic.
-    Only the outermost function allocates.
-    """
-    return compiled(**_OPTIONS)(function)
+# Compiled into the caller, without counting references to arrays: calls that pass every array in seven words
+# and count would cost more than all arithmetic. Only the outermost functions allocate; Python calls `run_events`.
+_inlined = compiled(is_kept=False, error_model="numpy", forceinline=True, no_cpython_wrapper=True, _nrt=False)
 
 
 @_inlined
@@ -363,6 +354,15 @@ def _gone_on(
 
 
 @compiled()
+def _moved(old: Any, first: int, count: int, room: int) -> Any:
+    """Entries of an array at the front of a new one, in a loop: slices take numba seconds to compile."""
+    new = np.empty(room, np.int64)
+    for n in range(count):
+        new[n] = old[first + n]
+    return new
+
+
+@compiled()
 def run_events(inputs: Any, chip: Chip, rules: Rules) -> Any:
     """Run arrivals in order, each with all its consequences, and the ticks of the slow clock between them.
 
@@ -391,10 +391,7 @@ def run_events(inputs: Any, chip: Chip, rules: Rules) -> Any:
         if status != _FULL:
             return record[:used], progress[_CAUSE] if status == _BROKEN else -1
         # A queue moves to the front; what has to grow at least doubles.
-        waiting = pending[progress[_HEAD] : progress[_SIZE]]
-        pending = np.empty(2 * (len(waiting) + room * slots) + 1024, np.int64)
-        pending[: len(waiting)] = waiting
-        progress[_SIZE], progress[_HEAD] = len(waiting), 0
-        longer = np.empty((2 * (used + room) + 1024, 3), np.int64)
-        longer[:used] = record[:used]
-        record = longer
+        waiting = progress[_SIZE] - progress[_HEAD]
+        pending = _moved(pending, progress[_HEAD], waiting, 2 * (waiting + room * slots) + 1024)
+        progress[_SIZE], progress[_HEAD] = waiting, 0
+        record = _moved(record.reshape(-1), 0, 3 * used, 3 * (2 * (used + room) + 1024)).reshape(-1, 3)
