@@ -46,7 +46,7 @@ _ROW, _CORE, _SIZE, _HEAD, _USED, _CAUSED, _TIME, _CAUSE, _TICKING = range(9)
 _ENDED, _BROKEN, _FULL = range(3)
 
 # Compiled into the caller, without counting references to arrays: calls that pass every array in seven words
-# and count would cost more than all arithmetic. Only the outermost functions allocate; Python calls `run_events`.
+# and count would cost more than all arithmetic. Only `run_events`, which Python calls, and `_moved` allocate.
 _inlined = compiled(is_kept=False, error_model="numpy", forceinline=True, no_cpython_wrapper=True, _nrt=False)
 
 

@@ -136,3 +136,11 @@ def test_packed_numbers_come_back_at_the_ends_of_their_bytes(edge: int) -> None:
         array = np.resize([low, high], 40_000)
         assert np.array_equal(Tensor((40_000,), Tensor.of(array).values).array, array)
         assert Tensor.of(array).values.startswith("base64 ")
+
+
+@pytest.mark.parametrize(("runs", "is_packed"), [(32_768, False), (32_769, True)])
+def test_text_is_packed_from_the_first_letter_too_many_on(runs: int, is_packed: bool) -> None:
+    # Single digits that differ from their neighbours: each takes its letter and a blank.
+    values = Tensor.of(np.arange(runs) % 10).values
+    assert values.startswith("base64 ") == is_packed
+    assert is_packed or len(values) == 2 * runs - 1
