@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
-from typing import Self
+from typing import Self, TypeVar
 
 from mapper.errors import NetworkError, ShapeError
 from mapper.operations import (
@@ -35,7 +35,7 @@ from mapper.wellformed import name_findings, shape_findings
 
 __all__ = [
     "DvsSettings", "Edge", "Input", "Layer", "Network", "Origin", "Output", "added_signals", "features_of",
-    "origins_of",
+    "origins_of", "revised",
 ]  # fmt: skip
 
 
@@ -292,8 +292,27 @@ class Network:
         return all(w is not None and w.dtype.kind == "i" for w in weights)
 
     def replacing(self, **changes: object) -> Self:
-        """A new network of the same type with some fields changed, checked anew."""
-        return replace(self, **changes)  # type: ignore[arg-type]  # dataclasses.replace is not typed
+        """The network with some fields changed, of the same type and checked anew; itself where none is."""
+        return revised(self, **changes)
+
+
+_Entry = TypeVar("_Entry")
+
+
+def revised(entry: _Entry, **changes: object) -> _Entry:
+    """A part of a network, or one, with some fields changed; itself where every field stays what it was."""
+    if all(_is_same(getattr(entry, name), value) for name, value in changes.items()):
+        return entry
+    return replace(entry, **changes)  # type: ignore[type-var]  # dataclasses.replace is not typed
+
+
+def _is_same(before: object, after: object) -> bool:
+    """Whether two values are one, or tuples of the same objects; nothing is compared by value."""
+    if before is after:
+        return True
+    if not (isinstance(before, tuple) and isinstance(after, tuple)) or len(before) != len(after):
+        return False
+    return all(one is other for one, other in zip(before, after, strict=True))
 
 
 def origins_of(network: Network) -> tuple[Origin, ...]:

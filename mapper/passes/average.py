@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from mapper.network import Network
+from mapper.network import Network, revised
 from mapper.operations import PathOperation, Pool, Scale
 
 __all__ = ["average_to_sum"]
@@ -16,7 +14,7 @@ def average_to_sum(network: Network) -> Network:
     `mapper.passes.scale` then takes the scales into the target's weights. Averages on outputs stay: they
     belong to the host.
     """
-    return network.replacing(edges=tuple(replace(e, path=_summed(e.path)) for e in network.edges))
+    return network.replacing(edges=tuple(revised(e, path=_summed(e.path)) for e in network.edges))
 
 
 def _summed(path: tuple[PathOperation, ...]) -> tuple[PathOperation, ...]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from mapper.folding import folded
-from mapper.network import Network
+from mapper.network import Network, revised
 
 __all__ = ["fold_batch_norm"]
 
@@ -17,7 +15,7 @@ def fold_batch_norm(network: Network) -> Network:
     """
     return network.replacing(
         layers=tuple(
-            replace(layer, operation=folded(layer.operation, layer.between), between=())
+            revised(layer, operation=folded(layer.operation, layer.between), between=())
             for layer in network.layers
         )
     )

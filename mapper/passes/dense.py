@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from mapper.folding import dense
-from mapper.network import Layer, Network
+from mapper.network import Layer, Network, revised
 from mapper.operations import Convolution
 
 __all__ = ["make_dense"]
@@ -19,4 +17,4 @@ def make_dense(network: Network) -> Network:
 def _dense(layer: Layer) -> Layer:
     if not isinstance(layer.operation, Convolution):
         return layer
-    return replace(layer, operation=dense(layer.operation, layer.input_shape.features))
+    return revised(layer, operation=dense(layer.operation, layer.input_shape.features))

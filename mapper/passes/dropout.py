@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-from mapper.network import Network
+from mapper.network import Network, revised
 from mapper.operations import Dropout, Pool, Scale
 
 __all__ = ["drop_dropout"]
@@ -24,7 +23,7 @@ def drop_dropout(network: Network) -> Network:
         return tuple(step for step in steps if _matters(step))
 
     return network.replacing(
-        layers=tuple(replace(layer, between=kept(layer.between)) for layer in network.layers),
-        edges=tuple(replace(edge, path=kept(edge.path)) for edge in network.edges),
-        outputs=tuple(replace(output, path=kept(output.path)) for output in network.outputs),
+        layers=tuple(revised(layer, between=kept(layer.between)) for layer in network.layers),
+        edges=tuple(revised(edge, path=kept(edge.path)) for edge in network.edges),
+        outputs=tuple(revised(output, path=kept(output.path)) for output in network.outputs),
     )

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from mapper.errors import Finding, UnsupportedLayerError
-from mapper.network import Edge, Layer, Network
+from mapper.network import Edge, Layer, Network, revised
 from mapper.operations import Convolution, Flatten, Linear, Shape, shape_after
 
 __all__ = ["linear_to_convolution"]
@@ -31,7 +31,7 @@ def linear_to_convolution(network: Network) -> Network:
     if findings:
         raise UnsupportedLayerError(*findings)
     outputs = tuple(
-        replace(output, path=tuple(s for s in output.path if not isinstance(s, Flatten)))
+        revised(output, path=tuple(s for s in output.path if not isinstance(s, Flatten)))
         for output in network.outputs
     )
     return network.replacing(
@@ -55,7 +55,7 @@ def _unflattened(
         if cut < len(edge.path) and isinstance(operation, Convolution) and shape[1:] != (1, 1):
             findings.append(Finding(where, f"a convolution reads the flattened map of {edge.source}", shape))
         shapes.append(shape)
-        edges.append(replace(edge, path=path))
+        edges.append(revised(edge, path=path))
     if isinstance(operation, Convolution):
         return layer, tuple(edges)
     sizes = {shape[1:] for shape in shapes}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from mapper.network import Network
+from mapper.network import Network, revised
 from mapper.operations import PathOperation, Pool
 
 __all__ = ["merge_pools"]
@@ -13,8 +11,8 @@ __all__ = ["merge_pools"]
 def merge_pools(network: Network) -> Network:
     """Two pools whose stride is their size are one: ``floor(floor(n / a) / b) = floor(n / (a * b))``."""
     return network.replacing(
-        edges=tuple(replace(edge, path=_merged(edge.path)) for edge in network.edges),
-        outputs=tuple(replace(output, path=_merged(output.path)) for output in network.outputs),
+        edges=tuple(revised(edge, path=_merged(edge.path)) for edge in network.edges),
+        outputs=tuple(revised(output, path=_merged(output.path)) for output in network.outputs),
     )
 
 

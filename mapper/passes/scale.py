@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mapper.network import Edge, Layer, Network
+from mapper.network import Edge, Layer, Network, revised
 from mapper.operations import Scale, shape_after
 
 __all__ = ["Rescale", "fold_scale"]
@@ -57,7 +57,7 @@ def _scaled(network: Network, layer: Layer, rescale: Rescale | None) -> _Fold:
     incoming = network.incoming[layer.name]
     factors = [_factor(edge) for edge in incoming]
     bare = tuple(
-        (edge, replace(edge, path=tuple(step for step in edge.path if not isinstance(step, Scale))))
+        (edge, revised(edge, path=tuple(step for step in edge.path if not isinstance(step, Scale))))
         for edge in incoming
     )
     if all(factor == 1.0 for factor in factors):

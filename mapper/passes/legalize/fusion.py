@@ -70,12 +70,17 @@ def fusions(network: NormalNetwork, apart: Collection[str]) -> tuple[tuple[Fusio
     tuple
         The choices, and whether these are all.
     """
-    groups: dict[object, list[NormalLayer]] = {}
-    for layer in sorted(network.layers, key=lambda layer: natural_key(layer.name)):
+    alike: dict[object, list[str]] = {}
+    for layer in network.layers:
         if layer.name not in apart:
-            groups.setdefault(_likeness(network, layer), []).append(layer)
+            alike.setdefault(_likeness(network, layer), []).append(layer.name)
+    several = [sorted(names, key=natural_key) for names in alike.values() if len(names) > 1]
+    groups = [
+        [network.by_name[name] for name in names]
+        for names in sorted(several, key=lambda names: natural_key(names[0]))
+    ]
     taken, found = dict.fromkeys(network.signal_shapes), list[Fusion]()
-    chosen = [choice for group in groups.values() for choice in _choices(network, _alike(group))]
+    chosen = [choice for group in groups for choice in _choices(network, _alike(group))]
     for run in chosen:
         if run is None or len(found) == _CHOICES_MAX:
             continue
