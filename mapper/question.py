@@ -281,7 +281,7 @@ def fits(question: Question, budget: Budget | None = None) -> bool | None:
     except TimeLimitError:
         return None
     for problem in problems:
-        plain = False if problem.forms_compete else is_placeable(problem, spent)
+        plain = False if problem.forms_compete else is_placeable(problem)
         divided = is_divided_placeable(question.with_offers(problem), spent) if plain is False else plain
         if divided:
             return True

@@ -14,12 +14,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
-from mapper.errors import TimeLimitError
 from mapper.problem import Problem
 from mapper.result import Status
 from mapper.solution import Objective, Solution
+from mapper.solver.assignment import assignment
 from mapper.solver.budget import Budget
 from mapper.solver.cp_sat import Model
 from mapper.solver.decode import decode
@@ -62,6 +62,13 @@ class Group:
     classes: tuple[int, ...]
 
 
+class _Placed(NamedTuple):
+    """Some placement: the groups, and how many layers of each go to a core of a class."""
+
+    groups: tuple[Group, ...]
+    counts: Counts
+
+
 @dataclass(frozen=True)
 class _Model:
     """``count[g, k]``: how many layers of group g go to a core of class k."""
@@ -95,19 +102,12 @@ def group_layers(problem: Problem, candidates: Candidates) -> tuple[Group, ...]:
     return tuple(Group(tuple(layers), classes) for (_, classes), layers in members.items())
 
 
-def _build(problem: Problem, budget: Budget, candidates: Candidates) -> _Model:
-    """Every layer is placed, and a core holds one of them.
-
-    Raises
-    ------
-    TimeLimitError
-        The time limit came first.
-    """
-    groups, model = group_layers(problem, candidates), Model()
+def _build(problem: Problem, groups: tuple[Group, ...]) -> _Model:
+    """Every layer is placed, and a core holds one of them."""
+    model = Model()
     rooms = [len(entry.core_ids) for entry in problem.classes]
     count: dict[tuple[int, int], cp_model.IntVar] = {}
     for g, group in enumerate(groups):
-        budget.require_time()
         for k in group.classes:
             count[g, k] = model.new_int_var(0, min(len(group.layers), rooms[k]), "")
     for g, group in enumerate(groups):
@@ -124,26 +124,17 @@ def _may_fit(problem: Problem) -> bool:
     return not problem.faults and not problem.wants_relays and all(problem.candidates)
 
 
-def is_placeable(problem: Problem, budget: Budget) -> bool | None:
-    """Whether every layer gets a core of its own; None if a limit came first."""
-    _, counts = _probe(problem, budget, problem.candidates) if _may_fit(problem) else (None, False)
-    return None if counts is None else counts is not False
+def is_placeable(problem: Problem) -> bool:
+    """Whether every layer gets a core of its own."""
+    return _may_fit(problem) and _probe(problem, problem.candidates) is not None
 
 
-def _probe(
-    problem: Problem, budget: Budget, candidates: Candidates
-) -> tuple[_Model | None, Counts | Literal[False] | None]:
-    """Some placement with these candidates: False if there is none, None if a limit came first."""
-    if not all(candidates):
-        return None, False
-    try:
-        plain = _build(problem, budget, candidates)
-    except TimeLimitError:
-        return None, None
-    solver, status = budget.run(plain.model)
-    if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-        return plain, plain.values(solver)
-    return plain, (None if status == cp_model.UNKNOWN else False)
+def _probe(problem: Problem, candidates: Candidates) -> _Placed | None:
+    """Some placement with these candidates; None if there is none."""
+    groups = group_layers(problem, candidates)
+    rooms = [len(entry.core_ids) for entry in problem.classes]
+    counts = assignment([(len(group.layers), group.classes) for group in groups], rooms)
+    return None if counts is None else _Placed(groups, counts)
 
 
 def solve_plain(problem: Problem, budget: Budget) -> tuple[Status, Solution | None]:
@@ -158,7 +149,7 @@ def solve_plain(problem: Problem, budget: Budget) -> tuple[Status, Solution | No
     if seeks_merit(problem):
         plain = _with_best_merit(problem, budget, outcome)
     else:
-        plain = _build(problem, budget, problem.candidates)
+        plain = _build(problem, group_layers(problem, problem.candidates))
     if plain is None:
         return outcome.status(budget), None
     here = {(g.layers[0], k): plain.count[n, k] for n, g in enumerate(plain.groups) for k in g.classes}
@@ -182,33 +173,36 @@ def _with_best_merit(problem: Problem, budget: Budget, outcome: Outcome[Counts])
     least it; every probe is one solve, and the smallest merit that fails is the proof.
     """
     table = _merits(problem)
-    plain, counts = _probe(problem, budget, problem.candidates)
-    if plain is None or not counts:
-        outcome.is_infeasible = counts is False
+    some = _probe(problem, problem.candidates)
+    if some is None:
+        outcome.is_infeasible = True
         return None
 
-    def reached(model: _Model, placed: Counts) -> Fraction:
+    def reached(placed: _Placed) -> Fraction:
         """The least merit of a placement."""
-        return least_merit(problem, decode(problem, model.groups, placed, ()), {})
+        return least_merit(problem, decode(problem, *placed, ()), {})
 
-    outcome.values, best = counts, reached(plain, counts)
+    def with_least(merit: Fraction) -> _Placed | None:
+        return _probe(problem, tuple(tuple(k for k, own in row.items() if own >= merit) for row in table))
 
     def reach(least: Fraction) -> Fraction | Literal[False] | None:
-        """As `best_merit` wants it; the model that is kept is the placement's own."""
-        nonlocal plain, best
-        candidates = tuple(tuple(k for k, merit in row.items() if merit >= least) for row in table)
-        model, placed = _probe(problem, budget, candidates)
-        if model is None or not placed:
-            return False if placed is False else None
-        plain, outcome.values, best = model, placed, reached(model, placed)
-        return best
+        """As `best_merit` wants it."""
+        nonlocal some
+        if budget.is_spent:
+            return None
+        placed = with_least(least)
+        if placed is None:
+            return False
+        some = placed
+        return reached(placed)
 
     merits = sorted({merit for row in table for merit in row.values()})
-    bound = best_merit(merits, best, reach)
+    bound = best_merit(merits, reached(some), reach)
     outcome.objectives.append(merit_objective(problem, bound, bound))
-    # Later stages must not give away what was reached.
-    reach(best)
-    return plain
+    # Later stages must not give away what was reached: the groups are those that have as much.
+    kept = with_least(reached(some)) or some
+    outcome.values = kept.counts
+    return _build(problem, kept.groups)
 
 
 def _merits(problem: Problem) -> list[Mapping[int, Fraction]]:

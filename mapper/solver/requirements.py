@@ -7,6 +7,7 @@ destinations must express is a limit of its own like what the core must hold.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,10 +17,11 @@ from mapper.core_classes import CoreClass
 from mapper.errors import TimeLimitError
 from mapper.problem import Problem
 from mapper.rules import Rule
+from mapper.solver.assignment import assignment
 from mapper.solver.budget import Budget
 from mapper.solver.divided.model import build_model
 from mapper.solver.divided.need import least_pieces
-from mapper.solver.divided.tables import Tables
+from mapper.solver.divided.tables import PieceTable, Tables
 from mapper.solver.divided.variables import Slack
 from mapper.solver.or_tools import cp_model
 
@@ -160,6 +162,8 @@ class Requirements:
         if not all(least_pieces(tables, table, layer) for layer in layers):
             return False
         shared = {part.index for part in dropped if part.kind == "cores"}
+        if not self.with_moves:
+            return _each_has_a_core(tables, table, layers, shared)
         slack = Slack(
             slots=frozenset(n for n in range(len(tables.signals)) if Part("slots", n) not in kept),
             cores=frozenset(
@@ -176,3 +180,15 @@ class Requirements:
             return False
         _, status = self.budget.aside().run(built.model)
         return None if status == cp_model.UNKNOWN else status in (cp_model.OPTIMAL, cp_model.FEASIBLE)
+
+
+def _each_has_a_core(
+    tables: Tables, table: PieceTable, layers: Collection[int], shared: Collection[int]
+) -> bool:
+    """Whether whole layers can share out the cores, of which shared classes hold any number."""
+    usable = Counter(tuple(k for k, most in enumerate(table[layer][0]) if most) for layer in layers)
+    rooms = [
+        len(layers) if entry.core_ids[0] in shared else len(entry.core_ids)
+        for entry in tables.problem.classes
+    ]
+    return assignment([(count, classes) for classes, count in usable.items()], rooms) is not None
