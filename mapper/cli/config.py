@@ -94,7 +94,8 @@ def emit(
             raise OptionsError(Finding("--flash", "is a file that emit writes as well", output.flash))
         contents[output.flash] = bytes(flash_binary(to_samna(config, result.chip), result.chip))
     write_all(contents)
-    status = finish(result, output.as_json, kept)
+    lack = answer if isinstance(answer, str) else None
+    status = finish(result, output.as_json, kept, written=[*map(str, contents)], known_answer_missing=lack)
     if not output.as_json:
         say(f"written: {', '.join(map(str, contents))}")
         for note in config.interface.notes if config.interface else ():

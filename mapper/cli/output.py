@@ -99,8 +99,14 @@ def kept_placement(keep: Path | None) -> PlacementRecord | None:
     return None if keep is None else read_placement(keep)
 
 
-def finish(result: Result, as_json: bool, kept: PlacementRecord | None = None) -> Outcome:
-    """Print a result, and what left its place in the placement to be kept; the outcome it is."""
+def finish(result: Result, as_json: bool, kept: PlacementRecord | None = None, **more: object) -> Outcome:
+    """Print a result, and what left its place in the placement to be kept; the outcome it is.
+
+    Parameters
+    ----------
+    more
+        Further entries of what `--json` prints.
+    """
     from mapper.passes.rounding import rounding_losses  # noqa: PLC0415
     from mapper.record import moved_layers, placement_record  # noqa: PLC0415
 
@@ -117,7 +123,7 @@ def finish(result: Result, as_json: bool, kept: PlacementRecord | None = None) -
         }
         if is_kept:
             record["moved"] = [{"layer": name, "before": old, "now": new} for name, old, new in moved]
-        print_json(**record)
+        print_json(**record, **more)
     else:
         from mapper.report.text import print_result  # noqa: PLC0415
 

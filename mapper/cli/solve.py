@@ -53,8 +53,9 @@ def check(
 
     Exit: 0 they fit, 1 proven not to, 2 bad input, 3 undecided.
     """
+    from mapper.passes.rounding import rounding_losses  # noqa: PLC0415
     from mapper.report.terminal import line  # noqa: PLC0415
-    from mapper.report.text import print_readings  # noqa: PLC0415
+    from mapper.report.text import print_readings, print_rounding  # noqa: PLC0415
 
     result = solved(networks, chip, reading, requests, moves, limits)
     if output.as_json or result.solution is None:
@@ -64,6 +65,7 @@ def check(
     fit = f"{several} fit{'' if len(result.networks) > 1 else 's'} {result.chip.name}"
     line(console(), f"{fit}: {count} of {result.chip.core_count} cores, checked.")
     print_readings(console(), result.readings)
+    print_rounding(console(), rounding_losses(result.given))
     return 0
 
 

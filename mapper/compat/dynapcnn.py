@@ -167,8 +167,10 @@ class DynapcnnNetwork(PlacedNetwork):
             raise NetworkError(Finding("input", "is no tensor of frames", type(x).__name__, next_step=step))
         seen = x if self.sensor_view is None else self.sensor_view(x)
         if seen.ndim != 4 or tuple(seen.shape[1:]) != self.input_shape:
-            limit = f"(time, {', '.join(map(str, self.input_shape))})"
-            raise NetworkError(Finding("input", "has another shape", tuple(seen.shape), limit))
+            limit = f"(batch * time, {', '.join(map(str, self.input_shape))})"
+            way_out = f"Set batch_size to {len(seen)} and give x.flatten(0, 1)" if seen.ndim == 5 else ""
+            shape = tuple(seen.shape)
+            raise NetworkError(Finding("input", "has another shape", shape, limit, next_step=way_out))
         frames = seen.reshape(self._samples_in(seen.shape[0]), -1, *seen.shape[1:])
         if not self.structure.layers:
             return seen

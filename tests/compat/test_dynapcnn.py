@@ -365,5 +365,11 @@ def test_all_layers_and_wrong_inputs() -> None:
     assert complete[2][-1].shape == (6, 5, 1, 1)
     with pytest.raises(NetworkError, match="another shape"):
         network(torch.zeros(3, 1, 8, 8))
+    batch = torch.stack([events(), events()])
+    with pytest.raises(NetworkError, match=r"Set batch_size to 2 and give x\.flatten\(0, 1\)"):
+        network(batch)
+    network.batch_size = 2
+    network.reset_states()
+    assert network(batch.flatten(0, 1)).shape == (12, 5, 1, 1)
     ann = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU())
     assert mapper.DynapcnnNetwork(ann, SHAPE, relu_as_if=1.0)(events()).shape == (6, 4, 6, 6)

@@ -125,6 +125,13 @@ def test_emit_writes_none_and_says_so(tmp_path: Path, capsys: Capture) -> None:
     assert run(["emit", *words(tmp_path, 1), "--out", str(tmp_path / "loud")]) == 0
     record = json.loads((tmp_path / "loud" / "known_answer.json").read_text())
     assert all(record["counts"].values())
+    for weight, name in ((-1, "quiet"), (1, "loud")):
+        capsys.readouterr()
+        assert run(["emit", *words(tmp_path, weight), "--out", str(tmp_path / name), "--json"]) == 0
+        content = json.loads(capsys.readouterr().out)
+        files = {Path(file).name for file in content["written"]}
+        assert ("known_answer.json" in files) == (content["known_answer_missing"] is None) == (weight > 0)
+        assert files >= {"config.json", "placement.json"}
 
 
 def test_simulate_says_who_is_silent(tmp_path: Path, capsys: Capture) -> None:
