@@ -1,0 +1,102 @@
+"""How the cost of placing grows with the number of cores, in processor time.
+
+    python scripts/bench_growth.py [--quick]
+
+Chains of whole layers, and sets of random networks that need pieces, copies and relays, on chips of four core
+classes. The exponent is fitted by least squares to logarithms; 100,000 cores are what the fit gives, not
+measured. What was not proven within the limit is told and not fitted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from benchmark import Row, Spent, in_turn, options_of, stopwatch, tell, timed
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bench_divided import large_set
+from bench_solve import long_chain
+
+import mapper
+from mapper.network import Network
+from tests.random_networks import four_classes
+
+SIZES = (64, 128, 256, 512, 1024, 2048, 4096)
+BY_MODEL = 100_000
+LIMIT_S = 60.0
+# Up to which a size is solved several times.
+SEVERAL_MAX = 1024
+
+
+def chains(cores: int) -> Sequence[Network]:
+    """One chain that takes nearly every core."""
+    return [long_chain(cores * 125 // 128)]
+
+
+def divided(cores: int) -> Sequence[Network]:
+    """Random networks, each of which fits Speck 2f, about one of two by pieces, copies or relays."""
+    return large_set(cores * 75 // 128)
+
+
+def measured(networks: Sequence[Network], cores: int) -> tuple[Spent, bool]:
+    """What a placement took, and whether its optimum was proven."""
+    chip, proven = four_classes(cores), list[bool]()
+
+    def solve() -> None:
+        result = mapper.solve(networks, chip, repairs=0, time_limit_s=LIMIT_S)
+        proven.append(result.status is mapper.Status.OPTIMAL)
+
+    if cores <= SEVERAL_MAX // 4:
+        return in_turn({"": solve}, 3)[""], all(proven)
+    with stopwatch() as spent:
+        solve()
+    return spent, all(proven)
+
+
+def exponent(seconds: Mapping[int, float]) -> tuple[float, float]:
+    """The power of the number of cores by which seconds grow, and the seconds of one core, by the fit."""
+    power, constant = np.polyfit(np.log(list(seconds)), np.log(list(seconds.values())), 1)
+    return float(power), float(np.exp(constant))
+
+
+def grown(name: str, make: Callable[[int], Sequence[Network]], sizes: Sequence[int]) -> Iterator[Row]:
+    """A row for each size, against the smallest, and what is fitted."""
+    taken: dict[int, Spent] = {}
+    for cores in sizes:
+        spent, is_proven = measured(make(cores), cores)
+        if not is_proven:
+            note = f"{spent.processor_s:.1f} s, not proven within {LIMIT_S:g} s: not fitted"
+            yield Row(f"growth, {name}, {cores} cores", None, note=note)
+            break
+        taken[cores] = spent
+        first = taken[sizes[0]]
+        against = {} if spent is first else {"beside": f"{sizes[0]} cores", "reference": first}
+        yield timed(f"growth, {name}, {cores} cores", spent, is_checked=bool(against), **against)  # type: ignore[arg-type]  # as keywords
+    seconds = {cores: spent.processor_s for cores, spent in taken.items()}
+    power, one_s = exponent(seconds)
+    span = f"fitted from {min(seconds)} to {max(seconds)} cores"
+    yield Row(f"growth, {name}, exponent", power, "power of cores", note=span)
+    last = dict(list(seconds.items())[-2:])
+    yield Row(f"growth, {name}, exponent of the last step", exponent(last)[0], "power of cores")
+    model_s = one_s * BY_MODEL**power
+    yield Row(f"growth, {name}, {BY_MODEL} cores", model_s, "s", note=f"by model, not measured; {span}")
+
+
+def rows(*, is_quick: bool) -> list[Row]:
+    """The figures."""
+    sizes = SIZES[:3] if is_quick else SIZES
+    return [*grown("whole layers", chains, sizes), *grown("with moves", divided, sizes)]
+
+
+def main() -> None:
+    """Print one line a figure."""
+    options = options_of(__doc__).parse_args()
+    tell(rows(is_quick=options.quick), options)
+
+
+if __name__ == "__main__":
+    main()
