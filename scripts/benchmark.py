@@ -9,7 +9,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 
 __all__ = [
     "NOT_INSTALLED",
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 NOT_INSTALLED = "not installed"
-_PER_SECOND = {"s": 1.0, "ms": 1e3}
+_PER_SECOND = {"s": 1.0, "ms": 1e3, "ns": 1e9}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,12 @@ class Row:
 class Spent:
     """Seconds that some work took: on the clock, and of the processors."""
 
-    wall_s: float = field(default=0.0)
-    processor_s: float = field(default=0.0)
+    wall_s: float = 0.0
+    processor_s: float = 0.0
+
+    def per(self, count: float) -> Spent:
+        """The part of one of so many cells, operations or the like."""
+        return Spent(self.wall_s / count, self.processor_s / count)
 
 
 def processor_seconds() -> float:
@@ -121,12 +125,11 @@ def timed(
     *,
     beside: str = "",
     reference: Spent | None = None,
-    divisor: float = 1.0,
     is_checked: bool = False,
     note: str = "",
 ) -> Row:
-    """A row of times, each divided by a number of cells, operations or the like."""
-    scale = _PER_SECOND[unit.partition(" ")[0]] / divisor
+    """A row of times."""
+    scale = _PER_SECOND[unit]
     return Row(
         name,
         spent.wall_s * scale,
