@@ -8,7 +8,7 @@ Each benchmark is a process of its own (`scripts/bench_NAME.py`), and one that f
 go on. Its ratios are of what was measured in turn in one run. --against compares them with those of an
 earlier --out. --check ends with status 1 if a ratio that means the same on any machine is 1.3 times that of a
 file, without FILE that of `scripts/bench_baseline.json`; what seems so is measured once more before.
---baseline FILE writes such a file: ratios alone, of which those of a second run take the place.
+--baseline FILE writes such a file; ratios that are there stay unless they were measured.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from typing import Any
 
 from benchmark import NOT_INSTALLED, Row, table
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from mapper.files import require_writable, write_all
 
+ROOT = Path(__file__).resolve().parent.parent
 NAMES = (
     "processes",
     "solve",
@@ -152,10 +152,8 @@ def told(run: Mapping[str, Any]) -> str:
     place = run["machine"]
     packages = ", ".join(f"{name} {installed}" for name, installed in place["packages"].items())
     loads = [" ".join(f"{load:.2f}" for load in run[f"load_{when}"]) for when in ("before", "after")]
-    return (
-        f"{run['date']}, {place['processor']}, {place['cores']} cores, load {loads[0]} before, {loads[1]} after"
-        f"\nPython {place['python']}, {packages}"
-    )
+    where = f"{run['date']}, {place['processor']}, {place['cores']} cores"
+    return f"{where}, load {loads[0]} before, {loads[1]} after\nPython {place['python']}, {packages}"
 
 
 def options_read() -> argparse.Namespace:
@@ -182,6 +180,7 @@ def main() -> int:
     options = options_read()
     # An input that cannot be read, or a file that cannot be written, is told before all is measured.
     earlier = {path: read_ratios(path) for path in (options.against, options.check) if path}
+    kept = read_ratios(options.baseline) if options.baseline and options.baseline.exists() else {}
     outputs = [path for path in (options.out, options.markdown, options.baseline) if path]
     require_writable(*outputs, read=[path for path in earlier if path != options.baseline])
     rows, run = measured(options.only, is_quick=options.quick)
@@ -190,7 +189,7 @@ def main() -> int:
     texts = {
         options.out: json.dumps(run, indent=1) + "\n",
         options.markdown: f"{told(run)}\n\n{table(every, is_markdown=True)}\n",
-        options.baseline: json.dumps({"ratios": ratios_of(every, only_checked=True)}, indent=1) + "\n",
+        options.baseline: json.dumps({"ratios": kept | ratios_of(every, only_checked=True)}, indent=1) + "\n",
     }
     write_all({path: texts[path] for path in outputs})
     if options.against:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -57,7 +58,6 @@ def measure(side: str) -> dict[str, list[float]]:
 def measured(side: str) -> dict[str, list[float]]:
     """As `measure`, where samna's names are inert."""
     import samna.speck2f  # noqa: PLC0415
-    import torch  # noqa: PLC0415
     from sinabs.backend.dynapcnn import DynapcnnNetwork as Peer  # noqa: PLC0415
     from sinabs.backend.dynapcnn.chips import speck2f  # noqa: PLC0415
 
@@ -66,14 +66,13 @@ def measured(side: str) -> dict[str, list[float]]:
     from tests.builders import chain, conv  # noqa: PLC0415
     from tests.sinabs.modules import as_module, without_sensor  # noqa: PLC0415
 
-    # Two threads that wait for each other measure what else the machine does.
-    torch.set_num_threads(1)
     source = ROOT / "tests" / "data" / "zoo" / f"{NETWORK}.yaml"
     network = without_sensor(mapper.load_network(source))
     module = as_module(network)
     features, height, width = network.inputs[0].shape
     shape = (features, height, width)
-    target = plain(mapper.DynapcnnNetwork(module, shape).plain_config("speck2f").hardware)
+    small = as_module(chain([conv(4), conv(4)]))
+    target = plain(mapper.DynapcnnNetwork(small, (2, 16, 16)).plain_config("speck2f").hardware)
     for core in target.cnn_layers:
         core.dimensions = core.dimensions or next(c.dimensions for c in target.cnn_layers if c.dimensions)
     # sinabs takes the class when it is imported.
@@ -82,7 +81,6 @@ def measured(side: str) -> dict[str, list[float]]:
     samna.speck2f.configuration = types.SimpleNamespace(SpeckConfiguration=lambda: given)
     samna.speck2f.validate_configuration = lambda config: (True, "")
     bridge.find_samna = lambda: "real"
-    small = as_module(chain([conv(4), conv(4)]))
     sides: dict[str, Any] = {
         OURS: mapper.DynapcnnNetwork,
         UNCHECKED: partial(mapper.DynapcnnNetwork, reading_check=False),
@@ -118,7 +116,9 @@ def rows(*, is_quick: bool) -> list[Row]:
     for _ in range(3 if is_quick else 7):
         for side, results in found.items():
             command = [sys.executable, "-W", "ignore", __file__, "--side", side]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            # Two threads that wait for each other measure what else the machine does.
+            environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
             results.append(json.loads(done.stdout.splitlines()[-1]))
     made = []
     for side in (OURS, UNCHECKED):

@@ -19,6 +19,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -133,8 +134,7 @@ def on_dask(network_count: int, variant_count: int) -> Iterator[Row]:
     if find_spec("distributed") is None:
         yield Row("report, Dask", None, note=f"dask[distributed]: {NOT_INSTALLED}")
         return
-    from distributed import LocalCluster  # noqa: PLC0415  # an optional package
-
+    distributed = import_module("distributed")
     sources, chips = planned(network_count, variant_count)
     cells = len(sources) * len(chips)
     yield from bytes_a_cell(_tasks(sources, chips, Settings(), {}))
@@ -142,7 +142,9 @@ def on_dask(network_count: int, variant_count: int) -> Iterator[Row]:
         sweep(sources, chips, Settings(), Place(workers=0))
     cores = os.cpu_count() or 1
     for workers in (1, 2, 4):
-        with LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster:
+        with distributed.LocalCluster(
+            n_workers=workers, threads_per_worker=1, dashboard_address=None
+        ) as cluster:
             place = Place(scheduler=cluster.scheduler_address)
             # Workers import all that they need with their first cells.
             sweep(sources, chips[: WARMING * workers], Settings(), place)
@@ -168,10 +170,8 @@ def on_dask(network_count: int, variant_count: int) -> Iterator[Row]:
 
 def worker_seconds(cluster: Any) -> float:
     """Processor time of all workers so far."""
-    from distributed import Client  # noqa: PLC0415
-
-    with Client(cluster, set_as_default=False) as client:
-        return sum(client.run(time.process_time).values())
+    with import_module("distributed").Client(cluster, set_as_default=False) as client:
+        return float(sum(client.run(time.process_time).values()))
 
 
 def rows(network_count: int, variant_count: int, workers: int) -> list[Row]:
@@ -187,8 +187,8 @@ def main() -> None:
     parser.add_argument("--variants", type=int, default=200)
     parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1))
     options = parser.parse_args()
-    sizes = (10, 20) if options.quick else (options.networks, options.variants)
-    tell(rows(*sizes, options.workers), options)
+    network_count, variant_count = (10, 20) if options.quick else (options.networks, options.variants)
+    tell(rows(network_count, variant_count, options.workers), options)
 
 
 if __name__ == "__main__":

@@ -105,7 +105,8 @@ def of_sinabs(network: Network, x: Any) -> Callable[[], object] | None:
         neuron: Any = layer.neuron
         low, high = float(neuron.minimum), float(neuron.threshold)
         modules += [made, IAFSqueeze(batch_size=1, spike_threshold=high, min_v_mem=low)]
-    whole: Any = torch.nn.Sequential(*modules).to(memory_format=torch.channels_last)
+    whole: Any = torch.nn.Sequential(*modules)
+    whole = whole.to(memory_format=torch.channels_last)
     frames = torch.tensor(x, dtype=torch.float32).to(memory_format=torch.channels_last)
 
     def run() -> Any:
