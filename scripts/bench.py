@@ -156,7 +156,7 @@ def told(run: Mapping[str, Any]) -> str:
     return f"{where}, load {loads[0]} before, {loads[1]} after\nPython {place['python']}, {packages}"
 
 
-def options_read() -> argparse.Namespace:
+def options_read(words: Sequence[str] | None) -> argparse.Namespace:
     """What is asked."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -172,12 +172,12 @@ def options_read() -> argparse.Namespace:
     )
     parser.add_argument("--against", type=Path, metavar="FILE", help="an earlier --out")
     parser.add_argument("--check", type=Path, nargs="?", const=BASELINE, metavar="FILE")
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Measure, show, write and compare; the exit status."""
-    options = options_read()
+    options = options_read(words)
     # An input that cannot be read, or a file that cannot be written, is told before all is measured.
     earlier = {path: read_ratios(path) for path in (options.against, options.check) if path}
     kept = read_ratios(options.baseline) if options.baseline and options.baseline.exists() else {}

@@ -28,8 +28,8 @@ from tests.random_networks import four_classes
 SIZES = (64, 128, 256, 512, 1024, 2048, 4096)
 BY_MODEL = 100_000
 LIMIT_S = 60.0
-# Up to which a size is solved several times.
-SEVERAL_MAX = 1024
+# Larger ones are solved once.
+IN_TURN_MAX = 256
 
 
 def chains(cores: int) -> Sequence[Network]:
@@ -42,19 +42,30 @@ def divided(cores: int) -> Sequence[Network]:
     return large_set(cores * 75 // 128)
 
 
-def measured(networks: Sequence[Network], cores: int) -> tuple[Spent, bool]:
-    """What a placement took, and whether its optimum was proven."""
-    chip, proven = four_classes(cores), list[bool]()
+def solving(networks: Sequence[Network], cores: int, proven: list[bool]) -> Callable[[], object]:
+    """A placement, which adds whether its optimum was proven."""
+    chip = four_classes(cores)
 
     def solve() -> None:
         result = mapper.solve(networks, chip, repairs=0, time_limit_s=LIMIT_S)
         proven.append(result.status is mapper.Status.OPTIMAL)
 
-    if cores <= SEVERAL_MAX // 4:
-        return in_turn({"": solve}, 3)[""], all(proven)
-    with stopwatch() as spent:
-        solve()
-    return spent, all(proven)
+    return solve
+
+
+def measured(
+    make: Callable[[int], Sequence[Network]], sizes: Sequence[int]
+) -> Iterator[tuple[int, Spent, bool]]:
+    """By number of cores what a placement took and whether it was proven: small ones in turn, others once."""
+    proven: dict[int, list[bool]] = {cores: [] for cores in sizes}
+    small = {cores: solving(make(cores), cores, proven[cores]) for cores in sizes if cores <= IN_TURN_MAX}
+    for name, spent in in_turn({str(cores): work for cores, work in small.items()}, 5).items():
+        yield int(name), spent, all(proven[int(name)])
+    for cores in sizes[len(small) :]:
+        work = solving(make(cores), cores, proven[cores])
+        with stopwatch() as spent:
+            work()
+        yield cores, spent, all(proven[cores])
 
 
 def exponent(seconds: Mapping[int, float]) -> tuple[float, float]:
@@ -66,16 +77,22 @@ def exponent(seconds: Mapping[int, float]) -> tuple[float, float]:
 def grown(name: str, make: Callable[[int], Sequence[Network]], sizes: Sequence[int]) -> Iterator[Row]:
     """A row for each size, against the smallest, and what is fitted."""
     taken: dict[int, Spent] = {}
-    for cores in sizes:
-        spent, is_proven = measured(make(cores), cores)
+    for cores, spent, is_proven in measured(make, sizes):
         if not is_proven:
             note = f"{spent.processor_s:.1f} s, not proven within {LIMIT_S:g} s: not fitted"
             yield Row(f"growth, {name}, {cores} cores", None, note=note)
             break
         taken[cores] = spent
-        first = taken[sizes[0]]
-        against = {} if spent is first else {"beside": f"{sizes[0]} cores", "reference": first}
-        yield timed(f"growth, {name}, {cores} cores", spent, is_checked=bool(against), **against)  # type: ignore[arg-type]  # as keywords
+        if cores == sizes[0]:
+            yield timed(f"growth, {name}, {cores} cores", spent)
+        else:
+            yield timed(
+                f"growth, {name}, {cores} cores",
+                spent,
+                beside=f"{sizes[0]} cores",
+                reference=taken[sizes[0]],
+                is_checked=cores <= IN_TURN_MAX,
+            )
     seconds = {cores: spent.processor_s for cores, spent in taken.items()}
     power, one_s = exponent(seconds)
     span = f"fitted from {min(seconds)} to {max(seconds)} cores"
