@@ -1,6 +1,6 @@
 """Pieces, copies and relays: what they place, how fast, and that the answer never changes.
 
-    python scripts/bench_divided.py [--networks 2000] [--large]
+    python scripts/bench_divided.py [--networks 2000] [--large] [--quick]
     python scripts/bench_divided.py --families [--draws 6]
     python scripts/bench_divided.py --beside TREE [--networks 400]
 
@@ -25,16 +25,20 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from benchmark import NOT_INSTALLED, Row, Spent, in_turn, median, options_of, stopwatch, tell, timed
+
 sys.path.insert(0, os.environ.get("MAPPER_BENCH_TREE", str(Path(__file__).resolve().parent.parent)))
+
+from bench_solve import fitting_cores
+from sinabs_matching import sinabs_matching
 
 import mapper
 from hwspec.schema import ChipSpec
-from mapper.demand import layer_demands
 from mapper.frontends import load_network
 from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
@@ -42,14 +46,13 @@ from mapper.passes import prepare
 from mapper.question import Question, decide
 from mapper.record import placement_record
 from mapper.result import Result, Status
-from mapper.work import lacking
 from tests.random_networks import four_classes, random_speck_network
 
 ROOT = Path(__file__).resolve().parent.parent
 # Of --beside: the checkout that a process of its own imports and measures.
 _TREE = "MAPPER_BENCH_TREE"
-
-Matcher = Callable[[list[list[int]]], object]
+# Building its layers takes sinabs a third of a second a network.
+SINABS_NETWORKS = 30
 
 
 def checked(networks: Sequence[NormalNetwork], chip: ChipSpec, options: SolveOptions) -> tuple[Result, float]:
@@ -57,14 +60,6 @@ def checked(networks: Sequence[NormalNetwork], chip: ChipSpec, options: SolveOpt
     start = time.perf_counter()
     result = decide(Question(tuple(networks), chip, options))
     return result, (time.perf_counter() - start) * 1e3
-
-
-def fitting_cores(network: NormalNetwork, chip: ChipSpec) -> list[list[int]]:
-    """Per layer, the cores whose memories and limits hold it; destinations are not looked at."""
-    return [
-        [n for n, core in enumerate(chip.cores) if not lacking(demand.work, core)]
-        for demand in layer_demands(network)
-    ]
 
 
 def matching(fits: list[list[int]]) -> bool:
@@ -83,15 +78,6 @@ def matching(fits: list[list[int]]) -> bool:
     return all(placed(layer, set()) for layer in range(len(fits)))
 
 
-def sinabs_matcher() -> Matcher | None:
-    """Sinabs' own matching, or None where it cannot be imported."""
-    try:
-        from sinabs.backend.dynapcnn.mapping import get_valid_mapping  # noqa: PLC0415
-    except ImportError:
-        return None
-    return get_valid_mapping  # type: ignore[no-any-return]  # without types
-
-
 def measured(
     networks: Sequence[NormalNetwork], chip: ChipSpec, options: SolveOptions
 ) -> tuple[Result, float, float]:
@@ -108,44 +94,68 @@ def told(times: list[float]) -> str:
     return f"median {statistics.median(ordered):.1f} ms, 95 % {share:.1f} ms, max {ordered[-1]:.1f} ms"
 
 
-def nine_cores(count: int) -> None:
-    """Verdicts and times of random networks."""
+def sinabs_spent(networks: Sequence[NormalNetwork]) -> Row:
+    """Sinabs' own matching of networks that it accepts."""
+    name, taken = "divided, sinabs' matching of those that it accepts", list[Spent]()
+    for network in networks:
+        peer = sinabs_matching(network)
+        if peer is not None:
+            taken.append(in_turn({"": peer.whole}, 3)[""])
+    if not taken:
+        return Row(name, None, note=f"sinabs: {NOT_INSTALLED}")
+    return timed(name, median(taken), note=f"{len(taken)} networks, by memory alone")
+
+
+def spread(taken: Sequence[Spent]) -> str:
+    """How many, and within what time on the clock most and all of them were decided."""
+    ordered = sorted(spent.wall_s * 1e3 for spent in taken)
+    share = ordered[int(0.95 * (len(ordered) - 1))]
+    return f"{len(ordered)} networks, 95 % {share:.1f} ms, max {ordered[-1]:.1f} ms"
+
+
+def nine_cores(count: int) -> list[Row]:
+    """Verdicts and times of random networks, in turn with the question whether whole layers fit."""
     chip, options = mapper.load_chip("speck2f"), SolveOptions(repairs=0)
     plain_options = replace(options, max_pieces=1, relays=False, max_copies=1)
     cut_options = replace(options, joint=False, fusion=False, rewrites=False)
-    peer, matched, plain, placed, more = sinabs_matcher(), 0, 0, 0, 0
-    cut, explained, peers = [], [], []
+    matched, plain, placed, more = list[NormalNetwork](), 0, 0, 0
+    cut, explained = list[tuple[Spent, Spent]](), list[tuple[Spent, Spent]]()
     for seed in range(count):
         network = random_speck_network(seed)
-        fits = fitting_cores(network, chip)
-        matches = matching(fits)
-        matched += matches
-        if peer is not None and matches:
-            start = time.perf_counter()
-            peer(fits)
-            peers.append((time.perf_counter() - start) * 1e3)
-        result, took = checked([network], chip, options)
-        whole = decide(Question((network,), chip, plain_options), "reasons").solution is not None
+        if matching(fitting_cores(network, chip)):
+            matched.append(network)
+        with stopwatch() as taken:
+            result, _ = checked([network], chip, options)
+        with stopwatch() as plainly:
+            whole = decide(Question((network,), chip, plain_options), "reasons").solution is not None
         plain, placed = plain + whole, placed + (result.solution is not None)
         if result.status not in (Status.OPTIMAL, Status.INFEASIBLE):
             raise SystemExit(f"seed {seed}: {result.status}")
         if result.solution is None:
-            explained.append(took)
+            explained.append((taken, plainly))
         elif not whole:
-            cut.append(took)
+            cut.append((taken, plainly))
             more += decide(Question((network,), chip, cut_options), "reasons").solution is None
-    print(f"{count} random networks of 3 to 9 layers on speck2f:")
-    print(f"  matched by memory alone {matched}, plainly placed {plain}, placed here {placed}")
-    rejected = count - plain
-    print(f"  of {rejected} that do not fit as whole layers {placed - plain} are placed,")
-    print(f"  {more} of them by joint relays, fused siblings or phases alone")
-    print(f"  proven optimum with pieces, copies or relays, checked: {told(cut)}")
-    print(f"  proven infeasible and explained: {told(explained)}")
-    if peers:
-        print(f"  sinabs' matching alone, of those it accepts: {told(peers)}")
+    note = f"of {count}: by memory alone {len(matched)} match, {plain} fit as whole layers, {placed} here"
+    found = [
+        Row("divided, placed by joint relays, fused siblings or phases alone", more, "networks", note=note)
+    ]
+    for name, pairs in (("proven optimum", cut), ("proven infeasible", explained)):
+        ours, plainly_taken = ([pair[n] for pair in pairs] for n in (0, 1))
+        found.append(
+            timed(
+                f"divided, {name}",
+                median(ours),
+                beside="whole layers alone",
+                reference=median(plainly_taken),
+                is_checked=True,
+                note=spread(ours),
+            )
+        )
+    return [*found, sinabs_spent(matched[:SINABS_NETWORKS])]
 
 
-def same_bytes(count: int) -> None:
+def same_bytes(count: int) -> Row:
     """The placement does not depend on the number of workers."""
     chip, same = mapper.load_chip("speck2f"), 0
     for seed in range(count):
@@ -157,9 +167,9 @@ def same_bytes(count: int) -> None:
             else:
                 texts.add(str(result.report))
         same += len(texts) == 1
-    print(f"same bytes with 1, 2 and 8 workers: {same} of {count}")
     if same != count:
-        raise SystemExit(1)
+        raise SystemExit(f"same bytes with 1, 2 and 8 workers: {same} of {count}")
+    return Row("divided, same bytes with 1, 2 and 8 workers", same, "networks", note=f"of {count}")
 
 
 @cache
@@ -180,13 +190,14 @@ def large_set(layers: int) -> list[NormalNetwork]:
     return networks
 
 
-def several(layers: int, cores: int, limit_s: float | None = None) -> None:
+def several(layers: int, cores: int, limit_s: float | None = None) -> Row:
     """Random networks that fit Speck 2f one by one, together on a large chip."""
     networks = large_set(layers)
-    result, took = checked(networks, four_classes(cores), SolveOptions(repairs=0, time_limit_s=limit_s))
-    stages = {s.name: f"{s.value} (bound {s.bound})" for s in result.require().objectives}
-    text = f"{layers} layers of {len(networks)} networks on {cores} cores: {result.status.value}"
-    print(f"{text} in {took / 1e3:.2f} s, {stages}")
+    with stopwatch() as spent:
+        result, _ = checked(networks, four_classes(cores), SolveOptions(repairs=0, time_limit_s=limit_s))
+    proven = [s.name for s in result.require().objectives if s.value == s.bound]
+    note = f"{len(networks)} networks: {result.status.value}, proven: {', '.join(proven)}"
+    return timed(f"divided, {layers} layers on {cores} cores", spent, "s", note=note)
 
 
 def family_networks(draws: int) -> Iterator[tuple[str, list[NormalNetwork]]]:
@@ -268,9 +279,19 @@ def beside(tree: Path, count: int) -> None:
         print(f"  there: {told(before)}\n  here: {told(after)}")
 
 
+def rows(count: int, options: argparse.Namespace) -> list[Row]:
+    """The figures of so many random networks, and of large sets."""
+    found = [*nine_cores(count), same_bytes(min(count, 60)), several(150, 256)]
+    if not options.quick:
+        found.append(several(600, 1024))
+    if options.large:
+        found.append(several(2400, 4096, 15.0))
+    return found
+
+
 def main() -> None:
     """Print one line a figure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = options_of(__doc__)
     parser.add_argument("--networks", type=int, default=2000)
     parser.add_argument("--large", action="store_true", help="2,400 layers on 4,096 cores, 15 s")
     parser.add_argument("--families", action="store_true", help="what needs the new moves, and nothing else")
@@ -287,12 +308,7 @@ def main() -> None:
     elif options.beside:
         beside(options.beside.resolve(), options.networks)
     else:
-        nine_cores(options.networks)
-        same_bytes(min(options.networks, 60))
-        several(150, 256)
-        several(600, 1024)
-        if options.large:
-            several(2400, 4096, 15.0)
+        tell(rows(100 if options.quick else options.networks, options), options)
 
 
 if __name__ == "__main__":

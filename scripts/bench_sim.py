@@ -1,20 +1,22 @@
-"""How fast the simulators are: ratios of medians, measured in turn, in one run.
+"""How fast the simulators are: medians, measured in turn, in one run.
+
+    python scripts/bench_sim.py [--quick]
 
 Frame simulator: the nine-layer gesture network, 50 steps at 5 % input density, against the same network's
-bare convolutions, and against sinabs' forward pass where sinabs is installed (``.[sinabs]``). Event
-simulator: synaptic operations per second against a compiled loop that only adds the same weights.
-Weights are random; thresholds are chosen so that every layer spikes at a rate of 2 to 6 %.
+bare convolutions, and against sinabs' forward pass where sinabs is installed (``.[sinabs]``); all of them
+in the memory layout of this simulator, channels last, and on one thread, since two that wait for each other
+measure what else the machine does. Event simulator: time of a synaptic operation against
+that of an addition in a compiled loop that only adds the same weights. Weights are random; thresholds are
+chosen so that every layer spikes at a rate of 2 to 6 %.
 """
 
 from __future__ import annotations
 
-import argparse
 import resource
-import statistics
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from typing import Any
 import numba
 import numpy as np
 import torch
+from benchmark import NOT_INSTALLED, Row, in_turn, options_of, tell, timed
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -38,6 +41,7 @@ from mapper.sim.network import simulate  # noqa: E402
 from tests.builders import chain, conv, gesture, weighted  # noqa: E402
 
 DENSITY = 0.05
+STEPS = 50
 
 
 def calibrated() -> Network:
@@ -64,18 +68,6 @@ def spikes(network: Network, steps: int, density: float) -> Any:
     return (draw.random((steps, *network.inputs[0].shape)) < density).astype(np.uint8)
 
 
-def medians(works: dict[str, Callable[[], object]], runs: int) -> dict[str, float]:
-    """Median seconds of each, run in turn; the first run of each does not count."""
-    taken: dict[str, list[float]] = {name: [] for name in works}
-    for n in range(runs + 1):
-        for name, work in works.items():
-            start = time.perf_counter()
-            work()
-            if n:
-                taken[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in taken.items()}
-
-
 def bare(network: Network, steps: int) -> Callable[[], object]:
     """The convolutions alone, of inputs that lie ready."""
     layers = []
@@ -83,6 +75,7 @@ def bare(network: Network, steps: int) -> Callable[[], object]:
         weight = torch.tensor(np.asarray(layer.operation.weight), dtype=torch.float32)
         conv: Any = layer.operation
         frames = (torch.rand(steps, *layer.input_shape) < DENSITY).float()
+        frames, weight = (tensor.to(memory_format=torch.channels_last) for tensor in (frames, weight))
         layers.append((frames, weight, conv.stride, conv.padding))
 
     def run() -> None:
@@ -112,8 +105,9 @@ def of_sinabs(network: Network, x: Any) -> Callable[[], object] | None:
         neuron: Any = layer.neuron
         low, high = float(neuron.minimum), float(neuron.threshold)
         modules += [made, IAFSqueeze(batch_size=1, spike_threshold=high, min_v_mem=low)]
-    whole: Any
-    whole, frames = torch.nn.Sequential(*modules), torch.tensor(x, dtype=torch.float32)
+    whole: Any = torch.nn.Sequential(*modules)
+    whole = whole.to(memory_format=torch.channels_last)
+    frames = torch.tensor(x, dtype=torch.float32).to(memory_format=torch.channels_last)
 
     def run() -> Any:
         for module in whole:
@@ -172,75 +166,111 @@ def framed(config: ChipConfig, name: str, x: Any) -> Callable[[], object]:
     return lambda: simulate_config(config, {name: x}, record=())
 
 
-def frame(network: Network, config: ChipConfig, runs: int) -> None:
-    """Print the frame simulator's ratios, and how it grows."""
+def frame(network: Network, config: ChipConfig, runs: int) -> Iterator[Row]:
+    """The frame simulator's ratios, and how it grows."""
     # Once the C library has freed an array of this size, it keeps smaller ones for reuse: whether an
     # allocation meets fresh pages is luck otherwise, and weighs more than the convolutions.
     np.empty(31 << 20, np.uint8)
     name = network.inputs[0].name
-    x = spikes(network, 50, DENSITY)
-    works: dict[str, Callable[[], object]] = {
-        "frame": framed(config, name, x),
-        "bare": bare(network, 50),
-    }
+    x = spikes(network, STEPS, DENSITY)
+    works: dict[str, Callable[[], object]] = {"frame": framed(config, name, x), "bare": bare(network, STEPS)}
     peer = of_sinabs(network, x)
     if peer is not None:
         works["sinabs"] = peer
         ours, theirs = next(iter(simulate_config(config, {name: x}).outputs.values())), peer()
-        print("same outputs as sinabs:", bool(np.array_equal(ours, np.asarray(theirs))))
-    taken = medians(works, runs)
-    print(f"frame simulator, 50 steps: {taken['frame']:.4f} s; bare convolutions {taken['bare']:.4f} s,")
-    print(f"  {taken['frame'] / taken['bare']:.2f} times as long as these")
-    if "sinabs" in taken:
-        print(f"  sinabs {taken['sinabs']:.4f} s; {taken['frame'] / taken['sinabs']:.2f} of its time")
-    for steps, density in ((25, DENSITY), (50, DENSITY), (100, DENSITY), (50, 0.001), (50, 0.5)):
-        one = medians({"f": framed(config, name, spikes(network, steps, density))}, 3)["f"]
-        print(f"  {steps} steps at {100 * density:g} %: {one:.4f} s")
+        if not np.array_equal(ours, np.asarray(theirs)):
+            raise SystemExit("sinabs gives other outputs")
+    taken = in_turn(works, runs)
+    title, beside = f"simulation, {STEPS} time steps", "bare convolutions"
+    yield timed(title, taken["frame"], beside=beside, reference=taken["bare"], is_checked=True)
+    against = f"{title}, against sinabs"
+    if peer is None:
+        yield Row(against, None, note=f"sinabs: {NOT_INSTALLED}")
+    else:
+        beside, theirs = "sinabs' forward pass", taken["sinabs"]
+        yield timed(
+            against, taken["frame"], beside=beside, reference=theirs, is_checked=True, note="same outputs"
+        )
+
+
+def wider(runs: int) -> Iterator[Row]:
+    """Three layers of more and more features, against their bare convolutions."""
     for width in (8, 16, 32, 64):
         wide = weighted(chain([conv(width)] * 3, (2, 16, 16)), np.random.default_rng(0), integer=True)
         placed, name = mapper.build_config(mapper.solve(wide, "speck2f")), wide.inputs[0].name
-        works = {"f": framed(placed, name, spikes(wide, 50, DENSITY)), "b": bare(wide, 50)}
-        taken = medians(works, runs)
-        print(
-            f"  3 layers of {width} features: {taken['f']:.4f} s; {taken['f'] / taken['b']:.2f} of bare ones"
+        ours = framed(placed, name, spikes(wide, STEPS, DENSITY))
+        taken = in_turn({"ours": ours, "bare": bare(wide, STEPS)}, runs)
+        yield timed(
+            f"simulation, 3 layers of {width} features",
+            taken["ours"],
+            beside="bare convolutions",
+            reference=taken["bare"],
         )
 
 
-def events(network: Network, config: ChipConfig, runs: int) -> None:
-    """Print the event simulator's synaptic operations per second, at growing rates of events."""
+def longer(network: Network, config: ChipConfig, runs: int) -> Iterator[Row]:
+    """Other numbers of steps and densities, against those that are measured first."""
+    name, sizes = (
+        network.inputs[0].name,
+        [(STEPS, DENSITY), (25, DENSITY), (100, DENSITY), (50, 0.001), (50, 0.5)],
+    )
+    works: dict[str, Callable[[], object]] = {
+        f"{steps} time steps at {100 * density:g} %": framed(config, name, spikes(network, steps, density))
+        for steps, density in sizes
+    }
+    taken = in_turn(works, runs)
+    first = next(iter(taken))
+    for title, spent in list(taken.items())[1:]:
+        yield timed(f"simulation, {title}", spent, beside=first, reference=taken[first])
+
+
+def events(network: Network, config: ChipConfig, runs: int) -> Iterator[Row]:
+    """The event simulator's time of a synaptic operation, at growing rates of events."""
     name = network.inputs[0].name
     options = EventOptions(record=())
     for density in (0.001, 0.01, DENSITY, 0.2):
-        given = events_from_raster(spikes(network, 50, density), 1000)
+        given = events_from_raster(spikes(network, STEPS, density), 1000)
         done = sum(simulate_events(config, {name: given}, options).synops.values())
-        rows, tables = rows_of(config, given, name, 200_000)
-        potentials, adds = tables.potentials.copy(), int(rows[:, 2].sum())
+        runs_of_weights, tables = rows_of(config, given, name, 200_000)
+        potentials, adds = tables.potentials.copy(), int(runs_of_weights[:, 2].sum())
         # A simulator goes on where it stopped: one for each run, built before.
         ready = iter([EventSimulator(config, options) for _ in range(runs + 1)])
         works: dict[str, Callable[[], object]] = {
-            "whole": lambda given=given: simulate_events(config, {name: given}, options),  # type: ignore[misc]
+            "whole": partial(simulate_events, config, {name: given}, options),
             "event": lambda ready=ready, given=given: next(ready).run({name: given}),  # type: ignore[misc]
-            "adding": lambda r=rows, p=potentials, w=tables.weights: only_adding(r, p, w),  # type: ignore[misc]
+            "adding": partial(only_adding, runs_of_weights, potentials, tables.weights),
         }
-        taken = medians(works, runs)
-        ours, peer = done / taken["event"], adds / taken["adding"]
-        print(
-            f"event simulator, {100 * density:g} %: {len(given)} events, {done:.3g} SynOps,",
-            f"{ours:.3g} per second, {done / taken['whole']:.3g} with the building of its tables;",
-        )
-        print(f"  {ours / peer:.2f} of a loop that only adds ({peer:.3g} per second)")
+        taken = in_turn(works, runs)
+        adding = taken["adding"].per(adds)
+        for work, title in (("event", "spike by spike"), ("whole", "with the building of its tables")):
+            yield timed(
+                f"simulation {title}, {100 * density:g} %",
+                taken[work].per(done),
+                "ns",
+                beside="an addition",
+                reference=adding,
+                is_checked=work == "event",
+                note=f"a synaptic operation of {done:.3g}, {len(given)} events",
+            )
+
+
+def rows(*, is_quick: bool) -> list[Row]:
+    """The figures of both simulators."""
+    torch.set_num_threads(1)
+    runs = 3 if is_quick else 7
+    result = mapper.solve(calibrated(), "speck2f")
+    network, config = result.networks[0], mapper.build_config(result)
+    found = [*frame(network, config, runs), *events(network, config, 3)]
+    if not is_quick:
+        found += [*longer(network, config, 3), *wider(runs)]
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return [*found, Row("simulation, peak memory", peak_mb, "MB")]
 
 
 def main() -> None:
-    """Calibrate, then measure both simulators."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=7)
-    options = parser.parse_args()
-    result = mapper.solve(calibrated(), "speck2f")
-    network, config = result.networks[0], mapper.build_config(result)
-    frame(network, config, options.runs)
-    events(network, config, min(options.runs, 3))
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+    """Print one line a figure."""
+    options = options_of(__doc__).parse_args()
+    tell(rows(is_quick=options.quick), options)
 
 
 if __name__ == "__main__":

@@ -1,52 +1,43 @@
-"""Times of placing, side by side in one run: medians and ratios.
+"""Times of placing whole layers, from `Network` to verified `Result`.
 
-    python scripts/bench_solve.py [--runs 15]
+    python scripts/bench_solve.py [--quick]
 
-1. `mapper.solve` on the nine-layer DVS gesture network, from `Network` to verified `Result`;
-2. a chain of 1,000 layers on a 1,024-core variant of four core classes, and 5,000 on 5,120;
-3. the command line as a whole process against an interpreter that only imports OR-Tools and NIR;
-4. sinabs' own matching on the gesture network, where sinabs' mapping can be imported.
+1. the nine-layer DVS gesture network, in turn with the same assignment as a bare model of CP-SAT, built and
+   solved with nothing around it, and with sinabs' own matching where sinabs is installed (``.[sinabs]``);
+2. a chain of 1,000 layers on a 1,024-core variant of four core classes, and 5,000 on 5,120.
 """
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from benchmark import NOT_INSTALLED, Row, in_turn, options_of, tell, timed
+from ortools.sat.python import cp_model
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from sinabs_matching import sinabs_matching
 
 import mapper
 from hwspec.schema import ChipSpec
+from mapper.demand import layer_demands
 from mapper.network import Edge, Input, Layer, Network, Output
+from mapper.normal_form import NormalNetwork
 from mapper.operations import Convolution, Shape
+from mapper.work import lacking
 from tests.builders import gesture
+from tests.random_networks import four_classes
 
 
-def median_ms(job: Callable[[], object], runs: int) -> float:
-    """Median wall-clock milliseconds; one run is not counted."""
-    job()
-    times = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        job()
-        times.append((time.perf_counter() - start) * 1e3)
-    return statistics.median(times)
-
-
-def large_chip(cores: int) -> ChipSpec:
-    """Speck 2f grown to this many cores, a quarter of each memory class."""
-    quarter = cores // 4
-    changes = [f"+core[9..{cores - 1}]=core[8]", "core[0..1].parallel=false"]
-    for n, (kernel, neuron) in enumerate(((16, 64), (32, 32), (64, 16), (16, 16))):
-        span = f"core[{n * quarter}..{(n + 1) * quarter - 1}]"
-        changes += [f"{span}.kernel_words={kernel}Ki", f"{span}.neuron_words={neuron}Ki"]
-    return mapper.load_chip("speck2f", changes)
+def fitting_cores(network: NormalNetwork, chip: ChipSpec) -> list[list[int]]:
+    """Per layer, the cores whose memories and limits hold it; destinations are not looked at."""
+    return [
+        [n for n, core in enumerate(chip.cores) if not lacking(demand.work, core)]
+        for demand in layer_demands(network)
+    ]
 
 
 def long_chain(count: int) -> Network:
@@ -69,49 +60,52 @@ def require(network: Network, chip: ChipSpec) -> None:
         raise SystemExit(f"{network.name}: {result.status}")
 
 
-def process(words: list[str]) -> Callable[[], object]:
-    """A whole process of this interpreter."""
-    return lambda: subprocess.run([sys.executable, *words], check=True, capture_output=True)
+def bare_assignment(fits: list[list[int]]) -> None:
+    """Give every layer a core of its own, as one model of CP-SAT and nothing else."""
+    model = cp_model.CpModel()
+    by_core: dict[int, list[cp_model.IntVar]] = {}
+    for cores in fits:
+        chosen = [model.new_bool_var("") for _ in cores]
+        model.add_exactly_one(chosen)
+        for core, variable in zip(cores, chosen, strict=True):
+            by_core.setdefault(core, []).append(variable)
+    for variables in by_core.values():
+        model.add_at_most_one(variables)
+    solver = cp_model.CpSolver()
+    solver.parameters.num_workers = 1
+    if solver.solve(model) != cp_model.OPTIMAL:
+        raise SystemExit("the bare model has no solution")
 
 
-def sinabs_ms(runs: int) -> float | None:
-    """Sinabs' matching with the same demands and cores; None where it cannot be imported."""
-    try:
-        from sinabs.backend.dynapcnn.mapping import get_valid_mapping  # noqa: PLC0415
-    except ImportError:
-        return None
-    network, chip = gesture(), mapper.load_chip("speck2f")
-    from mapper.demand import layer_demands, shortfalls  # noqa: PLC0415
-
-    fits = [
-        [n for n, core in enumerate(chip.cores) if not shortfalls(demand, core, chip)]
-        for demand in layer_demands(network, 0, None)
-    ]
-    return median_ms(lambda: get_valid_mapping(fits), runs)
+def rows(*, is_quick: bool) -> list[Row]:
+    """The figures."""
+    runs, network, chip = 5 if is_quick else 15, gesture(), mapper.load_chip("speck2f")
+    works: dict[str, Callable[[], object]] = {
+        "ours": partial(require, network, chip),
+        "bare": partial(bare_assignment, fitting_cores(network, chip)),
+    }
+    peer = sinabs_matching(network)
+    if peer is not None:
+        works |= {"matching": peer.whole, "flow": peer.flow_alone}
+    taken = in_turn(works, runs)
+    name, beside = "solve, gesture network", "bare CP-SAT model"
+    found = [timed(name, taken["ours"], beside=beside, reference=taken["bare"], is_checked=True)]
+    if peer is None:
+        found.append(Row("solve, gesture network, against sinabs", None, note=f"sinabs: {NOT_INSTALLED}"))
+    for work, beside in (("matching", "sinabs' matching"), ("flow", "its flow alone")) if peer else ():
+        note = "sinabs matches by memory alone and proves nothing"
+        name = f"solve, gesture network, against {beside}"
+        found.append(timed(name, taken["ours"], beside=beside, reference=taken[work], note=note))
+    for layers, cores in ((1000, 1024),) if is_quick else ((1000, 1024), (5000, 5120)):
+        job = partial(require, long_chain(layers), four_classes(cores))
+        found.append(timed(f"solve, {layers} layers on {cores} cores", in_turn({"": job}, 3)[""]))
+    return found
 
 
 def main() -> None:
     """Print one line a figure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--runs", type=int, default=15)
-    runs = parser.parse_args().runs
-    chip = mapper.load_chip("speck2f")
-    network = gesture()
-    ours = median_ms(lambda: require(network, chip), runs)
-    print(f"gesture network, 9 layers on 9 cores, verified: {ours:8.2f} ms")
-    for layers, cores in ((1000, 1024), (5000, 5120)):
-        large, many = long_chain(layers), large_chip(cores)
-        took = median_ms(partial(require, large, many), max(runs // 3, 3))
-        print(f"{layers} layers on {cores} cores, verified:    {took:8.1f} ms")
-    shell = median_ms(process(["-m", "mapper", "solve", "digits"]), max(runs // 2, 3))
-    imports = median_ms(process(["-c", "import ortools.sat.python.cp_model, nir"]), max(runs // 2, 3))
-    print(f"python -m mapper solve digits, whole process: {shell:8.0f} ms")
-    print(f"importing OR-Tools and NIR alone:             {imports:8.0f} ms   ratio {shell / imports:.2f}")
-    peer = sinabs_ms(runs)
-    if peer is None:
-        print("sinabs' matching: not measured, its mapping cannot be imported here")
-    else:
-        print(f"sinabs' matching alone, same network:         {peer:8.2f} ms   ratio {ours / peer:.2f}")
+    options = options_of(__doc__).parse_args()
+    tell(rows(is_quick=options.quick), options)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The smallest chips: how long the proof takes, or which gap is left.
 
-    python scripts/bench_synthesis.py [--sets 6] [--limit 60] [--zoo]
+    python scripts/bench_synthesis.py [--sets 6] [--limit 60] [--zoo] [--quick]
 
 1. sets of five random networks of 4 to 8 layers, in turns on up to nine cores with memories of 1 Ki to
    64 Ki words: time to the proven least memory, and to the chip that every run gives;
@@ -12,13 +12,12 @@ Times are those of one run, networks read and prepared before, every result plac
 
 from __future__ import annotations
 
-import argparse
-import statistics
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import get_args
+
+from benchmark import Row, Spent, median, options_of, stopwatch, tell, timed
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -79,14 +78,14 @@ def zoo(wanted: Request) -> list[NormalNetwork]:
     return found
 
 
-def measured(networks: Sequence[NormalNetwork], wanted: Request) -> tuple[Answer | None, float, float]:
-    """A chip, and the wall and processor seconds that it took."""
-    start, work = time.perf_counter(), time.process_time()
-    try:
-        answer = synthesize(networks, wanted)
-    except UndecidedError:
-        answer = None
-    return answer, time.perf_counter() - start, time.process_time() - work
+def measured(networks: Sequence[NormalNetwork], wanted: Request) -> tuple[Answer | None, Spent]:
+    """A chip, and what it took."""
+    with stopwatch() as spent:
+        try:
+            answer = synthesize(networks, wanted)
+        except UndecidedError:
+            answer = None
+    return answer, spent
 
 
 def told(answer: Answer | None) -> str:
@@ -103,61 +102,58 @@ def told(answer: Answer | None) -> str:
     )
 
 
-def random_sets(count: int, wanted: Request) -> None:
+def random_sets(count: int, wanted: Request) -> Iterator[Row]:
     """Five networks at a time."""
-    times = []
+    every = []
     for seed in range(count):
         networks = random_set(seed, wanted)
-        answer, wall, work = measured(networks, wanted)
-        times.append(wall)
+        answer, spent = measured(networks, wanted)
+        every.append(spent)
         layers = "+".join(str(len(network.layers)) for network in networks)
-        print(f"  {layers} layers: {told(answer)}; {wall:.1f} s, {work:.1f} s of processor", flush=True)
-    print(f"  wall: median {statistics.median(times):.1f} s, max {max(times):.1f} s")
+        yield timed(f"synthesis, {layers} layers", spent, "s", note=told(answer))
+    note = f"{count} sets, max {max(spent.wall_s for spent in every):.1f} s"
+    yield timed("synthesis, five random networks", median(every), "s", note=note)
 
 
-def published(wanted: Request) -> None:
+def published(wanted: Request) -> Iterator[Row]:
     """All that fit at once, and the curve over cores."""
     networks = zoo(wanted)
-    answer, wall, work = measured(networks, wanted)
-    print(f"  {len(networks)} networks: {told(answer)}; {wall:.1f} s, {work:.1f} s of processor", flush=True)
+    answer, spent = measured(networks, wanted)
+    yield timed(f"synthesis, {len(networks)} published networks", spent, "s", note=told(answer))
     if answer is None:
         return
-    start = time.perf_counter()
-    made = curves(networks, wanted, answer)
+    with stopwatch() as spent:
+        made = curves(networks, wanted, answer)
     for title, points in (("cores", made.by_cores), ("networks", made.by_networks)):
         for number, point in points:
             text = told(point) if isinstance(point, Answer) else point.stopped_by or "no chip"
-            print(f"    {number} {title}: {text}")
-    print(
-        f"  both curves: {time.perf_counter() - start:.0f} s, at most {wanted.options.time_limit_s} s a point"
-    )
+            print(f"    {number} {title}: {text}", file=sys.stderr)
+    note = f"at most {wanted.options.time_limit_s} s a point"
+    yield timed("synthesis, both curves", spent, "s", note=note)
 
 
-def widest() -> None:
+def widest() -> Iterator[Row]:
     """The gesture network on the chip that it fills."""
     network = prepare(load_network(ZOO / "sinabs_dvs_gesture_9layer.yaml"))
     for what in get_args(What):
-        start = time.perf_counter()
-        found = find_widest(network, mapper.load_chip("speck2f"), what)
-        print(f"  {what}: {found.size}, {found.tried} sizes tried, {time.perf_counter() - start:.2f} s")
+        with stopwatch() as spent:
+            found = find_widest(network, mapper.load_chip("speck2f"), what)
+        note = f"{found.size}, {found.tried} sizes tried"
+        yield timed(f"synthesis, widest gesture network, {what}", spent, "s", note=note)
 
 
 def main() -> None:
-    """Print all figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    """Print one line a figure."""
+    parser = options_of(__doc__)
     parser.add_argument("--sets", type=int, default=6)
     parser.add_argument("--limit", type=float, default=60.0, help="seconds a chip")
     parser.add_argument("--zoo", action="store_true")
-    arguments = parser.parse_args()
-    wanted = request(arguments.limit)
-    if arguments.sets:
-        print("five random networks on up to nine cores:")
-        random_sets(arguments.sets, wanted)
-    if arguments.zoo:
-        print("published networks on up to nine cores:")
-        published(wanted)
-    print("widest gesture network on speck2f:")
-    widest()
+    options = parser.parse_args()
+    wanted = request(options.limit)
+    sets = min(options.sets, 2) if options.quick else options.sets
+    found = [*random_sets(sets, wanted)] if sets else []
+    found += [*published(wanted)] if options.zoo else []
+    tell([*found, *widest()], options)
 
 
 if __name__ == "__main__":
