@@ -21,7 +21,8 @@ from hwspec.schema import ChipSpec, CoreSpec, InputSpec, LayerLimits, ReadoutSpe
 __all__ = ["Draft", "build", "draft_of", "draft_of_table", "id_range", "number"]
 
 _RANGE = re.compile(r"\s*(\d{1,7})\s*(?:\.\.\s*(\d{1,7})\s*)?")
-_WORDS = re.compile(r"(\d{1,9})\s*Ki")
+# Memories are counted in powers of two: K is no thousand here, whoever writes it.
+_WORDS = re.compile(r"([0-9]{1,9})\s*(?:Ki?|k|KiB)")
 CORES_MAX = 1_000_000
 
 
@@ -44,7 +45,7 @@ def id_range(text: str) -> range | None:
 
 
 def number(value: object) -> object:
-    """65536 for "64Ki"; anything else as it is."""
+    """65536 for "64Ki", "64K" or "64KiB"; anything else as it is."""
     match = _WORDS.fullmatch(value) if isinstance(value, str) else None
     return int(match[1]) * 1024 if match else value
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from hwspec.document import CORES_MAX, Draft, build, draft_of, id_range, number
 from hwspec.errors import Finding, SpecError
-from hwspec.schema import ChipSpec, CoreSpec
+from hwspec.schema import ChipSpec, CoreSpec, LayerLimits, RoutingSpec
 from hwspec.toml_text import toml_of
 
 __all__ = ["apply_overrides", "edit"]
@@ -140,6 +141,17 @@ def _assign(draft: Draft, path: str, value: object) -> Finding | None:
     return problem
 
 
+def _meant(path: str, names: Sequence[str]) -> str:
+    """A field that is called nearly so, there or in another table; empty where there is none."""
+    fields = {
+        name: f"{place}{name}"
+        for place, table in (("core[0].", CoreSpec), ("limits.", LayerLimits), ("routing.", RoutingSpec))
+        for name in table.model_fields
+    } | {name: name for name in names}
+    near = get_close_matches(path.rpartition(".")[2], fields, n=1, cutoff=0.75)
+    return f"Did you mean {fields[near[0]]}?" if near else ""
+
+
 def _assign_cores(draft: Draft, ids: Iterable[int], path: str, value: object) -> Finding | None:
     edited: dict[int, dict[str, Any]] = {}
     for core_id in ids:
@@ -161,6 +173,6 @@ def _assign_in(table: dict[str, Any], path: str, value: object, fields: Sequence
         inner = inner.get(head) if isinstance(inner, Mapping) else None
     if not isinstance(inner, dict) or last not in inner or (not heads and last in ("core_groups", "sources")):
         names = fields if not heads or not isinstance(inner, Mapping) else tuple(inner)
-        return Finding("", "no such field", path, ", ".join(names))
+        return Finding("", "no such field", path, ", ".join(names), next_step=_meant(path, names))
     inner[last] = value
     return None

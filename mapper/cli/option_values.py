@@ -43,7 +43,7 @@ def _forbidden(text: str) -> tuple[int, ...]:
 
 
 def _shape(text: str) -> tuple[int, ...]:
-    shape = _numbers("--input-shape", text)
+    shape = _numbers("--input-shape", re.sub(r"(?<=[0-9])\s*[x×]\s*(?=[0-9])", ",", text))
     if len(shape) != 3 or min(shape) < 1:
         raise OptionsError(Finding("--input-shape", "wants three positive numbers", shape, "C,H,W"))
     return shape

@@ -230,7 +230,7 @@ def test_the_threshold_of_rectifiers_may_be_left_out(
     code.write_text(
         "from torch import nn\n\ndef net():\n    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())\n"
     )
-    shape = ["--input-shape", "1,4,4"]
+    shape = ["--input-shape", "1x4x4"]
     for order in ([*words, f"{code}:net"], [f"{code}:net", *words]):
         assert run(["check", *order, *shape]) == (0 if threshold else 2)
         told = " ".join(capsys.readouterr().out.split())

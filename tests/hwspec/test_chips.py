@@ -112,6 +112,11 @@ def test_overrides() -> None:
     assert spec.name == "speck2f+changes"
 
 
+@pytest.mark.parametrize("words", ["128Ki", "128K", "128k", "128KiB", "128 Ki", "131072"])
+def test_memories_in_the_spellings_of_people(words: str) -> None:
+    assert load("speck2f", [f"core[5].kernel_words={words}"]).cores[5].kernel_words == 128 * KI
+
+
 def test_a_core_states_bounds_where_an_optional_fact_is_there() -> None:
     cores = load("speck2f", ["core[3].synops_per_second=100"]).cores
     assert [n for n, core in enumerate(cores) if core.states_bounds] == [3]
@@ -135,6 +140,9 @@ def test_smaller_variants_stay_emittable_and_cores_come_and_go() -> None:
         ("core[99].kernel_words=1", r"no such core .*99.*0\.\.8"),
         ("core[1].kernel=3", "no such field.*kernel_words"),
         ("foo=2", "no such field"),
+        ("fan_out=4", r"Did you mean routing\.fan_out\?"),
+        ("kernel_word=4", r"Did you mean core\[0\]\.kernel_words\?"),
+        ("core[1].kernal_words=3", r"Did you mean kernel_words\?"),
         ("core[1].kernel_words", "PATH=VALUE"),
         ("core[1].kernel_words=-4", r"core\[1\]\.kernel_words.*greater than or equal to 0.*-4"),
         ("core[1].kernel_words=big", "integer"),
