@@ -7,9 +7,11 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "mapper" / "guide").glob("*.md"))]
@@ -66,3 +68,9 @@ def test_programs(program: str, printed: list[str]) -> None:
 def test_there_is_something_to_test() -> None:
     assert len(SESSIONS) >= 5
     assert len(PROGRAMS) == len(PRINTED) >= 4
+
+
+def test_the_citation_is_of_this_version() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert (cited["version"], cited["license"]) == (project["version"], project["license"])
