@@ -287,7 +287,9 @@ class EventSimulator:
         parts, outside = [], 0
         sensor, stage = np.empty(0, EVENT_DTYPE), self.config.hardware.dvs_layer
         raw = self.options.sensor_view == "raw"
-        recordings = {name: events_from(given, source=f"input {name}") for name, given in inputs.items()}
+        recordings = {
+            name: events_from(given, source=f"input {name}", copy=False) for name, given in inputs.items()
+        }
         recordings = one_sensor(recordings, self.graph, partial(same_events, stage=stage, raw=raw))
         for name, given in recordings.items():
             events, (entries, _) = given, self.graph.entries[name]
