@@ -46,7 +46,8 @@ _ROW, _CORE, _SIZE, _HEAD, _USED, _CAUSED, _TIME, _CAUSE, _TICKING = range(9)
 _ENDED, _BROKEN, _FULL = range(3)
 
 # Compiled into the caller, without counting references to arrays: calls that pass every array in seven words
-# and count would cost more than all arithmetic. Only the outermost functions allocate; Python calls `run_events`.
+# and count would cost more than all arithmetic. Only the outermost functions allocate; Python calls
+# `run_events`, which lets go of Python's lock.
 _inlined = compiled(is_kept=False, error_model="numpy", forceinline=True, no_cpython_wrapper=True, _nrt=False)
 
 
@@ -362,7 +363,7 @@ def _moved(old: Any, first: int, count: int, room: int) -> Any:
     return new
 
 
-@compiled()
+@compiled(nogil=True)
 def run_events(inputs: Any, chip: Chip, rules: Rules) -> Any:
     """Run arrivals in order, each with all its consequences, and the ticks of the slow clock between them.
 
