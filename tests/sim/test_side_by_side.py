@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from mapper.emit.shared.config import ChipConfig
+from mapper.emit.shared.graph import Link
+from mapper.emit.write.build import build_config
 from mapper.equivalence import count_ranges, layer_shapes
 from mapper.errors import ConfigError
 from mapper.events import events_from_raster
@@ -94,10 +96,8 @@ def test_networks_that_share_no_core(order: Any, monkeypatch: pytest.MonkeyPatch
 
 def test_cores_that_stay_together() -> None:
     # 0 sends to 5; 3 and 4 are pieces of a layer; 1 stands alone.
-    from mapper.emit.shared.graph import Link  # noqa: PLC0415
-
     index = {core: core for core in range(6)}
-    links = [Link(0, 0, 5, 1, 0, 0)]
+    links = [Link(0, 5, 1, 0, 0)]
     layers = [[(0, 0)], [(3, 0), (4, 8)], [(1, 0)], [(2, 0)]]
     assert groups_of(index, links, layers, ()) == ((0, 5), (1,), (2,), (3, 4))
 
