@@ -256,7 +256,7 @@ def test_what_nobody_else_changes_is_not_copied(tmp_path: Path) -> None:
         events_from(made[::-1], copy=False)
     with pytest.raises(EventError, match="too large"):
         events_from(made, shape=(1, 3, 3), copy=False)
-    wide = made.astype([(name, np.int64) for name in ("x", "y", "p", "t")])
+    wide = made.astype([(name, np.int64) for name in ("t", "p", "y", "x")])
     assert events_from(wide, copy=False).dtype == EVENT_DTYPE
     assert (events_from(made[::-1], order="sort", copy=False) == made).all()
     # Times of a file count from the first event in what was read, not in what stands there.
