@@ -18,8 +18,9 @@ from mapper.sim import event_groups, side_by_side
 from mapper.sim.event import EventOptions, EventSimulator
 from mapper.sim.event_groups import groups_of
 from mapper.sim.event_kernel import run_events
+from tests.divided import divided
 from tests.sim.test_config_frame import CASES
-from tests.sim.test_divided import CHIP, divided, several, with_host_input
+from tests.sim.test_divided import CHIP, several, with_host_input
 
 THREADS = 3
 
@@ -57,7 +58,7 @@ def two_networks(seed: int) -> tuple[ChipConfig, dict[str, Any]]:
 
 def outcome(simulator: EventSimulator, inputs: dict[str, Any]) -> Any:
     """All that a recording in two parts gives and leaves, or its failure."""
-    seen = []
+    seen: list[Any] = []
     for part, end_us in ((0, None), (1, 900.0)):
         given = {name: events[(events["t"] >= 400) == part] for name, events in inputs.items()}
         try:
@@ -79,7 +80,7 @@ def outcome(simulator: EventSimulator, inputs: dict[str, Any]) -> Any:
 @pytest.mark.parametrize("order", ["depth", "breadth", "random"])
 def test_networks_that_share_no_core(order: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    original = event_groups.side_by_side
+    original = side_by_side.side_by_side
 
     def counted(works: Any, pause: Any) -> Any:
         calls.append(len(works))
@@ -177,4 +178,5 @@ def test_what_a_pause_raises_ends_all_runs() -> None:
 
 @pytest.mark.skipif(not hasattr(run_events, "targetoptions"), reason="nothing is compiled")
 def test_the_compiled_loop_lets_go_of_the_lock() -> None:
-    assert run_events.targetoptions["nogil"]
+    kernel: Any = run_events
+    assert kernel.targetoptions["nogil"]
