@@ -19,7 +19,7 @@ from mapper.sim.side_by_side import Pause, side_by_side, threads_for
 __all__ = ["groups_of", "run_groups"]
 
 # Arrivals from which on threads take less than they save.
-_WORTH = 1000
+_WORTH = 10_000
 _BY_CORE = ("counts", "border", "phase")
 _Outcome: TypeAlias = tuple[NDArray[np.int64], int, Chip]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,8 @@ def _threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads even where there is one core, and for few arrivals."""
     for module in (event_groups, side_by_side):
         monkeypatch.setattr(module, "threads_for", lambda works: min(works, THREADS))
-    monkeypatch.setattr(event_groups, "_WORTH", 1)
+    for part in (event_groups, import_module("mapper.equivalence.sensitivity")):
+        monkeypatch.setattr(part, "_WORTH", 1)
 
 
 def two_networks(seed: int) -> tuple[ChipConfig, dict[str, Any]]:
