@@ -245,3 +245,21 @@ def test_rates_of_a_recording_are_rounded_up(tmp_path: Path) -> None:
     path = tmp_path / "traffic.json"
     write_traffic(path, {"a": 3, "b": 4, "c": 0}, 2_000_000)
     assert read_traffic(path) == (("a", 2), ("b", 2), ("c", 0))
+
+
+def test_what_nobody_else_changes_is_not_copied(tmp_path: Path) -> None:
+    made = np.array([(5, 0, 1, 2), (9, 1, 2, 1)], EVENT_DTYPE)
+    assert np.shares_memory(events_from(made, copy=False), made)
+    assert not np.shares_memory(events_from(made), made)
+    # It is looked through all the same, and other layouts become events.
+    with pytest.raises(EventError, match="goes back"):
+        events_from(made[::-1], copy=False)
+    with pytest.raises(EventError, match="too large"):
+        events_from(made, shape=(1, 3, 3), copy=False)
+    wide = made.astype([(name, np.int64) for name in ("t", "p", "y", "x")])
+    assert events_from(wide, copy=False).dtype == EVENT_DTYPE
+    assert (events_from(made[::-1], order="sort", copy=False) == made).all()
+    # Times of a file count from the first event in what was read, not in what stands there.
+    np.save(tmp_path / "events.npy", made)
+    assert read_events(tmp_path / "events.npy", rebase=True)["t"].tolist() == [0, 4]
+    assert read_events(tmp_path / "events.npy")["t"].tolist() == [5, 9]

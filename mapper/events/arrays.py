@@ -71,8 +71,9 @@ def events_from(
     order: Order = "ascending",
     ignore: Collection[str] = (),
     source: str = "events",
+    copy: bool = True,
 ) -> Events:
-    """Events of any layout as a new array of `EVENT_DTYPE`.
+    """Events of any layout as an array of `EVENT_DTYPE`.
 
     Parameters
     ----------
@@ -89,11 +90,13 @@ def events_from(
         Names of fields that are left out. Any other field that is not understood is an error.
     source
         What the events are called in messages.
+    copy
+        Whether an array of `EVENT_DTYPE` is copied; what nobody else changes need not be.
 
     Returns
     -------
     Events
-        One-dimensional; never shares memory with `array`.
+        One-dimensional; with `copy` it never shares memory with `array`.
 
     Raises
     ------
@@ -101,7 +104,9 @@ def events_from(
         With everything that is wrong. Nothing is clipped, rounded or wrapped.
     """
     columns, findings = _columns(array, ignore, source)
-    return build_events(columns, findings, shape=shape, order=order, source=source)
+    is_made = not copy and isinstance(array, np.ndarray) and array.dtype == EVENT_DTYPE
+    made = array if is_made else None
+    return build_events(columns, findings, shape=shape, order=order, source=source, made=made)
 
 
 def build_events(
@@ -112,8 +117,12 @@ def build_events(
     order: Order = "ascending",
     source: str = "events",
     labels: Mapping[str, str] | None = None,
+    made: Any = None,
 ) -> Events:
-    """Events of columns named as in `FIELDS`; `findings` is what is known to be wrong already."""
+    """Events of columns named as in `FIELDS`; `findings` is what is known to be wrong already.
+
+    `made` are the events if the columns are those of such an array.
+    """
     if order not in ("ascending", "sort", "any"):
         findings.append(Finding("order", "is unknown", order, "ascending, sort, any"))
     limits = dict(_LARGEST)
@@ -134,9 +143,11 @@ def build_events(
         findings.append(Finding(source, "fields differ in length", lengths))
     if findings:
         raise EventError(*findings)
-    events: Events = np.empty(len(columns["t"]), dtype=EVENT_DTYPE)
-    for field in FIELDS:
-        events[field] = columns[field]
+    events: Events = made
+    if made is None:
+        events = np.empty(len(columns["t"]), dtype=EVENT_DTYPE)
+        for field in FIELDS:
+            events[field] = columns[field]
     if order == "sort" and order_findings(source, events["t"]):
         events = events[np.argsort(events["t"], kind="stable")]
     return events
@@ -213,8 +224,11 @@ def column_findings(label: str, column: Column, largest: int, *, boolean: bool =
     if column.dtype.kind not in "iu":
         return [Finding(label, "does not hold integers", f"dtype {column.dtype}", allowed)]
     findings = []
+    holds = np.iinfo(column.dtype)
     for problem, is_wrong in (("negative", operator.lt), ("too large", operator.gt)):
         limit = 0 if problem == "negative" else largest
+        if not is_wrong(holds.min if problem == "negative" else holds.max, limit):
+            continue
         extreme = column.min() if problem == "negative" else column.max()
         if not is_wrong(int(extreme), limit):
             continue

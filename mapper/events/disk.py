@@ -69,12 +69,12 @@ def read_events(
     if time_unit is not None:
         given, left_out = _in_microseconds(given, time_unit, left_out, path.name), ()
     first: Order = "any" if unwrap or rebase else order
-    events = events_from(given, shape=shape, order=first, ignore=left_out, source=path.name)
+    events = events_from(given, shape=shape, order=first, ignore=left_out, source=path.name, copy=False)
     if unwrap:
         events["t"] = unwrap_timestamps(events["t"])
     if rebase and len(events):
         events["t"] -= events["t"].min()
-    return events if first == order else events_from(events, order=order, source=path.name)
+    return events if first == order else events_from(events, order=order, source=path.name, copy=False)
 
 
 def _given(path: Path, ignore: tuple[str, ...]) -> Any:

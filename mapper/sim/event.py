@@ -23,9 +23,9 @@ from mapper.emit.shared.graph import ConfigGraph, graph_of
 from mapper.errors import ConfigError, Finding
 from mapper.events import EVENT_DTYPE, Events, events_from
 from mapper.own_shape import own_events, own_shape
+from mapper.sim.event_groups import groups_of, run_groups
 from mapper.sim.event_kernel import COUNT, ORDERS
 from mapper.sim.event_outputs import Outputs, Way, pooled
-from mapper.sim.event_pauses import run_with_pauses
 from mapper.sim.event_tables import Chip, Rules, Tables, tables_of
 from mapper.sim.stages import (
     fanned_out,
@@ -193,6 +193,7 @@ class EventSimulator:
         recorded_outputs = [output for output in outputs if output.layer in self.recorded]
         recorded |= {part.core for output in recorded_outputs for part in output.parts}
         self.tables: Tables = tables_of(self.graph, recorded)
+        self._groups = groups_of(self.tables.index, self.graph.links, self.places.values(), outputs)
         rate = self.config.interface.slow_clock_hz if self.config.interface else None
         leaks = any(core.leak_enable for core in self.graph.cores.values())
         self.period = period_us(self.options.tick_us, rate, leaks=leaks)
@@ -234,7 +235,7 @@ class EventSimulator:
             options.fires_on_tick, options.spike_limit, float(self.period),
             -math.inf if end_us is None else float(end_us),
         )  # fmt: skip
-        record, broken = run_with_pauses(arrivals, chip, rules, pause)
+        record, broken = run_groups(arrivals, chip, rules, pause, self._groups)
         if broken >= 0:
             step = "A cycle may never end: raise spike_limit, or change the network"
             where = f"input event {broken}"
@@ -287,7 +288,9 @@ class EventSimulator:
         parts, outside = [], 0
         sensor, stage = np.empty(0, EVENT_DTYPE), self.config.hardware.dvs_layer
         raw = self.options.sensor_view == "raw"
-        recordings = {name: events_from(given, source=f"input {name}") for name, given in inputs.items()}
+        recordings = {
+            name: events_from(given, source=f"input {name}", copy=False) for name, given in inputs.items()
+        }
         recordings = one_sensor(recordings, self.graph, partial(same_events, stage=stage, raw=raw))
         for name, given in recordings.items():
             events, (entries, _) = given, self.graph.entries[name]

@@ -362,7 +362,7 @@ def _moved(old: Any, first: int, count: int, room: int) -> Any:
     return new
 
 
-@compiled()
+@compiled(nogil=True)
 def run_events(inputs: Any, chip: Chip, rules: Rules) -> Any:
     """Run arrivals in order, each with all its consequences, and the ticks of the slow clock between them.
 

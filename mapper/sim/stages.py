@@ -141,9 +141,9 @@ def fanned_out(
     events: Events, entries: Iterable[Any], graph: ConfigGraph, index: Mapping[int, int]
 ) -> tuple[NDArray[np.int64], int]:
     """Every event once per entry, those outside the entry's map left out and counted."""
-    entry_rows = []
+    entry_rows, places = [], []
     lost = 0
-    for n, entry in enumerate(entries):
+    for entry in entries:
         shape = graph.cores[entry.core].dimensions
         if shape is None:
             continue
@@ -151,15 +151,14 @@ def fanned_out(
         p = events["p"].astype(np.int64) + entry.feature_shift
         inside = (p < features) & (events["y"] < size.y) & (events["x"] < size.x)
         lost += int(len(events) - np.count_nonzero(inside))
-        rows = np.empty((int(np.count_nonzero(inside)), 6), np.int64)
+        rows = np.empty((int(np.count_nonzero(inside)), 5), np.int64)
         rows[:, 0], rows[:, 1] = events["t"][inside], index[entry.core]
         rows[:, 2], rows[:, 3], rows[:, 4] = p[inside], events["y"][inside], events["x"][inside]
-        # The order of events, then of entries.
-        rows[:, 5] = np.flatnonzero(inside) * 256 + n
         entry_rows.append(rows)
+        places.append(np.flatnonzero(inside))
     if not entry_rows:
         return np.empty((0, 5), np.int64), lost
-    joined = np.concatenate(entry_rows)
-    if len(entry_rows) > 1:
-        joined = joined[np.argsort(joined[:, 5], kind="stable")]
-    return np.ascontiguousarray(joined[:, :5]), lost
+    if len(entry_rows) == 1:
+        return entry_rows[0], lost
+    # The order of events, then of entries.
+    return np.concatenate(entry_rows)[np.argsort(np.concatenate(places), kind="stable")], lost
