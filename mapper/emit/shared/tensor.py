@@ -82,10 +82,12 @@ class Tensor:
         flat = self.array.ravel()
         if not flat.size:
             return ""
-        starts = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]]))
-        # A run takes two letters at least, its blank included: most texts are too long before they exist.
-        if 2 * starts.size - 1 > _TEXT_MAX:
-            return _packed(flat)
+        # A run takes two letters at least, its blank included: most texts are too long before they exist, and
+        # most long tensors show it in their first entries.
+        for entries in (flat[:_TEXT_MAX], flat):
+            starts = np.flatnonzero(np.concatenate([[True], entries[1:] != entries[:-1]]))
+            if 2 * starts.size - 1 > _TEXT_MAX:
+                return _packed(flat)
         counts = np.diff(np.append(starts, flat.size))
         text = " ".join(starmap(_token, zip(flat[starts].tolist(), counts.tolist(), strict=True)))
         return text if len(text) <= _TEXT_MAX else _packed(flat)
