@@ -22,7 +22,7 @@ __all__ = ["apply_overrides", "edit"]
 
 _CORE_PATH = re.compile(r"core\[([^]]*)\]\.([a-z_.]+)")
 _ADD = re.compile(r"\+core\[([^]]*)\]=core\[(\d{1,7})\]")
-_LIKE_KI = re.compile(r"(\d{1,9})\s*ki?b?", re.IGNORECASE)
+_LIKE_KI = re.compile(r"([0-9]{1,9})\s*ki?b?", re.IGNORECASE)
 _REMOVE = re.compile(r"-core\[([^]]*)\]")
 
 
@@ -147,6 +147,7 @@ def _meant(path: str, names: Sequence[str]) -> str:
         name: f"{place}{name}"
         for place, table in (("core[0].", CoreSpec), ("limits.", LayerLimits), ("routing.", RoutingSpec))
         for name in table.model_fields
+        if name != "limits"  # a table of its own
     } | {name: name for name in names}
     near = get_close_matches(path.rpartition(".")[2], fields, n=1, cutoff=0.75)
     return f"Did you mean {fields[near[0]]}?" if near else ""

@@ -349,3 +349,12 @@ def test_pins_by_name_and_by_index_are_told_apart() -> None:
     assert mapper.solve(renamed, pins={"#3": 8}).find_chip_layer("10") == 8
     with pytest.raises(OptionsError, match="#3"):
         mapper.solve(renamed, pins={3: 8})
+
+
+@pytest.mark.parametrize("objective", ["capacity", "index", "headroom", "balance"])
+def test_a_sensor_alone_takes_no_core(objective: str) -> None:
+    alone = mapper.Network("s", (Input("in", Shape(2, 16, 16), DvsSettings()),), (), (), ())
+    traffic = (("in", 5),) if objective == "balance" else ()
+    result = mapper.solve(alone, objective=objective, traffic=traffic)
+    assert result.status is Status.OPTIMAL
+    assert not result.require().placements

@@ -76,7 +76,7 @@ def emit(
     kept = kept_placement(preferences.keep)
     result = solved(networks, chip, reading, requests, preferences, moves, limits)
     if result.solution is None:
-        return finish(result, output.as_json)
+        return finish(result, output.as_json, written=[], known_answer_missing=None)
     config = build_config(result, EmitOptions(**vars(settings)))
     contents: dict[Path, str | bytes] = {
         output.out / "config.json": config_text(config),

@@ -43,7 +43,8 @@ def _forbidden(text: str) -> tuple[int, ...]:
 
 
 def _shape(text: str) -> tuple[int, ...]:
-    shape = _numbers("--input-shape", re.sub(r"(?<=[0-9])\s*[x×]\s*(?=[0-9])", ",", text))
+    is_product = re.fullmatch(r"\s*[0-9]{1,9}(\s*[xX×]\s*[0-9]{1,9}){2}\s*", text)
+    shape = _numbers("--input-shape", re.sub("[xX×]", ",", text) if is_product else text)
     if len(shape) != 3 or min(shape) < 1:
         raise OptionsError(Finding("--input-shape", "wants three positive numbers", shape, "C,H,W"))
     return shape

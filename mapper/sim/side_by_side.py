@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeAlias, TypeVar
 
 from mapper.process import starting_workers
@@ -38,8 +38,8 @@ def side_by_side(works: Sequence[Callable[[Pause | None], _Result]], pause: Paus
     works
         They share nothing that they change; each gets what it is to call as its `pause`.
     pause
-        Called by one of them at a time; what it raises ends all of them, as does what a work raises. Of
-        several failures the one of the first work is raised.
+        Called by one of them at a time; what it raises ends all of them at their next pause, as does what a
+        work raises. Of several failures the one of the first work is raised.
     """
     if (count := threads_for(len(works))) < 2:
         return [work(pause) for work in works]
@@ -52,10 +52,22 @@ def side_by_side(works: Sequence[Callable[[Pause | None], _Result]], pause: Paus
             with one:
                 pause()
 
+    def run(work: Callable[[Pause | None], _Result]) -> _Result:
+        try:
+            return work(checked)
+        except BaseException:
+            is_over.set()
+            raise
+
     with starting_workers():
         pool = ThreadPoolExecutor(count)
-        futures = [pool.submit(work, checked) for work in works]
+        futures = [pool.submit(run, work) for work in works]
     try:
+        wait(futures)
+        failures = [error for future in futures if (error := future.exception())]
+        raised = [error for error in failures if not isinstance(error, _NotWantedError)]
+        if raised:
+            raise raised[0]
         return [future.result() for future in futures]
     finally:
         is_over.set()

@@ -198,8 +198,8 @@ def kept_and_busy(
 
 
 def seeks_merit(problem: Problem) -> bool:
-    """Whether the objective is a merit of every core: headroom, or little load."""
-    return problem.options.objective in ("headroom", "balance")
+    """Whether the objective is a merit of every core that is used: headroom, or little load."""
+    return problem.options.objective in ("headroom", "balance") and bool(problem.demands)
 
 
 def states_bandwidth(problem: Problem) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from importlib import import_module
 from typing import Any
 
@@ -182,3 +183,24 @@ def test_what_a_pause_raises_ends_all_runs() -> None:
 def test_the_compiled_loop_lets_go_of_the_lock() -> None:
     kernel: Any = run_events
     assert kernel.targetoptions["nogil"]
+
+
+@pytest.mark.parametrize("first_fails", [True, False])
+def test_the_failure_of_any_work_ends_the_others(first_fails: bool) -> None:
+    pauses: list[int] = []
+
+    def endless(pause: side_by_side.Pause | None) -> None:
+        assert pause is not None
+        while True:
+            pauses.append(1)
+            pause()
+            time.sleep(0.001)
+
+    def failing(_: side_by_side.Pause | None) -> None:
+        while not pauses:
+            time.sleep(0.001)
+        raise ValueError("this one")
+
+    works = [failing, endless] if first_fails else [endless, failing]
+    with pytest.raises(ValueError, match="this one"):
+        side_by_side.side_by_side(works, None)
