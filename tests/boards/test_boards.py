@@ -194,6 +194,7 @@ def boards_spikes(boards: FakeBoards) -> list[Any]:
 
 
 def test_biases_need_a_slow_clock_in_the_class(boards: FakeBoards, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)  # a bias that rounds to 0 would be told, too
     module = nn.Sequential(nn.Conv2d(2, 2, 3), IAFSqueeze(min_v_mem=-1.0))
     network = mapper.DynapcnnNetwork(module, (2, 8, 8))
     with pytest.raises(ValueError, match="slow clock"):
