@@ -26,6 +26,7 @@ def loaded_on_demand(package: str, home: Mapping[str, Sequence[str]]) -> Callabl
     }
 
     def attribute(name: str) -> object:
+        """What the package is asked for, kept for the next time."""
         if name not in places:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         module, own = places[name]

@@ -37,7 +37,8 @@ OK, BAD_INPUT, UNDECIDED, FAULT = 0, 2, 3, 4
 
 _AGAIN_S = 0.02
 _came: list[int] = []
-_own: list[bool] = []
+# One entry for each command that this process was started for: none where mapper is a library.
+_own_commands: list[bool] = []
 
 
 def completed(command: Callable[[], int]) -> int:
@@ -48,7 +49,7 @@ def completed(command: Callable[[], int]) -> int:
     SIGTERM and SIGHUP end what is under way as Ctrl-C does.
     """
     out = None
-    _own.append(True)
+    _own_commands.append(True)
     try:
         _hold_descriptors()
         out = _replace_streams()
@@ -82,7 +83,7 @@ def interrupted() -> int:
 
 def is_command_line() -> bool:
     """Whether this process runs a command of ours and nothing else."""
-    return bool(_own)
+    return bool(_own_commands)
 
 
 def was_interrupted() -> bool:
