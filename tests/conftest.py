@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Iterator
 from importlib.util import find_spec
 
-import pytest
 from hypothesis import HealthCheck, settings
 
 # The comparisons with sinabs have an environment of their own, see .ci/run.
@@ -16,17 +15,10 @@ collect_ignore = [] if find_spec("sinabs") else ["sinabs"]
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Small tensors take longer on several threads, and much longer where other workers compute too: torch reads this
+# when it is imported, and so do the processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A busy machine draws slowly: that says nothing of a test.
 settings.register_profile("quiet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("quiet")
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Small tensors take longer on several threads of torch, and much longer where others compute too."""
-    import torch  # noqa: PLC0415  # most tests need none
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
