@@ -19,7 +19,6 @@ from mapper.events import events_from_raster
 from mapper.sim.event import EventOptions, simulate_events
 from mapper.sim.network import simulate
 
-
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
