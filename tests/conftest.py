@@ -45,7 +45,6 @@ LONG = (
     "boards/test_reset.py",
     "sim/test_divided.py",
     "tuning/test_tuning.py",
-    "sim/test_event.py",
     "passes/test_legal_forms.py",
     "cli/test_ctrl_c.py",
     "boards/test_deploy_form.py",
@@ -68,13 +67,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files come first, or one worker would end long after the others; coverage does not watch them.
-
-    Watching takes two to three times as long. What it finds without them is a lower bound of what they all cover.
-    """
+    """Long files come first, or one worker would end long after the others."""
     folder = Path(__file__).parent
     ranks = {folder / name: rank for rank, name in enumerate(LONG)}
     items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
-    for item in items:
-        if item.path in ranks:
-            item.add_marker("no_cover")

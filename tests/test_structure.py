@@ -321,6 +321,7 @@ PLACES: list[tuple[Finder, set[str], str, str]] = [
 ]
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("find", "homes", "instance", "other"), PLACES)
 def test_what_has_one_home_is_done_there_alone(
     find: Finder, homes: set[str], instance: str, other: str

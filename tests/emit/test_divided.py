@@ -37,6 +37,7 @@ def placed(network: Network, seed: int, **more: Any) -> Result:
     return divided([network], CHIP, np.random.default_rng(seed), **more)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("block", range(2))
 @pytest.mark.parametrize("name", ["speck2f", "speck2b"])
 def test_divided_networks_come_back(name: str, block: int) -> None:
@@ -217,6 +218,7 @@ def first_with(fault: Fault, seed: int) -> tuple[Result, ChipConfig]:
             seed += 1
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("seed", [1, 20, 40, 60])
 @pytest.mark.parametrize(("fault", "word"), FAULTS.values(), ids=FAULTS)
 def test_faults_are_found(fault: Fault, word: str, seed: int) -> None:

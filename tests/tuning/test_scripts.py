@@ -46,6 +46,7 @@ def share(config: Any, network: Any, data: Any, order: Any) -> float:
     return right / len(data.labels)
 
 
+@pytest.mark.no_cover
 def test_three_networks_before_and_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
