@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from hwspec.schema import LayerLimits
+from tests.conftest import LONG
 
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = [
@@ -155,6 +156,10 @@ def test_help_loads_neither_solver_nor_numpy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip().endswith("[]")
+
+
+def test_files_that_begin_first_are_there() -> None:
+    assert [name for name in LONG if not (ROOT / "tests" / name).is_file()] == []
 
 
 def test_files_and_functions_stay_short() -> None:
