@@ -27,6 +27,7 @@ ORDER = [
     "display",
     "rules",
     "reading",
+    "integers",
     "operations",
     "wellformed",
     "network",
