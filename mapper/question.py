@@ -19,7 +19,6 @@ from hwspec.schema import ChipSpec
 from mapper.answers import Answer, best_answer
 from mapper.edits import shapes_only
 from mapper.errors import TimeLimitError, VerificationError
-from mapper.integers import widened
 from mapper.normal_form import NormalNetwork
 from mapper.operations import Pair
 from mapper.options import EVERY_MOVE, SolveOptions, moves_left_out, moves_of, resolve
@@ -310,7 +309,7 @@ def _weights_in_the_way(question: Question, budget: Budget) -> Iterator[Unmet]:
             known = {form.shape for form in own[name]}
             lost = next((form for form in forms if form.shape not in known), None)
             if lost is not None:
-                most = int(np.abs(widened(lost.layer.operation.weight)).max())
+                most = int(np.abs(np.asarray(lost.layer.operation.weight)).max())
                 key = question.problems[0].key(number, name)
                 yield _overflow(key, most, question, budget)
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from mapper.emit.shared.config import ChipConfig
+from mapper.integers import widened
 
 __all__ = ["Oracle"]
 
@@ -17,7 +18,7 @@ class Oracle:
     def __init__(self, config: ChipConfig, *, delivered: bool = False) -> None:
         self.cores: dict[int, Any] = {n: c for n, c in enumerate(config.hardware.cnn_layers) if c.dimensions}
         self.states = {
-            n: c.neurons_initial_value.array.transpose(0, 2, 1).copy()
+            n: widened(c.neurons_initial_value.array).transpose(0, 2, 1).copy()
             for n, c in self.cores.items()
             if c.neurons_initial_value
         }
@@ -28,12 +29,12 @@ class Oracle:
     def tick(self) -> None:
         for number, core in self.cores.items():
             if core.leak_enable and core.biases:
-                state = self.states[number] + core.biases.array[:, None, None]
+                state = self.states[number] + widened(core.biases.array)[:, None, None]
                 self.states[number] = np.maximum(np.clip(state, -32768, 32767), core.threshold_low or 0)
 
     def arrive(self, time: int, number: int, f: int, y: int, x: int) -> None:
         core = self.cores[number]
-        shape, weights = core.dimensions, core.weights.array
+        shape, weights = core.dimensions, widened(core.weights.array)
         fired = []
         for o, ty, tx in np.ndindex(weights.shape[0], shape.kernel_size, shape.kernel_size):
             row, column = y + shape.padding.y - ty, x + shape.padding.x - tx
