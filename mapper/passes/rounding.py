@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mapper.integers import widened
 from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.passes.quantize import declared_scale, layer_scale, scale_takers
 from mapper.references import layer_key
@@ -106,7 +105,7 @@ def _losses(name: str, before: NormalLayer, after: NormalLayer) -> Iterator[Roun
 
 
 def _by_feature(weight: Any) -> Any:
-    array = widened(weight)
+    array = np.asarray(weight)
     return array.reshape(len(array), -1)
 
 
