@@ -2,8 +2,8 @@
 
     python scripts/bench_memory.py [--quick]
 
-Layers of 1,024 features with 3x3 kernels come from a NIR file. What is measured is the largest resident memory
-of the whole command, less that of the same command for a network of a few weights. A layer at a time is
+Layers of 1,024 features with 3x3 kernels come from a NIR file. Measured is the largest resident memory of the
+whole command, less that of the same command for a network of a few weights. A layer at a time is
 worked on in 64 bits: with more layers the ratio falls. The known answer, which takes minutes, is left out.
 """
 

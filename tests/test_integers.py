@@ -247,7 +247,7 @@ def deep_file(path: Path) -> int:
 
 
 def test_memory_from_file_to_file_and_back(tmp_path: Path) -> None:
-    """numpy's memory is counted; a layer at a time is a quarter of all here, and less in deeper networks."""
+    """Numpy's memory is counted; a layer at a time is a quarter of all here, and less in deeper networks."""
     count = deep_file(tmp_path / "deep.nir")
     chip = load("dynapcnn", ["core[0..8].kernel_words=1048576"])
     mapper.solve("digits")

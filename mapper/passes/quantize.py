@@ -202,8 +202,7 @@ def scale_takers(layer: NormalLayer, value: float) -> str:
 
 def _round(values: Any, scale: np.float32) -> Any:
     with np.errstate(over="ignore", invalid="ignore"):
-        scaled = np.asarray(values, _F) * scale
-        return np.rint(scaled, out=scaled if scaled.ndim else None).astype(np.int64)
+        return np.rint(np.asarray(values, _F) * scale).astype(np.int64)
 
 
 def _round_weights(weight: Any, scale: np.float32) -> Any:
@@ -240,7 +239,11 @@ def rounded(layer: NormalLayer, scale: np.float32 | None = None) -> NormalLayer:
     return replace(
         layer,
         operation=replace(
-            operation, weight=_round_weights(operation.weight, scale), bias=bias, has_bias=has_bias, declared=None
+            operation,
+            weight=_round_weights(operation.weight, scale),
+            bias=bias,
+            has_bias=has_bias,
+            declared=None,
         ),
         neuron=_fires_when_reached(whole, layer) if neuron.fires_at == "above" else whole,
         unrounded=layer,

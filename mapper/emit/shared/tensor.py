@@ -81,7 +81,9 @@ class Tensor:
             narrow = narrowed(data)
         except OverflowError as error:
             raise ValueError(f"only integers of 64 bits can be written: {error}") from None
-        tensor.array = _read_only(narrow.copy(order="C") if narrow is data and not is_constant(data) else narrow)
+        tensor.array = _read_only(
+            narrow.copy(order="C") if narrow is data and not is_constant(data) else narrow
+        )
         return tensor
 
     @property
@@ -209,7 +211,8 @@ def _written_out(text: str, entry_count: int) -> npt.NDArray[np.signedinteger[An
 
 def _packed(flat: npt.NDArray[np.signedinteger[Any]]) -> str:
     """The numbers as little-endian integers of their type, the narrowest that holds them."""
-    return f"{_PACKED}i{flat.itemsize} {base64.b64encode(flat.astype(flat.dtype.newbyteorder('<'), copy=False)).decode()}"
+    little = flat.astype(flat.dtype.newbyteorder("<"), copy=False)
+    return f"{_PACKED}i{flat.itemsize} {base64.b64encode(little.data).decode()}"
 
 
 def _unpacked(text: str, entry_count: int) -> npt.NDArray[np.signedinteger[Any]]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import weakref
 import warnings
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -142,7 +142,7 @@ class Rerun:
         _reset(self.module)
         if dtype is not None:
             self._cast()
-        # Hooks that held this object would keep the copy, as large as all weights, until garbage is collected.
+        # Hooks that held this object would keep its copy of all weights until garbage is collected.
         own = weakref.proxy(self)
 
         def note(module: nn.Module, args: Any) -> None:
@@ -155,14 +155,11 @@ class Rerun:
 
     def _cast(self) -> None:
         """Let every module with weights get its precision: spikes may come in another, as those of sinabs."""
-
         dtype = self.dtype
 
         def cast(module: nn.Module, args: Any) -> Any:
             return tuple(
-                value.to(dtype)
-                if isinstance(value, torch.Tensor) and value.is_floating_point()
-                else value
+                value.to(dtype) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
                 for value in args
             )
 
