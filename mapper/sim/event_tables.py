@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -123,10 +123,11 @@ def tables_of(graph: ConfigGraph, recorded: Collection[int]) -> Tables:
             stride, padding = row[f"stride_{name}"], row[f"padding_{name}"]
             order, spans[n, axis] = _spans(row["kernel"], stride, padding, row[size], reach)
             orders.append(order)
-        part = slice(weight_count, weight_count := weight_count + core.weights.array.size)
-        _by_tap(weights_of(core), *orders, weights[part])
+        kernels = weights_of(core)
+        part = slice(weight_count, weight_count := weight_count + kernels.size)
+        _by_tap(kernels, orders, weights[part])
         if core.weights_kill_bit is not None:
-            _by_tap(core.weights_kill_bit.array.transpose(0, 1, 3, 2), *orders, kills[part])
+            _by_tap(core.weights_kill_bit.array.transpose(0, 1, 3, 2), orders, kills[part])
         biases.append(_flat(biases_of(core), (0,)))
         potentials.append(_flat(initial_of(core), (1, 2, 0)))
     for link in graph.links:
@@ -194,8 +195,9 @@ def _room(graph: ConfigGraph, numbers: tuple[int, ...]) -> tuple[NDArray[Any], N
     return np.zeros(count, kind), np.zeros(count if has_kills else 1, np.bool_)
 
 
-def _by_tap(array: Any, order_y: list[int], order_x: list[int], table: NDArray[Any]) -> None:
-    """Write (out, in, y, x) as (in, y, x, out), taps in the order of the table."""
+def _by_tap(array: Any, orders: Sequence[list[int]], table: NDArray[Any]) -> None:
+    """Write (out, in, y, x) as (in, y, x, out), taps in the order (y, x) of the table."""
+    order_y, order_x = orders
     features, reads, *_ = array.shape
     target = table.reshape(reads, len(order_y), len(order_x), features)
     for row, y in enumerate(order_y):

@@ -143,7 +143,7 @@ class Rerun:
         if dtype is not None:
             self._cast()
         # Hooks that held this object would keep its copy of all weights until garbage is collected.
-        own = weakref.proxy(self)
+        own: Any = weakref.proxy(self)
 
         def note(module: nn.Module, args: Any) -> None:
             own.is_autocast = own.is_autocast or torch.is_autocast_enabled("cpu")
@@ -168,7 +168,7 @@ class Rerun:
                 module.register_forward_pre_hook(cast)
 
     def _watch(self, path: str) -> None:
-        own = weakref.proxy(self)
+        own: Any = weakref.proxy(self)
 
         def came(module: nn.Module, args: Any, kwargs: Any) -> None:
             own.call.came.setdefault(path, []).append(next(_tensors((args, kwargs))).detach().clone())
