@@ -29,6 +29,7 @@ ORDER = [
     "display",
     "rules",
     "reading",
+    "integers",
     "operations",
     "wellformed",
     "network",

@@ -21,6 +21,7 @@ from mapper.emit.shared.tensor import Tensor
 from mapper.emit.write.build import build_config
 from mapper.emit.write.options import EmitOptions
 from mapper.errors import ConfigError, NetworkError, OptionsError
+from mapper.integers import widened
 from mapper.network import Edge, Network, Output
 from mapper.operations import Pool
 from mapper.result import Result
@@ -90,7 +91,7 @@ def with_core(config: ChipConfig, core: int, **changes: Any) -> ChipConfig:
 
 def entry_changed(tensor: Tensor | None, place: int = 0, by: int = 1) -> Tensor:
     assert tensor is not None
-    array = tensor.array.copy()
+    array = widened(tensor.array).copy()
     array.ravel()[place] += by
     return Tensor.of(array)
 
