@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hwspec.inert import inert
 
-__all__ = ["Finding", "SpecError", "sentence_list"]
+__all__ = ["Finding", "SpecError", "gathered", "sentence_list"]
+
+# A place that others may share a cause with: "layer 3", "net.py:make: layer 3".
+_PLACE = re.compile(r"(.*: )?(layer|node|edge|output|input) ([^:]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +55,29 @@ class Finding:
         return inert(text)
 
 
+def gathered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Findings that say the same of several layers, nodes or fields as one each, in the order of the first."""
+    places: dict[tuple[object, ...], list[Finding]] = {}
+    for found in findings:
+        kind = _PLACE.fullmatch(found.where)
+        rest = (found.problem, repr(found.value), repr(found.limit), found.unit, found.next_step)
+        places.setdefault((kind[1], kind[2], *rest) if kind else (found.where, None, *rest), []).append(found)
+    told = []
+    for same in places.values():
+        head, names = _PLACE.fullmatch(same[0].where), [found.where for found in same]
+        if head and len(same) > 1:
+            names = [name.removeprefix(f"{head[1]}{head[2]} ") for name in dict.fromkeys(names)]
+            listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+            where = f"{head[1]}{head[2]}{'s' * (len(names) > 1)} {listed}"
+            told.append(replace(same[0], where=where))
+        else:
+            told += same
+    return tuple(told)
+
+
 def sentence_list(findings: Iterable[Finding]) -> str:
-    """All findings as text: one as a plain sentence, several as a numbered list."""
-    lines = [str(finding) for finding in findings]
+    """All findings as text: one as a plain sentence, several as a numbered list; each cause once."""
+    lines = [str(finding) for finding in gathered(findings)]
     if len(lines) == 1:
         return lines[0]
     return f"{len(lines)} problems:\n" + "\n".join(f"  {n}. {line}" for n, line in enumerate(lines, 1))

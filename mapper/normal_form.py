@@ -52,7 +52,7 @@ class NormalNetwork(Network):
 
     def __post_init__(self) -> None:
         findings = [
-            Finding(f"layer {layer.name}", problem, next_step=step)
+            Finding(f"layer {layer.title}", problem, next_step=step)
             for layer in self.layers
             for problem, step in _layer_problems(layer)
         ]

@@ -10,7 +10,7 @@ from typing import Any
 
 from cyclopts.exceptions import CycloptsError, MissingArgumentError, UnusedCliTokensError
 
-from hwspec.errors import SpecError
+from hwspec.errors import SpecError, gathered
 from hwspec.inert import inert
 from mapper.cli.app import app
 from mapper.cli.help import help_text, label
@@ -51,7 +51,7 @@ def _outcome(words: list[str]) -> Outcome:
         if "--json" in words:
             print_json(error=type(known).__name__, message=str(known))
         # Several findings are a list, whose lines are inert each; any other line break is somebody's name.
-        lines = str(known).split("\n") if len(getattr(known, "findings", ())) > 1 else [str(known)]
+        lines = str(known).split("\n") if len(gathered(getattr(known, "findings", ()))) > 1 else [str(known)]
         print("Error: " + "\n".join(map(inert, lines)), file=sys.stderr)
         return Refuted(known.report) if isinstance(known, InfeasibleError) else known.exit_code
 

@@ -38,7 +38,7 @@ def add_output_neuron(network: Network, threshold: float | None) -> Network:
             )
             findings.append(
                 Finding(
-                    f"layer {layer.name}", "has no spiking neurons, and no core can run it", next_step=step
+                    f"layer {layer.title}", "has no spiking neurons, and no core can run it", next_step=step
                 )
             )
     if findings:

@@ -183,7 +183,8 @@ def _requests(search: Search) -> Iterator[Repair]:
     if not working and len(single) > 1 and search.fits_asked(_without(options, *all_of_them)):
         working = [all_of_them]
     for dropped, allowed in working:
-        words = [f"unpin {layer} (core {pins[layer]})" for layer in dropped]
+        titles = search.problem.titles(dropped)
+        words = [f"unpin {title} (core {pins[layer]})" for layer, title in zip(dropped, titles, strict=True)]
         words += [f"allow core {core}" for core in allowed]
         sentence = ", ".join(words)
         yield Repair(
