@@ -11,7 +11,7 @@ from hwspec.inert import inert
 __all__ = ["Finding", "SpecError", "gathered", "sentence_list"]
 
 # A place that others may share a cause with: "layer 3", "net.py:make: layer 3".
-_PLACE = re.compile(r"(.*: )?(layer|node|edge|output|input) ([^:]+)")
+_PLACE = re.compile(r"((?:.*: )?(?:layer|node|edge|output|input)) ([^:]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +56,23 @@ class Finding:
 
 
 def gathered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Findings that say the same of several layers, nodes or fields as one each, in the order of the first."""
-    places: dict[tuple[object, ...], list[Finding]] = {}
+    """Findings that say the same of several layers, nodes or edges as one each, where the first stood."""
+    alike: dict[tuple[object, ...], list[Finding]] = {}
     for found in findings:
-        kind = _PLACE.fullmatch(found.where)
-        rest = (found.problem, repr(found.value), repr(found.limit), found.unit, found.next_step)
-        places.setdefault((kind[1], kind[2], *rest) if kind else (found.where, None, *rest), []).append(found)
-    told = []
-    for same in places.values():
-        head, names = _PLACE.fullmatch(same[0].where), [found.where for found in same]
-        if head and len(same) > 1:
-            names = [name.removeprefix(f"{head[1]}{head[2]} ") for name in dict.fromkeys(names)]
-            listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-            where = f"{head[1]}{head[2]}{'s' * (len(names) > 1)} {listed}"
-            told.append(replace(same[0], where=where))
-        else:
-            told += same
-    return tuple(told)
+        place = _PLACE.fullmatch(found.where)
+        facts = (found.problem, repr(found.value), repr(found.limit), found.unit, found.next_step)
+        alike.setdefault((place[1] if place else found.where, *facts), []).append(found)
+    return tuple(_as_one(same) for same in alike.values())
+
+
+def _as_one(same: list[Finding]) -> Finding:
+    places = filter(None, (_PLACE.fullmatch(found.where) for found in same))
+    names = list(dict.fromkeys(place[2] for place in places))
+    if len(names) < 2:
+        return same[0]
+    listed = f"{', '.join(names[:-1])} and {names[-1]}"
+    kind = same[0].where.removesuffix(names[0]).rstrip()
+    return replace(same[0], where=f"{kind}s {listed}")
 
 
 def sentence_list(findings: Iterable[Finding]) -> str:
