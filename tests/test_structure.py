@@ -24,6 +24,7 @@ ORDER = [
     "errors",
     "deadline",
     "wording",
+    "activity",
     "files",
     "texts",
     "display",

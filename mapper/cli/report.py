@@ -13,7 +13,7 @@ from hwspec.inert import as_path, inert
 from mapper.cli import options
 from mapper.cli.option_values import read_rates
 from mapper.cli.options import file, group, keywords, number, read_options, text, word
-from mapper.cli.output import console, print_record, progress_bar, say
+from mapper.cli.output import console, note, print_record, progress_bar, say
 from mapper.deadline import Deadline
 from mapper.errors import Finding, OptionsError
 from mapper.process import FAULT, OK, UNDECIDED
@@ -145,7 +145,7 @@ def report(
         print_record(record.model_dump_json(indent=2))
     else:
         print_matrix(console(), record)
-        say(f"written: {', '.join(map(str, paths.values()))}")
+        note(f"written: {', '.join(map(str, paths.values()))}")
         _tell_resumed(sweeping.resume, resumed)
     return _end(record, paths["report.json"], limits.time_limit if is_late else None)
 
@@ -174,11 +174,13 @@ def _end(record: ReportRecord, path: Path, limit_s: float | None) -> int:
             decided = f"{len(record.cells) - failed} of {total} cells are decided"
             how = f"The time limit of {limit_s:g} s came first: {decided}."
             way_out = " or a larger --time-limit"
-        told.append(f"{how} To go on: --resume {path}{way_out}")
+        told.append(f"{how} To go on: mapper report --resume {path}{way_out}")
     if failed:
         told.append(f"Error: {counted(failed, 'cell')} failed, twice:")
         told += [f"- {line}" for line in failures(record)]
-        told.append(f"To decide these again: --resume {path}, with fewer --workers where memory was short.")
+        told.append(
+            f"To decide these again: mapper report --resume {path}, with --workers 1 where memory was short."
+        )
         told.append("More of one cell says: mapper check NETWORK --chip CHIP")
     for line in told:
         print(inert(line), file=sys.stderr)
