@@ -240,8 +240,8 @@ _REPAIRS = (
 )
 
 _REPAIR = (
-    "what repairs may change beside requests; with any, those of the network come first where the chip is one "
-    "that is sold"
+    "what repairs may change beside requests; with any, those of the network come first where the chip is "
+    "one that is sold"
 )
 
 

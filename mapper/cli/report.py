@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -120,6 +120,8 @@ def report(
     work = options.WorkLimit(limits.work_limit)
     words = keywords(options.Chip(), reading, moves, work, objective=cells.objective)
     settings = Settings(options=words["options"], repairs=cells.repairs, details=cells.details)
+    is_unsaid = (replace(cells, traffic=None), moves, work) == (Cells(), options.Moves(), options.WorkLimit())
+    settings = earlier.settings if earlier is not None and is_unsaid else settings
     planned = _networks(networks, earlier, words)
     if cells.traffic is not None:
         planned = with_traffic(planned, dict(read_rates(cells.traffic)))

@@ -132,7 +132,7 @@ def allowed_kinds(repair: RepairOf) -> tuple[str, ...]:
 
 
 def _ranked(proposals: dict[str, list[Repair]], *, is_product: bool) -> list[Repair]:
-    """Those that change least first; who has bought the chip can only change the network, which comes first."""
+    """Those that change least first; of a chip that was bought, those of the network before all others."""
     rows = [
         (is_product and kind in CHIP_KINDS, rank, repair.change, KINDS.index(kind), repair)
         for kind, repairs in proposals.items()

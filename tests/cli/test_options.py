@@ -20,6 +20,7 @@ from cyclopts.argument import Argument
 
 from mapper.cli.app import app
 from mapper.cli.entry import run
+from mapper.cli.examples import EXAMPLES
 from mapper.cli.options import Chip, Moves, Reading, Requests, keywords
 from mapper.options import SolveOptions
 
@@ -103,7 +104,7 @@ def test_every_option_tells_its_form_and_its_default(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     assert run([*chain, "--help"]) == 0
-    flat = " ".join(capsys.readouterr().out.split())
+    flat = " ".join(capsys.readouterr().out.split()).replace("core[5]", "core 5")
     for argument in arguments(command):
         if argument.index is not None or is_flag(argument):
             continue
@@ -112,6 +113,36 @@ def test_every_option_tells_its_form_and_its_default(
         _, _, rest = flat.partition(f"{argument.name} {form} {argument.parameter.help}"[:40])
         note = rest.partition("]")[0]
         assert any(word in note for word in ("default:", "required", "repeatable")), argument.name
+
+
+def valued(command: App) -> list[Argument]:
+    """Options that take a value that is none of a few words."""
+    named = (argument for argument in arguments(command) if argument.index is None)
+    return [a for a in named if not is_flag(a) and not a.get_choices()]
+
+
+@by_chain
+def test_every_value_has_an_example_that_can_be_typed(
+    chain: tuple[str, ...], command: App, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "110")
+    assert run([*chain, "--help"]) == 0
+    flat = " ".join(capsys.readouterr().out.split())
+    operands = [word for a in arguments(command) if a.index is not None for word in sample(a)[0]]
+    required = [word for a in arguments(command) if a.index is None and a.required for word in sample(a)[0]]
+    for argument in valued(command):
+        for text in EXAMPLES[argument.name].split(" or "):
+            assert f"{argument.name} {text}" in flat.replace('"', ""), argument.name
+            words = [word for word in required if word not in (argument.name, *sample(argument)[0])]
+            parsed, bound, _ = app.parse_args([*chain, *operands, *words, argument.name, text])
+            assert parsed is command.default_command
+            given = values_of(bound)[argument.field_info.name]
+            kind = (float, str)[not text.replace(".", "").replace("e-", "").isdecimal()]
+            assert kind(given) == kind(text), argument.name
+
+
+def test_examples_are_of_options_that_there_are() -> None:
+    assert {*EXAMPLES} == {argument.name for _, command in LEAVES for argument in valued(command)}
 
 
 def test_the_groups_of_solve(capsys: Capture) -> None:
@@ -362,4 +393,4 @@ def test_an_option_has_one_name_and_a_flag_its_opposite() -> None:
         for entry in command.assemble_argument_collection() if command.default_command else ():
             if entry.index is None and entry.names != ("*",):
                 opposites = {f"--no-{entry.name.removeprefix('--')}"}
-                assert set(entry.names) <= {entry.name} | opposites, chain
+                assert set(entry.names) <= {entry.name} | opposites | {"-q", "-v"}, chain
