@@ -16,6 +16,7 @@ from functools import cached_property
 from itertools import combinations
 from typing import Self, TypeVar
 
+from hwspec.display import Shown
 from mapper.errors import NetworkError, ShapeError
 from mapper.operations import (
     BatchNorm,
@@ -217,7 +218,7 @@ def _pool(path: Iterable[PathOperation]) -> Pool | None:
 
 
 @dataclass(frozen=True)
-class Network:
+class Network(Shown):
     """Layers in the source's order, the edges between them, inputs and outputs.
 
     Attributes

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
+from hwspec.display import Displayed
 from hwspec.schema import AssumedFact
 from mapper.demand import layer_demands
-from mapper.display import Displayed
 from mapper.errors import Finding, OptionsError
 from mapper.files import own_file
 from mapper.operations import Pair, Pool, Shape

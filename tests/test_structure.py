@@ -27,7 +27,6 @@ ORDER = [
     "activity",
     "files",
     "texts",
-    "display",
     "rules",
     "reading",
     "operations",

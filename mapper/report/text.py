@@ -7,8 +7,8 @@ from io import StringIO
 
 from rich.console import Console
 
+from hwspec.display import text
 from hwspec.schema import AssumedFact, ChipSpec
-from mapper.display import text
 from mapper.operations import Shape
 from mapper.passes.rounding import RoundingLoss, rounding_losses
 from mapper.record import RELAY_OF, CoreUse, core_use
