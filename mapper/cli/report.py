@@ -22,7 +22,9 @@ from mapper.wording import counted
 if TYPE_CHECKING:
     from mapper.explore.plan import PlannedNetwork, PlannedVariant
     from mapper.explore.record import ReportRecord
+    from mapper.explore.record import Settings as ReportSettings
     from mapper.explore.sweep import Resumed
+    from mapper.options import SolveOptions
 
 __all__ = ["report"]
 
@@ -104,7 +106,7 @@ def report(
     cells failed: the files hold what was decided until then, and --resume goes on.
     """
     from mapper.explore.plan import with_traffic  # noqa: PLC0415
-    from mapper.explore.record import Settings, read_report  # noqa: PLC0415
+    from mapper.explore.record import read_report  # noqa: PLC0415
     from mapper.explore.sweep import Place, sweep  # noqa: PLC0415
     from mapper.files import require_writable, write_all  # noqa: PLC0415
     from mapper.report.formats import FORMATS  # noqa: PLC0415
@@ -119,9 +121,8 @@ def report(
     # The time limit is none of a solve: it changes no cell, and another one may resume the report.
     work = options.WorkLimit(limits.work_limit)
     words = keywords(options.Chip(), reading, moves, work, objective=cells.objective)
-    settings = Settings(options=words["options"], repairs=cells.repairs, details=cells.details)
-    is_unsaid = (replace(cells, traffic=None), moves, work) == (Cells(), options.Moves(), options.WorkLimit())
-    settings = earlier.settings if earlier is not None and is_unsaid else settings
+    is_asked = (moves, work) != (options.Moves(), options.WorkLimit())
+    settings = _settings(words["options"], cells, earlier, is_asked=is_asked)
     planned = _networks(networks, earlier, words)
     if cells.traffic is not None:
         planned = with_traffic(planned, dict(read_rates(cells.traffic)))
@@ -187,6 +188,17 @@ def _end(record: ReportRecord, path: Path, limit_s: float | None) -> int:
     for line in told:
         print(inert(line), file=sys.stderr)
     return FAULT if failed else UNDECIDED
+
+
+def _settings(
+    solving: SolveOptions, cells: Cells, earlier: ReportRecord | None, *, is_asked: bool
+) -> ReportSettings:
+    """What is asked of every cell: of a report that goes on what it was, unless something is said."""
+    from mapper.explore.record import Settings  # noqa: PLC0415
+
+    if earlier is not None and not is_asked and replace(cells, traffic=None) == Cells():
+        return earlier.settings
+    return Settings(options=solving, repairs=cells.repairs, details=cells.details)
 
 
 def _networks(

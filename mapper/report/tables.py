@@ -67,6 +67,37 @@ def _network(network: Network) -> Table:
     outputs = (f"output {entry.name}: {network.title(entry.source)}" for entry in network.outputs)
     notes = (f"note: {note}" for note in network.notes)
     readings = (f"read: {taken}" for taken in network.readings)
+    weights = "with weights" if network.has_weights else "by shapes alone"
+    return Table(
+        f"{network.name}: {count(len(network.layers), 'layer')}, {weights}",
+        ("layer", "reads", "input", "output", "kernel", "stride", "threshold"),
+        tuple(rows),
+        (*inputs, *outputs, *notes, *readings),
+    )
+
+
+def _threshold(value: object) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else "by feature"
+
+
+def _read(network: Network, edge: Edge) -> str:
+    pool = edge.pool
+    pooled = "" if pool is None else f" /{pool.size[0] if len({*pool.size}) == 1 else times(pool.size)}"
+    later = " (a step later)" if edge.delay_steps else ""
+    shift = f" +{edge.feature_offset}" if edge.feature_offset else ""
+    return f"{network.title(edge.source)}{pooled}{shift}{later}"
+
+
+@table_of.register
+def _chip(chip: ChipSpec) -> Table:
+    rows = (
+        (join_numbers(same.core_ids), core.kernel_words, core.neuron_words, core.bias_words, core.fan_out)
+        for same in chip.core_classes
+        for core in [same.core]
+    )
+    devices = (f"devices: {', '.join(chip.devices)}",) if chip.devices else ()
+    errata = (f"erratum {entry.code}: {entry.statement} [{entry.evidence}]" for entry in chip.errata)
+    assumed = (f"assumed: {fact.statement}" for fact in chip.assumed_facts())
     head = ("cores", "kernel words", "neuron words", "bias words", "fan-out")
     return Table(f"{chip.name}: {chip.title}", head, tuple(rows), (*devices, *errata, *assumed))
 
