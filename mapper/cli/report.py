@@ -121,8 +121,7 @@ def report(
     # The time limit is none of a solve: it changes no cell, and another one may resume the report.
     work = options.WorkLimit(limits.work_limit)
     words = keywords(options.Chip(), reading, moves, work, objective=cells.objective)
-    is_asked = (moves, work) != (options.Moves(), options.WorkLimit())
-    settings = _settings(words["options"], cells, earlier, is_asked=is_asked)
+    settings = _settings(words["options"], cells, (moves, work), earlier)
     planned = _networks(networks, earlier, words)
     if cells.traffic is not None:
         planned = with_traffic(planned, dict(read_rates(cells.traffic)))
@@ -166,7 +165,7 @@ def _end(record: ReportRecord, path: Path, limit_s: float | None) -> int:
     """Say what a partial report lacks and how to go on; `limit_s` came first, if it did."""
     from mapper.report.matrix import failures  # noqa: PLC0415
 
-    total = len(record.networks) * len(record.variants)
+    total, again = len(record.networks) * len(record.variants), _again(record, path)
     failed = sum(cell.is_failed for cell in record.cells)
     if record.complete:
         return OK
@@ -176,27 +175,40 @@ def _end(record: ReportRecord, path: Path, limit_s: float | None) -> int:
         if limit_s is not None:
             decided = f"{len(record.cells) - failed} of {total} cells are decided"
             how = f"The time limit of {limit_s:g} s came first: {decided}."
-            way_out = " or a larger --time-limit"
-        told.append(f"{how} To go on: mapper report --resume {path}{way_out}")
+            way_out = f" --time-limit {2 * limit_s:g}"
+        told.append(f"{how} To go on: {again}{way_out}")
     if failed:
         told.append(f"Error: {counted(failed, 'cell')} failed, twice:")
         told += [f"- {line}" for line in failures(record)]
-        told.append(
-            f"To decide these again: mapper report --resume {path}, with --workers 1 where memory was short."
-        )
+        told.append(f"To decide these again: {again} (with --workers 1 where memory was short).")
         told.append("More of one cell says: mapper check NETWORK --chip CHIP")
     for line in told:
         print(inert(line), file=sys.stderr)
     return FAULT if failed else UNDECIDED
 
 
+def _again(record: ReportRecord, path: Path) -> str:
+    """The command that goes on with a report; code runs only where its name is typed."""
+    from shlex import join  # noqa: PLC0415
+
+    from mapper.frontends import is_code  # noqa: PLC0415
+
+    names = [as_path(row.source) for row in record.networks]
+    typed = names if any(map(is_code, names)) else []
+    return join(["mapper", "report", *typed, "--resume", str(path)])
+
+
 def _settings(
-    solving: SolveOptions, cells: Cells, earlier: ReportRecord | None, *, is_asked: bool
+    solving: SolveOptions,
+    cells: Cells,
+    others: tuple[options.Moves, options.WorkLimit],
+    earlier: ReportRecord | None,
 ) -> ReportSettings:
     """What is asked of every cell: of a report that goes on what it was, unless something is said."""
     from mapper.explore.record import Settings  # noqa: PLC0415
 
-    if earlier is not None and not is_asked and replace(cells, traffic=None) == Cells():
+    nothing = (Cells(), options.Moves(), options.WorkLimit())
+    if earlier is not None and (replace(cells, traffic=None), *others) == nothing:
         return earlier.settings
     return Settings(options=solving, repairs=cells.repairs, details=cells.details)
 

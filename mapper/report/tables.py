@@ -13,7 +13,7 @@ from hwspec.display import html, text
 from hwspec.schema import ChipSpec
 from mapper.emit.shared.config import ChipConfig
 from mapper.equivalence.report import EquivalenceReport
-from mapper.network import Network
+from mapper.network import Edge, Network
 from mapper.operations import Convolution
 from mapper.passes.legalize.stride import times
 from mapper.report.equivalence import print_equivalence
@@ -24,6 +24,7 @@ from mapper.report.tuning import print_tuning
 from mapper.report.words import count, destination
 from mapper.solution import Relay, Solution
 from mapper.tuning.run import TuneResult
+from mapper.wording import join_numbers
 
 __all__ = ["Table", "table_of"]
 
