@@ -104,7 +104,7 @@ def _layer_problems(layer: Layer) -> Iterator[tuple[str, str]]:
         kinds = ", ".join(type(step).__name__ for step in layer.between)
         yield f"{kinds} must be folded into the weights first", _PASSES
     if layer.neuron is None:
-        step = "--add-output-neuron THRESHOLD appends them to an output layer"
+        step = "--add-output-neuron 1.0 appends them to an output layer"
         yield "a weight layer without spiking neurons, which no core can run", step
 
 

@@ -152,6 +152,8 @@ class SolveOptions:
 def moves_left_out(options: SolveOptions) -> tuple[str, ...]:
     """What options take away of all that may be done, as commands and Python say it."""
     words = {"max_pieces": "--max-pieces", "max_copies": "--no-copies"}
+    if all(getattr(options, name) == value for name, value in PLAIN.items()):
+        return ("--plain (in Python **PLAIN)",)
     asked = ((name, getattr(options, name)) for name in EVERY_MOVE)
     return tuple(
         f"{words.get(name, f'--no-{name}')} ({name}={value})"

@@ -11,7 +11,7 @@ from mapper.reading import Reading, gathered
 
 __all__ = ["add_output_neuron"]
 
-_APPEND = "--add-output-neuron THRESHOLD (in Python: add_output_neuron=THRESHOLD) appends them"
+_APPEND = "--add-output-neuron 1.0 (in Python: add_output_neuron=1.0) appends them"
 
 
 def add_output_neuron(network: Network, threshold: float | None) -> Network:
@@ -32,7 +32,7 @@ def add_output_neuron(network: Network, threshold: float | None) -> Network:
         else:
             last = layer.name in outputs and not network.outgoing[layer.name]
             step = (
-                "--add-output-neuron THRESHOLD (in Python: add_output_neuron=THRESHOLD) appends them"
+                "--add-output-neuron 1.0 (in Python: add_output_neuron=1.0) appends them"
                 if last
                 else "Put neurons behind it"
             )

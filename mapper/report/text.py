@@ -180,6 +180,8 @@ def print_report(
     heading(console, f"{network} on {report.chip}".removeprefix(" on "), f"{refused_words(report)}.")
     for sentence in report.sentences():
         line(console, f"- {sentence}")
+    if report.status is Status.UNDECIDED:
+        line(console, "to decide it, leave --time-limit and --work-limit out, or raise them")
     for reason in reasons(report):
         line(console, reason)
     _print_repairs(console, report)

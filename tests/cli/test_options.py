@@ -394,6 +394,34 @@ def test_bash_completes(line: str, offered: list[str], tmp_path: Path) -> None:
     assert sorted(entry.strip() for entry in done.stdout.splitlines()) == sorted(offered)
 
 
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [("mapper sol", "solve"), ("mapper solve digits --mon", "--monitor"), ("mapper chips s", "show")],
+)
+def test_fish_completes(line: str, offered: str, tmp_path: Path) -> None:
+    path = tmp_path / "mapper.fish"
+    path.write_text(script("fish"), encoding="utf-8")
+    code = f"source {path}; complete -C '{line}'"
+    words = [shutil.which("fish") or "fish", "--no-config", "-c", code]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, env={"HOME": str(tmp_path)})
+    assert offered in [entry.split("\t")[0] for entry in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("shell", ["zsh", "bash", "fish"])
+def test_the_scripts_are_sound(shell: Literal["bash", "zsh", "fish"], tmp_path: Path) -> None:
+    """By the shell itself, where it is installed; else by their quotes and brackets."""
+    path = tmp_path / "script"
+    path.write_text(script(shell), encoding="utf-8")
+    if (program := shutil.which(shell)) is not None:
+        assert subprocess.run([program, "-n", str(path)], check=False).returncode == 0
+        path.write_text(script(shell) + "\nif '(\n", encoding="utf-8")
+        assert subprocess.run([program, "-n", str(path)], capture_output=True, check=False).returncode != 0
+    assert script(shell).count("'") % 2 == 0
+    for chain, _ in LEAVES:
+        assert chain[-1] in script(shell)
+
+
 def test_an_option_has_one_name_and_a_flag_its_opposite() -> None:
     """What lets a command line without repeated names go unread by `require_once`."""
     for chain, command in commands():
