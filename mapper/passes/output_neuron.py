@@ -31,11 +31,7 @@ def add_output_neuron(network: Network, threshold: float | None) -> Network:
             layers.append(replace(layer, neuron=Neuron(threshold)))
         else:
             last = layer.name in outputs and not network.outgoing[layer.name]
-            step = (
-                "--add-output-neuron 1.0 (in Python: add_output_neuron=1.0) appends them"
-                if last
-                else "Put neurons behind it"
-            )
+            step = _APPEND if last else "Put neurons behind it"
             findings.append(
                 Finding(
                     f"layer {layer.title}", "has no spiking neurons, and no core can run it", next_step=step

@@ -410,14 +410,13 @@ def test_fish_completes(line: str, offered: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shell", ["zsh", "bash", "fish"])
 def test_the_scripts_are_sound(shell: Literal["bash", "zsh", "fish"], tmp_path: Path) -> None:
-    """By the shell itself, where it is installed; else by their quotes and brackets."""
+    """By the shell itself where it is installed, and by the commands that they know."""
     path = tmp_path / "script"
     path.write_text(script(shell), encoding="utf-8")
     if (program := shutil.which(shell)) is not None:
         assert subprocess.run([program, "-n", str(path)], check=False).returncode == 0
         path.write_text(script(shell) + "\nif '(\n", encoding="utf-8")
         assert subprocess.run([program, "-n", str(path)], capture_output=True, check=False).returncode != 0
-    assert script(shell).count("'") % 2 == 0
     for chain, _ in LEAVES:
         assert chain[-1] in script(shell)
 
