@@ -19,7 +19,7 @@ from hwspec.schema import ChipSpec
 from hwspec.toml_text import toml_of
 from hwspec.variant import apply_overrides, edit
 
-__all__ = ["load", "names", "resolve_device"]
+__all__ = ["is_shipped", "load", "names", "resolve_device"]
 
 _FILE_BYTES_MAX = 1 << 20
 # Files that extend one another.
@@ -69,6 +69,11 @@ def resolve_device(name: str) -> str:
     raise SpecError(
         Finding(f"chip {name}", "no chip or device has this name", None, ", ".join(names()), next_step=hint)
     )
+
+
+def is_shipped(spec: ChipSpec) -> bool:
+    """Whether a chip is, fact for fact, one that comes with the package: one that can be bought."""
+    return spec.name in names() and _shipped(spec.name).content_hash() == spec.content_hash()
 
 
 def load(name: str | Path, overrides: Sequence[str] = ()) -> ChipSpec:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hwspec.inert import inert
 
-__all__ = ["Finding", "SpecError", "sentence_list"]
+__all__ = ["Finding", "SpecError", "gathered", "sentence_list"]
+
+# A place that others may share a cause with: "layer 3", "net.py:make: layer 3".
+_PLACE = re.compile(r"((?:.*: )?(?:layer|node|edge|output|input)) ([^:]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +55,29 @@ class Finding:
         return inert(text)
 
 
+def gathered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Findings that say the same of several layers, nodes or edges as one each, where the first stood."""
+    alike: dict[tuple[object, ...], list[Finding]] = {}
+    for found in findings:
+        place = _PLACE.fullmatch(found.where)
+        facts = (found.problem, repr(found.value), repr(found.limit), found.unit, found.next_step)
+        alike.setdefault((place[1] if place else found.where, *facts), []).append(found)
+    return tuple(_as_one(same) for same in alike.values())
+
+
+def _as_one(same: list[Finding]) -> Finding:
+    places = filter(None, (_PLACE.fullmatch(found.where) for found in same))
+    names = list(dict.fromkeys(place[2] for place in places))
+    if len(names) < 2:
+        return same[0]
+    listed = f"{', '.join(names[:-1])} and {names[-1]}"
+    kind = same[0].where.removesuffix(names[0]).rstrip()
+    return replace(same[0], where=f"{kind}s {listed}")
+
+
 def sentence_list(findings: Iterable[Finding]) -> str:
-    """All findings as text: one as a plain sentence, several as a numbered list."""
-    lines = [str(finding) for finding in findings]
+    """All findings as text: one as a plain sentence, several as a numbered list; each cause once."""
+    lines = [str(finding) for finding in gathered(findings)]
     if len(lines) == 1:
         return lines[0]
     return f"{len(lines)} problems:\n" + "\n".join(f"  {n}. {line}" for n, line in enumerate(lines, 1))

@@ -14,6 +14,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from hwspec.display import Shown
+
 __all__ = [
     "AssumedFact",
     "ChipSpec",
@@ -205,7 +207,7 @@ class CoreClass:
     core_ids: tuple[int, ...]
 
 
-class ChipSpec(_Spec):
+class ChipSpec(Shown, _Spec):
     """A whole chip; an object that exists has passed `hwspec.check`."""
 
     schema_version: Literal[1] = 1

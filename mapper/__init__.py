@@ -11,8 +11,8 @@ import mapper.search_path  # isort: skip  # noqa: F401  # before anything that t
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from hwspec.display import draw_with
 from hwspec.on_demand import loaded_on_demand
-from mapper.display import draw_with
 from mapper.version import __version__
 
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ __all__ = [
 # Types that are shown stand left of what draws them: the package knows both.
 draw_with(lambda: import_module("mapper.report.notebook"))
 draw_with(lambda: import_module("mapper.report.text"))
+draw_with(lambda: import_module("mapper.report.tables"))
 
 __getattr__ = loaded_on_demand(__name__, _HOME)
 

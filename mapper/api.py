@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hwspec.catalog import load as load_chip
 from hwspec.schema import ChipSpec
+from mapper.activity import doing
 from mapper.deadline import Deadline
 from mapper.errors import Finding, MapperWarning, MissingNeuronError, OptionsError
 from mapper.frontends import as_trained, load_network, load_with_source, other_readings
@@ -22,6 +23,7 @@ from mapper.passes.legalize import form_like
 from mapper.question import Question, decide
 from mapper.references import LayerReference, layer_key, networks_apart, resolve_reference
 from mapper.result import Result
+from mapper.wording import join_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -85,6 +87,7 @@ def solve(
     """
     spec = chip if isinstance(chip, ChipSpec) else load_chip(chip)
     several = list(network) if isinstance(network, list | tuple) else [network]
+    doing("reading the network" if len(several) == 1 else f"reading {len(several)} networks")
     read = networks_apart([load_network(entry, input_shape, nir, torch, input_from) for entry in several])
     options = replace(options or SolveOptions(), **changes)
     if pins is not None:
@@ -133,6 +136,7 @@ def _placed(question: Question, start_s: float) -> Result:
     from mapper.solver.budget import Budget  # noqa: PLC0415  # loads OR-Tools
 
     budget = Budget(question.resolved, start_s)
+    doing(f"placing {join_names([network.name for network in question.networks])} on {question.chip.name}")
     result = decide(question, budget=budget)
     if result.report is None:
         return result

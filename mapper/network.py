@@ -16,6 +16,7 @@ from functools import cached_property
 from itertools import combinations
 from typing import Self, TypeVar
 
+from hwspec.display import Shown
 from mapper.errors import NetworkError, ShapeError
 from mapper.operations import (
     BatchNorm,
@@ -32,6 +33,7 @@ from mapper.operations import (
 )
 from mapper.reading import Reading
 from mapper.wellformed import name_findings, shape_findings
+from mapper.wording import titled
 
 __all__ = [
     "DvsSettings", "Edge", "Input", "Layer", "Network", "Origin", "Output", "added_signals", "features_of",
@@ -55,6 +57,8 @@ class Layer:
         Batch normalisation, dropout and scaling between operation and neurons, in order.
     neuron
         None for a weight layer without neurons, which no chip can run.
+    was_linear
+        Whether the operation was given as a linear map, which only messages tell.
     """
 
     name: str
@@ -62,6 +66,17 @@ class Layer:
     operation: Convolution | Linear
     between: tuple[BatchNorm | Dropout | Scale, ...] = ()
     neuron: Neuron | None = field(default_factory=Neuron)
+    was_linear: bool = field(default=False, compare=False)
+
+    @property
+    def kind(self) -> str:
+        """What its operation was given as, in words of torch."""
+        return "Linear" if self.was_linear or isinstance(self.operation, Linear) else "Conv2d"
+
+    @property
+    def title(self) -> str:
+        """What messages call the layer: its name, and of one that is a number its kind, "3 (Conv2d)"."""
+        return titled(self.name, self.kind)
 
     @property
     def output_shape(self) -> Shape:
@@ -203,7 +218,7 @@ def _pool(path: Iterable[PathOperation]) -> Pool | None:
 
 
 @dataclass(frozen=True)
-class Network:
+class Network(Shown):
     """Layers in the source's order, the edges between them, inputs and outputs.
 
     Attributes
@@ -279,6 +294,11 @@ class Network:
     def holder_of(self, signal: str) -> str:
         """The layer here that computes what a layer as it was given sent; an input is itself."""
         return next((origin.layer for origin in self.origins if origin.name == signal), signal)
+
+    def title(self, signal: str) -> str:
+        """What messages call a layer as it was given, or an input: the name, of a number its kind too."""
+        holder = self.by_name.get(self.holder_of(signal))
+        return titled(signal, "input" if holder is None else holder.kind)
 
     @property
     def has_weights(self) -> bool:

@@ -52,7 +52,7 @@ class NormalNetwork(Network):
 
     def __post_init__(self) -> None:
         findings = [
-            Finding(f"layer {layer.name}", problem, next_step=step)
+            Finding(f"layer {layer.title}", problem, next_step=step)
             for layer in self.layers
             for problem, step in _layer_problems(layer)
         ]
@@ -104,7 +104,7 @@ def _layer_problems(layer: Layer) -> Iterator[tuple[str, str]]:
         kinds = ", ".join(type(step).__name__ for step in layer.between)
         yield f"{kinds} must be folded into the weights first", _PASSES
     if layer.neuron is None:
-        step = "--add-output-neuron THRESHOLD appends them to an output layer"
+        step = "--add-output-neuron 1.0 appends them to an output layer"
         yield "a weight layer without spiking neurons, which no core can run", step
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "Move",
     "Objective",
     "PooledOutputs",
+    "RepairOf",
     "SolveOptions",
     "locate_traffic",
     "moves_left_out",
@@ -32,6 +33,7 @@ __all__ = [
 
 Objective: TypeAlias = Literal["capacity", "headroom", "balance", "index"]
 PooledOutputs: TypeAlias = Literal["host", "relay"]
+RepairOf: TypeAlias = Literal["any", "network", "chip"]
 # What a placement may do beyond one whole layer per core.
 Move: TypeAlias = Literal["pieces", "relays", "copies"]
 
@@ -95,6 +97,8 @@ class SolveOptions:
         Seed of the solver, 0..2**31 - 1; the placement does not depend on it.
     repairs
         How many repairs to find, at most, for a network that does not fit; 0..100.
+    repair
+        What they may change beside requests.
     max_pieces
         Most cores that one layer may be cut over, 1..2**31 - 1; 1 cuts none, None sets no bound.
     relays
@@ -128,6 +132,7 @@ class SolveOptions:
     workers: int = 1
     seed: int = 0
     repairs: int = 3
+    repair: RepairOf = "any"
     max_pieces: int | None = None
     relays: bool = True
     joint: bool = True
@@ -147,6 +152,8 @@ class SolveOptions:
 def moves_left_out(options: SolveOptions) -> tuple[str, ...]:
     """What options take away of all that may be done, as commands and Python say it."""
     words = {"max_pieces": "--max-pieces", "max_copies": "--no-copies"}
+    if all(getattr(options, name) == value for name, value in PLAIN.items()):
+        return ("--plain (in Python **PLAIN)",)
     asked = ((name, getattr(options, name)) for name in EVERY_MOVE)
     return tuple(
         f"{words.get(name, f'--no-{name}')} ({name}={value})"
@@ -326,6 +333,7 @@ def _choice_findings(options: SolveOptions) -> Iterator[Finding]:
     for where, word, allowed in (
         ("--objective", options.objective, get_args(Objective)),
         ("--pooled-outputs", options.pooled_outputs, get_args(PooledOutputs)),
+        ("--repair", options.repair, get_args(RepairOf)),
     ):
         if not isinstance(word, str) or word not in allowed:
             yield Finding(where, "no such choice", _value_text(word), ", ".join(allowed))

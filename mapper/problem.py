@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,7 +15,7 @@ from mapper.normal_form import NormalNetwork
 from mapper.operations import Pair, Shape
 from mapper.options import SolveOptions
 from mapper.passes.legalize import Extended, Forms
-from mapper.references import layer_key, natural_key, require_distinct
+from mapper.references import layer_key, natural_key, require_distinct, signal_title
 from mapper.solution import DvsStage
 from mapper.work import CoreWork, Shortfall, lacking, layer_work
 
@@ -55,10 +55,20 @@ class Problem:
         """What a layer or input is called in the options."""
         return layer_key(self.networks, network, name)
 
-    def title(self, layer: int) -> str:
-        """What a layer, an index of `demands`, is called in messages."""
+    def name(self, layer: int) -> str:
+        """What a layer, an index of `demands`, is called in the options and in records."""
         demand = self.demands[layer]
         return self.key(demand.network, demand.layer)
+
+    def title(self, layer: int) -> str:
+        """What a layer, an index of `demands`, is called in sentences."""
+        demand = self.demands[layer]
+        return signal_title(self.networks, demand.network, demand.layer)
+
+    def titles(self, names: Iterable[str]) -> list[str]:
+        """What layers are called in sentences, by what they are called in the options."""
+        known = ((name, self.identity.get(name)) for name in names)
+        return [name if place is None else signal_title(self.networks, *place) for name, place in known]
 
     @cached_property
     def identity(self) -> dict[str, tuple[int, str]]:

@@ -338,9 +338,9 @@ def _overflow(layer: str, most: int, question: Question, budget: Budget) -> Unme
         unit="weight",
         terms="a kernel that takes up an overlapping pool",
         sentence=(
-            f"{layer}: the pool before it could go into its kernel, but there its weights add up to {most}, "
-            f"and a core holds {-bound - 1}..{bound}. By shapes alone it {fit}: train with smaller weights, "
-            "or with pools that do not overlap."
+            f"{question.problems[0].titles([layer])[0]}: the pool before it could go into its kernel, but "
+            f"there its weights add up to {most}, and a core holds {-bound - 1}..{bound}. By shapes alone it "
+            f"{fit}: train with smaller weights, or with pools that do not overlap."
         ),
     )
 

@@ -9,14 +9,14 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
+from hwspec.display import Displayed
 from hwspec.schema import AssumedFact
 from mapper.demand import layer_demands
-from mapper.display import Displayed
 from mapper.errors import Finding, OptionsError
 from mapper.files import own_file
 from mapper.operations import Pair, Pool, Shape
 from mapper.reading import Reading
-from mapper.references import layer_key
+from mapper.references import signal_title
 from mapper.result import Record, Result
 from mapper.solution import LayerPart, Placement, Relay, Solution
 from mapper.texts import json_of, plain_text
@@ -258,7 +258,7 @@ def _occupant(result: Result, place: Placement, shape: Shape, *, whole: bool) ->
     """What a core holds of a body whose output has this shape; `whole`: it stands on no other core."""
     body, (start, stop) = place.body, place.features
     name = body.layer if isinstance(body, LayerPart) else body.signal
-    title = "the sensor" if body.network is None else layer_key(result.networks, body.network, name)
+    title = "the sensor" if body.network is None else signal_title(result.networks, body.network, name)
     title += "" if place.features == (0, shape.features) else f"[{start}:{stop}]"
     if isinstance(body, Relay):
         role, label = "relay", f"{RELAY_OF}{title}" + (f" /{body.pooling}" if body.pooling > 1 else "")

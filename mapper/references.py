@@ -2,9 +2,10 @@
 
 A reference is what a user writes for a layer, alike on the command line, in Python and in files:
 
-- text that is a layer's name is that layer, also where the name is a number;
-- text ``#3`` (``#-1`` for the last) is an index, and so is other text that is an integer;
-- a Python integer is an index;
+- text that is a layer's name is that layer, also where the name is a number, but for a number that was
+  `Typed` on a command line and can be another layer's index;
+- text ``#3`` (``#-1`` for the last) is an index, and so are a Python integer and other text that is one;
+- text ``3 (Conv2d)`` is the layer named 3, as messages show it;
 - of several networks, ``network:layer`` and ``network:#3`` say whose layer is meant, and the bare name of a
   layer does where one network alone has it.
 
@@ -33,6 +34,7 @@ AnyNetwork = TypeVar("AnyNetwork", bound="Network")
 
 __all__ = [
     "LayerReference",
+    "Typed",
     "as_index",
     "layer_key",
     "locate_layer",
@@ -44,10 +46,18 @@ __all__ = [
     "require_distinct",
     "resolve_layer",
     "resolve_reference",
+    "signal_title",
     "whole_number",
 ]
 
 LayerReference: TypeAlias = str | int
+
+
+class Typed(str):
+    """A reference from a command line, where nothing tells a name that is a number from an index."""
+
+    __slots__ = ()
+
 
 _INDEX = re.compile(r"#?(-?[0-9]{1,18})")
 _INDEX_BITS_MAX = 60
@@ -57,6 +67,11 @@ _LISTED_MAX = 20
 def layer_key(networks: Sequence[Network], number: int, name: str) -> str:
     """A layer or input in resolved options: its name, behind its network's if there are several."""
     return name if len(networks) == 1 else f"{networks[number].name}:{name}"
+
+
+def signal_title(networks: Sequence[Network], number: int, name: str) -> str:
+    """A layer or input in sentences: as `layer_key`, and of a name that is a number what it names."""
+    return layer_key(networks, number, networks[number].title(name))
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str, str], ...]:
@@ -231,8 +246,9 @@ class _Lookup:
         position = self.position(network, reference)
         count = len(network.index)
         in_range = position is not None and -count <= position < count
-        if str(reference) in self.names(network) and (in_range or isinstance(reference, str)):
-            yield str(reference), False
+        name = _untitled(network, str(reference))
+        if name in self.names(network) and (in_range or isinstance(reference, str)):
+            yield name, False
         if position is not None and in_range:
             yield [*network.index][position], True
 
@@ -241,8 +257,8 @@ class _Lookup:
         if isinstance(reference, int):
             return reference
         match = _INDEX.fullmatch(reference)
-        by_name_alone = reference in network.index or self.kind == "signal"
-        if match is None or (by_name_alone and not reference.startswith("#")):
+        by_name_alone = reference in network.index and not isinstance(reference, Typed)
+        if match is None or ((by_name_alone or self.kind == "signal") and not reference.startswith("#")):
             return None
         return int(match[1])
 
@@ -273,7 +289,8 @@ class _Lookup:
             return key
         scope = f"{network.name}:" if len(self.networks) > 1 else ""
         numbers = (f"{scope}#{'0' * zeros}{network.index[meaning.name]}" for zeros in range(9))
-        first = [next(numbers), key] if meaning.is_index else [key]
+        title = signal_title(self.networks, meaning.network, meaning.name)
+        first = [next(numbers), title, key] if meaning.is_index else [title, key]
         # Networks that `require_distinct` refuses may leave none.
         return next((text for text in chain(first, numbers) if len(self.meanings(text)) == 1), key)
 
@@ -300,7 +317,8 @@ class _Lookup:
         span = f"{-len(network.index)}..{len(network.index) - 1}"
         position = self.position(network, reference)
         if position is not None:
-            step = f"Write '{reference}' for the name" if str(reference) in network.index else ""
+            title = network.title(str(reference)) if str(reference) in network.index else ""
+            step = f"Write '{title}' for the name" if title else ""
             return Finding(where, f"index out of range in {network.name}", position, span, next_step=step)
         names = {name: name for name in self.names(network)}
         listed = ", ".join([*names][:_LISTED_MAX])
@@ -311,8 +329,17 @@ class _Lookup:
 def _behind(network: Network, reference: LayerReference) -> str | None:
     """What stands behind the network's name in a reference; None where it does not begin with it."""
     scope = f"{network.name}:"
-    is_behind = isinstance(reference, str) and reference.startswith(scope)
-    return str(reference)[len(scope) :] if is_behind else None
+    if not isinstance(reference, str) or not reference.startswith(scope):
+        return None
+    return type(reference)(reference[len(scope) :])
+
+
+def _untitled(network: Network, reference: str) -> str:
+    """The name of a layer or input that a reference shows as messages do; else the reference."""
+    name, space, _ = reference.rpartition(" (")
+    is_known = name in network.signal_shapes or name in network.index
+    is_title = bool(space) and is_known and network.title(name) == reference
+    return name if is_title else reference
 
 
 def _did_you_mean(text: str, keys: Mapping[str, str]) -> str:

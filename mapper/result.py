@@ -8,9 +8,9 @@ from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
+from hwspec.display import Displayed
 from hwspec.errors import Finding
 from hwspec.schema import AssumedFact, ChipSpec
-from mapper.display import Displayed
 from mapper.errors import InfeasibleError, OptionsError, UndecidedError
 from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from hwspec.display import Shown
+
 __all__ = [
     "DVS",
     "READOUT",
@@ -176,7 +178,7 @@ class Objective:
 
 
 @dataclass(frozen=True, slots=True)
-class Solution:
+class Solution(Shown):
     """Everything that is decided; complete without the solver."""
 
     placements: tuple[Placement, ...]

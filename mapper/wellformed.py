@@ -46,7 +46,7 @@ def name_findings(network: Network) -> Iterator[Finding]:
     fed = {edge.target for edge in network.edges}
     for layer in network.layers:
         if layer.name not in fed:
-            yield Finding(f"layer {layer.name}", "nothing feeds it", next_step="Connect it or remove it")
+            yield Finding(f"layer {layer.title}", "nothing feeds it", next_step="Connect it or remove it")
     if not network.outputs and not is_view:
         yield Finding(network.name, "the network has no output", next_step="Name at least one output layer")
 
@@ -80,7 +80,7 @@ def _origin_findings(network: Network) -> Iterator[Finding]:
 
 
 def _layer_findings(layer: Layer) -> Iterator[Finding]:
-    where, operation, c = f"layer {layer.name}", layer.operation, layer.input_shape.features
+    where, operation, c = f"layer {layer.title}", layer.operation, layer.input_shape.features
     if min(layer.input_shape) < 1:
         yield Finding(where, "sizes of the input must be positive", layer.input_shape, ">= 1")
         return

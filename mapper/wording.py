@@ -1,10 +1,19 @@
-"""Lists as people write them."""
+"""Names and lists as people write them."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-__all__ = ["counted", "join_names", "join_numbers"]
+__all__ = ["counted", "join_names", "join_numbers", "titled"]
+
+# What a reader, or `mapper.references`, may take for an index.
+_NUMBER = re.compile(r"#?-?[0-9]+")
+
+
+def titled(name: str, kind: str) -> str:
+    """A name as sentences and tables show it: one that is a number says what it names, "3 (Conv2d)"."""
+    return f"{name} ({kind})" if _NUMBER.fullmatch(name) else name
 
 
 def counted(number: int, noun: str) -> str:

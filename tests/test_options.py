@@ -98,7 +98,8 @@ def test_a_wrong_value_is_one_finding(name: str, value: object, message: str) ->
 
 
 def test_everything_wrong_is_told_at_once() -> None:
-    wrong: dict[str, Any] = {name: value for name, value, _ in WRONG} | {"objective": "speed"}
+    words = {"objective": "speed", "repair": "nothing"}
+    wrong: dict[str, Any] = {name: value for name, value, _ in WRONG} | words
     with pytest.raises(OptionsError) as caught:
         resolve(SolveOptions(**wrong), NETWORK, CHIP)
     assert len(caught.value.findings) == len(wrong) == len(fields(SolveOptions))

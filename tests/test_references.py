@@ -38,6 +38,7 @@ from mapper.references import (
 )
 from tests.builders import chain, conv
 
+Capture = pytest.CaptureFixture[str]
 NUMBERED = ("0", "3", "6", "10")
 
 
@@ -79,7 +80,7 @@ def test_numbers_as_names_of_a_torch_network() -> None:
         8, 8, 8, 8, 4, 2, 2,
     ]  # fmt: skip
     meant = r"layer 3: can be the layer named 3 \(index 1\) or the layer at index 3 \(10\)\. "
-    ways = "Write '3' for the name, '#3' for the index"
+    ways = r"Write '3 \(Conv2d\)' for the name, '#3' for the index"
     for ambiguous in (
         lambda: mapper.solve(network, pins={3: 8}),
         lambda: mapper.solve(network, monitors=(3,)),
@@ -91,11 +92,11 @@ def test_numbers_as_names_of_a_torch_network() -> None:
     ):
         with pytest.raises(OptionsError, match=meant.replace("layer 3", "(layer|signal) 3", 1) + ways):
             ambiguous()
-    with pytest.raises(OptionsError, match=r"got 6; allowed: -4\.\.3.*Write '6' for the name"):
+    with pytest.raises(OptionsError, match=r"got 6; allowed: -4\.\.3.*Write '6 \(Conv2d\)' for the name"):
         result.find_chip_layer(6)
 
 
-def test_numbers_as_names_on_the_command_line_and_in_files(tmp_path: Path) -> None:
+def test_numbers_as_names_on_the_command_line_and_in_files(tmp_path: Path, capsys: Capture) -> None:
     layers = [
         {"name": name, "conv": {"features": 2, "kernel": 3, "padding": 1}, "from": source}
         for source, name in zip(("input", *NUMBERED), NUMBERED, strict=False)
@@ -106,12 +107,21 @@ def test_numbers_as_names_on_the_command_line_and_in_files(tmp_path: Path) -> No
     rates = tmp_path / "rates.json"
     content = {"schema_version": 1, "spikes_per_second": {"input": 9, "3": 5, "#3": 7}}
     rates.write_text(json.dumps(content), encoding="utf-8")
-    pins = ["--pin", "3=8", "--pin", "#3=2", "--pin", "2=5"]
+    pins = ["--pin", "3 (Conv2d)=8", "--pin", "#3=2", "--pin", "2=5"]
     assert run(["solve", str(path), *pins, "--out", str(tmp_path), "--traffic", str(rates)]) == 0
     placement = json.loads((tmp_path / "placement.json").read_text(encoding="utf-8"))
     cores = {layer["name"]: layer["cores"] for layer in placement["layers"]}
     assert {name: cores[name] for name in ("3", "10", "6")} == {"3": [8], "10": [2], "6": [5]}
     assert run(["solve", str(path), "--keep", str(tmp_path / "placement.json"), "--out", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert " 3 (Conv2d) " in shown
+    assert "events from the host enter at 0 (Conv2d) (core" in shown
+    assert run(["solve", str(path), "--pin", "3=8"]) == 2
+    both = (
+        "layer 3: can be the layer named 3 (index 1) or the layer at index 3 (10). Write '3 (Conv2d)' for the"
+    )
+    assert both in capsys.readouterr().err
+    assert run(["check", str(path), "--pin", "10=8", "--monitor", "6"]) == 0
     again = json.loads((tmp_path / "placement.json").read_text(encoding="utf-8"))
     assert {layer["name"]: layer["cores"] for layer in again["layers"]} == cores
 
@@ -148,7 +158,7 @@ def test_references_in_one_network(reference: LayerReference, name: str) -> None
     ("reference", "message"),
     [
         ("#0", r"can be the layer named #0 \(index 1\) or the layer at index 0 \(a\)\. "
-               "Write '#1' for the name, 'a' for the index"),
+               r"Write '#0 \(Conv2d\)' for the name, 'a' for the index"),
         ("#4", r"index out of range in n \(got 4; allowed: -4\.\.3\)"),
         (-5, r"--pin: layer -5: index out of range in n \(got -5; allowed: -4\.\.3\)"),
         ("conv", r"--pin: layer conv: n has no layer of that name\. Did you mean conv1\? "
@@ -191,7 +201,7 @@ def test_references_in_several_networks(reference: LayerReference, key: str) -> 
         ("z", r"named z of a \(index 3\) or the layer named z of a:b \(index 3\)\. Write 'a:z' or 'a:b:z'"),
         ("a:b:2", "layer named b:2 of a .* or the layer at index 2 of a:b .* Write 'a:#1' for the name, "
                   "'a:b:#2' for the index"),
-        (3, "an index needs its network .allowed: a, a:b.. Write 'NETWORK:#3', or 'a:3' for the name"),
+        (3, "an index needs its network .allowed: a, a:b.. Write 'NETWORK:#3', or 'a:3 .Conv2d.' for the name"),
         ("#1", "an index needs its network"),
         ("7", "an index needs its network"),
         ("a:b:9", r"index out of range in a:b \(got 9; allowed: -4\.\.3\)"),

@@ -203,7 +203,7 @@ def test_the_rules_page_is_what_the_rules_say(capsys: pytest.CaptureFixture[str]
 
 def test_repairs_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     path = str(ZOO / "silicon_ceiling_9bn.yaml")
-    assert run(["check", path, "--chip", "speck2f", "--repairs", "1", "--json"]) == 1
+    assert run(["check", path, "--chip", "speck2f", "--repairs", "1", "--repair", "chip", "--json"]) == 1
     record = json.loads(capsys.readouterr().out)["report"]
     assert [repair["kind"] for repair in record["repairs"]] == ["memory"]
     overrides = record["repairs"][0]["overrides"]

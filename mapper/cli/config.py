@@ -10,9 +10,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from mapper.activity import doing
 from mapper.cli import options
 from mapper.cli.options import file, group, number
-from mapper.cli.output import finish, kept_placement, placement_text, say
+from mapper.cli.output import finish, kept_placement, note, placement_text
 from mapper.cli.solve import solved
 from mapper.cli.verdict import Outcome
 from mapper.errors import Finding, MapperWarning, OptionsError
@@ -78,11 +79,13 @@ def emit(
     result = solved(networks, chip, reading, requests, preferences, moves, limits)
     if result.solution is None:
         return finish(result, output.as_json, written=[], known_answer_missing=None)
+    doing("writing the configuration")
     config = build_config(result, EmitOptions(**vars(settings)))
     contents: dict[Path, str | bytes | Iterator[str]] = {
         output.out / "config.json": config_pieces(config),
         output.out / "placement.json": placement_text(result),
     }
+    doing("simulating it, for the known answer")
     answer = answer_or_reason(config, result.chip) if output.self_test else None
     if isinstance(answer, str):
         step = "Look at that layer's weights; --no-self-test asks for no such file"
@@ -98,7 +101,7 @@ def emit(
     lack = answer if isinstance(answer, str) else None
     status = finish(result, output.as_json, kept, written=[*map(str, contents)], known_answer_missing=lack)
     if not output.as_json:
-        say(f"written: {', '.join(map(str, contents))}")
-        for note in config.interface.notes if config.interface else ():
-            say(f"note: {note}")
+        note(f"written: {', '.join(map(str, contents))}")
+        for remark in config.interface.notes if config.interface else ():
+            note(f"note: {remark}")
     return status

@@ -10,10 +10,11 @@ from typing import Any
 
 from cyclopts.exceptions import CycloptsError, MissingArgumentError, UnusedCliTokensError
 
-from hwspec.errors import SpecError
+from hwspec.errors import SpecError, gathered
 from hwspec.inert import inert
 from mapper.cli.app import app
 from mapper.cli.help import help_text, label
+from mapper.cli.loudness import is_quiet, loudness_of, under
 from mapper.cli.output import print_json
 from mapper.cli.verdict import Outcome, Refuted, exit_status
 from mapper.cli.words import as_typed, filled, require_once
@@ -51,7 +52,7 @@ def _outcome(words: list[str]) -> Outcome:
         if "--json" in words:
             print_json(error=type(known).__name__, message=str(known))
         # Several findings are a list, whose lines are inert each; any other line break is somebody's name.
-        lines = str(known).split("\n") if len(getattr(known, "findings", ())) > 1 else [str(known)]
+        lines = str(known).split("\n") if len(gathered(getattr(known, "findings", ()))) > 1 else [str(known)]
         print("Error: " + "\n".join(map(inert, lines)), file=sys.stderr)
         return Refuted(known.report) if isinstance(known, InfeasibleError) else known.exit_code
 
@@ -66,7 +67,7 @@ def _warnings_in_a_line() -> Iterator[None]:
         def show(message: Warning | str, category: type[Warning], *more: Any, **keywords: Any) -> None:
             if not issubclass(category, MapperWarning):
                 others(message, category, *more, **keywords)
-            elif str(message) not in told:
+            elif str(message) not in told and not is_quiet():
                 told.add(str(message))
                 print(f"Warning: {inert(str(message))}", file=sys.stderr)
 
@@ -91,7 +92,8 @@ def _dispatch(words: list[str]) -> Outcome:
     require_once(apps[-1], words)
     command, bound, _ = app.parse_args(words)
     try:
-        outcome: Outcome = command(*bound.args, **bound.kwargs)
+        with under(loudness_of(bound.arguments)):
+            outcome: Outcome = command(*bound.args, **bound.kwargs)
     except (OptionsError, EventError) as error:
         raise as_typed(apps[-1], error) from error
     return outcome

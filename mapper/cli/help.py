@@ -10,6 +10,8 @@ from inspect import cleandoc
 from cyclopts import App
 from cyclopts.argument import Argument
 
+from mapper.cli.examples import EXAMPLES
+
 __all__ = ["help_text", "label"]
 
 
@@ -48,6 +50,10 @@ def label(argument: Argument) -> str:
     return argument.name.lstrip("-").upper() + ("..." if argument.is_var_positional() else "")
 
 
+def _is_short(name: str) -> bool:
+    return not name.startswith("--")
+
+
 def _is_operand(argument: Argument) -> bool:
     return argument.index is not None
 
@@ -56,7 +62,7 @@ def _row(argument: Argument) -> tuple[str, str]:
     """An option with its value's form; and what it means, with its default."""
     parameter, default = argument.parameter, argument.field_info.default
     form = "" if _is_operand(argument) else "|".join(argument.get_choices() or ()) or parameter.metavar or ""
-    names = label(argument) if _is_operand(argument) else ", ".join(argument.names)
+    names = label(argument) if _is_operand(argument) else ", ".join(sorted(argument.names, key=_is_short))
     notes = ["repeatable"] if isinstance(default, tuple) else []
     if argument.required:
         notes.append("required")
@@ -67,7 +73,16 @@ def _row(argument: Argument) -> tuple[str, str]:
     elif not (default is None or default is False or default in ((), argument.field_info.empty)):
         notes.append(f"default: {default}")
     note = f" [{', '.join(notes)}]" if notes else ""
-    return f"{names} {form}".strip(), f"{parameter.help}{note}"
+    return f"{names} {form}".strip(), f"{parameter.help}{_example(argument)}{note}"
+
+
+def _example(argument: Argument) -> str:
+    """How an option is typed; words to choose from, flags and operands need none."""
+    if argument.name not in EXAMPLES or argument.get_choices() or argument.parameter.metavar is None:
+        return ""
+    first, *others = EXAMPLES[argument.name].split(" or ")
+    texts = (f'"{text}"' if set(text) & set("[]#") else text for text in (first, *others))
+    return f"; e.g. {' or '.join(f'{argument.name} {text}' for text in texts)}"
 
 
 def _table(rows: Iterable[tuple[str, str]], width: int) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mapper.errors import Finding, OptionsError
+from mapper.references import Typed
 
 __all__ = ["READERS", "read_rates"]
 
@@ -22,7 +23,7 @@ def _pins(texts: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
     ]
     if wrong:
         raise OptionsError(*wrong)
-    return tuple((layer.strip(), int(core)) for _, layer, _, core in parts)
+    return tuple((Typed(layer.strip()), int(core)) for _, layer, _, core in parts)
 
 
 def _numbers(option: str, text: str) -> tuple[int, ...]:
@@ -113,6 +114,8 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "inputs": _places,
     "relu_as_if": _relu,
     "pins": _pins,
+    "monitors": lambda texts: tuple(map(Typed, texts)),
+    "readout": Typed,
     "forbidden_cores": _forbidden,
     "traffic": read_rates,
     "keep": _kept,

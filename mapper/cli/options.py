@@ -11,7 +11,7 @@ from cyclopts import Group, Parameter, Token
 
 from mapper.cli.option_values import READERS
 from mapper.errors import Finding, OptionsError
-from mapper.options import Objective, PooledOutputs
+from mapper.options import Objective, PooledOutputs, RepairOf
 
 if TYPE_CHECKING:
     from mapper.explore.plan import ReadOptions
@@ -82,6 +82,12 @@ class Output:
     """How a command answers."""
 
     as_json: Annotated[bool, Parameter(name="--json", help="print JSON")] = False
+    quiet: Annotated[
+        bool, Parameter(alias="-q", help="print the answer and errors alone: no notes, warnings or progress")
+    ] = False
+    verbose: Annotated[
+        bool, Parameter(alias="-v", help="say on standard error what is done and how long it takes, too")
+    ] = False
 
 
 @dataclass(frozen=True)
@@ -109,9 +115,7 @@ class ShownOutput(FileOutput):
 class Changes:
     """Changed facts of a chip."""
 
-    changes: Annotated[
-        Texts, text("CHANGE", 'changed fact, e.g. "core[5].kernel_words=128Ki"', name="--set")
-    ] = ()
+    changes: Annotated[Texts, text("CHANGE", "changed fact of the chip", name="--set")] = ()
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,9 @@ class Chip(Changes):
 class Reading:
     """How a network is read."""
 
-    input_shape: Annotated[str | None, text("C,H,W", "input shape, e.g. 2,34,34", "the file's")] = None
+    input_shape: Annotated[
+        str | None, text("C,H,W", "features, height, width of the input", "the file's")
+    ] = None
     add_output_neuron: Annotated[
         float | None, number("THRESHOLD", "append neurons to output layers without any", "none")
     ] = None
@@ -173,9 +179,7 @@ class Reading:
 class Pins:
     """Where layers must stand. Fields of all groups from here on are those of `SolveOptions`."""
 
-    pins: Annotated[
-        Texts, text("LAYER=CORE", f"layer ({_LAYER}) on a core, e.g. conv2=5 or #1=5", name="--pin")
-    ] = ()
+    pins: Annotated[Texts, text("LAYER=CORE", f"layer ({_LAYER}) on a core", name="--pin")] = ()
 
 
 @dataclass(frozen=True)
@@ -183,7 +187,7 @@ class Requests(Pins):
     """What a placement must fulfil."""
 
     forbidden_cores: Annotated[
-        str | None, text("CORES", "cores that stay empty, e.g. 0,3 or 0..5", "none", name="--forbid")
+        str | None, text("CORES", "cores that stay empty", "none", name="--forbid")
     ] = None
     monitors: Annotated[
         Texts, text("LAYER", f"layer whose spikes are read: {_LAYER}", "the outputs", name="--monitor")
@@ -235,6 +239,11 @@ _REPAIRS = (
     "seconds of work, the same on every machine, and says what it did not try"
 )
 
+_REPAIR = (
+    "what repairs may change beside requests; with any, those of the network come first where the chip is "
+    "one that is sold"
+)
+
 
 @group("Limits", 6)
 @dataclass(frozen=True)
@@ -257,6 +266,7 @@ class Limits(SolverLimits):
     """How much the solver may do, explanation included."""
 
     repairs: Annotated[int, number("COUNT", _REPAIRS)] = 3
+    repair: Annotated[RepairOf, word(_REPAIR)] = "any"
 
 
 SolveGroup = Pins | Preferences | Moves | WorkLimit

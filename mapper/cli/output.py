@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwspec.inert import inert, inert_json
+from mapper.activity import doing, heard_by
+from mapper.cli.loudness import is_quiet, is_verbose
 from mapper.cli.verdict import Outcome, Refuted
 from mapper.process import OK, UNDECIDED
 
@@ -24,11 +27,13 @@ __all__ = [
     "console",
     "finish",
     "kept_placement",
+    "note",
     "placement_text",
     "print_json",
     "print_record",
     "progress_bar",
     "say",
+    "tell",
 ]
 
 
@@ -37,6 +42,18 @@ def console() -> Console:
     from rich.console import Console  # noqa: PLC0415
 
     return Console(soft_wrap=False)
+
+
+def note(text: str) -> None:
+    """Print a line that is no part of the answer; nothing where only that is wanted."""
+    if not is_quiet():
+        say(text)
+
+
+def tell(text: str) -> None:
+    """Print a line on standard error for those who want to know more."""
+    if is_verbose():
+        print(inert(text), file=sys.stderr)
 
 
 def say(text: str) -> None:
@@ -57,18 +74,30 @@ def print_record(text: str) -> None:
 @contextmanager
 def progress_bar(label: str, total: int | None, *, is_shown: bool = True) -> Iterator[Callable[[int], None]]:
     """A bar with rate and time left on standard error, told how much is done."""
+    from rich import progress  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
-    from rich.progress import MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    class Rate(ProgressColumn):
+    class Rate(progress.ProgressColumn):
         """Steps per second."""
 
-        def render(self, task: Task) -> Text:
+        def render(self, task: progress.Task) -> Text:
             return Text("" if not task.speed else f"{task.speed:.1f}/s")
 
-    columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not is_shown) as bar:
+    columns = (
+        progress.SpinnerColumn(),
+        *progress.Progress.get_default_columns()[:-1],
+        *(progress.MofNCompleteColumn(), Rate()),
+        *(progress.TimeElapsedColumn(), progress.TimeRemainingColumn()),
+    )
+    terminal = Console(stderr=True)
+    # Elsewhere a bar would leave lines of its own; it spins while a single step lasts.
+    is_hidden = not is_shown or is_quiet() or not terminal.is_terminal
+    doing("" if not is_hidden else label)
+    with (
+        progress.Progress(*columns, console=terminal, transient=True, disable=is_hidden) as bar,
+        nullcontext() if is_hidden else heard_by(lambda _: None),
+    ):
         yield _Progress(bar, bar.add_task(label, total=total))
 
 
@@ -110,6 +139,7 @@ def finish(result: Result, as_json: bool, kept: PlacementRecord | None = None, *
     from mapper.passes.rounding import rounding_losses  # noqa: PLC0415
     from mapper.record import moved_layers, placement_record  # noqa: PLC0415
 
+    doing("")
     is_kept = kept is not None and result.solution is not None
     moved = moved_layers(kept, result) if kept is not None and is_kept else ()
     if as_json:
@@ -127,12 +157,30 @@ def finish(result: Result, as_json: bool, kept: PlacementRecord | None = None, *
     else:
         from mapper.report.text import print_result  # noqa: PLC0415
 
-        print_result(console(), result)
+        print_result(console(), result, is_brief=is_quiet())
         for layer, *cores in moved:
             before, now = (", ".join(map(str, entry)) or "nowhere" for entry in cores)
             say(f"moved: {layer} from {before} to {now}")
         if is_kept and not moved:
             say("moved: nothing")
+    _tell_more(result)
     if result.status.value == "infeasible" and result.report is not None:
         return Refuted(result.report)
     return {"optimal": OK, "feasible": OK, "undecided": UNDECIDED}[result.status.value]
+
+
+def _tell_more(result: Result) -> None:
+    """How the answer came about, and which facts of the chip nobody states, each with its reason."""
+    spent = result.statistics
+    tell(
+        f"solver: {spent.solves} solves, {spent.wall_s:.2f} s, {spent.deterministic_time:.3g} units of work; "
+        f"last model: {spent.variables} variables, {spent.constraints} constraints"
+    )
+    tell(f"moves: {', '.join(result.moves) or 'none: one whole layer per core'}")
+    for network in result.networks:
+        count = len(network.index)
+        origin = f"; found equal to {network.compared_with}" if network.compared_with else ""
+        tell(f"network {network.name}: {count} layers as given, {len(network.layers)} as placed{origin}")
+    tell(f"chip {result.chip.name}: specification {result.chip.content_hash()[:12]}")
+    for fact in result.chip.assumed_facts():
+        tell(f"assumed: {fact.statement}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,7 +13,7 @@ from hwspec.inert import as_path, inert
 from mapper.cli import options
 from mapper.cli.option_values import read_rates
 from mapper.cli.options import file, group, keywords, number, read_options, text, word
-from mapper.cli.output import console, print_record, progress_bar, say
+from mapper.cli.output import console, note, print_record, progress_bar, say
 from mapper.deadline import Deadline
 from mapper.errors import Finding, OptionsError
 from mapper.process import FAULT, OK, UNDECIDED
@@ -22,7 +22,9 @@ from mapper.wording import counted
 if TYPE_CHECKING:
     from mapper.explore.plan import PlannedNetwork, PlannedVariant
     from mapper.explore.record import ReportRecord
+    from mapper.explore.record import Settings as ReportSettings
     from mapper.explore.sweep import Resumed
+    from mapper.options import SolveOptions
 
 __all__ = ["report"]
 
@@ -104,7 +106,7 @@ def report(
     cells failed: the files hold what was decided until then, and --resume goes on.
     """
     from mapper.explore.plan import with_traffic  # noqa: PLC0415
-    from mapper.explore.record import Settings, read_report  # noqa: PLC0415
+    from mapper.explore.record import read_report  # noqa: PLC0415
     from mapper.explore.sweep import Place, sweep  # noqa: PLC0415
     from mapper.files import require_writable, write_all  # noqa: PLC0415
     from mapper.report.formats import FORMATS  # noqa: PLC0415
@@ -119,7 +121,7 @@ def report(
     # The time limit is none of a solve: it changes no cell, and another one may resume the report.
     work = options.WorkLimit(limits.work_limit)
     words = keywords(options.Chip(), reading, moves, work, objective=cells.objective)
-    settings = Settings(options=words["options"], repairs=cells.repairs, details=cells.details)
+    settings = _settings(words["options"], cells, (moves, work), earlier)
     planned = _networks(networks, earlier, words)
     if cells.traffic is not None:
         planned = with_traffic(planned, dict(read_rates(cells.traffic)))
@@ -145,7 +147,7 @@ def report(
         print_record(record.model_dump_json(indent=2))
     else:
         print_matrix(console(), record)
-        say(f"written: {', '.join(map(str, paths.values()))}")
+        note(f"written: {', '.join(map(str, paths.values()))}")
         _tell_resumed(sweeping.resume, resumed)
     return _end(record, paths["report.json"], limits.time_limit if is_late else None)
 
@@ -163,7 +165,7 @@ def _end(record: ReportRecord, path: Path, limit_s: float | None) -> int:
     """Say what a partial report lacks and how to go on; `limit_s` came first, if it did."""
     from mapper.report.matrix import failures  # noqa: PLC0415
 
-    total = len(record.networks) * len(record.variants)
+    total, again = len(record.networks) * len(record.variants), _again(record, path)
     failed = sum(cell.is_failed for cell in record.cells)
     if record.complete:
         return OK
@@ -173,16 +175,42 @@ def _end(record: ReportRecord, path: Path, limit_s: float | None) -> int:
         if limit_s is not None:
             decided = f"{len(record.cells) - failed} of {total} cells are decided"
             how = f"The time limit of {limit_s:g} s came first: {decided}."
-            way_out = " or a larger --time-limit"
-        told.append(f"{how} To go on: --resume {path}{way_out}")
+            way_out = f" --time-limit {2 * limit_s:g}"
+        told.append(f"{how} To go on: {again}{way_out}")
     if failed:
         told.append(f"Error: {counted(failed, 'cell')} failed, twice:")
         told += [f"- {line}" for line in failures(record)]
-        told.append(f"To decide these again: --resume {path}, with fewer --workers where memory was short.")
+        told.append(f"To decide these again: {again} (with --workers 1 where memory was short).")
         told.append("More of one cell says: mapper check NETWORK --chip CHIP")
     for line in told:
         print(inert(line), file=sys.stderr)
     return FAULT if failed else UNDECIDED
+
+
+def _again(record: ReportRecord, path: Path) -> str:
+    """The command that goes on with a report; code runs only where its name is typed."""
+    from shlex import join  # noqa: PLC0415
+
+    from mapper.frontends import is_code  # noqa: PLC0415
+
+    names = [as_path(row.source) for row in record.networks]
+    typed = names if any(map(is_code, names)) else []
+    return join(["mapper", "report", *typed, "--resume", str(path)])
+
+
+def _settings(
+    solving: SolveOptions,
+    cells: Cells,
+    others: tuple[options.Moves, options.WorkLimit],
+    earlier: ReportRecord | None,
+) -> ReportSettings:
+    """What is asked of every cell: of a report that goes on what it was, unless something is said."""
+    from mapper.explore.record import Settings  # noqa: PLC0415
+
+    nothing = (Cells(), options.Moves(), options.WorkLimit())
+    if earlier is not None and (replace(cells, traffic=None), *others) == nothing:
+        return earlier.settings
+    return Settings(options=solving, repairs=cells.repairs, details=cells.details)
 
 
 def _networks(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from mapper.cli import options
+from mapper.cli.loudness import is_quiet
 from mapper.cli.options import keywords
 from mapper.cli.output import console, finish, kept_placement, say
 from mapper.cli.placement import PLACEMENT_FILES, open_placement, placement_files
@@ -72,8 +73,9 @@ def check(
     several = " and ".join(network.name for network in result.networks)
     fit = f"{several} fit{'' if len(result.networks) > 1 else 's'} {result.chip.name}"
     line(console(), f"{fit}: {count} of {result.chip.core_count} cores, checked.")
-    print_readings(console(), result.readings)
-    print_rounding(console(), rounding_losses(result.given))
+    if not is_quiet():
+        print_readings(console(), result.readings)
+        print_rounding(console(), rounding_losses(result.given))
     return 0
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from mapper.cli import options
+from mapper.cli.loudness import is_quiet
 from mapper.cli.options import group, keywords, read_network, text
 from mapper.cli.output import console, print_json, print_record, say
 from mapper.errors import Finding, NetworkError, OptionsError
@@ -102,6 +103,8 @@ def synthesize(
         print_record(record.rstrip("\n"))
         return 0
     print_synthesis(console(), answer, points)
+    if is_quiet():
+        return 0
     print_readings(console(), readings)
     if output.out is not None:
         chip_file = output.out / f"{file_name(answer.chip.name)}.toml"
@@ -142,7 +145,8 @@ def widest(
     else:
         for sentence in widest_lines(answer):
             line(console(), sentence)
-        print_readings(console(), read.readings)
+        if not is_quiet():
+            print_readings(console(), read.readings)
     return 0
 
 

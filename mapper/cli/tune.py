@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from mapper.cli import options
 from mapper.cli.options import group, keywords, number
-from mapper.cli.output import console, placement_text, print_record, progress_bar, say
+from mapper.cli.output import console, note, placement_text, print_record, progress_bar
 from mapper.cli.recordings import DATA, ENCODE, STEPS
 from mapper.errors import Finding, MapperWarning, NetworkError, OptionsError
 
@@ -106,5 +106,5 @@ def tune(
         print_record(json.dumps(tuning_record(tuned), indent=2))
     else:
         print_tuning(console(), tuned)
-        say(f"written: {', '.join(map(str, contents))}")
+        note(f"written: {', '.join(map(str, contents))}")
     return 0

@@ -61,7 +61,7 @@ def require_once(command: App, words: Sequence[str]) -> None:
         _, is_repeatable = entry.token_count()
         if is_repeatable:
             continue
-        # A value may be spelled like an option of another name, but never like its own.
+        # A value may be spelled like an option of another name, but never like its own; -q is --quiet.
         given = [word for word in own if word.partition("=")[0] in entry.names]
         is_flag = entry.is_flag() or bool(entry.negatives)
         if len(set(given) if is_flag else given) > 1:

@@ -80,7 +80,7 @@ class DynapcnnLayer(nn.Module):
         super().__init__()
         operation, weight = layer.operation, layer.operation.weight
         if weight is None:
-            raise NetworkError(Finding(f"layer {layer.name}", "has no weights to run"))
+            raise NetworkError(Finding(f"layer {layer.title}", "has no weights to run"))
         has_bias = operation.bias is not None
         self.conv = CoreConvolution(
             weight.shape[1],
@@ -203,7 +203,7 @@ class DynapcnnLayer(nn.Module):
         if spk.spike_threshold.numel() != 1 or spk.min_v_mem.numel() != 1:
             problem = "a core has one threshold and one lower bound"
             raise NetworkError(
-                Finding(f"layer {self.structure.name}", problem, tuple(spk.spike_threshold.shape))
+                Finding(f"layer {self.structure.title}", problem, tuple(spk.spike_threshold.shape))
             )
         weight = _array(conv.weight).astype(kind)
         bias = None if conv.bias is None else _array(conv.bias).astype(kind)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from hwspec.display import Shown
 from mapper.equivalence.accuracy import Accuracy, Judgement
 from mapper.equivalence.compare import FrameDifference
 from mapper.equivalence.events import EventComparison
@@ -34,7 +35,7 @@ class OutputTrace:
 
 
 @dataclass(frozen=True)
-class EquivalenceReport:
+class EquivalenceReport(Shown):
     """A placed network, its configuration, and how alike they are.
 
     Attributes

@@ -7,7 +7,7 @@ from typing import Literal, Self, TypeAlias
 
 from pydantic import model_validator
 
-from mapper.display import Displayed
+from hwspec.display import Displayed
 from mapper.options import SolveOptions
 from mapper.record import LayerSizes, PlacementRecord, read_record
 from mapper.result import FeasibilityReport, Gap, Record, Repair

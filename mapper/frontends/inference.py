@@ -41,6 +41,11 @@ class LayerDraft:
     neuron: Neuron | None = None
     in_features: int | None = None
 
+    @property
+    def title(self) -> str:
+        """What messages call it, as `Layer.title`."""
+        return Layer(self.name, Shape(1, 1, 1), self.operation).title
+
 
 def build_network(
     name: str,
@@ -120,7 +125,7 @@ def _infer(inputs: Sequence[Input], drafts: Sequence[LayerDraft], edges: Sequenc
             raise ShapeError(*dict.fromkeys(findings))
         if len(left) == len(waiting):
             raise ShapeError(
-                *(Finding(f"layer {d.name}", "its input shape does not follow from any input") for d in left)
+                *(Finding(f"layer {d.title}", "its input shape does not follow from any input") for d in left)
             )
         waiting = left
     return shapes
@@ -140,7 +145,7 @@ def _shape_of(
     """Map that reaches a draft; None while no source is known."""
     if not edges:
         findings.append(
-            Finding(f"layer {draft.name}", "nothing feeds it", next_step="Connect it or remove it")
+            Finding(f"layer {draft.title}", "nothing feeds it", next_step="Connect it or remove it")
         )
         return None
     known = [edge for edge in edges if edge.source in signals]
@@ -151,7 +156,7 @@ def _shape_of(
         try:
             arriving.append((edge, shape_after(signals[edge.source], edge.path)))
         except ValueError as error:
-            findings.append(Finding(f"layer {draft.name} (from {edge.source})", str(error)))
+            findings.append(Finding(f"layer {draft.title} (from {edge.source})", str(error)))
     if not arriving:
         return None
     features = max(
@@ -166,12 +171,12 @@ def _shape_of(
     is_whole = len(arriving) == len(edges)
     if stated is not None and (features > stated or (is_whole and features < stated)):
         problem = f"its weights read {counted(stated, 'feature')}, and {features} arrive"
-        findings.append(Finding(f"layer {draft.name}", problem))
+        findings.append(Finding(f"layer {draft.title}", problem))
     if isinstance(draft.operation, Convolution) and min(_output(draft, shape)) < 1:
         extent = "x".join(map(str, draft.operation.extent))
         size = f"{shape.height}x{shape.width}"
         findings.append(
-            Finding(f"layer {draft.name}", f"a kernel of {extent} leaves nothing of a map of {size}")
+            Finding(f"layer {draft.title}", f"a kernel of {extent} leaves nothing of a map of {size}")
         )
         return None
     return shape

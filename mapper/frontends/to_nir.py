@@ -82,7 +82,7 @@ def _unsayable(network: NormalNetwork) -> Iterator[Finding]:
             yield Finding(where, "spikes arrive a step later (a cycle), which NIR leaves open")
     for layer in network.layers:
         if layer.neuron.initial_potential is not None:
-            yield Finding(f"layer {layer.name}", "potentials at the start, which NIR has not")
+            yield Finding(f"layer {layer.title}", "potentials at the start, which NIR has not")
     for output in network.outputs:
         if output.path:
             yield Finding(f"output {output.name}", "is pooled on the host, which NIR has not")

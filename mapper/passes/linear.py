@@ -42,7 +42,7 @@ def linear_to_convolution(network: Network) -> Network:
 def _unflattened(
     network: Network, layer: Layer, incoming: tuple[Edge, ...], findings: list[Finding]
 ) -> tuple[Layer, tuple[Edge, ...]]:
-    where, operation = f"layer {layer.name}", layer.operation
+    where, operation = f"layer {layer.title}", layer.operation
     shapes, edges = [], []
     for edge in incoming:
         path = tuple(step for step in edge.path if not isinstance(step, Flatten))
@@ -83,4 +83,5 @@ def _as_convolution(layer: Layer, operation: Linear, area: int, shape: Shape) ->
         bias=operation.bias,
         declared=operation.declared,
     )
-    return replace(layer, input_shape=Shape(features, height, width), operation=convolution)
+    shape = Shape(features, height, width)
+    return replace(layer, input_shape=shape, operation=convolution, was_linear=True)

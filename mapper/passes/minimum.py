@@ -27,9 +27,9 @@ def mend_minimum(network: NormalNetwork) -> NormalNetwork:
     for layer in network.layers:
         neuron = layer.neuron
         if neuron.minimum is not None and neuron.minimum > 0:
-            findings.append(Finding(f"layer {layer.name}", "lower bound above 0", neuron.minimum, "<= 0"))
+            findings.append(Finding(f"layer {layer.title}", "lower bound above 0", neuron.minimum, "<= 0"))
         if neuron.minimum == 0:
-            notes.append(f"{layer.name}: the lower bound 0 became -1 (erratum threshold-low-zero)")
+            notes.append(f"{layer.title}: the lower bound 0 became -1 (erratum threshold-low-zero)")
         layers.append(mended(layer))
     if findings:
         raise UnsupportedLayerError(*findings)

@@ -11,7 +11,7 @@ from mapper.reading import Reading, gathered
 
 __all__ = ["add_output_neuron"]
 
-_APPEND = "--add-output-neuron THRESHOLD (in Python: add_output_neuron=THRESHOLD) appends them"
+_APPEND = "--add-output-neuron 1.0 (in Python: add_output_neuron=1.0) appends them"
 
 
 def add_output_neuron(network: Network, threshold: float | None) -> Network:
@@ -31,14 +31,10 @@ def add_output_neuron(network: Network, threshold: float | None) -> Network:
             layers.append(replace(layer, neuron=Neuron(threshold)))
         else:
             last = layer.name in outputs and not network.outgoing[layer.name]
-            step = (
-                "--add-output-neuron THRESHOLD (in Python: add_output_neuron=THRESHOLD) appends them"
-                if last
-                else "Put neurons behind it"
-            )
+            step = _APPEND if last else "Put neurons behind it"
             findings.append(
                 Finding(
-                    f"layer {layer.name}", "has no spiking neurons, and no core can run it", next_step=step
+                    f"layer {layer.title}", "has no spiking neurons, and no core can run it", next_step=step
                 )
             )
     if findings:

@@ -85,7 +85,7 @@ def _numbers(layer: NormalLayer) -> Iterator[tuple[str, Any]]:
 
 
 def _unsound(layer: NormalLayer) -> Iterator[Finding]:
-    where = f"layer {layer.name}"
+    where = f"layer {layer.title}"
     for name, value in _numbers(layer):
         if value is not None:
             with np.errstate(over="ignore"):
@@ -143,9 +143,9 @@ def declared_note(layer: NormalLayer, whole: NormalLayer) -> str:
     """What became of the integers that a framework declared; empty where it declared none."""
     scale, why_not = declared_scale(layer)
     if scale is None:
-        return why_not and f"{layer.name}: {_ANEW}, since {why_not}"
+        return why_not and f"{layer.title}: {_ANEW}, since {why_not}"
     weight: Any = whole.operation.weight
-    told = f"{layer.name}: {_KEEPS}, {weight.min()}..{weight.max()}"
+    told = f"{layer.title}: {_KEEPS}, {weight.min()}..{weight.max()}"
     for name, before, after in (
         ("threshold", layer.neuron.threshold, whole.neuron.threshold),
         ("lower bound", layer.neuron.minimum, whole.neuron.minimum),
@@ -264,7 +264,7 @@ def _fires_when_reached(neuron: Neuron, layer: NormalLayer) -> Neuron:
 
 
 def _ruined(layer: NormalLayer, whole: NormalLayer) -> Iterator[Finding]:
-    where, neuron = f"layer {layer.name}", whole.neuron
+    where, neuron = f"layer {layer.title}", whole.neuron
     before: Any = layer.operation.weight
     after: Any = whole.operation.weight
     if np.any(before) and not np.any(after):

@@ -40,12 +40,12 @@ def space_readout(network: NormalNetwork, readout: ReadoutSpacing | None) -> Nor
         problem = "feeds the readout stage, and its features cannot be spread because layers read it"
         raise NetworkError(
             Finding(
-                f"layer {layer.name}", problem, targets, next_step="Choose an output layer for the readout"
+                f"layer {layer.title}", problem, targets, next_step="Choose an output layer for the readout"
             )
         )
     spread = _spread(layer, readout.spacing)
     layers = tuple(spread if entry is layer else entry for entry in network.layers)
-    note = f"{layer.name}: class n is feature {readout.spacing} n, as the readout stage wants it"
+    note = f"{layer.title}: class n is feature {readout.spacing} n, as the readout stage wants it"
     return network.replacing(layers=layers, notes=(*network.notes, note))
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.passes.quantize import declared_scale, layer_scale, scale_takers
-from mapper.references import layer_key
+from mapper.references import layer_key, signal_title
 from mapper.wording import counted
 
 __all__ = ["RoundingLoss", "rounding_losses"]
@@ -72,11 +72,14 @@ def rounding_losses(networks: Sequence[NormalNetwork]) -> tuple[RoundingLoss, ..
         for number, network in enumerate(networks)
         for layer in network.layers
         if layer.unrounded is not None
-        for loss in _losses(layer_key(networks, number, layer.name), layer.unrounded, layer)
+        for loss in _losses(networks, number, layer.unrounded, layer)
     )
 
 
-def _losses(name: str, before: NormalLayer, after: NormalLayer) -> Iterator[RoundingLoss]:
+def _losses(
+    networks: Sequence[NormalNetwork], number: int, before: NormalLayer, after: NormalLayer
+) -> Iterator[RoundingLoss]:
+    name, title = (of(networks, number, after.name) for of in (layer_key, signal_title))
     weights, whole = _by_feature(before.operation.weight), _by_feature(after.operation.weight)
     limit = float(np.float32(_HALF_UNIT) / layer_scale(before))
     of = len(weights)
@@ -87,7 +90,7 @@ def _losses(name: str, before: NormalLayer, after: NormalLayer) -> Iterator[Roun
         what = f"all weights of {counted(len(dead), 'feature')} of {of} round to zero: {_listed(dead)}"
         way_out = _way_out(before, float(largest.min()), outliers)
         value = float(largest.max())
-        told = f"layer {name}: {what} (largest {value:.3g}; up to {limit:.3g} is zero). {way_out}"
+        told = f"layer {title}: {what} (largest {value:.3g}; up to {limit:.3g} is zero). {way_out}"
         yield RoundingLoss(name, "features", tuple(dead.tolist()), of, value, limit, told)
     if before.operation.bias is not None and after.operation.bias is not None:
         biases, rounded = np.asarray(before.operation.bias), np.asarray(after.operation.bias)
@@ -98,10 +101,10 @@ def _losses(name: str, before: NormalLayer, after: NormalLayer) -> Iterator[Roun
             steps = math.ceil(float(np.max(before.neuron.threshold)) / value)
             what = f"the bias of {counted(len(lost), 'feature')} of {of} rounds to zero: {_listed(lost)}"
             alone = f"largest {value:.3g}, alone a spike in {steps} steps; up to {limit:.3g} is zero"
-            told = f"layer {name}: {what} ({alone}). {_way_out(before, float(sizes.min()), outliers)}"
+            told = f"layer {title}: {what} ({alone}). {_way_out(before, float(sizes.min()), outliers)}"
             yield RoundingLoss(name, "biases", tuple(lost.tolist()), of, value, limit, told)
     if outliers is not None and _zero_share(before, limit) >= _ZERO_SHARE:
-        yield _outlier_loss(name, before, outliers, limit)
+        yield _outlier_loss(name, title, before, outliers, limit)
 
 
 def _by_feature(weight: Any) -> Any:
@@ -153,12 +156,12 @@ def _zero_share(layer: NormalLayer, limit: float) -> float:
     return float(((sizes > 0) & (sizes <= limit)).sum() / max(1, (sizes > 0).sum()))
 
 
-def _outlier_loss(name: str, layer: NormalLayer, found: _Outliers, limit: float) -> RoundingLoss:
+def _outlier_loss(name: str, title: str, layer: NormalLayer, found: _Outliers, limit: float) -> RoundingLoss:
     sizes = np.abs(_by_feature(layer.operation.weight))
     where = np.flatnonzero((sizes > found.clip).any(axis=1))
     zero, total = int(((sizes > 0) & (sizes <= limit)).sum()), int((sizes > 0).sum())
     told = (
-        f"layer {name}: {counted(found.count, 'weight')} of up to {found.largest:.3g}, in feature "
+        f"layer {title}: {counted(found.count, 'weight')} of up to {found.largest:.3g}, in feature "
         f"{_listed(where)}, so large that {zero} of {total} weights round to zero (up to {limit:.3g}). Clip "
         f"the layer's weights to +-{found.clip:.3g}: the others gain {math.log2(found.gain):.1f} bits"
     )

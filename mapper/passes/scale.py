@@ -82,7 +82,7 @@ def _of_several(
     if rescale is not None:
         chosen = float(rescale(list(factors)))
         listed = ", ".join(f"{factor:g}" for factor in factors)
-        note = f"{layer.name}: an approximation: factors {listed} became {chosen:g}"
+        note = f"{layer.title}: an approximation: factors {listed} became {chosen:g}"
         return _Fold(_times(layer, [np.full(features, chosen)]), edges, (note,))
     kinds = list(dict.fromkeys(factors))
     pairs = zip(edges, factors, strict=True)
@@ -90,14 +90,14 @@ def _of_several(
     if layer.operation.weight is None:
         # One kernel is what such a description states, and what an approximation would take.
         wide_features = features * len(kinds)
-        note = f"{layer.name}: {named} add up; exact weights take a kernel over {wide_features} features"
+        note = f"{layer.title}: {named} add up; exact weights take a kernel over {wide_features} features"
         return _Fold(layer, edges, (note,))
     moved = tuple(
         (edge, replace(new, feature_offset=new.feature_offset + kinds.index(factor) * features))
         for (edge, new), factor in zip(edges, factors, strict=True)
     )
     wide = _times(layer, [np.full(features, factor) for factor in kinds])
-    note = f"{layer.name}: {named} add up exactly, as one kernel over {wide.input_shape.features} features"
+    note = f"{layer.title}: {named} add up exactly, as one kernel over {wide.input_shape.features} features"
     return _Fold(wide, moved, (note,))
 
 

@@ -40,10 +40,12 @@ def _folded(layer: Layer, findings: list[Finding]) -> Layer:
         return replace(layer, neuron=replace(neuron, threshold=threshold[0].item()))
     if neuron.minimum is not None:
         problem = "thresholds differ by feature, and a lower bound of the potential is one number"
-        findings.append(Finding(f"layer {layer.name}", problem, neuron.minimum, next_step="Drop the bound"))
+        findings.append(Finding(f"layer {layer.title}", problem, neuron.minimum, next_step="Drop the bound"))
         return layer
     if not np.all(threshold > 0):
-        findings.append(Finding(f"layer {layer.name}", "thresholds must be positive", threshold.min(), "> 0"))
+        findings.append(
+            Finding(f"layer {layer.title}", "thresholds must be positive", threshold.min(), "> 0")
+        )
         return layer
     operation, state = layer.operation, neuron.initial_potential
     weight: Any = operation.weight

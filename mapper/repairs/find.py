@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from hwspec.catalog import is_shipped
+from mapper.activity import doing
 from mapper.errors import MapperError, SpecError
-from mapper.options import SolveOptions
+from mapper.options import RepairOf, SolveOptions
 from mapper.question import Question, decide
 from mapper.repairs.chip import chip_repairs
 from mapper.repairs.network import combined_repairs, single_repairs, unfolded_repairs
@@ -63,7 +65,8 @@ def find_repairs(
 ) -> tuple[tuple[Repair, ...], tuple[str, ...]]:
     """The least changes after which the network fits, and the kinds of which none exists.
 
-    The best of every kind come first, ordered by how little they change, then the second best. Sizes of
+    The best of every kind come first, ordered by how little they change, then the second best; of a chip that
+    is shipped as it is, those of the network before those of the chip. Sizes of
     several networks are not changed: requests and chip are.
 
     Parameters
@@ -81,7 +84,7 @@ def find_repairs(
     proposals, missing = _proposals(Search(question, report, seeking))
     checked: list[Repair] = []
     try:
-        for repair in _ranked(proposals):
+        for repair in _ranked(proposals, is_product=is_shipped(question.chip)):
             if len(checked) == count:
                 break
             is_found = not checking.is_spent and works(question, repair, checking)
@@ -101,10 +104,11 @@ def find_repairs(
 def _proposals(search: Search) -> tuple[dict[str, list[Repair]], tuple[str, ...]]:
     """Repairs by kind, and the kinds of which none exists."""
     proposals: dict[str, list[Repair]] = {}
-    kinds = [kind for kind in KINDS if _is_for(search, kind)]
+    kinds = [kind for kind in allowed_kinds(search.question.resolved.repair) if _is_for(search, kind)]
     untried = set(kinds)
     try:
         for kind in (kind for kind in _SOUGHT if kind in kinds):
+            doing(f"looking for repairs: {kind.replace('_', ' ')}")
             if not search.budget.is_spent and _is_open(search, kind, proposals):
                 proposals[kind] = []
                 for repair in _of_kind(search, kind):
@@ -121,13 +125,20 @@ def _proposals(search: Search) -> tuple[dict[str, list[Repair]], tuple[str, ...]
     return proposals, tuple(kind for kind in missing if not proposals[kind])
 
 
-def _ranked(proposals: dict[str, list[Repair]]) -> list[Repair]:
+def allowed_kinds(repair: RepairOf) -> tuple[str, ...]:
+    """Kinds of repair that change what may be changed, in the order of `KINDS`."""
+    unwanted = {"any": (), "network": CHIP_KINDS, "chip": (*NETWORK_KINDS, *_COMBINED_KINDS)}[repair]
+    return tuple(kind for kind in KINDS if kind not in unwanted)
+
+
+def _ranked(proposals: dict[str, list[Repair]], *, is_product: bool) -> list[Repair]:
+    """Those that change least first; of a chip that was bought, those of the network before all others."""
     rows = [
-        (rank, repair.change, KINDS.index(kind), repair)
+        (is_product and kind in CHIP_KINDS, rank, repair.change, KINDS.index(kind), repair)
         for kind, repairs in proposals.items()
         for rank, repair in enumerate(repairs)
     ]
-    return [repair for *_, repair in sorted(rows, key=lambda row: row[:3])]
+    return [repair for *_, repair in sorted(rows, key=lambda row: row[:4])]
 
 
 def works(question: Question, repair: Repair, budget: Budget) -> bool:
@@ -183,7 +194,8 @@ def _requests(search: Search) -> Iterator[Repair]:
     if not working and len(single) > 1 and search.fits_asked(_without(options, *all_of_them)):
         working = [all_of_them]
     for dropped, allowed in working:
-        words = [f"unpin {layer} (core {pins[layer]})" for layer in dropped]
+        titles = search.problem.titles(dropped)
+        words = [f"unpin {title} (core {pins[layer]})" for layer, title in zip(dropped, titles, strict=True)]
         words += [f"allow core {core}" for core in allowed]
         sentence = ", ".join(words)
         yield Repair(

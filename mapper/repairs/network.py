@@ -32,7 +32,8 @@ def _repair(search: Search, kind: str, edits: Sequence[Edit], change: float, asi
     sentence = join_names([_change_text(search, entry) for entry in changes])
     # Layers whose features are added are named with them.
     following = [edit for edit in following_edits(search.network, edits) if edit.field == "kernel"]
-    kernels = [f"the kernel of {edit.name} becomes {_times(edit.value)}" for edit in following]
+    title = search.network.title
+    kernels = [f"the kernel of {title(edit.name)} becomes {_times(edit.value)}" for edit in following]
     follows = f", and {join_names(kernels)}" if kernels else ""
     return Repair(
         sentence=f"{sentence}{aside}{follows}{_retrained(search)}.",
@@ -52,18 +53,17 @@ def _retrained(search: Search) -> str:
 
 
 def _change_text(search: Search, entry: SizeChange) -> str:
-    before, after = _times(entry.before), _times(entry.after)
+    before, after, title = _times(entry.before), _times(entry.after), search.network.title
     if entry.field == "features":
-        return (
-            f"{join_names(linked_layers(search.network, entry.name))}: {after} features instead of {before}"
-        )
+        linked = join_names([*map(title, linked_layers(search.network, entry.name))])
+        return f"{linked}: {after} features instead of {before}"
     if entry.field == "pooling":
-        where = f" on the way to {entry.target}" if entry.target else " behind it"
+        where = f" on the way to {title(entry.target)}" if entry.target else " behind it"
         old, new = (f"a pool of {size}" if size != "1x1" else "no pool" for size in (before, after))
-        return f"{entry.name}: {new}{where} instead of {old}"
+        return f"{title(entry.name)}: {new}{where} instead of {old}"
     if entry.field == "input_size":
-        return f"{entry.name}: {after} pixels instead of {before}"
-    return f"{entry.name}: {entry.field} {after} instead of {before}"
+        return f"{title(entry.name)}: {after} pixels instead of {before}"
+    return f"{title(entry.name)}: {entry.field} {after} instead of {before}"
 
 
 def single_repairs(search: Search, kind: str) -> Iterator[Repair]:
@@ -219,7 +219,7 @@ def _rounding(search: Search, layers: Sequence[str]) -> str:
         _, height, width = entry.output_shape
         words, neurons = layer_work(search.network, entry).narrowed(1).neuron_words, height * width
         if words >= 2 * neurons:
-            map_text = f"{layer}'s map of {height}x{width}"
+            map_text = f"{entry.title}'s map of {height}x{width}"
             return f" ({map_text} takes {words} words a feature, for {neurons} neurons)"
     return ""
 

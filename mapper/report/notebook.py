@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mapper.display import html
+from hwspec.display import html
 from mapper.explore.record import Cell, ReportRecord
 from mapper.record import PlacementRecord, placement_record
 from mapper.report.floorplan import floorplan_svg
@@ -14,7 +14,7 @@ from mapper.report.words import assumed_paths, count, placed_words, reasons, ref
 from mapper.result import FeasibilityReport, Result
 from mapper.wording import join_names
 
-__all__ = ["matrix_html", "placement_html", "report_html", "result_html"]
+__all__ = ["matrix_html", "page", "placement_html", "report_html", "result_html"]
 
 # A page of HTML in a cell's output; report.html takes any number of cells.
 _CELLS_MAX = 2500
@@ -28,7 +28,8 @@ _SIGNS = {
 }
 
 
-def _page(title: str, **parts: Any) -> str:
+def page(title: str, **parts: Any) -> str:
+    """What a cell of a notebook shows, with the parts that its template names."""
     style = "".join(template(name) for name in ("palette.css", "floorplan.css", "notebook.css"))
     assumed = assumed_paths(parts["source"].assumed_facts) if "source" in parts else ()
     return page_of("notebook.html.jinja").render(title=title, style=style, assumed=assumed, **parts)
@@ -45,7 +46,7 @@ def result_html(result: Result) -> str:
 @html.register
 def placement_html(record: PlacementRecord) -> str:
     """Floorplan and use of every core that holds something."""
-    return _page(
+    return page(
         f"{join_names(record.networks)} on {record.chip}: {placed_words(record.status)}",
         floorplan=floorplan_svg(record),
         head=CORE_HEAD,
@@ -58,7 +59,7 @@ def placement_html(record: PlacementRecord) -> str:
 @html.register
 def report_html(report: FeasibilityReport, network: str = "") -> str:
     """Why a network does not fit, one sentence a reason, and what would mend it."""
-    return _page(
+    return page(
         f"{network} on {report.chip}: {refused_words(report)}".removeprefix(" on "),
         sentences=report.sentences(),
         paragraphs=[*reasons(report)],
@@ -74,7 +75,7 @@ def matrix_html(record: ReportRecord) -> str:
     title = f"{count(len(networks), 'network')} on {count(len(variants), 'chip variant')}"
     title += "" if record.complete else ", partial"
     if len(networks) * len(variants) > _CELLS_MAX:
-        return _page(title, paragraphs=["Too large for a notebook: write report.html and open it."])
+        return page(title, paragraphs=["Too large for a notebook: write report.html and open it."])
     cells = {(cell.network, cell.variant): _cell_text(cell) for cell in record.cells}
     rows = [
         (
@@ -83,7 +84,7 @@ def matrix_html(record: ReportRecord) -> str:
         )
         for n, row in enumerate(networks)
     ]
-    return _page(title, paragraphs=[], head=("network", *(row.name for row in variants)), rows=rows)
+    return page(title, paragraphs=[], head=("network", *(row.name for row in variants)), rows=rows)
 
 
 def _cell_text(cell: Cell) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.containers import Lines
 from rich.table import Table
 from rich.text import Text
 
@@ -14,6 +17,10 @@ from hwspec.schema import ChipSpec
 from mapper.wording import join_numbers
 
 __all__ = ["heading", "line", "print_cores", "print_table"]
+
+
+# Parts of a name that was put together: "left&", "net:", "block1.", "conv_", "conv1".
+_PARTS = re.compile(r"[^&:./_-]+[&:./_-]?|[&:./_-]")
 
 
 def print_table(
@@ -41,8 +48,27 @@ def print_table(
     console.print(table)
 
 
+class _Cell(Text):
+    """Text whose long words break where names are put together, before they break anywhere."""
+
+    def wrap(self, console: Console, width: int, *rest: Any, **more: Any) -> Lines:
+        """Lines of at most `width` letters."""
+        broken = " ".join(_broken(word, width) for word in self.plain.split(" "))
+        return Text(broken, self.style).wrap(console, width, *rest, **more)
+
+
+def _broken(word: str, width: int) -> str:
+    """A word with line breaks behind its joints, as few as bring it into a width."""
+    lines = [""]
+    for part in _PARTS.findall(word) if len(word) > width else (word,):
+        if lines[-1] and len(lines[-1]) + len(part) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
+
+
 def _cell(content: object) -> Text:
-    return content if isinstance(content, Text) else Text(inert(str(content)))
+    return content if isinstance(content, Text) else _Cell(inert(str(content)))
 
 
 def print_cores(console: Console, chip: ChipSpec) -> None:

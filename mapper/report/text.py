@@ -7,8 +7,8 @@ from io import StringIO
 
 from rich.console import Console
 
+from hwspec.display import text
 from hwspec.schema import AssumedFact, ChipSpec
-from mapper.display import text
 from mapper.operations import Shape
 from mapper.passes.rounding import RoundingLoss, rounding_losses
 from mapper.record import RELAY_OF, CoreUse, core_use
@@ -33,12 +33,19 @@ __all__ = [
 ]
 
 
-def print_result(console: Console, result: Result) -> None:
-    """The placement, its proof, and the facts it rests on; or the report of why there is none."""
+def print_result(console: Console, result: Result, *, is_brief: bool = False) -> None:
+    """The placement, its proof, and the facts it rests on; or the report of why there is none.
+
+    Parameters
+    ----------
+    is_brief
+        Leave out what neither answers nor proves: the solver's times, notes, readings, assumed facts.
+    """
     name = join_names([network.name for network in result.networks])
     if result.report is not None:
-        print_report(console, result.report, name)
-        print_readings(console, result.readings)
+        print_report(console, result.report, name, is_brief=is_brief)
+        if not is_brief:
+            print_readings(console, result.readings)
         return
     solution, chip = result.require(), result.chip
     heading(console, f"{name} on {chip.name}", f"{placed_words(result.status)}.")
@@ -48,6 +55,8 @@ def print_result(console: Console, result: Result) -> None:
         line(console, f"{stage.name.replace('_', ' ')}: {stage.value} ({proof})")
     if result.status is Status.OPTIMAL:
         line(console, f"proven among {join_names(['whole layers', *result.moves])}")
+    if is_brief:
+        return
     statistics = result.statistics
     line(console, f"solver: {statistics.wall_s * 1e3:.1f} ms in {statistics.solves} solves")
     if statistics.interrupted:
@@ -164,15 +173,20 @@ def _plain(show: Callable[[Console], None]) -> str:
     return stream.getvalue().rstrip("\n")
 
 
-def print_report(console: Console, report: FeasibilityReport, network: str = "") -> None:
+def print_report(
+    console: Console, report: FeasibilityReport, network: str = "", *, is_brief: bool = False
+) -> None:
     """Why a network does not fit, one sentence a reason."""
     heading(console, f"{network} on {report.chip}".removeprefix(" on "), f"{refused_words(report)}.")
     for sentence in report.sentences():
         line(console, f"- {sentence}")
+    if report.status is Status.UNDECIDED:
+        line(console, "to decide it, leave --time-limit and --work-limit out, or raise them")
     for reason in reasons(report):
         line(console, reason)
     _print_repairs(console, report)
-    _print_assumed(console, report.chip, report.assumed_facts)
+    if not is_brief:
+        _print_assumed(console, report.chip, report.assumed_facts)
 
 
 def _print_repairs(console: Console, report: FeasibilityReport) -> None:

@@ -142,9 +142,9 @@ def simulate(
 def _network_findings(network: Network) -> Iterable[Finding]:
     for layer in network.layers:
         if layer.operation.weight is None:
-            yield Finding(f"layer {layer.name}", "has no weights: shapes alone cannot be simulated")
+            yield Finding(f"layer {layer.title}", "has no weights: shapes alone cannot be simulated")
         if layer.neuron is None:
-            yield Finding(f"layer {layer.name}", "has no spiking neurons")
+            yield Finding(f"layer {layer.title}", "has no spiking neurons")
     position = {entry.name: -1 for entry in network.inputs} | {
         layer.name: n for n, layer in enumerate(network.layers)
     }

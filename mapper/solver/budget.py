@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
+from mapper.activity import doing
 from mapper.deadline import NEVER, Deadline
 from mapper.errors import INTERRUPTION, TimeLimitError
 from mapper.options import SolveOptions
@@ -231,6 +232,7 @@ class Budget:
     def attempt(self, what: str, find: Callable[[], Found], otherwise: Found) -> Found:
         """What is found, or `otherwise` where Ctrl-C or the time limit came first; that it did is said."""
         found = otherwise
+        doing(f"looking for {what}")
         try:
             if not self.is_interrupted:
                 found = find()

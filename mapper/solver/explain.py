@@ -9,6 +9,7 @@ from functools import cache
 from hwspec.schema import ChipSpec
 from mapper.faults import ChipFault
 from mapper.problem import Problem
+from mapper.references import signal_title
 from mapper.result import FeasibilityReport, HallSet, ReportNature, Status, Unmet, unmet
 from mapper.rules import Rule
 from mapper.solver.budget import Budget, Found
@@ -125,7 +126,7 @@ def _too_many(problem: Problem) -> list[Unmet]:
         return []
     left = "" if cores == problem.chip.core_count else f" free of its {problem.chip.core_count}"
     sentence = f"{layers} layers need as many cores, and {problem.chip.name} has {cores}{left}."
-    names = tuple(problem.title(layer) for layer in problem.by_name)
+    names = tuple(problem.name(layer) for layer in problem.by_name)
     return [unmet(Rule.ONE_LAYER_PER_CORE, names, (), layers, cores, "one core holds one layer", sentence)]
 
 
@@ -135,14 +136,16 @@ def _missing_relays(problem: Problem) -> list[Unmet]:
         return []
     entries = []
     for number, name, pooling in problem.monitored_pooled:
-        key = problem.key(number, name)
-        sentence = f"{key} is to be shown pooled by {pooling}, which takes a relay, and none is allowed."
+        key, title = problem.key(number, name), signal_title(problem.networks, number, name)
+        sentence = f"{title} is to be shown pooled by {pooling}, which takes a relay, and none is allowed."
         entries.append(unmet(Rule.MOVES, (key,), (), 1, 0, "relays that show pooled outputs", sentence))
     return entries
 
 
 def _fault(problem: Problem, fault: ChipFault) -> Unmet:
-    who = join_names(fault.layers) or join_names([network.name for network in problem.networks])
+    who = join_names(problem.titles(fault.layers)) or join_names(
+        [network.name for network in problem.networks]
+    )
     sentence = (
         f"{who}: {fault.rule.value.title}: {fault.demand} wanted, {fault.bound} allowed "
         f"on {problem.chip.name} ({fault.terms})."
@@ -152,11 +155,12 @@ def _fault(problem: Problem, fault: ChipFault) -> Unmet:
 
 def _homeless(problem: Problem, layer: int) -> list[Unmet]:
     """Why one layer fits no core: rules that exclude all cores, or the combination that does."""
-    name, chip, rows = problem.title(layer), problem.chip, problem.shortfalls(layer)
+    name, title = problem.name(layer), problem.title(layer)
+    chip, rows = problem.chip, problem.shortfalls(layer)
     usable = [k for k, entry in enumerate(problem.classes) if _may_use(problem, layer, k)]
     pinned = any(problem.classes[k].pinned_layer for k in usable)
     if not usable:
-        sentence = f"No core of {chip.name} is left for {name}: all are forbidden or pinned to other layers."
+        sentence = f"No core of {chip.name} is left for {title}: all are forbidden or pinned to other layers."
         return [unmet(Rule.FORBIDDEN_CORE, (name,), (), 1, 0, "cores left over", sentence)]
     everywhere = [rule for rule in Rule if all(any(lack.rule is rule for lack in rows[k]) for k in usable)]
     entries = []
@@ -167,7 +171,7 @@ def _homeless(problem: Problem, layer: int) -> list[Unmet]:
         where = (
             f"core {join_numbers(cores)}, to which it is pinned," if pinned else f"any core of {chip.name}"
         )
-        sentence = f"{name} {_shortfall_clause(best, where)}."
+        sentence = f"{title} {_shortfall_clause(best, where)}."
         entries.append(unmet(rule, (name,), cores, best.demand, best.bound, best.terms, sentence))
     return entries or [_no_common_core(problem, layer, usable)]
 
@@ -198,7 +202,7 @@ def _may_use(problem: Problem, layer: int, k: int) -> bool:
 
 def _no_common_core(problem: Problem, layer: int, usable: Sequence[int]) -> Unmet:
     """No single rule excludes all cores, but each core breaks one."""
-    name, rows, terms = problem.title(layer), problem.shortfalls(layer), []
+    name, rows, terms = problem.name(layer), problem.shortfalls(layer), []
     worst: Counter[Rule] = Counter()
     for k in usable:
         for lack in rows[k]:
@@ -208,7 +212,9 @@ def _no_common_core(problem: Problem, layer: int, usable: Sequence[int]) -> Unme
         cores = sorted(c for _, k in lacking for c in problem.classes[k].core_ids)
         demand = lacking[0][0].demand
         terms.append(f"{demand} {rule.value.unit} (too many for cores {join_numbers(cores)})")
-    sentence = f"No core of {problem.chip.name} holds all that {name} needs: {join_names(terms)}."
+    sentence = (
+        f"No core of {problem.chip.name} holds all that {problem.title(layer)} needs: {join_names(terms)}."
+    )
     rule = max(worst, key=lambda entry: (worst[entry], entry.code))
     best = min(
         ((lack, k) for k in usable for lack in rows[k] if lack.rule is rule),
@@ -274,21 +280,19 @@ def _tight_classes(
 
 def _hall_set(problem: Problem, groups: Sequence[Group], classes: Sequence[int], taken: set[int]) -> HallSet:
     layers = sorted((layer for group in groups for layer in group.layers), key=problem.by_name.index)
-    names = tuple(problem.title(layer) for layer in layers)
+    names, titles = tuple(map(problem.name, layers)), join_names([*map(problem.title, layers)])
     cores = tuple(sorted(core for k in classes for core in problem.classes[k].core_ids))
     outside = [k for k in range(len(problem.classes)) if k not in classes and k not in taken]
     chip = problem.chip.name
     if any(k in taken for layer in layers for k in problem.candidates[layer]):
         reason = "one core holds one layer, and the other cores are all taken by the layers above"
-        sentence = (
-            f"That leaves only core{'s' * (len(cores) > 1)} {join_numbers(cores)} for {join_names(names)}."
-        )
+        sentence = f"That leaves only core{'s' * (len(cores) > 1)} {join_numbers(cores)} for {titles}."
         return HallSet(layers=names, cores=cores, reason=reason, sentence=sentence)
     # Cores held by a pin are no argument about memories: they are named on their own.
     pinned = [k for k in outside if problem.classes[k].pinned_layer]
     common = _common_reason(problem, layers, [k for k in outside if k not in pinned])
     held = [
-        f"core {entry.core_ids[0]} is pinned to {problem.key(*entry.pinned_layer)}"
+        f"core {entry.core_ids[0]} is pinned to {signal_title(problem.networks, *entry.pinned_layer)}"
         for k, entry in enumerate(problem.classes)
         if k in pinned and entry.pinned_layer and any(not problem.shortfalls(layer)[k] for layer in layers)
     ]
@@ -301,10 +305,10 @@ def _hall_set(problem: Problem, groups: Sequence[Group], classes: Sequence[int],
     where = f"{plural} {join_numbers(cores)} of {chip}"
     if common is None:
         reason = "every other core breaks one rule or another"
-        sentence = f"{join_names(names)} fit only {where}{aside}: {reason}."
+        sentence = f"{titles} fit only {where}{aside}: {reason}."
     else:
         reason = common
-        sentence = f"{join_names(names)} each need {reason}; only {where} {have}{aside}."
+        sentence = f"{titles} each need {reason}; only {where} {have}{aside}."
     return HallSet(layers=names, cores=cores, reason=reason, sentence=sentence)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from mapper.options import moves_of
+from mapper.references import signal_title
 from mapper.result import Requirement
 from mapper.rules import Rule
 from mapper.solver.divided.explain import astray
@@ -47,16 +48,16 @@ class Sentences:
         cores: Sequence[int] = ()
         rule = _RULES.get(part.kind, part.rule)
         if part.kind == "slots":
-            layers, rule = (self._signal_title(part.index),), self._binding(part.index)[0]
+            layers, rule = (self._signal_name(part.index),), self._binding(part.index)[0]
         elif part.kind in ("layer", "limit", "pin"):
-            layers = (self.asked.problem.title(part.index),)
+            layers = (self.asked.problem.name(part.index),)
         if part.kind == "limit":
             cores = self._cores([k for rows in self._short(part).values() for k in rows])
         elif part.kind in ("pin", "forbidden", "cores"):
             cores = self.asked.cores_of(part)
         kinds = {"limit": "rule", "slots": "rule", "monitors": "chip"}
         return Requirement(
-            sentence="; ".join(self._clauses([part], [])) or f"{layers[0]} is placed",
+            sentence="; ".join(self._clauses([part], [])) or f"{self._names([part.index])} is placed",
             kind=kinds.get(part.kind, part.kind),  # type: ignore[arg-type]  # pydantic checks it
             code=rule.code,
             layers=layers,
@@ -140,9 +141,13 @@ class Sentences:
         places = [f"off {self._where(classes)}{helps}" for helps, classes in self._short(part).items()]
         return "keeps", f"{{}} {' and '.join(places)}"
 
-    def _signal_title(self, number: int) -> str:
+    def _signal_name(self, number: int) -> str:
         signal = self.asked.tables.signals[number]
         return "the sensor" if signal.network is None else self.asked.problem.key(signal.network, signal.name)
+
+    def _signal_title(self, number: int) -> str:
+        signal, networks = self.asked.tables.signals[number], self.asked.problem.networks
+        return "the sensor" if signal.network is None else signal_title(networks, signal.network, signal.name)
 
     def _binding(self, number: int) -> tuple[Rule, str]:
         """The rule that binds the destinations of a signal, and what it says, with a place for its name."""

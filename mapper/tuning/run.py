@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwspec.catalog import load as load_chip
+from hwspec.display import Shown
 from hwspec.schema import ChipSpec
 from mapper.api import solve, verify_equivalence
 from mapper.deadline import NEVER, Deadline
@@ -70,7 +71,7 @@ class TuneOptions:
 
 
 @dataclass(frozen=True)
-class TuneResult:
+class TuneResult(Shown):
     """What tuning gives.
 
     Attributes

@@ -20,6 +20,7 @@ from cyclopts.argument import Argument
 
 from mapper.cli.app import app
 from mapper.cli.entry import run
+from mapper.cli.examples import EXAMPLES
 from mapper.cli.options import Chip, Moves, Reading, Requests, keywords
 from mapper.options import SolveOptions
 
@@ -103,7 +104,7 @@ def test_every_option_tells_its_form_and_its_default(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     assert run([*chain, "--help"]) == 0
-    flat = " ".join(capsys.readouterr().out.split())
+    flat = " ".join(capsys.readouterr().out.split()).replace("core[5]", "core 5")
     for argument in arguments(command):
         if argument.index is not None or is_flag(argument):
             continue
@@ -112,6 +113,43 @@ def test_every_option_tells_its_form_and_its_default(
         _, _, rest = flat.partition(f"{argument.name} {form} {argument.parameter.help}"[:40])
         note = rest.partition("]")[0]
         assert any(word in note for word in ("default:", "required", "repeatable")), argument.name
+
+
+def valued(command: App) -> list[Argument]:
+    """Options that take a value that is none of a few words."""
+    named = (argument for argument in arguments(command) if argument.index is None)
+    return [a for a in named if not is_flag(a) and not a.get_choices()]
+
+
+@by_chain
+def test_every_value_has_an_example_that_can_be_typed(
+    chain: tuple[str, ...], command: App, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "110")
+    assert run([*chain, "--help"]) == 0
+    flat = " ".join(capsys.readouterr().out.split())
+    operands = [word for a in arguments(command) if a.index is not None for word in sample(a)[0]]
+    required = [a for a in arguments(command) if a.index is None and a.required]
+    for argument in valued(command):
+        for text in EXAMPLES[argument.name].split(" or "):
+            assert f"{argument.name} {text}" in flat.replace('"', ""), argument.name
+            words = [word for a in required if a.name != argument.name for word in sample(a)[0]]
+            parsed, bound, _ = app.parse_args([*chain, *operands, *words, argument.name, text])
+            assert parsed is command.default_command
+            given = values_of(bound)[argument.field_info.name]
+            assert given in (text, f"{float(text):g}" if is_number(text) else text), argument.name
+
+
+def is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def test_examples_are_of_options_that_there_are() -> None:
+    assert {*EXAMPLES} == {argument.name for _, command in LEAVES for argument in valued(command)}
 
 
 def test_the_groups_of_solve(capsys: Capture) -> None:
@@ -356,10 +394,37 @@ def test_bash_completes(line: str, offered: list[str], tmp_path: Path) -> None:
     assert sorted(entry.strip() for entry in done.stdout.splitlines()) == sorted(offered)
 
 
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [("mapper sol", "solve"), ("mapper solve digits --mon", "--monitor"), ("mapper chips s", "show")],
+)
+def test_fish_completes(line: str, offered: str, tmp_path: Path) -> None:
+    path = tmp_path / "mapper.fish"
+    path.write_text(script("fish"), encoding="utf-8")
+    code = f"source {path}; complete -C '{line}'"
+    words = [shutil.which("fish") or "fish", "--no-config", "-c", code]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, env={"HOME": str(tmp_path)})
+    assert offered in [entry.split("\t")[0] for entry in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("shell", ["zsh", "bash", "fish"])
+def test_the_scripts_are_sound(shell: Literal["bash", "zsh", "fish"], tmp_path: Path) -> None:
+    """By the shell itself where it is installed, and by the commands that they know."""
+    path = tmp_path / "script"
+    path.write_text(script(shell), encoding="utf-8")
+    if (program := shutil.which(shell)) is not None:
+        assert subprocess.run([program, "-n", str(path)], check=False).returncode == 0
+        path.write_text(script(shell) + "\nif '(\n", encoding="utf-8")
+        assert subprocess.run([program, "-n", str(path)], capture_output=True, check=False).returncode != 0
+    for chain, _ in LEAVES:
+        assert chain[-1].lstrip("-") in script(shell)
+
+
 def test_an_option_has_one_name_and_a_flag_its_opposite() -> None:
     """What lets a command line without repeated names go unread by `require_once`."""
     for chain, command in commands():
         for entry in command.assemble_argument_collection() if command.default_command else ():
             if entry.index is None and entry.names != ("*",):
                 opposites = {f"--no-{entry.name.removeprefix('--')}"}
-                assert set(entry.names) <= {entry.name} | opposites, chain
+                assert set(entry.names) <= {entry.name} | opposites | {"-q", "-v"}, chain

@@ -92,7 +92,12 @@ def test_resume_without_naming_anything_again(tmp_path: Path, capsys: Capture) -
     assert (again / "report.json").read_bytes() == (whole / "report.json").read_bytes()
     assert (again / "summary.csv").read_bytes() == (whole / "summary.csv").read_bytes()
     capsys.readouterr()
-    assert run(["report", "--resume", str(part), "--workers", "1", "--out", str(again)]) == 2
+    # Settings are the file's, unless some are said.
+    assert run(["report", "--resume", str(part), "--workers", "1", "--out", str(again)]) == 0
+    assert (again / "report.json").read_bytes() == (whole / "report.json").read_bytes()
+    capsys.readouterr()
+    other = ["--repairs", "all", "--workers", "1", "--out", str(again)]
+    assert run(["report", "--resume", str(part), *other]) == 2
     assert "other settings: repairs" in capsys.readouterr().err
 
 

@@ -139,7 +139,7 @@ def test_a_report_with_failed_cells(
         "Error: 2 cells failed, twice:",
         "- gesture_small on speck2cmini, sinabs_too_large on speck2cmini: "
         "MemoryError: there was not enough memory",
-        f"To decide these again: --resume {path}, with fewer --workers where memory was short.",
+        f"To decide these again: mapper report --resume {path} (with --workers 1 where memory was short).",
         "More of one cell says: mapper check NETWORK --chip CHIP",
     ]
     assert not read_report(Path(path)).complete

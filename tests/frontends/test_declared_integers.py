@@ -98,7 +98,7 @@ def test_declared_integers_are_those_on_the_chip(most: int) -> None:
             bias = np.rint(given.bias.detach().numpy() / np.float32(step))
             assert np.array_equal(np.asarray(layer.operation.bias), bias)
     notes = [note for note in whole.notes if "keeps the integers that are declared" in note]
-    assert [note.partition(":")[0] for note in notes] == ["0", "4"]
+    assert [note.partition(":")[0] for note in notes] == ["0 (Conv2d)", "4 (Linear)"]
     assert f"threshold {0.25 / float(module[0].weight_fake_quant.scale):.6g} became" in notes[0]
     assert "biases moved by 0." in notes[0]
 

@@ -86,7 +86,7 @@ def test_a_sequence_becomes_layers_edges_and_an_output() -> None:
     )
     assert [output.source for output in network.outputs] == ["5"]
     (reading,) = network.readings
-    assert reading.subject == "layer 0 and layer 5"
+    assert reading.subject == "layer 0 (Conv2d) and layer 5 (Linear)"
     assert (
         reading.taken == "ReLU taken as IF neuron with threshold 0.5, lower bound -0.5, multi-spike, subtract"
     )

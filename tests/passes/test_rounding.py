@@ -119,9 +119,7 @@ def test_commands_say_it(tmp_path: Path, capsys: Capture) -> None:
         "    return nn.Sequential(layer, nn.ReLU())\n"
     )
     words = [f"{tmp_path}/made.py:net", "--input-shape", "2,8,8", "--relu-as-if", "1"]
-    sentence = (
-        "layer 0: all weights of 3 features of 4 round to zero: 1, 2, 3 (largest 0.02; up to 0.0315 is zero)"
-    )
+    sentence = "layer 0 (Conv2d): all weights of 3 features of 4 round to zero: 1, 2, 3 (largest 0.02; up to 0.0315 is zero)"
     for command, more in (
         ("solve", []),
         ("emit", ["--out", str(tmp_path / "out")]),
@@ -147,8 +145,8 @@ def test_the_class_of_sinabs_says_it() -> None:
     module = torch.nn.Sequential(layer, torch.nn.ReLU())
     with pytest.warns(MapperWarning) as told:
         mapper.DynapcnnNetwork(module, input_shape=(2, 8, 8), relu_as_if=1.0)
-    assert [str(entry.message)[:44] for entry in told] == [
-        "rounding: layer 0: all weights of 3 features",
-        "rounding: layer 0: 1 weight of up to 8, in f",
+    assert [str(entry.message)[:53] for entry in told] == [
+        "rounding: layer 0 (Conv2d): all weights of 3 features",
+        "rounding: layer 0 (Conv2d): 1 weight of up to 8, in f",
     ]
     assert all(entry.filename == __file__ for entry in told)

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from mapper.api import check, solve
-from mapper.display import Displayed
+from hwspec.display import Displayed, Shown
+from mapper.api import check, solve, verify_equivalence
+from mapper.emit.write.build import build_config
 from mapper.record import placement_record
 from mapper.report.notebook import matrix_html
 from mapper.report.text import print_report
@@ -90,3 +91,35 @@ def test_what_nothing_draws_is_an_error() -> None:
 
     with pytest.raises(TypeError, match="nothing draws a Strange"):
         Strange()._repr_html_()
+
+
+def test_networks_chips_and_what_is_written_are_tables() -> None:
+    result = solve("digits", "speck2f")
+    solution = result.require()
+    config = build_config(result)
+    report = verify_equivalence("digits", steps=20, rate=0.5)
+    values: list[tuple[Shown, list[str]]] = [
+        (result.networks[0], ["digits: 4 layers, with weights", "conv2", "conv1 /2", "threshold"]),
+        (result.given[0], ["input input: 1x8x8 from the host", "output"]),
+        (result.chip, ["speck2f", "neuron words", "65536", "erratum"]),
+        (solution, ["solution: 4 cores", "conv1", "capacity bits: 2424832 (proven)"]),
+        (config, ["configuration for speck2f: 4 of 9 cores configured", "conv1", "monitored"]),
+        (report, ["digits on speck2f: 20 steps", "identical in every layer and step", "correlation"]),
+    ]
+    for value, words in values:
+        printed, drawn = str(value), parsed(value._repr_html_())
+        whole = " ".join(node.text for node in drawn.walk())
+        for word in words:
+            assert word in printed, word
+            assert word in whole, word
+    for value in (result.networks[0], solution, config):
+        rows = parsed(value._repr_html_()).all("tr")
+        assert len(rows) == 5
+    assert repr(solution).startswith("Solution(placements=")
+
+
+def test_a_chip_alone_is_its_own_words() -> None:
+    """Nothing of the mapper need be there for `hwspec`."""
+    code = "from hwspec.catalog import load; print(load('speck2f'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "speck2f" in done.stdout

@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from hwspec.display import Shown
 from hwspec.schema import ChipSpec, LibraryModule, LibraryName
 from mapper.emit.shared.interface import Interface
 from mapper.emit.shared.tensor import Tensor
@@ -202,7 +203,7 @@ class VendorNames(_Record):
     device_types: tuple[tuple[str, str], ...]
 
 
-class ChipConfig(_Record):
+class ChipConfig(Shown, _Record):
     """A configuration: for which chip, what is written to it, and what that means.
 
     Attributes

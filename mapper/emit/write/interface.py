@@ -210,8 +210,8 @@ def _layer_notes(placed: Placed) -> Iterator[str]:
         bias: Any = layer.operation.bias
         if bias is not None and np.any(bias > 0):
             count = int(np.count_nonzero(bias > 0))
-            yield f"{layer.name}: {count} positive biases, which the vendor does not document"
-    single = [layer.name for layer in placed.network.layers if layer.neuron.spike_mode == "single"]
+            yield f"{layer.title}: {count} positive biases, which the vendor does not document"
+    single = [layer.title for layer in placed.network.layers if layer.neuron.spike_mode == "single"]
     if single:
         names = ", ".join(single)
         yield f"{names}: single-spike mode; the chip behaves like multi per step and may spike more often"
@@ -223,11 +223,11 @@ def _division_notes(placed: Placed) -> Iterator[str]:
         parts = placed.of(signal)
         pieces = [part for part in parts if part.role == "piece"]
         if pieces:
-            yield f"{signal}: cut over {_spans(pieces)}"
+            yield f"{placed.title(signal)}: cut over {_spans(pieces)}"
         copies = [part for part in parts if part.role == "copy"]
         if copies:
             again = "once more" if copies[-1].copy == 1 else f"{copies[-1].copy} times more"
-            yield f"{signal}: stands {again}, on {_spans(copies)}"
+            yield f"{placed.title(signal)}: stands {again}, on {_spans(copies)}"
         for part in parts:
             if part.relayed is not None:
                 pooled = f", pooled by {part.relayed}" if part.relayed > 1 else ""

@@ -45,12 +45,12 @@ def _sensor_names(network: NormalNetwork, layer: NormalLayer) -> Iterator[Findin
     if len(names) > 1:
         step = "Let it read one of them: there is one sensor"
         yield Finding(
-            f"layer {layer.name}", "reads the sensor by several names", ", ".join(names), 1, "", step
+            f"layer {layer.title}", "reads the sensor by several names", ", ".join(names), 1, "", step
         )
 
 
 def _layer_findings(layer: NormalLayer) -> Iterator[Finding]:
-    where, conv, neuron = f"layer {layer.name}", layer.operation, layer.neuron
+    where, conv, neuron = f"layer {layer.title}", layer.operation, layer.neuron
     if conv.kernel[0] != conv.kernel[1]:
         step = "Use a square one, or limits.kernel_square=true, which fills it up where that is exact"
         yield Finding(

@@ -103,7 +103,7 @@ class Placed:
 
     def title(self, signal: str) -> str:
         """A signal for people: the sensor's events by all names that they have."""
-        return ", ".join(self.sensors) if signal in self.sensors else signal
+        return ", ".join(self.sensors) if signal in self.sensors else self.network.title(signal)
 
     def _part(self, placement: Placement) -> Part:
         core, body, (start, stop) = placement.core, placement.body, placement.features

@@ -95,7 +95,7 @@ def network_of(
         raise NetworkError(*against)
     if silent := [layer for layer in network.layers if _never_fires(layer)]:
         problem, step = "all its weights are 0 and no bias is positive: it never fires", "Give it its weights"
-        raise NetworkError(*(Finding(f"layer {layer.name}", problem, next_step=step) for layer in silent))
+        raise NetworkError(*(Finding(f"layer {layer.title}", problem, next_step=step) for layer in silent))
     neurons = sum(node.kind in NEURONS for node in reader.graph.nodes.values())
     readings = gathered(reader.readings, of_all=neurons, everything="all neurons")
     network = network.replacing(readings=(*readings, *gathered((*reader.remarks, *left_to_host(outputs)))))

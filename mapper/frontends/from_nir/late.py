@@ -53,7 +53,7 @@ def _started(layer: Layer, steps: int, findings: list[Finding], readings: list[R
         )
         if layer.between:
             problem = "it is run before the first input arrives there, and its biases are scaled behind it"
-        findings.append(Finding(f"layer {layer.name}", problem, next_step="Use smaller biases, or none"))
+        findings.append(Finding(f"layer {layer.title}", problem, next_step="Use smaller biases, or none"))
         return layer
     shape = layer.output_shape
     start = np.broadcast_to(potential[:, None, None], shape).copy()

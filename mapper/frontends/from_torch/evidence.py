@@ -281,13 +281,13 @@ class _Comparison:
         expected = sum(entry == path for entry, _ in self.reader.sites)
         if len(tensors) != expected:
             problem = f"module {path} ran {len(tensors)} times in one call, and {expected} as read"
-            raise DifferenceError(f"layer {layer.name}", layer.name, problem)
+            raise DifferenceError(f"layer {layer.title}", layer.name, problem)
         tensor, count = tensors[number], self.plan.samples * self.plan.steps
         if tensor.numel() != count * layer.output_shape.size:
             problem = (
                 f"has the shape {tuple(tensor.shape)} for {count} frames, and {layer.output_shape} as read"
             )
-            raise DifferenceError(f"layer {layer.name}", layer.name, problem)
+            raise DifferenceError(f"layer {layer.title}", layer.name, problem)
         return tensor.reshape(count, *layer.output_shape)[row].to(torch.float64).numpy()
 
     def _neurons(self, layer: Layer, currents: tuple[Any, Any], made: Any, moment: tuple[int, int]) -> Any:

@@ -336,12 +336,13 @@ class Reader:
     def _rectified(self, value: Any) -> Signal:
         signal = self._neurons(value, relu_neuron(self.relu_as_if or 1.0))
         if self.relu_as_if is None:
-            step = "--relu-as-if (in Python: torch=TorchOptions(relu_as_if=1.0)) makes it spiking neurons"
+            step = "--relu-as-if 1 (in Python: torch=TorchOptions(relu_as_if=1.0)) makes it spiking neurons"
             raise RefusalError("ReLU: chips have spiking neurons only", step, instead=signal)
         self.rectified.update(part.source for part in signal.parts)
         bounds = f"threshold {self.relu_as_if:g}, lower bound {-self.relu_as_if:g}"
         taken = f"ReLU taken as IF neuron with {bounds}, multi-spike, subtract"
-        self._take(f"layer {signal.parts[0].source}", taken, "chips have spiking neurons only")
+        title = self.drafts[signal.parts[0].source].title
+        self._take(f"layer {title}", taken, "chips have spiking neurons only")
         return signal
 
     def _sensor(self, node: fx.Node, module: Any, value: Value) -> Signal:

@@ -54,7 +54,7 @@ def thresholds_of(network: Network, rectified: Collection[str], frames: Frames) 
     """
     spiking = {*rectified, *(layer.name for layer in network.layers if layer.neuron is None)}
     findings = [
-        Finding(f"layer {layer.name}", "spikes already: thresholds are found for ReLUs alone")
+        Finding(f"layer {layer.title}", "spikes already: thresholds are found for ReLUs alone")
         for layer in network.layers
         if layer.name not in spiking
     ]

@@ -242,10 +242,10 @@ def _with(network: NormalNetwork, changed: Mapping[str, NormalLayer]) -> NormalN
 
 def _note(run: Sequence[NormalLayer], fused: NormalLayer) -> str:
     """Who shares a core, and by how much the common scale is coarser than the layers' own."""
-    names = join_names([layer.name for layer in run])
+    names = join_names([layer.title for layer in run])
     common = fused.neuron.threshold
     lost = [
-        f"{layer.name} {log2(float(layer.neuron.threshold) / float(common)):.1f}"
+        f"{layer.title} {log2(float(layer.neuron.threshold) / float(common)):.1f}"
         for layer in run
         # Less than a twentieth of a bit is told as none.
         if float(layer.neuron.threshold) > 1.035 * float(common)

@@ -62,7 +62,7 @@ class Joint:
     def note(self) -> str:
         """What is worth telling of it."""
         names = join_names(list(dict.fromkeys(edge.source for edge in self.edges)))
-        return f"{self.layer.name} passes on what {names} send, in one, to layers that read all of it"
+        return f"{self.layer.title} passes on what {names} send, in one, to layers that read all of it"
 
 
 def joint_relays(

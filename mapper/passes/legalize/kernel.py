@@ -80,4 +80,4 @@ def square_note(layer: NormalLayer, grown: NormalLayer) -> str:
         changes.append(f"padding {times(old.padding)} became {times(new.padding)}")
     if old.stride != new.stride:
         changes.append(f"stride {times(old.stride)} became {times(new.stride)}")
-    return f"{layer.name}: {', '.join(changes)}; its map stays the same{event_remark(grown)}"
+    return f"{layer.title}: {', '.join(changes)}; its map stays the same{event_remark(grown)}"

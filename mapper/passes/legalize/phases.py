@@ -223,16 +223,13 @@ class _Plan:
         self.causes.setdefault(name, set()).update(causes)
         if new == now:
             return True
+        blamed, title = self.causes[name], self.network.title(name)
         if name not in self.network.by_name:
-            return self._blame(
-                self.causes[name], f"{name} is an input, which only a relay can have phases of"
-            )
+            return self._blame(blamed, f"{title} is an input, which only a relay can have phases of")
         if name in self.fixed:
-            return self._blame(
-                self.causes[name], f"{name} feeds the readout stage, or a relay shows it pooled"
-            )
+            return self._blame(blamed, f"{title} feeds the readout stage, or a relay shows it pooled")
         if max(new) > PHASES_MAX:
-            return self._blame(self.causes[name], f"{name} would need {times(new)} phases")
+            return self._blame(blamed, f"{title} would need {times(new)} phases")
         self.phases[name] = new
         return True
 
@@ -261,9 +258,9 @@ class _Plan:
         joints = [(edge, self._joint(edge)) for edge in incoming]
         known = [pair for _, pair in joints if pair is not None]
         if len(known) < len(joints):
-            edge = next(edge for edge, pair in joints if pair is None)
+            edge, title = next(edge for edge, pair in joints if pair is None), self.network.title
             size = times(size_and_stride(edge.pool)[0])
-            return self._blame(causes, f"{edge.target} pools {edge.source} by {size}")
+            return self._blame(causes, f"{title(edge.target)} pools {title(edge.source)} by {size}")
         rows, columns = (max(wish.joint[axis], *(pair[axis] for pair in known)) for axis in (0, 1))
         for edge, pair in joints:
             if pair != (rows, columns):
@@ -291,7 +288,7 @@ class _Plan:
             if layer is None:
                 return sizes
         if layer is not None:
-            self._blame(self._involved(layer), f"{layer.name} would not read the same, or fit no core")
+            self._blame(self._involved(layer), f"{layer.title} would not read the same, or fit no core")
         return None
 
     def _sizes(self, *, is_whole: bool) -> dict[str, Phased]:
@@ -336,10 +333,10 @@ def _written(network: NormalNetwork, sizes: Mapping[str, Phased]) -> NormalNetwo
         if needs_form(network, layer, sizes):
             form = form_of(network, layer, sizes)
             if form is None:
-                raise ValueError(f"layer {layer.name} has no form with these phases")
+                raise ValueError(f"layer {layer.title} has no form with these phases")
             written, incoming = replace(form[0], unrounded=_unrounded(network, layer, sizes)), form[1]
             sources = dict.fromkeys(e.source for e in network.incoming[layer.name] if e.source in sizes)
-            notes.append(phase_note(layer, written, tuple(sources), sizes.get(layer.name)))
+            notes.append(phase_note(layer, written, [*map(network.title, sources)], sizes.get(layer.name)))
         layers.append(written)
         edges[layer.name] = iter(incoming)
     own = {name: entry.phases for name, entry in sizes.items()}
@@ -390,4 +387,4 @@ def phase_note(
         if before != after:
             parts.append(f"{name} {times(before)} became {times(after)}")
     remark = event_remark(written) or "; exact in time steps, not spike by spike"
-    return f"{layer.name}: {MOVE}: {', '.join(parts)}{remark}"
+    return f"{layer.title}: {MOVE}: {', '.join(parts)}{remark}"

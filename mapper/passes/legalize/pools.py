@@ -118,4 +118,4 @@ def fold_note(
         size, left = size_and_stride(edge.pool)[0], size_and_stride(rest.pool)[0]
         parts.append(f"the pool {times(size)} behind {edge.source} became {times(left)}")
     kernel = f"the rest went into the kernel, {times(old.kernel)} became {times(new.kernel)}"
-    return f"{before.name}: {', '.join(parts)}, {kernel}; its map stays the same{event_remark(after)}"
+    return f"{before.title}: {', '.join(parts)}, {kernel}; its map stays the same{event_remark(after)}"

@@ -129,7 +129,7 @@ def strided(layer: NormalLayer, bounds: Bounds) -> NormalLayer:
 def stride_note(layer: NormalLayer) -> str:
     """What `strided` changed of this layer."""
     before = times(layer.operation.stride)
-    return f"{layer.name}: stride {before} became legal; its map of one value stays the same"
+    return f"{layer.title}: stride {before} became legal; its map of one value stays the same"
 
 
 def times(pair: Pair) -> str:

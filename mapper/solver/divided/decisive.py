@@ -26,7 +26,7 @@ def decisive_unmet(problem: Problem, report: FeasibilityReport) -> Unmet | None:
     tables = Tables(problem)
     table = tables.piece_table()
     fewest = {layer: least_pieces(tables, table, layer) for layer in needed_layers}
-    nowhere = {problem.title(layer) for layer, count in fewest.items() if not count}
+    nowhere = {problem.name(layer) for layer, count in fewest.items() if not count}
     if nowhere:
         entries = [entry for entry in report.unmet if nowhere.intersection(entry.layers)]
         # Pieces divide memory; the weights of one feature they do not.
@@ -34,7 +34,7 @@ def decisive_unmet(problem: Problem, report: FeasibilityReport) -> Unmet | None:
     needed = sum(fewest.values())
     if needed <= cores:
         return None
-    names = tuple(problem.title(layer) for layer in problem.by_name if layer in fewest)
+    names = tuple(problem.name(layer) for layer in problem.by_name if layer in fewest)
     layers = f"its {len(names)} layers take" if len(names) > 1 else "its layer takes"
     has = f"and {problem.chip.name} has {cores}"
     sentence = f"Cut over as few cores as can hold them, {layers} {needed} cores, {has}."

@@ -26,18 +26,18 @@ def divided_unmet(problem: Problem) -> Iterator[Unmet]:
     table = tables.piece_table()
     for layer in problem.by_name:
         most = max((most for row in table[layer] for most in row), default=0)
-        demand, name = problem.demands[layer], problem.title(layer)
+        demand, name, title = problem.demands[layer], problem.name(layer), problem.title(layer)
         features = demand.work.output_shape.features
         if most == 0 or most >= features:
             continue
         least, terms = -(-features // most), f"{features} features, at most {most} on a core"
         if layer in tables.whole:
             why = "is pinned" if layer in tables.pinned else "feeds the readout stage"
-            sentence = f"{name} {why} and must stay whole, but needs at least {least} pieces ({terms})."
+            sentence = f"{title} {why} and must stay whole, but needs at least {least} pieces ({terms})."
             yield unmet(Rule.WHOLE, (name,), (), least, 1, terms, sentence)
         elif problem.options.max_pieces is not None and least > problem.options.max_pieces:
             bound = problem.options.max_pieces
-            sentence = f"{name} needs at least {least} pieces ({terms}), and {bound} are allowed."
+            sentence = f"{title} needs at least {least} pieces ({terms}), and {bound} are allowed."
             yield unmet(Rule.MOVES, (name,), (), least, bound, terms, sentence)
 
 

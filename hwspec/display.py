@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import singledispatch
 
-__all__ = ["Displayed", "draw_with", "html", "text"]
+__all__ = ["Displayed", "Shown", "draw_with", "html", "text"]
 
 _loaders: list[Callable[[], object]] = []
 
@@ -36,13 +36,10 @@ def text(value: object) -> str:
     return repr(value)
 
 
-class Displayed:
+class Shown:
     """A type that notebooks show by `html`, and `print` by `text`."""
 
     __slots__ = ()
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}: {getattr(self, 'status', '')}>"
 
     def __str__(self) -> str:
         for load in _loaders:
@@ -53,3 +50,12 @@ class Displayed:
         for load in _loaders:
             load()
         return html(self)
+
+
+class Displayed(Shown):
+    """A type that is shown, and whose own words would fill pages."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {getattr(self, 'status', '')}>"
