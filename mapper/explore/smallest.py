@@ -17,7 +17,8 @@ from mapper.wording import join_names
 
 # The solver is loaded by this module: the command line imports it when it has read its arguments.
 from mapper.solver.budget import INTERRUPTION, Budget  # isort: skip
-from mapper.solver.smallest.search import SmallestChip, find_chip, find_chip_for  # isort: skip
+from mapper.solver.smallest.choice import Choices  # isort: skip
+from mapper.solver.smallest.search import SmallestChip, find_chip  # isort: skip
 from mapper.solver.smallest.sizes import CoreType, ChipQuestion, chip_of  # isort: skip
 
 __all__ = ["Answer", "Curves", "NoChip", "Point", "curves", "synthesize"]
@@ -170,7 +171,7 @@ class _Points:
 
     def __init__(self, groups: Groups, request: Request, budget: Budget) -> None:
         self.groups, self.request, self.budget, self.is_cut_short = groups, request, budget, False
-        self.left = request.cores[1] - request.cores[0] + 2 * len(groups)
+        self.left = request.cores[1] - request.cores[0] + len(groups)
 
     def part(self) -> Budget:
         """What one point may take."""
@@ -188,19 +189,16 @@ class _Points:
 
     def add_networks(self, whole: Point, points: list[tuple[int, Point]]) -> None:
         """The least memory for every number of networks carried."""
-        groups, most = self.groups, self.request.cores[1]
-        alone = [
-            find_chip(_question((group,), self.request, most), self.part()).bits_bound
-            for group in (groups if len(groups) > 1 else ())
-        ]
-        floor, question = 0, _question(groups, self.request, most)
-        for carry in range(1, len(groups) + 1):
+        question = _question(self.groups, self.request, self.request.cores[1])
+        choices = Choices(question)
+        if isinstance(whole, Answer):
+            choices.note(whole.smallest)
+        for carry in range(1, len(self.groups) + 1):
             point = whole
-            if carry < len(groups):
+            if carry < len(self.groups):
                 budget = self.part()
-                smallest = find_chip_for(question, budget.share(_SEARCH_SHARE), carry, alone, floor)
+                smallest = choices.least(carry, budget.share(_SEARCH_SHARE))
                 point = self._answer(question, smallest, f"{self.request.name}-{carry}-networks", budget)
-            floor = max(floor, 0 if isinstance(point, NoChip) else point.smallest.bits_bound)
             points.append((carry, point))
         # Where a limit came first, a chip for more networks may be smaller than the one found for these.
         for n in range(len(points) - 2, -1, -1):
@@ -261,7 +259,9 @@ def _question(groups: Groups, request: Request, most: int) -> ChipQuestion:
 def _least(groups: Groups, request: Request, most: int, budget: Budget) -> tuple[ChipQuestion, SmallestChip]:
     """The chip with the most destinations; then the fewest destinations under which it is as small."""
     question = _question(groups, request, most)
-    smallest = find_chip(question, budget.share(0.5), request.minimise)
+    fewer_destinations = request.fan_out[0] < request.fan_out[1]
+    part = budget.share(0.5) if fewer_destinations else budget
+    smallest = find_chip(question, part, request.minimise)
     for fan_out in range(*request.fan_out):
         if smallest.status is not Status.OPTIMAL:
             break
