@@ -134,9 +134,7 @@ def _add_part(synthesis: SynthesisModel, part: Part, chosen: cp_model.IntVar | N
     _add_cores(synthesis, users, group)
 
 
-def _add_cores(
-    synthesis: SynthesisModel, users: Mapping[int, list[cp_model.IntVar]], group: Group
-) -> None:
+def _add_cores(synthesis: SynthesisModel, users: Mapping[int, list[cp_model.IntVar]], group: Group) -> None:
     """What stands at a type takes cores of it, or of types that can do as much.
 
     Cores flow from abler types to the next less able ones; types that can do the same are one.

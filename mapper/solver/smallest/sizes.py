@@ -217,9 +217,7 @@ class _LeanTables(Tables):
 def _least_able(limits: Mapping[int, int], stands_for: Sequence[frozenset[int]]) -> dict[int, int]:
     """Types that hold something, without those that can take the place of another which holds as much."""
     return {
-        k: most
-        for k, most in limits.items()
-        if not any(limits.get(other) == most for other in stands_for[k])
+        k: most for k, most in limits.items() if not any(limits.get(other) == most for other in stands_for[k])
     }
 
 
