@@ -189,20 +189,25 @@ class _Points:
 
     def add_networks(self, whole: Point, points: list[tuple[int, Point]]) -> None:
         """The least memory for every number of networks carried."""
-        question = _question(self.groups, self.request, self.request.cores[1])
-        choices = Choices(question)
+        choices = Choices(_question(self.groups, self.request, self.request.cores[1]))
         if isinstance(whole, Answer):
             choices.note(whole.smallest)
-        for carry in range(1, len(self.groups) + 1):
-            point = whole
-            if carry < len(self.groups):
-                budget = self.part()
-                smallest = choices.least(carry, budget.share(_SEARCH_SHARE))
-                point = self._answer(question, smallest, f"{self.request.name}-{carry}-networks", budget)
-            points.append((carry, point))
+        for carry in range(1, len(self.groups)):
+            points.append((carry, self._with_networks(choices, carry)))
+        points.append((len(self.groups), whole))
+        # What later points have found, and what they have left of a limit, proves earlier ones.
+        for n, (carry, point) in enumerate(points[:-1]):
+            if isinstance(point, NoChip) or point.smallest.status is not Status.OPTIMAL:
+                points[n] = (carry, self._with_networks(choices, carry))
         # Where a limit came first, a chip for more networks may be smaller than the one found for these.
         for n in range(len(points) - 2, -1, -1):
             points[n] = (points[n][0], _smaller(points[n][1], points[n + 1][1]))
+
+    def _with_networks(self, choices: Choices, carry: int) -> Point:
+        budget = self.part()
+        smallest = choices.least(carry, budget.share(_SEARCH_SHARE))
+        name = f"{self.request.name}-{carry}-networks"
+        return self._answer(choices.catalogue.question, smallest, name, budget)
 
     def _answer(self, question: ChipQuestion, smallest: SmallestChip, name: str, budget: Budget) -> Point:
         if smallest.stopped_by == INTERRUPTION:

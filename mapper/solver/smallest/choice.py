@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mapper.result import Status
-from mapper.solver.budget import Budget
+from mapper.solver.budget import INTERRUPTION, Budget
 from mapper.solver.cp_sat import Model
 from mapper.solver.or_tools import cp_model
 from mapper.solver.smallest.model import Catalogue
@@ -45,6 +45,7 @@ class Choices:
         self.bounds: dict[frozenset[int], int] = {}
         self._chips: dict[tuple[CoreType, ...], _Chip] = {}
         self._least: dict[frozenset[int], _Chip | None] = {}
+        self._variables = 0
 
     def note(self, smallest: SmallestChip) -> None:
         """Take in what is known of all groups."""
@@ -64,7 +65,7 @@ class Choices:
         start_s, floor = budget.elapsed_s, 0
         for n in range(len(self.catalogue.question.groups)):
             self._least_of(frozenset({n}), budget)
-        while budget.stopped_by is None:
+        while not _is_over(budget):
             best = self._best(carry)
             below = best.capacity_bits if best else None
             chosen, floor = self._next(carry, below, floor, budget)
@@ -74,7 +75,7 @@ class Choices:
         return self._told(carry, floor, start_s, budget)
 
     def _told(self, carry: int, floor: int, start_s: float, budget: Budget) -> SmallestChip:
-        best, stopped_by = self._best(carry), budget.stopped_by
+        best, stopped_by = self._best(carry), budget.stopped_by or budget.limit_reached
         if best is None:
             return SmallestChip(Status.UNDECIDED, bits_bound=floor, stopped_by=stopped_by or "a limit")
         bound = min(floor, best.capacity_bits)
@@ -85,9 +86,9 @@ class Choices:
             bound,
             self.catalogue.question.cores[0],
             best.carried,
-            stopped_by=stopped_by,
+            stopped_by=stopped_by if bound < best.capacity_bits or stopped_by == INTERRUPTION else None,
             wall_s=budget.elapsed_s - start_s,
-            variables=budget.variables,
+            variables=self._variables,
         )
 
     def _best(self, carry: int) -> _Chip | None:
@@ -124,7 +125,7 @@ class Choices:
         """A chip for a set, or a bound that keeps it from being of use: by as few groups as decide it."""
         order = sorted(chosen, key=lambda n: (-self.bounds[frozenset({n})], n))
         some, lacks = frozenset[int](), order[:1]
-        while lacks and budget.stopped_by is None:
+        while lacks and not _is_over(budget):
             some |= {lacks[0]}
             chip = self._least_of(some, budget)
             if chip is None or (below is not None and self.bounds[some] >= below):
@@ -135,9 +136,12 @@ class Choices:
         """The chip with the least memory for all of these; its bound is noted."""
         if some not in self._least:
             found = least_with(self.catalogue, sorted(some), budget, is_enough=lambda _: False)
+            self._variables = max(self._variables, found.variables)
             self.bounds[some] = max(found.bits_bound, self.bounds.get(some, 0))
+            if found.status is Status.INFEASIBLE:
+                raise RuntimeError("each network fits the largest chip, and some of them fit none")
             chip = self._with_carried(found, some, budget) if found.cores else None
-            if found.status is not Status.OPTIMAL or budget.stopped_by is not None:
+            if found.status is not Status.OPTIMAL or _is_over(budget):
                 return chip
             self._least[some] = chip
         return self._least[some]
@@ -154,3 +158,8 @@ class Choices:
             ]
             self._chips[cores] = _Chip(bits, cores, tuple(carried))
         return self._chips[cores]
+
+
+def _is_over(budget: Budget) -> bool:
+    """Whether a limit or Ctrl-C came."""
+    return budget.stopped_by is not None or budget.is_spent
