@@ -17,7 +17,8 @@ from mapper.wording import join_names
 
 # The solver is loaded by this module: the command line imports it when it has read its arguments.
 from mapper.solver.budget import INTERRUPTION, Budget  # isort: skip
-from mapper.solver.smallest.search import SmallestChip, find_chip, find_chip_for  # isort: skip
+from mapper.solver.smallest.choice import Choices  # isort: skip
+from mapper.solver.smallest.search import SmallestChip, find_chip  # isort: skip
 from mapper.solver.smallest.sizes import CoreType, ChipQuestion, chip_of  # isort: skip
 
 __all__ = ["Answer", "Curves", "NoChip", "Point", "curves", "synthesize"]
@@ -170,7 +171,7 @@ class _Points:
 
     def __init__(self, groups: Groups, request: Request, budget: Budget) -> None:
         self.groups, self.request, self.budget, self.is_cut_short = groups, request, budget, False
-        self.left = request.cores[1] - request.cores[0] + 2 * len(groups)
+        self.left = request.cores[1] - request.cores[0] + len(groups)
 
     def part(self) -> Budget:
         """What one point may take."""
@@ -188,23 +189,25 @@ class _Points:
 
     def add_networks(self, whole: Point, points: list[tuple[int, Point]]) -> None:
         """The least memory for every number of networks carried."""
-        groups, most = self.groups, self.request.cores[1]
-        alone = [
-            find_chip(_question((group,), self.request, most), self.part()).bits_bound
-            for group in (groups if len(groups) > 1 else ())
-        ]
-        floor, question = 0, _question(groups, self.request, most)
-        for carry in range(1, len(groups) + 1):
-            point = whole
-            if carry < len(groups):
-                budget = self.part()
-                smallest = find_chip_for(question, budget.share(_SEARCH_SHARE), carry, alone, floor)
-                point = self._answer(question, smallest, f"{self.request.name}-{carry}-networks", budget)
-            floor = max(floor, 0 if isinstance(point, NoChip) else point.smallest.bits_bound)
-            points.append((carry, point))
+        choices = Choices(_question(self.groups, self.request, self.request.cores[1]))
+        if isinstance(whole, Answer):
+            choices.note(whole.smallest)
+        for carry in range(1, len(self.groups)):
+            points.append((carry, self._with_networks(choices, carry)))
+        points.append((len(self.groups), whole))
+        # What later points have found, and what they have left of a limit, proves earlier ones.
+        for n, (carry, point) in enumerate(points[:-1]):
+            if isinstance(point, NoChip) or point.smallest.status is not Status.OPTIMAL:
+                points[n] = (carry, self._with_networks(choices, carry))
         # Where a limit came first, a chip for more networks may be smaller than the one found for these.
         for n in range(len(points) - 2, -1, -1):
             points[n] = (points[n][0], _smaller(points[n][1], points[n + 1][1]))
+
+    def _with_networks(self, choices: Choices, carry: int) -> Point:
+        budget = self.part()
+        smallest = choices.least(carry, budget.share(_SEARCH_SHARE))
+        name = f"{self.request.name}-{carry}-networks"
+        return self._answer(choices.catalogue.question, smallest, name, budget)
 
     def _answer(self, question: ChipQuestion, smallest: SmallestChip, name: str, budget: Budget) -> Point:
         if smallest.stopped_by == INTERRUPTION:
@@ -261,7 +264,9 @@ def _question(groups: Groups, request: Request, most: int) -> ChipQuestion:
 def _least(groups: Groups, request: Request, most: int, budget: Budget) -> tuple[ChipQuestion, SmallestChip]:
     """The chip with the most destinations; then the fewest destinations under which it is as small."""
     question = _question(groups, request, most)
-    smallest = find_chip(question, budget.share(0.5), request.minimise)
+    fewer_destinations = request.fan_out[0] < request.fan_out[1]
+    part = budget.share(0.5) if fewer_destinations else budget
+    smallest = find_chip(question, part, request.minimise)
     for fan_out in range(*request.fan_out):
         if smallest.status is not Status.OPTIMAL:
             break

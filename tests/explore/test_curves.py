@@ -1,22 +1,40 @@
-"""Curves of synthesis: what the least memory depends on, and what their missing points say."""
+"""Curves of synthesis against enumeration, and what their missing points say."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
+from hwspec.catalog import load
 from mapper.errors import OptionsError
 from mapper.explore import smallest as module
-from mapper.explore.smallest import Answer, NoChip, curves, synthesize
+from mapper.explore.request import Request
+from mapper.explore.smallest import Answer, NoChip, Point, curves, synthesize
+from mapper.frontends import load_network
+from mapper.normal_form import NormalNetwork
+from mapper.passes import prepare
 from mapper.report.synthesis import curve_csv, plot_curves, print_synthesis, synthesis_record
 from mapper.result import Status
 from mapper.solver.smallest.search import SmallestChip, find_chip
-from mapper.solver.smallest.sizes import ChipQuestion
+from mapper.solver.smallest.sizes import ChipQuestion, MemorySizes
 from tests.builders import chain, conv
-from tests.explore.test_synthesize import request_for
+from tests.explore.test_synthesize import (
+    INSTANCES,
+    ZOO,
+    Words,
+    all_chips,
+    bits,
+    carries,
+    found,
+    request_for,
+    small_network,
+)
 
 Capture = pytest.CaptureFixture[str]
 
@@ -100,3 +118,78 @@ def test_a_point_filled_from_its_neighbour_says_what_stopped_it(monkeypatch: pyt
     _, (_, filled), _ = curves(networks, request, best).by_cores
     assert isinstance(filled, Answer)
     assert (filled.smallest.status, filled.smallest.stopped_by) == (Status.FEASIBLE, "a limit")
+
+
+def curve_instance(seed: int) -> tuple[list[NormalNetwork], Request, list[Words]]:
+    """Two to four networks that take turns, on chips of few sizes that not all of them may fit."""
+    draw = np.random.default_rng(100 + seed)
+    networks = [small_network(draw, f"net{n}") for n in range(int(draw.integers(2, 5)))]
+    sizes = MemorySizes(
+        (int(draw.choice([64, 128])), 1024, 8192), (int(draw.choice([128, 256])), 1024), (16,)
+    )
+    fan_out = int(draw.integers(1, 3))
+    request = Request(load("speck2f"), (1, 3), sizes, (fan_out, fan_out))
+    return networks, request, list(product(sizes.kernel_words, sizes.neuron_words, sizes.bias_words))
+
+
+def enumerated_curves(
+    networks: Sequence[NormalNetwork], request: Request, kinds: Sequence[Words]
+) -> tuple[dict[int, int], dict[int, int]]:
+    """Least bits by cores allowed and by networks carried: every chip is asked, in order of bits."""
+    least, most = request.cores
+    by_cores: dict[int, int] = {}
+    by_networks: dict[int, int] = {}
+    for cores in sorted(all_chips(kinds, request.cores), key=lambda cores: sum(map(bits, cores))):
+        total = sum(map(bits, cores))
+        carried = sum(carries(cores, [network], request) for network in networks)
+        for count in range(1, carried + 1):
+            by_networks.setdefault(count, total)
+        if carried == len(networks):
+            for count in range(max(least, len(cores)), most + 1):
+                by_cores.setdefault(count, total)
+            if len(cores) == least or len(by_cores) == most - least + 1:
+                break
+    return by_cores, by_networks
+
+
+def bits_of(points: Sequence[tuple[int, Point]]) -> dict[int, int]:
+    """What a curve says, every point of which is proven; points that are proven to have no chip left out."""
+    answers = [(count, point) for count, point in points if isinstance(point, Answer)]
+    assert all(point.stopped_by is None for _, point in points if isinstance(point, NoChip))
+    assert all(point.smallest.status is Status.OPTIMAL for _, point in answers)
+    return {count: point.smallest.capacity_bits for count, point in answers}
+
+
+@pytest.mark.parametrize("seed", range(max(4, INSTANCES // 2)))
+def test_curves_are_those_of_enumeration(seed: int) -> None:
+    networks, request, kinds = curve_instance(seed)
+    by_cores, by_networks = enumerated_curves(networks, request, kinds)
+    best = found(networks, request)
+    assert (best is None) == (len(by_networks) < len(networks))
+    if best is None:
+        return
+    made = curves(networks, request, best)
+    assert made.is_complete
+    assert (bits_of(made.by_cores), bits_of(made.by_networks)) == (by_cores, by_networks)
+    for count, point in made.by_networks:
+        assert isinstance(point, Answer)
+        assert len(point.carried) >= count
+
+
+def test_the_curve_of_published_networks() -> None:
+    """Six of eight: the least of all sets, none of whose members needs as much by itself."""
+    names = (
+        *("aquatic_qat", "lens_vpr", "position_tracking_compare", "specktac_tactile15"),
+        *("sinabs_bias_nonsquare_input", "sinabs_complex_dummy4", "sinabs_dvs_nonsquare_pool"),
+        "sinabs_play_with_dvs",
+    )
+    networks = [prepare(load_network(ZOO / f"{name}.yaml")) for name in names]
+    request = request_for()
+    made = curves(networks, request, synthesize(networks, request))
+    found_bits = bits_of(made.by_networks)
+    assert found_bits[6] == 565248
+    alone = {n.name: synthesize([n], request).smallest.capacity_bits for n in networks}
+    sets = combinations([n for n in networks if alone[n.name] <= found_bits[6]], 6)
+    assert found_bits[6] == min(synthesize(some, request).smallest.capacity_bits for some in sets)
+    assert list(found_bits) == list(range(1, 9))
+    assert list(found_bits.values()) == sorted(found_bits.values())

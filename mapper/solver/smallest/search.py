@@ -12,11 +12,11 @@ from mapper.normal_form import NormalNetwork
 from mapper.result import Status
 from mapper.solver.budget import INTERRUPTION, Budget
 from mapper.solver.or_tools import cp_model
-from mapper.solver.smallest.model import SynthesisModel, build_synthesis
-from mapper.solver.smallest.sizes import ChipQuestion, CoreType, chip_of, useful_types
+from mapper.solver.smallest.model import Catalogue, SynthesisModel, build_synthesis
+from mapper.solver.smallest.sizes import ChipQuestion, CoreType, chip_of
 from mapper.solver.stages import tie_weight
 
-__all__ = ["Minimise", "SmallestChip", "find_chip", "find_chip_for"]
+__all__ = ["Minimise", "SmallestChip", "carries", "find_chip", "least_with"]
 
 Minimise: TypeAlias = Literal["sram", "cores"]
 
@@ -67,35 +67,41 @@ def find_chip(question: ChipQuestion, budget: Budget, minimise: Minimise = "sram
     start_s = budget.elapsed_s
     if (limit := budget.limit_reached) is not None:
         return SmallestChip(Status.UNDECIDED, stopped_by=limit)
-    types = useful_types(question)
-    smallest = _with_few(question, types, minimise, budget.share(0.5))
+    catalogue = Catalogue(question)
+    smallest = _with_few(catalogue, minimise, budget.share(0.5))
     decided = smallest is not None and (smallest.carried or smallest.status is Status.INFEASIBLE)
     if smallest is None or not (decided or smallest.stopped_by == INTERRUPTION):
         # With fewest cores first the bound holds for the number of cores that some of the groups need.
         floor = 0 if smallest is None or minimise == "cores" else smallest.bits_bound
-        smallest = _smallest_with(question, types, minimise, budget)
+        smallest = least_with(catalogue, range(len(question.groups)), budget, minimise)
         smallest = replace(smallest, bits_bound=max(floor, smallest.bits_bound))
     return replace(smallest, wall_s=budget.elapsed_s - start_s)
 
 
-def _smallest_with(
-    question: ChipQuestion,
-    types: tuple[CoreType, ...],
-    minimise: Minimise,
+def least_with(
+    catalogue: Catalogue,
+    groups: Sequence[int],
     budget: Budget,
+    minimise: Minimise = "sram",
     is_enough: Callable[[tuple[CoreType, ...]], bool] = lambda _: True,
 ) -> SmallestChip:
+    """The chip that is least for some of the groups, all in one model.
+
+    Parameters
+    ----------
+    is_enough
+        Of which chips ties are broken.
+    """
     if (limit := budget.limit_reached) is not None:
         return SmallestChip(Status.UNDECIDED, stopped_by=limit)
-    synthesis = build_synthesis(question, types)
+    synthesis = build_synthesis(catalogue, groups)
     if synthesis is None:
         return SmallestChip(Status.INFEASIBLE, wall_s=budget.elapsed_s)
-    return _Search(question, synthesis, budget).run(minimise, is_enough)
+    found = _Search(catalogue.question, synthesis, budget).run(minimise, is_enough)
+    return replace(found, carried=tuple(groups) if found.cores else ())
 
 
-def _with_few(
-    question: ChipQuestion, types: tuple[CoreType, ...], minimise: Minimise, budget: Budget
-) -> SmallestChip | None:
+def _with_few(catalogue: Catalogue, minimise: Minimise, budget: Budget) -> SmallestChip | None:
     """The chip for as few of the groups as decide it.
 
     The best chip for some of the groups that carries the others too is the best for all of them. Groups
@@ -106,16 +112,18 @@ def _with_few(
     SmallestChip or None
         Without `carried` where a limit came before a chip for all; None where all groups are needed.
     """
+    question = catalogue.question
     order = sorted(range(len(question.groups)), key=lambda n: -_demand(question.groups[n].networks))
     chosen, smallest = order[:1], None
     while len(chosen) < len(order):
         waiting = [n for n in order if n not in chosen]
 
         def missing(cores: tuple[CoreType, ...], waiting: list[int] = waiting) -> int | None:
-            return next((n for n in waiting if not _carries(question, cores, n, budget)), None)
+            return next((n for n in waiting if not carries(question, cores, n, budget)), None)
 
-        some = replace(question, groups=tuple(question.groups[n] for n in sorted(chosen)))
-        smallest = _smallest_with(some, types, minimise, budget, lambda cores: missing(cores) is None)
+        smallest = least_with(
+            catalogue, sorted(chosen), budget, minimise, lambda cores: missing(cores) is None
+        )
         lacks = missing(smallest.cores) if smallest.cores else None
         if smallest.cores and lacks is None:
             return replace(smallest, carried=tuple(range(len(order))))
@@ -131,85 +139,10 @@ def _demand(group: Sequence[NormalNetwork]) -> int:
     return sum(CoreType(w.neuron_words, w.kernel_words, w.bias_words).capacity_bits for w in works)
 
 
-def _carries(question: ChipQuestion, cores: tuple[CoreType, ...], group: int, budget: Budget) -> bool | None:
+def carries(question: ChipQuestion, cores: tuple[CoreType, ...], group: int, budget: Budget) -> bool | None:
     """Whether these cores carry a group; None where a limit came first."""
     chip = chip_of(question.base, cores, question.fan_out, "candidate", "candidate")
     return question.groups[group].fits_on(chip, budget.aside())
-
-
-def find_chip_for(
-    question: ChipQuestion, budget: Budget, carry: int, alone_bits: Sequence[int], floor_bits: int = 0
-) -> SmallestChip:
-    """The chip with the least memory that carries some of the groups, those that make it smallest.
-
-    Parameters
-    ----------
-    carry
-        How many of them, 1 .. number of groups; more may come for nothing.
-    alone_bits
-        Per group, what a chip needs at least to carry it.
-    floor_bits
-        What a chip for so many is known to need at least.
-    """
-    start_s = budget.elapsed_s
-    order = sorted(range(len(question.groups)), key=lambda n: (alone_bits[n], n))
-    # Of any so many groups one needs as much alone as the last of the cheapest ones.
-    floor_bits = max(floor_bits, alone_bits[order[carry - 1]])
-    cheapest = tuple(sorted(order[:carry]))
-    guess = replace(_chip_for(question, cheapest, budget.share(0.4)), carried=cheapest)
-    if guess.cores and guess.capacity_bits == floor_bits:
-        wall_s = budget.elapsed_s - start_s
-        return replace(guess, status=Status.OPTIMAL, bits_bound=floor_bits, wall_s=wall_s)
-    search = _choice(question, carry, alone_bits, (floor_bits, guess.capacity_bits), budget.share(0.6))
-    if search is None:
-        return SmallestChip(Status.INFEASIBLE, wall_s=budget.elapsed_s - start_s)
-    status, bound = search.choose()
-    bound = max(bound, floor_bits)
-    chosen = tuple(search.kept)
-    smallest = guess if chosen in ((), cheapest) else _chip_for(question, chosen, budget)
-    if guess.cores and (not smallest.cores or guess.capacity_bits < smallest.capacity_bits):
-        smallest, chosen = guess, cheapest
-    if not smallest.cores:
-        status = Status.INFEASIBLE if status is Status.INFEASIBLE else Status.UNDECIDED
-        stopped_by = smallest.stopped_by or search.budget.stopped_by
-        return SmallestChip(status, stopped_by=stopped_by, wall_s=budget.elapsed_s - start_s)
-    is_least = smallest.capacity_bits == bound
-    return replace(
-        smallest,
-        status=Status.OPTIMAL if is_least else Status.FEASIBLE,
-        bits_bound=bound,
-        carried=chosen or cheapest,
-        is_unique=smallest.is_unique and status is Status.OPTIMAL,
-        stopped_by=smallest.stopped_by or search.budget.stopped_by,
-        wall_s=budget.elapsed_s - start_s,
-        variables=search.budget.variables,
-    )
-
-
-def _chip_for(question: ChipQuestion, groups: tuple[int, ...], budget: Budget) -> SmallestChip:
-    return find_chip(replace(question, groups=tuple(question.groups[n] for n in groups)), budget)
-
-
-def _choice(
-    question: ChipQuestion,
-    carry: int,
-    alone_bits: Sequence[int],
-    bounds: tuple[int, int],
-    budget: Budget,
-) -> _Search | None:
-    """The model in which groups may be left out; its bits lie within the bounds, where the upper is not 0."""
-    synthesis = build_synthesis(question, useful_types(question), optional=True)
-    if synthesis is None:
-        return None
-    synthesis.model.add(cp_model.LinearExpr.sum(synthesis.carried) >= carry)
-    bits = synthesis.weighted([entry.capacity_bits for entry in synthesis.types])
-    synthesis.model.add(bits >= bounds[0])
-    if bounds[1]:
-        synthesis.model.add(bits <= bounds[1])
-    # The relaxation would carry a share of each group; what one needs by itself keeps it from that.
-    for carried, least in zip(synthesis.carried, alone_bits, strict=True):
-        synthesis.model.add(bits >= least * carried)
-    return _Search(question, synthesis, budget)
 
 
 class _Search:
@@ -218,7 +151,6 @@ class _Search:
     def __init__(self, question: ChipQuestion, synthesis: SynthesisModel, budget: Budget) -> None:
         self.question, self.synthesis, self.budget = question, synthesis, budget
         self.values: list[int] = []
-        self.kept: list[int] = []
 
     def run(self, minimise: Minimise, is_enough: Callable[[tuple[CoreType, ...]], bool]) -> SmallestChip:
         """All stages, until one is not proven; ties are broken only of a chip that is enough."""
@@ -261,25 +193,11 @@ class _Search:
 
     def _keep(self, solver: cp_model.CpSolver) -> None:
         self.values = [solver.value(variable) for variable in self.synthesis.counts]
-        self.kept = [n for n, variable in enumerate(self.synthesis.carried) if solver.value(variable)]
         model = self.synthesis.model
         model.clear_hints()  # type: ignore[no-untyped-call]  # OR-Tools states no types here
         for n in range(len(model.proto.variables)):
             variable = model.get_int_var_from_proto_index(n)
             model.add_hint(variable, solver.value(variable))
-
-    def choose(self) -> tuple[Status, int]:
-        """Which groups to carry, so that memory is least: status and the bits' bound."""
-        bits = [entry.capacity_bits for entry in self.synthesis.types]
-        unit = math.gcd(*bits)
-        status, bound = self._stage([n // unit for n in bits])
-        if status != cp_model.OPTIMAL:
-            return self._status_of(status), bound * unit
-        names = ["+".join(network.name for network in group.networks) for group in self.question.groups]
-        weights = [-tie_weight(name) for name in names]
-        cost = cp_model.LinearExpr.weighted_sum(self.synthesis.carried, weights)
-        proven = self._last(cost)
-        return (Status.OPTIMAL if proven else Status.FEASIBLE), bound * unit
 
     def _unique(self) -> bool:
         """Of all chips as good, the least sum of weights that come from sizes; whether proven."""
@@ -302,18 +220,16 @@ class _Search:
     def chip(self, status: Status, bounds: dict[str, int], *, unique: bool) -> SmallestChip:
         """The chip of the last stage that found one."""
         cores = self._cores()
-        carried = tuple(range(len(self.question.groups))) if cores else ()
         return SmallestChip(
             status,
             cores,
             sum(entry.capacity_bits for entry in cores),
             bounds["bits"],
             bounds["cores"],
-            carried,
-            unique,
-            self.budget.stopped_by,
-            self.budget.elapsed_s,
-            self.budget.variables,
+            is_unique=unique,
+            stopped_by=self.budget.stopped_by,
+            wall_s=self.budget.elapsed_s,
+            variables=self.budget.variables,
         )
 
     def _cores(self) -> tuple[CoreType, ...]:

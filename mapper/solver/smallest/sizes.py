@@ -7,7 +7,7 @@ tables as for a chip that exists.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -21,7 +21,7 @@ from mapper.problem import Problem
 from mapper.solver.budget import Budget
 from mapper.solver.divided.need import least_pieces, need_of
 from mapper.solver.divided.run import divisible
-from mapper.solver.divided.tables import PieceTable, Tables
+from mapper.solver.divided.tables import PieceTable, Signal, Tables
 
 __all__ = [
     "Ability",
@@ -146,7 +146,45 @@ class Group:
         """Whether nothing stands in the way that no memory mends."""
         return divisible(self.problem)
 
-    def abilities(self) -> list[Ability]:
+    @cached_property
+    def lean_tables(self) -> Tables:
+        """`tables`, with relays at the least able types alone."""
+        return _LeanTables(self.problem, self.stands_for)
+
+    @cached_property
+    def lean_table(self) -> PieceTable:
+        """`table`, with pieces at the least able types alone."""
+        return tuple(tuple(self._lean_row(row) for row in rows) for rows in self.table)
+
+    def _lean_row(self, row: tuple[int, ...]) -> tuple[int, ...]:
+        least = _least_able({k: most for k, most in enumerate(row) if most}, self.stands_for)
+        return tuple(least.get(k, 0) for k in range(len(row)))
+
+    @cached_property
+    def alike(self) -> Mapping[int, tuple[int, ...]]:
+        """By the first of them, types that can do the same, and something."""
+        types: dict[Ability, list[int]] = {}
+        for k, ability in enumerate(self.abilities):
+            if any(ability):
+                types.setdefault(ability, []).append(k)
+        return {same[0]: tuple(same) for same in types.values()}
+
+    @cached_property
+    def stands_for(self) -> tuple[frozenset[int], ...]:
+        """Per type, others whose place it can take: less able ones, and the first that can do the same."""
+        able = self.abilities
+        below = {
+            first: frozenset(k for k in self.alike if k != first and _covers(able[first], able[k]))
+            for first in self.alike
+        }
+        rows = [frozenset[int]()] * len(able)
+        for first, same in self.alike.items():
+            for k in same:
+                rows[k] = below[first] if k == first else below[first] | {first}
+        return tuple(rows)
+
+    @cached_property
+    def abilities(self) -> tuple[Ability, ...]:
         """Per type, everything that the model knows of it: more is never worse."""
         columns: list[Sequence[int]] = [row for rows in self.table for row in rows]
         types = range(len(self.problem.classes))
@@ -156,7 +194,31 @@ class Group:
                 for reads_all in (False, True):
                     limits = self.tables.relay_limits(signal, level, reads_all=reads_all)
                     columns.append([limits.get(k, 0) for k in types])
-        return [tuple(column[k] for column in columns) for k in types]
+        return tuple(tuple(column[k] for column in columns) for k in types)
+
+
+class _LeanTables(Tables):
+    """Tables in which, of types that hold as much of a relay, the least able ones stand for all."""
+
+    def __init__(self, problem: Problem, stands_for: Sequence[frozenset[int]]) -> None:
+        super().__init__(problem)
+        self._stands_for = stands_for
+
+    def relay_classes(self, signal: Signal, level: int) -> tuple[int, ...]:
+        every = dict.fromkeys(super().relay_classes(signal, level), signal.shape.features)
+        return tuple(_least_able(every, self._stands_for))
+
+    def partial_limits(self, signal: Signal, level: int, *, reads_all: bool) -> Mapping[int, int]:
+        whole = super().relay_classes(signal, level)
+        limits = super().partial_limits(signal, level, reads_all=reads_all)
+        return _least_able({k: most for k, most in limits.items() if k not in whole}, self._stands_for)
+
+
+def _least_able(limits: Mapping[int, int], stands_for: Sequence[frozenset[int]]) -> dict[int, int]:
+    """Types that hold something, without those that can take the place of another which holds as much."""
+    return {
+        k: most for k, most in limits.items() if not any(limits.get(other) == most for other in stands_for[k])
+    }
 
 
 def chip_of(
@@ -210,7 +272,7 @@ def _cost(entry: CoreType) -> tuple[int, CoreType]:
 
 
 def _abilities(question: ChipQuestion, types: Sequence[CoreType]) -> list[Ability]:
-    rows = [group.abilities() for settings in groups_on(question, types) for group in settings]
+    rows = [group.abilities for settings in groups_on(question, types) for group in settings]
     return [tuple(value for row in rows for value in row[k]) for k in range(len(types))]
 
 
