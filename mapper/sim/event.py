@@ -23,9 +23,11 @@ from mapper.emit.shared.graph import ConfigGraph, graph_of
 from mapper.errors import ConfigError, Finding
 from mapper.events import EVENT_DTYPE, Events, events_from
 from mapper.own_shape import own_events, own_shape
-from mapper.sim.event_groups import groups_of, run_groups
+from mapper.sim.event_blocks import plan_of
+from mapper.sim.event_groups import groups_of
 from mapper.sim.event_kernel import COUNT, ORDERS
 from mapper.sim.event_outputs import Outputs, Way, pooled
+from mapper.sim.event_pipeline import run_arrivals
 from mapper.sim.event_tables import Chip, Rules, Tables, tables_of
 from mapper.sim.stages import (
     fanned_out,
@@ -193,7 +195,10 @@ class EventSimulator:
         recorded_outputs = [output for output in outputs if output.layer in self.recorded]
         recorded |= {part.core for output in recorded_outputs for part in output.parts}
         self.tables: Tables = tables_of(self.graph, recorded)
-        self._groups = groups_of(self.tables.index, self.graph.links, self.places.values(), outputs)
+        together = [[core for core, _ in parts] for parts in self.places.values()]
+        together += [[part.core for part in output.parts] for output in outputs]
+        self._groups = groups_of(self.tables.index, self.graph.links, together)
+        self._plan = plan_of(self.graph, self.tables.index, together)
         rate = self.config.interface.slow_clock_hz if self.config.interface else None
         leaks = any(core.leak_enable for core in self.graph.cores.values())
         self.period = period_us(self.options.tick_us, rate, leaks=leaks)
@@ -235,7 +240,7 @@ class EventSimulator:
             options.fires_on_tick, options.spike_limit, float(self.period),
             -math.inf if end_us is None else float(end_us),
         )  # fmt: skip
-        record, broken = run_groups(arrivals, chip, rules, pause, self._groups)
+        record, broken = run_arrivals(arrivals, chip, rules, pause, self._groups, self._plan)
         if broken >= 0:
             step = "A cycle may never end: raise spike_limit, or change the network"
             where = f"input event {broken}"
