@@ -175,19 +175,15 @@ class EventSimulator:
     ) -> None:
         self.config, self.options = config_of(config), options or EventOptions()
         self.graph: ConfigGraph = graph_of(self.config, input_cores, delays=False)
-        findings = [*_option_findings(self.options), *_core_findings(self.graph, self.options)]
-        if findings:
+        if findings := [*_option_findings(self.options), *_core_findings(self.graph, self.options)]:
             raise ConfigError(*findings)
         self.places = _places(self.config, self.graph)
         shown = self.config.interface.shown if self.config.interface else {}
         self._origins = {name: origin for name, (_, origin) in shown.items()}
         record = self.options.record
-        unknown = [name for name in record or () if name not in self.places]
+        known, unknown = ", ".join(self.places), [n for n in record or () if n not in self.places]
         if unknown:
-            known = ", ".join(self.places)
-            raise ConfigError(
-                *(Finding(f"record {name}", "there is no such layer", None, known) for name in unknown)
-            )
+            raise ConfigError(*(Finding(f"record {n}", "there is no such layer", None, known) for n in unknown))
         self.recorded = tuple(name for name in self.places if record is None or name in record)
         recorded = {core for name in self.recorded for core, _ in self.places[name]}
         recorded |= set(self.graph.readout)

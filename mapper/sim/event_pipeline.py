@@ -24,7 +24,7 @@ __all__ = ["run_arrivals"]
 # Arrivals from which on blocks take less than they save.
 _WORTH = 4000
 # Of a block. With few a core's call costs more than its work; many do not stay in the cache.
-_ARRIVALS_MIN, _ARRIVALS_MAX = 256, min(16_384, CAUSES_MAX)
+_ARRIVALS_MIN, _ARRIVALS_FIRST, _ARRIVALS_MAX = 256, 1024, min(16_384, CAUSES_MAX)
 # Spikes that a block should not hold many more of.
 _SPIKES = 1 << 20
 # A core waits for a source's block no longer before it looks whether the run is over.
@@ -84,7 +84,7 @@ class _Pipeline:
         self.records = [np.empty((0, 3), np.int64)]
         self.sources = [{link.source for link in plan.links[row]} for row in range(len(cores))]
         self.changed = threading.Condition()
-        self.size, self.next_arrival = 1024, 0
+        self.size, self.next_arrival = _ARRIVALS_FIRST, 0
         # By block under way, oldest first, its cores that are not begun, and those that are done.
         self.blocks: list[tuple[Block, list[int], set[int]]] = []
         self.under_way_max = 2 * threads_for(len(cores)) + 1 if threads_for(len(cores)) > 1 else 1
