@@ -85,8 +85,13 @@ def _arrived(core: CoreArrays, packed: int, wraps: bool, emitted: Any, used: int
                 # A weight that is switched off does not touch its neuron.
                 touched = row[_KILLS] < 0 or not core.kills[w0 + lane]
                 if _settled(core, p0 + lane, 0, touched, wraps):
-                    column, feature = np.uint32(lane) // np.uint32(features), np.uint32(lane) % np.uint32(features)
-                    place = (np.int64(feature) << 32) | ((start_y + step) << 16) | (start_x + np.int64(column))
+                    column, feature = (
+                        np.uint32(lane) // np.uint32(features),
+                        np.uint32(lane) % np.uint32(features),
+                    )
+                    place = (
+                        (np.int64(feature) << 32) | ((start_y + step) << 16) | (start_x + np.int64(column))
+                    )
                     emitted[used] = cause | place
                     used += 1
         p0 += width * features

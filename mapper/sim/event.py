@@ -183,7 +183,9 @@ class EventSimulator:
         record = self.options.record
         known, unknown = ", ".join(self.places), [n for n in record or () if n not in self.places]
         if unknown:
-            raise ConfigError(*(Finding(f"record {n}", "there is no such layer", None, known) for n in unknown))
+            raise ConfigError(
+                *(Finding(f"record {n}", "there is no such layer", None, known) for n in unknown)
+            )
         self.recorded = tuple(name for name in self.places if record is None or name in record)
         recorded = {core for name in self.recorded for core, _ in self.places[name]}
         recorded |= set(self.graph.readout)

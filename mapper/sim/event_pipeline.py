@@ -62,7 +62,9 @@ def run_arrivals(
         return run_groups(arrivals, chip, rules, pause, groups)
     for row, core in enumerate(cores):
         first = chip.cores[row, CORE["potentials"]]
-        chip.potentials[first : first + core.neurons] = core.potentials[: core.neurons] + np.int32(core.offset)
+        chip.potentials[first : first + core.neurons] = core.potentials[: core.neurons] + np.int32(
+            core.offset
+        )
         chip.counts[row] += core.counts
     chip.border[:], chip.phase[:], chip.clock[:] = own.border, own.phase, own.clock
     return np.concatenate(pipeline.records), -1
@@ -97,7 +99,9 @@ class _Pipeline:
             with self.changed:
                 task = self._chosen()
                 if task is None:
-                    if self.next_arrival == len(self.arrivals) and not any(left for _, left, _ in self.blocks):
+                    if self.next_arrival == len(self.arrivals) and not any(
+                        left for _, left, _ in self.blocks
+                    ):
                         return
                     self.changed.wait(_WAIT_S)
                     continue

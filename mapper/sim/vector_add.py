@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-__all__ = ["LANES", "add_lanes", "lowest_bit"]
+__all__ = ["LANES", "add_lanes", "add_lanes_plainly", "add_share", "lowest_bit", "set_lanes"]
 
 LANES = 32
 """Potentials at once. Arrays go on by so many behind the last one that is meant: all lanes are read and written."""
@@ -70,6 +70,51 @@ def _add_lanes(
     return types.UniTuple(long, 2)(*given), _added
 
 
+def _shared(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    currents, first, weights, weight, left, factor = arguments
+    long, vector = ir.IntType(64), ir.VectorType(ir.FloatType(), LANES)
+    narrow = ir.VectorType(ir.IntType(8), LANES)
+
+    def place(number: int, array: Any, index: Any) -> Any:
+        data = cgutils.create_struct_proxy(signature.args[number])(context, builder, array).data
+        return builder.bitcast(builder.gep(data, [index]), vector.as_pointer())
+
+    def everywhere(value: Any, kind: Any) -> Any:
+        one = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+        zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        return builder.shuffle_vector(one, one, zeros)
+
+    fewer = builder.icmp_signed("<", left, ir.Constant(long, LANES))
+    count = builder.trunc(builder.select(fewer, left, ir.Constant(long, LANES)), ir.IntType(8))
+    is_meant = builder.icmp_signed("<", ir.Constant(narrow, list(range(LANES))), everywhere(count, narrow))
+    share = builder.fmul(builder.load(place(2, weights, weight), align=4), everywhere(factor, vector))
+    share = builder.select(is_meant, share, ir.Constant(vector, [0.0] * LANES))
+    there = place(0, currents, first)
+    builder.store(builder.fadd(builder.load(there, align=4), share), there, align=4)
+    return context.get_dummy_value()
+
+
+def _add_share(
+    typing: Any, currents: Any, first: Any, weights: Any, weight: Any, left: Any, factor: Any
+) -> Any:
+    """Add a multiple of weights to `left` currents, `LANES` at most, all in single precision."""
+    long = types.int64
+    return types.void(currents, long, weights, long, long, types.float32), _shared
+
+
+def _seen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    vector = ir.VectorType(ir.IntType(32), LANES)
+    data = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0]).data
+    there = builder.bitcast(builder.gep(data, [arguments[1]]), vector.as_pointer())
+    is_set = builder.icmp_unsigned("!=", builder.load(there, align=4), ir.Constant(vector, [0] * LANES))
+    return builder.zext(builder.bitcast(is_set, ir.IntType(LANES)), ir.IntType(64))
+
+
+def _set_lanes(typing: Any, words: Any, first: Any) -> Any:
+    """The mask of those of `LANES` words of 32 bits that are not 0."""
+    return types.int64(words, types.int64), _seen
+
+
 def _lowest_bit(typing: Any, mask: Any) -> Any:
     """The number of the lowest bit that is set, of a mask that is not 0."""
 
@@ -92,6 +137,17 @@ def add_lanes_plainly(
     return reached, held
 
 
+def add_share_plainly(currents: Any, first: int, weights: Any, weight: int, left: int, factor: Any) -> None:
+    """`add_share` in Python."""
+    for n in range(min(left, LANES)):
+        currents[first + n] += factor * weights[weight + n]
+
+
+def set_lanes_plainly(words: Any, first: int) -> int:
+    """`set_lanes` in Python."""
+    return sum(1 << n for n in range(LANES) if words[first + n])
+
+
 def lowest_bit_plainly(mask: int) -> int:
     """`lowest_bit` in Python."""
     return (int(mask) & -int(mask)).bit_length() - 1
@@ -99,4 +155,6 @@ def lowest_bit_plainly(mask: int) -> int:
 
 _is_compiled = not numba.config.DISABLE_JIT
 add_lanes: Any = intrinsic(_add_lanes) if _is_compiled else add_lanes_plainly
+add_share: Any = intrinsic(_add_share) if _is_compiled else add_share_plainly
 lowest_bit: Any = intrinsic(_lowest_bit) if _is_compiled else lowest_bit_plainly
+set_lanes: Any = intrinsic(_set_lanes) if _is_compiled else set_lanes_plainly
