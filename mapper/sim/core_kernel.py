@@ -37,7 +37,7 @@ _inlined = compiled(is_kept=False, error_model="numpy", forceinline=True, no_cpy
 def _settled(core: CoreArrays, at: int, added: int, fires: bool, wraps: bool) -> bool:
     """Bring one potential into its range, after the comparison; whether the neuron spikes."""
     row = core.row
-    value = np.int64(core.potentials[at]) + core.offset + added
+    value: Any = np.int64(core.potentials[at]) + core.offset + added
     if value > _MAX or value < _MIN:
         core.counts[_SATURATED] += 1
         value = in_16_bits(value, wraps)
@@ -144,8 +144,8 @@ def run_core(
 
 @compiled(nogil=True, error_model="numpy")
 def sent(
-    emitted: Any, is_kept: Any, pooling: int, shift: int, height: int, width: int, delivered: bool, packed: Any,
-    spike: Any,
+    emitted: Any, is_kept: Any, pooling: int, shift: int, height: int, width: int, delivered: bool,
+    packed: Any, spike: Any,
 ) -> Any:  # fmt: skip
     """Spikes on their way to a map of a size; how many arrive, and how many lie outside.
 

@@ -183,18 +183,16 @@ class EventSimulator:
         record = self.options.record
         known, unknown = ", ".join(self.places), [n for n in record or () if n not in self.places]
         if unknown:
-            raise ConfigError(
-                *(Finding(f"record {n}", "there is no such layer", None, known) for n in unknown)
-            )
+            problem = "there is no such layer"
+            raise ConfigError(*(Finding(f"record {n}", problem, None, known) for n in unknown))
         self.recorded = tuple(name for name in self.places if record is None or name in record)
         recorded = {core for name in self.recorded for core, _ in self.places[name]}
         recorded |= set(self.graph.readout)
         outputs = self.config.interface.outputs if self.config.interface else ()
-        recorded_outputs = [output for output in outputs if output.layer in self.recorded]
-        recorded |= {part.core for output in recorded_outputs for part in output.parts}
+        recorded |= {part.core for o in outputs if o.layer in self.recorded for part in o.parts}
         self.tables: Tables = tables_of(self.graph, recorded)
-        together = [[core for core, _ in parts] for parts in self.places.values()]
-        together += [[part.core for part in output.parts] for output in outputs]
+        parted = [[core for core, _ in parts] for parts in self.places.values()]
+        together = [*parted, *([part.core for part in output.parts] for output in outputs)]
         self._groups = groups_of(self.tables.index, self.graph.links, together)
         self._plan = plan_of(self.graph, self.tables.index, together)
         rate = self.config.interface.slow_clock_hz if self.config.interface else None

@@ -1,8 +1,8 @@
 """Arrivals in blocks, core by core: what a core does follows from the sequence of its arrivals alone.
 
-Where no spike comes back to its core, a block of arrivals from outside can be worked off by one core after the
-other, and cores of different blocks at the same time. Depth first, arrivals at a core are in the order of the
-paths that led to them: by cause, and where two paths part, by spike and by destination.
+Where no spike comes back to its core, a block of arrivals from outside can be worked off by one core after
+the other, and cores of different blocks at the same time. Depth first, arrivals at a core are in the order of
+the paths that led to them: by cause, and where two paths part, by spike and by destination.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mapper.sim.event_kernel import CORE, COUNT
 from mapper.sim.event_tables import Chip, Rules
 from mapper.sim.vector_add import LANES
 
-__all__ = ["Block", "CoreArrays", "CorePlan", "EMITTED_MAX", "TooManyError", "core_arrays_of", "plan_of"]
+__all__ = ["EMITTED_MAX", "Block", "CoreArrays", "CorePlan", "TooManyError", "core_arrays_of", "plan_of"]
 
 EMITTED_MAX = 1 << 23
 """Spikes of one core in one block, 96 MiB: whatever emits more is run spike by spike."""
@@ -139,7 +139,7 @@ def plan_of(
 
 
 def core_arrays_of(chip: Chip, row: int, rules: Rules) -> CoreArrays | None:
-    """A core's arrays, with potentials and counts of its own; None where 16 bits do not hold its potentials."""
+    """A core's arrays, potentials and counts of its own; None where 16 bits do not hold what they become."""
     core = chip.cores[row]
     low, high, leaks = (int(core[CORE[name]]) for name in ("low", "high", "leak"))
     features, kernel = int(core[CORE["features"]]), int(core[CORE["kernel"]])
@@ -300,9 +300,9 @@ class Block:
         """Whether an arrival caused more spikes than the limit."""
         if sum(len(each.packed) for each in self.emitted.values()) <= limit:
             return False
-        caused = sum(
-            np.bincount(each.packed >> 48, minlength=len(self.times)) for each in self.emitted.values()
-        )
+        caused = np.zeros(len(self.times), np.int64)
+        for each in self.emitted.values():
+            caused += np.bincount(each.packed >> 48, minlength=len(self.times))
         return bool((caused > limit).any())
 
 

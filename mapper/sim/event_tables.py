@@ -15,8 +15,9 @@ from mapper.emit.shared.graph import ConfigGraph
 from mapper.errors import ConfigError, Finding
 from mapper.sim.core_arrays import biases_of, initial_of, weights_of
 from mapper.sim.event_kernel import CORE, COUNT, NO_LINK
+from mapper.sim.vector_add import LANES
 
-__all__ = ["Chip", "Rules", "Tables", "by_tap", "spans_along", "tables_of"]
+__all__ = ["Chip", "Rules", "Tables", "runs_of", "tables_of"]
 
 # HARDWARE.md's list: the decimator passes one spike in so many, by interval.
 _DECIMATED = (2, 4, 8, 16, 32, 128, 256, 512)
@@ -122,12 +123,12 @@ def tables_of(graph: ConfigGraph, recorded: Collection[int]) -> Tables:
         orders = []
         for axis, (name, size) in enumerate((("y", "height"), ("x", "width"))):
             stride, padding = row[f"stride_{name}"], row[f"padding_{name}"]
-            order, spans[n, axis] = spans_along(row["kernel"], stride, padding, row[size], reach)
+            order, spans[n, axis] = _spans(row["kernel"], stride, padding, row[size], reach)
             orders.append(order)
-        weights.append(by_tap(weights_of(core), *orders))
+        weights.append(_by_tap(weights_of(core), *orders))
         if core.weights_kill_bit is not None:
             killed = core.weights_kill_bit.array.transpose(0, 1, 3, 2)
-            kills.append(by_tap(killed, *orders).astype(np.bool_))
+            kills.append(_by_tap(killed, *orders).astype(np.bool_))
         biases.append(_flat(biases_of(core), (0,)))
         potentials.append(_flat(initial_of(core), (1, 2, 0)))
     for link in graph.links:
@@ -164,8 +165,18 @@ def _row(core: CnnLayer) -> dict[str, int]:
     }
 
 
+def runs_of(core: CnnLayer, weights: Any) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Weights (out, in, y, x) and spans of one core as in `Tables`; the weights go on by `LANES` zeros."""
+    row = _row(core)
+    reach, along = max(row["in_height"], row["in_width"]), []
+    for name, size in (("y", "height"), ("x", "width")):
+        along.append(_spans(row["kernel"], row[f"stride_{name}"], row[f"padding_{name}"], row[size], reach))
+    ordered = _by_tap(weights, *(order for order, _ in along)).astype(np.float32)
+    return np.append(ordered, np.zeros(LANES, np.float32)), np.stack([spans for _, spans in along])
+
+
 @lru_cache(maxsize=256)
-def spans_along(
+def _spans(
     kernel: int, stride: int, padding: int, outputs: int, reach: int
 ) -> tuple[list[int], NDArray[np.int64]]:
     """Along one axis, the order of taps in the table, and the rows of `Tables.spans`.
@@ -185,7 +196,7 @@ def spans_along(
     return order, np.stack([farthest - last, place, count], axis=1) * (count > 0)[:, None]
 
 
-def by_tap(array: Any, order_y: list[int], order_x: list[int]) -> NDArray[np.int32]:
+def _by_tap(array: Any, order_y: list[int], order_x: list[int]) -> NDArray[np.int32]:
     """(out, in, y, x) as (in, y, x, out), taps in the order of the table, flat."""
     return _flat(array[:, :, order_y][..., order_x], (1, 2, 3, 0))
 

@@ -26,7 +26,7 @@ from mapper.sim.core_arrays import (
     taps,
     weights_of,
 )
-from mapper.sim.event_tables import by_tap, spans_along
+from mapper.sim.event_tables import runs_of
 from mapper.sim.kernels import (
     add_input,
     add_pooled,
@@ -348,22 +348,16 @@ class Run:
         features, inputs, kernel, _ = core.weights.shape
         places = self.batch * (window.stop - window.start) * core.potential[0, ..., 0].size
         run = features * kernel
-        return operations * (_RUN_COST + run) * _DENSE_SPEED < places * features * inputs * kernel**2 * run
+        whole: int = places * features * inputs * kernel**2
+        return bool(operations * (_RUN_COST + run) * _DENSE_SPEED < whole * run)
 
     def _spread(self, core: _Core, came: list[_Came], window: slice) -> Any:
         """Currents and biases, spike by spike: exact in single precision, in whatever order, by the bound."""
-        shape, steps = core.layer.dimensions, window.stop - window.start
-        if core.runs is None and shape is not None:
-            along = [
-                spans_along(
-                    shape.kernel_size, getattr(shape.stride, axis), getattr(shape.padding, axis), outputs,
-                    max(core.shape[:2]),
-                )
-                for axis, outputs in zip("yx", core.potential.shape[1:3], strict=True)
-            ]  # fmt: skip
-            weights = by_tap(core.weights, *(order for order, _ in along)).astype(np.float32)
-            core.runs = np.append(weights, np.zeros(LANES, np.float32)), np.stack([each for _, each in along])
+        if core.runs is None:
+            core.runs = runs_of(core.layer, core.weights)
+        weights, spans = core.runs
         size, kernel, neurons = core.shape[:2], core.weights.shape[-1], core.potential.shape[1:]
+        steps = window.stop - window.start
         count = steps * core.potential[0].size
         whole = np.zeros(self.batch * count + LANES, np.float32)
         current = whole[: self.batch * count].reshape(self.batch, steps, *neurons)
@@ -373,9 +367,9 @@ class Run:
             flat = whole[sample * count :]
             for name, pools, shift in core.entries:
                 frames = self.inputs[name][sample, window]
-                spread_input(flat, neurons, frames, pools, shift, size, *core.runs, kernel)
+                spread_input(flat, neurons, frames, pools, shift, size, weights, spans, kernel)
             for frames, pooling, shift in came:
-                spread_spikes(flat, neurons, frames[sample], pooling, shift, size, *core.runs, kernel)
+                spread_spikes(flat, neurons, frames[sample], pooling, shift, size, weights, spans, kernel)
         return current
 
     def _convolved(self, number: int, core: _Core, arriving: Any, most: int) -> tuple[Any, int]:

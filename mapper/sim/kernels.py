@@ -177,7 +177,7 @@ def reached(counts: Any, reach: Any, pool_y: int, pool_x: int) -> Any:
 
 @compiled(is_kept=False, error_model="numpy", forceinline=True, no_cpython_wrapper=True, _nrt=False)
 def _spread(
-    current: Any, first: int, width: int, features: int, count: Any, f: int, y: int, x: int, weights: Any,
+    current: Any, first: int, width: int, features: int, count: Any, f: Any, y: int, x: Any, weights: Any,
     spans: Any, kernel: int,
 ) -> None:  # fmt: skip
     """Add a count's share to the neurons that it reaches: runs of weights, as in the event simulator."""

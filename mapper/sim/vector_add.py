@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import cgutils, config, types
 from numba.extending import intrinsic
 
 __all__ = ["LANES", "add_lanes", "add_lanes_plainly", "add_share", "lowest_bit", "set_lanes"]
 
 LANES = 32
-"""Potentials at once. Arrays go on by so many behind the last one that is meant: all lanes are read and written."""
+"""Entries at once. Arrays go on by so many behind the last one that is meant: all are read and written."""
+
+# Neither says what it takes.
+_proxy: Any = cgutils.create_struct_proxy
+_two: Any = types.UniTuple
 
 
 def _added(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -25,7 +28,7 @@ def _added(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     vector, short, long = ir.VectorType(ir.IntType(bits), LANES), ir.IntType(32), ir.IntType(64)
 
     def place(number: int, array: Any, index: Any, width: int) -> Any:
-        data = cgutils.create_struct_proxy(signature.args[number])(context, builder, array).data
+        data = _proxy(signature.args[number])(context, builder, array).data
         pointer = ir.VectorType(ir.IntType(width), LANES).as_pointer()
         return builder.bitcast(builder.gep(data, [index]), pointer)
 
@@ -54,7 +57,7 @@ def _added(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
 def _add_lanes(
     typing: Any, potentials: Any, first: Any, weights: Any, weight: Any, left: Any, low: Any, high: Any
 ) -> Any:
-    """Add weights to `left` potentials, `LANES` at most; the mask of those that reached `high`, and how many were held.
+    """Add weights to `left` potentials, `LANES` at most; the mask of those at `high`, and how many were held.
 
     Parameters
     ----------
@@ -67,7 +70,7 @@ def _add_lanes(
     """
     kind, long = potentials.dtype, types.int64
     given = (potentials, long, weights, long, long, kind, kind)
-    return types.UniTuple(long, 2)(*given), _added
+    return _two(long, 2)(*given), _added
 
 
 def _shared(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -76,7 +79,7 @@ def _shared(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     narrow = ir.VectorType(ir.IntType(8), LANES)
 
     def place(number: int, array: Any, index: Any) -> Any:
-        data = cgutils.create_struct_proxy(signature.args[number])(context, builder, array).data
+        data = _proxy(signature.args[number])(context, builder, array).data
         return builder.bitcast(builder.gep(data, [index]), vector.as_pointer())
 
     def everywhere(value: Any, kind: Any) -> Any:
@@ -104,7 +107,7 @@ def _add_share(
 
 def _seen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     vector = ir.VectorType(ir.IntType(32), LANES)
-    data = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0]).data
+    data = _proxy(signature.args[0])(context, builder, arguments[0]).data
     there = builder.bitcast(builder.gep(data, [arguments[1]]), vector.as_pointer())
     is_set = builder.icmp_unsigned("!=", builder.load(there, align=4), ir.Constant(vector, [0] * LANES))
     return builder.zext(builder.bitcast(is_set, ir.IntType(LANES)), ir.IntType(64))
@@ -153,7 +156,7 @@ def lowest_bit_plainly(mask: int) -> int:
     return (int(mask) & -int(mask)).bit_length() - 1
 
 
-_is_compiled = not numba.config.DISABLE_JIT
+_is_compiled = not getattr(config, "DISABLE_JIT", 0)
 add_lanes: Any = intrinsic(_add_lanes) if _is_compiled else add_lanes_plainly
 add_share: Any = intrinsic(_add_share) if _is_compiled else add_share_plainly
 lowest_bit: Any = intrinsic(_lowest_bit) if _is_compiled else lowest_bit_plainly

@@ -14,6 +14,7 @@ from mapper.errors import ConfigError
 from mapper.sim import event_blocks, event_pipeline, side_by_side
 from mapper.sim.compiling import compiled
 from mapper.sim.event import EventOptions, EventSimulator
+from mapper.sim.event_tables import Rules
 from mapper.sim.vector_add import LANES, add_lanes, add_lanes_plainly, lowest_bit
 from tests.sim.event_oracle import Oracle
 from tests.sim.handmade import ONE, config, core, events
@@ -197,7 +198,7 @@ def test_what_sixteen_bits_hold(change: dict[str, Any], is_within: bool) -> None
     given["in"]["p"] %= 3
     pipeline, one = EventSimulator(made, options), EventSimulator(made, options)
     one._plan = None
-    tables, rules = pipeline.tables, event_pipeline.Rules(0, False, False, False, 10, 70.0, 0.0)
+    tables, rules = pipeline.tables, Rules(0, False, False, False, 10, 70.0, 0.0)
     assert (event_blocks.core_arrays_of(tables, 0, rules) is not None) == is_within  # type: ignore[arg-type]
     assert outcome(pipeline, given) == outcome(one, given)
 
@@ -216,6 +217,6 @@ def test_lanes(left: int) -> None:
         weights, wanted = draw.integers(-128, 128, 3 * LANES).astype(np.int8), found.copy()
         bounds = np.int16(-290), np.int16(250)
         reached, held, lowest = _called(found, weights, left, *bounds)
-        assert (reached, held) == add_lanes_plainly(wanted, 7, weights, 3, left, *bounds)
+        assert (reached, held) == add_lanes_plainly(wanted, 7, weights, 3, left, -290, 250)
         assert np.array_equal(found, wanted)
         assert lowest == next((n for n in range(LANES) if reached >> n & 1), -1)
