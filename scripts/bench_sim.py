@@ -34,6 +34,7 @@ from mapper.emit.shared.config import ChipConfig  # noqa: E402
 from mapper.events import events_from_raster  # noqa: E402
 from mapper.network import Network  # noqa: E402
 from mapper.operations import Neuron  # noqa: E402
+from mapper.sim import event_pipeline, side_by_side  # noqa: E402
 from mapper.sim.config_frame import simulate_config  # noqa: E402
 from mapper.sim.event import EventOptions, EventSimulator, simulate_events  # noqa: E402
 from mapper.sim.event_kernel import CORE  # noqa: E402
@@ -174,6 +175,10 @@ def frame(network: Network, config: ChipConfig, runs: int) -> Iterator[Row]:
     name = network.inputs[0].name
     x = spikes(network, STEPS, DENSITY)
     works: dict[str, Callable[[], object]] = {"frame": framed(config, name, x), "bare": bare(network, STEPS)}
+    others = {
+        f"{title}, {100 * d:g} %": d for d in (0.01, 0.2) for title in [f"simulation, {STEPS} time steps"]
+    }
+    works |= {title: framed(config, name, spikes(network, STEPS, d)) for title, d in others.items()}
     peer = of_sinabs(network, x)
     if peer is not None:
         works["sinabs"] = peer
@@ -183,6 +188,8 @@ def frame(network: Network, config: ChipConfig, runs: int) -> Iterator[Row]:
     taken = in_turn(works, runs)
     title, beside = f"simulation, {STEPS} time steps", "bare convolutions"
     yield timed(title, taken["frame"], beside=beside, reference=taken["bare"], is_checked=True)
+    for other in others:
+        yield timed(other, taken[other], beside=beside, reference=taken["bare"], is_checked=True)
     against = f"{title}, against sinabs"
     if peer is None:
         yield Row(against, None, note=f"sinabs: {NOT_INSTALLED}")
@@ -233,7 +240,7 @@ def events(network: Network, config: ChipConfig, runs: int) -> Iterator[Row]:
         done = sum(simulate_events(config, {name: given}, options).synops.values())
         runs_of_weights, tables = rows_of(config, given, name, 200_000)
         potentials, adds = tables.potentials.copy(), int(runs_of_weights[:, 2].sum())
-        # A simulator goes on where it stopped: one for each run, built before.
+        # A simulator goes on where it stopped: one for each run, built before. On one thread, as the additions.
         ready = iter([EventSimulator(config, options) for _ in range(runs + 1)])
         works: dict[str, Callable[[], object]] = {
             "whole": partial(simulate_events, config, {name: given}, options),
@@ -254,13 +261,37 @@ def events(network: Network, config: ChipConfig, runs: int) -> Iterator[Row]:
             )
 
 
+def threads(network: Network, config: ChipConfig, runs: int) -> Iterator[Row]:
+    """A recording on two processors and on one: by the clock, which is what two can shorten."""
+    name, options = network.inputs[0].name, EventOptions(record=())
+    given = events_from_raster(spikes(network, STEPS, 0.2), 1000)
+
+    def on(count: int) -> Callable[[], object]:
+        ready = iter([EventSimulator(config, options) for _ in range(runs + 1)])
+
+        def run() -> None:
+            before = side_by_side.threads_for, event_pipeline.threads_for
+            side_by_side.threads_for = event_pipeline.threads_for = lambda works: min(works, count)
+            try:
+                next(ready).run({name: given})
+            finally:
+                side_by_side.threads_for, event_pipeline.threads_for = before
+
+        return run
+
+    taken = in_turn({"two": on(2), "one": on(1)}, runs)
+    two, one = (taken[name].wall_s * 1e3 for name in ("two", "one"))
+    note = f"by the clock; {taken['two'].processor_s * 1e3:.3g} and {taken['one'].processor_s * 1e3:.3g} ms of both"
+    yield Row("simulation spike by spike, two threads", two, "ms", None, "one thread", one, note=note)
+
+
 def rows(*, is_quick: bool) -> list[Row]:
     """The figures of both simulators."""
     torch.set_num_threads(1)
     runs = 3 if is_quick else 7
     result = mapper.solve(calibrated(), "speck2f")
     network, config = result.networks[0], mapper.build_config(result)
-    found = [*frame(network, config, runs), *events(network, config, 3)]
+    found = [*frame(network, config, runs), *events(network, config, 3), *threads(network, config, runs)]
     if not is_quick:
         found += [*longer(network, config, 3), *wider(runs)]
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

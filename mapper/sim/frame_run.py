@@ -349,7 +349,7 @@ class Run:
         places = self.batch * (window.stop - window.start) * core.potential[0, ..., 0].size
         run = features * kernel
         whole: int = places * features * inputs * kernel**2
-        return bool(operations * (_RUN_COST + run) * _DENSE_SPEED < whole * run)
+        return bool(int(operations) * (_RUN_COST + run) * _DENSE_SPEED < whole * run)
 
     def _spread(self, core: _Core, came: list[_Came], window: slice) -> Any:
         """Currents and biases, spike by spike: exact in single precision, in whatever order, by the bound."""
