@@ -22,7 +22,7 @@ __all__ = ["Draft", "build", "draft_of", "draft_of_table", "id_range", "number"]
 
 _RANGE = re.compile(r"\s*(\d{1,7})\s*(?:\.\.\s*(\d{1,7})\s*)?")
 # Memories are counted in powers of two: K is no thousand here, whoever writes it.
-_WORDS = re.compile(r"([0-9]{1,9})\s*(?:Ki?|k|KiB)")
+_WORDS = re.compile(r"([0-9]{1,9})\s*(?:([Kk])|(M))(?:i|iB)?")
 CORES_MAX = 1_000_000
 
 
@@ -45,9 +45,9 @@ def id_range(text: str) -> range | None:
 
 
 def number(value: object) -> object:
-    """65536 for "64Ki", "64K" or "64KiB"; anything else as it is."""
+    """65536 for "64Ki", "64K" or "64KiB", 2097152 for "2Mi"; anything else as it is."""
     match = _WORDS.fullmatch(value) if isinstance(value, str) else None
-    return int(match[1]) * 1024 if match else value
+    return int(match[1]) * (1 << 10 if match[2] else 1 << 20) if match else value
 
 
 def draft_of(spec: ChipSpec) -> Draft:

@@ -92,8 +92,13 @@ def write_bytes(path: Path, content: bytes | memoryview, *, is_lasting: bool = T
         place(file, is_lasting=is_lasting)
 
 
-def write_all(contents: Mapping[Path, str | bytes]) -> None:
+def write_all(contents: Mapping[Path, str | bytes | Iterator[str]]) -> None:
     """Write several files: all of them, or none.
+
+    Parameters
+    ----------
+    contents
+        By file. Of long text its pieces, which are made as they are written.
 
     Raises
     ------
@@ -103,7 +108,11 @@ def write_all(contents: Mapping[Path, str | bytes]) -> None:
     with ExitStack() as stack:
         files = [stack.enter_context(Staged(path)) for path in contents]
         for file, content in zip(files, contents.values(), strict=True):
-            file.write(_encoded(content) if isinstance(content, str) else content)
+            if isinstance(content, bytes):
+                file.write(content)
+            else:
+                for piece in (content,) if isinstance(content, str) else content:
+                    file.write(_encoded(piece))
         place(*files)
 
 

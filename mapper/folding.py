@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from mapper.integers import widened
 from mapper.operations import BatchNorm, Convolution, Dropout, Linear, Pair, Pool, Scale
 
 __all__ = ["Between", "dense", "feature_scale", "fitted", "folded", "linear_part", "placed", "zero_padded"]
@@ -166,7 +167,7 @@ def zero_padded(conv: Convolution, size: Pair, margins: tuple[Pair, Pair]) -> Co
 def _normalised(operation: Convolution | Linear, norm: BatchNorm) -> Convolution | Linear:
     if operation.weight is None:
         return replace(operation, has_bias=True)
-    weight: Any = operation.weight
+    weight: Any = widened(operation.weight)
     mean, variance, scale, shift = (
         np.asarray(a, np.float64) for a in (norm.mean, norm.variance, norm.scale, norm.shift)
     )
@@ -182,7 +183,7 @@ def _normalised(operation: Convolution | Linear, norm: BatchNorm) -> Convolution
 def _scaled(operation: Convolution | Linear, factor: float) -> Convolution | Linear:
     if operation.weight is None:
         return operation
-    weight: Any = operation.weight
+    weight: Any = widened(operation.weight)
     bias: Any = operation.bias
     scaled = None if bias is None else (bias * factor).astype(bias.dtype)
     made = operation.declared
@@ -205,7 +206,7 @@ def _pooled(conv: Convolution, pool: Pool) -> Convolution:
     kernel = (ky + (rows - 1) * sy, kx + (columns - 1) * sx)
     stride = (sy * pool.stride[0], sx * pool.stride[1])
     divisor = 1 if pool.kind == "sum" else pool.divisor or rows * columns
-    weight: Any = conv.weight
+    weight: Any = None if conv.weight is None else widened(conv.weight)
     bias: Any = conv.bias
     if weight is not None:
         total = np.zeros((*weight.shape[:2], *kernel))

@@ -165,7 +165,9 @@ def _widths(layer: NormalLayer) -> Widths:
 
 def _bits(numbers: Any) -> int:
     """Bits that hold each of these, sign included."""
-    return 1 + max(int(n if n >= 0 else -n - 1).bit_length() for n in (np.min(numbers), np.max(numbers)))
+    return 1 + max(
+        (n if n >= 0 else -n - 1).bit_length() for n in (int(np.min(numbers)), int(np.max(numbers)))
+    )
 
 
 def relay_work(shape: Shape, pooling: int, spikes_per_second: int, *, reads_all: bool = False) -> CoreWork:

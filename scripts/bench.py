@@ -42,6 +42,7 @@ NAMES = (
     "sim",
     "events",
     "convert",
+    "memory",
     "report",
     "synthesis",
 )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,17 +17,57 @@ collect_ignore = [] if find_spec("sinabs") else ["sinabs"]
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Small tensors take longer on several threads, and much longer where other workers compute too: torch reads this
+# when it is imported, and so do the processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A busy machine draws slowly: that says nothing of a test.
 settings.register_profile("quiet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("quiet")
 
+# Files of many cases, or of cases that take long: enumerations, random instances, whole processes.
+LONG = (
+    "explore/test_synthesize.py",
+    "test_readme.py",
+    "explore/test_widest.py",
+    "cli/test_search_path.py",
+    "explore/test_cluster.py",
+    "malformed/test_machine_faults.py",
+    "property/test_questions.py",
+    "test_offers.py",
+    "malformed/test_corpus.py",
+    "emit/test_divided.py",
+    "malformed/test_odd_paths.py",
+    "property/test_divided.py",
+    "cli/test_ends.py",
+    "sim/test_compiling.py",
+    "sim/test_solved.py",
+    "boards/test_reset.py",
+    "sim/test_divided.py",
+    "tuning/test_tuning.py",
+    "passes/test_legal_forms.py",
+    "cli/test_ctrl_c.py",
+    "boards/test_deploy_form.py",
+    "test_structure.py",
+    "property/test_why_not.py",
+    "property/test_offers.py",
+    "property/test_brute_force.py",
+    "question/test_bounds.py",
+    "question/test_limits.py",
+    "malformed/test_aedat4.py",
+    "malformed/test_fuzz.py",
+    "malformed/test_short_of.py",
+)
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Small tensors take longer on several threads of torch, and much longer where others compute too."""
-    import torch  # noqa: PLC0415  # most tests need none
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def pytest_configure(config: pytest.Config) -> None:
+    """Workers take files in the order of collection: xdist would give those of many tests first."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files come first, or one worker would end long after the others."""
+    folder = Path(__file__).parent
+    ranks = {folder / name: rank for rank, name in enumerate(LONG)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))

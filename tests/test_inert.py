@@ -79,6 +79,7 @@ def test_nothing_in_a_table_or_a_line_is_markup() -> None:
         assert f"{inert(name)}: {inert(name)}\n{inert(name)}\n" in shown
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("command", ["solve", "check"])
 def test_on_the_command_line(

@@ -153,6 +153,7 @@ def cost(network: Network, chip: ChipSpec, **wishes: Any) -> tuple[int, ...]:
     return tuple(int(stage.value) for stage in result.solution.objectives) if result.solution else ()
 
 
+@pytest.mark.no_cover
 def test_no_relay_written_out_by_hand_is_better() -> None:
     helped = 0
     for seed in range(INSTANCES):

@@ -61,6 +61,7 @@ def runs_as_given(result: Result, steps: int = 6) -> None:
     assert mapper.diff(config, result.networks[0]) == ()
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("floats", [False, True], ids=["integers", "floats"])
 @pytest.mark.parametrize(
     ("family", "sizes", "fit", "before"),
@@ -189,6 +190,7 @@ def several_heads(*, read: bool, path: tuple[Pool, ...] = ()) -> Network:
     return network.replacing(layers=layers, edges=edges, outputs=outputs)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("read", [False, True], ids=["unread", "read"])
 @pytest.mark.parametrize("size", [1, 2])
 def test_siblings_that_are_outputs(read: bool, size: int) -> None:
@@ -420,6 +422,7 @@ def heads(names: list[str], readers: dict[str, list[str]], features: int = 2) ->
     return Network("heads", (Input("in", Shape(2, 8, 8)),), tuple(layers), tuple(edges), outputs)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("names", "readers", "cores"),
     [

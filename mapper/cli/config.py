@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -66,7 +67,7 @@ def emit(
     Exit: 0 written, 1 proven not to fit, 2 bad input, 3 undecided.
     """
     from mapper.emit.samna import flash_binary, to_samna  # noqa: PLC0415
-    from mapper.emit.shared.file import config_text  # noqa: PLC0415
+    from mapper.emit.shared.file import config_pieces  # noqa: PLC0415
     from mapper.emit.write.build import build_config  # noqa: PLC0415
     from mapper.emit.write.options import EmitOptions  # noqa: PLC0415
     from mapper.equivalence.known_answer import answer_or_reason  # noqa: PLC0415
@@ -78,8 +79,8 @@ def emit(
     if result.solution is None:
         return finish(result, output.as_json, written=[], known_answer_missing=None)
     config = build_config(result, EmitOptions(**vars(settings)))
-    contents: dict[Path, str | bytes] = {
-        output.out / "config.json": config_text(config),
+    contents: dict[Path, str | bytes | Iterator[str]] = {
+        output.out / "config.json": config_pieces(config),
         output.out / "placement.json": placement_text(result),
     }
     answer = answer_or_reason(config, result.chip) if output.self_test else None

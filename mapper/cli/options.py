@@ -91,6 +91,19 @@ class FileOutput(Output):
     out: Annotated[Path | None, OUT, Parameter(show_default="none is written")] = None
 
 
+@dataclass(frozen=True)
+class ShownOutput(FileOutput):
+    """How a command answers that can write files and show one."""
+
+    is_opened: Annotated[
+        bool,
+        Parameter(
+            name="--open",
+            help="show the placement in the browser: the page of --out, else one among temporary files",
+        ),
+    ] = False
+
+
 @group("Chip", 1)
 @dataclass(frozen=True)
 class Changes:

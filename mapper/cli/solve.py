@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from mapper.cli import options
 from mapper.cli.options import keywords
-from mapper.cli.output import console, finish, kept_placement, placement_text
+from mapper.cli.output import console, finish, kept_placement, say
+from mapper.cli.placement import PLACEMENT_FILES, open_placement, placement_files
 from mapper.cli.verdict import Outcome
 
 if TYPE_CHECKING:
@@ -23,21 +24,28 @@ def solve(
     preferences: options.Preferences = options.Preferences(),
     moves: options.Moves = options.Moves(),
     limits: options.Limits = options.Limits(),
-    output: options.FileOutput = options.FileOutput(),
+    output: options.ShownOutput = options.ShownOutput(),
 ) -> Outcome:
-    """Place networks on a chip; writes placement.json.
+    """Place networks on a chip; writes placement.json, placement.svg and placement.html.
 
     Exit: 0 placed, 1 proven not to fit, 2 bad input, 3 undecided.
     """
-    from mapper.files import require_writable, write_text  # noqa: PLC0415
+    from mapper.files import require_writable, write_all  # noqa: PLC0415
 
-    path = None if output.out is None else output.out / "placement.json"
-    require_writable(*filter(None, [path]))
+    if output.out is not None:
+        require_writable(*(output.out / name for name in PLACEMENT_FILES))
     kept = kept_placement(preferences.keep)
     result = solved(networks, chip, reading, requests, preferences, moves, limits)
-    if path is not None and result.solution is not None:
-        write_text(path, placement_text(result))
-    return finish(result, output.as_json, kept)
+    files = {}
+    if output.out is not None and result.solution is not None:
+        files = {output.out / name: text for name, text in placement_files(result).items()}
+        write_all(files)
+    outcome = finish(result, output.as_json, kept, written=[*map(str, files)])
+    if files and not output.as_json:
+        say(f"written: {', '.join(map(str, files))}")
+    if output.is_opened:
+        open_placement(result, output.out)
+    return outcome
 
 
 def check(

@@ -240,7 +240,7 @@ def _write(target: Any, record: BaseModel, where: str) -> None:
             kind = _TENSOR_TYPES.get(name)
             array = value.array
             # Arrays where samna takes them: a hundred thousand small lists cost more than all the rest.
-            setattr(target, name, array.tolist() if kind is None else array.astype(kind))
+            setattr(target, name, array.tolist() if kind is None else array.astype(kind, order="C"))
         elif isinstance(value, BaseModel):
             _write(getattr(target, name), value, place)
         elif isinstance(value, tuple):

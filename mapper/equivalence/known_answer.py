@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from hwspec.schema import ChipSpec
 from mapper.emit.shared.config import ChipConfig, CnnLayer
 from mapper.emit.shared.interface import Interface, InterfaceLayer, LayerPlace
-from mapper.emit.shared.tensor import Tensor
+from mapper.emit.shared.tensor import Tensor, json_pieces
 from mapper.equivalence.sensitivity import count_ranges, layer_shapes
 from mapper.errors import ConfigError
 from mapper.events import EVENT_DTYPE, Events
@@ -85,8 +85,10 @@ class KnownAnswer(BaseModel):
 
 
 def _config_hash(config: ChipConfig) -> str:
-    text = config.hardware.model_dump_json(exclude_none=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    digest = hashlib.sha256()
+    for piece in json_pieces(config.hardware):
+        digest.update(piece.encode())
+    return digest.hexdigest()
 
 
 def derived(config: ChipConfig) -> ChipConfig:

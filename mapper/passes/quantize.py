@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from mapper.errors import Finding, NetworkError
+from mapper.integers import narrowed, widened
 from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Neuron
 
@@ -204,6 +205,22 @@ def _round(values: Any, scale: np.float32) -> Any:
         return np.rint(np.asarray(values, _F) * scale).astype(np.int64)
 
 
+def _round_weights(weight: Any, scale: np.float32) -> Any:
+    """In narrow integers, feature by feature: nothing of 64 bits for the whole layer."""
+    if not len(weight):
+        return _round(weight, scale)
+    # The scale leaves 8 bits of the largest weight; a scale in common with others may leave fewer.
+    whole = np.empty(weight.shape, np.int16)
+    for feature, values in enumerate(weight):
+        found = _round(values, scale)
+        if found.size and (found.min() < -WEIGHT_HALF or found.max() >= WEIGHT_HALF):
+            whole = narrowed(_round(weight, scale))
+            break
+        whole[feature] = found
+    whole.flags.writeable = False
+    return whole
+
+
 def rounded(layer: NormalLayer, scale: np.float32 | None = None) -> NormalLayer:
     """The layer of integers; that its numbers are sound and survive the rounding, `quantize` sees to.
 
@@ -222,7 +239,11 @@ def rounded(layer: NormalLayer, scale: np.float32 | None = None) -> NormalLayer:
     return replace(
         layer,
         operation=replace(
-            operation, weight=_round(operation.weight, scale), bias=bias, has_bias=has_bias, declared=None
+            operation,
+            weight=_round_weights(operation.weight, scale),
+            bias=bias,
+            has_bias=has_bias,
+            declared=None,
         ),
         neuron=_fires_when_reached(whole, layer) if neuron.fires_at == "above" else whole,
         unrounded=layer,
@@ -247,7 +268,7 @@ def _ruined(layer: NormalLayer, whole: NormalLayer) -> Iterator[Finding]:
     before: Any = layer.operation.weight
     after: Any = whole.operation.weight
     if np.any(before) and not np.any(after):
-        largest = float(np.abs(before).max())
+        largest = float(np.abs(widened(before)).max())
         step = scale_takers(layer, largest)
         yield Finding(where, "all weights would round to zero", f"largest {largest:g}", next_step=step)
     if np.any(np.asarray(neuron.threshold) < 1):

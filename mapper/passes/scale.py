@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mapper.integers import widened
 from mapper.network import Edge, Layer, Network, revised
 from mapper.operations import Scale, shape_after
 
@@ -104,6 +105,7 @@ def _times(layer: Layer, blocks: Sequence[NDArray[np.float64]]) -> Layer:
     """The layer over blocks of input features, the weights of each times its factors."""
     weight: Any = layer.operation.weight
     if weight is not None:
+        weight = widened(weight)
         scales = [block.astype(np.float32).reshape(1, -1, *[1] * (weight.ndim - 2)) for block in blocks]
         weight = np.concatenate([(weight * s.astype(weight.dtype)).astype(weight.dtype) for s in scales], 1)
     made = layer.operation.declared

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mapper.errors import Finding, UnsupportedLayerError
+from mapper.integers import widened
 from mapper.network import Layer, Network
 
 __all__ = ["fold_thresholds"]
@@ -48,6 +49,7 @@ def _folded(layer: Layer, findings: list[Finding]) -> Layer:
     weight: Any = operation.weight
     bias: Any = operation.bias
     if weight is not None:
+        weight = widened(weight)
         weight = (weight / threshold.reshape(-1, *[1] * (weight.ndim - 1))).astype(weight.dtype)
     if bias is not None:
         bias = (bias / threshold).astype(bias.dtype)

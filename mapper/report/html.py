@@ -12,6 +12,7 @@ import base64
 import hashlib
 import json
 import zlib
+from collections.abc import Iterable
 from dataclasses import asdict
 from importlib.resources import files
 
@@ -20,13 +21,14 @@ from jinja2 import Environment, Template
 from hwspec.inert import inert, inert_values
 from mapper.explore.record import ReportRecord, Settings
 from mapper.options import SolveOptions
-from mapper.report.floorplan import Element, floorplan
+from mapper.report.drawing import Element
+from mapper.report.floorplan import floorplan
 from mapper.report.words import count
 
-__all__ = ["html_text", "page_of", "template"]
+__all__ = ["html_text", "page_of", "policy", "script_of", "template"]
 
 _STYLES = ("palette.css", "page.css", "floorplan.css")
-_SCRIPTS = ["base", "data", "view", "matrix", "controls", "detail", "summaries", "print", "main"]
+_SCRIPTS = ("base", "data", "view", "matrix", "controls", "follow", "detail", "summaries", "print", "main")
 # What could end the element, begin a comment in it, or end a line of script.
 _ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\N{LINE SEPARATOR}\N{PARAGRAPH SEPARATOR}"}
 
@@ -51,20 +53,28 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
-def html_text(record: ReportRecord) -> str:
-    """The whole page; the same record gives the same text.
+def script_of(names: Iterable[str]) -> str:
+    """Files of `templates` as one script that leaves nothing behind in the page."""
+    return "\n".join(["(() => {", '"use strict";', *(template(f"{name}.js") for name in names), "})();"])
 
-    Nothing is loaded: the content security policy allows the page's own script and style, by their hashes,
-    and nothing else.
-    """
+
+def policy(style: str, script: str) -> str:
+    """A content security policy: the page's own script and style, by their hashes, and nothing else."""
+    return (
+        f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def html_text(record: ReportRecord) -> str:
+    """The whole page; the same record gives the same text. Nothing is loaded."""
     style = "".join(template(name) for name in _STYLES)
-    script = "\n".join(["(() => {", '"use strict";', *(template(f"{name}.js") for name in _SCRIPTS), "})();"])
+    script = script_of(_SCRIPTS)
     networks, variants = len(record.networks), len(record.variants)
     page = page_of("page.html.jinja")
     return page.render(
         title=f"Feasibility of {count(networks, 'network')} on {count(variants, 'chip variant')}",
-        policy=f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "
-        "base-uri 'none'; form-action 'none'",
+        policy=policy(style, script),
         version=record.version,
         complete=record.complete,
         notes=record.notes,

@@ -9,7 +9,8 @@ from mapper.explore.record import Cell, ReportRecord
 from mapper.record import PlacementRecord, placement_record
 from mapper.report.floorplan import floorplan_svg
 from mapper.report.html import page_of, template
-from mapper.report.words import assumed_paths, count, placed_words, reasons, refused_words, share_text
+from mapper.report.placement_page import CORE_HEAD, core_rows
+from mapper.report.words import assumed_paths, count, placed_words, reasons, refused_words
 from mapper.result import FeasibilityReport, Result
 from mapper.wording import join_names
 
@@ -47,17 +48,8 @@ def placement_html(record: PlacementRecord) -> str:
     return _page(
         f"{join_names(record.networks)} on {record.chip}: {placed_words(record.status)}",
         floorplan=floorplan_svg(record),
-        head=("core", "holds", "kernel words", "neuron words", "bias words", "destinations"),
-        rows=[
-            (
-                *(use.core, use.label),
-                *(f"{taken}/{have}, {share_text(taken, have)}" for taken, have in words),
-                sum(route.source == use.core for route in record.solution.routes),
-            )
-            for use in record.cores
-            for words in [(use.kernel_words, use.neuron_words, use.bias_words)]
-            if use.layer is not None
-        ],
+        head=CORE_HEAD,
+        rows=core_rows(record),
         paragraphs=[f"note: {note}" for note in record.notes],
         source=record,
     )

@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-__all__ = ["ARROW", "BUS_HEIGHT", "EDGE", "LETTER_WIDTH", "TILE_HEIGHT", "TILE_WIDTH", "Plan", "Wire"]
+from mapper.report.drawing import text_width
 
-TILE_WIDTH, TILE_HEIGHT = 176, 106
-BUS_HEIGHT, EDGE = 26, 12
-TRACK_HEIGHT, TRACK_WIDTH, ARROW = 14, 8, 8
-LETTER_WIDTH = 6
+__all__ = [
+    "ARROW", "BUS_HEIGHT", "EDGE", "HEAD_HEIGHT", "LABEL_SIZE", "LANE_SIZE", "TILE_HEIGHT", "TILE_WIDTH",
+    "Label", "Names", "Plan", "Wire",
+]  # fmt: skip
+
+TILE_WIDTH, TILE_HEIGHT = 196, 88
+BUS_HEIGHT, EDGE, HEAD_HEIGHT = 26, 12, 24
+TRACK_HEIGHT, TRACK_WIDTH, ARROW = 14, 12, 8
+LABEL_SIZE, LANE_SIZE = 10, 9
+_LABEL_GAP = 4
+# After so much of a level stretch its name stands there once more.
+_NAMED_EVERY = 320
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,51 +27,125 @@ class Wire:
 
     Attributes
     ----------
-    label
-        Pool and shift, with the input's name where it starts at the bar; may be empty.
+    source, target
+        Places of cores.
+    pooling, shift
+        Pool size and feature shift of the destination.
+    input
+        Name of the input where it starts at the bar.
     """
 
     source: int | None
     target: int | None
-    label: str
+    pooling: int = 1
+    shift: int = 0
+    input: str = ""
+    is_sensor: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What stands at a wire: where it goes at its start, whence it comes at its end, both between."""
+
+    head: str
+    tail: str
+    lane: str
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A name at a wire.
+
+    Attributes
+    ----------
+    anchor
+        "start", "middle" or "end": where in the text its place is.
+    is_upright
+        It stands along an upright stretch and is read from below.
+    """
+
+    x: int
+    y: int
+    words: str
+    anchor: str
+    is_upright: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A level stretch of a wire, from `start` to `stop`, in horizontal channel `channel`."""
+    """A level stretch of a wire, from `start` to `stop`, in horizontal channel `channel`.
+
+    Its head stands over it from its start on, its tail behind its stop; on a short one behind its head.
+    """
 
     wire: int
     channel: int
     start: int
     stop: int
-    label: str
+    head: str
+    tail: str
+
+    @property
+    def _way(self) -> int:
+        return 1 if self.stop >= self.start else -1
+
+    @property
+    def _head_end(self) -> int:
+        return self.start + self._way * _room(self.head)
+
+    @property
+    def _tail_start(self) -> int:
+        return max(self.stop, self._head_end) if self._way > 0 else min(self.stop, self._head_end)
 
     @property
     def span(self) -> tuple[int, int]:
-        """What it takes of its channel, label included."""
-        width = len(self.label) * LETTER_WIDTH + 8 if self.label else 0
-        reach = self.start + width if self.stop >= self.start else self.start - width
-        ends = (self.start, self.stop, reach)
+        """What it takes of its channel, labels included."""
+        ends = (self.start, self.stop, self._head_end, self._tail_start + self._way * _room(self.tail))
         return min(ends) - 5, max(ends) + 5
+
+    def labels(self, level: int, between: str) -> Iterator[Label]:
+        """Its names; `level` is its own."""
+        anchor = "start" if self._way > 0 else "end"
+        if self.head:
+            yield Label(self.start + self._way * _LABEL_GAP, level - 3, self.head, anchor)
+        if self.tail:
+            yield Label(self._tail_start + self._way * _LABEL_GAP, level - 3, self.tail, anchor)
+        count = abs(self.stop - self._head_end) // _NAMED_EVERY
+        for k in range(1, count + 1):
+            x = self._head_end + (self.stop - self._head_end) * k // (count + 1)
+            yield Label(x, level + 3, between, "middle")
+
+
+def _room(words: str) -> int:
+    return text_width(words, LABEL_SIZE) + _LABEL_GAP if words else 0
 
 
 class Plan:
     """Where everything stands: tiles, channels between them, and the tracks of the wires in the channels."""
 
-    def __init__(self, cores: int, wires: Sequence[Wire]) -> None:
-        self.columns = next(
-            (c for limit, c in ((1, 1), (4, 2), (9, 3), (16, 4), (25, 5)) if cores <= limit), 6
-        )
+    def __init__(self, cores: int, wires: Sequence[Wire], names: Sequence[Names]) -> None:
+        self.columns = next((c for limit, c in ((1, 1), (4, 2), (9, 3), (16, 4)) if cores <= limit), 5)
         self.rows = -(-cores // self.columns)
-        self.wires = tuple(wires)
+        self.wires, self.names = tuple(wires), tuple(names)
         self.ways = [self._way(wire) for wire in self.wires]
-        self._place_columns()
+        width = self._place_columns(EDGE)
+        # Names that stand left of the first column push all of it to the right.
+        lack = EDGE - min((run.span[0] for run in self._level_stretches(cores)), default=EDGE)
+        if lack > 0:
+            width = self._place_columns(EDGE + lack)
+            self._level_stretches(cores)
+        self.width = max([width, *(run.span[1] + EDGE for run in self.runs)])
+        self._place_rows()
+
+    def _level_stretches(self, cores: int) -> list[_Run]:
+        """Where wires leave and enter cores, and their level stretches between, once columns stand."""
         sources, targets = [wire.source for wire in self.wires], [wire.target for wire in self.wires]
         # The bar on top comes before all cores, the one at the bottom after them: fewer crossings.
         self.leave = self._ports(sources, [cores if end is None else end for end in targets], TILE_WIDTH // 2)
         self.enter = self._ports(targets, [-1 if end is None else end for end in sources], 0)
-        self.runs = [run for n in range(len(self.wires)) for run in self._runs(n)]
-        self._place_rows()
+        self.runs_of = [tuple(self._runs(n)) for n in range(len(self.wires))]
+        self.runs = [run for each in self.runs_of for run in each]
+        return self.runs
 
     def _way(self, wire: Wire) -> tuple[int, int, int | None]:
         """(channel it leaves into, channel it arrives from, vertical channel between the two)."""
@@ -78,7 +160,8 @@ class Plan:
         left = wire.source is None or wire.source % self.columns < column
         return out, into, column if left else column + 1
 
-    def _place_columns(self) -> None:
+    def _place_columns(self, left: int) -> int:
+        """Columns of cores and lanes between them, from the left end on; where the last one ends."""
         spans = {
             n: (min(out, into), max(out, into))
             for n, (out, into, between) in enumerate(self.ways)
@@ -87,7 +170,7 @@ class Plan:
         self.lane: dict[int, int] = {}
         self.column_x: list[int] = []
         lanes: list[tuple[int, dict[int, int]]] = []
-        x = EDGE
+        x = left
         for channel in range(self.columns + 1):
             here = {n: spans[n] for n, (_, _, between) in enumerate(self.ways) if between == channel}
             tracks = _tracks(here)
@@ -96,9 +179,9 @@ class Plan:
             if channel < self.columns:
                 self.column_x.append(x)
                 x += TILE_WIDTH
-        for left, tracks in lanes:
-            self.lane.update({n: left + track * TRACK_WIDTH for n, track in tracks.items()})
-        self.width = x + EDGE
+        for first, tracks in lanes:
+            self.lane.update({n: first + track * TRACK_WIDTH for n, track in tracks.items()})
+        return x + EDGE
 
     def _ports(self, mine: Sequence[int | None], others: Sequence[int], offset: int) -> dict[int, int]:
         """X of every wire at a core's edge: leaving in the right half, entering in the left."""
@@ -115,34 +198,47 @@ class Plan:
         return ports
 
     def _runs(self, n: int) -> Iterator[_Run]:
-        """The level stretches of a wire; one without length holds the label of a wire straight down."""
-        wire, (out, into, between) = self.wires[n], self.ways[n]
+        """The level stretches of a wire; one without length holds the name of a wire straight down."""
+        wire, names, (out, into, between) = self.wires[n], self.names[n], self.ways[n]
         if between is None:
             start = self.leave.get(n, self.enter.get(n, 0))
-            yield _Run(n, out, start, self.enter.get(n, start), wire.label)
+            stop = self.enter.get(n, start)
+            head = names.head if wire.source is not None else names.tail
+            yield _Run(
+                n, out, start, stop, head, names.tail if wire.source is not None and n in self.enter else ""
+            )
             return
         if wire.source is not None:
-            yield _Run(n, out, self.leave[n], self.lane[n], wire.label)
+            yield _Run(n, out, self.leave[n], self.lane[n], names.head, "")
         if wire.target is not None:
-            label = wire.label if wire.source is None else ""
-            yield _Run(n, into, self.lane[n], self.enter[n], label)
+            yield _Run(n, into, self.lane[n], self.enter[n], "", names.tail)
+
+    def labels(self, n: int) -> Iterator[Label]:
+        """The names along a wire: at its ends, along level stretches, and in every row of cores it passes."""
+        out, into, between = self.ways[n]
+        for run in self.runs_of[n]:
+            yield from run.labels(self.level[n, run.channel], self.names[n].lane)
+        if between is not None:
+            for row in range(min(out, into), max(out, into)):
+                middle = self.row_y[row] + TILE_HEIGHT // 2
+                yield Label(self.lane[n], middle, self.names[n].lane, "middle", is_upright=True)
 
     def _place_rows(self) -> None:
         self.level: dict[tuple[int, int], int] = {}
         self.row_y: list[int] = []
-        y = EDGE + BUS_HEIGHT
+        y = HEAD_HEIGHT + BUS_HEIGHT
         for channel in range(self.rows + 1):
             here = {n: run.span for n, run in enumerate(self.runs) if run.channel == channel}
             tracks = _tracks(here)
             for n, track in tracks.items():
                 self.level[self.runs[n].wire, channel] = y + (track + 1) * TRACK_HEIGHT
-            y += (1 + max(tracks.values(), default=-1)) * TRACK_HEIGHT + 18
+            y += (1 + max(tracks.values(), default=-1)) * TRACK_HEIGHT + 20
             if channel < self.rows:
                 self.row_y.append(y)
                 y += TILE_HEIGHT
         self.bottom = y
         self.has_readout = any(wire.target is None for wire in self.wires)
-        self.height = y + (BUS_HEIGHT if self.has_readout else 0) + 2 * EDGE + 10
+        self.height = y + (BUS_HEIGHT if self.has_readout else 0) + EDGE
 
     def corner(self, core: int) -> tuple[int, int]:
         """Upper left corner of a tile."""

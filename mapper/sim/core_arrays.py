@@ -9,6 +9,7 @@ import numpy as np
 from mapper.emit.shared.config import CnnLayer
 from mapper.emit.shared.tensor import alive
 from mapper.errors import ConfigError, Finding
+from mapper.integers import widened
 
 __all__ = ["SHORT_COUNT_MAX", "biases_of", "initial_of", "input_shape", "taps", "weights_of"]
 
@@ -18,20 +19,21 @@ SHORT_COUNT_MAX = 1 << 11
 
 
 def weights_of(core: CnnLayer) -> Any:
-    """(out, in, y, x) again: the configuration's last two axes are x, y."""
+    """(out, in, y, x) again, in narrow integers: the configuration's last two axes are x, y."""
     weights = alive(core.weights, core.weights_kill_bit)
     return None if weights is None else weights.transpose(0, 1, 3, 2)
 
 
 def biases_of(core: CnnLayer) -> Any:
     """(out,); None without."""
-    return alive(core.biases, core.biases_kill_bit)
+    biases = alive(core.biases, core.biases_kill_bit)
+    return None if biases is None else widened(biases)
 
 
 def initial_of(core: CnnLayer) -> Any:
     """(features, y, x) of the initial potentials; None without."""
     potentials = alive(core.neurons_initial_value, core.neurons_value_kill_bit)
-    return None if potentials is None else potentials.transpose(0, 2, 1)
+    return None if potentials is None else widened(potentials).transpose(0, 2, 1)
 
 
 def input_shape(core: CnnLayer) -> tuple[int, int, int]:

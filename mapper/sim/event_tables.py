@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -47,7 +47,7 @@ class Tables:
     cores: NDArray[np.int64]
     links: NDArray[np.int64]
     spans: NDArray[np.int64]
-    weights: NDArray[np.int32]
+    weights: NDArray[np.int16] | NDArray[np.int32]
     kills: NDArray[np.bool_]
     biases: NDArray[np.int32]
     potentials: NDArray[np.int32]
@@ -109,32 +109,32 @@ def tables_of(graph: ConfigGraph, recorded: Collection[int]) -> Tables:
     reach = max((max(size.x, size.y) for size in sizes), default=1)
     spans = np.zeros((len(numbers), 2, reach, 3), np.int64)
     links = np.full((len(numbers), slots, 3), NO_LINK, np.int64)
-    weights: list[NDArray[Any]] = []
-    kills: list[NDArray[Any]] = []
+    weights, kills, weight_count = *_room(graph, numbers), 0
     biases: list[NDArray[Any]] = []
     potentials: list[NDArray[Any]] = []
     for n, number in enumerate(numbers):
         core = graph.cores[number]
         row = _row(core)
-        row["weights"], row["potentials"] = _length(weights), _length(potentials)
+        row["weights"], row["potentials"] = weight_count, _length(potentials)
         row["biases"], row["record"] = _length(biases), int(number in recorded)
-        row["kills"] = _length(kills) if core.weights_kill_bit is not None else -1
+        row["kills"] = weight_count if core.weights_kill_bit is not None else -1
         cores[n] = [row[name] for name in CORE]
         orders = []
         for axis, (name, size) in enumerate((("y", "height"), ("x", "width"))):
             stride, padding = row[f"stride_{name}"], row[f"padding_{name}"]
             order, spans[n, axis] = _spans(row["kernel"], stride, padding, row[size], reach)
             orders.append(order)
-        weights.append(_by_tap(weights_of(core), *orders))
+        kernels = weights_of(core)
+        part = slice(weight_count, weight_count := weight_count + kernels.size)
+        _by_tap(kernels, orders, weights[part])
         if core.weights_kill_bit is not None:
-            killed = core.weights_kill_bit.array.transpose(0, 1, 3, 2)
-            kills.append(_by_tap(killed, *orders).astype(np.bool_))
+            _by_tap(core.weights_kill_bit.array.transpose(0, 1, 3, 2), orders, kills[part])
         biases.append(_flat(biases_of(core), (0,)))
         potentials.append(_flat(initial_of(core), (1, 2, 0)))
     for link in graph.links:
         links[index[link.source], link.slot] = index[link.target], link.pooling, link.feature_shift
     return Tables(
-        numbers, index, cores, links, spans, _joined(weights), _joined(kills).astype(np.bool_),
+        numbers, index, cores, links, spans, weights, kills,
         _joined(biases), _joined(potentials), np.zeros((len(numbers), len(COUNT)), np.int64),
         np.zeros((len(numbers), slots), np.int64), np.zeros(len(numbers), np.int64),
     )  # fmt: skip
@@ -170,9 +170,11 @@ def runs_of(core: CnnLayer, weights: Any) -> tuple[NDArray[np.float32], NDArray[
     row = _row(core)
     reach, along = max(row["in_height"], row["in_width"]), []
     for name, size in (("y", "height"), ("x", "width")):
-        along.append(_spans(row["kernel"], row[f"stride_{name}"], row[f"padding_{name}"], row[size], reach))
-    ordered = _by_tap(weights, *(order for order, _ in along)).astype(np.float32)
-    return np.append(ordered, np.zeros(LANES, np.float32)), np.stack([spans for _, spans in along])
+        stride, padding = row[f"stride_{name}"], row[f"padding_{name}"]
+        along.append(_spans(row["kernel"], stride, padding, row[size], reach))
+    ordered = np.zeros(weights.size + LANES, np.float32)
+    _by_tap(weights, [order for order, _ in along], ordered[: weights.size])
+    return ordered, np.stack([spans for _, spans in along])
 
 
 @lru_cache(maxsize=256)
@@ -196,9 +198,24 @@ def _spans(
     return order, np.stack([farthest - last, place, count], axis=1) * (count > 0)[:, None]
 
 
-def _by_tap(array: Any, order_y: list[int], order_x: list[int]) -> NDArray[np.int32]:
-    """(out, in, y, x) as (in, y, x, out), taps in the order of the table, flat."""
-    return _flat(array[:, :, order_y][..., order_x], (1, 2, 3, 0))
+def _room(graph: ConfigGraph, numbers: tuple[int, ...]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Weights and kill bits of all cores, not filled; entries are wide enough for each weight."""
+    tensors = [tensor for number in numbers if (tensor := graph.cores[number].weights) is not None]
+    kind = np.int16 if all(tensor.array.itemsize <= 2 for tensor in tensors) else np.int32
+    count = max(1, sum(tensor.array.size for tensor in tensors))
+    # Where no core has kill bits, there is no table of them.
+    has_kills = any(graph.cores[number].weights_kill_bit is not None for number in numbers)
+    return np.zeros(count, kind), np.zeros(count if has_kills else 1, np.bool_)
+
+
+def _by_tap(array: Any, orders: Sequence[list[int]], table: NDArray[Any]) -> None:
+    """Write (out, in, y, x) as (in, y, x, out), taps in the order (y, x) of the table."""
+    order_y, order_x = orders
+    features, reads, *_ = array.shape
+    target = table.reshape(reads, len(order_y), len(order_x), features)
+    for row, y in enumerate(order_y):
+        for column, x in enumerate(order_x):
+            target[:, row, column] = array[:, :, y, x].T
 
 
 def _length(parts: list[NDArray[Any]]) -> int:

@@ -18,6 +18,7 @@ import torch
 from mapper.emit.shared.config import CnnLayer
 from mapper.emit.shared.graph import ConfigGraph, Link
 from mapper.errors import ConfigError, Finding
+from mapper.integers import widened
 from mapper.sim.core_arrays import (
     SHORT_COUNT_MAX,
     biases_of,
@@ -144,7 +145,7 @@ def _core(graph: ConfigGraph, number: int, potential: Any) -> _Core:
         bias,
         taps(layer) * weights.shape[0],
         (
-            int(np.abs(weights).sum(axis=(1, 2, 3)).max(initial=0)),
+            int(np.abs(widened(weights)).sum(axis=(1, 2, 3)).max(initial=0)),
             0 if bias is None else int(np.abs(bias).max(initial=0)),
         ),
         potential,

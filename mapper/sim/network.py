@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from mapper.errors import Finding, NetworkError
+from mapper.integers import widened
 from mapper.network import Edge, Layer, Network
 from mapper.operations import (
     Array,
@@ -244,12 +245,12 @@ def current_of(layer: Layer, arriving: Any) -> Any:
 def _operate(layer: Layer, arriving: Any) -> Any:
     operation = layer.operation
     if isinstance(operation, Linear):
-        weight: Any = operation.weight
+        weight = widened(operation.weight)
         current = (weight @ arriving.reshape(-1)).reshape(layer.output_shape)
     else:
         current = _convolve(operation, arriving, layer.output_shape)
     if operation.bias is not None:
-        current = current + np.asarray(operation.bias)[:, None, None]
+        current = current + widened(operation.bias)[:, None, None]
     return current
 
 
@@ -258,7 +259,7 @@ def _convolve(conv: Convolution, arriving: Any, shape: Shape) -> Any:
     padded = np.pad(arriving, ((0, 0), (py, py), (px, px)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, conv.extent, axis=(1, 2))
     windows = windows[:, ::sy, ::sx, ::dy, ::dx]
-    weight: Any = conv.weight
+    weight = widened(conv.weight)
     parts = []
     per_group_in, per_group_out = arriving.shape[0] // conv.groups, conv.out_features // conv.groups
     for group in range(conv.groups):

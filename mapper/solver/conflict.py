@@ -39,8 +39,9 @@ def find_conflict(asked: Requirements) -> Conflict | None:
         kept = [part for part in kept if asked.matters(part, layers)]
         block = [part for part in reversed(kept) if part.kind in kinds]
         others = [part for part in kept if part.kind not in kinds]
-        at_once = len(block) if kinds == _BLOCKS[0] else len(block) // 2
-        needed, sure = _reduced(block, others, asked, max(1, at_once))
+        # Mostly memory is short, and no destination is in the way.
+        at_once = max(1, len(block)) if kinds == _BLOCKS[0] else 1
+        needed, sure = _reduced(block, others, asked, at_once)
         kept = [part for part in kept if part in others or part in needed]
         irreducible = irreducible and sure
     if len(kept) == len(asked.parts) and (asked.budget.is_spent or asked.possible(kept) is not False):
@@ -63,28 +64,28 @@ def _fault(fault: ChipFault) -> Requirement:
 def _reduced(
     block: list[Part], others: list[Part], asked: Requirements, at_once: int
 ) -> tuple[list[Part], bool]:
-    """Leave out, in order, what others exclude without it; and whether nothing more could go.
+    """Leave out, one after the other, what others exclude without it; and whether nothing more could go.
 
     Parameters
     ----------
     at_once
-        How many to leave out together at first; then half of them, and so on.
+        How many to leave out together at first. Twice as many follow where these can go, half as many where
+        they cannot: what stays is the same as one by one.
     """
-    kept, size, sure = block, at_once, True
-    while size:
-        start = 0
-        while start < len(kept):
-            if asked.budget.is_spent:
-                asked.budget.leave("the smallest conflict")
-                return kept, False
-            rest = kept[:start] + kept[start + size :]
-            verdict = asked.possible([*others, *rest])
-            if verdict is False:
-                kept = rest
-            else:
-                sure = sure and (verdict is not None or size > 1)
-                start += size
-        size //= 2
+    kept, start, size, sure = block, 0, at_once, True
+    while start < len(kept):
+        if asked.budget.is_spent:
+            asked.budget.leave("the smallest conflict")
+            return kept, False
+        size = min(size, len(kept) - start)
+        rest = kept[:start] + kept[start + size :]
+        verdict = asked.possible([*others, *rest])
+        if verdict is False:
+            kept, size = rest, 2 * size
+        elif size > 1:
+            size //= 2
+        else:
+            sure, start = sure and verdict is not None, start + 1
     return kept, sure
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from mapper.integers import widened
 from mapper.network import added_signals, features_of
 from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Integers
@@ -72,7 +73,7 @@ def tuned_network(network: NormalNetwork, knobs: Mapping[str, Knobs]) -> NormalN
 
 def _turned(network: NormalNetwork, layer: NormalLayer, knobs: Mapping[str, Knobs]) -> NormalLayer:
     own, operation, neuron = knobs.get(layer.name, Knobs()), layer.operation, layer.neuron
-    weight: Any = operation.weight
+    weight: Any = widened(operation.weight)
     gains = np.ones(layer.input_shape.features)
     for edge in network.incoming[layer.name]:
         gains[features_of(network, edge)] = knobs.get(edge.source, Knobs()).gain

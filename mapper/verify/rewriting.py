@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from mapper.integers import widened
 from mapper.network import Edge, Network, Origin, Output
 from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Pair, Pool, Shape
@@ -213,7 +214,7 @@ def _phases_sent(network: NormalNetwork, layer: NormalLayer) -> Pair | None:
         return None
     if conv.weight is None:
         return phases
-    weights, level = np.asarray(conv.weight), np.asarray(layer.neuron.threshold)
+    weights, level = widened(conv.weight), np.asarray(layer.neuron.threshold)
     numbers = np.arange(count)
     row, column = np.divmod(numbers // features, phases[1])
     taps = np.zeros_like(weights)
@@ -248,7 +249,7 @@ def _passes_on(layer: NormalLayer) -> bool:
     if conv.weight is None:
         return layer.output_shape.features == layer.input_shape.features
     level: Any = layer.neuron.threshold
-    weights = np.asarray(conv.weight)
+    weights = widened(conv.weight)
     taps = level * np.eye(len(weights))[:, :, None, None]
     return bool(level > 0) and weights.shape[:2] == taps.shape[:2] and bool(np.all(weights == taps))
 

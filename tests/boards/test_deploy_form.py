@@ -154,6 +154,7 @@ def content() -> Any:
     return json.loads(json.dumps(config.model_dump(mode="json", exclude_none=True)))
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_every_field_is_held_to_its_form(damage: str, content: Any, boards: FakeBoards) -> None:
     script, (change, types) = deploy_script(boards), DAMAGES[damage]

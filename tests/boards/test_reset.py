@@ -96,6 +96,7 @@ def test_the_self_test_of_the_first_event(boards: FakeBoards, loses: bool) -> No
         assert potentials(board) == {0}
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("weight", "threshold", "to_zero"),
     [(1, 127, False), (127, 127, False), (127, 127, True), (127, 1, False), (127, 1, True), (-1, 127, False)],

@@ -12,7 +12,9 @@ import pytest
 
 from mapper.explore.record import ReportRecord
 from mapper.files import write_text
+from mapper.record import PlacementRecord
 from mapper.report.html import html_text
+from mapper.report.placement_page import page_text
 
 # Without the extra there is nothing to collect; without Chromium these tests fail, once they are asked for.
 collect_ignore_glob = [] if find_spec("selenium") else ["test_*.py"]
@@ -29,7 +31,7 @@ FLAGS = (
     "--window-size=1440,1000",
 )
 
-Open = Callable[[ReportRecord], Any]
+Open = Callable[[ReportRecord | PlacementRecord], Any]
 
 
 @pytest.fixture(scope="session")
@@ -53,10 +55,11 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture
 def page(chromium: Any, tmp_path: Path) -> Iterator[Open]:
-    """Opens a report; what the console says by the end of the test fails it."""
+    """Opens a report or a placement; what the console says by the end of the test fails it."""
 
-    def show(record: ReportRecord) -> Any:
-        write_text(tmp_path / "report.html", html_text(record))
+    def show(record: ReportRecord | PlacementRecord) -> Any:
+        text = html_text(record) if isinstance(record, ReportRecord) else page_text(record)
+        write_text(tmp_path / "report.html", text)
         chromium.get((tmp_path / "report.html").as_uri())
         return chromium
 
@@ -64,5 +67,6 @@ def page(chromium: Any, tmp_path: Path) -> Iterator[Open]:
     yield show
     said = chromium.get_log("browser")
     chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+    chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     chromium.get("about:blank")
     assert said == []

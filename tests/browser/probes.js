@@ -17,7 +17,7 @@ function contrast(one, other) {
 
 /** The ground behind an element: a box drawn in the picture, or the nearest background that is not see-through. */
 function ground(element) {
-  const tile = element.closest(".mfp-core");
+  const tile = element.closest(".mfp-core, .mfp-node");
   if (tile) return channels(getComputedStyle(tile.querySelector(".mfp-box")).fill);
   const before = element.previousElementSibling;
   if (before?.matches(".mfp-bus")) return channels(getComputedStyle(before).fill);
@@ -49,7 +49,35 @@ function contrasts() {
 
 function nested(node) {
   if (node.nodeType === 3) return node.data;
-  const attributes = Object.fromEntries([...node.attributes].filter((each) => each.name !== "xmlns")
+  const attributes = Object.fromEntries([...node.attributes].filter((each) => !["xmlns", "role", "tabindex", "aria-label"].includes(each.name))
     .map((each) => [each.name.toLowerCase(), each.value]));
   return [node.localName.toLowerCase(), attributes, [...node.childNodes].map(nested).filter((child) => child !== "")];
+}
+
+/** Cells of tables, captions and paragraphs that have a line for every word, though there are several: [lines, text]. */
+function wordByWord() {
+  const found = [];
+  for (const cell of document.body.querySelectorAll("td, th, caption, p, li, h1, h2, h3")) {
+    const listed = cell.innerText.trim().split(/\s+/).filter((word) => /\w/.test(word)), words = listed.length;
+    // A word that fills a line is no fault of the column's.
+    if (words < 4 || listed.some((word) => word.length > 20) || !isSeen(cell) || cell.querySelector("table")) continue;
+    const range = document.createRange();
+    range.selectNodeContents(cell);
+    const tops = [];
+    for (const box of range.getClientRects()) if (!tops.some((top) => Math.abs(top - box.top) < 6)) tops.push(box.top);
+    if (tops.length >= words) found.push([tops.length, cell.innerText]);
+  }
+  return found;
+}
+
+/** Texts of a picture that leave their box, or the picture. */
+function overhanging() {
+  const picture = document.querySelector("svg.mfp"), edge = picture.getBoundingClientRect(), found = [];
+  for (const text of picture.querySelectorAll("text")) {
+    const box = text.closest(".mfp-core, .mfp-node")?.querySelector(".mfp-box").getBoundingClientRect() ?? edge;
+    const place = text.getBoundingClientRect();
+    const isIn = place.left >= box.left && place.right <= box.right && place.top >= box.top && place.bottom <= box.bottom;
+    if (text.textContent && !isIn) found.push([text.textContent, place.left - box.left, box.right - place.right]);
+  }
+  return found;
 }

@@ -15,29 +15,14 @@ from hwspec.inert import inert
 from mapper.explore.record import ReportRecord
 from mapper.report.floorplan import floorplan_svg
 from tests.browser.conftest import Open
+from tests.browser.steps import address, all_of, ask, emulate, heading, is_drawn
 from tests.report.markup import Node, parsed
 from tests.report.placements import random_placements
 from tests.report.samples import hostile, large, partial, small, zoo
 
 pytestmark = pytest.mark.browser
 
-PROBES = (Path(__file__).parent / "probes.js").read_text(encoding="utf-8")
 MODES = ("light", "dark", "print")
-
-
-def all_of(driver: Any, selector: str) -> list[Any]:
-    return list(driver.find_elements(By.CSS_SELECTOR, selector))
-
-
-def ask(driver: Any, code: str) -> Any:
-    return driver.execute_script(f"{PROBES}\n{code}")
-
-
-def emulate(driver: Any, mode: str) -> None:
-    media = "print" if mode == "print" else ""
-    # On paper the page is light even where the screen is dark.
-    scheme = {"name": "prefers-color-scheme", "value": "light" if mode == "light" else "dark"}
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": [scheme]})
 
 
 def cell(driver: Any, network: int, variant: int) -> Any:
@@ -51,26 +36,6 @@ def order(driver: Any, kind: str) -> list[str]:
     labels = all_of(driver, f".{kind} .label")
     axis = "y" if kind == "row-head" else "x"
     return [label.text for label in sorted(labels, key=lambda label: label.rect[axis])]
-
-
-def address(driver: Any, network: int, variant: int) -> None:
-    driver.execute_script(f"location.hash = '#cell-{network}-{variant}'")
-    WebDriverWait(driver, 5).until(
-        lambda d: (
-            d.execute_script("return document.querySelector('dialog').open")
-            and heading(d) != ""
-            and is_drawn(d)
-        )
-    )
-
-
-def is_drawn(driver: Any) -> bool:
-    """Whether the floorplan, if the open cell keeps one, has been decompressed."""
-    return not all_of(driver, "dialog .drawing:empty")
-
-
-def heading(driver: Any) -> str:
-    return str(driver.find_element(By.ID, "detail-title").text)
 
 
 def test_a_click_opens_a_cell_and_escape_closes_it(page: Open, tmp_path: Path) -> None:
@@ -238,7 +203,7 @@ def test_every_number_on_the_page_is_in_the_json(page: Open) -> None:
     for entry in record.cells:
         address(driver, entry.network, entry.variant)
         text += driver.find_element(By.TAG_NAME, "dialog").text
-        text += "".join(
+        text += " ".join(
             ask(driver, "return [...document.querySelectorAll('svg text')].map((t) => t.textContent)")
         )
     # Shares in percent and counts of rows are worked out here; whatever has three digits was measured.
@@ -270,8 +235,12 @@ def test_hostile_names_run_nothing(page: Open) -> None:
     assert ask(driver, "return performance.getEntriesByType('resource').length") == 0
 
 
+ANSWERING = ("xmlns", "role", "tabindex", "aria-label")
+
+
 def nested(node: Node) -> list[Any]:
-    attributes = {name: value for name, value in node.attributes.items() if name != "xmlns"}
+    """An element as lists, without what makes it answer in the page."""
+    attributes = {name: value for name, value in node.attributes.items() if name not in ANSWERING}
     return [node.tag, attributes, [nested(c) if isinstance(c, Node) else c for c in node.children if c != ""]]
 
 
@@ -397,3 +366,17 @@ def test_paper_has_the_whole_matrix(page: Open, tmp_path: Path) -> None:
     assert ground == "rgb(255, 255, 255)"
     emulate(driver, "light")
     WebDriverWait(driver, 5).until(lambda d: not all_of(d, ".printed td"))
+
+
+def test_signals_are_followed_in_an_open_cell_and_escape_lets_go_first(page: Open) -> None:
+    driver = page(small())
+    address(driver, 2, 0)
+    driver.execute_script("document.querySelector('dialog .mfp [tabindex=\"0\"]').focus()")
+    driver.switch_to.active_element.send_keys(Keys.ARROW_DOWN)
+    told = driver.find_element(By.CSS_SELECTOR, "dialog .told")
+    assert told.text == "layer first, 20x64x64, on cores 0, 1; sends to layer stem, 8x32x32, on core 7"
+    driver.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert told.text == ""
+    assert ask(driver, "return document.querySelector('dialog').open")
+    driver.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert not ask(driver, "return document.querySelector('dialog').open")

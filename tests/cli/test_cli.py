@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from hwspec.catalog import names
 from mapper import api
 from mapper.cli import doctor
 from mapper.cli import solve as solve_module
@@ -37,7 +38,11 @@ def test_the_main_job(capsys: Capture, tmp_path: Path) -> None:
     assert [layer.name for layer in record.layers] == ["conv1", "conv2", "conv3", "fc"]
     assert run(["solve", "digits", "--out", str(tmp_path / "b"), "--workers", "2"]) == 0
     assert (tmp_path / "a/placement.json").read_bytes() == (tmp_path / "b/placement.json").read_bytes()
-    assert [path.name for path in (tmp_path / "a").iterdir()] == ["placement.json"]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
+        "placement.html",
+        "placement.json",
+        "placement.svg",
+    ]
 
 
 def test_json_output(capsys: Capture) -> None:
@@ -81,6 +86,17 @@ def test_limits_end_in_undecided(capsys: Capture) -> None:
     code = run(["solve", GESTURE, "--work-limit", "1e-12"])
     assert code in (0, 3)
     assert ("undecided" in capsys.readouterr().out) == (code == 3)
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_chip_is_shown_as_its_table_first(capsys: Capture, name: str) -> None:
+    assert run(["chips", "show", name]) == 0
+    told = [line.strip() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert told[0].startswith(f"{name}: ")
+    (head,) = (n for n, line in enumerate(told) if line.split()[:3] == ["cores", "kernel", "words"])
+    assert head == 1 + told[1].startswith("devices: ")
+    remarks = [n for n, line in enumerate(told) if line.startswith(("erratum ", "assumed: "))]
+    assert min(remarks) > head + 2
 
 
 def test_chips(capsys: Capture, tmp_path: Path) -> None:

@@ -23,8 +23,6 @@ from tests.compat.test_dynapcnn import SHAPE, events
 from tests.compat.test_one_network import holds, made
 from tests.frontends.sinabs_stand_in import IAFSqueeze, MembraneReset, MembraneSubtract
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def by_spikes(
     network: mapper.DynapcnnNetwork, raster: Any, order: Any = "depth", config: Any = None

@@ -11,6 +11,7 @@ import numpy as np
 import mapper
 from mapper.emit.shared.config import ChipConfig, DvsDestination
 from mapper.emit.shared.tensor import Tensor
+from mapper.integers import widened
 from mapper.network import DvsSettings
 from mapper.operations import Neuron
 from tests.builders import chain, conv, weighted
@@ -59,7 +60,7 @@ def with_stage(config: ChipConfig, **changes: Any) -> ChipConfig:
 
 def one_more(tensor: Tensor | None, place: int = 7) -> Tensor:
     assert tensor is not None
-    array = tensor.array.copy()
+    array = widened(tensor.array).copy()
     array.ravel()[place] += 1
     return Tensor.of(array)
 

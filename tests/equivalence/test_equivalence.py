@@ -122,6 +122,7 @@ PLACEABLE = [
 ]
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("name", PLACEABLE)
 def test_the_zoo_runs_alike_on_the_chip(name: str) -> None:
     """Every published network that fits, with random weights."""

@@ -50,6 +50,7 @@ def cell_of(record: ReportRecord, network: str, variant: str) -> Cell:
     return found
 
 
+@pytest.mark.no_cover
 def test_the_zoo_has_the_verdicts_of_check() -> None:
     networks, variants = sides(sorted(ZOO.glob("*.yaml")), CHIPS, HALVED)
     record = sweep(networks, variants, BARE, HERE)

@@ -172,6 +172,7 @@ def found(networks: Sequence[NormalNetwork], request: Request) -> Answer | None:
         return None
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("seed", range(INSTANCES))
 @pytest.mark.parametrize(
     "make", [instance, sensing_instance, roomy_instance], ids=["small", "sensing", "roomy"]

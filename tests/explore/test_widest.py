@@ -92,6 +92,7 @@ def answer(network: NormalNetwork, chip: ChipSpec, options: SolveOptions, what: 
         return None
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("what", ["width", "input", "classes"])
 @pytest.mark.parametrize("seed", range(6))
 def test_same_as_a_search_through_every_size(seed: int, what: What) -> None:
@@ -106,6 +107,7 @@ def test_same_as_a_search_through_every_size(seed: int, what: What) -> None:
     assert list(widest_lines(widest))
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("what", ["width", "input", "classes"])
 def test_the_step_after_the_answer_is_refused(what: What) -> None:
     refused = divided = folded = 0

@@ -401,6 +401,7 @@ def test_layers_that_pass_signals_on_are_part_of_the_network_alone(neurons: Any)
     assert "skip has forward hooks" in message(Made(forward, **modules).eval())
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("neurons", [spiking, nn.ReLU])
 def test_random_modules_are_equal_or_refused(neurons: Any) -> None:
     refused = check_random_modules(INSTANCES, neurons, spiking, SumPool2d)

@@ -422,6 +422,7 @@ def test_thresholds_of_rectifiers(threshold: Any) -> None:
         TorchOptions(threshold)
 
 
+@pytest.mark.no_cover
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_what_torch_compiled_is_read_before_that() -> None:
     plain = nn.Sequential(conv(), nn.ReLU())

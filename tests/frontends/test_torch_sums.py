@@ -166,6 +166,7 @@ def compare(network: Network, reference: nn.Module, seed: int, ignored: str = ".
 BUILDS = [resnet, bottleneck_of_averages, strided_skip, flat_sums, pooled_currents, one_source]
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("build", BUILDS)
 @pytest.mark.parametrize("neuron", [nn.ReLU, spiking])

@@ -117,6 +117,17 @@ def test_memories_in_the_spellings_of_people(words: str) -> None:
     assert load("speck2f", [f"core[5].kernel_words={words}"]).cores[5].kernel_words == 128 * KI
 
 
+@pytest.mark.parametrize("words", ["2Mi", "2M", "2MiB", "2 Mi", "2048K"])
+def test_memories_of_mebiwords(words: str) -> None:
+    assert load("speck2f", [f"core[5].kernel_words={words}"]).cores[5].kernel_words == 2048 * KI
+
+
+@pytest.mark.parametrize("words", ["2MB", "2m", "2G", "-2Mi", "2.5Mi"])
+def test_what_is_no_number_of_words(words: str) -> None:
+    with pytest.raises(SpecError, match="valid integer"):
+        load("speck2f", [f"core[5].kernel_words={words}"])
+
+
 def test_a_core_states_bounds_where_an_optional_fact_is_there() -> None:
     cores = load("speck2f", ["core[3].synops_per_second=100"]).cores
     assert [n for n, core in enumerate(cores) if core.states_bounds] == [3]

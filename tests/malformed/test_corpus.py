@@ -34,6 +34,7 @@ def require_refused(command: str, told: Ended, name: str) -> None:
     assert len(said) < 5000, told
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("kind", "name"), files("refused"))
 def test_what_no_command_takes(bench: Workbench, kind: str, name: str) -> None:
     ends = bench.give(kind, *content(kind, "refused", name))
@@ -42,6 +43,7 @@ def test_what_no_command_takes(bench: Workbench, kind: str, name: str) -> None:
     assert bench.content() == bench.sound
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in MADE for name in MADE[kind]])
 def test_what_is_made_and_no_command_takes(bench: Workbench, kind: str, name: str) -> None:
     for number, command in enumerate(COMMANDS[kind]):
@@ -52,6 +54,7 @@ def test_what_is_made_and_no_command_takes(bench: Workbench, kind: str, name: st
     assert bench.content() == bench.sound
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("kind", "name"), files("read"))
 def test_what_some_commands_take(bench: Workbench, kind: str, name: str) -> None:
     """Awkward, and legal for at least one command; nothing is refuted but that two files are the same."""

@@ -111,6 +111,7 @@ def test_damaged_files(name: str, tmp_path: Path) -> None:
     assert time.monotonic() - start < 5
 
 
+@pytest.mark.no_cover
 def test_a_bomb(tmp_path: Path) -> None:
     (tmp_path / "bomb.npz").write_bytes(bomb())
     assert (tmp_path / "bomb.npz").stat().st_size < BYTES_MAX // 100

@@ -66,6 +66,7 @@ RECORDS = {
 }
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("kind", RECORDS)
 @fuzz
 @given(CHANGES, NUMBER)
@@ -75,6 +76,7 @@ def test_content_of_records(bench: Workbench, kind: str, changes: list[Change], 
     give(bench, kind, name, text.encode("utf-8", "replace"), number)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("kind", RECORDS)
 @fuzz
 @given(st.one_of(CUTS, TOKENS), NUMBER)

@@ -323,6 +323,7 @@ def disturbed(name: str, words: list[str], out: Path, told: Told, *, shift: int)
     assert status == 0
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("shift", range(6 if EXAMPLES > 1000 else 1))
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_fault_at_every_write(
@@ -333,6 +334,7 @@ def test_a_fault_at_every_write(
     disturbed(name, commands.words(name, out), out, capsys.readouterr, shift=shift)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_kill_at_a_write(name: str, commands: Commands, tmp_path: Path) -> None:
     require(name)

@@ -34,6 +34,7 @@ ODD: dict[str, Callable[[Path], None]] = {
 }
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: odd[:8])
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_no_file(bench: Workbench, kind: str, odd: str) -> None:
@@ -59,6 +60,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if KINDS[kind][1]])
 def test_names_of_sound_files_are_inert(bench: Workbench, kind: str, name: str) -> None:

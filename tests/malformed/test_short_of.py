@@ -37,6 +37,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("command", ["emit", "simulate", "report"])
 def test_memory_at_every_array(
     command: str, inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -80,6 +80,7 @@ def check_forms(network: NormalNetwork, seed: int) -> Counter[str]:
     return seen
 
 
+@pytest.mark.no_cover
 def test_every_form_of_random_networks_keeps_every_spike() -> None:
     seen = Counter[str]()
     for seed in range(240):
@@ -176,6 +177,7 @@ def square_network(seed: int) -> NormalNetwork:
     return network.replacing(layers=layers)
 
 
+@pytest.mark.no_cover
 def test_no_form_is_missing_and_none_is_dominated() -> None:
     """Against the definition: all legal factors up to the least one that destinations can leave."""
     counts = Counter[int]()

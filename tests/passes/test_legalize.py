@@ -34,6 +34,7 @@ from tests.passes.legal_networks import (
 )
 
 
+@pytest.mark.no_cover
 def test_random_networks_keep_every_spike_and_break_no_new_limit() -> None:
     tried, rewritten, mended = Counter[str](), Counter[str](), 0
     spiking = 0

@@ -111,6 +111,7 @@ def run(network: NormalNetwork, chip: ChipSpec, options: SolveOptions) -> Result
     return decide(Question((network,), chip, options))
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("block", range(10))
 def test_same_verdict_and_optimum(block: int) -> None:
     for seed in range(block * INSTANCES // 10, (block + 1) * INSTANCES // 10):
@@ -162,6 +163,7 @@ def test_the_order_of_layers_and_edges_does_not_change_the_placement() -> None:
     assert left == right
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     "limit",
     [{"work_limit": 1e-9}, {"work_limit": 1e-4}, {"time_limit_s": 1e-9}, {"time_limit_s": 2e-3}],

@@ -29,6 +29,7 @@ BLOCKS = 10
 LARGE = (16384, 65536, 1024)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_same_verdict_and_optimum(block: int) -> None:
     for seed in range(block * INSTANCES // BLOCKS, (block + 1) * INSTANCES // BLOCKS):
@@ -36,6 +37,7 @@ def test_same_verdict_and_optimum(block: int) -> None:
         assert_agree(question, decide(question), seed)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_most_layers_on_their_own_cores(block: int) -> None:
     reached: Counter[str] = Counter()
@@ -53,6 +55,7 @@ def test_most_layers_on_their_own_cores(block: int) -> None:
     assert reached["some"] > INSTANCES // BLOCKS // 10
 
 
+@pytest.mark.no_cover
 def test_the_oracle_keeps_the_rules_and_the_instances_are_mixed() -> None:
     mix: Counter[str] = Counter()
     count = max(INSTANCES, 150)

@@ -92,6 +92,7 @@ def least(network: Network, chip: ChipSpec) -> tuple[tuple[int, ...], int]:
     return min((entry for entry in costs if entry), default=()), len(costs)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("block", range(4))
 def test_no_network_written_out_by_hand_is_better(block: int) -> None:
     seen: Counter[str] = Counter()

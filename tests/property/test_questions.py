@@ -66,6 +66,7 @@ def check_forms(instance: Instance, result: Result, seed: int) -> None:
             assert written(placed.by_name[layer.name], placed.incoming[layer.name]) in exact, seed
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_same_verdict_and_optimum(block: int) -> None:
     for seed in range(block * INSTANCES // BLOCKS, (block + 1) * INSTANCES // BLOCKS):
@@ -77,6 +78,7 @@ def test_same_verdict_and_optimum(block: int) -> None:
             check_forms(instance, result, seed)
 
 
+@pytest.mark.no_cover
 def test_the_oracle_keeps_the_rules_and_optima_make_every_move() -> None:
     mix: Counter[str] = Counter()
     count = max(INSTANCES, 600)

@@ -281,6 +281,7 @@ def is_possible(question: Question) -> bool:
     return possible(network, chip, everything(network, chip, question.resolved))
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("block", range(8))
 def test_conflicts_corrections_and_repairs(block: int) -> None:
     mended = 0
@@ -305,6 +306,7 @@ def test_conflicts_corrections_and_repairs(block: int) -> None:
     assert mended > 0
 
 
+@pytest.mark.no_cover
 def test_conflicts_with_pieces() -> None:
     judged, kinds = 0, set()
     for seed in range(10_000):

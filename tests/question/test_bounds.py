@@ -94,6 +94,7 @@ def cases(kind: str) -> Iterator[tuple[Situation, Bound]]:
             yield from ((situation, bound) for bound in bounds(occupant))
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("kind", SITUATIONS)
 def test_the_solver_keeps_every_bound_to_the_unit(kind: str) -> None:
     refused: set[Rule] = set()

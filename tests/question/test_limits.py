@@ -68,6 +68,7 @@ def assert_honest(cut: Result, full: Result) -> None:
             break
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("objective", ["capacity", "headroom", "balance", "index"])
 def test_an_optimum_of_one_setting_is_none_of_the_question(objective: Any) -> None:
     seen: Counter[Status] = Counter()

@@ -79,6 +79,7 @@ def every_form(
     return legal_forms(network, chip, extended=extended, **everything)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("objective", ["capacity", "headroom", "balance", "index"])
 def test_no_form_that_is_left_out_is_better(objective: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     fewer = 0

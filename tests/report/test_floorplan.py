@@ -1,19 +1,23 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 
 from hwspec.catalog import load
+from hwspec.inert import inert
 from mapper.api import solve
+from mapper.network import Network
 from mapper.operations import Convolution
 from mapper.record import PlacementRecord, placement_record
+from mapper.report.drawing import fitted, text_width
 from mapper.report.floorplan import floorplan_svg
 from mapper.report.words import share_text
 from tests.builders import chain, conv, gesture
+from tests.graphs import Link, graph
 from tests.report.markup import Node, parsed
 from tests.report.placements import random_placements
 from tests.report.samples import hostile, small
@@ -30,6 +34,14 @@ def drawn(record: PlacementRecord) -> Node:
 
 def number(node: Node, name: str) -> int:
     return int(node.attributes[name])
+
+
+def names_of(record: PlacementRecord) -> dict[str, str]:
+    """Names of the graph's nodes by number, whole."""
+    told = {
+        node.attributes["data-node"]: node.all("title")[0].text for node in drawn(record).all("g", "mfp-node")
+    }
+    return {number: re.sub(r"^(layer|input) |, .*", "", words) for number, words in told.items()}
 
 
 @dataclass(frozen=True)
@@ -60,7 +72,7 @@ def lines(wire: Node) -> Iterator[Line]:
 @pytest.mark.parametrize("record", DRAWN, ids=lambda record: record.chip)
 def test_arrows_cross_no_core_and_lie_on_no_other(record: PlacementRecord) -> None:
     picture = drawn(record)
-    boxes = picture.all("rect", "mfp-box")
+    boxes = [tile.all("rect", "mfp-box")[0] for tile in picture.all("g", "mfp-core")]
     seen: list[Line] = []
     for wire in picture.all("g", "mfp-wire"):
         for line in lines(wire):
@@ -77,30 +89,59 @@ def test_arrows_cross_no_core_and_lie_on_no_other(record: PlacementRecord) -> No
 
 
 @pytest.mark.parametrize("record", DRAWN, ids=lambda record: record.chip)
-def test_every_destination_is_an_arrow_with_pool_and_shift(record: PlacementRecord) -> None:
-    place = {use.core: str(n) for n, use in enumerate(record.cores)}
-    asked = Counter(
-        (
-            place.get(route.source, ""),  # type: ignore[arg-type]  # the sensor has no place
-            place.get(route.target, ""),  # type: ignore[arg-type]  # nor has the readout stage
-            " ".join(
-                ["sensor"] * (route.source == "dvs")
-                + [f"/{route.pooling}"] * (route.pooling > 1)
-                + [f"+{route.feature_shift}"] * (route.feature_shift > 0)
-            ),
-        )
-        for route in record.solution.routes
-    )
-    shown = Counter(
-        (
-            wire.attributes["data-source"],
-            wire.attributes["data-target"],
-            "".join(label.text for label in wire.all("text", "mfp-label")),
-        )
-        for wire in drawn(record).all("g", "mfp-wire")
-    )
-    assert asked <= shown
-    assert (shown - asked).total() == len(record.solution.host_entries)
+def test_every_wire_says_at_both_ends_where_it_goes_and_whence_it_comes(record: PlacementRecord) -> None:
+    solution, place = record.solution, {use.core: str(n) for n, use in enumerate(record.cores)}
+    asked = [("", str(entry.core), entry.input, 1, entry.feature_shift) for entry in solution.host_entries]
+    asked += [
+        ("", str(r.target), "sensor", r.pooling, r.feature_shift)
+        if r.source == "dvs"
+        else (str(place[r.source]), str(r.target), f"from {r.source}", r.pooling, r.feature_shift)
+        for r in solution.routes
+    ]
+    wires = drawn(record).all("g", "mfp-wire")
+    for wire, (source, target, whence, pooling, shift) in zip(wires, asked, strict=True):
+        assert wire.attributes["data-source"] == source
+        assert wire.attributes["data-target"] == ("" if target == "readout" else place[int(target)])
+        names = [label.text for label in wire.all("text", "mfp-label")]
+        more = f" /{pooling}" * (pooling > 1) + f" +{shift}" * (shift > 0)
+        if source:
+            assert f"to {target}{more}" in names
+        if target != "readout":
+            shown = whence if source else fitted(inert(whence), 150, 10)
+            assert f"{shown}{more}" in names
+
+
+@pytest.mark.parametrize("record", DRAWN, ids=lambda record: record.chip)
+def test_no_stretch_of_a_wire_is_long_without_its_name(record: PlacementRecord) -> None:
+    picture = drawn(record)
+    rows = {number(box, "y") for box in picture.all("rect", "mfp-box") if number(box, "width") == 196}
+    for wire in picture.all("g", "mfp-wire"):
+        upright = {(number(name, "x"), number(name, "y")) for name in wire.all("text", "mfp-lane")}
+        level = [(number(name, "x"), number(name, "y")) for name in wire.all("text", "mfp-label")]
+        for line in lines(wire):
+            if line.is_level:
+                named = [x for x, y in level if abs(y - line.at) <= 3]
+                marks = sorted([line.start, line.stop, *named])
+                assert max(right - left for left, right in pairwise(marks)) < 440, wire
+            else:
+                passed = [y for y in rows if line.start <= y and y + 88 <= line.stop]
+                assert {(line.at, y + 88 // 2 + 3) for y in passed} <= upright, wire
+
+
+@pytest.mark.parametrize("record", DRAWN, ids=lambda record: record.chip)
+def test_names_of_wires_lie_on_no_other_and_within_the_picture(record: PlacementRecord) -> None:
+    picture = drawn(record)
+    wide = number(picture, "width")
+    seen: dict[int, list[tuple[int, int]]] = {}
+    for name in (name for wire in picture.all("g", "mfp-wire") for name in wire.all("text", "mfp-label")):
+        if name.attributes["text-anchor"] == "middle":
+            continue  # on a wire of its own
+        x, width = number(name, "x"), text_width(name.text, 10)
+        span = (x, x + width) if name.attributes["text-anchor"] == "start" else (x - width, x)
+        assert 0 <= span[0] <= span[1] <= wide
+        for other in seen.setdefault(number(name, "y"), []):
+            assert span[1] <= other[0] or other[1] <= span[0], name.text
+        seen[number(name, "y")].append(span)
 
 
 @pytest.mark.parametrize("record", DRAWN, ids=lambda record: record.chip)
@@ -115,12 +156,12 @@ def test_cores_are_drawn_to_their_memory_and_filled_to_their_use(record: Placeme
         have, used = tile.all("rect", "mfp-have"), tile.all("rect", "mfp-used")
         for bar, filled, size, (taken, there) in zip(have, used, bits, words, strict=True):
             length, full = number(bar, "width"), number(filled, "width")
-            assert length == (max(104 * size // longest, 1) if there else 0)
+            assert length == (max(92 * size // longest, 1) if there else 0)
             assert full == (-(-length * taken // there) if there else 0)
         if use.role != "layer":
             assert use.role in tile.all("text", "mfp-mark")[0].text
         if use.layer is not None:
-            assert tile.all("text", "mfp-name")[0].text.startswith(use.label[:24])
+            assert tile.all("text", "mfp-name")[0].text == fitted(inert(use.label), 176, 12)
 
 
 def test_title_and_description_tell_what_the_picture_shows() -> None:
@@ -139,10 +180,9 @@ def test_readout_monitor_and_sensor_are_shown() -> None:
     network = chain([conv(4), Convolution(10, (8, 8))], (2, 32, 32), (4,), dvs=True)
     record = placement_record(solve(network, "speck2f", monitors=["conv0"], readout="conv1"))
     picture = drawn(record)
-    assert [text.text for text in picture.all("text", "mfp-name")][:2] == [
-        "inputs (sensor, pooled 1x1)",
-        "readout",
-    ]
+    names = [text.text for text in picture.all("text", "mfp-name")]
+    assert names[:4] == ["sensor", "conv0", "conv1", "readout"]
+    assert names[4:6] == ["inputs (sensor, pooled 1x1)", "readout"]
     marks = {
         tile.all("text", "mfp-id")[0].text: tile.all("text", "mfp-mark")[0].text
         for tile in picture.all("g", "mfp-core")
@@ -165,3 +205,99 @@ def test_sixty_four_cores_keep_to_a_page_in_width() -> None:
 )
 def test_only_what_is_full_says_100(used: int, offered: int, told: str) -> None:
     assert share_text(used, offered) == told
+
+
+LOOPS = graph(
+    [conv(4) for _ in range(4)],
+    [Link(-1, 0), Link(0, 1), Link(1, 2), Link(2, 1), Link(0, 3), Link(2, 3), Link(3, 3)],
+)
+ZOO = (
+    "sinabs_dvs_gesture_9layer",
+    "sinabs_residual_dummy1",
+    "sinabs_two_stems_dummy3",
+    "flow_diag_split",
+)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "digits",
+        LOOPS,
+        *(f"mapper/data/{n}.yaml" for n in ("example", "wide")),
+        *(f"tests/data/zoo/{n}.yaml" for n in ZOO),
+    ],
+)
+def test_the_graph_has_the_edges_of_the_network_that_is_placed(source: str | Network) -> None:
+    result = solve(source, load("speck2f", ["+core[9..15]=core[5]"]))
+    (network,) = result.networks
+    record = placement_record(result)
+    names = names_of(record)
+    shown = {
+        (names[link.attributes["data-source"]], names[link.attributes["data-target"]],
+         "".join(label.text for label in link.all("text", "mfp-label")))
+        for link in drawn(record).all("g", "mfp-link")
+    }  # fmt: skip
+    sensors = {entry.name for entry in network.inputs if entry.dvs is not None}
+    asked = {
+        ("sensor", edge.target, "")
+        if edge.source in sensors
+        else (
+            edge.source,
+            edge.target,
+            f"/{edge.pool.size[0]}" if edge.pool and edge.pool.size[0] > 1 else "",
+        )
+        for edge in network.edges
+    }
+    assert shown == asked
+
+
+def test_relays_carry_the_links_of_what_they_pass_on() -> None:
+    fanned = graph([conv(4) for _ in range(6)], [Link(-1, 0), *(Link(0, n) for n in range(1, 6))])
+    relayed = [record for record in PLACED if any(use.role == "relay" for use in record.cores)]
+    relayed.append(
+        placement_record(solve(fanned, load("speck2f", ["+core[9..15]=core[5]"]), fusion=False, max_copies=1))
+    )
+    for record in relayed:
+        picture = drawn(record)
+        relays = {str(n) for n, use in enumerate(record.cores) if use.role == "relay"}
+        assert relays
+        links = {link.attributes["data-link"] for link in picture.all("g", "mfp-link")}
+        carried = {n for wire in picture.all("g", "mfp-wire") for n in wire.attributes["data-links"].split()}
+        assert carried == links
+        for wire in picture.all("g", "mfp-wire"):
+            if wire.attributes["data-target"] in relays:
+                behind = [
+                    other for other in picture.all("g", "mfp-wire")
+                    if other.attributes["data-source"] == wire.attributes["data-target"]
+                ]  # fmt: skip
+                assert behind
+                reached = {n for other in behind for n in other.attributes["data-links"].split()}
+                assert reached & set(wire.attributes["data-links"].split())
+
+
+@pytest.mark.parametrize(
+    "record", [*DRAWN, *random_placements(range(60, 90))], ids=lambda record: record.chip
+)
+def test_nodes_of_the_graph_stand_apart_and_show_their_cores(record: PlacementRecord) -> None:
+    boxes: list[tuple[int, int, int, int]] = []
+    for node in drawn(record).all("g", "mfp-node"):
+        (box,) = node.all("rect", "mfp-box")
+        left, top = number(box, "x"), number(box, "y")
+        edges = (left, top, left + number(box, "width"), top + number(box, "height"))
+        for other in boxes:
+            assert (
+                edges[2] <= other[0] or other[2] <= edges[0] or edges[3] <= other[1] or other[3] <= edges[1]
+            )
+        boxes.append(edges)
+        cores = [record.cores[int(place)].core for place in node.attributes.get("data-places", "").split()]
+        shown = [int(text.text) for text in node.all("text", "mfp-core-number")]
+        assert shown == cores[: len(shown)]
+        assert len(shown) == len(cores) or "…" in [text.text for text in node.all("text", "mfp-unit")]
+
+
+def test_networks_have_graphs_of_their_own() -> None:
+    record = placement_record(solve(["digits", "mapper/data/example.yaml"], "speck2f"))
+    heads = [text.text for text in drawn(record).all("text", "mfp-head-line")]
+    assert heads == ["digits", "example", "speck2f: 9 of 9 cores used"]
+    assert sorted(names_of(record).values()).count("conv1") == 2

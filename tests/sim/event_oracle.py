@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,12 @@ import numpy as np
 from mapper.emit.shared.config import ChipConfig
 
 __all__ = ["Oracle"]
+
+
+def _reached(start: int, kernel_size: int, stride: int, count: int) -> list[tuple[int, int]]:
+    """Along one axis: taps of the kernel, each with the place of the neuron that it reaches."""
+    places = [(tap, start - tap) for tap in range(kernel_size)]
+    return [(tap, at // stride) for tap, at in places if at % stride == 0 and 0 <= at // stride < count]
 
 
 class Oracle:
@@ -33,21 +40,18 @@ class Oracle:
 
     def arrive(self, time: int, number: int, f: int, y: int, x: int) -> None:
         core = self.cores[number]
-        shape, weights = core.dimensions, core.weights.array
-        fired = []
-        for o, ty, tx in np.ndindex(weights.shape[0], shape.kernel_size, shape.kernel_size):
-            row, column = y + shape.padding.y - ty, x + shape.padding.x - tx
-            if row % shape.stride.y or column % shape.stride.x:
-                continue
-            row, column = row // shape.stride.y, column // shape.stride.x
-            size = shape.output_shape.size
-            if not (0 <= row < size.y and 0 <= column < size.x):
-                continue
-            value = int(np.clip(self.states[number][o, row, column] + weights[o, f, tx, ty], -32768, 32767))
+        shape, state, fired = core.dimensions, self.states[number], []
+        size = shape.output_shape.size
+        rows = _reached(y + shape.padding.y, shape.kernel_size, shape.stride.y, size.y)
+        columns = _reached(x + shape.padding.x, shape.kernel_size, shape.stride.x, size.x)
+        # Python's own numbers: an entry of an array takes several times as long.
+        weights = core.weights.array[:, f].tolist()
+        for o, ((ty, row), (tx, column)) in product(range(len(weights)), product(rows, columns)):
+            value = min(max(state[o, row, column].item() + weights[o][tx][ty], -32768), 32767)
             if value >= core.threshold_high:
                 fired.append((o, row, column))
                 value = 0 if core.return_to_zero else value - core.threshold_high
-            self.states[number][o, row, column] = max(value, core.threshold_low)
+            state[o, row, column] = max(value, core.threshold_low)
         for o, row, column in sorted(fired):
             self.spikes[number].append((time, o, row, column))
         for o, row, column in sorted(fired):

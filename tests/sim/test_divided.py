@@ -78,6 +78,7 @@ def assert_same(
     return sum(int(spikes.sum()) for spikes in expected.spikes.values())
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("block", range(4))
 def test_in_time_steps_nothing_changes(block: int) -> None:
     spikes = 0
@@ -127,6 +128,7 @@ def sequence(events: Events) -> list[tuple[int, ...]]:
     return [tuple(event) for event in events.tolist()]
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("block", range(4))
 def test_spike_by_spike_pieces_and_relays_change_nothing(block: int) -> None:
     """In the default order, without cycles: the same spikes of every layer, in the same order."""

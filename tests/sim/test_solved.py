@@ -59,6 +59,7 @@ def moves_of(result: Result) -> set[str]:
     return found
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_in_time_steps(block: int) -> None:
     compared = 0
@@ -74,6 +75,7 @@ def test_in_time_steps(block: int) -> None:
     assert compared > CASES // 8
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_spike_by_spike_without_copies_and_cycles(block: int) -> None:
     """The same spikes of every layer, in the same order, as with one whole layer per core."""

@@ -19,8 +19,6 @@ from mapper.events import events_from_raster
 from mapper.sim.event import EventOptions, simulate_events
 from mapper.sim.network import simulate
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
@@ -48,6 +46,7 @@ def share(config: Any, network: Any, data: Any, order: Any) -> float:
     return right / len(data.labels)
 
 
+@pytest.mark.no_cover
 def test_three_networks_before_and_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -196,6 +196,7 @@ def test_samples_are_made_harder_alike_every_time() -> None:
     assert np.array_equal(Harder(0, 0).of(raster, 3), raster)
 
 
+@pytest.mark.no_cover
 def test_tuned_digits_answer_as_told(tmp_path: Path) -> None:
     choosing, judging = part("digits-train", 60), part("digits", 40)
     tuned = tuned_by("digits", calibrate=choosing, data=judging, tuning=TuneOptions(runs=60, time_limit_s=20))

@@ -32,6 +32,7 @@ def situation(kind: str, seed: int) -> Situation:
     return SITUATIONS[kind](np.random.default_rng(seed))
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("kind", SITUATIONS)
 def test_a_bound_is_kept_exactly(kind: str, seed: int) -> None:

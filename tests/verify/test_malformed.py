@@ -90,6 +90,7 @@ def test_every_value_of_a_wrong_type_is_a_violation(kind: str) -> None:
             assert all(str(violation) for violation in violations)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     "kind", ["piece", "relay that reads all", "relay of the sensor", "readout", "sensor"]
 )

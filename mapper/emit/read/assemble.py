@@ -12,6 +12,7 @@ from mapper.emit.shared.config import CnnLayer
 from mapper.emit.shared.interface import InterfaceLayer, LayerPlace
 from mapper.emit.shared.tensor import alive
 from mapper.errors import Finding
+from mapper.integers import widened
 from mapper.normal_form import NormalLayer
 from mapper.operations import Convolution, Neuron, Shape, same
 
@@ -101,10 +102,10 @@ def _layer(entry: InterfaceLayer, pieces: Sequence[CnnLayer]) -> NormalLayer:
     weights = np.concatenate([_values(core, "weights", "weights_kill_bit") for core in pieces])
     # Without leak a core's biases are never added.
     biases = np.concatenate(
-        [_values(core, "biases", "biases_kill_bit") * int(core.leak_enable) for core in pieces]
+        [widened(_values(core, "biases", "biases_kill_bit")) * int(core.leak_enable) for core in pieces]
     )
     initial = np.concatenate(
-        [_values(core, "neurons_initial_value", "neurons_value_kill_bit") for core in pieces]
+        [widened(_values(core, "neurons_initial_value", "neurons_value_kill_bit")) for core in pieces]
     )
     has_bias = bool(np.any(biases))
     operation = Convolution(

@@ -99,11 +99,11 @@ def _arrays(where: str, what: str, left: Any, right: Any) -> Iterator[Difference
     if left.shape != right.shape:
         yield Difference(where, f"shape of {what}", str(left.shape), str(right.shape))
         return
-    places = np.argwhere(left != right)
-    if len(places):
-        first = tuple(int(n) for n in places[0])
+    differs = left != right
+    if count := int(np.count_nonzero(differs)):
+        first = np.unravel_index(int(np.argmax(differs)), differs.shape)
         index = ", ".join(map(str, first))
-        yield Difference(where, f"{what}[{index}]", str(left[first]), str(right[first]), len(places))
+        yield Difference(where, f"{what}[{index}]", str(left[first]), str(right[first]), count)
 
 
 def _networks(left: NormalNetwork, right: NormalNetwork) -> Iterator[Difference]:

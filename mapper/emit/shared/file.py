@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from math import prod
@@ -14,15 +13,16 @@ from pydantic import BaseModel, ValidationError
 from mapper.emit.shared.agreement import agreement_findings
 from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.ranges import config_findings
+from mapper.emit.shared.tensor import json_pieces
 from mapper.errors import ConfigError, Finding
-from mapper.files import own_file, write_text
+from mapper.files import own_file, write_all
 from mapper.texts import json_of, plain_text
 
-__all__ = ["config_of", "config_text", "read_config", "write_config"]
+__all__ = ["config_of", "config_pieces", "config_text", "read_config", "write_config"]
 
 # Ten times what the largest chip of the family takes.
 _BYTES_MAX = 1 << 25
-# Of all tensors together: runs make a long tensor of a few letters. 512 MiB once they are arrays.
+# Of all tensors together: runs make a long tensor of a few letters. 512 MiB where all have 64 bits.
 _ENTRIES_MAX = 1 << 26
 _AXES_MAX = 8
 _FINDINGS_MAX = 20
@@ -30,8 +30,13 @@ _FINDINGS_MAX = 20
 
 def config_text(config: ChipConfig) -> str:
     """The file's text: the same for equal configurations; fields a chip does not have are left out."""
-    content = config.model_dump(mode="json", exclude_none=True)
-    return json.dumps(content, indent=1) + "\n"
+    return "".join(config_pieces(config))
+
+
+def config_pieces(config: ChipConfig) -> Iterator[str]:
+    """The file's text, piece by piece: of its tensors only one is text at a time."""
+    yield from json_pieces(config, indent=1)
+    yield "\n"
 
 
 def write_config(config: ChipConfig, path: str | Path) -> None:
@@ -42,7 +47,7 @@ def write_config(config: ChipConfig, path: str | Path) -> None:
     OptionsError
         The place cannot be written.
     """
-    write_text(Path(path), config_text(config))
+    write_all({Path(path): config_pieces(config)})
 
 
 def read_config(path: str | Path) -> ChipConfig:
@@ -76,6 +81,8 @@ def read_config(path: str | Path) -> ChipConfig:
     if (entries := sum(_claimed(content["hardware"]))) > _ENTRIES_MAX:
         problem = "its tensors claim too many numbers"
         raise ConfigError(Finding(where.name, problem, entries, _ENTRIES_MAX))
+    # It is as large as the text, which is read once more.
+    del content
     try:
         config = ChipConfig.model_validate_json(text, strict=True)
     except ValidationError as error:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
-from functools import cached_property
+import json
+from collections.abc import Iterator, Sequence
 from itertools import starmap
 from math import prod
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel
 from pydantic_core import core_schema
 
-__all__ = ["Tensor", "alive", "tensor_fields"]
+from mapper.integers import is_constant, narrowed
+
+__all__ = ["Tensor", "alive", "json_pieces", "tensor_fields"]
 
 # Shorter runs take more letters as "value*count" than written out.
 _RUN_MIN = 3
@@ -38,6 +41,12 @@ class Tensor:
     values
         The entries in order, separated by blanks, or packed.
 
+    Attributes
+    ----------
+    array
+        The entries, read-only, in narrow integers (`mapper.integers.narrowed`): `mapper.integers.widened`
+        before computing with them.
+
     Raises
     ------
     ValueError
@@ -53,11 +62,11 @@ class Tensor:
             if values.startswith(_PACKED)
             else _written_out(values, entry_count)
         )
-        self.array = _read_only(flat.reshape(tuple(shape)))
+        self.array = _read_only(narrowed(flat).reshape(tuple(shape)))
 
     @classmethod
     def of(cls, array: npt.ArrayLike) -> Self:
-        """A tensor of an array of integers, which is copied.
+        """A tensor of an array of integers, which is copied unless nobody can change it.
 
         Raises
         ------
@@ -68,7 +77,13 @@ class Tensor:
         if data.dtype.kind not in "iub":
             raise ValueError(f"only integers can be written, not {data.dtype}")
         tensor = cls.__new__(cls)
-        tensor.array = _read_only(data.astype(np.int64, order="C", copy=True))
+        try:
+            narrow = narrowed(data)
+        except OverflowError as error:
+            raise ValueError(f"only integers of 64 bits can be written: {error}") from None
+        tensor.array = _read_only(
+            narrow.copy(order="C") if narrow is data and not is_constant(data) else narrow
+        )
         return tensor
 
     @property
@@ -76,9 +91,9 @@ class Tensor:
         """Sizes, outermost first."""
         return self.array.shape
 
-    @cached_property
+    @property
     def values(self) -> str:
-        """The text of the entries: the same for equal tensors."""
+        """The text of the entries, made anew: the same for equal tensors."""
         flat = self.array.ravel()
         if not flat.size:
             return ""
@@ -92,6 +107,10 @@ class Tensor:
         text = " ".join(starmap(_token, zip(flat[starts].tolist(), counts.tolist(), strict=True)))
         return text if len(text) <= _TEXT_MAX else _packed(flat)
 
+    def written(self) -> dict[str, Any]:
+        """What stands in a file for it."""
+        return {"shape": list(self.shape), "values": self.values}
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Tensor) and np.array_equal(self.array, other.array)
 
@@ -103,10 +122,8 @@ class Tensor:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: object) -> core_schema.CoreSchema:
-        """In files a tensor is {"shape": [...], "values": "..."}."""
-        written = core_schema.plain_serializer_function_ser_schema(
-            lambda tensor: {"shape": list(tensor.shape), "values": tensor.values}
-        )
+        """In files a tensor is {"shape": [...], "values": "..."}; dumped as Python's objects it is itself."""
+        written = core_schema.plain_serializer_function_ser_schema(cls.written, when_used="json")
         return core_schema.no_info_plain_validator_function(cls._validated, serialization=written)
 
     @classmethod
@@ -123,11 +140,34 @@ class Tensor:
         return cls(shape, values)
 
 
-def alive(tensor: Tensor | None, killed: Tensor | None) -> npt.NDArray[np.int64] | None:
-    """Values of a tensor, 0 where a kill bit switches an entry off."""
+def alive(tensor: Tensor | None, killed: Tensor | None) -> npt.NDArray[np.signedinteger[Any]] | None:
+    """Values of a tensor in its own narrow type, 0 where a kill bit switches an entry off."""
     if tensor is None or killed is None:
         return None if tensor is None else tensor.array
-    return np.where(killed.array != 0, 0, tensor.array)
+    is_killed = killed.array != 0
+    # What is 0 already is what chips switch off.
+    if not np.any(tensor.array[is_killed]):
+        return tensor.array
+    values = tensor.array.copy()
+    values[is_killed] = 0
+    return values
+
+
+def json_pieces(record: BaseModel, indent: int | None = None) -> Iterator[str]:
+    """A record as JSON without the fields that are None; of its tensors only one is text at a time.
+
+    Parameters
+    ----------
+    indent
+        As `json.dumps` has it. Without, it is what pydantic writes: no blanks, letters as they are.
+    """
+    encoder = json.JSONEncoder(
+        indent=indent,
+        separators=None if indent is not None else (",", ":"),
+        ensure_ascii=indent is not None,
+        default=Tensor.written,
+    )
+    return encoder.iterencode(record.model_dump(exclude_none=True))
 
 
 def tensor_fields(
@@ -148,7 +188,7 @@ def tensor_fields(
     return fields
 
 
-def _written_out(text: str, entry_count: int) -> npt.NDArray[np.int64]:
+def _written_out(text: str, entry_count: int) -> npt.NDArray[np.signedinteger[Any]]:
     """The numbers of a text that is not packed."""
     value_count, values, counts = 0, [], []
     for token in text.split():
@@ -164,20 +204,20 @@ def _written_out(text: str, entry_count: int) -> npt.NDArray[np.int64]:
     if value_count != entry_count or min(counts, default=1) < 1:
         raise ValueError(f"the values are {value_count}, the shape wants {entry_count}")
     try:
-        return np.repeat(np.asarray(values, np.int64), counts)
+        return np.repeat(narrowed(np.asarray(values, np.int64)), counts)
     except OverflowError:
         raise ValueError("a value has more than 64 bits") from None
 
 
-def _packed(flat: npt.NDArray[np.int64]) -> str:
-    """The numbers in the narrowest integers that hold them."""
+def _packed(flat: npt.NDArray[np.signedinteger[Any]]) -> str:
+    """The numbers in the narrowest little-endian integers that hold them."""
     least, most = flat.min(), flat.max()
     kinds = (np.dtype(f"<i{size}") for size in (1, 2, 4, 8))
     kind = next(k for k in kinds if least >= np.iinfo(k).min and most <= np.iinfo(k).max)
-    return f"{_PACKED}i{kind.itemsize} {base64.b64encode(flat.astype(kind).tobytes()).decode()}"
+    return f"{_PACKED}i{kind.itemsize} {base64.b64encode(flat.astype(kind, copy=False).data).decode()}"
 
 
-def _unpacked(text: str, entry_count: int) -> npt.NDArray[np.int64]:
+def _unpacked(text: str, entry_count: int) -> npt.NDArray[np.signedinteger[Any]]:
     kind, _, letters = text.removeprefix(_PACKED).partition(" ")
     if kind not in ("i1", "i2", "i4", "i8"):
         raise ValueError(f"{kind[:40]!r} is none of i1, i2, i4, i8")
@@ -187,7 +227,7 @@ def _unpacked(text: str, entry_count: int) -> npt.NDArray[np.int64]:
         raise ValueError(f"is not base64: {error}") from None
     if len(data) != entry_count * int(kind[1]):
         raise ValueError(f"holds {len(data)} bytes, the shape wants {entry_count} values of {kind[1]}")
-    return np.frombuffer(data, f"<{kind}").astype(np.int64)
+    return np.frombuffer(data, f"<{kind}").astype(kind, copy=False)
 
 
 def _token(value: int, count: int) -> str:
@@ -196,6 +236,6 @@ def _token(value: int, count: int) -> str:
     return " ".join([str(value)] * count)
 
 
-def _read_only(array: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _read_only(array: npt.NDArray[np.signedinteger[Any]]) -> npt.NDArray[np.signedinteger[Any]]:
     array.flags.writeable = False
     return array

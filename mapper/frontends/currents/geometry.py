@@ -12,6 +12,7 @@ import numpy as np
 from mapper.errors import Finding, UnsupportedLayerError
 from mapper.frontends.currents.branch import Addend, Joined
 from mapper.frontends.inference import LayerDraft
+from mapper.integers import widened
 from mapper.network import Edge
 from mapper.operations import Convolution, Neuron, Pair, PathOperation, Pool, Scale, Shape, shape_after
 from mapper.wording import join_names
@@ -134,7 +135,7 @@ def _spread(weight: Any, size: Pair, stride: Pair) -> Any:
     for row, column in np.ndindex(*weight.shape[2:]):
         top, left = row * stride[0], column * stride[1]
         total[:, :, top : top + size[0], left : left + size[1]] += weight[:, :, row, column, None, None]
-    return total.astype(weight.dtype)
+    return total.astype(widened(weight).dtype)
 
 
 def _passed_on(name: str, addend: Addend, signals: Mapping[str, Shape]) -> Addend | None:

@@ -12,6 +12,7 @@ from mapper.folding import fitted, placed
 from mapper.frontends.currents.branch import Addend
 from mapper.frontends.currents.geometry import path_factor
 from mapper.frontends.inference import LayerDraft
+from mapper.integers import widened
 from mapper.network import Edge
 from mapper.operations import Convolution, Integers, Neuron, Pair, Scale, Shape, shape_after
 from mapper.wording import join_names
@@ -78,7 +79,7 @@ def assembled(
                 added = placed(_weight_of(addend, block), kernel, offset)
                 parts[block.key] = parts[block.key] + added if block.key in parts else added
     first = addends[0].conv
-    types = [addend.conv.weight.dtype for addend in addends if addend.conv.weight is not None]
+    types = [widened(addend.conv.weight).dtype for addend in addends if addend.conv.weight is not None]
     biases: list[Any] = [addend.conv.bias for addend in addends if addend.conv.bias is not None]
     conv = Convolution(
         out_features=first.out_features,

@@ -100,7 +100,9 @@ def _value(item: Any) -> Any:
     if item.shape is None:
         return None
     if h5py.check_string_dtype(item.dtype) is None:
-        return np.asarray(item[()])
+        array = np.asarray(item[()])
+        array.flags.writeable = False
+        return array
     texts = texts_of(item)
     return np.array(texts, object).reshape(item.shape) if item.shape else texts[0]
 

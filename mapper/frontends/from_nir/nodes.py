@@ -10,6 +10,7 @@ import numpy as np
 
 from mapper.folding import feature_scale
 from mapper.frontends.from_nir.origins import Behaviour
+from mapper.integers import is_constant
 from mapper.operations import (
     BatchNorm,
     Convolution,
@@ -59,7 +60,8 @@ def _numbers(fields: Fields, name: str, dimensions: int | None = None) -> Any:
     """Weights or biases in single precision."""
     array = _array(fields, name, dimensions)
     _require_single(name, array)
-    single = array.astype(np.float32)
+    # A file's own array, which nobody else has, need not be copied.
+    single = array.astype(np.float32, copy=not is_constant(array))
     if np.any(array) and not np.any(single):
         largest = float(np.max(np.abs(array)))
         raise ValueError(f"{name} is {largest:g} at most, which is 0 in single precision (from about 1e-45)")

@@ -105,8 +105,8 @@ def most_of(layer: Layer) -> Layer:
     Its input is the largest value that arrives at the layer.
     """
     operation: Any = layer.operation
-    weight = np.abs(operation.weight).astype(np.float64).reshape(operation.out_features, -1).sum(1)
-    bias = None if operation.bias is None else np.abs(operation.bias).astype(np.float64)
+    weight = np.abs(np.asarray(operation.weight, np.float64)).reshape(operation.out_features, -1).sum(1)
+    bias = None if operation.bias is None else np.abs(np.asarray(operation.bias, np.float64))
     between: list[Any] = []
     for step in layer.between:
         if isinstance(step, Scale):

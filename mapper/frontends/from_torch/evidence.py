@@ -91,6 +91,7 @@ def evidence(
         The first difference, with layer, step and both values; or the module cannot run.
     """
     failed: list[BaseException] = []
+    comparison: _Comparison | None
     own = len(reader.leads)
     with untouched(root):
         # Batch and time may be one axis or two, whichever way the module could be traced.
@@ -104,7 +105,9 @@ def evidence(
                         return (*(_silent(name) for name in silent), *told)
                 # The user's code may fail in any way, and sys.exit there is no end of ours.
                 except FAILURES as error:
-                    failed.append(error)
+                    # What it passed through holds a copy of the module, as large as all weights.
+                    failed.append(error.with_traceback(None))
+                comparison = None
     different = [error for error in failed if isinstance(error, DifferenceError)]
     raise _refusal(root, reader, (different or failed)[0])
 

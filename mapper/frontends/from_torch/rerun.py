@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -141,19 +142,24 @@ class Rerun:
         _reset(self.module)
         if dtype is not None:
             self._cast()
+        # Hooks that held this object would keep its copy of all weights until garbage is collected.
+        own: Any = weakref.proxy(self)
+
+        def note(module: nn.Module, args: Any) -> None:
+            own.is_autocast = own.is_autocast or torch.is_autocast_enabled("cpu")
+
         for module in self.module.modules():
-            module.register_forward_pre_hook(self._note)
+            module.register_forward_pre_hook(note)
         for path in dict.fromkeys(paths):
             self._watch(path)
 
     def _cast(self) -> None:
         """Let every module with weights get its precision: spikes may come in another, as those of sinabs."""
+        dtype = self.dtype
 
         def cast(module: nn.Module, args: Any) -> Any:
             return tuple(
-                value.to(self.dtype)
-                if isinstance(value, torch.Tensor) and value.is_floating_point()
-                else value
+                value.to(dtype) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
                 for value in args
             )
 
@@ -161,19 +167,18 @@ class Rerun:
             if module._parameters:
                 module.register_forward_pre_hook(cast)
 
-    def _note(self, module: nn.Module, args: Any) -> None:
-        self.is_autocast = self.is_autocast or torch.is_autocast_enabled("cpu")
-
     def _watch(self, path: str) -> None:
+        own: Any = weakref.proxy(self)
+
         def came(module: nn.Module, args: Any, kwargs: Any) -> None:
-            self.call.came.setdefault(path, []).append(next(_tensors((args, kwargs))).detach().clone())
+            own.call.came.setdefault(path, []).append(next(_tensors((args, kwargs))).detach().clone())
 
         def gave(module: nn.Module, args: Any, result: Any) -> Any:
             tensor = next(_tensors((result,)))
-            self.call.gave.setdefault(path, []).append(tensor.detach().clone())
-            if path not in self.instead:
+            own.call.gave.setdefault(path, []).append(tensor.detach().clone())
+            if path not in own.instead:
                 return None
-            put = self.instead[path].reshape(tensor.shape).to(tensor.dtype)
+            put = own.instead[path].reshape(tensor.shape).to(tensor.dtype)
             return (put, *result[1:]) if isinstance(result, tuple) else put
 
         module = self.module.get_submodule(path)

@@ -260,5 +260,7 @@ def passing_on(network: NormalNetwork, most: int) -> tuple[float, Any, Neuron]:
     """
     if not network.has_weights:
         return 1, None, Neuron(1, -1)
+    if network.is_integer:
+        return most, np.min_scalar_type(-most), Neuron(most, -1)
     kind = getattr(network.layers[0].operation.weight, "dtype", float)
-    return (most, kind, Neuron(most, -1)) if network.is_integer else (1.0, kind, Neuron(1.0, -1.0))
+    return 1.0, kind, Neuron(1.0, -1.0)

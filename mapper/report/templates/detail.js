@@ -4,11 +4,14 @@ const detail = { box: null, body: null, place: null };
 
 function buildDetail() {
   detail.body = el("div", { class: "detail-body" });
-  const move = (text, rows, columns) => el("button", { type: "button", click: () => stepCell(rows, columns) }, text);
+  const move = (sign, axis, rows, columns) => el("button", {
+    type: "button", "aria-label": `${rows + columns < 0 ? "previous" : "next"} ${axis}`, click: () => stepCell(rows, columns),
+  }, `${sign} `, el("span", { class: "long" }, axis));
   detail.box = el("dialog", { "aria-labelledby": "detail-title", close: leaveCell, click: closeOnGround },
     el("div", { class: "detail-bar" },
-      move("◀ variant", 0, -1), move("variant ▶", 0, 1), move("▲ network", -1, 0), move("network ▼", 1, 0),
-      el("button", { type: "button", class: "close", click: () => detail.box.close() }, "Close (Esc)")),
+      move("◀", "variant", 0, -1), move("▶", "variant", 0, 1), move("▲", "network", -1, 0), move("▼", "network", 1, 0),
+      el("button", { type: "button", class: "close", click: () => detail.box.close() },
+        "Close", el("span", { class: "long" }, " (Esc)"))),
     detail.body);
   return detail.box;
 }
@@ -78,29 +81,24 @@ function variantFacts(variant) {
 
 function placementDetail(cell, variant) {
   const record = cell.placement, { objectives } = record.solution;
-  const drawing = el("div", { class: "drawing", tabindex: "0", role: "region", "aria-label": "floorplan", mouseover: lightWires });
-  floorplan(cell.network, variant)
-    .then((picture) => drawing.append(picture), () => drawing.append("This browser cannot decompress the floorplan."));
+  const drawing = el("div", { class: "drawing", tabindex: "0", role: "region", "aria-label": "floorplan" });
+  const told = el("p", { class: "told", role: "status" });
+  floorplan(cell.network, variant).then((picture) => {
+    drawing.append(picture);
+    follow(picture, told);
+  }, () => drawing.append("This browser cannot decompress the floorplan."));
   return [
+    section("Floorplan", el("p", { class: "note hint" }, FOLLOW_HINT), drawing, told),
     el("div", { class: "beside" },
-      section("Floorplan", drawing),
-      section("Cores", useTable(record, report.variants[variant]))),
-    el("div", { class: "beside" }, section("Destinations", routeTable(record)), section("Layers", layerTable(record))),
+      section("Cores", useTable(record, report.variants[variant])),
+      section("Destinations", routeTable(record))),
+    section("Layers", layerTable(record)),
     section("Objective", table("each stage of the objective", ["stage", "value", "bound", "proof"],
       objectives.map((stage) => [stage.name.replaceAll("_", " "), stage.value, stage.bound,
         stage.value === stage.bound ? "proven" : "not proven"]))),
     record.notes.length > 0 && section("Notes", listOf(record.notes)),
     assumed(record.assumed_facts),
   ].filter(Boolean);
-}
-
-/** Arrows of the core under the pointer stand out. */
-function lightWires(event) {
-  const core = event.target.closest(".mfp-core")?.dataset.core;
-  for (const wire of event.currentTarget.querySelectorAll(".mfp-wire")) {
-    const isMine = core !== undefined && (wire.dataset.source === core || wire.dataset.target === core);
-    wire.classList.toggle("is-lit", isMine);
-  }
 }
 
 const withShare = (pair) => (pair[1] ? `${usedOf(pair)}, ${shareText(...pair)}` : "-");

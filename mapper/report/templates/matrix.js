@@ -1,14 +1,19 @@
 // The matrix: only what is near the window exists as elements, so 10,000 cells cost no more than 300.
 
 const SIZES = {
-  wide: { row: 42, column: 136, head: 58, side: 220 },
-  compact: { row: 26, column: 54, head: 132, side: 220 },
+  wide: { row: 42, column: 136, head: 58 },
+  compact: { row: 26, column: 54, head: 132 },
 };
+/** Names of networks leave room for a variant beside them. */
+const SIDE = { narrow: 128, wide: 220 };
+const NARROW = matchMedia("(max-width: 640px)");
 const SPARE = 4;
 
 const grid = {
   box: null, floor: null, head: null, body: null, rows: new Map(), active: [0, 0], window: "",
-  get size() { return view.isCompact ? SIZES.compact : SIZES.wide; },
+  get size() {
+    return { ...(view.isCompact ? SIZES.compact : SIZES.wide), side: NARROW.matches ? SIDE.narrow : SIDE.wide };
+  },
 };
 
 function buildGrid() {
@@ -21,6 +26,7 @@ function buildGrid() {
     scroll: drawWindow, keydown: moveInGrid, focusin: noteActive,
   }, grid.floor);
   new ResizeObserver(drawWindow).observe(grid.box);
+  NARROW.addEventListener("change", resetGrid);
   view.listeners.push(resetGrid);
   return grid.box;
 }
@@ -28,6 +34,8 @@ function buildGrid() {
 /** Everything anew: after sorting, filtering, or another density. */
 function resetGrid() {
   const { row, column, head, side } = grid.size;
+  grid.box.style.setProperty("--side", `${side}px`);
+  grid.box.style.setProperty("--head", `${head}px`);
   const focused = grid.box.contains(document.activeElement) && document.activeElement.dataset.key;
   grid.box.classList.toggle("is-compact", view.isCompact);
   grid.box.setAttribute("aria-rowcount", view.rows.length + 1);

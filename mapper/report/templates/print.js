@@ -1,6 +1,6 @@
 // On paper the matrix is whole: blocks of as many variants as fit beside each other.
 
-const PER_BLOCK = 8;
+const PER_BLOCK = 6;
 
 function printedMatrix() {
   const blocks = [];

@@ -2,9 +2,9 @@
 
 const COUNTED = KINDS.filter((kind) => kind !== "pending");
 
-/** A row whose first cell is a button that shows or hides a second row below it. */
-function openingRows(name, cells, width, makeMore) {
-  const more = el("tr", { class: "more", hidden: true }, el("td", { colspan: width }));
+/** A row whose first cell is a button that shows or hides a second row below it; cells know their head. */
+function openingRows(name, cells, heads, makeMore) {
+  const more = el("tr", { class: "more", hidden: true }, el("td", { colspan: heads.length }));
   const button = el("button", {
     type: "button", class: "opener", "aria-expanded": "false",
     click: () => {
@@ -13,17 +13,18 @@ function openingRows(name, cells, width, makeMore) {
       if (!more.firstChild.firstChild) more.firstChild.append(...makeMore());
     },
   }, named(name));
+  for (const [n, cell] of cells.entries()) cell.dataset.head = heads[n + 1][0];
   return [el("tr", {}, el("th", { scope: "row" }, button), cells), more];
 }
 
 const number = (value) => el("td", { class: value === 0 ? "num zero" : "num" }, value);
-const heads = (names) => el("tr", {}, names.map(([name, kind]) => el("th", { scope: "col", class: kind }, name)));
+const headRow = (names) => el("tr", {}, names.map(([name, kind]) => el("th", { scope: "col", class: kind }, name)));
 
 const verdictHeads = () => COUNTED.map((kind) => [`${VERDICTS[kind].symbol} ${VERDICTS[kind].word}`, "num"]);
 
 function summaryTable(caption, names, rows) {
   return el("div", { class: "table-box wide", tabindex: "0", role: "region", "aria-label": caption },
-    el("table", {}, el("caption", {}, caption), el("thead", {}, heads(names)), el("tbody", {}, rows)));
+    el("table", {}, el("caption", {}, caption), el("thead", {}, headRow(names)), el("tbody", {}, rows)));
 }
 
 function variantSummaries() {
@@ -35,7 +36,7 @@ function variantSummaries() {
       number(variant.cores.length), number(variant.capacity_bits), ...COUNTED.map((kind) => number(summary[kind])),
       number(summary.used_share === null ? "-" : percent(summary.used_share)),
       el("td", {}, bottlenecks(summary)), el("td", {}, neverUsed(summary)),
-    ], names.length, () => variantMore(variant, summary));
+    ], names, () => variantMore(variant, summary));
   });
   return summaryTable("variants over all networks", names, rows);
 }
@@ -64,7 +65,7 @@ function networkSummaries() {
     const network = report.networks[summary.network];
     return openingRows(network.name, [number(network.layers), ...COUNTED.map((kind) => number(summary[kind])),
       el("td", {}, network.error ?? smallest(summary.repair)),
-    ], names.length, () => networkMore(network, summary));
+    ], names, () => networkMore(network, summary));
   });
   return summaryTable("networks over all variants", names, rows);
 }
