@@ -12,6 +12,7 @@ chosen so that every layer spikes at a rate of 2 to 6 %.
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 from collections.abc import Callable, Iterator
@@ -174,6 +175,10 @@ def frame(network: Network, config: ChipConfig, runs: int) -> Iterator[Row]:
     name = network.inputs[0].name
     x = spikes(network, STEPS, DENSITY)
     works: dict[str, Callable[[], object]] = {"frame": framed(config, name, x), "bare": bare(network, STEPS)}
+    others = {
+        f"{title}, {100 * d:g} %": d for d in (0.01, 0.2) for title in [f"simulation, {STEPS} time steps"]
+    }
+    works |= {title: framed(config, name, spikes(network, STEPS, d)) for title, d in others.items()}
     peer = of_sinabs(network, x)
     if peer is not None:
         works["sinabs"] = peer
@@ -183,6 +188,8 @@ def frame(network: Network, config: ChipConfig, runs: int) -> Iterator[Row]:
     taken = in_turn(works, runs)
     title, beside = f"simulation, {STEPS} time steps", "bare convolutions"
     yield timed(title, taken["frame"], beside=beside, reference=taken["bare"], is_checked=True)
+    for other in others:
+        yield timed(other, taken[other], beside=beside, reference=taken["bare"], is_checked=True)
     against = f"{title}, against sinabs"
     if peer is None:
         yield Row(against, None, note=f"sinabs: {NOT_INSTALLED}")
@@ -254,13 +261,38 @@ def events(network: Network, config: ChipConfig, runs: int) -> Iterator[Row]:
             )
 
 
+def threads(network: Network, config: ChipConfig, runs: int) -> Iterator[Row]:
+    """A recording on two processors and on one: by the clock, which is what two can shorten."""
+    name, options = network.inputs[0].name, EventOptions(record=())
+    given = events_from_raster(spikes(network, STEPS, 0.2), 1000)
+
+    def on(count: int) -> Callable[[], object]:
+        ready = iter([EventSimulator(config, options) for _ in range(runs + 1)])
+
+        def run() -> None:
+            allowed = os.sched_getaffinity(0)
+            os.sched_setaffinity(0, sorted(allowed)[:count])
+            try:
+                next(ready).run({name: given})
+            finally:
+                os.sched_setaffinity(0, allowed)
+
+        return run
+
+    taken = in_turn({"two": on(2), "one": on(1)}, runs)
+    two, one = (taken[name].wall_s * 1e3 for name in ("two", "one"))
+    spent = f"{taken['two'].processor_s * 1e3:.3g} and {taken['one'].processor_s * 1e3:.3g}"
+    note = f"by the clock; of all processors {spent} ms"
+    yield Row("simulation spike by spike, two threads", two, "ms", None, "one thread", one, note=note)
+
+
 def rows(*, is_quick: bool) -> list[Row]:
     """The figures of both simulators."""
     torch.set_num_threads(1)
     runs = 3 if is_quick else 7
     result = mapper.solve(calibrated(), "speck2f")
     network, config = result.networks[0], mapper.build_config(result)
-    found = [*frame(network, config, runs), *events(network, config, 3)]
+    found = [*frame(network, config, runs), *events(network, config, 3), *threads(network, config, runs)]
     if not is_quick:
         found += [*longer(network, config, 3), *wider(runs)]
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

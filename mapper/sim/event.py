@@ -23,9 +23,11 @@ from mapper.emit.shared.graph import ConfigGraph, graph_of
 from mapper.errors import ConfigError, Finding
 from mapper.events import EVENT_DTYPE, Events, events_from
 from mapper.own_shape import own_events, own_shape
-from mapper.sim.event_groups import groups_of, run_groups
+from mapper.sim.event_blocks import plan_of
+from mapper.sim.event_groups import groups_of
 from mapper.sim.event_kernel import COUNT, ORDERS
 from mapper.sim.event_outputs import Outputs, Way, pooled
+from mapper.sim.event_pipeline import run_arrivals
 from mapper.sim.event_tables import Chip, Rules, Tables, tables_of
 from mapper.sim.stages import (
     fanned_out,
@@ -173,27 +175,26 @@ class EventSimulator:
     ) -> None:
         self.config, self.options = config_of(config), options or EventOptions()
         self.graph: ConfigGraph = graph_of(self.config, input_cores, delays=False)
-        findings = [*_option_findings(self.options), *_core_findings(self.graph, self.options)]
-        if findings:
+        if findings := [*_option_findings(self.options), *_core_findings(self.graph, self.options)]:
             raise ConfigError(*findings)
         self.places = _places(self.config, self.graph)
         shown = self.config.interface.shown if self.config.interface else {}
         self._origins = {name: origin for name, (_, origin) in shown.items()}
         record = self.options.record
-        unknown = [name for name in record or () if name not in self.places]
+        known, unknown = ", ".join(self.places), [n for n in record or () if n not in self.places]
         if unknown:
-            known = ", ".join(self.places)
-            raise ConfigError(
-                *(Finding(f"record {name}", "there is no such layer", None, known) for name in unknown)
-            )
+            problem = "there is no such layer"
+            raise ConfigError(*(Finding(f"record {n}", problem, None, known) for n in unknown))
         self.recorded = tuple(name for name in self.places if record is None or name in record)
         recorded = {core for name in self.recorded for core, _ in self.places[name]}
         recorded |= set(self.graph.readout)
         outputs = self.config.interface.outputs if self.config.interface else ()
-        recorded_outputs = [output for output in outputs if output.layer in self.recorded]
-        recorded |= {part.core for output in recorded_outputs for part in output.parts}
+        recorded |= {part.core for o in outputs if o.layer in self.recorded for part in o.parts}
         self.tables: Tables = tables_of(self.graph, recorded)
-        self._groups = groups_of(self.tables.index, self.graph.links, self.places.values(), outputs)
+        parted = [[core for core, _ in parts] for parts in self.places.values()]
+        together = [*parted, *([part.core for part in output.parts] for output in outputs)]
+        self._groups = groups_of(self.tables.index, self.graph.links, together)
+        self._plan = plan_of(self.graph, self.tables.index, together)
         rate = self.config.interface.slow_clock_hz if self.config.interface else None
         leaks = any(core.leak_enable for core in self.graph.cores.values())
         self.period = period_us(self.options.tick_us, rate, leaks=leaks)
@@ -235,7 +236,7 @@ class EventSimulator:
             options.fires_on_tick, options.spike_limit, float(self.period),
             -math.inf if end_us is None else float(end_us),
         )  # fmt: skip
-        record, broken = run_groups(arrivals, chip, rules, pause, self._groups)
+        record, broken = run_arrivals(arrivals, chip, rules, pause, self._groups, self._plan)
         if broken >= 0:
             step = "A cycle may never end: raise spike_limit, or change the network"
             where = f"input event {broken}"

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapper.emit.shared.graph import Link
-from mapper.emit.shared.interface import InterfaceOutput
 from mapper.sim.event_kernel import CORE, ORDERS
 from mapper.sim.event_pauses import run_with_pauses
 from mapper.sim.event_tables import Chip, Rules
@@ -27,22 +26,19 @@ _Outcome: TypeAlias = tuple[NDArray[np.int64], int, Chip]
 def groups_of(
     index: Mapping[int, int],
     links: Iterable[Link],
-    layers: Iterable[Sequence[tuple[int, int]]],
-    outputs: Iterable[InterfaceOutput],
+    together: Iterable[Sequence[int]],
 ) -> tuple[tuple[int, ...], ...]:
     """Rows of the tables (`index`) in as many groups as there can be, in order of their first one.
 
     Parameters
     ----------
-    layers, outputs
-        (core, first feature) of a layer's parts, and what is shown: the spikes of their cores are in the
-        order of emission, so these stay together.
+    together
+        Cores whose spikes are shown together, in the order of emission: these stay together.
     """
-    together = [(link.source, link.target) for link in links]
-    together += [(parts[0][0], core) for parts in layers for core, _ in parts]
-    together += [(output.parts[0].core, part.core) for output in outputs for part in output.parts]
+    pairs = [(link.source, link.target) for link in links]
+    pairs += [(cores[0], core) for cores in together for core in cores]
     group_of = {core: {core} for core in index}
-    for one, other in together:
+    for one, other in pairs:
         joined = group_of[one] | group_of[other]
         group_of.update(dict.fromkeys(joined, joined))
     return tuple(dict.fromkeys(tuple(sorted(index[core] for core in group)) for group in group_of.values()))

@@ -17,7 +17,7 @@ from mapper.sim.compiling import compiled
 if TYPE_CHECKING:
     from mapper.sim.event_tables import Chip, Rules
 
-__all__ = ["CORE", "COUNT", "NO_LINK", "ORDERS", "run_events"]
+__all__ = ["CORE", "COUNT", "NO_LINK", "ORDERS", "in_16_bits", "run_events", "sort_few"]
 
 
 def _columns(*names: str) -> dict[str, int]:
@@ -77,7 +77,8 @@ def _added_and_held(potentials: Any, p0: int, weights: Any, w0: int, count: int,
 
 
 @_inlined
-def _in_16_bits(value: int, wraps: bool) -> int:
+def in_16_bits(value: int, wraps: bool) -> int:
+    """A potential beyond 16 bits, saturated or wrapped."""
     if wraps:
         return (value - _MIN) % 65536 + _MIN
     return min(max(value, _MIN), _MAX)
@@ -89,7 +90,7 @@ def _settle(number: int, chip: Chip, at: int, fires: bool, wraps: bool) -> bool:
     value = chip.potentials[at]
     if value > _MAX or value < _MIN:
         chip.counts[number, _SATURATED] += 1
-        value = _in_16_bits(value, wraps)
+        value = in_16_bits(value, wraps)
     high, low = chip.cores[number, _HIGH], chip.cores[number, _LOW]
     spikes = fires and value >= high
     if spikes:
@@ -102,18 +103,18 @@ def _settle(number: int, chip: Chip, at: int, fires: bool, wraps: bool) -> bool:
 
 
 @_inlined
-def _sort(fired: Any, count: int) -> None:
-    """Bring the first entries into ascending order, by insertion at falling distances: they are few."""
+def sort_few(fired: Any, first: int, count: int) -> None:
+    """Bring entries into ascending order, by insertion at falling distances: they are few."""
     distance = 1
     while distance < count // 9:
         distance = 3 * distance + 1
     while distance > 0:
         for n in range(distance, count):
-            one, place = fired[n], n
-            while place >= distance and fired[place - distance] > one:
-                fired[place] = fired[place - distance]
+            one, place = fired[first + n], n
+            while place >= distance and fired[first + place - distance] > one:
+                fired[first + place] = fired[first + place - distance]
                 place -= distance
-            fired[place] = one
+            fired[first + place] = one
         distance //= 3
 
 
@@ -174,7 +175,7 @@ def _arrive(number: int, f: int, y: int, x: int, chip: Chip, wraps: bool, fired:
         w0 += kernel * features
     chip.counts[number, _SYNOPS] += rows * columns * features
     if count > 1:
-        _sort(fired, count)
+        sort_few(fired, 0, count)
     return count
 
 
@@ -315,7 +316,7 @@ def _ticked(number: int, chip: Chip, rules: Rules, fired: Any) -> int:
                 fired[count] = (n << 32) | ((place // width) << 16) | (place % width)
                 count += 1
     if count > 1:
-        _sort(fired, count)
+        sort_few(fired, 0, count)
     return count
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -27,9 +27,23 @@ from mapper.sim.core_arrays import (
     taps,
     weights_of,
 )
-from mapper.sim.kernels import add_input, add_pooled, fire_steps, fire_steps_in_single, reached, sum_frames
+from mapper.sim.event_tables import runs_of
+from mapper.sim.kernels import (
+    add_input,
+    add_pooled,
+    fire_steps,
+    fire_steps_in_single,
+    reached,
+    spread_input,
+    spread_spikes,
+    sum_frames,
+)
+from mapper.sim.vector_add import LANES
 
 __all__ = ["FrameState", "Run"]
+
+# Spikes, (batch, time, height, width, features), the pool on their way, and the first feature they arrive at.
+_Came: TypeAlias = tuple[Any, int, int]
 
 # Steps are computed in windows whose largest map has about so many entries: they stay in the cache, and
 # the allocator hands the same memory out again instead of fetching fresh pages.
@@ -38,6 +52,9 @@ _WINDOW_ENTRIES = 1 << 20
 _WINDOW_STEPS = 127
 # Sums of integers are exact below these in single and double precision.
 _SINGLE_MAX, _DOUBLE_MAX = 1 << 24, 1 << 53
+# To add the runs of one spike costs as much as so many more additions, and convolutions do so many of them in
+# the time of one: measured, the crossover lies between 3 and 6 % of density.
+_RUN_COST, _DENSE_SPEED = 30, 10
 # Potentials of 16 bits end before this; twice as much is what they add to a bound of sums.
 _STATE_END = 1 << 15
 
@@ -82,6 +99,10 @@ class _Core:
         (batch, height, width, features): spikes of each neuron in the window.
     largest
         No count of one step exceeded it so far.
+    entering
+        Synaptic operations of what enters from outside, of all steps.
+    runs
+        Weights and spans as `spread_spikes` takes them, once they are needed.
     """
 
     layer: CnnLayer
@@ -98,7 +119,9 @@ class _Core:
     totals: Any = None
     largest: int = 0
     synops: int = 0
+    entering: int = 0
     beyond: int = 0
+    runs: Any = None
     kernels: dict[torch.dtype, tuple[torch.Tensor, torch.Tensor | None]] = field(default_factory=dict)
 
 
@@ -230,11 +253,19 @@ class Run:
             for core in self.cores.values():
                 for entry, (py, px), _ in core.entries:
                     if entry == name:
-                        core.synops += reached(sums.reshape(1, height, width, 1), core.reach, py, px)
+                        core.entering += reached(sums.reshape(1, height, width, 1), core.reach, py, px)
+        for core in self.cores.values():
+            core.synops += core.entering
 
     def _compute(self, number: int, core: _Core, window: slice) -> None:
-        arriving, most = self._arriving(core, window)
-        current, bound = self._convolved(number, core, arriving, most)
+        before = core.synops
+        came, most = self._came(core, window)
+        bound = core.most[0] * most + core.most[1]
+        operations = core.synops - before + core.entering * (window.stop - window.start) // max(1, self.steps)
+        if bound + 2 * _STATE_END < _SINGLE_MAX and self._is_sparse(core, came, operations, window):
+            current = self._spread(core, came, window)
+        else:
+            current, bound = self._convolved(number, core, self._arriving(core, came, most, window), most)
         state, high, low = core.potential, core.layer.threshold_high or 1, core.layer.threshold_low or 0
         fits = high < _STATE_END and low >= -_STATE_END
         if state.dtype != np.float32:
@@ -281,8 +312,8 @@ class Run:
             Finding(f"core {number}", "its counts exceed exact arithmetic", largest, _DOUBLE_MAX)
         )
 
-    def _arriving(self, core: _Core, window: slice) -> tuple[Any, int]:
-        """Counts that arrive at a core, (batch, time, height, width, features), and what none exceeds."""
+    def _came(self, core: _Core, window: slice) -> tuple[list[_Came], int]:
+        """What other cores send, and what no count at one place of the input exceeds."""
         came, most = [], sum(self.input_largest[name] * py * px for name, (py, px), _ in core.entries)
         for link in core.links:
             source = self.cores[link.source]
@@ -294,18 +325,53 @@ class Run:
             core.synops += reached(summed, core.reach, link.pooling, link.pooling)
             came.append((frames, link.pooling, link.feature_shift))
             most += max(source.largest, self.history_largest) * link.pooling**2
+        return came, most
+
+    def _arriving(self, core: _Core, came: list[_Came], most: int, window: slice) -> Any:
+        """Counts that arrive at a core, (batch, time, height, width, features)."""
         kind = np.float32 if most < _SINGLE_MAX else np.float64
         if not core.entries and len(came) == 1:
             frames, pooling, shift = came[0]
             if pooling == 1 and shift == 0 and frames.shape[2:] == core.shape:
-                return np.ascontiguousarray(frames, kind), most
+                return np.ascontiguousarray(frames, kind)
         total = np.zeros((self.batch, window.stop - window.start, *core.shape), kind)
         for sample in range(self.batch):
             for name, (py, px), shift in core.entries:
                 add_input(total[sample], self.inputs[name][sample, window], py, px, shift)
             for frames, pooling, shift in came:
                 add_pooled(total[sample], frames[sample], pooling, shift)
-        return total, most
+        return total
+
+    def _is_sparse(self, core: _Core, came: list[_Came], operations: int, window: slice) -> bool:
+        """Whether to add spike by spike takes less time than to convolve. The currents are the same."""
+        if self.depth or self.device.type != "cpu" or any(each.dtype != np.float32 for each, *_ in came):
+            return False
+        features, inputs, kernel, _ = core.weights.shape
+        places = self.batch * (window.stop - window.start) * core.potential[0, ..., 0].size
+        run = features * kernel
+        whole: int = places * features * inputs * kernel**2
+        return bool(int(operations) * (_RUN_COST + run) * _DENSE_SPEED < whole * run)
+
+    def _spread(self, core: _Core, came: list[_Came], window: slice) -> Any:
+        """Currents and biases, spike by spike: exact in single precision, in whatever order, by the bound."""
+        if core.runs is None:
+            core.runs = runs_of(core.layer, core.weights)
+        weights, spans = core.runs
+        size, kernel, neurons = core.shape[:2], core.weights.shape[-1], core.potential.shape[1:]
+        steps = window.stop - window.start
+        count = steps * core.potential[0].size
+        whole = np.zeros(self.batch * count + LANES, np.float32)
+        current = whole[: self.batch * count].reshape(self.batch, steps, *neurons)
+        if core.bias is not None:
+            current += core.bias
+        for sample in range(self.batch):
+            flat = whole[sample * count :]
+            for name, pools, shift in core.entries:
+                frames = self.inputs[name][sample, window]
+                spread_input(flat, neurons, frames, pools, shift, size, weights, spans, kernel)
+            for frames, pooling, shift in came:
+                spread_spikes(flat, neurons, frames[sample], pooling, shift, size, weights, spans, kernel)
+        return current
 
     def _convolved(self, number: int, core: _Core, arriving: Any, most: int) -> tuple[Any, int]:
         """Currents and biases of a core, not rounded yet, and what none of them exceeds."""

@@ -7,8 +7,18 @@ from typing import Any
 import numpy as np
 
 from mapper.sim.compiling import compiled
+from mapper.sim.vector_add import LANES, add_share, lowest_bit, set_lanes
 
-__all__ = ["add_input", "add_pooled", "fire_steps", "fire_steps_in_single", "reached", "sum_frames"]
+__all__ = [
+    "add_input",
+    "add_pooled",
+    "fire_steps",
+    "fire_steps_in_single",
+    "reached",
+    "spread_input",
+    "spread_spikes",
+    "sum_frames",
+]
 
 _STATE_MIN, _STATE_MAX = -(1 << 15), (1 << 15) - 1
 # Neurons whose potentials, currents and counts fit the first cache together.
@@ -121,7 +131,8 @@ def add_input(total: Any, frames: Any, pool_y: int, pool_x: int, shift: int) -> 
                     for dx in range(pool_x):
                         for x in range(columns):
                             count = frames[step, f, y * pool_y + dy, x * pool_x + dx]
-                            total[step, y, x, f + shift] += count
+                            if count:
+                                total[step, y, x, f + shift] += count
 
 
 @compiled(nogil=True)
@@ -162,3 +173,85 @@ def reached(counts: Any, reach: Any, pool_y: int, pool_x: int) -> Any:
                     there += np.int64(counts[sample, y, x, f])
                 total += there * reach[y // pool_y, x // pool_x]
     return total
+
+
+@compiled(is_kept=False, error_model="numpy", forceinline=True, no_cpython_wrapper=True, _nrt=False)
+def _spread(
+    current: Any, first: int, width: int, features: int, count: Any, f: Any, y: int, x: Any, weights: Any,
+    spans: Any, kernel: int,
+) -> None:  # fmt: skip
+    """Add a count's share to the neurons that it reaches: runs of weights, as in the event simulator."""
+    row, tap_y, rows = spans[0, y, 0], spans[0, y, 1], spans[0, y, 2]
+    column, tap_x, columns = spans[1, x, 0], spans[1, x, 1], spans[1, x, 2]
+    place = first + (row * width + column) * features
+    weight = ((f * kernel + tap_y) * kernel + tap_x) * features
+    for _ in range(rows):
+        for n in range(0, columns * features, LANES):
+            add_share(current, place + n, weights, weight + n, columns * features - n, count)
+        place += width * features
+        weight += kernel * features
+
+
+@compiled(nogil=True, error_model="numpy")
+def spread_spikes(
+    current: Any, neurons: Any, frames: Any, pool: int, shift: int, size: Any, weights: Any, spans: Any,
+    kernel: int,
+) -> None:  # fmt: skip
+    """Add what spikes cause, one after the other: what a convolution of the pooled frames gives.
+
+    Parameters
+    ----------
+    current
+        Flat (time, height, width, features) of the neurons, and `LANES` more.
+    neurons
+        (height, width, features) of them.
+    frames
+        (time, height, width, features) of the spikes, in single precision; contiguous.
+    size
+        (height, width) of the input map: what lies outside whole pools is left out.
+    weights, spans
+        As in `mapper.sim.event_tables`, flat with `LANES` more, and by axis.
+    """
+    steps, features = len(frames), frames.shape[3]
+    of_step = neurons[0] * neurons[1] * neurons[2]
+    columns = size[1] * pool * features
+    for step in range(steps):
+        for y in range(size[0] * pool):
+            row = frames[step, y].reshape(-1)
+            bits = row.view(np.int32)
+            for start in range(0, columns, LANES):
+                # Most are 0, which has no bit: many are looked at together.
+                left = columns - start
+                if left >= LANES:
+                    found = set_lanes(bits, start)
+                else:
+                    found = np.int64(0)
+                    for n in range(left):
+                        found |= np.int64(bits[start + n] != 0) << n
+                while found:
+                    n = start + lowest_bit(found)
+                    found &= found - 1
+                    x, f = np.uint32(n) // np.uint32(features), np.uint32(n) % np.uint32(features)
+                    _spread(
+                        current, step * of_step, neurons[1], neurons[2], row[n], np.int64(f) + shift,
+                        y // pool, np.int64(x) // pool, weights, spans, kernel,
+                    )  # fmt: skip
+
+
+@compiled(nogil=True, error_model="numpy")
+def spread_input(
+    current: Any, neurons: Any, frames: Any, pools: Any, shift: int, size: Any, weights: Any, spans: Any,
+    kernel: int,
+) -> None:  # fmt: skip
+    """`spread_spikes` of (time, features, height, width), with a pool for each axis."""
+    of_step = neurons[0] * neurons[1] * neurons[2]
+    for step in range(len(frames)):
+        for f in range(frames.shape[1]):
+            for y in range(size[0] * pools[0]):
+                here = frames[step, f, y]
+                for x in range(size[1] * pools[1]):
+                    if here[x]:
+                        _spread(
+                            current, step * of_step, neurons[1], neurons[2], np.float32(here[x]), f + shift,
+                            y // pools[0], x // pools[1], weights, spans, kernel,
+                        )  # fmt: skip

@@ -1,0 +1,222 @@
+"""Cores in a pipeline give what one spike after the other gives, on any number of threads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mapper.emit.shared.config import ChipConfig, Destination
+from mapper.emit.shared.interface import InterfaceLayer, LayerPlace
+from mapper.emit.shared.tensor import Tensor
+from mapper.errors import ConfigError
+from mapper.sim import event_blocks, event_pipeline, side_by_side
+from mapper.sim.compiling import compiled
+from mapper.sim.event import EventOptions, EventSimulator
+from mapper.sim.event_tables import Rules
+from mapper.sim.vector_add import LANES, add_lanes, add_lanes_plainly, lowest_bit
+from tests.sim.event_oracle import Oracle
+from tests.sim.handmade import ONE, config, core, events
+from tests.sim.test_config_frame import CASES
+from tests.sim.test_side_by_side import outcome, two_networks
+
+SIDE = 6
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads even where there is one processor, and blocks of few arrivals."""
+    for module in (event_pipeline, side_by_side):
+        monkeypatch.setattr(module, "threads_for", lambda works: min(works, 3))
+    monkeypatch.setattr(event_pipeline, "_WORTH", 1)
+    for name, count in (("_ARRIVALS_MIN", 3), ("_ARRIVALS_FIRST", 5), ("_ARRIVALS_MAX", 17)):
+        monkeypatch.setattr(event_pipeline, name, count)
+
+
+def random_graph(seed: int, *, is_plain: bool = False) -> ChipConfig:
+    """Cores that send to one, two or three later ones, the same one twice as well.
+
+    Unless plain, some switch weights off or drop spikes, and two of them may be one layer.
+    """
+    draw = np.random.default_rng(seed)
+    count, features = int(draw.integers(3, 7)), 3
+    cores = []
+    for n in range(count):
+        later = [int(m) for m in draw.integers(n + 1, count, draw.integers(1, 4))] if n < count - 1 else []
+        to = tuple(
+            Destination(layer=m, enable=True, pooling=1, feature_shift=int(draw.integers(0, 2)) * features)
+            for m in later
+        )
+        weights = draw.integers(-9, 12, (features, 2 * features, 3, 3))
+        more: dict[str, Any] = {}
+        if not is_plain and draw.integers(3) == 0:
+            more |= {"weights_kill_bit": Tensor.of(draw.integers(0, 2, weights.shape))}
+        if draw.integers(3) == 0:
+            more |= {"leak_enable": True, "biases": draw.integers(-3, 4, features)}
+        if not is_plain and draw.integers(4) == 0:
+            more |= {"output_decimator_enable": True, "output_decimator_interval": 0}
+        low = int(draw.choice([-1, -20, -300] if "leak_enable" in more else [-1, -20, -300, -32768]))
+        high, start = int(draw.integers(8, 40)), int(draw.integers(max(low, -5), 20))
+        made = core(
+            weights, SIDE, high=high, low=low, pad=1, to=to, initial=start,
+            return_to_zero=bool(draw.integers(2)), **more,
+        )  # fmt: skip
+        cores.append(made)
+    made_config = config(*cores)
+    if not is_plain and draw.integers(2):
+        # The last two, neither of which sends to the other, as pieces of one layer.
+        assert made_config.interface is not None
+        last = count - 1
+        kept = cores[: last - 1]
+        cores = [*kept, cores[last - 1].model_copy(update={"destinations": ()}), cores[last]]
+        places = (
+            LayerPlace(core=last - 1, start=0, stop=features, role="piece"),
+            LayerPlace(core=last, start=features, stop=2 * features, role="piece"),
+        )
+        layers = (*made_config.interface.layers[: last - 1], InterfaceLayer(name="cut", places=places))
+        interface = made_config.interface.model_copy(update={"layers": layers})
+        hardware = made_config.hardware.model_copy(update={"cnn_layers": tuple(cores)})
+        made_config = made_config.model_copy(update={"interface": interface, "hardware": hardware})
+    return made_config
+
+
+def random_events(seed: int, count: int) -> Any:
+    draw = np.random.default_rng(seed)
+    times = np.sort(draw.integers(0, 1000, count))
+    places = draw.integers(0, SIDE, (3, count))
+    return events(*zip(times.tolist(), *places.tolist(), strict=True))
+
+
+def test_random_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks: list[int] = []
+    original = event_blocks.Block.compute
+
+    def counted(self: Any, row: int, *more: Any) -> None:
+        blocks.append(row)
+        original(self, row, *more)
+
+    monkeypatch.setattr(event_blocks.Block, "compute", counted)
+    spikes = cut = 0
+    for seed in range(2 * CASES):
+        made, given = random_graph(seed), {"in": random_events(seed, 60)}
+        options = EventOptions(tick_us=70.0)
+        pipeline, one = EventSimulator(made, options), EventSimulator(made, options)
+        assert pipeline._plan is not None
+        one._plan = None
+        wanted = outcome(one, given)
+        before = len(blocks)
+        assert outcome(pipeline, given) == wanted, seed
+        assert len(blocks) > before, seed
+        spikes += sum(map(sum, one.tables.counts.tolist()))
+        cut += len(wanted[0][0][0][0].get("cut", []))
+    assert spikes > 1000 * CASES
+    assert cut > CASES
+
+
+def test_an_independent_recursion() -> None:
+    total = 0
+    for seed in range(CASES // 6):
+        made = random_graph(seed, is_plain=True)
+        given, oracle, ticks = random_events(seed, 40), Oracle(made), 0
+        for t, p, y, x in given.tolist():
+            while ticks * 70 <= t:
+                oracle.tick()
+                ticks += 1
+            oracle.arrive(t, 0, p, y, x)
+        found = EventSimulator(made, EventOptions(tick_us=70.0)).run({"in": given})
+        for number, expected in oracle.spikes.items():
+            assert found.layers[f"l{number}"].tolist() == expected, (seed, number)
+            total += len(expected)
+    assert total > 1000
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_pieces_relays_and_several_networks(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_pipeline, "threads_for", lambda works: min(works, threads))
+    planned = 0
+    for seed in range(max(8, CASES // 8)):
+        made, inputs = two_networks(seed)
+        options = EventOptions(tick_us=30.0, spike_limit=1000)
+        pipeline, one = EventSimulator(made, options), EventSimulator(made, options)
+        planned += pipeline._plan is not None
+        one._plan, one._groups = None, (tuple(range(len(one.tables.numbers))),)
+        assert outcome(pipeline, inputs) == outcome(one, inputs), seed
+    assert planned > 0
+
+
+def test_what_comes_back_has_no_plan() -> None:
+    to_second, to_first = (Destination(layer=n, enable=True) for n in (1, 0))
+    assert EventSimulator(config(core(ONE, to=(to_second,)), core(ONE)))._plan is not None
+    assert EventSimulator(config(core(ONE, to=(to_second,)), core(ONE, to=(to_first,))))._plan is None
+
+
+def test_the_limit_names_the_same_event() -> None:
+    # Each event makes 1 + 3 + 9 spikes where the map's border cuts nothing.
+    wide = np.full((3, 3, 1, 1), 10)
+    to = tuple(Destination(layer=n, enable=True) for n in (1,))
+    made = config(core(wide, SIDE, to=to, initial=0), core(wide, SIDE))
+    given = random_events(1, 50)
+    given["p"][:30] = 2
+    told = []
+    for planned in (True, False):
+        simulator = EventSimulator(made, EventOptions(spike_limit=10))
+        if not planned:
+            simulator._plan = None
+        with pytest.raises(ConfigError) as caught:
+            simulator.run({"in": given})
+        told.append((str(caught.value), simulator.tables.potentials.tolist()))
+    assert told[0] == told[1]
+
+
+def test_too_many_spikes_for_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_blocks, "EMITTED_MAX", 4)
+    made, given = random_graph(1), {"in": random_events(1, 60)}
+    one = EventSimulator(made, EventOptions(tick_us=70.0))
+    pipeline = EventSimulator(made, EventOptions(tick_us=70.0))
+    one._plan = None
+    assert outcome(pipeline, given) == outcome(one, given)
+
+
+@pytest.mark.parametrize(
+    ("change", "is_within"),
+    [
+        ({}, True),
+        ({"low": -32768}, True),
+        ({"low": -32700}, False),  # clamped and beyond 16 bits both
+        ({"low": -32768, "high": 32767}, False),  # no room for a weight on either side
+        ({"low": -5, "high": 32767}, True),
+        ({"low": -5, "initial": -6}, False),
+        ({"low": -32768, "leak_enable": True}, False),
+    ],
+)
+def test_what_sixteen_bits_hold(change: dict[str, Any], is_within: bool) -> None:
+    draw = np.random.default_rng(0)
+    weights = draw.choice([-128, 127, 90, -60], (3, 3, 3, 3))
+    made = config(core(weights, SIDE, pad=1, biases=np.array([5, -9, 100]), **change))
+    given, options = {"in": random_events(2, 900)}, EventOptions(tick_us=70.0)
+    given["in"]["p"] %= 3
+    pipeline, one = EventSimulator(made, options), EventSimulator(made, options)
+    one._plan = None
+    tables, rules = pipeline.tables, Rules(0, False, False, False, 10, 70.0, 0.0)
+    assert (event_blocks.core_arrays_of(tables, 0, rules) is not None) == is_within  # type: ignore[arg-type]
+    assert outcome(pipeline, given) == outcome(one, given)
+
+
+@compiled(is_kept=False)
+def _called(potentials: Any, weights: Any, left: int, low: Any, high: Any) -> Any:
+    reached, held = add_lanes(potentials, 7, weights, 3, left, low, high)
+    return reached, held, lowest_bit(reached) if reached else -1
+
+
+@pytest.mark.parametrize("left", [1, 5, LANES - 1, LANES, LANES + 7])
+def test_lanes(left: int) -> None:
+    for seed in range(20):
+        draw = np.random.default_rng(seed)
+        found = draw.integers(-300, 300, 3 * LANES).astype(np.int16)
+        weights, wanted = draw.integers(-128, 128, 3 * LANES).astype(np.int8), found.copy()
+        bounds = np.int16(-290), np.int16(250)
+        reached, held, lowest = _called(found, weights, left, *bounds)
+        assert (reached, held) == add_lanes_plainly(wanted, 7, weights, 3, left, -290, 250)
+        assert np.array_equal(found, wanted)
+        assert lowest == next((n for n in range(LANES) if reached >> n & 1), -1)
