@@ -28,7 +28,8 @@ settings.load_profile("quiet")
 # Files of many cases, or of cases that take long: enumerations, random instances, whole processes.
 LONG = (
     "explore/test_synthesize.py",
-    "test_readme.py",
+    "guide/test_pages.py",
+    "guide/test_made.py",
     "explore/test_widest.py",
     "cli/test_search_path.py",
     "explore/test_cluster.py",
@@ -40,6 +41,7 @@ LONG = (
     "malformed/test_odd_paths.py",
     "property/test_divided.py",
     "cli/test_ends.py",
+    "guide/test_new_users.py",
     "sim/test_compiling.py",
     "sim/test_solved.py",
     "boards/test_reset.py",

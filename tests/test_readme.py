@@ -1,73 +1,93 @@
-"""What the README and the guide show is what happens."""
+"""The README is short, and what it and the other documents say of files is so."""
 
 from __future__ import annotations
 
-import os
+import json
 import re
-import shlex
-import subprocess
-import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
+import mapper
+
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "mapper" / "guide").glob("*.md"))]
-BLOCKS = [
-    block
-    for page in PAGES
-    for block in re.findall(r"```(\w+)\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-]
-SESSIONS = [body for language, body in BLOCKS if language == "text"]
-PROGRAMS = [body for language, body in BLOCKS if language == "python"]
+GUIDE = ROOT / "mapper" / "guide"
+README = ROOT / "README.md"
+DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", ROOT / "mapper" / "README.md", *sorted(GUIDE.glob("*.md"))]
+# Pages that are made when the site is.
+MADE = {"commands.md"} | {f"examples/{path.stem}.md" for path in (ROOT / "examples").glob("*.ipynb")}
 
 
-def lines(text: str) -> list[str]:
-    """Lines without times and trailing blanks."""
-    kept = [line.rstrip() for line in text.splitlines()]
-    return [line for line in kept if line and not line.startswith("solver:")]
+def text_of(path: Path) -> str:
+    """A document without its fenced blocks."""
+    return re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
-@pytest.mark.parametrize("session", SESSIONS, ids=range(len(SESSIONS)))
-def test_sessions(session: str, tmp_path: Path) -> None:
-    command, _, shown = session.partition("\n")
-    # What a page calls OUT is a folder.
-    words = [
-        str(tmp_path) if word == "OUT" else word for word in shlex.split(command.removeprefix("$ python"))
-    ]
-    environment = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1"}
-    done = subprocess.run(
-        [sys.executable, *words], capture_output=True, text=True, cwd=ROOT, env=environment, check=False
-    )
-    assert done.returncode in (0, 1)
-    assert lines(done.stdout.replace(str(tmp_path), "OUT")) == lines(shown)
+def anchors(path: Path) -> set[str]:
+    """What its headings are linked as."""
+    headings = re.findall(r"^#+ (.+)$", text_of(path), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-# By program, what it prints.
-PRINTED = [
-    ["optimal 5 8", "True None"],
-    ["(5, 10, 1, 1) True True", "()"],
-    ["['float', 'integer', 'steps', 'spikes'] 50"],
-    ["subtract above"],
-    ["optimal [(0, 16), (16, 20)]", "('relays', 'copies') M503"],
-    ["51 104"],
-    ["True ()"],
-]
+def links(path: Path) -> Iterator[tuple[Path, str]]:
+    """Files and anchors that a document links to."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", text_of(path)):
+        file, _, anchor = target.partition("#")
+        yield (path.parent / file if file else path), anchor
 
 
-@pytest.mark.parametrize(("program", "printed"), list(zip(PROGRAMS, PRINTED, strict=True)))
-def test_programs(program: str, printed: list[str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True
-    )
-    assert done.stdout.splitlines() == printed
+def test_the_readme_is_short() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 100
 
 
-def test_there_is_something_to_test() -> None:
-    assert len(SESSIONS) >= 5
-    assert len(PROGRAMS) == len(PRINTED) >= 4
+def test_the_readme_has_the_two_commands() -> None:
+    section = README.read_text(encoding="utf-8").split("## Two commands\n")[1].split("\n## ")[0]
+    first, second = re.findall(r"```sh\n(.*?)\n```", section, re.DOTALL)
+    assert first.endswith("-m mapper solve digits --chip speck2f")
+    assert second.endswith("-m pytest -q -n auto --dist loadfile")
+
+
+def test_the_readme_of_the_package_has_no_dead_links() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    hook = project["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]
+    assert project["project"]["dynamic"] == ["readme"]
+    text = README.read_text(encoding="utf-8")
+    assert len(re.findall(r"\]\(", text)) > 10
+    for change in hook["substitutions"]:
+        text = re.sub(change["pattern"], change["replacement"], text)
+    assert "](" not in text
+    assert "(`mapper/guide/ten-minutes.md`)" in text
+    assert "`CONTRIBUTING.md`" in text
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    for file, anchor in links(path):
+        assert ":" not in str(file), f"{file} is not of this repository"
+        assert file.exists(), file
+        # Pages ship with the package: what they link to does, too.
+        assert path.parent != GUIDE or file.resolve().is_relative_to(GUIDE), file
+        assert not anchor or anchor in anchors(file), f"{file}#{anchor}"
+
+
+def test_every_page_is_in_the_site_and_on_its_first_page() -> None:
+    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    listed = re.findall(r"[\w/-]+\.md", json.dumps(site["nav"]))
+    pages = {path.name for path in GUIDE.glob("*.md")}
+    assert len(listed) == len(set(listed))
+    assert set(listed) == pages | MADE
+    assert {file.name for file, _ in links(GUIDE / "index.md")} >= pages - {"index.md"}
+
+
+def test_the_reference_has_every_public_name() -> None:
+    page = (GUIDE / "python.md").read_text(encoding="utf-8")
+    named = re.findall(r"^::: mapper\.(\w+)$", page, re.MULTILINE)
+    modules = {"events", "boards", "equivalence", "tuning"}
+    assert set(named) - modules == set(mapper.__all__) - {"__version__"}
+    assert len(named) == len(set(named))
 
 
 def test_the_citation_is_of_this_version() -> None:
