@@ -131,10 +131,10 @@ outputs: [fc]
 
 def test_the_next_chip(terminal: Terminal) -> None:
     Path("next.yaml").write_text(SHAPES, encoding="utf-8")
-    status, said = terminal("check", "next.yaml", "--chip", "speck2cmini", "--json")
+    status, said = terminal("check", "next.yaml", "--chip", "speck2cmini", "--repair", "chip", "--json")
     assert status == 1
     repairs = json.loads(said)["report"]["repairs"]
-    changes = next(repair["overrides"] for repair in repairs if repair["overrides"])
+    changes = repairs[0]["overrides"]
     as_set = [word for change in changes for word in ("--set", change)]
     assert terminal("check", "next.yaml", "--chip", "speck2cmini", *as_set)[0] == 0
 
