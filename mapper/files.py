@@ -33,6 +33,8 @@ __all__ = [
     "write_text",
 ]
 
+# Long text is written in blocks of so many letters.
+_BLOCK = 1 << 20
 # By a field that no other has, what this program writes.
 _OWN_FILES = {
     "hardware": "is a configuration, which emit writes: run, simulate and diff take it",
@@ -111,9 +113,21 @@ def write_all(contents: Mapping[Path, str | bytes | Iterator[str]]) -> None:
             if isinstance(content, bytes):
                 file.write(content)
             else:
-                for piece in (content,) if isinstance(content, str) else content:
-                    file.write(_encoded(piece))
+                for block in (content,) if isinstance(content, str) else _blocks(content):
+                    file.write(_encoded(block))
         place(*files)
+
+
+def _blocks(pieces: Iterator[str]) -> Iterator[str]:
+    """Pieces of text joined, so that a file of a thousand words is not a thousand writes."""
+    waiting, size = list[str](), 0
+    for piece in pieces:
+        waiting.append(piece)
+        size += len(piece)
+        if size >= _BLOCK:
+            yield "".join(waiting)
+            waiting, size = [], 0
+    yield "".join(waiting)
 
 
 def require_writable(*paths: Path, read: Collection[Path] = ()) -> None:

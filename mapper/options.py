@@ -153,7 +153,8 @@ def moves_left_out(options: SolveOptions) -> tuple[str, ...]:
     """What options take away of all that may be done, as commands and Python say it."""
     words = {"max_pieces": "--max-pieces", "max_copies": "--no-copies"}
     if all(getattr(options, name) == value for name, value in PLAIN.items()):
-        return ("--plain (in Python **PLAIN)",)
+        same = ", ".join(f"{name}={value}" for name, value in PLAIN.items())
+        return (f"--plain, or what it stands for ({same})",)
     asked = ((name, getattr(options, name)) for name in EVERY_MOVE)
     return tuple(
         f"{words.get(name, f'--no-{name}')} ({name}={value})"

@@ -124,7 +124,7 @@ def test_why_not_says_that_moves_were_left_out() -> None:
     network = residual(0, 4)
     for wishes, words in (
         ({"joint": False}, "leave out --no-joint (joint=False)."),
-        (UNDIVIDED, "leave out --max-pieces (max_pieces=1), --no-copies (max_copies=1), --no-relays"),
+        (UNDIVIDED, "leave out --plain, or what it stands for (max_pieces=1, max_copies=1, relays=False"),
     ):
         report = mapper.check(network, repairs=0, **wishes).report
         assert report is not None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from mapper.cli import options
 from mapper.cli.loudness import is_quiet
 from mapper.cli.options import keywords
-from mapper.cli.output import console, finish, kept_placement, say
+from mapper.cli.output import console, finish, kept_placement, note
 from mapper.cli.placement import PLACEMENT_FILES, open_placement, placement_files
 from mapper.cli.verdict import Outcome
 
@@ -43,7 +43,7 @@ def solve(
         write_all(files)
     outcome = finish(result, output.as_json, kept, written=[*map(str, files)])
     if files and not output.as_json:
-        say(f"written: {', '.join(map(str, files))}")
+        note(f"written: {', '.join(map(str, files))}")
     if output.is_opened:
         open_placement(result, output.out)
     return outcome

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -117,7 +118,7 @@ def test_a_window_that_becomes_narrow_draws_the_matrix_anew(page: Open) -> None:
     for width, side in ((1200, 220), (400, 128), (1200, 220)):
         resize(driver, width, 800)
         drawn = f"return document.querySelector('.row-head')?.offsetWidth === {side}"
-        WebDriverWait(driver, 5).until(lambda d, drawn=drawn: ask(d, drawn))
+        WebDriverWait(driver, 5).until(partial(ask, code=drawn))
 
 
 @pytest.mark.parametrize("make", MAKES)

@@ -108,7 +108,7 @@ def test_what_makes_no_network_is_refused_by_name() -> None:
     network = made()
     with torch.no_grad():
         network.dynapcnn_layers[0].weight[0, 0, 0, 0] = torch.nan
-    with pytest.raises(NetworkError, match=r"layer 0: weights that are NaN"):
+    with pytest.raises(NetworkError, match=r"layer 0 \(Conv2d\): weights that are NaN"):
         network.plain_config("speck2f")
     assert network(events()).shape == (6, 3, 2, 2)
     other = made()

@@ -343,7 +343,7 @@ def test_wrong_input(words: list[str], told: str, capsys: Capture) -> None:
 def test_every_network_that_cannot_be_read_is_named(capsys: Capture) -> None:
     assert run(["synthesize", "digits", str(ZOO / "sinabs_lenet5_tutorial.yaml"), "nowhere.yaml"]) == 2
     told = capsys.readouterr().err
-    assert "sinabs_lenet5_tutorial.yaml: layer layer3: max pooling" in told
+    assert "sinabs_lenet5_tutorial.yaml: layers layer3 and layer7: max pooling" in told
     assert "nowhere.yaml" in told
 
 
