@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -23,8 +24,13 @@ from mapper.explore.sweep import Place, sweep
 from tests.explore.reports import BARE, HERE, SMALL, TOO_LARGE, ZOO, sides
 
 distributed = pytest.importorskip("distributed")
-# A busy machine takes so long to answer that it is said.
-pytestmark = pytest.mark.filterwarnings("ignore::mapper.errors.MapperWarning")
+pytestmark = [
+    # A busy machine takes so long to answer that it is said.
+    pytest.mark.filterwarnings("ignore::mapper.errors.MapperWarning"),
+    # Dask's own connections to what was killed are left to the collector.
+    pytest.mark.filterwarnings(r"ignore:.*<socket\.socket:pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings(r"ignore:unclosed <socket\.socket:ResourceWarning"),
+]
 
 _LINES = "from distributed.cli.dask_{0} import main; main()"
 
@@ -90,6 +96,8 @@ class Started:
 def started(tmp_path: Path) -> Iterator[Started]:
     with ExitStack() as stack:
         yield Started(tmp_path, stack)
+    # What is left over is found in this file, where it is expected.
+    gc.collect()
 
 
 @pytest.fixture
