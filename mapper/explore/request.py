@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from hwspec.document import number
 from hwspec.schema import ChipSpec
 from mapper.errors import Finding, OptionsError
 from mapper.options import SolveOptions
@@ -16,7 +17,7 @@ __all__ = ["Request", "default_sizes", "read_request", "require_sound"]
 
 _CORES_MAX = 64
 _WORDS_MAX = 1 << 24
-_NUMBER = r"\s*([0-9]{1,9}(?:\s*Ki)?)\s*"
+_NUMBER = r"\s*([0-9]{1,9}(?:\s*[KkM](?:iB?)?)?)\s*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ def _read_sizes(option: str, text: str, findings: list[Finding]) -> tuple[int, .
 
 
 def _whole(text: str) -> int:
-    return int(text.removesuffix("Ki")) * (1024 if text.endswith("Ki") else 1)
+    return int(str(number(text)))
 
 
 def require_sound(request: Request, networks: Sequence[object]) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mapper.integers import widened
 from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.passes.quantize import declared_scale, layer_scale, scale_takers
 from mapper.references import layer_key, signal_title
@@ -108,7 +109,7 @@ def _losses(
 
 
 def _by_feature(weight: Any) -> Any:
-    array = np.asarray(weight)
+    array = widened(weight)
     return array.reshape(len(array), -1)
 
 

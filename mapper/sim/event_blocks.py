@@ -148,7 +148,9 @@ def core_arrays_of(chip: Chip, row: int, rules: Rules) -> CoreArrays | None:
     first, begin = int(core[CORE["potentials"]]), int(core[CORE["weights"]])
     given, weights = chip.potentials[first : first + neurons], chip.weights[begin : begin + count]
     most, kills = max(int(given.max()), high - 1), int(core[CORE["kills"]])
-    most = max(most, _STATE_MAX) if leaks else most
+    # A neuron spikes once per arrival: a weight above what it subtracts lifts it, arrival by arrival.
+    lifts = not core[CORE["to_zero"]] and int(weights.max()) > high
+    most = max(most, _STATE_MAX) if leaks or lifts else most
     # Whatever is held is either clamped or beyond 16 bits, not the one or the other.
     is_apart = low >= _BOUND or (low == _STATE_MIN and not rules.wraps)
     is_within = int(given.min()) >= low and int(given.max()) <= _STATE_MAX and most - low <= _WIDEST

@@ -340,6 +340,12 @@ def test_wrong_input(words: list[str], told: str, capsys: Capture) -> None:
     assert told in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", ["1Mi..1M", "1024Ki..1024 KiB", "1048576"])
+def test_sizes_in_the_spellings_of_people(words: str, capsys: Capture) -> None:
+    assert run(["synthesize", "digits", "--cores", "4", "--kernel-words", words, "--bias-words", "0"]) == 0
+    assert " 1048576 " in capsys.readouterr().out
+
+
 def test_every_network_that_cannot_be_read_is_named(capsys: Capture) -> None:
     assert run(["synthesize", "digits", str(ZOO / "sinabs_lenet5_tutorial.yaml"), "nowhere.yaml"]) == 2
     told = capsys.readouterr().err

@@ -11,6 +11,7 @@ from mapper.emit.shared.config import ChipConfig, Destination
 from mapper.emit.shared.interface import InterfaceLayer, LayerPlace
 from mapper.emit.shared.tensor import Tensor
 from mapper.errors import ConfigError
+from mapper.events import EVENT_DTYPE
 from mapper.sim import event_blocks, event_pipeline, side_by_side
 from mapper.sim.compiling import compiled
 from mapper.sim.event import EventOptions, EventSimulator
@@ -58,6 +59,8 @@ def random_graph(seed: int, *, is_plain: bool = False) -> ChipConfig:
             more |= {"output_decimator_enable": True, "output_decimator_interval": 0}
         low = int(draw.choice([-1, -20, -300] if "leak_enable" in more else [-1, -20, -300, -32768]))
         high, start = int(draw.integers(8, 40)), int(draw.integers(max(low, -5), 20))
+        # A weight above the threshold may need all of 16 bits, which then have no room below.
+        high = max(high, 12) if low == -32768 else high
         made = core(
             weights, SIDE, high=high, low=low, pad=1, to=to, initial=start,
             return_to_zero=bool(draw.integers(2)), **more,
@@ -181,8 +184,11 @@ def test_too_many_spikes_for_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("change", "is_within"),
     [
-        ({}, True),
-        ({"low": -32768}, True),
+        ({"low": -5}, True),
+        ({"low": -32768}, False),  # a weight above the threshold lifts potentials to the end of 16 bits
+        ({"low": -32768, "return_to_zero": True}, True),
+        ({"low": -32768, "high": 127}, True),
+        ({"low": -32768, "high": 126}, False),
         ({"low": -32700}, False),  # clamped and beyond 16 bits both
         ({"low": -32768, "high": 32767}, False),  # no room for a weight on either side
         ({"low": -5, "high": 32767}, True),
@@ -201,6 +207,22 @@ def test_what_sixteen_bits_hold(change: dict[str, Any], is_within: bool) -> None
     tables, rules = pipeline.tables, Rules(0, False, False, False, 10, 70.0, 0.0)
     assert (event_blocks.core_arrays_of(tables, 0, rules) is not None) == is_within  # type: ignore[arg-type]
     assert outcome(pipeline, given) == outcome(one, given)
+
+
+@pytest.mark.parametrize("low", [-32768, -32640, -32639, -32514, -32513, -32512, -5])
+@pytest.mark.parametrize("high", [1, 10, 19, 20, 21])
+@pytest.mark.parametrize("to_zero", [False, True])
+def test_potentials_that_climb_to_the_end(low: int, high: int, to_zero: bool) -> None:
+    """A neuron that subtracts less than a weight adds is lifted until it saturates."""
+    made = config(core(np.full((1, 1, 1, 1), 20), 1, low=low, high=high, return_to_zero=to_zero))
+    pipeline, one = EventSimulator(made), EventSimulator(made)
+    one._plan = None
+    given = {"in": np.zeros(4000, EVENT_DTYPE)}
+    for _ in range(2):
+        found = outcome(pipeline, given)
+        assert found == outcome(one, given)
+    climbs = high < 20 and not to_zero
+    assert (int(pipeline.tables.potentials.max()) > 5_000) == climbs
 
 
 @compiled(is_kept=False)
