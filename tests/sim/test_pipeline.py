@@ -225,6 +225,18 @@ def test_potentials_that_climb_to_the_end(low: int, high: int, to_zero: bool) ->
     assert (int(pipeline.tables.potentials.max()) > 5_000) == climbs
 
 
+@pytest.mark.parametrize("low", [-32768, -32640, -300])
+def test_potentials_that_sink_to_the_lower_bound(low: int) -> None:
+    """At the end of 16 bits what is held counts as beyond them, above it as clamped."""
+    made = config(core(np.full((1, 1, 1, 1), -20), 1, low=low, high=127))
+    pipeline, one = EventSimulator(made), EventSimulator(made)
+    one._plan = None
+    given = {"in": np.zeros(4000, EVENT_DTYPE)}
+    found = pipeline.run(given)
+    assert (found.saturated[0] > 0, found.clamped[0] > 0) == (low == -32768, low != -32768)
+    assert (found.saturated, found.clamped) == ((wanted := one.run(given)).saturated, wanted.clamped)
+
+
 @compiled(is_kept=False)
 def _called(potentials: Any, weights: Any, left: int, low: Any, high: Any) -> Any:
     reached, held = add_lanes(potentials, 7, weights, 3, left, low, high)
