@@ -189,11 +189,11 @@ def test_too_many_spikes_for_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"low": -32768, "return_to_zero": True}, True),
         ({"low": -32768, "high": 127}, True),
         ({"low": -32768, "high": 126}, False),
-        ({"low": -32700}, False),  # clamped and beyond 16 bits both
+        ({"low": -32700, "high": 127}, False),  # clamped and beyond 16 bits both
         ({"low": -32768, "high": 32767}, False),  # no room for a weight on either side
         ({"low": -5, "high": 32767}, True),
         ({"low": -5, "initial": -6}, False),
-        ({"low": -32768, "leak_enable": True}, False),
+        ({"low": -32768, "high": 127, "leak_enable": True}, False),
     ],
 )
 def test_what_sixteen_bits_hold(change: dict[str, Any], is_within: bool) -> None:
