@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from hwspec.schema import ChipSpec
 from mapper.emit.shared.config import ChipConfig, CnnLayer
 from mapper.emit.shared.interface import Interface, InterfaceLayer, LayerPlace
 from mapper.emit.shared.tensor import Tensor, json_pieces
-from mapper.equivalence.sensitivity import count_ranges, layer_shapes
+from mapper.equivalence.sensitivity import layer_shapes, run_orders
 from mapper.errors import ConfigError
 from mapper.events import EVENT_DTYPE, Events
-from mapper.sim.event import EventOptions
+from mapper.sim.event import EventOptions, EventResult
 from mapper.sim.stages import sensor_events
 from mapper.wording import join_names
 
 __all__ = ["AnswerInput", "KnownAnswer", "answer_or_reason", "derived", "known_answer"]
 
-# Tried from the longest on: the first whose counts no order changes is taken.
-_LENGTHS = (512, 256, 128, 64, 32, 16, 8, 4)
+Times = NDArray[np.int64]
+Neurons = NDArray[np.int64]
+# Of the first recording. Halved where a cycle does not come to rest.
+_LENGTH, _LENGTH_MIN = 512, 4
 # (events, share of them around one place): tried in turn where a core stays silent.
 _HARDER = tuple((length, focus) for length in (1024, 2048, 4096, 8192) for focus in (0.5, 0.9, 0.0))
 _SPACING_US = 1000
@@ -123,70 +127,121 @@ def known_answer(config: ChipConfig, chip: ChipSpec, seed: int = 0) -> KnownAnsw
 def answer_or_reason(config: ChipConfig, chip: ChipSpec, seed: int = 0) -> KnownAnswer | str:
     """A known-answer test in which every core spikes, or the reason why there is none, as a clause.
 
-    Of random recordings of spaced events under which every core spikes, the longest one is taken whose counts
-    are the same depth first, breadth first and in three random orders; if there is none, the longest one
-    of all, with an interval per neuron. Where cores stay silent, more events come, and closer together on
-    the map.
+    Of a random recording of spaced events as many from the first on are taken as leave every core's counts
+    the same depth first, breadth first and in three random orders, once every core has spiked; if there are
+    none, all of them, with an interval per neuron. Where cores stay silent, more events come, and closer
+    together on the map.
     """
     interface = config.interface
     if interface is None:
         return "the configuration names no inputs"
     tested = _by_core(derived(config), interface)
-    tried = _Tried()
-    for length, focus in (*((length, 0.5) for length in _LENGTHS), *_HARDER):
-        if length > _LENGTHS[0] and tried.is_loud:
-            break
-        spaced = _questions(interface, length, seed, focus)
-        try:
-            counts = count_ranges(tested, spaced, layer_shapes(tested), EventOptions(spike_limit=_SPIKES_MAX))
-        except ConfigError:
+    best: _Asked | None = None
+    lengths = [_LENGTH >> n for n in range(_LENGTH.bit_length()) if _LENGTH >> n >= _LENGTH_MIN]
+    for length, focus in (*((length, 0.5) for length in lengths), *_HARDER):
+        if best is not None and (not best.silent or length < _LENGTH):
             continue
-        if tried.take(counts, spaced) and tried.is_exact:
-            break
-    if not tried.counts:
+        asked = _asked(tested, _questions(interface, length, seed, focus))
+        if asked is not None and (best is None or len(asked.silent) < len(best.silent)):
+            best = asked
+    if best is None:
         return "a cycle of the network never comes to rest"
-    if not tried.is_loud:
-        return _unanswered(tested, interface, tried)
-    rows_by_core = {int(core): _rows(by_order) for core, by_order in tried.counts.items()}
+    if best.silent:
+        return _unanswered(tested, interface, best.silent)
+    rows_by_core = {core: _rows(by_order) for core, by_order in best.counts.items()}
     text = json.dumps({str(core): rows for core, rows in sorted(rows_by_core.items())})
     return KnownAnswer(
         chip=config.chip,
         config_hash=_config_hash(config),
         is_exact=all(row[3] == row[4] for rows in rows_by_core.values() for row in rows),
-        inputs=tuple(_answer_inputs(config, interface, tried.recordings)),
+        inputs=tuple(_answer_inputs(config, interface, best.recordings)),
         counts=rows_by_core,
         parallel_cores=tuple(n for n, core in enumerate(chip.cores) if core.parallel and n in rows_by_core),
         answer_hash=hashlib.sha256(text.encode()).hexdigest(),
     )
 
 
-@dataclass
-class _Tried:
-    """The best recording so far: first all cores spike, whatever the order, then no order changes a count."""
+@dataclass(frozen=True)
+class _Asked:
+    """Events, each core's counts of them (orders, features, height, width), and cores that are silent."""
 
-    counts: dict[str, Any] = field(default_factory=dict)
-    recordings: dict[str, Events] = field(default_factory=dict)
-    is_exact: bool = False
-    silent: tuple[int, ...] = ()
-
-    @property
-    def is_loud(self) -> bool:
-        return bool(self.counts) and not self.silent
-
-    def take(self, counts: dict[str, Any], recordings: dict[str, Events]) -> bool:
-        """Whether a recording under which all cores spike was taken."""
-        silent = tuple(int(core) for core, by_order in counts.items() if not by_order.sum((1, 2, 3)).all())
-        is_exact = all((by_order == by_order[0]).all() for by_order in counts.values())
-        if not self.counts or (len(silent), not is_exact) < (len(self.silent), not self.is_exact):
-            self.counts, self.recordings, self.silent = counts, recordings, silent
-            self.is_exact = is_exact
-        return not silent
+    recordings: dict[str, Events]
+    counts: dict[int, NDArray[np.int64]]
+    silent: tuple[int, ...]
 
 
-def _unanswered(config: ChipConfig, interface: Interface, tried: _Tried) -> str:
+def _asked(config: ChipConfig, recordings: dict[str, Events]) -> _Asked | None:
+    """As many of the events, from the first on, as no order changes a count of; None if no run ends."""
+    shapes, runs = layer_shapes(config), dict[int, EventResult]()
+    try:
+        run_orders(config, recordings, EventOptions(spike_limit=_SPIKES_MAX), runs.__setitem__)
+    except ConfigError:
+        return None
+    times = np.sort(np.concatenate([events["t"] for events in recordings.values()]))
+    # By core and order, when a neuron spiked, and which.
+    spikes = {
+        int(name): [
+            (one["t"], np.ravel_multi_index((one["p"], one["y"], one["x"]), shape))
+            for one in (runs[n].layers[name] for n in range(len(runs)))
+        ]
+        for name, shape in shapes.items()
+    }
+    silent = tuple(
+        core for core, by_order in spikes.items() if not all(len(spiked) for spiked, _ in by_order)
+    )
+    end = times[-1] if silent else times[_length(times, spikes) - 1]
+    counts = {
+        core: np.stack(
+            [
+                np.bincount(who[spiked <= end], minlength=math.prod(shapes[str(core)]))
+                for spiked, who in by_order
+            ]
+        )
+        for core, by_order in spikes.items()
+    }
+    return _Asked(
+        {name: events[events["t"] <= end] for name, events in recordings.items()},
+        {core: by_order.reshape(len(runs), *shapes[str(core)]) for core, by_order in counts.items()},
+        silent,
+    )
+
+
+def _length(times: Times, spikes: Mapping[int, Sequence[tuple[Times, Neurons]]]) -> int:
+    """The most events after which every core has spiked and no order changes a count; all, if there are none.
+
+    Parameters
+    ----------
+    times
+        Of the events, ascending; spikes have the time of the event that caused them.
+    spikes
+        By core and order, each spike's time and neuron.
+    """
+    loud = max(spiked[0] for by_order in spikes.values() for spiked, _ in by_order)
+    # Grows where a neuron's count begins to differ, falls where it is the same again.
+    steps = np.zeros(len(times) + 1, np.int64)
+    for (first, first_who), *others in spikes.values():
+        for other, other_who in others:
+            spiked, who = np.concatenate([first, other]), np.concatenate([first_who, other_who])
+            signs = np.repeat([1, -1], [len(first), len(other)])
+            order = np.lexsort((spiked, who))
+            spiked, who = spiked[order], who[order]
+            ends = np.append(who[1:] != who[:-1], True)
+            total = signs[order].cumsum()
+            begins = np.flatnonzero(np.append(True, ends[:-1]))
+            before = np.concatenate([[0], total[ends][:-1]])
+            difference = total - np.repeat(before, np.diff(np.append(begins, len(who))))
+            until = np.where(ends, len(times), np.searchsorted(times, np.roll(spiked, -1)))
+            differing = difference != 0
+            np.add.at(steps, np.searchsorted(times, spiked[differing]), 1)
+            np.add.at(steps, until[differing], -1)
+    same = (steps[:-1].cumsum() == 0) & (times >= loud)
+    return int(np.flatnonzero(same)[-1]) + 1 if same.any() else len(times)
+
+
+def _unanswered(config: ChipConfig, interface: Interface, silent: Sequence[int]) -> str:
     """Who stays silent, and why where that is certain."""
     names = []
-    for core in tried.silent:
+    for core in silent:
         weights = config.hardware.cnn_layers[core].weights
         is_mute = weights is not None and not (weights.array > 0).any()
         why = ", which has no weight above 0" if is_mute else ""

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from mapper.emit.shared.config import ChipConfig
 from mapper.events import Events
 from mapper.own_shape import own_shape
-from mapper.sim.event import EventOptions, simulate_events
+from mapper.sim.event import EventOptions, EventResult, simulate_events
 from mapper.sim.side_by_side import Pause, side_by_side
 
-__all__ = ["Sensitivity", "count_ranges", "layer_shapes", "sensitivity"]
+__all__ = ["Sensitivity", "count_ranges", "layer_shapes", "run_orders", "sensitivity"]
 
 Counts = NDArray[np.int64]
 # Events from which on threads take less than they save: they wait for each other between compiled loops.
@@ -90,26 +90,48 @@ def count_ranges(
     `simulate_events`.
     """
     base = options or EventOptions()
-    orders = [replace(base, order="depth"), replace(base, order="breadth")]
-    orders += [replace(base, order="random", seed=n) for n in range(random_orders)]
     recorded = shapes if base.record is None else base.record
     counts = {
-        name: np.zeros((len(orders), *shape), np.int64) for name, shape in shapes.items() if name in recorded
+        name: np.zeros((2 + random_orders, *shape), np.int64)
+        for name, shape in shapes.items()
+        if name in recorded
     }
 
-    def counted(n: int, pause: Pause | None) -> None:
-        result = simulate_events(config, inputs, orders[n], end_us=end_us, pause=pause)
+    def counted(n: int, result: EventResult) -> None:
         for name, by_order in counts.items():
             spikes = result.layers[name]
             np.add.at(by_order[n], (spikes["p"], spikes["y"], spikes["x"]), 1)
 
-    works = [partial(counted, n) for n in range(len(orders))]
+    run_orders(config, inputs, base, counted, random_orders=random_orders, end_us=end_us, pause=pause)
+    return counts
+
+
+def run_orders(
+    config: ChipConfig,
+    inputs: Mapping[str, Events],
+    options: EventOptions,
+    take: Callable[[int, EventResult], None],
+    *,
+    random_orders: int = 3,
+    end_us: float | None = None,
+    pause: Callable[[], object] | None = None,
+) -> None:
+    """Simulate depth first (0), breadth first (1), and in random orders, and hand each result on.
+
+    Side by side where there is enough to do: `take` is called from several threads.
+    """
+    orders = [replace(options, order="depth"), replace(options, order="breadth")]
+    orders += [replace(options, order="random", seed=n) for n in range(random_orders)]
+
+    def taken(n: int, pause: Pause | None) -> None:
+        take(n, simulate_events(config, inputs, orders[n], end_us=end_us, pause=pause))
+
+    works = [partial(taken, n) for n in range(len(orders))]
     if sum(map(len, inputs.values())) >= _WORTH:
         side_by_side(works, pause)
     else:
         for work in works:
             work(pause)
-    return counts
 
 
 def sensitivity(counts: Mapping[str, Counts]) -> tuple[Sensitivity, ...]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numba
+
+from mapper.process import is_command_line
 
 __all__ = ["compiled"]
 
@@ -34,6 +38,23 @@ def compiled(*, is_kept: bool = True, **options: Any) -> Callable[[_Function], _
     return compile_it
 
 
+@contextmanager
+def _without_scipy() -> Iterator[None]:
+    """Keep scipy's linear algebra out while numba looks for it: no kernel needs it.
+
+    In the process of a command alone, which would wait for it a quarter of a second; whoever imports it
+    afterwards gets it.
+    """
+    if not is_command_line() or "scipy.linalg" in sys.modules:
+        yield
+        return
+    sys.modules["scipy.linalg"] = None  # type: ignore[assignment]  # the import system's word for "not there"
+    try:
+        yield
+    finally:
+        sys.modules.pop("scipy.linalg", None)
+
+
 class _Forgiving:
     """numba's store of what was compiled; what it cannot read is not there, what it cannot write is not kept.
 
@@ -48,7 +69,8 @@ class _Forgiving:
 
     def load_overload(self, signature: Any, context: Any) -> Any:
         try:
-            return self._cache.load_overload(signature, context)
+            with _without_scipy():
+                return self._cache.load_overload(signature, context)
         # A damaged file makes pickle and LLVM raise whatever there is.
         except Exception:
             return None

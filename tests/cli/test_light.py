@@ -33,6 +33,20 @@ for model in (or_tools.cp_model.CpModel(), cp_model.CpModel()):
 print(sys.modules["pandas"] is pandas, hasattr(pandas, "DataFrame"))
 """
 
+KERNEL = """
+import sys
+from mapper.process import completed
+def command():
+    import numpy as np
+    from mapper.sim.kernels import sum_frames
+    sum_frames(np.ones((3, 2), np.float32), np.zeros(2, np.int64))
+    print("scipy.linalg" in sys.modules)
+    import scipy.linalg
+    print(scipy.linalg.det([[2.0]]))
+    return 0
+status = completed(command)
+"""
+
 
 def output(program: str) -> str:
     words = [sys.executable, "-W", "error", "-c", program]
@@ -41,6 +55,10 @@ def output(program: str) -> str:
 
 def test_a_check_loads_neither_pandas_nor_torch_nor_numba() -> None:
     assert output(COMMAND).splitlines()[-1] == "[]"
+
+
+def test_kernels_wait_for_no_linear_algebra_and_leave_it_to_others() -> None:
+    assert output(KERNEL).splitlines() == ["False", "2.0"]
 
 
 @pytest.mark.parametrize("program", [COMMAND, "import sys\n"])

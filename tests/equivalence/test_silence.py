@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,17 @@ import pytest
 import mapper
 from mapper.cli.entry import run
 from mapper.emit.write.build import build_config
-from mapper.equivalence.known_answer import KnownAnswer, answer_or_reason
+from mapper.equivalence import count_ranges, layer_shapes
+from mapper.equivalence.known_answer import KnownAnswer, answer_or_reason, derived
 from mapper.equivalence.rates import PairedCounts, layer_rates
 from mapper.equivalence.silence import mute_layers
 from mapper.errors import MapperWarning
 from mapper.events import EVENT_DTYPE, write_events
 from mapper.normal_form import NormalNetwork
 from tests.builders import chain, conv, weighted
+from tests.sim.test_config_frame import placed, random_network
+
+module = import_module("mapper.equivalence.known_answer")
 
 Capture = pytest.CaptureFixture[str]
 NET = """
@@ -106,6 +111,32 @@ def test_a_known_answer_is_driven_until_all_spike() -> None:
     assert len(found.inputs[0].events) > 512
     assert all(any(row[3] for row in rows) for rows in found.counts.values())
     assert len(found.counts) == 2
+
+
+@pytest.mark.parametrize("seed", [1, 6, 8, 9, 11])
+def test_as_many_events_as_no_order_changes_a_count_of(seed: int) -> None:
+    """Every number of events is simulated by itself, in every order."""
+    _, config = placed(random_network(seed))
+    assert config.interface is not None
+    tested = module._by_core(derived(config), config.interface)
+    recordings = module._questions(config.interface, 240, seed, 0.5)
+    asked = module._asked(tested, recordings)
+    if asked is None:
+        assert any(edge.delay_steps for edge in random_network(seed).edges)
+        return
+    times = np.sort(np.concatenate([events["t"] for events in recordings.values()]))
+    expected, counts = len(times), dict[int, Any]()
+    for length in range(1, len(times) + 1):
+        given = {name: events[events["t"] <= times[length - 1]] for name, events in recordings.items()}
+        counts[length] = count_ranges(tested, given, layer_shapes(tested))
+        by_orders = counts[length].values()
+        is_loud = all(by_order.sum((1, 2, 3)).all() for by_order in by_orders)
+        if is_loud and all((by_order == by_order[0]).all() for by_order in by_orders):
+            expected = length
+    assert sum(map(len, asked.recordings.values())) == expected
+    assert {str(core): by_order.tolist() for core, by_order in asked.counts.items()} == {
+        name: by_order.tolist() for name, by_order in counts[expected].items()
+    }
 
 
 @pytest.mark.parametrize(("weights", "who"), [((3, -3), "conv1 (core"), ((-3, 3), "conv0 (core")])
