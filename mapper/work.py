@@ -7,7 +7,8 @@ and a core; how many features of a work a core holds under a rule is the rule so
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, NamedTuple, TypeAlias
@@ -26,7 +27,7 @@ __all__ = [
     "CoreWork",
     "Shortfall",
     "above",
-    "free_share",
+    "free_shares",
     "lacking",
     "largest",
     "largest_held",
@@ -341,7 +342,17 @@ def _most(work: CoreWork, core: CoreSpec, broken: Sequence[HoldingCheck]) -> int
     return low
 
 
-def free_share(work: CoreWork, core: CoreSpec) -> Fraction:
-    """Least free share over the memories of a core that holds this, in 0..1; no words have no share."""
-    memories = zip(work.words, (core.kernel_words, core.neuron_words, core.bias_words), strict=True)
-    return min((Fraction(have - need, have) for need, have in memories if have), default=Fraction(1))
+def free_shares(words: Iterable[tuple[int, int, int]], core: CoreSpec) -> set[Fraction]:
+    """Least free share over a core's memories, in 0..1, for each use of them that it holds.
+
+    Parameters
+    ----------
+    words
+        Of kernel, neuron and bias memory, `CoreWork.words`. A memory without words has no share.
+    """
+    have = (core.kernel_words, core.neuron_words, core.bias_words)
+    # In one unit for all memories, whole numbers tell which is the fullest.
+    whole = math.lcm(*(each for each in have if each))
+    a, b, c = (whole // each if each else 0 for each in have)
+    used = {max(kernel * a, neuron * b, bias * c) for kernel, neuron, bias in words}
+    return {Fraction(whole - units, whole) for units in used}

@@ -18,7 +18,7 @@ from mapper.solution import LayerPart, Objective, Relay, Solution
 from mapper.solver.budget import Budget
 from mapper.solver.or_tools import cp_model
 from mapper.solver.seats import count_own, seated
-from mapper.work import CoreWork, free_share, relay_work
+from mapper.work import CoreWork, free_shares, relay_work
 
 __all__ = [
     "OWN_CORES",
@@ -210,7 +210,7 @@ def states_bandwidth(problem: Problem) -> bool:
 def merit_of(problem: Problem, work: CoreWork, core: CoreSpec) -> Fraction:
     """How good a core is for a work that it holds: least free share, or the load with a minus sign."""
     if problem.options.objective != "balance":
-        return free_share(work, core)
+        return free_shares([work.words], core).pop()
     bandwidth = core.synops_per_second if states_bandwidth(problem) else None
     return -Fraction(work.synops_per_second, bandwidth or 1)
 

@@ -10,7 +10,7 @@ from mapper.problem import Problem
 from mapper.solver.budget import timed
 from mapper.solver.divided.tables import PieceTable, Tables
 from mapper.solver.stages import merit_of, states_bandwidth
-from mapper.work import CoreWork, relay_work
+from mapper.work import CoreWork, free_shares, relay_work
 
 __all__ = ["cores_with", "merits_of"]
 
@@ -19,15 +19,22 @@ def merits_of(tables: Tables, table: PieceTable) -> list[Fraction]:
     """Every least merit that a placement can have, ascending: of each piece and relay on each core."""
     problem = tables.problem
     merits: set[Fraction] = {Fraction(0)} if problem.options.objective == "balance" else set()
-    classes = {entry.core: k for k, entry in reversed(list(enumerate(problem.classes)))}
-    known: set[tuple[CoreWork, int]] = set()
+    cores = {entry.core: k for k, entry in reversed(list(enumerate(problem.classes)))}
+    # Works that are alike ask the same: the most features of any of them, by class.
+    most: dict[CoreWork, dict[int, int]] = {}
     for work, limits in _occupants(tables, table):
-        for k in classes.values():
-            for features in range(1, limits[k] + 1):
-                piece = work.narrowed(features)
-                if (piece, k) not in known:
-                    known.add((piece, k))
-                    merits.add(merit_of(problem, piece, problem.classes[k].core))
+        before = most.setdefault(work, {})
+        for k in cores.values():
+            before[k] = max(before.get(k, 0), limits[k])
+    for work, limits in most.items():
+        pieces = [work.narrowed(features) for features in range(1, max(limits.values(), default=0) + 1)]
+        if problem.options.objective == "balance":
+            merits |= {
+                merit_of(problem, piece, core) for core, k in cores.items() for piece in pieces[: limits[k]]
+            }
+            continue
+        words = [piece.words for piece in pieces]
+        merits = merits.union(*(free_shares(words[: limits[k]], core) for core, k in cores.items()))
     return sorted(merits)
 
 
