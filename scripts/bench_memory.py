@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmark import Row, options_of, tell
+from benchmark import Row, options_of, tell, users_environment
 
 FEATURES, KERNEL = 1024, 3
 # `read_config` takes files of 32 MiB, two such layers, and readers of NIR 512 MiB, 13 of them.
@@ -52,7 +52,9 @@ def peak_mb(command: list[str]) -> float:
         It failed.
     """
     with tempfile.TemporaryFile() as told:
-        process = subprocess.Popen([sys.executable, *command], stdout=told, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            [sys.executable, *command], stdout=told, stderr=subprocess.STDOUT, env=users_environment()
+        )
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:

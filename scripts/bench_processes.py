@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmark import Row, in_turn, options_of, tell, timed
+from benchmark import Row, in_turn, options_of, tell, timed, users_environment
 
 ROOT = Path(__file__).resolve().parent.parent
 IMPORTS = "import ortools.sat.python.cp_model, nir"
@@ -22,8 +22,7 @@ IMPORTS = "import ortools.sat.python.cp_model, nir"
 
 def process(folder: Path, *words: str, cache: Path | None = None) -> None:
     """A process of this interpreter that writes into a folder."""
-    # Whoever uses the commands has the compiled modules that an earlier run left.
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    kept = users_environment()
     path = os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH", "")]))
     environment = {**kept, "PYTHONPATH": path}
     if cache is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import time
@@ -116,6 +117,11 @@ def in_turn(works: Mapping[str, Callable[[], object]], runs: int) -> dict[str, S
             if number:
                 taken[name].append(spent)
     return {name: median(each) for name, each in taken.items()}
+
+
+def users_environment() -> dict[str, str]:
+    """The environment of whoever uses the commands: with the compiled modules that an earlier run left."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def timed(
