@@ -20,6 +20,7 @@ from mapper.texts import json_of, plain_text
 
 __all__ = ["config_of", "config_pieces", "config_text", "read_config", "write_config"]
 
+_EMIT = "mapper emit NETWORK --out DIR writes DIR/config.json for a network"
 # Ten times what the largest chip of the family takes.
 _BYTES_MAX = 1 << 25
 # Of all tensors together: runs make a long tensor of a few letters. 512 MiB where all have 64 bits.
@@ -63,18 +64,18 @@ def read_config(path: str | Path) -> ChipConfig:
     try:
         text = plain_text(where, _BYTES_MAX)
     except OSError as error:
-        raise ConfigError(Finding(str(path), f"cannot be read: {error.strerror}")) from None
+        problem = f"cannot be read: {error.strerror}"
+        raise ConfigError(Finding(str(path), problem, next_step=_EMIT)) from None
     except ValueError as error:
         raise ConfigError(Finding(str(path), str(error))) from None
     try:
         content: Any = json_of(text)
     except ValueError as error:
         problem = " ".join(str(error).split())[:150]
-        raise ConfigError(Finding(where.name, f"is not JSON: {problem}")) from None
+        raise ConfigError(Finding(where.name, f"is not JSON: {problem}", next_step=_EMIT)) from None
     if not isinstance(content, dict) or "hardware" not in content:
-        step = "mapper emit writes one"
         problem = own_file(content) or "is no configuration"
-        raise ConfigError(Finding(where.name, problem, next_step=step))
+        raise ConfigError(Finding(where.name, problem, next_step=_EMIT))
     version = content.get("schema_version")
     if version != 1:
         raise ConfigError(Finding(where.name, "has a schema version this program does not know", version, 1))
