@@ -277,7 +277,7 @@ class EventSimulator:
             yield self.run(chunk)
 
     def _arrivals(self, inputs: Mapping[str, Events]) -> tuple[NDArray[np.int64], Events, int]:
-        """(time, core, feature, row, column) of all inputs in order; the sensor's events; those outside."""
+        """All inputs in order, as `run_events` takes them; the sensor's events; those outside."""
         known = ", ".join(self.graph.input_names) or "none: name them by input_cores"
         wrong = [
             Finding(f"input {n}", "there is no such input", None, known)
@@ -301,7 +301,7 @@ class EventSimulator:
             rows, lost = fanned_out(events, entries, self.graph, self.tables.index)
             parts.append(rows)
             outside += lost
-        arrivals = np.concatenate(parts) if parts else np.empty((0, 5), np.int64)
+        arrivals = np.concatenate(parts) if parts else np.empty((0, 2), np.int64)
         if len(parts) > 1:
             arrivals = arrivals[np.argsort(arrivals[:, 0], kind="stable")]
         return arrivals, sensor, outside

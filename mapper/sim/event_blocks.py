@@ -18,54 +18,18 @@ from numpy.typing import NDArray
 
 from mapper.emit.shared.graph import ConfigGraph, Link
 from mapper.sim.core_kernel import run_core, sent
+from mapper.sim.event_cores import ALL, ARRIVED, CoreArrays, Prepared, way_to
 from mapper.sim.event_kernel import CORE, COUNT
 from mapper.sim.event_tables import Chip, Rules
-from mapper.sim.vector_add import LANES
 
-__all__ = ["EMITTED_MAX", "Block", "CoreArrays", "CorePlan", "TooManyError", "core_arrays_of", "plan_of"]
+__all__ = ["EMITTED_MAX", "Block", "CorePlan", "TooManyError", "plan_of"]
 
 EMITTED_MAX = 1 << 23
 """Spikes of one core in one block, 96 MiB: whatever emits more is run spike by spike."""
-_WEIGHT_MIN, _WEIGHT_MAX = -128, 127
-_STATE_MIN, _STATE_MAX = -(1 << 15), (1 << 15) - 1
-# The lower bound stands one weight above the least number of 16 bits: sums below it are still told apart.
-_BOUND = _STATE_MIN - _WEIGHT_MIN
-_WIDEST = _STATE_MAX - _WEIGHT_MAX - _BOUND
 
 
 class TooManyError(Exception):
     """A block holds more spikes than memory is meant for, or an arrival causes more than the limit."""
-
-
-class CoreArrays(NamedTuple):
-    """One core as `run_core` takes it: potentials in 16 bits, less `offset`.
-
-    Attributes
-    ----------
-    row
-        The columns of `CORE`.
-    neurons, most
-        How many there are, and how many of them one arrival reaches at most.
-    bound, ceiling
-        Lower bound and threshold, less `offset`.
-    held_as
-        The column of `COUNT` for what the lower bound holds.
-    """
-
-    row: Any
-    spans: Any
-    weights: Any
-    kills: Any
-    biases: Any
-    potentials: Any
-    counts: Any
-    neurons: int
-    most: int
-    offset: int
-    bound: Any
-    ceiling: Any
-    held_as: int
-    leaks: bool
 
 
 @dataclass(frozen=True)
@@ -87,12 +51,23 @@ class CorePlan:
     joined: tuple[tuple[int, ...], ...]
 
     @cached_property
+    def prepared(self) -> dict[int, Prepared | None]:
+        """By row, what of a core stays from run to run; whoever needs it adds it."""
+        return {}
+
+    @cached_property
     def before(self) -> dict[int, set[int]]:
         """By row, all rows that spikes may have come from, itself included."""
         found: dict[int, set[int]] = {}
         for row in self.order:
             found[row] = {row}.union(*(found[link.source] for link in self.links[row]))
         return found
+
+    @cached_property
+    def parts(self) -> bool:
+        """Whether any core sends to more than one."""
+        sources = [link.source for links in self.links.values() for link in links]
+        return len(set(sources)) < len(sources)
 
     def parting(self, ends: Iterable[int]) -> list[int]:
         """Rows at which paths to these rows part, in order."""
@@ -138,52 +113,23 @@ def plan_of(
     return plan
 
 
-def core_arrays_of(chip: Chip, row: int, rules: Rules) -> CoreArrays | None:
-    """A core's arrays, potentials and counts of its own; None where 16 bits do not hold what they become."""
-    core = chip.cores[row]
-    low, high, leaks = (int(core[CORE[name]]) for name in ("low", "high", "leak"))
-    features, kernel = int(core[CORE["features"]]), int(core[CORE["kernel"]])
-    neurons = features * int(core[CORE["height"]]) * int(core[CORE["width"]])
-    count = features * kernel**2 * int(core[CORE["in_features"]])
-    first, begin = int(core[CORE["potentials"]]), int(core[CORE["weights"]])
-    given, weights = chip.potentials[first : first + neurons], chip.weights[begin : begin + count]
-    most, kills = max(int(given.max()), high - 1), int(core[CORE["kills"]])
-    # A neuron spikes once per arrival: a weight above what it subtracts lifts it, arrival by arrival.
-    lifts = not core[CORE["to_zero"]] and int(weights.max()) > high
-    most = max(most, _STATE_MAX) if leaks or lifts else most
-    # Whatever is held is either clamped or beyond 16 bits, not the one or the other.
-    is_apart = low >= _BOUND or (low == _STATE_MIN and not rules.wraps)
-    is_within = int(given.min()) >= low and int(given.max()) <= _STATE_MAX and most - low <= _WIDEST
-    is_small = weights.min() >= _WEIGHT_MIN and weights.max() <= _WEIGHT_MAX
-    if not (is_apart and is_within and is_small):
-        return None
-    offset = low - _BOUND
-    potentials, own = np.zeros(neurons + LANES, np.int16), np.zeros(count + LANES, np.int8)
-    potentials[:neurons], own[:count] = given - offset, weights
-    killed = chip.kills[kills : kills + count] if kills >= 0 else chip.kills[:0]
-    biases = int(core[CORE["biases"]])
-    return CoreArrays(
-        core.copy(), chip.spans[row], own, killed, chip.biases[biases : biases + features], potentials,
-        np.zeros(len(COUNT), np.int64), neurons, min(neurons, features * kernel**2), offset,
-        np.int16(_BOUND), np.int16(min(high, _STATE_MAX + 1) - offset),
-        COUNT["saturated"] if low == _STATE_MIN else COUNT["clamped"], bool(leaks),
-    )  # fmt: skip
-
-
 class _Arrivals(NamedTuple):
-    """What arrives at a core: packed, and by arrival its link (−1: from outside) and the spike there."""
+    """What arrives at a core: packed, and by arrival its link (−1: from outside) and the spike there.
+
+    Without these, arrivals are the spikes of the one link, as they left.
+    """
 
     packed: NDArray[np.int64]
     link: NDArray[np.int16] | None
-    spike: NDArray[np.int32]
+    spike: NDArray[np.int32] | None
 
 
 class _Emitted(NamedTuple):
-    """A core's spikes: packed, by spike the arrival, and which of them are sent (None: all)."""
+    """A core's spikes, packed; by spike the arrival, if paths part; which of them are sent, empty for all."""
 
     packed: NDArray[np.int64]
     came_by: NDArray[np.int32]
-    is_kept: NDArray[np.bool_] | None
+    is_kept: NDArray[np.bool_]
 
 
 class Block:
@@ -192,7 +138,7 @@ class Block:
     Parameters
     ----------
     arrivals
-        (arrivals, 5), `CAUSES_MAX` at most: time, row, feature, row and column of the map.
+        (arrivals, 2), `CAUSES_MAX` at most, as `run_events` takes them.
     ticks
         As `run_core` takes them.
     """
@@ -200,23 +146,35 @@ class Block:
     def __init__(self, plan: CorePlan, arrivals: NDArray[np.int64], ticks: NDArray[np.int64]) -> None:
         self.plan, self.times, self.ticks = plan, arrivals[:, 0], ticks
         numbers = np.arange(len(arrivals))
-        packed = numbers << 48 | arrivals[:, 2] << 32 | arrivals[:, 3] << 16 | arrivals[:, 4]
-        self.entering = {int(row): packed[arrivals[:, 1] == row] for row in np.unique(arrivals[:, 1])}
+        packed = numbers << 48 | arrivals[:, 1] & 0xFFFFFFFFFFFF
+        rows = arrivals[:, 1] >> 48
+        entered = [row for row in plan.order if not plan.links[row] or (rows == row).any()]
+        self.entering = {row: packed if len(entered) == 1 else packed[rows == row] for row in entered}
         self.emitted: dict[int, _Emitted] = {}
         self.arrived: dict[int, _Arrivals] = {}
 
     def compute(self, row: int, core: CoreArrays, chip: Chip, rules: Rules) -> None:
         """Work off a core; those that send to it are done. `chip` has what else of it changes."""
-        arrived = self.arrived[row] = self._arriving(row, core, chip, rules)
-        room, progress = core.most + 2 * len(arrived.packed), np.zeros(3, np.int64)
-        packed, came_by = np.empty(room, np.int64), np.empty(room, np.int32)
-        while not run_core(core, arrived.packed, self.ticks, rules.wraps, progress, packed, came_by):
+        links, is_kept, way = self.plan.links[row], ALL, ARRIVED
+        if len(links) == 1 and row not in self.entering:
+            source, way = self.emitted[links[0].source], way_to(links[0], core, rules)
+            arrived, is_kept = _Arrivals(source.packed, None, None), source.is_kept
+        else:
+            arrived = self._gathered(row, core, chip, rules)
+        self.arrived[row] = arrived
+        room, progress = core.most * len(core.places) + 2 * len(arrived.packed), np.zeros(4, np.int64)
+        packed, came_by = np.empty(room, np.int64), np.empty(room if self.plan.parts else 0, np.int32)
+        while not run_core(
+            core, arrived.packed, is_kept, way, self.ticks, rules.wraps, progress, packed, came_by
+        ):
             room = 2 * room + core.most
             if room > EMITTED_MAX + core.most:
                 raise TooManyError
-            packed, came_by = _grown(packed, room), _grown(came_by, room)
+            packed, came_by = _grown(packed, room), _grown(came_by, room if self.plan.parts else 0)
         used = int(progress[2])
-        is_kept, every = None, int(core.row[CORE["decimate"]])
+        if way is not ARRIVED:
+            chip.border[links[0].source, links[0].slot] += progress[3]
+        is_kept, every = ALL, int(core.row[CORE["decimate"]])
         if every:
             # The last of every so many passes.
             is_kept = (chip.phase[row] + np.arange(1, used + 1)) % every == 0
@@ -224,22 +182,19 @@ class Block:
             core.counts[COUNT["decimated"]] += used - np.count_nonzero(is_kept)
         self.emitted[row] = _Emitted(packed[:used], came_by[:used], is_kept)
 
-    def _arriving(self, row: int, core: CoreArrays, chip: Chip, rules: Rules) -> _Arrivals:
+    def _gathered(self, row: int, core: CoreArrays, chip: Chip, rules: Rules) -> _Arrivals:
+        """What arrives over several links, and from outside."""
         entering = self.entering.get(row, np.empty(0, np.int64))
         parts = [] if not len(entering) else [(-1, entering, np.zeros(len(entering), np.int32))]
         for number, link in enumerate(self.plan.links[row]):
             source = self.emitted[link.source]
-            is_kept = np.empty(0, np.bool_) if source.is_kept is None else source.is_kept
             packed, spike = np.empty(len(source.packed), np.int64), np.empty(len(source.packed), np.int32)
-            count, outside = sent(
-                source.packed, is_kept, link.pooling, link.feature_shift, int(core.row[CORE["in_height"]]),
-                int(core.row[CORE["in_width"]]), rules.delivered, packed, spike,
-            )  # fmt: skip
+            count, outside = sent(source.packed, source.is_kept, way_to(link, core, rules), packed, spike)
             chip.border[link.source, link.slot] += outside
             if count:
                 parts.append((number, packed[:count], spike[:count]))
-        if not parts:
-            return _Arrivals(entering, None, np.empty(0, np.int32))
+        if not parts or not self.plan.links[row]:
+            return _Arrivals(entering, None, None)
         packed = np.concatenate([part[1] for part in parts]) if len(parts) > 1 else parts[0][1]
         spike = np.concatenate([part[2] for part in parts]) if len(parts) > 1 else parts[0][2]
         number_of = np.repeat([part[0] for part in parts], [len(part[1]) for part in parts]).astype(np.int16)
@@ -263,9 +218,10 @@ class Block:
         if not len(at) or not self.plan.before[row] - {row} & keys.keys():
             return
         came_by, arrived = self.emitted[row].came_by[spike], self.arrived[row]
-        if arrived.link is None:
-            return
         for number, link in enumerate(self.plan.links[row]):
+            if arrived.link is None or arrived.spike is None:
+                self._trace(link.source, came_by, link.slot, at, keys)
+                continue
             chosen = np.flatnonzero(arrived.link[came_by] == number)
             self._trace(link.source, arrived.spike[came_by[chosen]], link.slot, at[chosen], keys)
 

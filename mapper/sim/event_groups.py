@@ -58,7 +58,7 @@ def run_groups(
     of_core = np.empty(len(chip.cores), np.int64)
     for n, rows in enumerate(groups):
         of_core[list(rows)] = n
-    of_arrival = of_core[arrivals[:, 1]]
+    of_arrival = of_core[arrivals[:, 1] >> 48]
     is_worth = len(arrivals) >= _WORTH and (of_arrival != of_arrival[0]).any()
     # Random numbers are drawn for one spike after the other, of whatever group.
     if not is_worth or rules.order == ORDERS["random"] or threads_for(len(groups)) < 2:

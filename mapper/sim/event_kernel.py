@@ -349,8 +349,7 @@ def _gone_on(
             return _ENDED
         else:
             progress[_CAUSED], progress[_TIME], progress[_CAUSE] = 0, inputs[row, 0], row
-            core, f, y, x = inputs[row, 1], inputs[row, 2], inputs[row, 3], inputs[row, 4]
-            pending[0] = (core << 48) | (f << 32) | (y << 16) | x
+            pending[0] = inputs[row, 1]
             progress[_SIZE], progress[_ROW] = 1, row + 1
 
 
@@ -370,7 +369,7 @@ def run_events(inputs: Any, chip: Chip, rules: Rules) -> Any:
     Parameters
     ----------
     inputs
-        (arrivals, 5): time in µs, core, feature, row, column.
+        (arrivals, 2): time in µs; core, feature, row and column, packed.
     chip
         Its potentials, counts and clocks go on. A tick at the time of an arrival comes before it.
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapper.sim.core_kernel import CAUSES_MAX, ticks_between
-from mapper.sim.event_blocks import Block, CoreArrays, CorePlan, TooManyError, core_arrays_of
+from mapper.sim.event_blocks import Block, CorePlan, TooManyError
+from mapper.sim.event_cores import CoreArrays, core_arrays_of
 from mapper.sim.event_groups import run_groups
 from mapper.sim.event_kernel import CORE, ORDERS
 from mapper.sim.event_tables import Chip, Rules
@@ -48,7 +49,7 @@ def run_arrivals(
     is_meant = plan is not None and rules.order == ORDERS["depth"] and not rules.fires_on_tick
     if plan is None or not is_meant or len(arrivals) < _WORTH:
         return run_groups(arrivals, chip, rules, pause, groups)
-    made = [core_arrays_of(chip, row, rules) for row in range(len(chip.cores))]
+    made = [core_arrays_of(chip, row, rules, plan.prepared) for row in range(len(chip.cores))]
     cores = [core for core in made if core is not None]
     if len(cores) < len(made):
         return run_groups(arrivals, chip, rules, pause, groups)
@@ -60,10 +61,9 @@ def run_arrivals(
         # Which of all arrivals it was, and what was done until then, a run spike by spike says.
         return run_groups(arrivals, chip, rules, pause, groups)
     for row, core in enumerate(cores):
-        first = chip.cores[row, CORE["potentials"]]
-        chip.potentials[first : first + core.neurons] = core.potentials[: core.neurons] + np.int32(
-            core.offset
-        )
+        first, features = chip.cores[row, CORE["potentials"]], chip.cores[row, CORE["features"]]
+        held = core.potentials.reshape(-1, core.wide)[:, :features].astype(np.int32)
+        chip.potentials[first : first + held.size] = (held + np.int32(core.offset)).reshape(-1)
         chip.counts[row] += core.counts
     chip.border[:], chip.phase[:], chip.clock[:] = own.border, own.phase, own.clock
     return np.concatenate(pipeline.records), -1

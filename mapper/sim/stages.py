@@ -140,7 +140,7 @@ def readout_classes(spikes: Events, ticks: NDArray[np.float64], stage: Readout) 
 def fanned_out(
     events: Events, entries: Iterable[Any], graph: ConfigGraph, index: Mapping[int, int]
 ) -> tuple[NDArray[np.int64], int]:
-    """Every event once per entry, those outside the entry's map left out and counted."""
+    """Every event once per entry, as `run_events` takes it; those outside the map left out and counted."""
     entry_rows, places = [], []
     lost = 0
     for entry in entries:
@@ -148,16 +148,17 @@ def fanned_out(
         if shape is None:
             continue
         size, features = shape.input_shape.size, shape.input_shape.feature_count
-        p = events["p"].astype(np.int64) + entry.feature_shift
-        inside = (p < features) & (events["y"] < size.y) & (events["x"] < size.x)
-        lost += int(len(events) - np.count_nonzero(inside))
-        rows = np.empty((int(np.count_nonzero(inside)), 5), np.int64)
-        rows[:, 0], rows[:, 1] = events["t"][inside], index[entry.core]
-        rows[:, 2], rows[:, 3], rows[:, 4] = p[inside], events["y"][inside], events["x"][inside]
-        entry_rows.append(rows)
+        p, y, x = (events[name].astype(np.int64) for name in ("p", "y", "x"))
+        p += entry.feature_shift
+        inside = (p < features) & (y < size.y) & (x < size.x)
+        rows = np.empty((len(events), 2), np.int64)
+        rows[:, 0], rows[:, 1] = events["t"], index[entry.core] << 48 | p << 32 | y << 16 | x
+        count = int(np.count_nonzero(inside))
+        lost += len(events) - count
+        entry_rows.append(rows if count == len(events) else rows[inside])
         places.append(np.flatnonzero(inside))
     if not entry_rows:
-        return np.empty((0, 5), np.int64), lost
+        return np.empty((0, 2), np.int64), lost
     if len(entry_rows) == 1:
         return entry_rows[0], lost
     # The order of events, then of entries.

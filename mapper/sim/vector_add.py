@@ -8,69 +8,146 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, config, types
 from numba.extending import intrinsic
 
-__all__ = ["LANES", "add_lanes", "add_lanes_plainly", "add_share", "lowest_bit", "set_lanes"]
+__all__ = ["LANES", "add_16", "add_32", "add_share", "adder_plainly", "lowest_bit", "set_lanes"]
 
 LANES = 32
 """Entries at once. Arrays go on by so many behind the last one that is meant: all are read and written."""
 
-# Neither says what it takes.
+# It does not say what it takes.
 _proxy: Any = cgutils.create_struct_proxy
-_two: Any = types.UniTuple
+_SHORT, _LONG = ir.IntType(16), ir.IntType(64)
 
 
-def _added(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    potentials, first, weights, weight, left, low, high = arguments
-    bits, weight_bits = (signature.args[n].dtype.bitwidth for n in (0, 2))
-    vector, short, long = ir.VectorType(ir.IntType(bits), LANES), ir.IntType(32), ir.IntType(64)
-
-    def place(number: int, array: Any, index: Any, width: int) -> Any:
-        data = _proxy(signature.args[number])(context, builder, array).data
-        pointer = ir.VectorType(ir.IntType(width), LANES).as_pointer()
-        return builder.bitcast(builder.gep(data, [index]), pointer)
-
-    def everywhere(value: Any) -> Any:
-        one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(short, 0))
-        return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(short, LANES), [0] * LANES))
-
-    there = place(0, potentials, first, bits)
-    numbers, zeros = (ir.Constant(vector, values) for values in (list(range(LANES)), [0] * LANES))
-    fewer = builder.icmp_signed("<", left, ir.Constant(long, LANES))
-    count = builder.trunc(builder.select(fewer, left, ir.Constant(long, LANES)), ir.IntType(bits))
-    is_meant = builder.icmp_signed("<", numbers, everywhere(count))
-    weight_there = place(2, weights, weight, weight_bits)
-    added = builder.sext(builder.load(weight_there, align=weight_bits // 8), vector)
-    before = builder.load(there, align=bits // 8)
-    value = builder.add(before, builder.select(is_meant, added, zeros))
-    bound = everywhere(low)
-    below = builder.and_(builder.icmp_signed("<", value, bound), is_meant)
-    reached = builder.and_(builder.icmp_signed(">=", value, everywhere(high)), is_meant)
-    builder.store(builder.select(below, bound, value), there, align=bits // 8)
-    mask, count_held = builder.bitcast(reached, short), builder.ctpop(builder.bitcast(below, short))
-    given = [builder.zext(value, long) for value in (mask, count_held)]
-    return context.make_tuple(builder, signature.return_type, given)
+def _everywhere(builder: Any, value: Any, vector: Any) -> Any:
+    one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)
+    return builder.shuffle_vector(one, one, zeros)
 
 
-def _add_lanes(
-    typing: Any, potentials: Any, first: Any, weights: Any, weight: Any, left: Any, low: Any, high: Any
-) -> Any:
-    """Add weights to `left` potentials, `LANES` at most; the mask of those at `high`, and how many were held.
+def _at(builder: Any, pointer: Any, index: Any, kind: Any = None) -> Any:
+    there = builder.gep(pointer, [index])
+    return there if kind is None else builder.bitcast(there, kind.as_pointer())
 
-    Parameters
-    ----------
-    potentials, weights
-        Signed, contiguous; a sum must not leave the type of the potentials.
-    first, weight
-        Where they begin.
-    low, high
-        Of the potentials' type. What would fall below `low` is held there.
-    """
-    kind, long = potentials.dtype, types.int64
-    given = (potentials, long, weights, long, long, kind, kind)
-    return _two(long, 2)(*given), _added
+
+def _arrivals_adder(module: Any, count: int) -> Any:
+    """The function of `add_arrivals`: of its own, so that its loops have all registers."""
+    name = f"add_arrivals_{count}"
+    if name in module.globals:
+        return module.globals[name]
+    lanes = ir.VectorType(_SHORT, count)
+    pointers = [kind.as_pointer() for kind in (_SHORT, ir.IntType(8), _LONG, _LONG, lanes, ir.IntType(32))]
+    kind = ir.FunctionType(ir.VoidType(), [*pointers, _LONG, *[_SHORT] * 4])
+    function = ir.Function(module, kind, name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    potentials, weights, starts, blocks, held, masks, number, *given = function.args
+    before, outer, inner, after, behind = map(function.append_basic_block, "12345")
+
+    builder = ir.IRBuilder(before)
+    bounds = [_everywhere(builder, value, lanes) for value in given]
+    zero, one = ir.Constant(_LONG, 0), ir.Constant(_LONG, 1)
+    held_before = builder.load(held, align=2)
+    builder.branch(outer)
+
+    builder.position_at_end(outer)
+    arrival, mask_first, held_outer = builder.phi(_LONG), builder.phi(_LONG), builder.phi(lanes)
+    start = _at(builder, starts, builder.mul(arrival, ir.Constant(_LONG, 4)))
+    first, weight, entry, length = (
+        builder.load(_at(builder, start, ir.Constant(_LONG, n))) for n in range(4)
+    )
+    near = [
+        _at(builder, array, index)
+        for array, index in (
+            (potentials, first), (weights, weight), (blocks, entry), (masks, mask_first),
+        )
+    ]  # fmt: skip
+    builder.branch(inner)
+
+    builder.position_at_end(inner)
+    block, held_inner = builder.phi(_LONG), builder.phi(lanes)
+    held_after = builder.sub(held_inner, builder.sext(_block(builder, near, block, lanes, bounds), lanes))
+    block_after = builder.add(block, one)
+    builder.cbranch(builder.icmp_signed("<", block_after, length), inner, after)
+
+    builder.position_at_end(after)
+    arrival_after, mask_after = builder.add(arrival, one), builder.add(mask_first, length)
+    builder.cbranch(builder.icmp_signed("<", arrival_after, number), outer, behind)
+    for phi, origin, begun, source, gone_on in (
+        (arrival, before, zero, after, arrival_after), (mask_first, before, zero, after, mask_after),
+        (held_outer, before, held_before, after, held_after), (block, outer, zero, inner, block_after),
+        (held_inner, outer, held_outer, inner, held_after),
+    ):  # fmt: skip
+        phi.add_incoming(begun, origin)
+        phi.add_incoming(gone_on, source)
+
+    builder.position_at_end(behind)
+    builder.store(held_after, held, align=2)
+    builder.ret_void()
+    return function
+
+
+def _block(builder: Any, near: Any, block: Any, lanes: Any, bounds: Any) -> Any:
+    """Add one block, and keep the mask of what reached the threshold; the lanes that are held."""
+    potentials, weights, blocks, masks = near
+    bound, ceiling, kept, change = bounds
+    narrow, word = ir.VectorType(ir.IntType(8), lanes.count), ir.IntType(32)
+    here = _at(builder, blocks, builder.mul(block, ir.Constant(_LONG, 3)))
+    there = _at(builder, potentials, builder.load(here), lanes)
+    tap = builder.load(_at(builder, here, ir.Constant(_LONG, 1)))
+    added = builder.load(_at(builder, weights, tap, narrow), align=1)
+    value = builder.add(builder.load(there, align=2), builder.sext(added, lanes))
+    below, reached = builder.icmp_signed("<", value, bound), builder.icmp_signed(">=", value, ceiling)
+    changed = builder.add(builder.and_(value, kept), change)
+    builder.store(builder.select(reached, changed, builder.select(below, bound, value)), there, align=2)
+    mask = builder.bitcast(reached, ir.IntType(lanes.count))
+    # What address a store has must not hang on a comparison, or what is read next waits for it.
+    mask = mask if mask.type == word else builder.zext(mask, word)
+    builder.store(mask, _at(builder, masks, block))
+    return below
+
+
+def _adder(count: int) -> Any:
+    """`add_arrivals` of so many lanes, as numba takes it."""
+
+    def added(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = [_proxy(signature.args[n])(context, builder, arguments[n]).data for n in range(6)]
+        data[4] = builder.bitcast(data[4], ir.VectorType(ir.IntType(16), count).as_pointer())
+        builder.call(_arrivals_adder(builder.module, count), [*data, *arguments[6:]])
+        return context.get_dummy_value()
+
+    def add_arrivals(
+        typing: Any, potentials: Any, weights: Any, starts: Any, blocks: Any, held: Any, masks: Any,
+        number: Any, low: Any, high: Any, kept: Any, change: Any,
+    ) -> Any:  # fmt: skip
+        """Add to potentials what arrivals reach with, block by block of lanes.
+
+        Parameters
+        ----------
+        potentials, weights
+            Of 16 and 8 bits, contiguous; a sum must not leave 16 bits.
+        starts
+            By arrival: what its potentials and its weights count from, its entry in `blocks`, and how many
+            blocks it has, at least one.
+        blocks
+            Flat, by block three entries: where its potentials and its weights begin; the third is not read.
+        held
+            How often each lane was held at `low`, in 16 bits: it is added to.
+        masks
+            By block of all arrivals, the lanes that reached `high`, in 32 bits.
+        number
+            Of arrivals, at least one.
+        kept, change
+            What reaches `high` becomes itself and `kept`, bit by bit, plus `change`.
+        """
+        kind, arrays = types.int16, (potentials, weights, starts, blocks, held, masks)
+        return types.void(*arrays, types.int64, kind, kind, kind, kind), added
+
+    return add_arrivals
 
 
 def _shared(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -119,25 +196,36 @@ def _set_lanes(typing: Any, words: Any, first: Any) -> Any:
 
 
 def _lowest_bit(typing: Any, mask: Any) -> Any:
-    """The number of the lowest bit that is set, of a mask that is not 0."""
+    """The number of the lowest bit that is set; some number where none is."""
 
     def counted(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
 
     return types.int64(types.int64), counted
 
 
-def add_lanes_plainly(
-    potentials: Any, first: int, weights: Any, weight: int, left: int, low: int, high: int
-) -> tuple[int, int]:
-    """`add_lanes` in Python."""
-    reached = held = 0
-    for n in range(min(left, LANES)):
-        value = int(potentials[first + n]) + int(weights[weight + n])
-        reached |= int(value >= high) << n
-        held += value < low
-        potentials[first + n] = max(value, low)
-    return reached, held
+def adder_plainly(count: int) -> Any:
+    """`add_arrivals` in Python."""
+
+    def add_arrivals(
+        potentials: Any, weights: Any, starts: Any, blocks: Any, held: Any, masks: Any, number: int, low: int,
+        high: int, kept: int, change: int,
+    ) -> None:  # fmt: skip
+        done = 0
+        for first, weight, entry, length in starts.reshape(-1, 4)[:number].tolist():
+            for block in range(length):
+                at, tap, _ = blocks[entry + 3 * block : entry + 3 * block + 3].tolist()
+                masks[done] = 0
+                for n in range(count):
+                    value = int(potentials[first + at + n]) + int(weights[weight + tap + n])
+                    held[n] += value < low
+                    if value >= high:
+                        masks[done] |= np.uint32(1 << n)
+                        value = (value & int(kept)) + int(change)
+                    potentials[first + at + n] = max(value, low)
+                done += 1
+
+    return add_arrivals
 
 
 def add_share_plainly(currents: Any, first: int, weights: Any, weight: int, left: int, factor: Any) -> None:
@@ -157,7 +245,7 @@ def lowest_bit_plainly(mask: int) -> int:
 
 
 _is_compiled = not getattr(config, "DISABLE_JIT", 0)
-add_lanes: Any = intrinsic(_add_lanes) if _is_compiled else add_lanes_plainly
+add_16, add_32 = (intrinsic(_adder(n)) if _is_compiled else adder_plainly(n) for n in (16, LANES))
 add_share: Any = intrinsic(_add_share) if _is_compiled else add_share_plainly
 lowest_bit: Any = intrinsic(_lowest_bit) if _is_compiled else lowest_bit_plainly
 set_lanes: Any = intrinsic(_set_lanes) if _is_compiled else set_lanes_plainly

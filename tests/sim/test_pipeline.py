@@ -12,11 +12,12 @@ from mapper.emit.shared.interface import InterfaceLayer, LayerPlace
 from mapper.emit.shared.tensor import Tensor
 from mapper.errors import ConfigError
 from mapper.events import EVENT_DTYPE
-from mapper.sim import event_blocks, event_pipeline, side_by_side
+from mapper.sim import event_blocks, event_cores, event_pipeline, side_by_side
 from mapper.sim.compiling import compiled
 from mapper.sim.event import EventOptions, EventSimulator
+from mapper.sim.event_kernel import COUNT
 from mapper.sim.event_tables import Rules
-from mapper.sim.vector_add import LANES, add_lanes, add_lanes_plainly, lowest_bit
+from mapper.sim.vector_add import LANES, add_16, add_32, adder_plainly, lowest_bit, set_lanes
 from tests.sim.event_oracle import Oracle
 from tests.sim.handmade import ONE, config, core, events
 from tests.sim.test_config_frame import CASES
@@ -205,7 +206,7 @@ def test_what_sixteen_bits_hold(change: dict[str, Any], is_within: bool) -> None
     pipeline, one = EventSimulator(made, options), EventSimulator(made, options)
     one._plan = None
     tables, rules = pipeline.tables, Rules(0, False, False, False, 10, 70.0, 0.0)
-    assert (event_blocks.core_arrays_of(tables, 0, rules) is not None) == is_within  # type: ignore[arg-type]
+    assert (event_cores.core_arrays_of(tables, 0, rules, {}) is not None) == is_within  # type: ignore[arg-type]
     assert outcome(pipeline, given) == outcome(one, given)
 
 
@@ -225,6 +226,38 @@ def test_potentials_that_climb_to_the_end(low: int, high: int, to_zero: bool) ->
     assert (int(pipeline.tables.potentials.max()) > 5_000) == climbs
 
 
+@pytest.mark.parametrize("to_zero", [False, True])
+def test_a_lower_bound_above_zero(to_zero: bool) -> None:
+    made = config(core(np.full((1, 1, 1, 1), 20), 1, low=5, high=31, initial=5, return_to_zero=to_zero))
+    pipeline, one = EventSimulator(made), EventSimulator(made)
+    one._plan = None
+    given = {"in": np.zeros(100, EVENT_DTYPE)}
+    found = outcome(pipeline, given)
+    assert found == outcome(one, given)
+    assert int(pipeline.tables.counts[0, COUNT["clamped"]]) > 10
+
+
+@pytest.mark.parametrize("features", [1, 15, 16, 17, 40, 64])
+def test_as_many_features_as_fill_vectors_and_others(features: int) -> None:
+    draw = np.random.default_rng(features)
+    to = (Destination(layer=1, enable=True, pooling=2),)
+    first, second = (
+        draw.integers(-30, 40, (features, 3, 3, 3)),
+        draw.integers(-30, 40, (features, features, 3, 3)),
+    )
+    made = config(
+        core(first, SIDE, pad=1, to=to, initial=0, high=45, low=-50),
+        core(second, SIDE // 2, pad=1, initial=0, high=60, low=-300, return_to_zero=True),
+    )
+    given = {"in": random_events(features, 300)}
+    given["in"]["p"] %= 3
+    pipeline, one = EventSimulator(made), EventSimulator(made)
+    one._plan = None
+    found = outcome(pipeline, given)
+    assert found == outcome(one, given)
+    assert all(count > 10 for count in pipeline.tables.counts[:, COUNT["spikes"]].tolist())
+
+
 @pytest.mark.parametrize("low", [-32768, -32640, -300])
 def test_potentials_that_sink_to_the_lower_bound(low: int) -> None:
     """At the end of 16 bits what is held counts as beyond them, above it as clamped."""
@@ -238,19 +271,37 @@ def test_potentials_that_sink_to_the_lower_bound(low: int) -> None:
 
 
 @compiled(is_kept=False)
-def _called(potentials: Any, weights: Any, left: int, low: Any, high: Any) -> Any:
-    reached, held = add_lanes(potentials, 7, weights, 3, left, low, high)
-    return reached, held, lowest_bit(reached) if reached else -1
+def _called(
+    narrow: bool, potentials: Any, weights: Any, starts: Any, blocks: Any, held: Any, masks: Any, given: Any
+) -> Any:
+    number, low, high, kept, change = given
+    if narrow:
+        add_16(potentials, weights, starts, blocks, held, masks, number, low, high, kept, change)
+    else:
+        add_32(potentials, weights, starts, blocks, held, masks, number, low, high, kept, change)
+    found = set_lanes(masks, 0)
+    return found, lowest_bit(found) if found else -1
 
 
-@pytest.mark.parametrize("left", [1, 5, LANES - 1, LANES, LANES + 7])
-def test_lanes(left: int) -> None:
+@pytest.mark.parametrize("lanes", [16, LANES])
+@pytest.mark.parametrize(("kept", "change"), [(-1, -270), (0, 5), (-1, 0)])
+def test_lanes(lanes: int, kept: int, change: int) -> None:
     for seed in range(20):
         draw = np.random.default_rng(seed)
-        found = draw.integers(-300, 300, 3 * LANES).astype(np.int16)
-        weights, wanted = draw.integers(-128, 128, 3 * LANES).astype(np.int8), found.copy()
-        bounds = np.int16(-290), np.int16(250)
-        reached, held, lowest = _called(found, weights, left, *bounds)
-        assert (reached, held) == add_lanes_plainly(wanted, 7, weights, 3, left, -290, 250)
+        found, weights = draw.integers(-300, 300, 8 * lanes), draw.integers(-128, 128, 8 * lanes)
+        found, weights = found.astype(np.int16), weights.astype(np.int8)
+        number, wanted = int(draw.integers(1, 4)), found.copy()
+        starts = draw.integers(0, 3 * lanes, (number, 4))
+        starts[:, 2], starts[:, 3] = 3 * draw.integers(0, 2, number), draw.integers(1, 4, number)
+        blocks = draw.integers(0, 3 * lanes, 3 * 4)
+        held, masks = np.zeros(LANES, np.int16), np.zeros(LANES, np.uint32)
+        wanted_held, wanted_masks = held.copy(), masks.copy()
+        bounds = tuple(np.int16(value) for value in (-290, 250, kept, change))
+        flat, given = starts.reshape(-1), (number, *bounds)
+        seen, lowest = _called(lanes == 16, found, weights, flat, blocks, held, masks, given)
+        adder_plainly(lanes)(wanted, weights, flat, blocks, wanted_held, wanted_masks, number, *bounds)
         assert np.array_equal(found, wanted)
-        assert lowest == next((n for n in range(LANES) if reached >> n & 1), -1)
+        assert held.tolist() == wanted_held.tolist()
+        assert masks.tolist() == wanted_masks.tolist()
+        assert seen == sum(1 << n for n in range(LANES) if wanted_masks[n])
+        assert lowest == next((n for n in range(LANES) if wanted_masks[n]), -1)
