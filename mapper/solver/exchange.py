@@ -230,7 +230,10 @@ class _Within:
         if missing <= 0:
             yield (0,) * len(free)
             return
-        if not sizes:
+        # What is left must suffice: as many of the largest pieces as there may be, and all free cores.
+        if not sizes or left * sizes[0][0] < missing:
+            return
+        if sum(size * max(0, free[k]) for size, k in sizes) < missing:
             return
         (size, k), *others = sizes
         for count in range(max(0, min(free[k], left, -(-missing // size))), -1, -1):
