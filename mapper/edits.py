@@ -58,7 +58,9 @@ def reads_whole_map(layer: NormalLayer) -> bool:
 
 
 def shapes_only(network: NormalNetwork) -> NormalNetwork:
-    """The network without its numbers."""
+    """The network without its numbers: itself where it has none."""
+    if all(_is_bare(layer) for layer in network.layers):
+        return network
     layers = [
         replace(
             layer,
@@ -68,6 +70,11 @@ def shapes_only(network: NormalNetwork) -> NormalNetwork:
         for layer in network.layers
     ]
     return network.replacing(layers=tuple(layers))
+
+
+def _is_bare(layer: NormalLayer) -> bool:
+    numbers = (layer.operation.weight, layer.operation.bias, layer.neuron.initial_potential)
+    return all(entry is None for entry in numbers)
 
 
 def linked_layers(network: NormalNetwork, name: str) -> tuple[str, ...]:

@@ -42,6 +42,7 @@ from mapper.wording import join_names
 
 if TYPE_CHECKING:
     from mapper.solver.budget import Budget
+    from mapper.solver.divided.prices import Prices
 
 __all__ = ["Detail", "Question", "decide", "fits"]
 
@@ -268,8 +269,8 @@ def _left_out(question: Question, budget: Budget) -> Iterator[Unmet]:
         yield unmet(Rule.MOVES, (), (), len(left_out), 0, "moves left out by request", sentence)
 
 
-def fits(question: Question, budget: Budget | None = None) -> bool | None:
-    """Whether `decide` has a placement, without seeking the best one; None where a limit comes first."""
+def fits(question: Question, budget: Budget | None = None, prices: Prices | None = None) -> bool | None:
+    """Whether `decide` has a placement, the best or not, by `prices` too; None where a limit comes first."""
     from mapper.solver.budget import Budget  # noqa: PLC0415
     from mapper.solver.divided.run import is_divided_placeable  # noqa: PLC0415
     from mapper.solver.plain import is_placeable  # noqa: PLC0415
@@ -281,9 +282,8 @@ def fits(question: Question, budget: Budget | None = None) -> bool | None:
     except TimeLimitError:
         return None
     for problem in problems:
-        plain = False if problem.forms_compete else is_placeable(problem)
-        divided = is_divided_placeable(question.with_offers(problem), spent) if plain is False else plain
-        if divided:
+        plain = not problem.forms_compete and is_placeable(problem)
+        if divided := plain or is_divided_placeable(question.with_offers(problem), spent, prices):
             return True
         verdict = None if divided is None else verdict
     return verdict

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from hwspec.schema import CoreSpec
 from hwspec.variant import apply_overrides
 from mapper.errors import SpecError
 from mapper.problem import Problem
-from mapper.repairs.search import Search, largest
+from mapper.repairs.search import Search, largest, smallest
 from mapper.result import Repair
 from mapper.solver.amounts import MEMORIES, least_extra
 from mapper.wording import join_names
@@ -94,15 +95,15 @@ def _cores(search: Search) -> Iterator[Repair]:
         most = min((count for count, *_ in candidates), default=layers)
         if any(_has_all(larger, spec) for larger in failed):
             continue
+        least = max(1, search.bounds.further_cores(core, most))
+        if least > most:
+            continue
 
-        def works(spare: int, core: int = core) -> bool:
-            return search.fits_on(_more(search, core, layers - spare))
-
-        spare = largest(layers - most, layers - 1, works, layers - most)
-        if spare is None:
+        count = smallest(least, most, partial(_fits_with_more, search, core))
+        if count is None:
             failed.append(spec)
         else:
-            candidates.append((layers - spare, spec.capacity_bits, core))
+            candidates.append((count, spec.capacity_bits, core))
     for count, bits, core in sorted(candidates)[:1]:
         total = _total_bits(search.problem)
         yield Repair(
@@ -111,6 +112,10 @@ def _cores(search: Search) -> Iterator[Repair]:
             change=round(count * bits / (count * bits + total), 4),
             overrides=(_more(search, core, count),),
         )
+
+
+def _fits_with_more(search: Search, core: int, count: int) -> bool:
+    return search.fits_on(_more(search, core, count))
 
 
 def _has_all(larger: CoreSpec, smaller: CoreSpec) -> bool:

@@ -7,7 +7,7 @@ networks have shapes alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sized
 from dataclasses import replace
 
 from hwspec.catalog import is_shipped
@@ -16,7 +16,8 @@ from mapper.errors import MapperError, SpecError
 from mapper.options import RepairOf, SolveOptions
 from mapper.question import Question, decide
 from mapper.repairs.chip import chip_repairs
-from mapper.repairs.network import combined_repairs, single_repairs, unfolded_repairs
+from mapper.repairs.combined import combined_repairs
+from mapper.repairs.network import single_repairs, unfolded_repairs
 from mapper.repairs.search import Search, repaired
 from mapper.result import FeasibilityReport, Repair, Result, Status
 from mapper.rules import Rule
@@ -81,10 +82,11 @@ def find_repairs(
         return (), ()
     limited = question.resolved.time_limit_s is not None or question.resolved.work_limit is not None
     seeking, checking = (budget.share(_SHARE), budget) if limited else [budget.aside(_EFFORT) for _ in "12"]
-    proposals, missing = _proposals(Search(question, report, seeking))
+    search, is_product = Search(question, report, seeking), is_shipped(question.chip)
+    proposals, missing = _proposals(search, count, is_product=is_product)
     checked: list[Repair] = []
     try:
-        for repair in _ranked(proposals, is_product=is_shipped(question.chip)):
+        for repair in _ranked(proposals, is_product=is_product):
             if len(checked) == count:
                 break
             is_found = not checking.is_spent and works(question, repair, checking)
@@ -101,21 +103,34 @@ def find_repairs(
     return tuple(checked), missing
 
 
-def _proposals(search: Search) -> tuple[dict[str, list[Repair]], tuple[str, ...]]:
-    """Repairs by kind, and the kinds of which none exists."""
+def _proposals(
+    search: Search, count: int, *, is_product: bool
+) -> tuple[dict[str, list[Repair]], tuple[str, ...]]:
+    """Repairs by kind, so many that none is better than the best; and the kinds of which none exists."""
     proposals: dict[str, list[Repair]] = {}
     kinds = [kind for kind in allowed_kinds(search.question.resolved.repair) if _is_for(search, kind)]
+    sought = [kind for kind in _SOUGHT if kind in kinds]
+    more: dict[str, Iterator[Repair]] = {}
     untried = set(kinds)
     try:
-        for kind in (kind for kind in _SOUGHT if kind in kinds):
-            doing(f"looking for repairs: {kind.replace('_', ' ')}")
-            if not search.budget.is_spent and _is_open(search, kind, proposals):
-                proposals[kind] = []
-                for repair in _of_kind(search, kind):
-                    proposals[kind].append(repair)
+        # The best of every kind comes before the second best of any.
+        while sought:
+            for kind in sought:
+                untried.add(kind)
+                doing(f"looking for repairs: {kind.replace('_', ' ')}")
+                if not search.budget.is_spent and kind not in more and _is_open(search, kind, proposals):
+                    more[kind], proposals[kind] = _of_kind(search, kind), []
+                found = next(more.get(kind, iter(())), None)
+                if found is not None:
+                    proposals[kind].append(found)
+                elif kind in more:
+                    del more[kind]
+                if search.budget.is_spent:
+                    break
+                untried.remove(kind)
             if search.budget.is_spent:
                 break
-            untried.remove(kind)
+            sought = _further(proposals, more, count, is_product=is_product)
     except KeyboardInterrupt:
         search.budget.interrupt()
     if untried:
@@ -123,6 +138,29 @@ def _proposals(search: Search) -> tuple[dict[str, list[Repair]], tuple[str, ...]
         search.budget.leave("repairs" if len(untried) == len(kinds) else f"repairs ({names})")
     missing = (kind for kind in kinds if kind in proposals and kind not in untried)
     return proposals, tuple(kind for kind in missing if not proposals[kind])
+
+
+def _further(
+    proposals: Mapping[str, Sized], more: Collection[str], count: int, *, is_product: bool
+) -> list[str]:
+    """Kinds of which the next best is wanted, among those that have more: none where there are enough."""
+    have = 0
+    for is_last in (False, True):
+        kinds = [
+            kind
+            for kind in _SOUGHT
+            if kind in proposals and is_last is _comes_last(kind, is_product=is_product)
+        ]
+        have += sum(len(proposals[kind]) for kind in kinds)
+        wanted = [kind for kind in kinds if kind in more]
+        if have >= count or wanted:
+            return [] if have >= count else wanted
+    return []
+
+
+def _comes_last(kind: str, *, is_product: bool) -> bool:
+    """Whether all others are shown first: what would change a chip that was bought."""
+    return is_product and kind in CHIP_KINDS
 
 
 def allowed_kinds(repair: RepairOf) -> tuple[str, ...]:
@@ -134,7 +172,7 @@ def allowed_kinds(repair: RepairOf) -> tuple[str, ...]:
 def _ranked(proposals: dict[str, list[Repair]], *, is_product: bool) -> list[Repair]:
     """Those that change least first; of a chip that was bought, those of the network before all others."""
     rows = [
-        (is_product and kind in CHIP_KINDS, rank, repair.change, KINDS.index(kind), repair)
+        (_comes_last(kind, is_product=is_product), rank, repair.change, KINDS.index(kind), repair)
         for kind, repairs in proposals.items()
         for rank, repair in enumerate(repairs)
     ]

@@ -14,10 +14,12 @@ from mapper.operations import Convolution, Pair
 from mapper.options import SolveOptions
 from mapper.problem import Problem
 from mapper.question import Question, fits
+from mapper.repairs.bounds import Bounds
 from mapper.result import FeasibilityReport, Repair, SizeChange
 from mapper.solver.budget import Budget
+from mapper.solver.divided.prices import Prices
 
-__all__ = ["Search", "largest", "repaired", "size_changes"]
+__all__ = ["Search", "largest", "last", "repaired", "size_changes", "smallest"]
 
 # A question may be answered without the solver, and takes time all the same.
 _EFFORT_PER_QUESTION = 1e-3
@@ -25,7 +27,13 @@ _EFFORT_PER_QUESTION = 1e-3
 _SUSPECTS_MAX = 12
 
 
-def largest(low: int, high: int, works: Callable[[int], bool | None], first: int | None = None) -> int | None:
+def largest(
+    low: int,
+    high: int,
+    works: Callable[[int], bool | None],
+    first: int | None = None,
+    may: Callable[[int], bool] | None = None,
+) -> int | None:
     """The largest number in low..high that works, by bisection.
 
     Parameters
@@ -34,16 +42,54 @@ def largest(low: int, high: int, works: Callable[[int], bool | None], first: int
         True: this or a larger number. False: only smaller ones. None: too small to make sense.
     first
         What to try first, where one answer is likely to end the search; None for the middle.
+    may
+        Quickly, whether a number or a smaller one may work. The largest that may is tried before all others,
+        since it mostly does.
     """
-    best = None
+    if may is not None:
+        if low > high or not may(low):
+            return None
+        high = last(low, high, may)
+    best, tries = None, iter([n for n in (high if may else None, first) if n is not None])
     while low <= high:
-        middle, first = (low + high) // 2 if first is None else first, None
+        middle = next((n for n in tries if low <= n <= high), (low + high) // 2)
         verdict = works(middle)
         if verdict is False:
             high = middle - 1
         else:
             best = middle if verdict else best
             low = middle + 1
+    return best
+
+
+def last(low: int, high: int, may: Callable[[int], bool]) -> int:
+    """The largest number in low..high that may, where the least does."""
+    middle = high
+    while low < high:
+        if may(middle):
+            low = middle
+        else:
+            high = middle - 1
+        middle = (low + high + 1) // 2
+    return low
+
+
+def smallest(low: int, high: int, works: Callable[[int], bool]) -> int | None:
+    """The smallest number in low..high that works, where it mostly is `low` or next to it.
+
+    Parameters
+    ----------
+    works
+        True: this or a smaller number. False: only larger ones.
+    """
+    best, step = None, 0
+    while low <= high:
+        # In growing steps until one works, then by bisection.
+        tried = min(low + max(0, step - 1), high) if best is None else (low + high) // 2
+        if works(tried):
+            best, high = tried, tried - 1
+        else:
+            low, step = tried + 1, max(1, 2 * step)
     return best
 
 
@@ -104,11 +150,17 @@ class Search:
     report: FeasibilityReport
     budget: Budget
     verdicts: dict[tuple[Edit, ...], bool | None] = field(default_factory=dict)
+    prices: Prices = field(default_factory=Prices)
 
     @cached_property
     def network(self) -> NormalNetwork:
         """The one network by shapes alone, as the chip-free passes left it: edits are told in these terms."""
         return shapes_only(self.question.networks[0])
+
+    @cached_property
+    def bounds(self) -> Bounds:
+        """What no repair mends, without a question."""
+        return Bounds(self.question, self.network, self.prices)
 
     @property
     def problem(self) -> Problem:
@@ -152,7 +204,7 @@ class Search:
         if self.budget.is_spent:
             return None
         self.budget.effort += _EFFORT_PER_QUESTION
-        return fits(question, self.budget.aside())
+        return fits(question, self.budget.aside(), self.prices)
 
     def fits_with(self, *edits: Edit) -> bool | None:
         """Whether the edited network, by shapes, fits; None if its shapes no longer follow."""
@@ -161,10 +213,21 @@ class Search:
         if edits not in self.verdicts:
             try:
                 network = apply_edits(self.network, edits)
-                self.verdicts[edits] = bool(self.fits(replace(self.question, networks=(network,))))
+                fits = not self.bounds.exclude(network)
+                self.verdicts[edits] = fits and bool(self.fits(replace(self.question, networks=(network,))))
             except MapperError:
                 self.verdicts[edits] = None
         return self.verdicts[edits]
+
+    def may_fit(self, *edits: Edit) -> bool:
+        """Whether the edited network may fit, as far as is known without asking."""
+        if edits not in self.verdicts:
+            try:
+                if self.bounds.exclude(apply_edits(self.network, edits)):
+                    self.verdicts[edits] = False
+            except MapperError:
+                self.verdicts[edits] = None
+        return self.verdicts.get(edits) is not False
 
     def fits_on(self, *overrides: str) -> bool:
         """Whether the networks fit the changed chip; False where the chip cannot be so."""

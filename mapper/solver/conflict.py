@@ -9,6 +9,7 @@ from mapper.faults import ChipFault
 from mapper.result import Conflict, Correction, DividedConflict, Requirement
 from mapper.rules import Rule
 from mapper.solver.cp_sat import Model
+from mapper.solver.exchange import Exchange
 from mapper.solver.or_tools import cp_model
 from mapper.solver.requirements import Part, Requirements
 from mapper.solver.sentences import Sentences
@@ -33,7 +34,7 @@ def find_conflict(asked: Requirements) -> Conflict | None:
     if asked.faults:
         entry = _fault(asked.faults[0])
         return Conflict(sentence=entry.sentence, requirements=(entry,), irreducible=True)
-    kept, irreducible = list(asked.parts), True
+    kept, irreducible, exchange = list(asked.parts), True, Exchange(asked)
     for kinds in _BLOCKS:
         layers = {part.index for part in kept if part.kind == "layer"}
         kept = [part for part in kept if asked.matters(part, layers)]
@@ -41,7 +42,7 @@ def find_conflict(asked: Requirements) -> Conflict | None:
         others = [part for part in kept if part.kind not in kinds]
         # Mostly memory is short, and no destination is in the way.
         at_once = max(1, len(block)) if kinds == _BLOCKS[0] else 1
-        needed, sure = _reduced(block, others, asked, at_once)
+        needed, sure = _reduced(block, others, exchange, at_once)
         kept = [part for part in kept if part in others or part in needed]
         irreducible = irreducible and sure
     if len(kept) == len(asked.parts) and (asked.budget.is_spent or asked.possible(kept) is not False):
@@ -62,7 +63,7 @@ def _fault(fault: ChipFault) -> Requirement:
 
 
 def _reduced(
-    block: list[Part], others: list[Part], asked: Requirements, at_once: int
+    block: list[Part], others: list[Part], exchange: Exchange, at_once: int
 ) -> tuple[list[Part], bool]:
     """Leave out, one after the other, what others exclude without it; and whether nothing more could go.
 
@@ -72,18 +73,25 @@ def _reduced(
         How many to leave out together at first. Twice as many follow where these can go, half as many where
         they cannot: what stays is the same as one by one.
     """
-    kept, start, size, sure = block, 0, at_once, True
+    kept, start, size, sure, asked = block, 0, at_once, True, exchange.asked
     while start < len(kept):
         if asked.budget.is_spent:
             asked.budget.leave("the smallest conflict")
             return kept, False
         size = min(size, len(kept) - start)
-        rest = kept[:start] + kept[start + size :]
-        verdict = asked.possible([*others, *rest])
+        # What is needed anyhow is left out with nothing else.
+        needed = (n for n in range(size) if exchange.shows([*others, *kept], kept[start + n]))
+        taken = next(needed, size)
+        if not taken:
+            start += 1
+            continue
+        rest = kept[:start] + kept[start + taken :]
+        known = exchange.within([*others, *kept], kept[start : start + taken])
+        verdict = asked.possible([*others, *rest], known)
         if verdict is False:
             kept, size = rest, 2 * size
-        elif size > 1:
-            size //= 2
+        elif taken > 1:
+            size = taken // 2
         else:
             sure, start = sure and verdict is not None, start + 1
     return kept, sure

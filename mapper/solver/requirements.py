@@ -8,10 +8,10 @@ destinations must express is a limit of its own like what the core must hold.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Literal, Protocol
 
 from mapper.core_classes import CoreClass
 from mapper.errors import TimeLimitError
@@ -21,11 +21,12 @@ from mapper.solver.assignment import assignment
 from mapper.solver.budget import Budget
 from mapper.solver.divided.model import build_model
 from mapper.solver.divided.need import least_pieces
+from mapper.solver.divided.prices import Prices, load_of
 from mapper.solver.divided.tables import PieceTable, Tables
-from mapper.solver.divided.variables import Slack
+from mapper.solver.divided.variables import DividedModel, Slack
 from mapper.solver.or_tools import cp_model
 
-__all__ = ["Part", "Requirements"]
+__all__ = ["Known", "Part", "Requirements"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,16 @@ class Part:
     rule: Rule = Rule.PLACED
 
 
+class Known(Protocol):
+    """What else is known of placements within some requirements."""
+
+    def is_possible(self) -> bool:
+        """Whether there is one, for certain."""
+
+    def learn(self, held: Mapping[int, tuple[int, ...]]) -> None:
+        """Take one that was found: by layer, the cores in each class."""
+
+
 class Requirements:
     """A problem whose requirements can be given up one by one.
 
@@ -68,6 +79,7 @@ class Requirements:
             options = replace(problem.options, max_pieces=1, relays=False, max_copies=1)
             problem = replace(problem, options=options, forms=())
         self.problem, self.budget, self.with_moves = problem, budget, with_moves
+        self.prices = Prices()
         self._by_requests: dict[tuple[frozenset[int], frozenset[int]], Tables] = {}
         self.tables = self._tables(frozenset(), frozenset())
 
@@ -152,7 +164,7 @@ class Requirements:
             bool(signal.shown) and signal.layer in layers
         )
 
-    def possible(self, parts: Collection[Part]) -> bool | None:
+    def possible(self, parts: Collection[Part], known: Known | None = None) -> bool | None:
         """Whether these requirements, alone, can hold together; None if a limit came first."""
         kept, tables = frozenset(parts), self.tables_under(parts)
         layers = {part.index for part in kept if part.kind == "layer"}
@@ -172,14 +184,34 @@ class Requirements:
             layers=frozenset(range(len(self.problem.demands))) - layers,
             monitors=Part("monitors") not in kept,
         )
+        # Mostly cores are too few, whatever destinations there are.
+        if self.prices.exclude(load_of(tables, table, slack, of_cores=True)):
+            return False
+        load = load_of(tables, table, slack)
+        if self.prices.exclude(load):
+            return False
+        if known is not None and known.is_possible():
+            return True
         try:
             built = build_model(tables, table, slack)
         except TimeLimitError:
             return None
         if built is None:
             return False
-        _, status = self.budget.aside().run(built.model)
+        solver, status = self.budget.aside().run(built.model)
+        if status == cp_model.INFEASIBLE:
+            self.prices.learn(load)
+        if known is not None and status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+            known.learn({layer: _cores(built, solver, layer) for layer in layers})
         return None if status == cp_model.UNKNOWN else status in (cp_model.OPTIMAL, cp_model.FEASIBLE)
+
+
+def _cores(divided: DividedModel, solver: cp_model.CpSolver, layer: int) -> tuple[int, ...]:
+    """Per class, the cores that the first copy of a layer takes."""
+    cores = [0] * len(divided.tables.problem.classes)
+    for piece in divided.pieces_of(layer, copy=0):
+        cores[piece.core_class] += solver.value(divided.pieces[piece])
+    return tuple(cores)
 
 
 def _each_has_a_core(

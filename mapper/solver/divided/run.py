@@ -19,6 +19,7 @@ from mapper.solver.divided.decode import decode_counts
 from mapper.solver.divided.merit import cores_with, merits_of
 from mapper.solver.divided.model import build_model
 from mapper.solver.divided.need import spare_cores
+from mapper.solver.divided.prices import Prices, load_of
 from mapper.solver.divided.tables import Tables
 from mapper.solver.divided.variables import FURTHER, DividedModel, Piece
 from mapper.solver.or_tools import cp_model
@@ -49,13 +50,24 @@ def divisible(problem: Problem) -> bool:
     return all(fault.rule in _MENDED for fault in problem.faults)
 
 
-def is_divided_placeable(problem: Problem, budget: Budget) -> bool | None:
-    """Whether a placement with the allowed moves exists; None if a limit came first."""
+def is_divided_placeable(problem: Problem, budget: Budget, prices: Prices | None = None) -> bool | None:
+    """Whether a placement with the allowed moves exists; None if a limit came first.
+
+    Parameters
+    ----------
+    prices
+        What excluded problems like this one, and learns from it.
+    """
     if not (problem.options.divides or problem.forms_compete) or not divisible(problem):
         return False
     tables = Tables(problem, budget=budget)
     try:
-        divided = build_model(tables, tables.piece_table())
+        table = tables.piece_table()
+        if prices is not None and any(
+            prices.exclude(load_of(tables, table, of_cores=n)) for n in (True, False)
+        ):
+            return False
+        divided = build_model(tables, table)
     except TimeLimitError:
         return None
     if divided is None:
@@ -63,6 +75,8 @@ def is_divided_placeable(problem: Problem, budget: Budget) -> bool | None:
     # Measured: what all cores take at least proves in seconds what else takes minutes.
     divided.model.minimize(divided.cores_and_bits(1, bits=False))
     _, status = budget.run(divided.model, is_first=True)
+    if status == cp_model.INFEASIBLE and prices is not None:
+        prices.learn(load_of(tables, table))
     return status in (cp_model.OPTIMAL, cp_model.FEASIBLE) if status != cp_model.UNKNOWN else None
 
 

@@ -21,6 +21,7 @@ __all__ = ["ORIGIN", "UNREACHABLE", "Consumer", "PieceTable", "Provider", "Signa
 
 # The pooling of an edge that no chain of destinations can express.
 UNREACHABLE = 0
+_NONE: frozenset[Rule] = frozenset()
 
 # Per layer, form and class: the most features of a piece; 0 where the class is closed to the layer.
 PieceTable: TypeAlias = tuple[tuple[tuple[int, ...], ...], ...]
@@ -140,6 +141,7 @@ class Tables:
         self.poolings = tuple(sorted(problem.chip.routing.poolings))
         self._limits: dict[tuple[Rule | None, CoreWork], tuple[int, ...]] = {}
         self._piece_tables: dict[frozenset[tuple[Rule, int]], PieceTable] = {}
+        self._rows: dict[tuple[int, frozenset[Rule]], tuple[tuple[int, ...], ...]] = {}
         self._relay_limits: dict[CoreWork, Mapping[int, int]] = {}
         # Of a signal by index, the most relays of a part: what need.py counts once.
         self.partial_relays: dict[int, int] = {}
@@ -202,28 +204,30 @@ class Tables:
         """
         if left_out not in self._piece_tables:
             layers = timed(self.budget, len(self.problem.demands))
-            self._piece_tables[left_out] = tuple(
-                tuple(self._piece_row(layer, work, left_out) for work in self.problem.works[layer])
-                for layer in layers
-            )
+            rules = {n: frozenset(rule for rule, layer in left_out if layer == n) for _, n in left_out}
+            self._piece_tables[left_out] = tuple(self.rows(n, rules.get(n, _NONE)) for n in layers)
         return self._piece_tables[left_out]
 
-    def _piece_row(
-        self, layer: int, work: CoreWork, left_out: frozenset[tuple[Rule, int]]
-    ) -> tuple[int, ...]:
+    def rows(self, layer: int, left_out: frozenset[Rule]) -> tuple[tuple[int, ...], ...]:
+        """What `piece_table` has of a layer for which some rules do not count."""
+        if (layer, left_out) not in self._rows:
+            works = self.problem.works[layer]
+            self._rows[layer, left_out] = tuple(self._piece_row(layer, work, left_out) for work in works)
+        return self._rows[layer, left_out]
+
+    def _piece_row(self, layer: int, work: CoreWork, left_out: frozenset[Rule]) -> tuple[int, ...]:
         if self.only_whole:
             row = tuple(
-                0 if any((lack.rule, layer) not in left_out for lack in lacks) else self._features(layer)
+                0 if any(lack.rule not in left_out for lack in lacks) else self._features(layer)
                 for lacks in self.problem.shortfalls(layer)
             )
-        elif any(owner == layer for _, owner in left_out):
-            rules = [rule for rule in HOLDING if (rule, layer) not in left_out]
-            columns = [self._per_class(rule, work) for rule in rules]
+        elif left_out:
+            columns = [self._per_class(rule, work) for rule in HOLDING if rule not in left_out]
             row = tuple(min(column) for column in zip(*columns, strict=True))
         else:
             row = self._per_class(None, work)
         features = self._features(layer)
-        if self._unshifted(layer) is not None and (Rule.FEATURE_SHIFT, layer) not in left_out:
+        if self._unshifted(layer) is not None and Rule.FEATURE_SHIFT not in left_out:
             row = tuple(most if most >= features else 0 for most in row)
         return tuple(most if self.may_use(layer, k) else 0 for k, most in enumerate(row))
 
