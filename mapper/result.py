@@ -36,7 +36,7 @@ __all__ = [
     "Unmet",
 ]
 
-ReportNature: TypeAlias = Literal["capacity", "count", "routing", "structural", "undecided"]
+ReportNature: TypeAlias = Literal["capacity", "count", "output", "routing", "structural", "undecided"]
 
 
 class Status(StrEnum):
@@ -210,7 +210,7 @@ class FeasibilityReport(Displayed, Record):
     ----------
     nature
         "structural" where a value is outside this chip's limits, else "capacity", "count",
-        "routing", or "undecided".
+        "routing" (destinations), "output" (readout stage and monitors), or "undecided".
     unmet
         Requirements that cannot be met whatever else is decided.
     certificate

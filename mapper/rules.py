@@ -13,7 +13,7 @@ from hwspec.memory import KERNEL_FORMULA, NEURON_FORMULA
 
 __all__ = ["Nature", "Rule", "RuleText", "by_code"]
 
-Nature: TypeAlias = Literal["structural", "capacity", "count", "routing", "request"]
+Nature: TypeAlias = Literal["structural", "capacity", "count", "routing", "output", "request"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,8 @@ class RuleText:
         Stable identifier, "M101" and so on.
     nature
         "structural": a value outside what the chip can express; "capacity": memory words; "count":
-        numbers of cores; "routing": destinations, monitors, readout; "request": pins and the like.
+        numbers of cores; "routing": destinations; "output": what is read of the chip, by readout and
+        monitors; "request": pins and the like.
     unit
         Unit of demand and bound.
     ways_out
@@ -216,7 +217,7 @@ class Rule(Enum):
     )
     READOUT = RuleText(
         "M404",
-        "routing",
+        "output",
         "readout",
         "layers",
         "One layer at most feeds the readout stage, on a chip that has one.",
@@ -224,7 +225,7 @@ class Rule(Enum):
     )
     WHOLE = RuleText(
         "M406",
-        "routing",
+        "request",
         "whole layers",
         "cores",
         "A layer that feeds the readout stage stays whole on one core, and so does a pinned one.",
@@ -232,7 +233,7 @@ class Rule(Enum):
     )
     MONITOR = RuleText(
         "M405",
-        "routing",
+        "output",
         "monitors",
         "cores",
         "So many cores are monitored at most; the readout monitor may exclude spike monitors.",

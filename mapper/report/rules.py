@@ -10,7 +10,8 @@ _NATURES: dict[Nature, str] = {
     "structural": "a value outside what the chip can express",
     "capacity": "memory words",
     "count": "numbers of layers and cores",
-    "routing": "destinations, monitors, readout",
+    "routing": "destinations",
+    "output": "what is read of the chip, by its readout stage and its monitors",
     "request": "what the user asked for",
 }
 

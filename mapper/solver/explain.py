@@ -15,7 +15,12 @@ from mapper.rules import Rule
 from mapper.solver.budget import Budget, Found
 from mapper.solver.conflict import find_conflict, find_correction
 from mapper.solver.cp_sat import Model
-from mapper.solver.divided.explain import divided_unmet, fits_without_destinations, out_of_reach
+from mapper.solver.divided.explain import (
+    divided_unmet,
+    fits_unwatched,
+    fits_without_destinations,
+    out_of_reach,
+)
 from mapper.solver.divided.run import divisible
 from mapper.solver.or_tools import cp_model
 from mapper.solver.plain import Group, group_layers
@@ -103,19 +108,24 @@ def _report(
 def _nature(
     problem: Problem, entries: Sequence[Unmet], halls: Sequence[HallSet], budget: Budget
 ) -> ReportNature:
-    """The hardest kind of limit that is met, with all moves: structural before routing before capacity.
+    """The hardest kind of limit that is met, with all moves.
 
-    Where layers may be divided, destinations are to blame only if all would fit without them, and if not
-    memory alone keeps whole layers off the cores.
+    That is: structural before output before routing before capacity before count. Where layers may
+    be divided, destinations and monitors are to blame only if all would fit without them, and if not memory
+    alone keeps whole layers off the cores.
     """
     divides = problem.options.divides and divisible(problem)
     rules = {Rule[entry.rule.upper()] for entry in entries}
     natures = {rule.nature for rule in rules - (_MENDED if divides else frozenset())}
     if "structural" in natures or (divides and out_of_reach(problem)):
         return "structural"
-    may_route = "routing" in {rule.nature for rule in rules} or "capacity" not in natures
-    if may_route and fits_without_destinations(problem, budget) if divides else "routing" in natures:
-        return "routing"
+    is_sent = bool(natures & {"routing", "output"})
+    if divides:
+        may_be_sent = is_sent or "routing" in {rule.nature for rule in rules} or "capacity" not in natures
+        is_sent = may_be_sent and fits_without_destinations(problem, budget)
+    if is_sent:
+        is_read = "output" in natures or (divides and fits_unwatched(problem, budget))
+        return "output" if is_read else "routing"
     return "capacity" if "capacity" in natures or halls else "count"
 
 

@@ -17,7 +17,14 @@ from mapper.solver.divided.tables import ORIGIN, Consumer, Provider, Signal, Tab
 from mapper.solver.divided.variables import Slack
 from mapper.solver.or_tools import cp_model
 
-__all__ = ["astray", "divided_unmet", "fewest_cores", "fits_without_destinations", "out_of_reach"]
+__all__ = [
+    "astray",
+    "divided_unmet",
+    "fewest_cores",
+    "fits_unwatched",
+    "fits_without_destinations",
+    "out_of_reach",
+]
 
 
 def divided_unmet(problem: Problem) -> Iterator[Unmet]:
@@ -76,7 +83,18 @@ def fewest_cores(problem: Problem, budget: Budget) -> int | None:
 def fits_without_destinations(problem: Problem, budget: Budget) -> bool:
     """Whether all layers would find cores if destinations, pools and monitors had no limits."""
     tables = Tables(problem, budget=budget)
-    slack = Slack(slots=frozenset(range(len(tables.signals))), monitors=True)
+    return _fits(tables, Slack(slots=frozenset(range(len(tables.signals))), monitors=True), budget)
+
+
+def fits_unwatched(problem: Problem, budget: Budget) -> bool:
+    """Whether there is a placement but for the chip's bound of monitored cores."""
+    if problem.chip.monitor.cores_max is None:
+        return False
+    return _fits(Tables(problem, budget=budget), Slack(monitors=True), budget)
+
+
+def _fits(tables: Tables, slack: Slack, budget: Budget) -> bool:
+    """Whether there is a placement within some slack; False where a limit comes first."""
     built = None
     with suppress(TimeLimitError):
         built = None if budget.is_spent else build_model(tables, tables.piece_table(), slack)
