@@ -172,12 +172,7 @@ def _change(draft: Draft, table: dict[str, Any], where: str) -> None:
     for path, value in (*entries.items(), *_flat(plain), *_core_lines(table)):
         findings += filter(None, [edit(draft, f"{path}={_literal(value)}", changed)])
     if findings:
-        raise SpecError(
-            *(
-                Finding(f"{where}: {f.where.removeprefix('--set ')}", f.problem, f.value, f.limit)
-                for f in findings
-            )
-        )
+        raise SpecError(*(replace(f, where=f"{where}: {f.where.removeprefix('--set ')}") for f in findings))
     note = {"evidence": "assumed", "source": f"changed in {where}"}
     draft.head["sources"] |= dict.fromkeys(changed, note) | table.get("sources", {})
 

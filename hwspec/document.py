@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from difflib import get_close_matches
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from hwspec.check import check, core_paths, covers, plain_paths
 from hwspec.errors import Finding, SpecError
-from hwspec.schema import ChipSpec, CoreSpec, InputSpec, LayerLimits, ReadoutSpec
+from hwspec.schema import ChipSpec, CoreSpec, InputSpec, LayerLimits, ReadoutSpec, RoutingSpec
 
-__all__ = ["Draft", "build", "draft_of", "draft_of_table", "id_range", "number"]
+__all__ = ["Draft", "build", "draft_of", "draft_of_table", "id_range", "meant", "number"]
 
 _RANGE = re.compile(r"\s*(\d{1,7})\s*(?:\.\.\s*(\d{1,7})\s*)?")
 # Memories are counted in powers of two: K is no thousand here, whoever writes it.
@@ -48,6 +49,25 @@ def number(value: object) -> object:
     """65536 for "64Ki", "64K" or "64KiB", 2097152 for "2Mi"; anything else as it is."""
     match = _WORDS.fullmatch(value) if isinstance(value, str) else None
     return int(match[1]) * (1 << 10 if match[2] else 1 << 20) if match else value
+
+
+def meant(path: str, names: Sequence[str]) -> str:
+    """Which field may be meant, as a question: one of these names, or one of another table; else nothing.
+
+    Parameters
+    ----------
+    names
+        Of the fields in the table of the path.
+    """
+    place, _, last = path.rpartition(".")
+    fields = {
+        name: f"{place}{name}"
+        for place, table in (("core[0].", CoreSpec), ("limits.", LayerLimits), ("routing.", RoutingSpec))
+        for name in table.model_fields
+        if name != "limits"  # a table of its own
+    } | {name: f"{place}.{name}".removeprefix(".") for name in names}
+    near = get_close_matches(last, fields, n=1, cutoff=0.75)
+    return f"Did you mean {fields[near[0]]}?" if near else ""
 
 
 def draft_of(spec: ChipSpec) -> Draft:
@@ -200,6 +220,8 @@ def _general(paths: Iterable[str]) -> list[str]:
 def _findings(error: ValidationError, groups: list[dict[str, Any]], where: str) -> Iterable[Finding]:
     for entry in error.errors(include_url=False, include_context=False):
         location = [str(part) for part in entry["loc"]]
+        if location == ["core_groups"] and groups:
+            continue  # none is left of those that are wrong, each of which is told
         if len(location) > 1 and location[0] == "core_groups" and location[1].isdecimal():
             group = groups[int(location[1])]
             ids = (
@@ -213,4 +235,18 @@ def _findings(error: ValidationError, groups: list[dict[str, Any]], where: str) 
         problem = entry["msg"].removeprefix("Value error, ")
         if problem.startswith(("Input", "Field", "String", "Tuple")):
             problem = problem[0].lower() + problem[1:]
-        yield Finding(f"{where}: {'.'.join(location)}", problem, value_text)
+        step = ""
+        if entry["type"] == "extra_forbidden":
+            names = _siblings(location)
+            problem, step = "no such field", meant(".".join(location), names)
+        yield Finding(f"{where}: {'.'.join(location)}", problem, value_text, next_step=step)
+
+
+def _siblings(location: Sequence[str]) -> tuple[str, ...]:
+    """Names of the fields beside one that there is none of."""
+    table: Any = CoreSpec if location[0].startswith("core[") else ChipSpec
+    for name in location[1 if table is CoreSpec else 0 : -1]:
+        field = getattr(table, "model_fields", {}).get(name)
+        kinds = () if field is None else (field.annotation, *get_args(field.annotation))
+        table = next((kind for kind in kinds if hasattr(kind, "model_fields")), None)
+    return tuple(getattr(table, "model_fields", ()))

@@ -10,19 +10,18 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
-from hwspec.document import CORES_MAX, Draft, build, draft_of, id_range, number
+from hwspec.document import CORES_MAX, Draft, build, draft_of, id_range, meant, number
 from hwspec.errors import Finding, SpecError
-from hwspec.schema import ChipSpec, CoreSpec, LayerLimits, RoutingSpec
+from hwspec.schema import ChipSpec, CoreSpec
 from hwspec.toml_text import toml_of
 
 __all__ = ["apply_overrides", "edit"]
 
 _CORE_PATH = re.compile(r"core\[([^]]*)\]\.([a-z_.]+)")
 _ADD = re.compile(r"\+core\[([^]]*)\]=core\[(\d{1,7})\]")
-_LIKE_KI = re.compile(r"([0-9]{1,9})\s*ki?b?", re.IGNORECASE)
+_LIKE_KI = re.compile(r"([0-9]{1,9})\s*([km])i?b?", re.IGNORECASE)
 _REMOVE = re.compile(r"-core\[([^]]*)\]")
 
 
@@ -79,7 +78,8 @@ def edit(draft: Draft, override: str, changed: list[str]) -> Finding | None:
         )
     words = _LIKE_KI.fullmatch(value.strip())
     if words is not None and number(value.strip()) == value.strip():
-        step = f"Write {words[1]}Ki for {words[1]} x 1024"
+        unit, factor = ("Ki", 1 << 10) if words[2] in "kK" else ("Mi", 1 << 20)
+        step = f"Memories are counted in words: write {words[1]}{unit} for {words[1]} x {factor} of them"
         return Finding(f"--set {override}", "is no number", value.strip(), next_step=step)
     problem = _assign(draft, path.strip(), _value(value.strip()))
     if problem is None:
@@ -131,7 +131,8 @@ def _assign(draft: Draft, path: str, value: object) -> Finding | None:
     if match := _CORE_PATH.fullmatch(path):
         ids, count = id_range(match[1]), len(draft.cores)
         if ids is None or ids.stop > count:
-            return Finding("", "no such core", match[1], f"0..{count - 1}")
+            step = "A range is written 0..5, its first core first"
+            return Finding("", "no such core", match[1], f"0..{count - 1}", next_step=step)
         return _assign_cores(draft, ids, match[2], value)
     if path.startswith("limits."):
         return _assign_cores(draft, range(len(draft.cores)), path, value)
@@ -139,18 +140,6 @@ def _assign(draft: Draft, path: str, value: object) -> Finding | None:
     if path == "routing.fan_out" and problem is None:
         return _assign_cores(draft, range(len(draft.cores)), "fan_out", value)
     return problem
-
-
-def _meant(path: str, names: Sequence[str]) -> str:
-    """A field that is called nearly so, there or in another table; empty where there is none."""
-    fields = {
-        name: f"{place}{name}"
-        for place, table in (("core[0].", CoreSpec), ("limits.", LayerLimits), ("routing.", RoutingSpec))
-        for name in table.model_fields
-        if name != "limits"  # a table of its own
-    } | {name: name for name in names}
-    near = get_close_matches(path.rpartition(".")[2], fields, n=1, cutoff=0.75)
-    return f"Did you mean {fields[near[0]]}?" if near else ""
 
 
 def _assign_cores(draft: Draft, ids: Iterable[int], path: str, value: object) -> Finding | None:
@@ -174,6 +163,6 @@ def _assign_in(table: dict[str, Any], path: str, value: object, fields: Sequence
         inner = inner.get(head) if isinstance(inner, Mapping) else None
     if not isinstance(inner, dict) or last not in inner or (not heads and last in ("core_groups", "sources")):
         names = fields if not heads or not isinstance(inner, Mapping) else tuple(inner)
-        return Finding("", "no such field", path, ", ".join(names), next_step=_meant(path, names))
+        return Finding("", "no such field", path, ", ".join(names), next_step=meant(path, names))
     inner[last] = value
     return None

@@ -220,20 +220,18 @@ class FeasibilityReport(Displayed, Record):
     correction
         The fewest requirements to give up.
     divided
-        Why cutting, copying and relaying does not help, where that was tried; the entries above are about
-        whole layers.
+        Why cutting, copying and relaying does not help, where tried; entries above are about whole layers.
     repairs
         Changes that were solved and checked, least change first; empty unless asked for.
-    repairs_missing
-        Kinds of repair of which none exists on its own, as far as they were tried.
+    repairs_missing, repairs_note
+        Kinds of repair of which none exists on its own, as far as they were tried; why those that were asked
+        for were not sought, or None.
     assumed_facts
         Facts of the chip that no source states and this verdict may rest on.
     chip_hash
         SHA-256 of the chip's specification.
-    limit
-        What stopped an undecided solve.
-    cut_short
-        What a limit left undone, beside the verdict.
+    limit, cut_short
+        What stopped an undecided solve; what a limit left undone, beside the verdict.
     """
 
     schema_version: Literal[1] = 1
@@ -248,6 +246,7 @@ class FeasibilityReport(Displayed, Record):
     divided: DividedConflict | None = None
     repairs: tuple[Repair, ...] = ()
     repairs_missing: tuple[str, ...] = ()
+    repairs_note: str | None = None
     assumed_facts: tuple[AssumedFact, ...] = ()
     limit: str | None = None
     cut_short: tuple[str, ...] = ()

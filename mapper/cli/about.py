@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -20,22 +21,26 @@ def explain(
     /,
     *,
     page: Annotated[bool, Parameter(help="print the page of all rules as Markdown")] = False,
+    output: Output = Output(),
 ) -> int:
     """Explain a rule by its code: what it says, in what unit, and the ways out."""
     from mapper.report.rules import rule_text, rules_page  # noqa: PLC0415
     from mapper.rules import Rule, by_code  # noqa: PLC0415
 
-    if page:
+    try:
+        rules = sorted(Rule, key=lambda entry: entry.code) if code is None else [by_code(code)]
+    except KeyError:
+        known = f"{min(r.code for r in Rule)} to {max(r.code for r in Rule)}; mapper explain lists them"
+        raise OptionsError(Finding(f"explain {code}", "no rule has this code", code, known)) from None
+    if output.as_json:
+        print_json(rules=[asdict(rule.value) for rule in rules])
+    elif page:
         print(rules_page(), end="")
     elif code is None:
-        for rule in sorted(Rule, key=lambda entry: entry.code):
+        for rule in rules:
             say(f"{rule.code}  {rule.value.title}")
     else:
-        try:
-            print(rule_text(by_code(code)))
-        except KeyError:
-            known = f"{min(r.code for r in Rule)} to {max(r.code for r in Rule)}; mapper explain lists them"
-            raise OptionsError(Finding(f"explain {code}", "no rule has this code", code, known)) from None
+        print(rule_text(rules[0]))
     return 0
 
 
@@ -77,12 +82,16 @@ def chips_show(
 
 
 def chips_check(
-    file: Annotated[Path, Parameter(help="chip file (.toml)")], /, *, output: Output = Output()
+    file: Annotated[Path, Parameter(help="chip file (.toml)")],
+    /,
+    *,
+    changes: Changes = Changes(),
+    output: Output = Output(),
 ) -> int:
     """Check a chip file; every problem is named with file, field and value."""
     from hwspec.catalog import load  # noqa: PLC0415
 
-    spec = load(str(file) if file.suffix == ".toml" else f"./{file}", [])
+    spec = load(str(file) if file.suffix == ".toml" else f"./{file}", changes.changes)
     if output.as_json:
         print_json(name=spec.name, cores=spec.core_count, hash=spec.content_hash())
     else:

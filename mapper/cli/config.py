@@ -14,6 +14,7 @@ from mapper.activity import doing
 from mapper.cli import options
 from mapper.cli.options import file, group, number
 from mapper.cli.output import finish, kept_placement, note, placement_text
+from mapper.cli.placement import open_placement, warn_unwritten
 from mapper.cli.solve import solved
 from mapper.cli.verdict import Outcome
 from mapper.errors import Finding, MapperWarning, OptionsError
@@ -46,6 +47,7 @@ class Files(options.Output):
     """What is written."""
 
     out: Annotated[Path, options.OUT]
+    is_opened: Annotated[bool, options.OPEN] = False
     flash: Annotated[Path | None, file("write the board's flash image too; needs samna", "none")] = None
     self_test: Annotated[
         bool, Parameter(negative="--no-self-test", help="write known_answer.json, for deploy.py --self-test")
@@ -78,6 +80,9 @@ def emit(
     kept = kept_placement(preferences.keep)
     result = solved(networks, chip, reading, requests, preferences, moves, limits)
     if result.solution is None:
+        warn_unwritten(output.out)
+        if output.is_opened:
+            open_placement(result, None)
         return finish(result, output.as_json, written=[], known_answer_missing=None)
     doing("writing the configuration")
     config = build_config(result, EmitOptions(**vars(settings)))
@@ -104,4 +109,6 @@ def emit(
         note(f"written: {', '.join(map(str, contents))}")
         for remark in config.interface.notes if config.interface else ():
             note(f"note: {remark}")
+    if output.is_opened:
+        open_placement(result, None)
     return status

@@ -8,7 +8,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from cyclopts.exceptions import CycloptsError, MissingArgumentError, UnusedCliTokensError
+from cyclopts.exceptions import (
+    CycloptsError,
+    MissingArgumentError,
+    UnknownOptionError,
+    UnusedCliTokensError,
+)
 
 from hwspec.errors import SpecError, gathered
 from hwspec.inert import inert
@@ -17,7 +22,7 @@ from mapper.cli.help import help_text, label
 from mapper.cli.loudness import is_quiet, loudness_of, under
 from mapper.cli.output import print_json
 from mapper.cli.verdict import Outcome, Refuted, exit_status
-from mapper.cli.words import as_typed, filled, require_once
+from mapper.cli.words import as_typed, filled, require_once, unknown_option
 from mapper.errors import EventError, Finding, InfeasibleError, MapperError, MapperWarning, OptionsError
 from mapper.process import BAD_INPUT, OK, interrupted, report_fault, was_interrupted
 
@@ -100,7 +105,7 @@ def _dispatch(words: list[str]) -> Outcome:
 
 
 def _usage_error(error: CycloptsError) -> OptionsError:
-    """What is wrong with the words, in one line; two of the parser's own messages say too little."""
+    """What is wrong with the words, in one line; three of the parser's own messages say too little."""
     message = " ".join(str(error).split())
     if isinstance(error, UnusedCliTokensError):
         message = f"Unexpected argument: {' '.join(error.unused_tokens or ())}."
@@ -108,6 +113,10 @@ def _usage_error(error: CycloptsError) -> OptionsError:
         option = error.argument.parameter
         lack = f"{error.keyword} needs a value" if error.keyword else f"{label(error.argument)} is missing"
         message = f"{lack}{f' ({option.metavar})' if option.metavar else ''}: {option.help}."
+    elif isinstance(error, UnknownOptionError):
+        option_typed = error.token.keyword or error.token.value
+        if step := unknown_option(app, error.command_chain or (), option_typed):
+            message = f"Unknown option: {option_typed}. {step}."
     command = " ".join(("mapper", *(error.command_chain or ())))
     end = "" if message.endswith((".", "?")) else "."
     return OptionsError(Finding("", f"{message}{end} Help: {command} --help"))

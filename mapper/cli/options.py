@@ -63,6 +63,10 @@ CHIP_HELP = "chip or device name, or a chip file (.toml)"
 NETWORKS = Parameter(name="NETWORK", help=f"{NETWORK.help}; several share the chip", required=True)
 CONFIG = Parameter(name="CONFIG", help="config.json, written by emit")
 OUT = Parameter(name="--out", metavar="DIR", help="folder that the command's files are written to")
+OPEN = Parameter(
+    name="--open",
+    help="show the placement in the browser: the page of solve --out, else one among temporary files",
+)
 EVENTS = file("recorded events: .npy, .npz, .csv, .aedat4")
 INPUT = text("NAME", "input, where there are several", "the only one", name="--input")
 STEP = number("MICROSECONDS", "length of a time step", name="--step-us")
@@ -99,15 +103,9 @@ class FileOutput(Output):
 
 @dataclass(frozen=True)
 class ShownOutput(FileOutput):
-    """How a command answers that can write files and show one."""
+    """How a command answers that can write a placement and show it."""
 
-    is_opened: Annotated[
-        bool,
-        Parameter(
-            name="--open",
-            help="show the placement in the browser: the page of --out, else one among temporary files",
-        ),
-    ] = False
+    is_opened: Annotated[bool, OPEN] = False
 
 
 @group("Chip", 1)
@@ -176,26 +174,26 @@ class Reading:
 
 @group("Requests", 3)
 @dataclass(frozen=True)
-class Pins:
-    """Where layers must stand. Fields of all groups from here on are those of `SolveOptions`."""
+class Places:
+    """Where layers may stand. Fields of all groups from here on are those of `SolveOptions`."""
 
     pins: Annotated[Texts, text("LAYER=CORE", f"layer ({_LAYER}) on a core", name="--pin")] = ()
-
-
-@dataclass(frozen=True)
-class Requests(Pins):
-    """What a placement must fulfil."""
-
     forbidden_cores: Annotated[
         str | None, text("CORES", "cores that stay empty", "none", name="--forbid")
     ] = None
+    traffic: Annotated[Path | None, TRAFFIC] = None
+
+
+@dataclass(frozen=True)
+class Requests(Places):
+    """What a placement must fulfil."""
+
     monitors: Annotated[
         Texts, text("LAYER", f"layer whose spikes are read: {_LAYER}", "the outputs", name="--monitor")
     ] = ()
     readout: Annotated[str | None, text("LAYER", f"layer before the readout stage: {_LAYER}", "none")] = None
     readout_monitor: Annotated[bool, Parameter(help="read the readout stage itself")] = False
     pooled_outputs: Annotated[PooledOutputs, word("who pools pooled outputs")] = "host"
-    traffic: Annotated[Path | None, TRAFFIC] = None
 
 
 @group("Preferences", 4)
@@ -254,22 +252,33 @@ class WorkLimit:
 
 
 @dataclass(frozen=True)
-class SolverLimits(WorkLimit):
-    """How much the solver may do."""
+class Effort(WorkLimit):
+    """How much the solver may do, and on how many threads."""
 
-    time_limit: Annotated[float | None, number("SECONDS", _TIME, "none")] = None
     workers: Annotated[int, number("THREADS", "solver threads")] = 1
 
 
 @dataclass(frozen=True)
-class Limits(SolverLimits):
-    """How much the solver may do, explanation included."""
+class SolverLimits(Effort):
+    """How much the solver may do, and for how long."""
+
+    time_limit: Annotated[float | None, number("SECONDS", _TIME, "none")] = None
+
+
+@dataclass(frozen=True)
+class RepairLimits(WorkLimit):
+    """How much the solver may do, and which repairs are sought."""
 
     repairs: Annotated[int, number("COUNT", _REPAIRS)] = 3
     repair: Annotated[RepairOf, word(_REPAIR)] = "any"
 
 
-SolveGroup = Pins | Preferences | Moves | WorkLimit
+@dataclass(frozen=True)
+class Limits(RepairLimits, SolverLimits):
+    """How much the solver may do, explanation included."""
+
+
+SolveGroup = Places | Preferences | Moves | WorkLimit
 
 
 def keywords(chip: Chip, reading: Reading, *groups: SolveGroup, **fixed: Any) -> dict[str, Any]:

@@ -12,7 +12,14 @@ from mapper.errors import MapperWarning
 if TYPE_CHECKING:
     from mapper.result import Result
 
-__all__ = ["PLACEMENT_FILES", "open_placement", "placement_files"]
+__all__ = [
+    "PLACEMENT_FILES",
+    "open_page",
+    "open_placement",
+    "placement_files",
+    "warn_unwritten",
+    "write_placement",
+]
 
 _PAGE = "placement.html"
 PLACEMENT_FILES = ("placement.json", "placement.svg", _PAGE)
@@ -29,6 +36,25 @@ def placement_files(result: Result) -> dict[str, str]:
     return dict(zip(PLACEMENT_FILES, contents, strict=True))
 
 
+def write_placement(result: Result, folder: Path | None) -> list[str]:
+    """Write the files of a placement into a folder; their paths. Without a placement a warning says so."""
+    from mapper.files import write_all  # noqa: PLC0415
+
+    if folder is None:
+        return []
+    if result.solution is None:
+        warn_unwritten(folder)
+        return []
+    files = {folder / name: text for name, text in placement_files(result).items()}
+    write_all(files)
+    return [*map(str, files)]
+
+
+def warn_unwritten(folder: Path) -> None:
+    """Say that a folder stays as it is."""
+    _warn(f"--out: nothing is written to {folder}: there is no placement")
+
+
 def open_placement(result: Result, folder: Path | None) -> None:
     """Show a placement in the browser; where that cannot be, a warning says why, and the answer stands.
 
@@ -38,7 +64,6 @@ def open_placement(result: Result, folder: Path | None) -> None:
         Where its files have been written; None writes the page among temporary files, where it stays.
     """
     import tempfile  # noqa: PLC0415
-    import webbrowser  # noqa: PLC0415
 
     from mapper.files import write_text  # noqa: PLC0415
 
@@ -50,6 +75,13 @@ def open_placement(result: Result, folder: Path | None) -> None:
         write_text(page, placement_files(result)[_PAGE])
     else:
         page = folder / _PAGE
+    open_page(page)
+
+
+def open_page(page: Path) -> None:
+    """Show a page in the browser; where that cannot be, a warning says why."""
+    import webbrowser  # noqa: PLC0415
+
     try:
         is_shown = webbrowser.open(page.absolute().as_uri())
     except (webbrowser.Error, OSError):

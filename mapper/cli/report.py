@@ -14,6 +14,7 @@ from mapper.cli import options
 from mapper.cli.option_values import read_rates
 from mapper.cli.options import file, group, keywords, number, read_options, text, word
 from mapper.cli.output import console, note, print_record, progress_bar, say
+from mapper.cli.placement import open_page
 from mapper.deadline import Deadline
 from mapper.errors import Finding, OptionsError
 from mapper.process import FAULT, OK, UNDECIDED
@@ -45,8 +46,8 @@ class Chips(options.Changes):
 class Cells:
     """What is asked of every pair of network and chip."""
 
-    repairs: Annotated[_Which, word("look for repairs on --chip ones, all, or none")] = "chips"
-    details: Annotated[_Which, word("keep placements and whole reports of these")] = "chips"
+    repairs_for: Annotated[_Which, word("on what repairs are sought: --chip ones, all, or none")] = "chips"
+    details_for: Annotated[_Which, word("of what placements and whole reports are kept")] = "chips"
     objective: Annotated[
         Literal["headroom", "capacity"], word("placements with the largest margin, or those of mapper solve")
     ] = "headroom"
@@ -60,7 +61,7 @@ _TIME = (
 
 
 @dataclass(frozen=True)
-class Limits(options.WorkLimit):
+class Limits(options.RepairLimits):
     """How much the solver may do in a cell, and how long all of them may take."""
 
     time_limit: Annotated[float | None, number("SECONDS", _TIME, "none")] = None
@@ -83,7 +84,10 @@ class Sweep:
 class ReportOutput(options.Output):
     """Where the report goes."""
 
-    out: Annotated[Path | None, file("folder for the files", "report, or the folder of --resume")] = None
+    out: Annotated[Path | None, options.OUT, Parameter(show_default="report, or the folder of --resume")] = (
+        None
+    )
+    is_opened: Annotated[bool, Parameter(name="--open", help="show the report's page in the browser")] = False
 
     def folder(self, resumed: Path | None) -> Path:
         """Where the files go: what is not said stays where the report that goes on is."""
@@ -113,13 +117,9 @@ def report(
     from mapper.report.matrix import print_matrix  # noqa: PLC0415
 
     earlier = None if sweeping.resume is None else read_report(sweeping.resume)
-    if sweeping.workers is not None and sweeping.workers < 1:
-        raise OptionsError(Finding("--workers", "number of worker processes", sweeping.workers, ">= 1"))
-    if reading.calibrate is not None:
-        step = "Tune or write the network first: mapper tune gives a NIR file"
-        raise OptionsError(Finding("--calibrate", "is not for reports, which others repeat", next_step=step))
+    _require_usable(sweeping, reading)
     # The time limit is none of a solve: it changes no cell, and another one may resume the report.
-    work = options.WorkLimit(limits.work_limit)
+    work = options.RepairLimits(limits.work_limit, limits.repairs, limits.repair)
     words = keywords(options.Chip(), reading, moves, work, objective=cells.objective)
     settings = _settings(words["options"], cells, (moves, work), earlier)
     planned = _networks(networks, earlier, words)
@@ -149,7 +149,18 @@ def report(
         print_matrix(console(), record)
         note(f"written: {', '.join(map(str, paths.values()))}")
         _tell_resumed(sweeping.resume, resumed)
+    if output.is_opened:
+        open_page(paths["report.html"])
     return _end(record, paths["report.json"], limits.time_limit if is_late else None)
+
+
+def _require_usable(sweeping: Sweep, reading: options.Reading) -> None:
+    """Refuse options that are nothing for a report."""
+    if sweeping.workers is not None and sweeping.workers < 1:
+        raise OptionsError(Finding("--workers", "number of worker processes", sweeping.workers, ">= 1"))
+    if reading.calibrate is not None:
+        step = "Tune or write the network first: mapper tune gives a NIR file"
+        raise OptionsError(Finding("--calibrate", "is not for reports, which others repeat", next_step=step))
 
 
 def _tell_resumed(path: Path | None, resumed: list[Resumed]) -> None:
@@ -201,16 +212,16 @@ def _again(record: ReportRecord, path: Path) -> str:
 def _settings(
     solving: SolveOptions,
     cells: Cells,
-    others: tuple[options.Moves, options.WorkLimit],
+    others: tuple[options.Moves, options.RepairLimits],
     earlier: ReportRecord | None,
 ) -> ReportSettings:
     """What is asked of every cell: of a report that goes on what it was, unless something is said."""
     from mapper.explore.record import Settings  # noqa: PLC0415
 
-    nothing = (Cells(), options.Moves(), options.WorkLimit())
+    nothing = (Cells(), options.Moves(), options.RepairLimits())
     if earlier is not None and (replace(cells, traffic=None), *others) == nothing:
         return earlier.settings
-    return Settings(options=solving, repairs=cells.repairs, details=cells.details)
+    return Settings(options=solving, repairs=cells.repairs_for, details=cells.details_for)
 
 
 def _networks(

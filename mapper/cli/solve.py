@@ -8,7 +8,7 @@ from mapper.cli import options
 from mapper.cli.loudness import is_quiet
 from mapper.cli.options import keywords
 from mapper.cli.output import console, finish, kept_placement, note
-from mapper.cli.placement import PLACEMENT_FILES, open_placement, placement_files
+from mapper.cli.placement import PLACEMENT_FILES, open_placement, write_placement
 from mapper.cli.verdict import Outcome
 
 if TYPE_CHECKING:
@@ -31,19 +31,16 @@ def solve(
 
     Exit: 0 placed, 1 proven not to fit, 2 bad input, 3 undecided.
     """
-    from mapper.files import require_writable, write_all  # noqa: PLC0415
+    from mapper.files import require_writable  # noqa: PLC0415
 
     if output.out is not None:
         require_writable(*(output.out / name for name in PLACEMENT_FILES))
     kept = kept_placement(preferences.keep)
     result = solved(networks, chip, reading, requests, preferences, moves, limits)
-    files = {}
-    if output.out is not None and result.solution is not None:
-        files = {output.out / name: text for name, text in placement_files(result).items()}
-        write_all(files)
-    outcome = finish(result, output.as_json, kept, written=[*map(str, files)])
+    files = write_placement(result, output.out)
+    outcome = finish(result, output.as_json, kept, written=files)
     if files and not output.as_json:
-        note(f"written: {', '.join(map(str, files))}")
+        note(f"written: {', '.join(files)}")
     if output.is_opened:
         open_placement(result, output.out)
     return outcome

@@ -12,7 +12,8 @@ from cyclopts import Parameter
 from mapper.cli import options
 from mapper.cli.loudness import is_quiet
 from mapper.cli.options import group, keywords, read_network, text
-from mapper.cli.output import console, print_json, print_record, say
+from mapper.cli.output import console, note, print_json, print_record, say
+from mapper.cli.placement import PLACEMENT_FILES, open_placement, write_placement
 from mapper.errors import Finding, NetworkError, OptionsError
 
 if TYPE_CHECKING:
@@ -118,35 +119,47 @@ def widest(
     *,
     chip: options.Chip = options.Chip(),
     reading: options.Reading = options.Reading(),
+    places: options.Places = options.Places(),
     growth: Growth = Growth(),
     moves: options.Moves = options.Moves(),
     limits: options.SolverLimits = options.SolverLimits(),
-    output: options.Output = options.Output(),
+    output: options.ShownOutput = options.ShownOutput(),
 ) -> int:
     """Find the largest width, input or number of classes with which a network fits a chip.
+
+    Writes placement.json, placement.svg and placement.html of that network, which has shapes alone.
 
     Exit: 0 found, 1 no size fits, 2 bad input, 3 undecided.
     """
     what, name = growth.what, growth.input_name or growth.output_name
-    words = keywords(chip, reading, moves, limits, repairs=0)
+    words = keywords(chip, reading, places, moves, limits, repairs=0)
     named = (("--input-name", growth.input_name, "input"), ("--output", growth.output_name, "classes"))
     for option, value, partner in named:
         if value is not None and what != partner:
             raise OptionsError(Finding(option, f"goes with --what {partner} alone", value, f"--what {what}"))
     from mapper.explore.widest import find_widest  # noqa: PLC0415
+    from mapper.files import require_writable  # noqa: PLC0415
     from mapper.report.synthesis import widest_lines, widest_record  # noqa: PLC0415
     from mapper.report.terminal import line  # noqa: PLC0415
     from mapper.report.text import print_readings  # noqa: PLC0415
 
+    if output.out is not None:
+        require_writable(*(output.out / name for name in PLACEMENT_FILES))
     read = read_network(network, words)
     answer = find_widest(read, words["chip"], what, words["options"], name)
+    files = write_placement(answer.result, output.out)
     if output.as_json:
-        print_json(**widest_record(answer), readings=[asdict(reading) for reading in read.readings])
+        told = [asdict(reading) for reading in read.readings]
+        print_json(**widest_record(answer), readings=told, written=files)
     else:
         for sentence in widest_lines(answer):
             line(console(), sentence)
         if not is_quiet():
             print_readings(console(), read.readings)
+        if files:
+            note(f"written: {', '.join(files)}")
+    if output.is_opened:
+        open_placement(answer.result, output.out)
     return 0
 
 

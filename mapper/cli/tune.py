@@ -16,6 +16,8 @@ from mapper.errors import Finding, MapperWarning, NetworkError, OptionsError
 
 __all__ = ["tune"]
 
+_NAME_SAMPLES = "Name samples as of --data, of which none may be in both"
+
 
 @group("Tuning", 7)
 @dataclass(frozen=True)
@@ -30,14 +32,17 @@ class Samples:
     dt_us: Annotated[int, options.STEP] = 1000
 
 
-@group("Limits", 6)
 @dataclass(frozen=True)
-class SearchLimit:
-    """When the search ends."""
+class SearchLimits(options.Effort):
+    """How much the solver may do for a candidate, and when the search ends."""
 
     time_limit: Annotated[
         float | None, number("SECONDS", "end of the search, with the best so far", "until nothing helps")
     ] = None
+
+    def of_a_candidate(self) -> options.Effort:
+        """The time limit ends the search, and none of the placements that it asks for."""
+        return options.Effort(self.work_limit, self.workers)
 
 
 @group("Output", 9)
@@ -54,10 +59,11 @@ def tune(
     *,
     chip: options.Chip = options.Chip(),
     reading: options.Reading = options.Reading(),
-    pins: options.Pins = options.Pins(),
+    places: options.Places = options.Places(),
+    preferences: options.Preferences = options.Preferences(),
     moves: options.Moves = options.Moves(),
+    limits: SearchLimits = SearchLimits(),
     samples: Samples = Samples(),
-    limit: SearchLimit = SearchLimit(),
     output: Files,
 ) -> int:
     """Turn thresholds, bounds and ranges of weights until the chip answers better, spike by spike.
@@ -76,17 +82,15 @@ def tune(
 
     require_writable(output.out / "config.json")
     if reading.calibrate is None:
-        step = "Name samples as of --data, of which none may be in both"
-        raise OptionsError(
-            Finding("--calibrate", "is missing: what is the network to be tuned by", next_step=step)
-        )
+        problem, step = "is missing: what is the network to be tuned by", _NAME_SAMPLES
+        raise OptionsError(Finding("--calibrate", problem, next_step=step))
     # What thresholds are found by, too, where ReLUs are read.
     read = reading if reading.relu_as_if == "auto" else replace(reading, calibrate=None)
-    words = keywords(chip, read, pins, moves)
+    words = keywords(chip, read, places, preferences, moves, limits.of_a_candidate())
     given = words.pop("options")
     solving = {entry.name: getattr(given, entry.name) for entry in fields(given)}
     how = DataOptions(samples.steps, samples.encode, samples.seed, samples.dt_us)
-    asked = TuneOptions(samples.runs, samples.seed, time_limit_s=limit.time_limit)
+    asked = TuneOptions(samples.runs, samples.seed, time_limit_s=limits.time_limit)
     with progress_bar("candidates", None, is_shown=not output.as_json) as progress:
         tuned = tuned_by(
             network, calibrate=reading.calibrate, data=samples.data, tuning=asked, how=how, progress=progress,

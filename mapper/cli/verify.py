@@ -21,6 +21,13 @@ __all__ = ["verify"]
 _EXIT_DIFFERENT = 4
 
 
+@dataclass(frozen=True)
+class DrawnOutput(options.Output):
+    """How the command answers, and what it draws."""
+
+    plot: Annotated[Path | None, options.PLOT] = None
+
+
 @group("Input", 7)
 @dataclass(frozen=True)
 class Stimulus(Clock):
@@ -46,12 +53,12 @@ def verify(
     *,
     chip: options.Chip = options.Chip(),
     reading: options.Reading = options.Reading(),
-    pins: options.Pins = options.Pins(),
+    places: options.Places = options.Places(),
+    preferences: options.Preferences = options.Preferences(),
     moves: options.Moves = options.Moves(),
     limits: options.SolverLimits = options.SolverLimits(),
     stimulus: Stimulus = Stimulus(),
-    plot: Annotated[Path | None, options.PLOT] = None,
-    output: options.Output = options.Output(),
+    output: DrawnOutput = DrawnOutput(),
 ) -> int:
     """Simulate the configuration that is emitted for a network against the network.
 
@@ -60,18 +67,18 @@ def verify(
     from mapper.api import verify_equivalence  # noqa: PLC0415
     from mapper.files import require_writable  # noqa: PLC0415
 
-    require_writable(*filter(None, [plot]))
-    words = keywords(chip, reading, pins, moves, limits)
+    require_writable(*filter(None, [output.plot]))
+    words = keywords(chip, reading, places, preferences, moves, limits)
     words |= {name: value for name, value in vars(stimulus).items() if name not in vars(Clock())}
     words["events"] = None if stimulus.events is None else recorded(stimulus.events, stimulus)
     words["drop_outside"] = stimulus.drop_outside
     is_shown = stimulus.data is not None and not output.as_json
     with progress_bar("labelled samples", None, is_shown=is_shown) as progress:
         report = verify_equivalence(network, progress=progress, **words)
-    if plot is not None:
+    if output.plot is not None:
         from mapper.report.equivalence import plot_equivalence  # noqa: PLC0415
 
-        plot_equivalence(report, plot)
+        plot_equivalence(report, output.plot)
     if output.as_json:
         print_json(**_record(report))
     else:

@@ -2,18 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from cyclopts import App
 from cyclopts.argument import Argument
 
 from mapper.errors import EventError, Finding, OptionsError
+from mapper.wording import join_names
 
-__all__ = ["as_typed", "filled", "require_once"]
+__all__ = ["as_typed", "filled", "require_once", "unknown_option"]
 
 # Options that mean a number of their own where none follows.
 _ALONE = {"--relu-as-if": "1"}
+
+
+# What a command has instead of an option of others.
+_INSTEAD = {
+    ("synthesize", "--chip"): "A chip is sought: --extends names the one whose limits and stages it has",
+    ("widest", "--input"): "--input-name names the input that grows",
+    ("chips check", "--chip"): "The file stands alone: mapper chips check FILE",
+}
+
+
+def unknown_option(tree: App, chain: Sequence[str], option: str) -> str:
+    """What to do about an option that a command does not have but others do; empty where none has it."""
+    name = option.partition("=")[0]
+    if (instead := _INSTEAD.get((" ".join(chain), name))) is not None:
+        return instead
+    owners = [" ".join(words) for words, entry in _commands(tree) if _has(entry, name)]
+    return f"It belongs to mapper {join_names(owners)}" if owners else ""
+
+
+def _commands(tree: App, chain: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], App]]:
+    for name in (name for name in tree if not name.startswith("-")):
+        yield (*chain, name), tree[name]
+        yield from _commands(tree[name], (*chain, name))
+
+
+def _has(command: App, option: str) -> bool:
+    return any(option in entry.names for entry in _options(command))
 
 
 def filled(words: Sequence[str]) -> list[str]:

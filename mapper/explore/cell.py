@@ -22,7 +22,7 @@ __all__ = ["CellOptions", "Shared", "at", "decide", "failed_cell", "fault_text"]
 
 
 # What a search for repairs adds to a report.
-_OF_REPAIRS = ("repairs", "repairs_missing", "cut_short")
+_OF_REPAIRS = ("repairs", "repairs_missing", "repairs_note", "cut_short")
 
 
 @dataclass(frozen=True, slots=True)

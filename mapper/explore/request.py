@@ -105,6 +105,9 @@ def _read_range(option: str, text: str, example: str, findings: list[Finding]) -
     if 1 <= low <= high:
         return low, high
     problem, step = "wants a number or least..most, from 1", f"Example: {option} {example}"
+    if low > high >= 1 and match is not None:
+        problem = "is the wrong way round: the least comes first"
+        step = f"Write {option} {match[2].strip()}..{match[1].strip()}"
     findings.append(Finding(option, problem, text, next_step=step))
     return 1, 1
 

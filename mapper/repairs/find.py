@@ -57,8 +57,26 @@ def with_repairs(question: Question, result: Result, budget: Budget) -> Result:
     if report is None or report.status is not Status.INFEASIBLE or count < 1:
         return result
     repairs, missing = find_repairs(question, report, count, budget)
-    changes = {"repairs": repairs, "repairs_missing": missing, "cut_short": tuple(budget.cut_short)}
+    changes = {
+        "repairs": repairs,
+        "repairs_missing": missing,
+        "repairs_note": _why_none(question, report),
+        "cut_short": tuple(budget.cut_short),
+    }
     return replace(result, report=report.model_copy(update=changes), statistics=budget.statistics())
+
+
+def _why_none(question: Question, report: FeasibilityReport) -> str | None:
+    """Why sizes of the network are not changed, where nothing but the network may be."""
+    if question.resolved.repair != "network":
+        return None
+    if len(question.networks) > 1:
+        why = "sizes are changed of one network alone"
+    elif any(entry.code == Rule.ONE_LAYER_PER_CORE.code for entry in report.unmet):
+        why = "smaller layers are as many, and there are fewer cores"
+    else:
+        return None
+    return f"no repair of the network: {why}; --repair chip changes the chip"
 
 
 def find_repairs(

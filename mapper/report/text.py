@@ -201,6 +201,8 @@ def _print_repairs(console: Console, report: FeasibilityReport) -> None:
     if not report.repairs and report.repairs_missing:
         kinds = ", ".join(kind.replace("_", " ") for kind in report.repairs_missing)
         line(console, f"tried, and none works on its own: {kinds}")
+    if report.repairs_note is not None:
+        line(console, report.repairs_note)
 
 
 def _print_assumed(console: Console, chip: str, facts: tuple[AssumedFact, ...]) -> None:

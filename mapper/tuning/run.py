@@ -27,7 +27,7 @@ from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
 from mapper.passes import PrepareOptions, prepare
 from mapper.process import was_interrupted
-from mapper.result import Result
+from mapper.result import Result, Status
 from mapper.tuning.knobs import Knobs, tuned_network
 from mapper.tuning.search import Found, searched
 from mapper.tuning.trial import Harder, Trial, held, placed_as, samples_of
@@ -156,7 +156,7 @@ def tuned_by(
     result = search.placed(tuned)
     if judging is None:
         return TuneResult(tuned, result, found)
-    words = {**options, "data": judging, "dt_us": encoding.dt_us}
+    words = {**options, "workers": None, "data": judging, "dt_us": encoding.dt_us}
 
     def judged() -> Iterator[Tuned]:
         old = verify_equivalence(source, spec, add_output_neuron=add_output_neuron, **reading, **words)
@@ -191,10 +191,17 @@ class _Search:
     asked: TuneOptions
 
     def placed(self, candidate: NormalNetwork) -> Result:
-        """The placement of what has one."""
+        """The placement of what has one.
+
+        Raises
+        ------
+        UndecidedError
+            The work limit came before it was found.
+        """
         result = placed_as(candidate, self.chip, self.options)
-        if result is None:
+        if result is None or result.status is Status.INFEASIBLE:
             raise RuntimeError(f"{candidate.name} had a placement, and has none")
+        result.require()
         return result
 
     def run(
@@ -206,6 +213,7 @@ class _Search:
         shape = floating.inputs[0].shape
         samples = held(samples_of(data, shape, self.dt_us, asked.runs, asked.harder, asked.seed))
         trial = Trial(self.chip, self.options, samples, self.dt_us)
+        self.placed(floating)
         start = trial.losses(floating)
         if start is None:
             raise RuntimeError(f"{floating.name} had a placement, and has none")

@@ -87,7 +87,7 @@ class Trial:
             In floats.
         """
         placed = placed_as(candidate, self.chip, self.options)
-        if placed is None:
+        if placed is None or placed.solution is None:
             return None
         runs = zip(self.counts(placed, self.orders), self.samples, strict=True)
         margins = [margin_of(counts, label) for counts, (_, label, _) in runs]
@@ -107,7 +107,7 @@ class Trial:
 
 
 def placed_as(candidate: NormalNetwork, chip: ChipSpec, options: SolveOptions) -> Result | None:
-    """The placement of a network once it is of integers; None where there is none."""
+    """What becomes of a network once it is of integers, placed or not; None where it cannot be rounded."""
     try:
         integer = mend_minimum(quantize(candidate))
     except NetworkError:
@@ -116,7 +116,7 @@ def placed_as(candidate: NormalNetwork, chip: ChipSpec, options: SolveOptions) -
     if result.statistics.interrupted:
         # Ctrl-C within the solver ends its search alone.
         raise KeyboardInterrupt
-    return result if result.solution is not None else None
+    return result
 
 
 def margin_of(counts: NDArray[Any], label: int) -> float:

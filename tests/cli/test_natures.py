@@ -51,7 +51,7 @@ layers:
 def test_cells_of_a_report_say_it_too(capsys: Capture, tmp_path: Path) -> None:
     (tmp_path / "twice.yaml").write_text(TWO_OUTPUTS, encoding="utf-8")
     words = ["report", str(tmp_path / "twice.yaml"), WIDE, "--chip", "speck2f", "--workers", "1"]
-    more = ["--set", "monitor.cores_max=1", "--plain", "--repairs", "none", "--out", str(tmp_path)]
+    more = ["--set", "monitor.cores_max=1", "--plain", "--repairs-for", "none", "--out", str(tmp_path)]
     assert run([*words, *more]) == 0
     rows = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
     cells = {

@@ -163,7 +163,7 @@ def test_the_groups_of_solve(capsys: Capture) -> None:
 HOMONYMS = {
     "--chip": "one chip, or those of a report",
     "--objective": "of a placement, or of the cells of a report",
-    "--repairs": "how many, or for which chips of a report",
+    "--open": "a placement, or the page of a report",
     "--workers": "threads of the solver, or processes of a report",
     "--time-limit": "of one answer, whose bytes it may change, or of a sweep, none of whose cells it changes",
     "--seed": "of random spikes, of a random order, or of samples",

@@ -19,7 +19,7 @@ from tests.explore.reports import BARE, GESTURE, HERE, LENET, SMALL, sides, smal
 
 Capture = pytest.CaptureFixture[str]
 CHIPS = ("--chip", "speck2f", "--chip", "speck2cmini")
-QUICK = ("--repairs", "none", "--workers", "1")
+QUICK = ("--repairs-for", "none", "--workers", "1")
 
 
 def test_the_issue_s_own_call(tmp_path: Path, capsys: Capture) -> None:
@@ -51,7 +51,7 @@ def test_json(tmp_path: Path, capsys: Capture) -> None:
 
 def test_all_shipped_chips_by_default(tmp_path: Path, capsys: Capture) -> None:
     arguments = [
-        "--details",
+        "--details-for",
         "none",
         "--relays",
         "--no-copies",
@@ -96,7 +96,7 @@ def test_resume_without_naming_anything_again(tmp_path: Path, capsys: Capture) -
     assert run(["report", "--resume", str(part), "--workers", "1", "--out", str(again)]) == 0
     assert (again / "report.json").read_bytes() == (whole / "report.json").read_bytes()
     capsys.readouterr()
-    other = ["--repairs", "all", "--workers", "1", "--out", str(again)]
+    other = ["--repairs-for", "all", "--workers", "1", "--out", str(again)]
     assert run(["report", "--resume", str(part), *other]) == 2
     assert "other settings: repairs" in capsys.readouterr().err
 
@@ -111,7 +111,7 @@ def test_only_what_was_taken_is_counted_as_taken(tmp_path: Path, capsys: Capture
         "speck2f",
         "--chip",
         "speck2b",
-        "--repairs",
+        "--repairs-for",
         "none",
     ]
     words += ["--workers", "1", "--out", str(tmp_path)]
@@ -203,7 +203,7 @@ def test_a_report_cannot_name_code_to_run(
         (["report", str(SMALL), "--variant", "nowhere.toml"], "nowhere.toml"),
         (["report", str(SMALL), "--set", "core[99].kernel_words=1"], "no such core"),
         (["report", str(SMALL), "--workers", "0"], "--workers"),
-        (["report", str(SMALL), "--repairs", "some"], "repairs"),
+        (["report", str(SMALL), "--repairs-for", "some"], "repairs-for"),
         (["report", str(SMALL), "--max-pieces", "0"], "max-pieces"),
         (["report", str(SMALL), "--work-limit", "-1"], "work-limit"),
         (["report", str(SMALL), "--time-limit", "0"], "time-limit"),

@@ -119,7 +119,7 @@ def test_a_report_with_failed_cells(
         "--workers",
         "1",
     ]
-    words += ["--repairs", "none", "--out", str(tmp_path / "out")]
+    words += ["--repairs-for", "none", "--out", str(tmp_path / "out")]
     right, path = decide_question, str(tmp_path / "out" / "report.json")
 
     def breaks(question: Any, *rest: Any) -> Any:

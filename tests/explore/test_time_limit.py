@@ -191,7 +191,7 @@ def test_what_stopped_a_side_question(
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     whole, part, again = (tmp_path / name for name in ("whole", "part", "again"))
-    asked = [str(SMALL), str(GESTURE), "--chip", "speck2f", "--repairs", "none", "--workers", "1"]
+    asked = [str(SMALL), str(GESTURE), "--chip", "speck2f", "--repairs-for", "none", "--workers", "1"]
     assert run(["report", *asked, "--out", str(whole)]) == 0
     capsys.readouterr()
     assert run(["report", *asked, "--out", str(part), "--time-limit", "1e-9"]) == 3
@@ -201,7 +201,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert f"{sentence}mapper report --resume {part / 'report.json'} --time-limit 2e-09\n" in told.err
     assert {path.name for path in part.iterdir()} == FORMATS.keys()
     assert not read_report(part / "report.json").complete
-    resumed = ["--resume", str(part / "report.json"), "--repairs", "none", "--workers", "1"]
+    resumed = ["--resume", str(part / "report.json"), "--repairs-for", "none", "--workers", "1"]
     assert run(["report", *resumed, "--out", str(again), "--time-limit", "1e6"]) == 0
     for name in FORMATS:
         assert (again / name).read_bytes() == (whole / name).read_bytes()

@@ -14,6 +14,7 @@ from hwspec.errors import SpecError
 from hwspec.variant import apply_overrides
 
 KI = 1024
+WHOLE = (files("hwspec") / "chips" / "speck2f.toml").read_text(encoding="utf-8")
 
 
 class Facts(NamedTuple):
@@ -122,10 +123,41 @@ def test_memories_of_mebiwords(words: str) -> None:
     assert load("speck2f", [f"core[5].kernel_words={words}"]).cores[5].kernel_words == 2048 * KI
 
 
-@pytest.mark.parametrize("words", ["2MB", "2m", "2G", "-2Mi", "2.5Mi"])
-def test_what_is_no_number_of_words(words: str) -> None:
-    with pytest.raises(SpecError, match="valid integer"):
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        *((words, "counted in words: write 2Mi for 2 x 1048576 of them") for words in ("2MB", "2m", "2mb")),
+        ("4kb", "write 4Ki for 4 x 1024 of them"),
+        *((words, "valid integer") for words in ("2G", "-2Mi", "2.5Mi")),
+    ],
+)
+def test_what_is_no_number_of_words(words: str, told: str) -> None:
+    with pytest.raises(SpecError, match=told):
         load("speck2f", [f"core[5].kernel_words={words}"])
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ('extends = "speck2f"\n[routing]\nfan_ut = 3', "routing.fan_ut.*Did you mean routing.fan_out?"),
+        ('extends = "speck2f"\nchanges = ["fan_out=4"]', "Did you mean routing.fan_out?"),
+        (
+            'extends = "speck2f"\nchanges = ["core[5..0].bias_words=4"]',
+            "A range is written 0..5, its first core",
+        ),
+        (
+            WHOLE.replace("\nkernel_words", "\nkernel_word"),
+            r"core\[0..1\].kernel_word: no such field .* mean core",
+        ),
+        (WHOLE.replace("[monitor]", "[montor]"), r"montor: no such field. Did you mean monitor\?"),
+        (WHOLE.replace("windows_ticks", "window_ticks"), r"Did you mean readout.windows_ticks\?"),
+    ],
+)
+def test_what_may_be_meant_in_a_file(content: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "next.toml").write_text(content, encoding="utf-8")
+    with pytest.raises(SpecError, match=told) as raised:
+        load(tmp_path / "next.toml")
+    assert "core_groups:" not in str(raised.value)
 
 
 def test_a_core_states_bounds_where_an_optional_fact_is_there() -> None:

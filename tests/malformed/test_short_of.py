@@ -46,7 +46,7 @@ def test_memory_at_every_array(
     words = {
         "emit": ["emit", "digits"],
         "simulate": ["simulate", str(inputs / "config.json"), "--events", str(inputs / "events.npy")],
-        "report": ["report", "digits", "--chip", "speck2f", "--workers", "1", "--repairs", "none"],
+        "report": ["report", "digits", "--chip", "speck2f", "--workers", "1", "--repairs-for", "none"],
     }[command] + ["--out", str(out)]
     assert run(words) == 0
     whole, reached = contents(out), 0

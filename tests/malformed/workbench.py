@@ -43,7 +43,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "emit FILE --out OUT --repairs 0 --no-self-test",
         "diff FILE net.yaml",
         "diff FILE config.json",
-        "report FILE --chip speck2f --workers 1 --out OUT --repairs none",
+        "report FILE --chip speck2f --workers 1 --out OUT --repairs-for none",
         "widest FILE --time-limit 0.2",
         "synthesize FILE --cores 9 --time-limit 0.5 --out OUT",
         "verify FILE --steps 2 --time-limit 1",

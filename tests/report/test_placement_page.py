@@ -128,7 +128,9 @@ def test_what_does_not_fit_writes_nothing(tmp_path: Path, capsys: Capture) -> No
     assert run([*misfit, "--json", "--open"]) == 1
     told = capsys.readouterr()
     assert json.loads(told.out)["written"] == []
-    assert told.err == "Warning: --open shows nothing: there is no placement\n"
+    written, shown = told.err.splitlines()
+    assert written == f"Warning: --out: nothing is written to {out}: there is no placement"
+    assert shown == "Warning: --open shows nothing: there is no placement"
     assert not out.exists()
 
 

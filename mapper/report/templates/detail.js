@@ -160,6 +160,7 @@ function reportDetail(found, cell) {
     repairsOf(found.repairs.length ? found.repairs : cell.repairs),
     found.repairs_missing.length > 0 && el("p", { class: "note" }, "Tried, and none works on its own: "
       + `${found.repairs_missing.map((kind) => kind.replaceAll("_", " ")).join(", ")}.`),
+    found.repairs_note && el("p", { class: "note" }, `Repairs: ${found.repairs_note}.`),
     ...found.cut_short.map((leftUndone) => el("p", { class: "note" }, `Not done: ${leftUndone}.`)),
     assumed(found.assumed_facts),
   ].filter(Boolean);
