@@ -108,6 +108,7 @@ def run(
 
     Writes the spikes of each layer as .npy. With --data samples instead of --events: plays them one by one
     and says in which order of spikes the simulation counts what the board does; writes orders.json.
+    Exit: 0 run, 2 bad input or a board that fails, 3 interrupted.
     """
     from mapper.emit.shared.file import read_config  # noqa: PLC0415
 

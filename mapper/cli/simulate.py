@@ -80,7 +80,7 @@ def simulate(
 ) -> int:
     """Run recorded events through a configuration, spike by spike; no board and no samna.
 
-    Writes the spikes of each recorded layer as .npy.
+    Writes the spikes of each recorded layer as .npy. Exit: 0 simulated, 2 bad input, 3 interrupted.
     """
     from mapper.emit.shared.file import read_config  # noqa: PLC0415
     from mapper.equivalence import count_ranges, layer_shapes, sensitivity  # noqa: PLC0415

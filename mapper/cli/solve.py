@@ -29,7 +29,7 @@ def solve(
 ) -> Outcome:
     """Place networks on a chip; writes placement.json, placement.svg and placement.html.
 
-    Exit: 0 placed, 1 proven not to fit, 2 bad input, 3 undecided.
+    Exit: 0 placed (proven optimal, or not), 1 proven not to fit, 2 bad input, 3 undecided.
     """
     from mapper.files import require_writable  # noqa: PLC0415
 

@@ -15,6 +15,7 @@ from mapper.cli.options import group, keywords, read_network, text
 from mapper.cli.output import console, note, print_json, print_record, say
 from mapper.cli.placement import PLACEMENT_FILES, open_placement, write_placement
 from mapper.errors import Finding, NetworkError, OptionsError
+from mapper.process import OK, UNDECIDED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,7 +78,8 @@ def synthesize(
 ) -> int:
     """Find the smallest chip that carries networks; writes the chip, synthesis.json and the curves.
 
-    Exit: 0 found, 1 there is none, 2 bad input, 3 undecided.
+    Exit: 0 found (proven least, or the gap is told), 1 there is none, 2 bad input, 3 undecided, or a limit
+    or Ctrl-C cut the curves short: what is known of them is written.
     """
     from mapper.explore.request import read_request  # noqa: PLC0415
     from mapper.explore.smallest import curves as curves_of  # noqa: PLC0415
@@ -93,6 +95,7 @@ def synthesize(
     require_writable(*filter(None, [output.out and output.out / "synthesis.json", output.plot]))
     answer = find(read, request)
     points = curves_of(read, request, answer) if output.curves or output.plot is not None else None
+    status = OK if points is None or points.is_complete else UNDECIDED
     readings = readings_of(read)
     told = {"readings": [asdict(reading) for reading in readings]}
     record = json.dumps(synthesis_record(answer, points) | told, indent=2) + "\n"
@@ -102,15 +105,15 @@ def synthesize(
         _write(answer, points, record, output.out)
     if output.as_json:
         print_record(record.rstrip("\n"))
-        return 0
+        return status
     print_synthesis(console(), answer, points)
     if is_quiet():
-        return 0
+        return status
     print_readings(console(), readings)
     if output.out is not None:
         chip_file = output.out / f"{file_name(answer.chip.name)}.toml"
         say(f"mapper solve NETWORK --chip {chip_file} places a network on it")
-    return 0
+    return status
 
 
 def widest(

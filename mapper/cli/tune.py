@@ -68,7 +68,7 @@ def tune(
 ) -> int:
     """Turn thresholds, bounds and ranges of weights until the chip answers better, spike by spike.
 
-    Writes tuned.nir, config.json, placement.json and tuning.json. Ctrl-C keeps the best so far.
+    Writes tuned.nir, config.json, placement.json and tuning.json. A limit and Ctrl-C keep the best so far.
     Exit: 0 written, 1 proven not to fit, 2 bad input, 3 undecided.
     """
     from mapper.emit.shared.file import config_text  # noqa: PLC0415

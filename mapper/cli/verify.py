@@ -12,6 +12,7 @@ from mapper.cli import options
 from mapper.cli.options import file, group, keywords, number
 from mapper.cli.output import console, print_json, progress_bar
 from mapper.cli.recordings import DATA, ENCODE, STEPS, Clock, recorded
+from mapper.process import OK, UNDECIDED
 
 if TYPE_CHECKING:
     from mapper.equivalence import EquivalenceReport
@@ -62,7 +63,8 @@ def verify(
 ) -> int:
     """Simulate the configuration that is emitted for a network against the network.
 
-    Exit: 0 identical, 1 proven not to fit, 2 bad input, 3 undecided, 4 different (a fault).
+    Exit: 0 identical, 1 proven not to fit, 2 bad input, 3 undecided or cut short by a limit,
+    4 different (a fault).
     """
     from mapper.api import verify_equivalence  # noqa: PLC0415
     from mapper.files import require_writable  # noqa: PLC0415
@@ -85,7 +87,9 @@ def verify(
         from mapper.report.equivalence import print_equivalence  # noqa: PLC0415
 
         print_equivalence(console(), report)
-    return 0 if report.is_equivalent else _EXIT_DIFFERENT
+    if not report.is_equivalent:
+        return _EXIT_DIFFERENT
+    return OK if report.is_complete else UNDECIDED
 
 
 def _record(report: EquivalenceReport) -> dict[str, Any]:

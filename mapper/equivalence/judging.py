@@ -57,12 +57,15 @@ class Scores:
     judgement
         All else; None where not a single sample was run.
     notes
-        What the deadline left out.
+        What the deadline left out, and other rows that are not there.
+    is_complete
+        Whether the deadline left nothing out.
     """
 
     accuracies: tuple[Accuracy, ...] = ()
     judgement: Judgement | None = None
     notes: tuple[str, ...] = ()
+    is_complete: bool = True
 
 
 def scored(
@@ -78,14 +81,14 @@ def scored(
     if data is None:
         return Scores()
     done = tally(judge, data, source, workers=workers, deadline=deadline, progress=progress)
-    notes = []
-    if done.samples < len(data.labels):
+    notes, is_complete = [], done.samples == len(data.labels)
+    if not is_complete:
         left_out = f"{done.samples} of {len(data.labels)} samples were simulated"
         notes.append(f"labelled data: {left_out}; {deadline} came first")
     if done.source_failure:
         notes.append(f"the row of the source is left out: {done.source_failure}")
     if not done.samples:
-        return Scores(notes=tuple(notes))
+        return Scores(notes=tuple(notes), is_complete=is_complete)
     answers, labels = done.final(), data.labels[: done.samples]
     lost_in: dict[str, LostIn] = {}
     rows = table(answers, labels, lost_in)
@@ -96,10 +99,11 @@ def scored(
                 found = _lost_in(judge, data, source, row.kind, was_lost, deadline)
             except TimeLimitError:
                 notes.append(f"where {row.kind} loses most was not found: {deadline} came first")
+                is_complete = False
                 continue
             if found is not None:
                 lost_in[row.kind] = found
-    return Scores(table(answers, labels, lost_in), done.judgement(data), tuple(notes))
+    return Scores(table(answers, labels, lost_in), done.judgement(data), tuple(notes), is_complete)
 
 
 def _lost_in(

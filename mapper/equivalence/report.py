@@ -66,6 +66,8 @@ class EquivalenceReport(Shown):
         What was taken for granted while reading the network.
     compared_with
         What of its source the network as read was found equal to; empty where nothing was.
+    is_complete
+        Whether no limit cut the labelled data short.
     """
 
     network: str
@@ -84,6 +86,7 @@ class EquivalenceReport(Shown):
     judgement: Judgement | None = None
     silence: Silence = field(default_factory=Silence)
     rounding: tuple[RoundingLoss, ...] = ()
+    is_complete: bool = True
 
     @property
     def is_equivalent(self) -> bool:

@@ -228,6 +228,7 @@ def check_equivalence(
         readings=tuple(map(str, result.readings)),
         compared_with=integer.compared_with,
         output=_trace(integer.outputs[0].name, runs.floats, events.outputs),
+        is_complete=scores.is_complete,
     )
 
 
