@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from mapper.activity import steps_of
 from mapper.cli.options import (
     CONFIG,
     EVENTS,
@@ -22,7 +23,7 @@ from mapper.cli.options import (
     number,
     text,
 )
-from mapper.cli.output import console, print_json, print_record, progress_bar, say
+from mapper.cli.output import console, print_json, print_record, say
 from mapper.cli.recordings import ENCODE, STEPS, Clock, recorded
 from mapper.errors import Finding, OptionsError
 
@@ -194,7 +195,7 @@ def _compare(
     require_comparable(configuration, data, settings.input_name)
     with (
         open_board(settings.device, configuration, slow_clock_hz=settings.slow_clock) as board,
-        progress_bar("samples", None, is_shown=not output.as_json) as progress,
+        steps_of("samples on the board") as progress,
     ):
         found = compare_with_board(board, data, asked, listening=listening, progress=progress)
     record = json.dumps(_as_record(found), indent=2) + "\n"

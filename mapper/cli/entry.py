@@ -19,7 +19,7 @@ from hwspec.errors import SpecError, gathered
 from hwspec.inert import inert
 from mapper.cli.app import app
 from mapper.cli.help import help_text, label
-from mapper.cli.loudness import is_quiet, loudness_of, under
+from mapper.cli.loudness import is_quiet, loudness_of, under, wants_json, wipe
 from mapper.cli.output import print_json
 from mapper.cli.verdict import Outcome, Refuted, exit_status
 from mapper.cli.words import as_typed, filled, require_once, unknown_option
@@ -74,6 +74,7 @@ def _warnings_in_a_line() -> Iterator[None]:
                 others(message, category, *more, **keywords)
             elif str(message) not in told and not is_quiet():
                 told.add(str(message))
+                wipe()
                 print(f"Warning: {inert(str(message))}", file=sys.stderr)
 
         warnings.showwarning = show
@@ -97,7 +98,8 @@ def _dispatch(words: list[str]) -> Outcome:
     require_once(apps[-1], words)
     command, bound, _ = app.parse_args(words)
     try:
-        with under(loudness_of(bound.arguments)):
+        arguments = bound.arguments
+        with under(loudness_of(arguments), is_json=wants_json(arguments)):
             outcome: Outcome = command(*bound.args, **bound.kwargs)
     except (OptionsError, EventError) as error:
         raise as_typed(apps[-1], error) from error

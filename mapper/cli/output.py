@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwspec.inert import inert, inert_json
-from mapper.activity import doing, heard_by
+from mapper.activity import doing
 from mapper.cli.loudness import is_quiet, is_verbose
 from mapper.cli.verdict import Outcome, Refuted
 from mapper.process import OK, UNDECIDED
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress, TaskID
 
     from mapper.record import PlacementRecord
     from mapper.result import Result
@@ -31,7 +28,6 @@ __all__ = [
     "placement_text",
     "print_json",
     "print_record",
-    "progress_bar",
     "say",
     "tell",
 ]
@@ -41,6 +37,7 @@ def console() -> Console:
     """Standard output for tables."""
     from rich.console import Console  # noqa: PLC0415
 
+    doing("")
     return Console(soft_wrap=False)
 
 
@@ -53,11 +50,13 @@ def note(text: str) -> None:
 def tell(text: str) -> None:
     """Print a line on standard error for those who want to know more."""
     if is_verbose():
+        doing("")
         print(inert(text), file=sys.stderr)
 
 
 def say(text: str) -> None:
     """Print a line; what names bring along can neither begin another nor steer the terminal."""
+    doing("")
     print(inert(text))
 
 
@@ -68,50 +67,8 @@ def print_json(**record: Any) -> None:
 
 def print_record(text: str) -> None:
     """Print JSON, which says the same and holds nothing that a terminal obeys."""
+    doing("")
     print(inert_json(text))
-
-
-@contextmanager
-def progress_bar(label: str, total: int | None, *, is_shown: bool = True) -> Iterator[Callable[[int], None]]:
-    """A bar with rate and time left on standard error, told how much is done."""
-    from rich import progress  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    class Rate(progress.ProgressColumn):
-        """Steps per second."""
-
-        def render(self, task: progress.Task) -> Text:
-            return Text("" if not task.speed else f"{task.speed:.1f}/s")
-
-    columns = (
-        progress.SpinnerColumn(),
-        *progress.Progress.get_default_columns()[:-1],
-        *(progress.MofNCompleteColumn(), Rate()),
-        *(progress.TimeElapsedColumn(), progress.TimeRemainingColumn()),
-    )
-    terminal = Console(stderr=True)
-    # Elsewhere a bar would leave lines of its own; it spins while a single step lasts.
-    is_hidden = not is_shown or is_quiet() or not terminal.is_terminal
-    doing("" if not is_hidden else label)
-    with (
-        progress.Progress(*columns, console=terminal, transient=True, disable=is_hidden) as bar,
-        nullcontext() if is_hidden else heard_by(lambda _: None),
-    ):
-        yield _Progress(bar, bar.add_task(label, total=total))
-
-
-class _Progress:
-    """What a bar is told: how much is done, and how much there is where that shows later."""
-
-    def __init__(self, bar: Progress, task: TaskID) -> None:
-        self._bar, self._task = bar, task
-
-    def __call__(self, done: int) -> None:
-        self._bar.update(self._task, completed=done)
-
-    def expect(self, total: int) -> None:
-        self._bar.update(self._task, total=total)
 
 
 def placement_text(result: Result) -> str:

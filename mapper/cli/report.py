@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from hwspec.inert import as_path, inert
+from mapper.activity import steps_of
 from mapper.cli import options
 from mapper.cli.option_values import read_rates
 from mapper.cli.options import file, group, keywords, number, read_options, text, word
-from mapper.cli.output import console, note, print_record, progress_bar, say
+from mapper.cli.output import console, note, print_record, say
 from mapper.cli.placement import open_page
 from mapper.deadline import Deadline
 from mapper.errors import Finding, OptionsError
@@ -130,7 +131,7 @@ def report(
     require_writable(*paths.values())
     place = Place(sweeping.workers, sweeping.scheduler, sweeping.cache, limits.time_limit)
     deadline, resumed = Deadline.after(limits.time_limit), list["Resumed"]()
-    with progress_bar("cells", len(planned) * len(variants)) as progress:
+    with steps_of("cells", len(planned) * len(variants)) as progress:
         record = sweep(
             planned, variants, settings, place,
             notes=notes, resume=earlier, progress=progress, on_resume=resumed.append,

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from mapper.activity import steps_of
 from mapper.cli.options import CONFIG, EVENTS, INPUT, FileOutput, file, group, number, text, word
-from mapper.cli.output import console, print_json, progress_bar
+from mapper.cli.output import console, print_json
 from mapper.cli.recordings import Clock, recorded
 from mapper.errors import Finding, OptionsError
 
@@ -135,7 +136,7 @@ def _run(
             for layer, events in spikes.items():
                 writers[layer].append(events)
 
-        progress = stack.enter_context(progress_bar("events", total, is_shown=not output.as_json))
+        progress = stack.enter_context(steps_of("events", total))
         summary = run_recording(
             config, inputs, options, piece_events=piece, sink=sink if layers else None, progress=progress
         )

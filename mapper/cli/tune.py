@@ -8,9 +8,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
+from mapper.activity import steps_of
 from mapper.cli import options
 from mapper.cli.options import group, keywords, number
-from mapper.cli.output import console, note, placement_text, print_record, progress_bar
+from mapper.cli.output import console, note, placement_text, print_record
 from mapper.cli.recordings import DATA, ENCODE, STEPS
 from mapper.errors import Finding, MapperWarning, NetworkError, OptionsError
 
@@ -91,7 +92,7 @@ def tune(
     solving = {entry.name: getattr(given, entry.name) for entry in fields(given)}
     how = DataOptions(samples.steps, samples.encode, samples.seed, samples.dt_us)
     asked = TuneOptions(samples.runs, samples.seed, time_limit_s=limits.time_limit)
-    with progress_bar("candidates", None, is_shown=not output.as_json) as progress:
+    with steps_of("running candidates") as progress:
         tuned = tuned_by(
             network, calibrate=reading.calibrate, data=samples.data, tuning=asked, how=how, progress=progress,
             **words, **solving,

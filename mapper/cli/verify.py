@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from mapper.cli import options
 from mapper.cli.options import file, group, keywords, number
-from mapper.cli.output import console, print_json, progress_bar
+from mapper.cli.output import console, print_json
 from mapper.cli.recordings import DATA, ENCODE, STEPS, Clock, recorded
 from mapper.process import OK, UNDECIDED
 
@@ -74,9 +74,7 @@ def verify(
     words |= {name: value for name, value in vars(stimulus).items() if name not in vars(Clock())}
     words["events"] = None if stimulus.events is None else recorded(stimulus.events, stimulus)
     words["drop_outside"] = stimulus.drop_outside
-    is_shown = stimulus.data is not None and not output.as_json
-    with progress_bar("labelled samples", None, is_shown=is_shown) as progress:
-        report = verify_equivalence(network, progress=progress, **words)
+    report = verify_equivalence(network, **words)
     if output.plot is not None:
         from mapper.report.equivalence import plot_equivalence  # noqa: PLC0415
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from mapper.activity import steps_of
 from mapper.deadline import NEVER, Deadline
 from mapper.equivalence.accuracy import Accuracy, Judgement, LostIn, table
 from mapper.equivalence.exchange import (
@@ -152,7 +153,8 @@ def tally(
         progress.expect(len(data.labels))
     done, outcomes = Tally(data.labels), _outcomes(judge, data, workers, deadline)
     own: list[int] = []
-    with closing(outcomes), suppress(TimeLimitError):
+    labelled = steps_of("labelled samples", len(data.labels))
+    with labelled as steps, closing(outcomes), suppress(TimeLimitError):
         for start, rasters, samples in outcomes:
             if source is not None and start == len(own):
                 deadline.check("labelled samples were simulated")
@@ -163,6 +165,7 @@ def tally(
                     done.source_failure, source = str(error), None
             for sample in samples:
                 done.add(sample)
+                steps(done.samples)
                 if progress is not None:
                     progress(done.samples)
     if source is not None and done.samples:

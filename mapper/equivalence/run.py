@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from itertools import count
 from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mapper.activity import steps_of
 from mapper.deadline import NEVER, Deadline
 from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.joined import joined
@@ -203,11 +205,11 @@ def check_equivalence(
     config = build_config(result, EmitOptions(dt_us=float(dt_us)))
     runs = _Runs.of(recording, floats, integer, config, deadline)
     frames = {layer.name: runs.chip[layer.name] for layer in integer.layers}
-    during = _pause(deadline, recording, "the configuration spike by spike")
-    events = compare_events(
-        config, frames, recording.events, result.chip, duration_us=float(recording.steps * dt_us),
-        options=options, pause=during,
-    )  # fmt: skip
+    with _counted(deadline, recording, "the configuration spike by spike", None) as pause:
+        events = compare_events(
+            config, frames, recording.events, result.chip, duration_us=float(recording.steps * dt_us),
+            options=options, pause=pause,
+        )  # fmt: skip
     judge = Judge(floats, integer, config, dt_us, options)
     scores = scored(judge, data, source, workers=workers, deadline=deadline, progress=progress)
     rates = runs.rates if scores.judgement is None else scores.judgement.rates
@@ -253,12 +255,13 @@ class _Runs:
         config: ChipConfig,
         deadline: Deadline,
     ) -> _Runs:
-        during, rasters = partial(_pause, deadline, recording), recording.rasters
-        return cls(
-            simulate(integer, rasters, pause=during("the integer network")),
-            simulate_config(config, rasters, pause=during("the configuration in time steps")).layers,
-            simulate(floats, rasters, pause=during("the float network")),
-        )
+        rasters, steps = recording.rasters, recording.steps
+        with _counted(deadline, recording, "the integer network", steps) as pause:
+            integers = simulate(integer, rasters, pause=pause)
+        with _counted(deadline, recording, "the configuration in time steps", None) as pause:
+            chip = simulate_config(config, rasters, pause=pause).layers
+        with _counted(deadline, recording, "the float network", steps) as pause:
+            return cls(integers, chip, simulate(floats, rasters, pause=pause))
 
 
 def _present(result: Result, spikes: Mapping[str, Any]) -> dict[str, Any]:
@@ -271,10 +274,20 @@ def _present(result: Result, spikes: Mapping[str, Any]) -> dict[str, Any]:
     return {name: entry[..., : sizes[name][1], : sizes[name][2]] for name, entry in spikes.items()}
 
 
-def _pause(deadline: Deadline, recording: Recording, what: str) -> Callable[[], None]:
-    """What a simulator calls on its way through a recording."""
-    doing = f"{what} was simulated on {recording.steps} steps"
-    return partial(deadline.check, doing, _SIMULATE_LESS)
+@contextmanager
+def _counted(
+    deadline: Deadline, recording: Recording, what: str, total: int | None
+) -> Iterator[Callable[[], None]]:
+    """What a simulator calls on its way through a recording, once for each of so many steps."""
+    during, calls = f"{what} was simulated on {recording.steps} steps", count()
+    with steps_of(f"simulating {what}", total) as steps:
+
+        def pause() -> None:
+            deadline.check(during, _SIMULATE_LESS)
+            if total is not None:
+                steps(next(calls))
+
+        yield pause
 
 
 def _trace(name: str, run: Simulation, outputs: Mapping[str, Events]) -> OutputTrace:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from hwspec.schema import ChipSpec
+from mapper.activity import doing
 from mapper.deadline import NEVER, Deadline
 from mapper.errors import NetworkError, TimeLimitError
 from mapper.explore.identity import facts_hash
@@ -102,6 +103,7 @@ def _decided(
     question, facts = Question((network,), chip, options.solve), facts_hash(chip)
     budget = Budget(question.resolved, deadline=deadline)
     known = shared.placed.get(facts)
+    doing("placing it")
     detail: Detail = "all" if options.details else "reasons"
     result = replace(known, chip=chip) if known else decide_question(question, detail, budget)
     _raise_if_cut(budget)

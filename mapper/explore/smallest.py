@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from hwspec.schema import ChipSpec
+from mapper.activity import steps_of
 from mapper.errors import UndecidedError, VerificationError
 from mapper.explore.request import Request, require_sound
 from mapper.normal_form import NormalNetwork
@@ -150,17 +151,19 @@ def curves(networks: Sequence[NormalNetwork], request: Request, best: Answer) ->
     points = _Points(groups, replace(request, minimise="sram"), best.budget)
     by_cores: list[tuple[int, Point]] = []
     by_networks: list[tuple[int, Point]] = []
+    (least, most), every = request.cores, request.cores[1] - request.cores[0] + 1 + len(groups)
     try:
         if best.smallest.stopped_by == INTERRUPTION:
             raise KeyboardInterrupt
-        least, most = request.cores
-        for count in range(least, most + 1):
-            is_known = request.minimise == "sram" and count == most
-            by_cores.append((count, best if is_known else points.with_cores(count)))
-        # Where a limit came first, the chip found for fewer cores may be smaller.
-        for n in range(1, len(by_cores)):
-            by_cores[n] = (by_cores[n][0], _smaller(by_cores[n][1], by_cores[n - 1][1]))
-        points.add_networks(by_cores[-1][1], by_networks)
+        with steps_of("points of the curves", every) as steps:
+            for count in range(least, most + 1):
+                is_known = request.minimise == "sram" and count == most
+                by_cores.append((count, best if is_known else points.with_cores(count)))
+                steps(len(by_cores))
+            # Where a limit came first, the chip found for fewer cores may be smaller.
+            for n in range(1, len(by_cores)):
+                by_cores[n] = (by_cores[n][0], _smaller(by_cores[n][1], by_cores[n - 1][1]))
+            points.add_networks(by_cores[-1][1], by_networks, lambda n: steps(len(by_cores) + n))
     except KeyboardInterrupt:
         return Curves(tuple(by_cores), tuple(by_networks), is_complete=False)
     return Curves(tuple(by_cores), tuple(by_networks), is_complete=not points.is_cut_short)
@@ -187,13 +190,16 @@ class _Points:
         question, smallest = _least(self.groups, self.request, most, budget.share(_SEARCH_SHARE))
         return self._answer(question, smallest, f"{self.request.name}-{most}-cores", budget)
 
-    def add_networks(self, whole: Point, points: list[tuple[int, Point]]) -> None:
+    def add_networks(
+        self, whole: Point, points: list[tuple[int, Point]], progress: Callable[[int], None]
+    ) -> None:
         """The least memory for every number of networks carried."""
         choices = Choices(_question(self.groups, self.request, self.request.cores[1]))
         if isinstance(whole, Answer):
             choices.note(whole.smallest)
         for carry in range(1, len(self.groups)):
             points.append((carry, self._with_networks(choices, carry)))
+            progress(len(points))
         points.append((len(self.groups), whole))
         # What later points have found, and what they have left of a limit, proves earlier ones.
         for n, (carry, point) in enumerate(points[:-1]):

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Literal, TypeAlias
 
 from hwspec.schema import ChipSpec
+from mapper.activity import doing
 from mapper.demand import shortfalls
 from mapper.edits import Edit, apply_edits, following_edits, linked_layers, shapes_only
 from mapper.errors import Finding, InfeasibleError, MapperError, NetworkError, OptionsError
@@ -114,6 +115,8 @@ def find_widest(
     result = decide(Question((edited,), chip, requests), budget=search.budget)
     result.require()
     following = search.following(best)
+    if following is not None:
+        doing(f"asking why {plain.name} does not fit at {steps[following].size}")
     reason, binding = (None, None) if following is None else search.refusal(following)
     edits = steps[best].edits
     changes = size_changes(plain, (*edits, *following_edits(plain, edits)))
@@ -253,6 +256,8 @@ class _Search:
             A limit came first.
         """
         if step not in self.verdicts:
+            sizes = f"{len(self.steps)} sizes, {len(self.verdicts)} tried"
+            doing(f"asking whether {self.network.name} fits at {self.steps[step].size} ({sizes})")
             question = self.question(step)
             verdict = question is not None and fits(question, self.budget.share(1))
             if verdict is None and question is not None:

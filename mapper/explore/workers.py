@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Collection, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass, replace
 
 from hwspec.schema import ChipSpec
+from mapper.activity import doing, steps_of
 from mapper.deadline import NEVER, Deadline
 from mapper.errors import TimeLimitError
 from mapper.explore.cell import CellOptions, Shared, decide, failed_cell, fault_text
 from mapper.explore.record import Cell
+from mapper.explore.under_way import EVERY_S, folder_of_workers, said_in, tell_of
 from mapper.normal_form import NormalNetwork
 from mapper.process import starting_workers
 
@@ -61,7 +64,9 @@ class TaskOutcome:
     is_interrupted: bool = False
 
 
-def run_task(task: Task, deadline: Deadline = NEVER, *, is_worker: bool = False) -> TaskOutcome:
+def run_task(
+    task: Task, deadline: Deadline = NEVER, *, is_worker: bool = False, folder: str | None = None
+) -> TaskOutcome:
     """Decide a task's cells, as many as there is time for; one that fails is tried once more.
 
     Parameters
@@ -70,6 +75,8 @@ def run_task(task: Task, deadline: Deadline = NEVER, *, is_worker: bool = False)
         Of the whole sweep.
     is_worker
         In a process of its own: Ctrl-C reaches it as well, and is left to the process that started it.
+    folder
+        Where it says what it does, as `said_in` has it.
     """
     if is_worker and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -77,10 +84,11 @@ def run_task(task: Task, deadline: Deadline = NEVER, *, is_worker: bool = False)
     try:
         for chip in task.chips:
             deadline.check("cells were decided")
-            cell = decide(task.network, chip, task.options, shared, deadline)
-            if cell.is_failed:
-                # Memory that was short, a file that could not be read: with nothing left of the first time.
-                cell = decide(task.network, chip, task.options, Shared(), deadline)
+            with said_in(folder), steps_of(f"{task.network.name} on {chip.name}"):
+                cell = decide(task.network, chip, task.options, shared, deadline)
+                if cell.is_failed:
+                    # Memory was short, a file could not be read: with nothing left of the first time.
+                    cell = decide(task.network, chip, task.options, Shared(), deadline)
             cells.append(cell)
     except KeyboardInterrupt:
         return TaskOutcome(task, tuple(cells), is_interrupted=True)
@@ -114,8 +122,16 @@ def on_cores(
     TimeLimitError
         Workers that were busy at the deadline have been ended.
     """
+    with folder_of_workers() as folder:
+        yield from _on_cores(tasks, count, deadline, folder)
+
+
+def _on_cores(
+    tasks: Sequence[Task], count: int, deadline: Deadline, folder: str | None
+) -> Generator[TaskOutcome, None, None]:
     from joblib.externals.loky import get_reusable_executor  # noqa: PLC0415  # loads slowly
 
+    doing("starting workers")
     waiting, running = deque(tasks), dict[Future[TaskOutcome], Task]()
     try:
         while running or (waiting and not deadline.is_reached):
@@ -123,12 +139,13 @@ def on_cores(
                 executor = get_reusable_executor(max_workers=count)
                 while waiting and len(running) < _AHEAD * count and not deadline.is_reached:
                     try:
-                        future = executor.submit(run_task, waiting[0], deadline, is_worker=True)
+                        asked = {"is_worker": True, "folder": folder}
+                        future = executor.submit(run_task, waiting[0], deadline, **asked)
                     except BrokenExecutor:
                         break  # what is under way says so as well, below
                     running[future] = waiting.popleft()
             lost, is_broken = list[Task](), False
-            for future in _ended(running, deadline):
+            for future in _ended(running, deadline, folder):
                 task = running.pop(future)
                 if isinstance(future.exception(), Exception):
                     lost.append(task)
@@ -147,9 +164,19 @@ def on_cores(
         raise
 
 
-def _ended(futures: Collection[Future[TaskOutcome]], deadline: Deadline) -> set[Future[TaskOutcome]]:
-    """Those of some futures that have ended, as soon as one has."""
-    done = wait(futures, patience_s(deadline), FIRST_COMPLETED).done
+def _ended(
+    futures: Collection[Future[TaskOutcome]], deadline: Deadline, folder: str | None = None
+) -> set[Future[TaskOutcome]]:
+    """Those of some futures that have ended, as soon as one has; meanwhile what workers say is told on."""
+    left_s = patience_s(deadline)
+    if folder is not None:
+        end_s = math.inf if left_s is None else time.perf_counter() + left_s
+        while not wait(futures, max(0.0, min(EVERY_S, end_s - time.perf_counter())), FIRST_COMPLETED).done:
+            if time.perf_counter() >= end_s or not futures:
+                break
+            tell_of(folder)
+        left_s = 0.0
+    done = wait(futures, left_s, FIRST_COMPLETED).done
     if futures and not done:
         deadline.check("workers decided cells")
     return done

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
+from mapper.activity import doing
 from mapper.demand import layer_demands
 from mapper.normal_form import NormalNetwork
 from mapper.result import Status
@@ -15,6 +16,7 @@ from mapper.solver.or_tools import cp_model
 from mapper.solver.smallest.model import Catalogue, SynthesisModel, build_synthesis
 from mapper.solver.smallest.sizes import ChipQuestion, CoreType, chip_of
 from mapper.solver.stages import tie_weight
+from mapper.wording import counted
 
 __all__ = ["Minimise", "SmallestChip", "carries", "find_chip", "least_with"]
 
@@ -94,6 +96,10 @@ def least_with(
     """
     if (limit := budget.limit_reached) is not None:
         return SmallestChip(Status.UNDECIDED, stopped_by=limit)
+    every, most = len(catalogue.question.groups), catalogue.question.cores[1]
+    doing(
+        f"looking for the least chip of {most} cores at most for {len(groups)} of {counted(every, 'network')}"
+    )
     synthesis = build_synthesis(catalogue, groups)
     if synthesis is None:
         return SmallestChip(Status.INFEASIBLE, wall_s=budget.elapsed_s)
