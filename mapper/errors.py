@@ -142,13 +142,13 @@ class BoardError(MapperError):
 
 
 class InfeasibleError(MapperError):
-    """The network provably does not fit; `report` says why."""
+    """The network provably does not fit; `report` says why, and `next_step` what helps, where known."""
 
     exit_code = 1
 
-    def __init__(self, report: FeasibilityReport) -> None:
-        self.report = report
-        super().__init__(report.sentence())
+    def __init__(self, report: FeasibilityReport, next_step: str = "") -> None:
+        self.report, self.next_step = report, next_step
+        super().__init__(f"{report.sentence()}{f' {next_step}' if next_step else ''}")
 
 
 class UndecidedError(MapperError):

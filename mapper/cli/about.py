@@ -17,7 +17,7 @@ __all__ = ["chips_check", "chips_list", "chips_schema", "chips_show", "explain",
 
 
 def explain(
-    code: Annotated[str | None, Parameter(help="code of a rule, e.g. M103; none lists them all")] = None,
+    code: Annotated[str | None, Parameter(help="code of a rule; without one all are listed")] = None,
     /,
     *,
     page: Annotated[bool, Parameter(help="print the page of all rules as Markdown")] = False,

@@ -16,7 +16,9 @@ from mapper.errors import Finding, OptionsError
 __all__ = ["app"]
 
 
-def show_completion(shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="whose")], /) -> int:
+def show_completion(
+    shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="shell whose script is printed")], /
+) -> int:
     """Print the completion script of a shell."""
     print(app.generate_completion(shell=shell), end="")
     return 0
@@ -24,7 +26,8 @@ def show_completion(shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(h
 
 def install_completion(
     shell: Annotated[
-        Literal["bash", "zsh", "fish"] | None, Parameter(help="whose", show_default="the running one")
+        Literal["bash", "zsh", "fish"] | None,
+        Parameter(help="shell that is told", show_default="the running one"),
     ] = None,
     /,
     *,

@@ -43,7 +43,7 @@ class Run:
     """What a board is given."""
 
     device: Annotated[str, text("NAME[:INDEX]", "board; mapper devices lists them")]
-    events: Annotated[Path | None, EVENTS] = None
+    events: Annotated[Path | None, EVENTS, Parameter(show_default="--data is played")] = None
     input_name: Annotated[str | None, INPUT] = None
     quiet_for: Annotated[
         float | None, number("SECONDS", "stop when nothing came for so long", "1, or two ticks of the clock")

@@ -1,4 +1,4 @@
-"""An example of every option that takes a value, as help shows it; a test types each of them."""
+"""An example of every option and operand that takes a value, as help shows it; a test types each of them."""
 
 from __future__ import annotations
 
@@ -64,4 +64,11 @@ EXAMPLES: Mapping[str, str] = {
     "--weights": "trained.pth",
     "--work-limit": "10",
     "--workers": "2",
+    "CODE": "M202",
+    "CONFIG": "speck/config.json",
+    "FILE": "mychip.toml",
+    "LEFT": "before/report.json",
+    "NAME": "speck2f",
+    "NETWORK": "digits or net.py:make",
+    "RIGHT": "after/report.json",
 }

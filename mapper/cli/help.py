@@ -64,20 +64,28 @@ def _row(argument: Argument) -> tuple[str, str]:
     form = "" if _is_operand(argument) else "|".join(argument.get_choices() or ()) or parameter.metavar or ""
     names = label(argument) if _is_operand(argument) else ", ".join(sorted(argument.names, key=_is_short))
     notes = ["repeatable"] if isinstance(default, tuple) else []
+    is_flag = argument.is_flag() or bool(argument.negatives)
     if argument.required:
         notes.append("required")
     elif isinstance(parameter.show_default, str):
         notes.append(f"default: {parameter.show_default}")
     elif argument.negatives:
         notes.append(f"default: {argument.names[0 if default else -1]}")
-    elif not (default is None or default is False or default in ((), argument.field_info.empty)):
+    elif is_flag:
+        notes.append("default: off")
+    elif default == ():
+        notes.append("default: none")
+    elif default is not None and default is not argument.field_info.empty:
         notes.append(f"default: {default}")
     note = f" [{', '.join(notes)}]" if notes else ""
     return f"{names} {form}".strip(), f"{parameter.help}{_example(argument)}{note}"
 
 
 def _example(argument: Argument) -> str:
-    """How an option is typed; words to choose from, flags and operands need none."""
+    """How an option or an operand is typed; words to choose from and flags show it themselves."""
+    if _is_operand(argument):
+        example = EXAMPLES.get(label(argument).removesuffix("..."))
+        return f"; e.g. {example}" if example else ""
     if argument.name not in EXAMPLES or argument.get_choices() or argument.parameter.metavar is None:
         return ""
     first, *others = EXAMPLES[argument.name].split(" or ")

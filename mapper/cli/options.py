@@ -113,7 +113,9 @@ class ShownOutput(FileOutput):
 class Changes:
     """Changed facts of a chip."""
 
-    changes: Annotated[Texts, text("CHANGE", "changed fact of the chip", name="--set")] = ()
+    changes: Annotated[
+        Texts, text("CHANGE", "changed fact of the chip; memories in words", name="--set")
+    ] = ()
 
 
 @dataclass(frozen=True)
@@ -129,10 +131,13 @@ class Reading:
     """How a network is read."""
 
     input_shape: Annotated[
-        str | None, text("C,H,W", "features, height, width of the input", "the file's")
+        str | None, text("C,H,W", "features, height and width of the input, in pixels", "the file's")
     ] = None
     add_output_neuron: Annotated[
-        float | None, number("THRESHOLD", "append neurons to output layers without any", "none")
+        float | None,
+        number(
+            "THRESHOLD", "append neurons to output layers without any; in the unit of the weights", "none"
+        ),
     ] = None
     inputs: Annotated[
         Texts,
@@ -142,7 +147,8 @@ class Reading:
         str | None,
         text(
             "THRESHOLD|auto",
-            "torch: take ReLUs as neurons, of threshold 1 or as --calibrate has it",
+            "torch: take ReLUs as neurons, of this threshold in the unit of the weights (1 without a number) "
+            "or as --calibrate has it",
             "refused",
         ),
     ] = None
@@ -159,7 +165,10 @@ class Reading:
         word("NIR: framework that wrote it", "the file's", name="--from"),
     ] = None
     reset: Annotated[Reset | None, word("NIR: what a spike does to the potential", _THE_SOURCES)] = None
-    v_min: Annotated[str | None, text("threshold|none|NUMBER", "NIR: least potential", _THE_SOURCES)] = None
+    v_min: Annotated[
+        str | None,
+        text("threshold|none|NUMBER", "NIR: least potential, in the unit of the weights", _THE_SOURCES),
+    ] = None
     spike_mode: Annotated[
         Literal["multi", "single"] | None, word("NIR: spikes a neuron may fire in a step", _THE_SOURCES)
     ] = None
@@ -224,8 +233,8 @@ class Moves:
 
 
 _WORK = (
-    "limit in the solver's deterministic time, under which it runs with one worker and a fixed seed, so that "
-    "the bytes are the same whatever --workers"
+    "limit in the solver's deterministic time, whose units are about as long as seconds, under which it runs "
+    "with one worker and a fixed seed, so that the bytes are the same whatever --workers"
 )
 _TIME = (
     "wall-clock limit, kept within 20 %, of all solving, explanation, repairs, synthesis with its curves and "

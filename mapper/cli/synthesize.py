@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["synthesize", "widest"]
 
-_POWERS = text("1Ki..64Ki", "powers of two on offer", "to the chip's largest")
+_TO_THE_LARGEST = "1Ki to the chip's largest"
 
 
 @group("Chip", 1)
@@ -37,10 +37,18 @@ class Sought(options.Changes):
     extends: Annotated[str, text("CHIP", "limits and stages are as on it")] = "speck2f"
     minimise: Annotated[Literal["sram", "cores"], Parameter(help="what is least before all else")] = "sram"
     together: Annotated[bool, Parameter(help="all share the chip; else they take turns")] = False
-    fan_out: Annotated[str | None, text("2..4", "destinations of a core", "as on the chip")] = None
-    kernel_words: Annotated[str | None, _POWERS] = None
-    neuron_words: Annotated[str | None, _POWERS] = None
-    bias_words: Annotated[str | None, text("0,1Ki", "sizes on offer", "the chip's")] = None
+    fan_out: Annotated[
+        str | None, text("2..4", "destinations of a core: a number, or least..most", "as on the chip")
+    ] = None
+    kernel_words: Annotated[
+        str | None, text("1Ki..64Ki", "powers of two on offer, in words of 8 bits", _TO_THE_LARGEST)
+    ] = None
+    neuron_words: Annotated[
+        str | None, text("1Ki..64Ki", "powers of two on offer, in words of 16 bits", _TO_THE_LARGEST)
+    ] = None
+    bias_words: Annotated[
+        str | None, text("0,1Ki", "sizes on offer, in words of 16 bits", "none, and the chip's")
+    ] = None
     name: Annotated[str, text("NAME", "name of the chip")] = "synthesized"
 
 

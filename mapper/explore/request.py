@@ -13,10 +13,10 @@ from mapper.options import SolveOptions
 from mapper.solver.smallest.search import Minimise
 from mapper.solver.smallest.sizes import MemorySizes
 
-__all__ = ["Request", "default_sizes", "read_request", "require_sound"]
+__all__ = ["CORES_MAX", "WORDS_MAX", "Request", "default_sizes", "read_request", "require_sound"]
 
-_CORES_MAX = 64
-_WORDS_MAX = 1 << 24
+CORES_MAX = 64
+WORDS_MAX = 1 << 24
 _NUMBER = r"\s*([0-9]{1,9}(?:\s*[KkM](?:iB?)?)?)\s*"
 
 
@@ -119,8 +119,8 @@ def _read_powers(
         return known
     low, high = _read_range(option, text, "1Ki..64Ki", findings)
     powers = _powers(low, high)
-    if high > _WORDS_MAX:
-        findings.append(Finding(option, "larger than any core's memory", high, _WORDS_MAX, "words"))
+    if high > WORDS_MAX:
+        findings.append(Finding(option, "larger than any core's memory", high, WORDS_MAX, "words"))
     elif not powers:
         findings.append(Finding(option, "no power of two lies in this range", text))
     return powers
@@ -130,8 +130,8 @@ def _read_sizes(option: str, text: str, findings: list[Finding]) -> tuple[int, .
     matches = [re.fullmatch(_NUMBER, part) for part in text.split(",")]
     sizes = {_whole(match[1]) for match in matches if match}
     problem, step = "wants sizes separated by commas", f"Example: {option} 0,1Ki"
-    if not all(matches) or max(sizes) > _WORDS_MAX:
-        findings.append(Finding(option, problem, text, _WORDS_MAX, "words", step))
+    if not all(matches) or max(sizes) > WORDS_MAX:
+        findings.append(Finding(option, problem, text, WORDS_MAX, "words", step))
     return tuple(sorted(sizes))
 
 
@@ -148,12 +148,12 @@ def require_sound(request: Request, networks: Sequence[object]) -> None:
         With everything that is wrong.
     """
     findings = [
-        Finding(option, problem, f"{low}..{high}", f"1..{_CORES_MAX}")
+        Finding(option, problem, f"{low}..{high}", f"1..{CORES_MAX}")
         for option, problem, (low, high) in (
             ("--cores", "a range of numbers of cores", request.cores),
             ("--fan-out", "a range of destinations a core", request.fan_out),
         )
-        if not 1 <= low <= high <= _CORES_MAX
+        if not 1 <= low <= high <= CORES_MAX
     ]
     if not networks:
         findings.append(Finding("networks", "at least one is needed", 0, ">= 1"))

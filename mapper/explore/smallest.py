@@ -8,7 +8,8 @@ from typing import TypeAlias
 
 from hwspec.schema import ChipSpec
 from mapper.activity import steps_of
-from mapper.errors import UndecidedError, VerificationError
+from mapper.errors import InfeasibleError, UndecidedError, VerificationError
+from mapper.explore.larger_offer import larger_offer, largest_chip
 from mapper.explore.request import Request, require_sound
 from mapper.normal_form import NormalNetwork
 from mapper.question import Question, decide
@@ -20,7 +21,7 @@ from mapper.wording import join_names
 from mapper.solver.budget import INTERRUPTION, Budget  # isort: skip
 from mapper.solver.smallest.choice import Choices  # isort: skip
 from mapper.solver.smallest.search import SmallestChip, find_chip  # isort: skip
-from mapper.solver.smallest.sizes import CoreType, ChipQuestion, chip_of  # isort: skip
+from mapper.solver.smallest.sizes import ChipQuestion, chip_of  # isort: skip
 
 __all__ = ["Answer", "Curves", "NoChip", "Point", "curves", "synthesize"]
 
@@ -119,8 +120,9 @@ def synthesize(networks: Sequence[NormalNetwork], request: Request) -> Answer:
     require_sound(request, networks)
     groups, budget = _groups(networks, request), Budget(request.options)
     largest = [_on_largest(group, request, budget) for group in groups]
-    if refused := next((result for result in largest if result.status is Status.INFEASIBLE), None):
-        refused.require()
+    refused = next((result.report for result in largest if result.status is Status.INFEASIBLE), None)
+    if refused is not None:
+        raise InfeasibleError(refused, larger_offer(groups, request, budget))
     question, smallest = _least(groups, request, request.cores[1], budget.share(_SEARCH_SHARE))
     if smallest.status is Status.INFEASIBLE:
         raise RuntimeError("each network fits the largest chip, and all of them fit none")
@@ -253,12 +255,7 @@ def _groups(networks: Sequence[NormalNetwork], request: Request) -> Groups:
 
 def _on_largest(group: tuple[NormalNetwork, ...], request: Request, budget: Budget) -> Result:
     """The verdict on a chip of as many cores as may be, each with the largest memories on offer."""
-    sizes = request.sizes
-    largest = CoreType(sizes.neuron_words[-1], sizes.kernel_words[-1], sizes.bias_words[-1])
-    cores = [largest] * request.cores[1]
-    name = f"largest-{len(cores)}-core-chip"
-    chip = chip_of(request.base, cores, request.fan_out[1], name, "the largest chip on offer")
-    return decide(Question(group, chip, request.options), budget=budget.share(0.5))
+    return decide(Question(group, largest_chip(request), request.options), budget=budget.share(0.5))
 
 
 def _question(groups: Groups, request: Request, most: int) -> ChipQuestion:
