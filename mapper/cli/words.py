@@ -20,7 +20,6 @@ _ALONE = {"--relu-as-if": "1"}
 # What a command has instead of an option of others.
 _INSTEAD = {
     ("synthesize", "--chip"): "A chip is sought: --extends names the one whose limits and stages it has",
-    ("widest", "--input"): "--input-name names the input that grows",
     ("chips check", "--chip"): "The file stands alone: mapper chips check FILE",
 }
 

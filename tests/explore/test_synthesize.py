@@ -323,7 +323,10 @@ def test_the_command(capsys: Capture, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--cores", "9..5"], "--cores: wants a number or least..most"),
+        (
+            ["--cores", "9..5"],
+            "--cores: is the wrong way round: the least comes first (got 9..5). Write --cores 5..9",
+        ),
         (["--fan-out", "many"], "--fan-out"),
         (["--kernel-words", "3..3"], "no power of two"),
         (["--neuron-words", "1..64Mi"], "--neuron-words"),

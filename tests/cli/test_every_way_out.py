@@ -1,0 +1,278 @@
+"""Every text of the program that suggests an option or a command is typed and helps, or it is said why not."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from contextlib import chdir
+from pathlib import Path
+
+import pytest
+
+from mapper.cli.entry import run
+from tests.cli.suggestions import suggestions
+from tests.cli.test_ways_out import CODE, SHAPE, TOO_LARGE, Change, without
+
+Capture = pytest.CaptureFixture[str]
+NIR = Path(__file__).resolve().parents[1] / "data" / "reading"
+
+
+def also(text: str) -> Change:
+    """The words and these: what a suggestion with a placeholder means here."""
+    return lambda words, _: [*words, *shlex.split(text)]
+
+
+def changed(old: str, new: str) -> Change:
+    return lambda words, _: [word.replace(old, new) for word in words]
+
+
+def other(text: str) -> Change:
+    """Another command, which the suggestion names."""
+    return lambda _, __: shlex.split(text)
+
+
+SIMULATE = ["simulate", "config.json", "--events"]
+REPORT = ["report", "digits", "--chip", "speck2f", "--workers", "1", "--repairs-for", "none"]
+
+# By what the source says, what is typed and its status, what becomes of the words, and what they end with then.
+SAID: dict[str, tuple[list[str], int, Change, int]] = {
+    "{} to {}; mapper explain lists them": (["explain", "M999"], 2, other("explain"), 0),
+    "mapper report --out DIR writes one": (["diff", "report/report.json", "digits"], 2, changed("digits", "report/report.json"), 0),
+    "{}{} Help: {} --help": (["check", "digits", "--zzz"], 2, changed("--zzz", "--help"), 0),
+    "Example: --pin conv2=5": (["check", "digits", "--pin", "conv2"], 2, changed("conv2", "conv2=5"), 0),
+    "Example: --input sensor, or --input left=sensor --input right=host": (
+        ["check", "digits", "--input", "camera"], 2, changed("camera", "sensor"), 0,
+    ),
+    "Tune or write the network first: mapper tune gives a NIR file": (
+        [*REPORT, "--calibrate", "digits-train", "--out", "out"], 2,
+        other("tune digits --calibrate digits-train --runs 2 --time-limit 0.1 --out tuned"), 0,
+    ),
+    "If you trust it, name all networks of the report again: mapper report NETWORK... --resume FILE": (
+        ["report", "--resume", "coded/report.json"], 2,
+        other("report net.py:rectified --input-shape 2,8,8 --relu-as-if 1 --resume coded/report.json "
+              "--chip speck2f --workers 1 --repairs-for none"), 0,
+    ),
+    "Name some, or --resume a report": (["report"], 2, also("--resume report/report.json"), 0),
+    "goes with --what {} alone": (["widest", "digits", "--output", "fc"], 2, also("--what classes"), 0),
+    "Name samples as of --data, of which none may be in both": (
+        ["tune", "digits", "--runs", "2", "--time-limit", "0.1", "--out", "tuned"], 2, also("--calibrate digits-train"), 0,
+    ),
+    "A chip is sought: --extends names the one whose limits and stages it has": (
+        ["synthesize", "digits", "--chip", "speck2f"], 2, changed("--chip", "--extends"), 0,
+    ),
+    "The file stands alone: mapper chips check FILE": (
+        ["chips", "check", "--chip", "next.toml"], 2, other("chips check next.toml"), 0,
+    ),
+    "mapper emit writes one": (["simulate", "report/report.json", "--events", "events.csv"], 2, changed("report/report.json", "config.json"), 0),
+    "Leave --sensor out": (["emit", "digits", "--no-self-test", "--out", "out", "--sensor"], 2, without("--sensor"), 0),
+    ", or let the network read the sensor: --input sensor": (
+        ["emit", "digits", "--no-self-test", "--out", "out", "--sensor"], 2, also("--input sensor"), 0,
+    ),
+    "Raise --time-limit, or simulate less: fewer --steps, or a shorter recording": (
+        ["verify", "digits", "--steps", "20000", "--time-limit", "0.5"], 3, lambda words, _: [*words[:2], "--steps", "2"], 0,
+    ),
+    "more input (--random 0.5, --steps 200), recorded --events, or --data of the task": (
+        ["verify", "digits", "--steps", "2", "--random", "0.001"], 0, lambda words, _: [*words[:2], "--random", "0.5", "--steps", "200"], 0,
+    ),
+    "Raise the limit (--time-limit, --work-limit) or leave it out": (
+        ["verify", "digits", "--steps", "2", "--work-limit", "1e-12"], 3, without("--work-limit", "1e-12"), 0,
+    ),
+    "Say what their unit is: --time-unit s, ms or us for a file, in Python numpy.rint(seconds * 1e6).astype(numpy.int64)": (
+        [*SIMULATE, "seconds.csv"], 2, also("--time-unit s"), 0,
+    ),
+    'Sort them by time: --order sort, in Python order="sort"': ([*SIMULATE, "back.csv"], 2, also("--order sort"), 0),
+    "The clock started again at 2^32 µs, as it does every 71 minutes: let it go on with --unwrap, ": (
+        [*SIMULATE, "again.csv"], 2, also("--unwrap"), 0,
+    ),
+    "Leave them out, and count them, with --drop-outside": ([*SIMULATE, "outside.csv"], 2, also("--drop-outside"), 0),
+    "Leave such events out, and count them, with --drop-outside, in Python drop_outside=True": (
+        ["verify", "digits", "--events", "outside.csv"], 2, also("--drop-outside"), 0,
+    ),
+    "mapper simulate CONFIG --events FILE --traffic FILE writes one": (
+        ["check", "digits", "--traffic", "report/report.json"], 2,
+        other("simulate config.json --events events.csv --traffic rates.json"), 0,
+    ),
+    "Leave --resume out, or use --cache DIR, which keeps cells under all settings": (
+        [*REPORT, "--resume", "report/report.json", "--objective", "capacity"], 2,
+        lambda words, _: [*words[:-4], *words[-2:], "--cache", "cells", "--out", "out"], 0,
+    ),
+    "Ask for --what input or classes": (["widest", "one.yaml"], 2, also("--what classes"), 0),
+    "is a placement, which solve writes: --keep takes it": (
+        ["check", "placement.json"], 2, other("solve digits --keep placement.json"), 0,
+    ),
+    "is a report of networks on chips, which report writes: --resume and diff take it": (
+        ["check", "report/report.json"], 2, other("diff report/report.json report/report.json"), 0,
+    ),
+    "Give --relu-as-if auto and --calibrate SAMPLES together, in Python torch=TorchOptions('auto', calibrate=data)": (
+        ["check", "net.py:rectified", *SHAPE, "--relu-as-if", "auto"], 2, changed("auto", "1"), 0,
+    ),
+    "Give --input-shape C,H,W (input_shape=(features, height, width))": (
+        ["check", "net.py:rectified", "--relu-as-if", "1"], 2, also("--input-shape 2,8,8"), 0,
+    ),
+    "Add it to the file, or give --input-shape C,H,W": (["check", "open.yaml"], 2, also("--input-shape 2,8,8"), 0),
+    "Leave --input-shape out": (
+        ["check", str(NIR / "norse_iaf_nir104.nir"), "--input-shape", "9,9,9"], 2, without("--input-shape", "9,9,9"), 0,
+    ),
+    "--from {}": (["check", str(NIR / "norse_iaf_nir104.nir")], 0, also("--from norse"), 0),
+    "--dt {} has no say: r is a gain here, not 1 / step (only --from spikingjelly has it so); the length of a time step in microseconds is --step-us": (
+        ["check", str(NIR / "norse_iaf_nir104.nir"), "--from", "norse", "--dt", "1e-3"], 2, without("--dt", "1e-3"), 0,
+    ),
+    "leave --no-reading-check out": (
+        ["check", "net.py:rectified", *SHAPE, "--relu-as-if", "1", "--no-reading-check"], 0, without("--no-reading-check"), 0,
+    ),
+    "--add-output-neuron 1.0 (in Python: add_output_neuron=1.0) appends them": (
+        ["check", "net.py:bare", *SHAPE], 2, also("--add-output-neuron 1.0"), 0,
+    ),
+    "mapper solve --out DIR writes one": (["solve", "digits", "--keep", "empty.json"], 2, changed("empty.json", "placement.json"), 0),
+    "no repair of the network: {}; --repair chip changes the chip": (
+        ["check", TOO_LARGE, "--chip", "speck2cmini", "--repair", "network"], 1, changed("network", "chip"), 1,
+    ),
+    "Partial: {} of {} cells; --resume goes on.": (
+        ["report", "digits", "--chip", "speck2f", "--time-limit", "1e-9", "--out", "part"], 3,
+        other("report --resume part/report.json --workers 1"), 0,
+    ),
+    "Is the first event of another clock, or the unit not µs? Count from it with --rebase, or cut it": (
+        ["simulate", "config.json", "--tick", "1", "--no-rebase", "--events", "late.csv"], 2,
+        lambda words, _: ["--rebase" if word == "--no-rebase" else word for word in words], 0,
+    ),
+    "There is one with {} (tried).": (
+        ["synthesize", "digits", "--cores", "1..2", "--bias-words", "0"], 1,
+        lambda _, found: ["synthesize", "digits", "--bias-words", "0", *shlex.split(found[1])], 0,
+    ),
+    "See `mapper chips schema`": (["chips", "check", "flat.toml"], 2, other("chips schema"), 0),
+}  # fmt: skip
+
+
+# Typed in `test_ways_out.py`, which takes the words from the message itself.
+FOLLOWED = {
+    " --time-limit {}",
+    "--add-output-neuron 1.0 (in Python: add_output_neuron=1.0) appends them",
+    "--relu-as-if 1 (in Python: torch=TorchOptions(relu_as_if=1.0)) makes it spiking neurons",
+    "--plain, or what it stands for ({})",
+    '--set "{}"',
+    "mapper simulate CONFIG --events FILE --traffic rates.json measures it",
+    "to decide it, leave --time-limit and --work-limit out, or raise them",
+}
+# Of which the options are filled in.
+FILLED_IN = {"--from {}", "There is one with {} (tried)."}
+BOARD = "is said of a board, which tests have as a fake: tests/boards"
+PART = "is a part of a sentence of which the rest is typed"
+NO_STEP = "says what is, and suggests nothing"
+READING = "stands behind what was taken for granted; tests/frontends type what NIR files leave open"
+UNTYPED: Mapping[str, str] = {
+    "Emit it with --step-us MICROSECONDS, or give the slow clock's rate": BOARD,
+    "Nothing is monitored: emit the configuration with --monitor LAYER": BOARD,
+    "nothing is monitored: emit the configuration with --monitor LAYER": BOARD,
+    "If that is no answer: scripts/deploy.py --self-test says whether the board works": BOARD,
+    "Emit it with --no-sensor for this test": BOARD,
+    "Run the known-answer test: scripts/deploy.py config.json --self-test known_answer.json": BOARD,
+    "cannot be run together with --data": BOARD,
+    "Name a recording by --events, or samples by --data": BOARD,
+    "Emit it with --monitor LAYER, once for each layer that is to be compared": BOARD,
+    "is a known answer, which emit writes for deploy.py --self-test": BOARD,
+    "Look at that layer's weights; --no-self-test asks for no such file": "goes with a fault of weights: tests/emit",
+    "--open shows nothing: there is no placement": NO_STEP,
+    "no --data": NO_STEP,
+    "A layer that was rewritten for the chip computes, neuron by neuron and tap by tap, what the given one does; "
+    "with --no-rewrites none is.": NO_STEP,
+    "wall-clock limit of the whole sweep, kept within 20 %: cells that it cuts are left out, those that are decided by "
+    "then are the same as without it, and --resume goes on": "is a line of help",
+    "Give --input-shape C,H,W": "goes with modules and graphs without a shape, which tests/frontends make",
+    "mapper solve NETWORK --chip {} places a network on it": "is typed in tests/explore/test_synthesize.py",
+    "More of one cell says: mapper check NETWORK --chip CHIP": "goes with a fault of a cell: tests/explore/test_failures.py",
+    "To decide these again: {} (with --workers 1 where memory was short).": "goes with the same faults",
+    "Raise --time-limit or leave it out": "goes with limits of all kinds; tests/equivalence/test_time_limit.py",
+    "Let it run, or give it a limit (--time-limit, --work-limit)": "goes with Ctrl-C: tests/cli/test_ctrl_c.py",
+    "Close other programs, or ask for less at once: fewer --workers, a smaller network": "takes all memory to be said",
+    "Solve with --no-fusion (fusion=False), or leave this out": "goes with wishes that Python alone has: tests/emit",
+    "--chip NAME or --variant FILE.toml": "no command line names no chip",
+    "--what width": "is the place that an error is about",
+    "--objective balance": "is the place that an error is about",
+    "--set ": "is the place that an error is about",
+    "--no-{}": PART,
+    "--from {} --v-min {}": READING,
+    "--v-min threshold|none|NUMBER": READING,
+    "--from {} --dt {}": READING,
+    "--from {}, or {}": READING,
+    "--reset, --spike-mode, --fires-at": READING,
+    "--spike-mode single": READING,
+    "--dt SECONDS, which 1 / r mostly is": READING,
+    "--dt SECONDS": READING,
+    "--relu-as-if NUMBER": READING,
+    "Say it by --from {}": "goes with metadata of a framework that nobody knows: tests/frontends/test_nir_origins.py",
+    "states another input shape than --input-shape": "is the problem; the way out is typed",
+    "--no-reading-check (in Python: TorchOptions(reading_check=False)) takes the network as it was read":
+        "goes with modules that compute otherwise than they are read: tests/frontends",
+    "Use nn.ReLU with --relu-as-if, or IAFSqueeze": "takes another file of code",
+    "--add-output-neuron 1.0 appends them to an output layer": "is said to Python, which skipped the passes",
+    "Use --fires-at reached, or scale weights and threshold down alike": "goes with thresholds of 2^15: tests/passes",
+    "Give tick_us (--tick), or emit with --step-us": "goes with biases that emit writes with a clock alone: tests/sim",
+    "slow clock: the first event is at {} µs, {} ticks after 0. The clock starts with that event; to run those "
+    "ticks first, say --no-rebase, in Python start_us=0": "is typed with the span of ticks that it leads to",
+    "the own limit of this search (any --time-limit or --work-limit replaces it)":
+        "goes with searches of seconds: tests/test_why_not.py",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of files that commands take, and of some that they do not."""
+    folder = tmp_path_factory.mktemp("bench")
+    with chdir(folder):
+        Path("net.py").write_text(CODE, encoding="utf-8")
+        assert run(["solve", "digits", "--out", "."]) == 0
+        assert run(["emit", "digits", "--no-self-test", "--out", "."]) == 0
+        assert run([*REPORT, "--out", "report"]) == 0
+        coded = ["report", "net.py:rectified", *SHAPE, "--relu-as-if", "1", *REPORT[2:]]
+        assert run([*coded, "--out", "coded"]) == 0
+        for name, times in TIMES.items():
+            lines = (f"{time},{x},1,0" for time, x in times)
+            Path(f"{name}.csv").write_text("\n".join(["t,x,y,p", *lines, ""]), encoding="utf-8")
+        Path("empty.json").write_text("{}", encoding="utf-8")
+        Path("next.toml").write_text('extends = "speck2f"\n', encoding="utf-8")
+        Path("flat.toml").write_text('name = "flat"\nlimits = 3\n', encoding="utf-8")
+        layer = "- {name: a, conv: {features: 2, kernel: 3}, from: input}\n"
+        Path("one.yaml").write_text(
+            f"name: one\ninput: {{shape: [2, 6, 6]}}\nlayers:\n{layer}", encoding="utf-8"
+        )
+        Path("open.yaml").write_text(f"name: open\ninput: {{}}\nlayers:\n{layer}", encoding="utf-8")
+    return folder
+
+
+TIMES: Mapping[str, list[tuple[object, int]]] = {
+    "events": [(0, 1), (5, 2)],
+    "seconds": [(0.0, 1), (0.5, 2)],
+    "back": [(9, 1), (5, 2)],
+    "again": [(2**32 - 5, 1), (3, 2)],
+    "outside": [(0, 1), (5, 99)],
+    "late": [(2**50, 1), (2**50 + 5, 2)],
+}
+
+
+def pattern(said: str) -> str:
+    """What is filled in is short: a search for it in a long text is over at once."""
+    return re.sub(r"(\\\{\\\})+", "(.{1,200}?)", re.escape(" ".join(said.split())))
+
+
+@pytest.mark.parametrize("said", SAID)
+def test_what_is_suggested_helps(
+    said: str, bench: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(bench)
+    words, status, change, then = SAID[said]
+    assert run(words) == status, capsys.readouterr()
+    told = " ".join("".join(capsys.readouterr()).split())
+    found = re.search(pattern(said), told)
+    assert found, told
+    typed = change(words, found)
+    assert typed != words
+    assert run(typed) == then, (typed, capsys.readouterr())
+    assert not re.search(pattern(said), " ".join("".join(capsys.readouterr()).split())), typed
+
+
+def test_every_suggestion_of_the_source_is_typed_or_said_why_not() -> None:
+    known = {*SAID, *FOLLOWED, *UNTYPED}
+    assert {*suggestions(), *FILLED_IN} == known
+    assert not {*SAID} & {*UNTYPED}
+    assert not {*FOLLOWED} & {*UNTYPED}
