@@ -41,7 +41,7 @@ def _texts(tree: ast.AST) -> Iterator[str]:
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             continue
         if isinstance(node, ast.JoinedStr):
-            yield "".join(p.value if isinstance(p, ast.Constant) else "{}" for p in node.values)
+            yield "".join(str(p.value) if isinstance(p, ast.Constant) else "{}" for p in node.values)
             for part in node.values:
                 yield from _texts(part)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):

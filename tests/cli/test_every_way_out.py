@@ -64,7 +64,7 @@ SAID: dict[str, tuple[list[str], int, Change, int]] = {
     "The file stands alone: mapper chips check FILE": (
         ["chips", "check", "--chip", "next.toml"], 2, other("chips check next.toml"), 0,
     ),
-    "mapper emit writes one": (["simulate", "report/report.json", "--events", "events.csv"], 2, changed("report/report.json", "config.json"), 0),
+    "mapper emit NETWORK --out DIR writes DIR/config.json for a network": (["simulate", "report/report.json", "--events", "events.csv"], 2, changed("report/report.json", "config.json"), 0),
     "Leave --sensor out": (["emit", "digits", "--no-self-test", "--out", "out", "--sensor"], 2, without("--sensor"), 0),
     ", or let the network read the sensor: --input sensor": (
         ["emit", "digits", "--no-self-test", "--out", "out", "--sensor"], 2, also("--input sensor"), 0,
