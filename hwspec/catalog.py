@@ -17,7 +17,7 @@ from hwspec.errors import Finding, SpecError
 from hwspec.inert import as_text
 from hwspec.schema import ChipSpec
 from hwspec.toml_text import toml_of
-from hwspec.variant import apply_overrides, edit
+from hwspec.variant import SET, apply_overrides, edit
 
 __all__ = ["is_shipped", "load", "names", "resolve_device"]
 
@@ -174,7 +174,7 @@ def _change(draft: Draft, table: dict[str, Any], where: str) -> None:
     if findings:
         raise SpecError(
             *(
-                Finding(f"{where}: {f.where.removeprefix('--set ')}", f.problem, f.value, f.limit)
+                Finding(f"{where}: {f.where.removeprefix(f'{SET} ')}", f.problem, f.value, f.limit)
                 for f in findings
             )
         )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hwspec.catalog import load as load_chip
 from hwspec.schema import ChipSpec
 from mapper.activity import doing
+from mapper.asking import READOUT
 from mapper.deadline import Deadline
 from mapper.errors import Finding, MapperWarning, MissingNeuronError, OptionsError
 from mapper.frontends import as_trained, load_network, load_with_source, other_readings
@@ -104,7 +105,7 @@ def _prepared(
     """All chip-free passes; where only output neurons are missing, the error says what they would change."""
     spacing: dict[str, ReadoutSpacing] = {}
     if options.readout is not None and chip.readout is not None:
-        key = resolve_reference(networks, options.readout, "--readout")
+        key = resolve_reference(networks, options.readout, READOUT)
         for number, network in enumerate(networks):
             for name in network.index:
                 if layer_key(networks, number, name) == key:

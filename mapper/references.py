@@ -27,6 +27,7 @@ from hwspec.errors import Finding
 from mapper.errors import NetworkError, OptionsError
 
 if TYPE_CHECKING:
+    from mapper.asking import Option
     from mapper.network import Network
     from mapper.reading import Reading
 
@@ -143,17 +144,21 @@ def as_index(reference: LayerReference) -> LayerReference:
     return reference if number is None else f"#{number}"
 
 
-def resolve_layer(network: Network, reference: LayerReference, option: str = "") -> str:
+def resolve_layer(network: Network, reference: LayerReference, option: Option | str = "") -> str:
     """Name of the layer that a reference means in a network; the rest as in `locate_layer`."""
     return locate_layer((network,), reference, option)[1]
 
 
-def resolve_reference(networks: Sequence[Network], reference: LayerReference, option: str = "") -> str:
+def resolve_reference(
+    networks: Sequence[Network], reference: LayerReference, option: Option | str = ""
+) -> str:
     """`layer_key` of the layer that a reference means; the rest as in `locate_layer`."""
     return layer_key(networks, *locate_layer(networks, reference, option))
 
 
-def locate_layer(networks: Sequence[Network], reference: LayerReference, option: str = "") -> tuple[int, str]:
+def locate_layer(
+    networks: Sequence[Network], reference: LayerReference, option: Option | str = ""
+) -> tuple[int, str]:
     """(network, name) of the layer that a reference means, by the rules of this module.
 
     Parameters
@@ -170,7 +175,7 @@ def locate_layer(networks: Sequence[Network], reference: LayerReference, option:
 
 
 def locate_signal(
-    networks: Sequence[Network], reference: LayerReference, option: str = ""
+    networks: Sequence[Network], reference: LayerReference, option: Option | str = ""
 ) -> tuple[int, str]:
     """(network, name) of the layer or input that a reference means where a file of ours may hold it.
 
@@ -204,7 +209,7 @@ class _Lookup:
     networks: Sequence[Network]
     kind: Literal["layer", "signal"]
 
-    def locate(self, reference: LayerReference, option: str) -> tuple[int, str]:
+    def locate(self, reference: LayerReference, option: Option | str) -> tuple[int, str]:
         """(network, name) of what a reference means.
 
         Raises

@@ -21,6 +21,7 @@ ORDER = [
     "search_path",
     "process",
     "version",
+    "asking",
     "errors",
     "deadline",
     "wording",

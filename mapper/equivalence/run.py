@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mapper.asking import STEPS, TIME_LIMIT
 from mapper.deadline import NEVER, Deadline
 from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.joined import joined
@@ -48,7 +49,6 @@ CELLS_MAX = 1 << 26
 _SPREAD = (5**0.5 - 1) / 2
 # One sample alone may be silent, or like no other.
 _SAMPLES_MIN = 4
-_SIMULATE_LESS = "Raise --time-limit, or simulate less: fewer --steps, or a shorter recording"
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def random_recording(
     def spikes(shape: Iterable[int]) -> NDArray[Any]:
         raster = np.empty((steps, *shape), np.uint8)
         for frame in raster:
-            deadline.check(f"random spikes of {steps} steps were drawn", _SIMULATE_LESS)
+            deadline.check(f"random spikes of {steps} steps were drawn", _simulate_less())
             frame[...] = draw.random(frame.shape) < rate
         return raster
 
@@ -270,10 +270,14 @@ def _present(result: Result, spikes: Mapping[str, Any]) -> dict[str, Any]:
     return {name: entry[..., : sizes[name][1], : sizes[name][2]] for name, entry in spikes.items()}
 
 
+def _simulate_less() -> str:
+    return f"Raise {TIME_LIMIT}, or simulate less: fewer {STEPS}, or a shorter recording"
+
+
 def _pause(deadline: Deadline, recording: Recording, what: str) -> Callable[[], None]:
     """What a simulator calls on its way through a recording."""
     doing = f"{what} was simulated on {recording.steps} steps"
-    return partial(deadline.check, doing, _SIMULATE_LESS)
+    return partial(deadline.check, doing, _simulate_less())
 
 
 def _trace(name: str, run: Simulation, outputs: Mapping[str, Events]) -> OutputTrace:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mapper.asking import DATA, EVENTS, RATE, STEPS
 from mapper.equivalence.rates import LayerRates
 from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.wording import join_names
@@ -38,7 +39,7 @@ def silence_of(rates: Sequence[LayerRates], network: NormalNetwork) -> Silence:
         return Silence(
             silent, f"{told}. No input can make {join_names(mute)} spike: {reason}. Check their weights"
         )
-    step = "more input (--random 0.5, --steps 200), recorded --events, or --data of the task"
+    step = f"more input ({RATE.to(0.5)}, {STEPS.to(200)}), recorded {EVENTS}, or {DATA} of the task"
     return Silence(silent, f"{told}. Give {step}")
 
 

@@ -11,6 +11,7 @@ from hwspec.catalog import load as load_chip
 from hwspec.inert import as_text
 from hwspec.schema import ChipSpec
 from hwspec.variant import apply_overrides
+from mapper.asking import CHIPS, VARIANTS
 from mapper.demand import layer_demands
 from mapper.errors import BackendMissingError, Finding, NetworkError, OptionsError, SpecError
 from mapper.explore.cell import fault_text
@@ -197,7 +198,7 @@ def plan_variants(
     """
     entries = [*_unchanged(chips, is_chip=True), *_unchanged(others, is_chip=False)]
     if not entries:
-        raise OptionsError(Finding("report", "has no chip", next_step="--chip NAME or --variant FILE.toml"))
+        raise OptionsError(Finding("report", "has no chip", next_step=f"Name one: {CHIPS}, {VARIANTS}"))
     changed, notes = _changed(entries, overrides) if overrides else ([], ())
     entries += changed
     names = named_apart([entry.row.name for entry in entries])

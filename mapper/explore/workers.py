@@ -8,9 +8,10 @@ import threading
 from collections import deque
 from collections.abc import Collection, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from hwspec.schema import ChipSpec
+from mapper.asking import Surface, spoken_to, surface
 from mapper.deadline import NEVER, Deadline
 from mapper.errors import TimeLimitError
 from mapper.explore.cell import CellOptions, Shared, decide, failed_cell, fault_text
@@ -34,6 +35,8 @@ class Task:
     ----------
     network_index, variant_indexes
         Of the report.
+    reader
+        Who is told what becomes of it, wherever it is decided.
     """
 
     network_index: int
@@ -41,6 +44,7 @@ class Task:
     variant_indexes: tuple[int, ...]
     chips: tuple[ChipSpec, ...]
     options: CellOptions
+    reader: Surface = field(default_factory=surface)
 
     def single(self) -> Iterator[Task]:
         """The same cells as tasks of one each."""
@@ -75,13 +79,14 @@ def run_task(task: Task, deadline: Deadline = NEVER, *, is_worker: bool = False)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     cells, shared = [], Shared()
     try:
-        for chip in task.chips:
-            deadline.check("cells were decided")
-            cell = decide(task.network, chip, task.options, shared, deadline)
-            if cell.is_failed:
-                # Memory that was short, a file that could not be read: with nothing left of the first time.
-                cell = decide(task.network, chip, task.options, Shared(), deadline)
-            cells.append(cell)
+        with spoken_to(task.reader):
+            for chip in task.chips:
+                deadline.check("cells were decided")
+                cell = decide(task.network, chip, task.options, shared, deadline)
+                if cell.is_failed:
+                    # Memory that was short, a file that could not be read: with nothing of the first time.
+                    cell = decide(task.network, chip, task.options, Shared(), deadline)
+                cells.append(cell)
     except KeyboardInterrupt:
         return TaskOutcome(task, tuple(cells), is_interrupted=True)
     except TimeLimitError:

@@ -10,6 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeGuard, get_args
 
 from hwspec.inert import as_text
+from mapper.asking import (
+    CALIBRATE,
+    DT,
+    FIRES_AT,
+    READING_CHECK,
+    RELU_AS_IF,
+    RESET,
+    SOURCE,
+    SPIKE_MODE,
+    V_MIN,
+    WEIGHTS,
+    together,
+)
 from mapper.errors import Finding, NetworkError, OptionsError
 from mapper.frontends.inputs import InputFrom, fed
 from mapper.frontends.target import file_alone, is_module, is_target, loaded_target
@@ -36,19 +49,12 @@ _SHAPE_SUFFIXES = (".yaml", ".yml", ".json", ".toml")
 _CODE_SUFFIX = ".py"
 
 NirSource: TypeAlias = Literal["sinabs", "spikingjelly", "norse", "snntorch", "spyx", "rockpool", "nir"]
-_NIR_OPTIONS = {
-    "source": "--from",
-    "reset": "--reset",
-    "v_min": "--v-min",
-    "spike_mode": "--spike-mode",
-    "fires_at": "--fires-at",
-    "dt": "--dt",
-}
+_NIR_OPTIONS = (SOURCE, RESET, V_MIN, SPIKE_MODE, FIRES_AT, DT)
 _WORDS = {
-    "source": get_args(NirSource),
-    "reset": ("subtract", "zero"),
-    "spike_mode": ("multi", "single"),
-    "fires_at": ("reached", "above"),
+    SOURCE: get_args(NirSource),
+    RESET: ("subtract", "zero"),
+    SPIKE_MODE: ("multi", "single"),
+    FIRES_AT: ("reached", "above"),
 }
 
 
@@ -87,16 +93,18 @@ class NirOptions:
 
     def __post_init__(self) -> None:
         findings = [
-            Finding(name, "is none of the values known", value, ", ".join(known))
-            for name, known in _WORDS.items()
-            if (value := getattr(self, name)) is not None and value not in known
+            Finding(str(option), "is none of the values known", value, ", ".join(known))
+            for option, known in _WORDS.items()
+            if (value := getattr(self, option.written)) is not None and value not in known
         ]
         if isinstance(self.v_min, str) and self.v_min not in ("threshold", "none"):
-            findings.append(Finding("v_min", "is no bound", self.v_min, "threshold, none or a number <= 0"))
+            findings.append(
+                Finding(str(V_MIN), "is no bound", self.v_min, "threshold, none or a number <= 0")
+            )
         elif isinstance(self.v_min, int | float) and not -float("inf") < self.v_min <= 0:
-            findings.append(Finding("v_min", "a lower bound must be a number up to 0", self.v_min, "<= 0"))
+            findings.append(Finding(str(V_MIN), "a lower bound must be a number up to 0", self.v_min, "<= 0"))
         if self.dt is not None and not (isinstance(self.dt, int | float) and 0 < self.dt < float("inf")):
-            findings.append(Finding("dt", "seconds of a step must be a positive number", self.dt, "> 0"))
+            findings.append(Finding(str(DT), "seconds of a step must be a positive number", self.dt, "> 0"))
         if findings:
             raise OptionsError(*findings)
 
@@ -135,20 +143,21 @@ class TorchOptions:
     def __post_init__(self) -> None:
         value, weights = self.relu_as_if, self.weights
         if (value == "auto") != (self.calibrate is not None):
-            step = (
-                "Give --relu-as-if auto and --calibrate SAMPLES together, in Python "
-                "torch=TorchOptions('auto', calibrate=data)"
-            )
-            raise OptionsError(Finding("relu_as_if auto", "goes with samples", next_step=step))
+            step = f"Give both: {together((RELU_AS_IF, 'auto'), (CALIBRATE, 'SAMPLES', 'samples'))}"
+            raise OptionsError(Finding(f"{RELU_AS_IF} auto", "goes with samples", next_step=step))
         if value not in (None, "auto") and not (isinstance(value, int | float) and 0 < value < float("inf")):
-            raise OptionsError(Finding("relu_as_if", "a threshold must be a positive number", value, "> 0"))
+            raise OptionsError(
+                Finding(str(RELU_AS_IF), "a threshold must be a positive number", value, "> 0")
+            )
         if isinstance(self.calibrate, str | Path):
             step = "Give what mapper.equivalence.read_labelled makes of it"
-            raise OptionsError(Finding("calibrate", "must be samples", str(self.calibrate), next_step=step))
+            raise OptionsError(
+                Finding(str(CALIBRATE), "must be samples", str(self.calibrate), next_step=step)
+            )
         if weights is not None and not isinstance(weights, str | Path):
             step = "Save a state dict with torch.save, or load it into the module yourself"
             problem = "must be the path of a file"
-            raise OptionsError(Finding("weights", problem, type(weights).__name__, next_step=step))
+            raise OptionsError(Finding(str(WEIGHTS), problem, type(weights).__name__, next_step=step))
 
 
 def is_code(source: str) -> bool:
@@ -248,8 +257,8 @@ def _read(
     if nir != NirOptions() and not _is_nir(source) and not _is_lone_file(source):
         given = [
             f"{option} {value}"
-            for name, option in _NIR_OPTIONS.items()
-            if (value := getattr(nir, name)) is not None
+            for option in _NIR_OPTIONS
+            if (value := getattr(nir, option.written)) is not None
         ]
         step = "Leave it out: what such neurons do stands in the network itself"
         problem = f"goes with a NIR file or graph, and {name} is none"
@@ -261,10 +270,10 @@ def _read(
     if torch.weights is not None and not _is_lone_file(source):
         step = "Leave it out, or name a torch module: file.py:factory or package.module:factory"
         problem = f"goes with a torch module, and {name} is none: it has its own weights, or no place for any"
-        raise OptionsError(Finding(f"weights {torch.weights}", problem, next_step=step))
+        raise OptionsError(Finding(f"{WEIGHTS} {torch.weights}", problem, next_step=step))
     is_other = isinstance(source, Network | str | Path) or hasattr(source, "nodes")
     if replace(torch, weights=None) != TorchOptions() and is_other and not _is_lone_file(source):
-        option = "--relu-as-if" if torch.relu_as_if is not None else "--no-reading-check"
+        option = str(RELU_AS_IF if torch.relu_as_if is not None else READING_CHECK)
         problem = f"goes with a torch module, and {name} is none"
         raise OptionsError(Finding(option, problem, next_step="Leave it out"))
     if isinstance(source, Network):
@@ -316,7 +325,7 @@ def _read_file(source: str | Path, input_shape: tuple[int, int, int] | None, nir
 def other_readings(
     source: object, input_shape: tuple[int, int, int] | None, nir: NirOptions | None
 ) -> Iterator[tuple[str, Callable[[], Network]]]:
-    """(words to add on the command line, how to read it so) of a NIR source; none of others."""
+    """(what to ask for, how to read it so) of a NIR source; none of others."""
     if not _is_nir(source):
         return
     from mapper.frontends.from_nir.alternatives import alternatives  # noqa: PLC0415

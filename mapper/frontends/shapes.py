@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from hwspec.inert import as_text
 from hwspec.toml_text import toml_of
+from mapper.asking import INPUT_FORM, INPUT_SHAPE
 from mapper.errors import Finding, NetworkError, UnsupportedLayerError
 from mapper.files import own_file
 from mapper.frontends.inference import LayerDraft, build_network
@@ -284,7 +285,7 @@ def _inputs(form: ShapesForm, where: str, given: tuple[int, int, int] | None) ->
             raise NetworkError(Finding(where, "states another input shape", shape, given))
         shape = shape or given
         if shape is None or entry is None:
-            step = "Add it to the file, or give --input-shape C,H,W"
+            step = f"Add it to the file, or give {INPUT_SHAPE.to(*INPUT_FORM)}"
             raise NetworkError(Finding(f"{where}: input {name}", "has no shape", next_step=step))
         dvs = None
         if entry.dvs is not False:

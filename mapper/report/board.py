@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from mapper.asking import MONITORS
 from mapper.equivalence.order_counts import BOARD, STEPS, BoardComparison
 from mapper.report.terminal import line, print_table
 from mapper.wording import counted, join_names
@@ -41,7 +42,7 @@ def print_comparison(console: Console, found: BoardComparison) -> None:
         line(console, f"WARNING: {text}", "bold")
     line(console, f"compared: {join_names([entry.layer for entry in found.layers])}, which are monitored")
     if found.unmonitored:
-        asked = " ".join(f"--monitor {name}" for name in found.unmonitored)
+        asked = " ".join(MONITORS.to(name) for name in found.unmonitored)
         line(console, f"not compared: {join_names(found.unmonitored)}; emit the configuration with {asked}")
     for note in found.notes:
         line(console, f"note: {note}")

@@ -7,6 +7,7 @@ from collections import Counter
 from rich.console import Console
 from rich.text import Text
 
+from mapper.asking import RESUME
 from mapper.explore.difference import CellChange, ReportDifference
 from mapper.explore.record import Cell, ReportRecord, VariantSummary
 from mapper.explore.summary import resource_words
@@ -67,7 +68,7 @@ def _print_head(console: Console, record: ReportRecord) -> None:
         line(console, f"by shapes, without weights: {_some(unweighted)}")
     if not record.complete:
         decided = len(record.cells) - verdicts["error"]
-        line(console, f"Partial: {decided} of {networks * variants} cells; --resume goes on.", "bold")
+        line(console, f"Partial: {decided} of {networks * variants} cells; {RESUME} goes on.", "bold")
 
 
 def _print_cells(console: Console, record: ReportRecord) -> int:

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import fx, nn
 
+from mapper.asking import READING_CHECK
 from mapper.errors import Finding, NetworkError
 from mapper.frontends.from_torch.agreement import (
     DifferenceError,
@@ -50,9 +51,6 @@ __all__ = ["evidence"]
 _RELATIVE = {torch.float64: 1e-6, torch.float32: 2e-6}
 # In half precision torch sums in single; what it stores of a sum is rounded a few times (2^-8 in bfloat16).
 _RELATIVE_ELSE = 2e-2
-_WAY_OUT = (
-    "--no-reading-check (in Python: TorchOptions(reading_check=False)) takes the network as it was read"
-)
 _GRADIENTS = "gradients were recorded when this came up, and it computes what was read without them"
 _AUTOCAST = "forward runs under torch.autocast, which rounds weights and currents to half precision"
 _STEP = "Write it with torch's own modules and without what changes their results, or export it to NIR"
@@ -117,6 +115,10 @@ def _is_rounding(error: BaseException) -> bool:
     return not isinstance(error, DifferenceError) or error.is_rounding
 
 
+def _way_out() -> str:
+    return f"{READING_CHECK.to(False)} takes the network as it was read"
+
+
 def _silent(layer: str) -> Reading:
     taken = "its neurons as read, not compared with the module's"
     return Reading(f"layer {layer}", taken, "they never spiked on the frames of the reading check")
@@ -127,11 +129,11 @@ def _refusal(root: nn.Module, reader: Reader, error: BaseException) -> NetworkEr
         near = [path for path, layer in reader.sites if layer == error.layer]
         reasons = [*error.reasons, *suspects(root, near)]
         step = f"{'; '.join(reasons)}. " if reasons else ""
-        return NetworkError(Finding(error.where, error.problem, next_step=f"{step}{_STEP}. {_WAY_OUT}"))
+        return NetworkError(Finding(error.where, error.problem, next_step=f"{step}{_STEP}. {_way_out()}"))
     text = " ".join(str(error).split())[:300]
     problem = f"cannot be compared with what was read: its forward fails on frames of {reader.shape}"
     problem += f" ({type(error).__name__}: {text})"
-    step = f"Make it run on one time step. {_WAY_OUT}"
+    step = f"Make it run on one time step. {_way_out()}"
     return NetworkError(Finding(type(root).__name__, problem, next_step=step))
 
 

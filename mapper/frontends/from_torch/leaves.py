@@ -62,7 +62,7 @@ _REASONS: dict[str, tuple[str, str]] = {
         ("LeakyReLU", "PReLU", "ReLU6", "ELU", "CELU", "SELU", "GELU", "SiLU", "Hardswish", "Tanh", "Mish"),
         (
             "this activation is not what integrate-and-fire neurons compute",
-            "Use nn.ReLU with --relu-as-if, or IAFSqueeze",
+            "Use nn.ReLU, which can be read as neurons, or IAFSqueeze",
         ),
     ),
     **dict.fromkeys(

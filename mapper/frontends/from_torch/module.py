@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import fx, nn
 
+from mapper.asking import INPUT_FORM, INPUT_SHAPE, READING_CHECK, RELU_AS_IF
 from mapper.errors import Finding, NetworkError, ShapeError, UnsupportedLayerError
 from mapper.frontends import TorchOptions
 from mapper.frontends.from_torch.evidence import evidence
@@ -80,7 +81,7 @@ def _calibrated(network: Network, reader: Reader, samples: Frames) -> Network:
     listed = ", ".join(f"{name} {found[name]:.4g}" for name in network.index if name in found)
     taken = f"neurons without lower bound, of thresholds {listed}; readers' weights are larger by these"
     why = "the largest value that each gives on the samples, robustly"
-    told = Reading(network.name, taken, why, "--relu-as-if NUMBER")
+    told = Reading(network.name, taken, why, RELU_AS_IF.to("NUMBER", "NUMBER"))
     others = (entry for entry in network.readings if not entry.taken.startswith("ReLU taken"))
     return with_thresholds(network, found).replacing(readings=(*others, told))
 
@@ -102,7 +103,7 @@ def neurons_by_layer(
 
 def _unchecked(name: str) -> Reading:
     taken = "as read, not compared with what the module computes"
-    return Reading(name, taken, "the reading check is switched off", "leave --no-reading-check out")
+    return Reading(name, taken, "the reading check is switched off", f"leave {READING_CHECK.to(False)} out")
 
 
 def _read(root: nn.Module, shape: Shape, relu_as_if: float | None) -> Reader:
@@ -176,7 +177,7 @@ def _input_shape(root: nn.Module, given: Any, stated: Any) -> Shape:
                 by_kind.setdefault(type(entry).__name__, getattr(entry, "input_shape", None))
         shape = by_kind.get("DVSLayer") or stated or by_kind.get("InputLayer")
     if shape is None:
-        step = "Give --input-shape C,H,W (input_shape=(features, height, width))"
+        step = f"Give {INPUT_SHAPE.to(*INPUT_FORM)}"
         raise NetworkError(Finding(where, "does not state its input shape", next_step=step))
     try:
         sizes = [int(size) for size in shape]
@@ -184,7 +185,7 @@ def _input_shape(root: nn.Module, given: Any, stated: Any) -> Shape:
     except (TypeError, ValueError):
         sizes, whole = [], False
     if len(sizes) != 3 or not whole or min(sizes) < 1 or max(sizes) > _SIZE_MAX:
-        step = "Give --input-shape C,H,W"
+        step = f"Give {INPUT_SHAPE.to(*INPUT_FORM)}"
         raise NetworkError(Finding(where, "has an impossible input shape", shape, "C,H,W", next_step=step))
     return Shape(*sizes)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import fx, nn
 
+from mapper.asking import RELU_AS_IF
 from mapper.errors import Finding, ShapeError, UnsupportedLayerError
 from mapper.folding import zero_padded
 from mapper.frontends.from_torch.foreign import EXPORTERS, FOREIGN_NEURONS, QUANTISED, gives_state
@@ -336,7 +337,7 @@ class Reader:
     def _rectified(self, value: Any) -> Signal:
         signal = self._neurons(value, relu_neuron(self.relu_as_if or 1.0))
         if self.relu_as_if is None:
-            step = "--relu-as-if 1 (in Python: torch=TorchOptions(relu_as_if=1.0)) makes it spiking neurons"
+            step = f"{RELU_AS_IF.to(1, '1.0')} makes it spiking neurons"
             raise RefusalError("ReLU: chips have spiking neurons only", step, instead=signal)
         self.rectified.update(part.source for part in signal.parts)
         bounds = f"threshold {self.relu_as_if:g}, lower bound {-self.relu_as_if:g}"
