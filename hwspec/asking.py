@@ -1,7 +1,7 @@
 """What whoever reads a message calls an option: as a command takes it, or as Python does.
 
-Errors and notes come up far from where somebody asked. They name an `Option`; how it is spelled says a command
-while it runs, and a class with arguments of its own while it is made.
+Errors and notes come up far from where somebody asked. They name an `Option`; how it is spelled says a
+command while it runs, and a class with arguments of its own while it is made.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from numbers import Real
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
@@ -35,7 +34,8 @@ from mapper.asking import (
     spoken,
 )
 from mapper.errors import OptionsError
-from mapper.references import LayerReference, layer_key, locate_layer, locate_signal, whole_number
+from mapper.references import LayerReference, layer_key, locate_layer, locate_signal
+from mapper.values import entries, is_positive, number, pairs, value_text
 from mapper.wording import join_numbers
 
 if TYPE_CHECKING:
@@ -212,16 +212,16 @@ def resolve(options: SolveOptions, networks: Network | Sequence[Network], chip: 
     """
     several = networks if isinstance(networks, Sequence) else (networks,)
     findings = list(_choice_findings(options))
-    whole = {name: _number(findings, getattr(options, name), *row) for name, row in _WHOLE.items()}
+    whole = {name: number(findings, getattr(options, name), *row) for name, row in _WHOLE.items()}
     bounded = {name: row for name, row in _BOUNDS.items() if getattr(options, name) is not None}
-    whole |= {name: _number(findings, getattr(options, name), *row) for name, row in bounded.items()}
+    whole |= {name: number(findings, getattr(options, name), *row) for name, row in bounded.items()}
     resolution = _Resolution(several, chip, findings)
     pins = tuple(sorted(set(resolution.pins(options.pins))))
     forbidden = tuple(sorted(set(resolution.forbidden(options.forbidden_cores))))
     findings.extend(_pin_findings(pins, forbidden))
     monitors, readout = options.monitors, options.readout
     if monitors is not None:
-        references = _entries(MONITORS, "layers", monitors, findings)
+        references = entries(MONITORS, "layers", monitors, findings)
         monitors = tuple(dict.fromkeys(resolution.layers(MONITORS, references)))
     if readout is not None:
         readout = next(resolution.layers(READOUT, (readout,)), None)
@@ -261,14 +261,14 @@ def locate_traffic(traffic: object, networks: Sequence[Network]) -> dict[tuple[i
     """
     findings: list[Finding] = []
     rates: dict[tuple[int, str], int] = {}
-    for reference, value in _pairs(TRAFFIC, "(signal, spikes per second)", traffic, findings):
+    for reference, value in pairs(TRAFFIC, "(signal, spikes per second)", traffic, findings):
         try:
             signal = locate_signal(networks, reference, TRAFFIC)
         except OptionsError as error:
             findings.extend(error.findings)
             continue
-        where = f"{TRAFFIC}: signal {_value_text(reference, plain=True)}"
-        rate = _number(findings, value, where, "a whole number of spikes per second", 0, _RATE_MAX)
+        where = f"{TRAFFIC}: signal {value_text(reference, plain=True)}"
+        rate = number(findings, value, where, "a whole number of spikes per second", 0, _RATE_MAX)
         if rate is not None and rates.setdefault(signal, rate) != rate:
             findings.append(Finding(where, f"has two rates, {rates[signal]} and {rate}"))
     if findings:
@@ -293,52 +293,32 @@ class _Resolution:
     def core(self, where: Option | str, value: object) -> int | None:
         """A core of the chip; what is none leaves a finding."""
         last = self.chip.core_count - 1
-        return _number(self.findings, value, where, f"{self.chip.name} has no such core", 0, last)
+        return number(self.findings, value, where, f"{self.chip.name} has no such core", 0, last)
 
     def pins(self, value: object) -> Iterator[tuple[str, int]]:
-        for reference, number in _pairs(PINS, "(layer, core)", value, self.findings):
-            core = self.core(f"{PINS} {_value_text(reference, plain=True)}={_value_text(number)}", number)
+        for reference, place in pairs(PINS, "(layer, core)", value, self.findings):
+            core = self.core(f"{PINS} {value_text(reference, plain=True)}={value_text(place)}", place)
             yield from ((key, core) for key in self.layers(PINS, (reference,)) if core is not None)
 
     def forbidden(self, value: object) -> Iterator[int]:
-        entries, last = _entries(FORBIDDEN_CORES, "core ids", value, self.findings), self.chip.core_count - 1
-        beyond = [entry for entry in entries if isinstance(entry, int) and entry > last]
+        given, last = entries(FORBIDDEN_CORES, "core ids", value, self.findings), self.chip.core_count - 1
+        beyond = [entry for entry in given if isinstance(entry, int) and entry > last]
         if len(beyond) > 1:
-            entries = [entry for entry in entries if not (isinstance(entry, int) and entry > last)]
+            given = [entry for entry in given if not (isinstance(entry, int) and entry > last)]
             problem, which = f"{self.chip.name} has no such cores", join_numbers(beyond)
             self.findings.append(Finding(str(FORBIDDEN_CORES), problem, which, f"0..{last}"))
-        cores = (self.core(FORBIDDEN_CORES, entry) for entry in entries)
+        cores = (self.core(FORBIDDEN_CORES, entry) for entry in given)
         yield from (core for core in cores if core is not None)
 
     def kept(self, value: object) -> Iterator[tuple[str, int]]:
         """Layers and cores that there still are; text that is no key of a layer names one that has gone."""
         known = {layer_key(self.networks, n, x) for n, net in enumerate(self.networks) for x in net.index}
-        for reference, number in _pairs(KEEP, "(layer, core)", value, self.findings):
-            where = f"{KEEP} {_value_text(reference, plain=True)}"
-            core = _number(self.findings, number, where, "no chip has such a core", 0, _CORE_MAX)
+        for reference, place in pairs(KEEP, "(layer, core)", value, self.findings):
+            where = f"{KEEP} {value_text(reference, plain=True)}"
+            core = number(self.findings, place, where, "no chip has such a core", 0, _CORE_MAX)
             is_key = isinstance(reference, str)
             keys = {reference} & known if is_key else self.layers(KEEP, (reference,))
             yield from ((key, core) for key in keys if core is not None and core < self.chip.core_count)
-
-
-def _entries(option: Option, form: str, value: object, findings: list[Finding]) -> list[Any]:
-    """Entries of an option that takes several."""
-    try:
-        if not isinstance(value, str | bytes | Mapping):
-            return list(value)  # type: ignore[call-overload, no-any-return]  # found out here
-    except TypeError:
-        pass
-    findings.append(Finding(str(option), f"wants a list or tuple of {form}", _value_text(value)))
-    return []
-
-
-def _pairs(option: Option, form: str, value: object, findings: list[Finding]) -> Iterator[tuple[Any, Any]]:
-    entries = value.items() if isinstance(value, Mapping) else value
-    for entry in _entries(option, f"{form} pairs", entries, findings):
-        if isinstance(entry, tuple | list) and len(entry) == 2:
-            yield entry[0], entry[1]
-        else:
-            findings.append(Finding(str(option), f"wants {form} pairs", _value_text(entry)))
 
 
 def _pin_findings(pins: Iterable[tuple[str, int]], forbidden: Sequence[int]) -> Iterator[Finding]:
@@ -357,15 +337,15 @@ def _pin_findings(pins: Iterable[tuple[str, int]], forbidden: Sequence[int]) -> 
 def _choice_findings(options: SolveOptions) -> Iterator[Finding]:
     """What is wrong with limits, words and switches."""
     for where, limit in ((TIME_LIMIT, options.time_limit_s), (WORK_LIMIT, options.work_limit)):
-        if limit is not None and not _is_positive(limit):
-            yield Finding(str(where), "a limit must be a positive number", _value_text(limit), "> 0")
+        if limit is not None and not is_positive(limit):
+            yield Finding(str(where), "a limit must be a positive number", value_text(limit), "> 0")
     for where, word, allowed in (
         (OBJECTIVE, options.objective, get_args(Objective)),
         (POOLED_OUTPUTS, options.pooled_outputs, get_args(PooledOutputs)),
         (REPAIR, options.repair, get_args(RepairOf)),
     ):
         if not isinstance(word, str) or word not in allowed:
-            yield Finding(str(where), "no such choice", _value_text(word), ", ".join(allowed))
+            yield Finding(str(where), "no such choice", value_text(word), ", ".join(allowed))
     for where, flag in (
         (READOUT_MONITOR, options.readout_monitor),
         (RELAYS, options.relays),
@@ -374,34 +354,4 @@ def _choice_findings(options: SolveOptions) -> Iterator[Finding]:
         (REWRITES, options.rewrites),
     ):
         if not isinstance(flag, bool):
-            yield Finding(str(where), "wants True or False", _value_text(flag))
-
-
-def _number(
-    findings: list[Finding], value: object, where: Option | str, problem: str, least: int, most: int
-) -> int | None:
-    """A whole number in its range; what is none leaves a finding."""
-    number = whole_number(value)
-    if number is not None and least <= number <= most:
-        return number
-    findings.append(Finding(str(where), problem, _value_text(value), f"{least}..{most}"))
-    return None
-
-
-def _is_positive(value: object) -> bool:
-    """Whether a value is a number, finite and positive."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        return False
-    try:
-        return 0 < float(value) < float("inf")
-    except OverflowError:
-        return False
-
-
-def _value_text(value: object, *, plain: bool = False) -> str:
-    """A value as a message shows it, shortened; quotes tell text from numbers unless `plain`."""
-    try:
-        text = value if plain and isinstance(value, str) else repr(value)
-    except ValueError:  # of integers with more digits than Python writes
-        text = type(value).__name__
-    return text if len(text) <= 80 else f"{text[:77]}..."
+            yield Finding(str(where), "wants True or False", value_text(flag))

@@ -187,7 +187,7 @@ def test_the_class_like_sinabs_names_its_own_arguments() -> None:
     with pytest.raises(mapper.NetworkError, match=r"\. relu_as_if=1\.0 makes it spiking neurons"):
         mapper.DynapcnnNetwork(rectified, (2, 8, 8))
     network = mapper.DynapcnnNetwork(rectified, (2, 8, 8), relu_as_if=1.0)
-    with pytest.raises(mapper.OptionsError, match="^chip_layers_ordering: layer conv9: "):
+    with pytest.raises(mapper.OptionsError, match=r"^chip_layers_ordering: layer conv9: "):
         network.place(chip_layers_ordering={"conv9": 1})
 
 

@@ -39,6 +39,7 @@ ORDER = [
     "references",
     "edits",
     "folding",
+    "values",
     "options",
     "sim.network",
     "frontends",

@@ -94,7 +94,7 @@ def test_five_cores_are_explained(path: Path) -> None:
 
 
 def test_missing_output_neurons_are_tried_before_they_are_offered() -> None:
-    with pytest.raises(mapper.NetworkError, match=r"--add-output-neuron .* fits speck2f \(tried\)"):
+    with pytest.raises(mapper.NetworkError, match=r"add_output_neuron=1\.0 .* fits speck2f \(tried\)"):
         mapper.check(ZOO / "sinabs_missing_last_spike.yaml")
     assert mapper.check(ZOO / "sinabs_missing_last_spike.yaml", add_output_neuron=1.0).solution
 

@@ -216,7 +216,7 @@ def test_silence_is_told_with_its_reason(boards: FakeBoards) -> None:
         return made
 
     board = opened(config, "speck2fmodule:1", config_modifier=mute)
-    with board, pytest.warns(MapperWarning, match="Nothing is monitored: emit.*--monitor LAYER"):
+    with board, pytest.warns(MapperWarning, match="Nothing is monitored: emit.*monitors="):
         board.infer(RECORDING)
 
 

@@ -325,6 +325,6 @@ def test_errors_that_scripts_of_sinabs_catch(monkeypatch: pytest.MonkeyPatch) ->
                 mapper.DynapcnnNetwork(module, shape)
         assert isinstance(both.value, own)
         assert str(both.value) == str(plain.value)
-    with pytest.raises(NetworkError, match=re.escape("(in Python: relu_as_if=1.0)")):
+    with pytest.raises(NetworkError, match=r"\. relu_as_if=1\.0 makes it"):
         mapper.DynapcnnNetwork(nn.Sequential(conv, nn.ReLU()), SHAPE)
     assert mapper.DynapcnnNetwork(nn.Sequential(conv), SHAPE, add_output_neuron=1.0)(events()).shape[0] == 6

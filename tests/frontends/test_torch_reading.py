@@ -49,7 +49,7 @@ def message(module: nn.Module, shape: Any = SHAPE) -> str:
         read(module, shape)
     assert caught.value.exit_code == 2
     text = str(caught.value)
-    assert "--no-reading-check" in text
+    assert "torch=TorchOptions(reading_check=False)" in text
     assert load_network(module, shape, torch=UNCHECKED).layers
     return text
 
@@ -126,7 +126,7 @@ def test_neurons_that_can_never_spike_are_told() -> None:
 def test_the_check_can_be_left_out() -> None:
     (reading,) = load_network(chain(), SHAPE, torch=UNCHECKED).readings
     assert "not compared" in reading.taken
-    assert "--no-reading-check" in reading.otherwise
+    assert "torch=TorchOptions(reading_check=False)" in reading.otherwise
 
 
 def test_states_of_one_call_are_not_those_of_the_next() -> None:

@@ -43,7 +43,7 @@ def refused(module: nn.Module, shape: Any = SHAPE, relu: float | None = 1.0) -> 
         (nn.Softmax(1), "Softmax: cores only integrate and fire", HOST),
         (nn.LogSoftmax(1), "LogSoftmax", HOST),
         (nn.Sigmoid(), "Sigmoid", HOST),
-        (nn.LeakyReLU(), "LeakyReLU", "--relu-as-if"),
+        (nn.LeakyReLU(), "LeakyReLU", "Use nn.ReLU"),
         (nn.Conv1d(4, 4, 1), "Conv1d: cores convolve in two dimensions", "nn.Conv2d"),
         (nn.Conv3d(4, 4, 1), "Conv3d", "nn.Conv2d"),
         (nn.ConvTranspose2d(4, 4, 1), "ConvTranspose2d", "nn.Conv2d"),
@@ -73,8 +73,8 @@ def test_layers_on_spikes_that_no_core_has(layer: nn.Module, text: str, step: st
 @pytest.mark.parametrize(
     ("layer", "text", "step"),
     [
-        (nn.ReLU(), "chips have spiking neurons only", "--relu-as-if"),
-        (sinabs.NeuromorphicReLU(), "chips have spiking neurons only", "--relu-as-if"),
+        (nn.ReLU(), "chips have spiking neurons only", "relu_as_if=1.0"),
+        (sinabs.NeuromorphicReLU(), "chips have spiking neurons only", "relu_as_if=1.0"),
         (sinabs.LIF(), "LIF: its neurons leak", "IAFSqueeze"),
         (sinabs.LIFSqueeze(), "LIFSqueeze: its neurons leak", "IAFSqueeze"),
         (sinabs.ALIF(), "ALIF: its neurons leak", "IAFSqueeze"),
@@ -146,7 +146,7 @@ def test_weights_that_no_core_has(layer: nn.Module, text: str, step: str) -> Non
         (lambda x: x[:, :, 1::2], "takes a part", "layer of its own"),
         (lambda x: x.max(1)[0], "max", HOST),
         (F.relu, "neurons without weights", "before them"),
-        (F.leaky_relu, "leaky_relu", "--relu-as-if"),
+        (F.leaky_relu, "leaky_relu", "Use nn.ReLU"),
         (lambda x: F.conv2d(x, torch.ones(4, 4, 1, 1)), "conv2d: weights are read from modules", "nn.Conv2d"),
         (lambda x: x @ torch.ones(6, 6), "matmul", "nn.Linear"),
         (lambda x: x + 1, "adds a constant", "bias"),
@@ -290,7 +290,7 @@ def test_shapes_that_do_not_follow(module: nn.Module, text: str) -> None:
     [(2, 8), (2, 8, 8, 8), (0, 8, 8), (2, -8, 8), (2, 8, 1 << 30), "ab", (2.5, 8, 8), 7, (2, None, 8)],
 )
 def test_impossible_input_shapes(shape: Any) -> None:
-    with pytest.raises(NetworkError, match="--input-shape"):
+    with pytest.raises(NetworkError, match=r"input_shape=\(features, height, width\)"):
         read(nn.Sequential(conv(), IAFSqueeze()), shape)
 
 

@@ -337,8 +337,8 @@ class Reader:
     def _rectified(self, value: Any) -> Signal:
         signal = self._neurons(value, relu_neuron(self.relu_as_if or 1.0))
         if self.relu_as_if is None:
-            step = f"{RELU_AS_IF.to(1, '1.0')} makes it spiking neurons"
-            raise RefusalError("ReLU: chips have spiking neurons only", step, instead=signal)
+            way_out = f"{RELU_AS_IF.to(1, '1.0')} makes it spiking neurons"
+            raise RefusalError("ReLU: chips have spiking neurons only", way_out, instead=signal)
         self.rectified.update(part.source for part in signal.parts)
         bounds = f"threshold {self.relu_as_if:g}, lower bound {-self.relu_as_if:g}"
         taken = f"ReLU taken as IF neuron with {bounds}, multi-spike, subtract"
@@ -371,14 +371,13 @@ class Reader:
                 names = ", ".join(part.source for part in value.parts)
                 taken = f"joining {names} is left to the host"
                 self._take(f"output {key or 'of the module'}", taken, "a core sends what one layer gives")
-            signal = flattened(value) if len(value.dims) == 1 else value
-            for part in signal.parts:
+            for part in (flattened(value) if len(value.dims) == 1 else value).parts:
                 if part.source in self.inputs:
                     if not self.unsupported:  # else it is the signal before what was refused
                         self._output_refused(key, f"holds the input {part.source}, which no core sends")
                     continue
                 name = key or part.source
-                name = f"{name}.{part.source}" if key and len(signal.parts) > 1 else name
+                name = f"{name}.{part.source}" if key and len(value.parts) > 1 else name
                 while name in used:
                     name += "_again"
                 used.add(name)
