@@ -15,7 +15,7 @@ from mapper.activity import doing
 from mapper.asking import READOUT
 from mapper.deadline import Deadline
 from mapper.errors import Finding, MapperWarning, MissingNeuronError, OptionsError
-from mapper.frontends import as_trained, load_network, load_with_source, other_readings
+from mapper.frontends import Concerns, as_trained, load_with_source, other_readings
 from mapper.network import Network
 from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
@@ -88,8 +88,7 @@ def solve(
     """
     spec = chip if isinstance(chip, ChipSpec) else load_chip(chip)
     several = list(network) if isinstance(network, list | tuple) else [network]
-    doing("reading the network" if len(several) == 1 else f"reading {len(several)} networks")
-    read = networks_apart([load_network(entry, input_shape, nir, torch, input_from) for entry in several])
+    read = _read(several, input_shape, nir, torch, input_from)
     options = replace(options or SolveOptions(), **changes)
     if pins is not None:
         if options.pins:
@@ -97,6 +96,15 @@ def solve(
         options = replace(options, pins=pins)  # type: ignore[arg-type]  # `resolve` reads mappings and pairs
     ready = _prepared(read, spec, options, add_output_neuron)
     return _placed(Question(ready, spec, options), time.perf_counter())
+
+
+def _read(several: Sequence[Any], *how: Any) -> tuple[Network, ...]:
+    """Networks under names of their own, each with the options that concern it."""
+    doing("reading the network" if len(several) == 1 else f"reading {len(several)} networks")
+    concerns = Concerns(is_alone=len(several) == 1)
+    read = networks_apart([load_with_source(entry, *how, concerns)[0] for entry in several])
+    concerns.require()
+    return read
 
 
 def _prepared(

@@ -27,6 +27,7 @@ __all__ = [
     "MapperError",
     "MapperWarning",
     "MissingNeuronError",
+    "MissingShapeError",
     "NetworkError",
     "OptionsError",
     "ShapeError",
@@ -82,6 +83,10 @@ class UnsupportedLayerError(NetworkError):
 
 class ShapeError(NetworkError):
     """Shapes that do not follow from one another."""
+
+
+class MissingShapeError(NetworkError):
+    """A network that does not state the shape of its input."""
 
 
 class MissingNeuronError(NetworkError):

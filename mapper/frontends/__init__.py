@@ -24,6 +24,7 @@ from mapper.asking import (
     together,
 )
 from mapper.errors import Finding, NetworkError, OptionsError
+from mapper.frontends.concerns import Concerns
 from mapper.frontends.inputs import InputFrom, fed
 from mapper.frontends.target import file_alone, is_module, is_target, loaded_target
 from mapper.network import Network
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from mapper.frontends.from_torch.thresholds import Frames
 
 __all__ = [
+    "Concerns",
     "InputFrom",
     "NirOptions",
     "NirSource",
@@ -206,9 +208,16 @@ def load_with_source(
     nir: NirOptions | None = None,
     torch: TorchOptions | None = None,
     input_from: InputFrom | None = None,
+    concerns: Concerns | None = None,
 ) -> tuple[Network, object]:
-    """As `load_network`; and what it was read from, of Python code, which runs once, what that gave."""
-    options = (input_shape, nir or NirOptions(), torch or TorchOptions())
+    """As `load_network`; and what it was read from, of Python code, which runs once, what that gave.
+
+    Parameters
+    ----------
+    concerns
+        Of several networks that share the options, what becomes of these.
+    """
+    options = (input_shape, nir or NirOptions(), torch or TorchOptions(), concerns or Concerns(is_alone=True))
     if isinstance(source, str) and is_code(source):
         with loaded_target(source) as loaded:
             network = _read(loaded, *options, name=as_text(source))
@@ -249,33 +258,33 @@ def _read(
     input_shape: tuple[int, int, int] | None,
     nir: NirOptions,
     torch: TorchOptions,
+    concerns: Concerns,
     *,
     name: str,
 ) -> Network:
+    # What is to be said of such a file is what in it could be meant.
+    is_lone = isinstance(source, str | Path) and Path(source).suffix.lower() == _CODE_SUFFIX
+    if nir != NirOptions() and not is_lone and not concerns.takes("nir", _nir_misfit(source, nir, name)):
+        nir = NirOptions()
+    if (
+        torch != TorchOptions()
+        and not is_lone
+        and not concerns.takes("torch", _torch_misfit(source, torch, name))
+    ):
+        torch = TorchOptions()
+    return concerns.with_shape(lambda shape: _read_as(source, shape, nir, torch), input_shape, name)
+
+
+def _read_as(
+    source: object, input_shape: tuple[int, int, int] | None, nir: NirOptions, torch: TorchOptions
+) -> Network:
+    """A network with options that concern it."""
     if getattr(type(source), "holds_network", False):
         source = source.network  # type: ignore[attr-defined]  # a module made by this package
-    if nir != NirOptions() and not _is_nir(source) and not _is_lone_file(source):
-        given = [
-            f"{option} {value}"
-            for option in _NIR_OPTIONS
-            if (value := getattr(nir, option.written)) is not None
-        ]
-        step = "Leave it out: what such neurons do stands in the network itself"
-        problem = f"goes with a NIR file or graph, and {name} is none"
-        raise OptionsError(Finding(", ".join(given), problem, next_step=step))
     if is_module(source):
         from mapper.frontends.from_torch.weights import read_module  # noqa: PLC0415  # loads torch
 
         return read_module(source, input_shape, torch)  # type: ignore[arg-type]  # is_module says so
-    if torch.weights is not None and not _is_lone_file(source):
-        step = "Leave it out, or name a torch module: file.py:factory or package.module:factory"
-        problem = f"goes with a torch module, and {name} is none: it has its own weights, or no place for any"
-        raise OptionsError(Finding(f"{WEIGHTS} {torch.weights}", problem, next_step=step))
-    is_other = isinstance(source, Network | str | Path) or hasattr(source, "nodes")
-    if replace(torch, weights=None) != TorchOptions() and is_other and not _is_lone_file(source):
-        option = str(RELU_AS_IF if torch.relu_as_if is not None else READING_CHECK)
-        problem = f"goes with a torch module, and {name} is none"
-        raise OptionsError(Finding(option, problem, next_step="Leave it out"))
     if isinstance(source, Network):
         return source
     if isinstance(source, str | Path):
@@ -285,15 +294,44 @@ def _read(
     return from_nir_graph(source, nir, input_shape)
 
 
+def _nir_misfit(source: object, nir: NirOptions, name: str) -> Finding | None:
+    """Why facts of NIR are none of a source's; None where they are."""
+    if _is_nir(source):
+        return None
+    given = [
+        f"{option} {value}" for option in _NIR_OPTIONS if (value := getattr(nir, option.written)) is not None
+    ]
+    step = "Leave it out: what such neurons do stands in the network itself"
+    return Finding(", ".join(given), f"goes with a NIR file or graph, and {name} is none", next_step=step)
+
+
+def _torch_misfit(source: object, torch: TorchOptions, name: str) -> Finding | None:
+    """Why what says how torch modules are read says nothing of a source; None where it does."""
+    if getattr(type(source), "holds_network", False):
+        problem = (
+            f"says how a torch module is read, and {name} is a {type(source).__name__}: it has been read"
+        )
+        step = "Give it to the class where the network is made, or leave it out"
+        return Finding(_torch_option(torch), problem, next_step=step)
+    if is_module(source):
+        return None
+    problem, step = f"goes with a torch module, and {name} is none", "Leave it out"
+    if torch.weights is not None:
+        problem += ": it has its own weights, or no place for any"
+        step += ", or name a torch module: file.py:factory or package.module:factory"
+    return Finding(_torch_option(torch), problem, next_step=step)
+
+
+def _torch_option(torch: TorchOptions) -> str:
+    if torch.weights is not None:
+        return f"{WEIGHTS} {torch.weights}"
+    return str(RELU_AS_IF if torch.relu_as_if is not None else READING_CHECK)
+
+
 def _is_nir(source: object) -> bool:
     if isinstance(source, str | Path):
         return str(source) == "digits" or Path(source).suffix.lower() in _NIR_SUFFIXES
     return not is_module(source) and not isinstance(source, Network)
-
-
-def _is_lone_file(source: object) -> bool:
-    """Whether a source is a Python file without a name in it, of which more is to be said than of weights."""
-    return isinstance(source, str | Path) and Path(source).suffix.lower() == _CODE_SUFFIX
 
 
 def _read_file(source: str | Path, input_shape: tuple[int, int, int] | None, nir: NirOptions) -> Network:

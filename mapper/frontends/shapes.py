@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from hwspec.inert import as_text
 from hwspec.toml_text import toml_of
 from mapper.asking import INPUT_FORM, INPUT_SHAPE
-from mapper.errors import Finding, NetworkError, UnsupportedLayerError
+from mapper.errors import Finding, MissingShapeError, NetworkError, UnsupportedLayerError
 from mapper.files import own_file
 from mapper.frontends.inference import LayerDraft, build_network
 from mapper.frontends.yaml_core import yaml_of
@@ -286,7 +286,7 @@ def _inputs(form: ShapesForm, where: str, given: tuple[int, int, int] | None) ->
         shape = shape or given
         if shape is None or entry is None:
             step = f"Add it to the file, or give {INPUT_SHAPE.to(*INPUT_FORM)}"
-            raise NetworkError(Finding(f"{where}: input {name}", "has no shape", next_step=step))
+            raise MissingShapeError(Finding(f"{where}: input {name}", "has no shape", next_step=step))
         dvs = None
         if entry.dvs is not False:
             dvs = DvsSettings(**entry.dvs.model_dump()) if isinstance(entry.dvs, DvsForm) else DvsSettings()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mapper.asking import INPUT_FORM, INPUT_SHAPE
-from mapper.errors import Finding, NetworkError, UnsupportedLayerError
+from mapper.errors import Finding, MissingShapeError, NetworkError, UnsupportedLayerError
 from mapper.frontends import NirOptions
 from mapper.frontends.currents import settle
 from mapper.frontends.from_nir.late import with_head_start
@@ -151,7 +151,8 @@ class _Reader(Layers):
         if not names:
             self.findings.append(Finding("graph", "has no Input node"))
         if self.findings:
-            raise NetworkError(*self.findings)
+            lacks_shape = self.input_shape is None and len(inputs) < len(names)
+            raise (MissingShapeError if lacks_shape else NetworkError)(*self.findings)
         return inputs
 
     def _shape(self, name: str) -> Shape | None:

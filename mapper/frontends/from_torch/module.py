@@ -8,7 +8,7 @@ from typing import Any
 from torch import fx, nn
 
 from mapper.asking import INPUT_FORM, INPUT_SHAPE, READING_CHECK, RELU_AS_IF
-from mapper.errors import Finding, NetworkError, ShapeError, UnsupportedLayerError
+from mapper.errors import Finding, MissingShapeError, NetworkError, ShapeError, UnsupportedLayerError
 from mapper.frontends import TorchOptions
 from mapper.frontends.from_torch.evidence import evidence
 from mapper.frontends.from_torch.reader import Reader
@@ -178,7 +178,7 @@ def _input_shape(root: nn.Module, given: Any, stated: Any) -> Shape:
         shape = by_kind.get("DVSLayer") or stated or by_kind.get("InputLayer")
     if shape is None:
         step = f"Give {INPUT_SHAPE.to(*INPUT_FORM)}"
-        raise NetworkError(Finding(where, "does not state its input shape", next_step=step))
+        raise MissingShapeError(Finding(where, "does not state its input shape", next_step=step))
     try:
         sizes = [int(size) for size in shape]
         whole = all(size == given for size, given in zip(sizes, shape, strict=True))
