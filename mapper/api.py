@@ -98,12 +98,18 @@ def solve(
     return _placed(Question(ready, spec, options), time.perf_counter())
 
 
-def _read(several: Sequence[Any], *how: Any) -> tuple[Network, ...]:
+def _read(
+    several: Sequence[Any],
+    input_shape: tuple[int, int, int] | None,
+    nir: NirOptions | None,
+    torch: TorchOptions | None,
+    input_from: InputFrom | None,
+) -> tuple[Network, ...]:
     """Networks under names of their own, each with the options that concern it."""
     doing("reading the network" if len(several) == 1 else f"reading {len(several)} networks")
-    concerns = Concerns(is_alone=len(several) == 1)
-    read = networks_apart([load_with_source(entry, *how, concerns)[0] for entry in several])
-    concerns.require()
+    how = (input_shape, nir, torch, input_from, Concerns(is_alone=len(several) == 1))
+    read = networks_apart([load_with_source(entry, *how)[0] for entry in several])
+    how[-1].require()
     return read
 
 

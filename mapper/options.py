@@ -36,7 +36,7 @@ from mapper.asking import (
 from mapper.errors import OptionsError
 from mapper.references import LayerReference, layer_key, locate_layer, locate_signal
 from mapper.values import entries, is_positive, number, pairs, value_text
-from mapper.wording import join_numbers
+from mapper.wording import join_numbers, titled
 
 if TYPE_CHECKING:
     from hwspec.schema import ChipSpec
@@ -331,7 +331,7 @@ def _pin_findings(pins: Iterable[tuple[str, int]], forbidden: Sequence[int]) -> 
         if by_layer.setdefault(layer, core) != core:
             yield Finding(where, f"the layer is also pinned to core {by_layer[layer]}")
         if by_core.setdefault(core, layer) != layer:
-            yield Finding(where, f"the core is also taken by pinned layer {by_core[core]}")
+            yield Finding(where, f"the core is also taken by pinned layer {titled(by_core[core])}")
 
 
 def _choice_findings(options: SolveOptions) -> Iterator[Finding]:

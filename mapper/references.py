@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from hwspec.errors import Finding
 from mapper.errors import NetworkError, OptionsError
+from mapper.wording import untitled
 
 if TYPE_CHECKING:
     from mapper.asking import Option
@@ -325,8 +326,8 @@ class _Lookup:
             title = network.title(str(reference)) if str(reference) in network.index else ""
             step = f"Write '{title}' for the name" if title else ""
             return Finding(where, f"index out of range in {network.name}", position, span, next_step=step)
-        names = {name: name for name in self.names(network)}
-        listed = ", ".join([*names][:_LISTED_MAX])
+        names = {name: network.title(name) for name in self.names(network)}
+        listed = ", ".join([*names.values()][:_LISTED_MAX])
         step = f"{_did_you_mean(str(reference), names) or f'There are {listed}'} (indexes {span})"
         return Finding(where, f"{network.name} has no {self.kind} of that name", next_step=step)
 
@@ -341,10 +342,10 @@ def _behind(network: Network, reference: LayerReference) -> str | None:
 
 def _untitled(network: Network, reference: str) -> str:
     """The name of a layer or input that a reference shows as messages do; else the reference."""
-    name, space, _ = reference.rpartition(" (")
+    name = untitled(reference)
     is_known = name in network.signal_shapes or name in network.index
-    is_title = bool(space) and is_known and network.title(name) == reference
-    return name if is_title else reference
+    said = f"{name} ({reference.rpartition('(')[2]}" if reference.endswith(")") else network.title(name)
+    return name if is_known and network.title(name) == said else reference
 
 
 def _did_you_mean(text: str, keys: Mapping[str, str]) -> str:

@@ -206,7 +206,7 @@ def check_equivalence(
     during = _pause(deadline, recording, "the configuration spike by spike")
     events = compare_events(
         config, frames, recording.events, result.chip, duration_us=float(recording.steps * dt_us),
-        options=options, pause=during,
+        options=options, pause=during, title=integer.title,
     )  # fmt: skip
     judge = Judge(floats, integer, config, dt_us, options)
     scores = scored(judge, data, source, workers=workers, deadline=deadline, progress=progress)
@@ -227,6 +227,7 @@ def check_equivalence(
         notes=(*scores.notes, *events.notes, *(config.interface.notes if config.interface else ())),
         readings=tuple(map(str, result.readings)),
         compared_with=integer.compared_with,
+        titles={entry.layer: integer.title(entry.layer) for entry in rates},
         output=_trace(integer.outputs[0].name, runs.floats, events.outputs),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -314,6 +314,9 @@ def _torch_misfit(source: object, torch: TorchOptions, name: str) -> Finding | N
         step = "Give it to the class where the network is made, or leave it out"
         return Finding(_torch_option(torch), problem, next_step=step)
     if is_module(source):
+        return None
+    # Of what is no network at all more is to be said.
+    if not isinstance(source, Network | str | Path) and not hasattr(source, "nodes"):
         return None
     problem, step = f"goes with a torch module, and {name} is none", "Leave it out"
     if torch.weights is not None:

@@ -29,6 +29,7 @@ from mapper.operations import (
     shape_after,
 )
 from mapper.texts import json_of, plain_text
+from mapper.wording import titled
 
 __all__ = ["json_schema", "load_shapes", "parse_shapes"]
 
@@ -253,11 +254,11 @@ def _refuse(form: ShapesForm, where: str) -> None:
         if any(isinstance(pool, PoolForm) and pool.kind == "max" for pool in _all_pools(layer)):
             step = "Use sum or average pooling and train with it"
             problem = "max pooling on the way out of it or into it: no chip of the family has it"
-            findings.append(Finding(f"layer {layer.name}", problem, next_step=step))
+            findings.append(Finding(f"layer {titled(layer.name)}", problem, next_step=step))
         if isinstance(layer.neuron, NeuronForm) and layer.neuron.kind.lower() not in ("if", "iaf"):
             step = "Use integrate-and-fire neurons without leak (if)"
             problem = f"{layer.neuron.kind} neurons: no chip of the family has them"
-            findings.append(Finding(f"layer {layer.name}", problem, next_step=step))
+            findings.append(Finding(f"layer {titled(layer.name)}", problem, next_step=step))
     if (form.input is None) == (form.inputs is None):
         findings.append(Finding(where, "needs either input or inputs"))
     if findings:
@@ -353,7 +354,7 @@ def _edges(form: ShapesForm, inputs: list[Input], where: str) -> tuple[list[Edge
             source = SourceForm(source=entry) if isinstance(entry, str) else entry
             if source.source not in known:
                 findings.append(
-                    Finding(f"{where}: layer {layer.name}", "reads an unknown signal", source.source)
+                    Finding(f"{where}: layer {titled(layer.name)}", "reads an unknown signal", source.source)
                 )
                 continue
             if source.delay is not None:

@@ -40,7 +40,7 @@ def add_output_neuron(network: Network, threshold: float | None) -> Network:
         appendable = {name for name in outputs if not network.outgoing[name]}
         bare = {layer.name for layer in network.layers if layer.neuron is None}
         raise MissingNeuronError(*findings, only_outputs=bare <= appendable)
-    added = [layer.name for layer in network.layers if layer.neuron is None]
+    added = [layer.title for layer in network.layers if layer.neuron is None]
     taken = f"neurons are appended: threshold {threshold}, subtract, no lower bound, multi-spike"
     readings = [Reading(f"layer {name}", taken, "it has none", str(ADD_OUTPUT_NEURON)) for name in added]
     return network.replacing(layers=tuple(layers), readings=(*network.readings, *gathered(readings)))

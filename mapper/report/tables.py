@@ -24,7 +24,7 @@ from mapper.report.tuning import print_tuning
 from mapper.report.words import count, destination
 from mapper.solution import Relay, Solution
 from mapper.tuning.run import TuneResult
-from mapper.wording import join_numbers
+from mapper.wording import join_numbers, titled
 
 __all__ = ["Table", "table_of"]
 
@@ -130,7 +130,7 @@ def _solution(solution: Solution) -> Table:
     rows = []
     for place in sorted(solution.placements, key=lambda place: place.core):
         body = place.body
-        what = f"relay of {body.signal}" if isinstance(body, Relay) else body.layer
+        what = f"relay of {titled(body.signal)}" if isinstance(body, Relay) else titled(body.layer)
         targets = (
             destination(str(route.target), route.pooling, route.feature_shift)
             for route in solution.routes

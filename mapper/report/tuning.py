@@ -34,7 +34,10 @@ def print_tuning(console: Console, tuned: TuneResult) -> None:
         f"{counted(len(found.losses), 'sample')}{ended}",
     )
     layers = tuned.network.by_name
-    rows = [(name, *_factors(entry, layers[name].neuron)) for name, entry in tuned.knobs.items()]
+    rows = [
+        (tuned.network.title(name), *_factors(entry, layers[name].neuron))
+        for name, entry in tuned.knobs.items()
+    ]
     if rows:
         columns = (
             "layer",

@@ -15,6 +15,7 @@ from mapper.emit.shared.config import ChipConfig
 from mapper.errors import ConfigError, Finding, OptionsError
 from mapper.events import Events
 from mapper.sim.event import EventOptions, EventResult, EventSimulator
+from mapper.wording import titled, untitled
 
 __all__ = [
     "RecordingSummary",
@@ -93,12 +94,12 @@ def layers_named(config: ChipConfig, references: Sequence[str]) -> tuple[str, ..
     if config.interface is not None:
         known = [*config.interface.shown]
     indexes = {f"#{n}": name for n, name in enumerate(known)}
-    found = {reference: indexes.get(reference, reference) for reference in references}
+    found = {reference: indexes.get(reference) or untitled(reference) for reference in references}
     findings = []
     for reference in (reference for reference, name in found.items() if name not in known):
         close = get_close_matches(reference, known, n=3)
         step = f"Did you mean {' or '.join(close)}?" if close else ""
-        allowed = f"{', '.join(known[:_LISTED_MAX])}, or #0..#{len(known) - 1}"
+        allowed = f"{', '.join(map(titled, known[:_LISTED_MAX]))}, or #0..#{len(known) - 1}"
         findings.append(Finding(f"{LAYER} {reference}", "there is no such layer", None, allowed, "", step))
     if findings:
         raise OptionsError(*findings)

@@ -207,7 +207,7 @@ def test_views_of_the_one_network() -> None:
         network.find_chip_layer(0)
     ]
     text = str(network)
-    assert f"layer 0: stem, core {network.find_chip_layer(0)}" in text
+    assert f"#0: stem, core {network.find_chip_layer(0)}" in text
     assert "CoreConvolution(2, 4" in text
     assert (network.device, network.is_deployed_on_dynapcnn_device) == ("cpu", False)
     assert network.samna_device is network.samna_input_buffer is network.samna_output_buffer is None

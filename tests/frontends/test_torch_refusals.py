@@ -90,13 +90,13 @@ def test_layers_on_spikes_that_no_core_has(layer: nn.Module, text: str, step: st
         (IAFSqueeze(torch.rand(6) + 1), "spike_threshold differs", "one a feature"),
         (IAFSqueeze(0.0), "spike_threshold must be positive", "Use a number above 0"),
         (IAFSqueeze(min_v_mem=torch.rand(4, 1, 1)), "min_v_mem differs", "Use one number"),
-        (nn.ZeroPad2d(1), "pads the currents of layer 0", "Pad the spikes behind the neurons"),
+        (nn.ZeroPad2d(1), 'pads the currents of layer "0"', "Pad the spikes behind the neurons"),
         (
             nn.BatchNorm2d(4, track_running_stats=False),
             "statistics of each batch",
             "track_running_stats=True",
         ),
-        (conv(4), "reads the currents of layer 0", "Put neurons behind layer 0"),
+        (conv(4), 'reads the currents of layer "0"', 'Put neurons behind layer "0"'),
     ],
 )
 def test_layers_on_currents_that_no_core_has(layer: nn.Module, text: str, step: str) -> None:
@@ -439,7 +439,9 @@ def test_what_torch_compiled_is_read_before_that() -> None:
     compiled.load_state_dict(plain.state_dict())
     compiled.compile()
     assert same(read(compiled).layers, read(plain).layers)
-    with pytest.raises(NetworkError, match=r"layer 0: is compiled by torch.compile. Give the network before"):
+    with pytest.raises(
+        NetworkError, match=r'layer "0": is compiled by torch.compile. Give the network before'
+    ):
         read(nn.Sequential(compile_it(conv()), nn.ReLU()))
     hooked = compile_it(plain)
     hooked.register_forward_hook(lambda module, args, result: result * 2)

@@ -174,7 +174,7 @@ def test_tables_that_do_not_say_what_they_mean(tmp_path: Path) -> None:
     for text, word in (
         ("96,7,0,65\n95,8,0,61\n", "Write one above them"),
         ("# only a remark\n96,7,0,65\n", "Write one above them"),
-        ("t,p,y,x\n0.5,0,1,1\n", "--time-unit"),
+        ("t,p,y,x\n0.5,0,1,1\n", "time_unit="),
         ("t,p,y,x\n5,0,1,1.5\n", "field x"),
         ("t,p,y,x\n5,0,1,nan\n", "field x"),
     ):

@@ -100,7 +100,7 @@ def evidence(
                     silent = comparison.run()
                     if dtype is None or _is_rounding(failed[-1]):
                         told = comparison.in_other_modes(training)
-                        return (*(_silent(name) for name in silent), *told)
+                        return (*(_silent(network.title(name)) for name in silent), *told)
                 # The user's code may fail in any way, and sys.exit there is no end of ours.
                 except FAILURES as error:
                     # What it passed through holds a copy of the module, as large as all weights.
@@ -259,7 +259,7 @@ class _Comparison:
             seen = self._seen(call.came, layer, row)
             if seen is not None:
                 limits = (self.relative * bound, self.rounding[layer.name] * bound)
-                agree(layer.name, "current", step, seen, current, limits)
+                agree(layer.title, "current", step, seen, current, limits)
             made = self._seen(call.gave, layer, row)
             value = self._neurons(layer, (current, bound), made, (step, sample))
             signals[layer.name], reach[layer.name] = value, np.abs(value) + (bound if made is None else 0)
@@ -309,7 +309,7 @@ class _Comparison:
                 rounded = 1.0 if kind == "NeuromorphicReLU" else 0.0
                 shares = (self.relative, self.rounding[name])
                 limits = tuple(share * bound + rounded for share in shares)
-                agree(name, "value", step, made, value, limits)
+                agree(layer.title, "value", step, made, value, limits)
             return value if made is None else made
         potential = state.potentials.get(name, np.zeros(layer.output_shape))
         # Neurons that bound a potential may add the bound and take it away, as sinabs does.
@@ -325,7 +325,7 @@ class _Comparison:
                 )
                 for shift in (slack, self.rounding[name] / self.relative * slack)
             )
-            differ_at((off, far), name, "number of spikes", step, made, spikes)
+            differ_at((off, far), layer.title, "number of spikes", step, made, spikes)
             after, spikes = adopted(layer, (potential + current, after), spikes, made), made
         state.potentials[name] = after
         threshold = np.asarray(layer.neuron.threshold).reshape(-1, 1, 1)

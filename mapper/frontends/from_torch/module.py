@@ -197,7 +197,8 @@ def _network(name: str, reader: Reader) -> Network:
     unused = [layer for layer in reader.drafts if layer not in needed]
     if unused:
         reader.readings += [
-            Reading(f"layer {name}", "left out", "no output depends on it") for name in unused
+            Reading(f"layer {reader.drafts[name].title}", "left out", "no output depends on it")
+            for name in unused
         ]
     inputs = [entry for key, entry in reader.inputs.items() if key in needed]
     drafts = [draft for key, draft in reader.drafts.items() if key in needed]

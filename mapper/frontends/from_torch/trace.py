@@ -12,7 +12,7 @@ import torch
 from torch import fx, nn
 
 from mapper.errors import Finding, NetworkError
-from mapper.wording import join_names
+from mapper.wording import join_names, titled
 
 __all__ = ["FAILURES", "Trace", "known_class", "trace", "unchanged", "unwrapped"]
 
@@ -58,7 +58,8 @@ class Trace:
         if node.op == "call_module":
             module = self.root.get_submodule(str(node.target))
             kind = (known_class(module) or type(module)).__name__
-            return f"layer {node.target}" if problem.startswith(kind) else f"layer {node.target} ({kind})"
+            path = str(node.target)
+            return f"layer {titled(path, kind)}" if problem.startswith(kind) else f"layer {path} ({kind})"
         stack = list((node.meta.get("nn_module_stack") or {}).values())
         inside = stack[-1][0] if stack and stack[-1][0] else type(self.root).__name__
         return f"{node.name} in {inside}"
@@ -131,7 +132,7 @@ def _require_python(module: nn.Module) -> None:
     """
     findings = []
     for path, entry in module.named_modules():
-        where = f"layer {path}" if path else f"module {type(entry).__name__}"
+        where = f"layer {titled(path)}" if path else f"module {type(entry).__name__}"
         if isinstance(entry, torch.jit.ScriptModule):
             problem, step = (
                 "is compiled by torch.jit",
@@ -317,7 +318,7 @@ def _defaults(root: nn.Module) -> dict[str, Any] | None:
 
 
 def _failure(root: nn.Module, tracer: _Tracer, error: BaseException) -> NetworkError:
-    where = type(root).__name__ + (f", layer {tracer.failed_in}" if tracer.failed_in else "")
+    where = type(root).__name__ + (f", layer {titled(tracer.failed_in)}" if tracer.failed_in else "")
     text = " ".join(str(error).split())[:300]
     step = (
         "Write forward without branches or loops that depend on values or on the batch, "
