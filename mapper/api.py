@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from mapper.errors import Finding, MapperWarning, MissingNeuronError, OptionsErr
 from mapper.frontends import Concerns, as_trained, load_with_source, other_readings
 from mapper.network import Network
 from mapper.normal_form import NormalNetwork
-from mapper.options import SolveOptions
+from mapper.options import SolveOptions, changed
 from mapper.passes import PrepareOptions, ReadoutSpacing, append_output_neuron, prepare
 from mapper.passes.legalize import form_like
 from mapper.question import Question, decide
@@ -86,10 +87,10 @@ def solve(
     VerificationError
         The checker rejects the solution: a fault of this package.
     """
+    options = changed(options or SolveOptions(), changes, signature(solve).parameters)
     spec = chip if isinstance(chip, ChipSpec) else load_chip(chip)
     several = list(network) if isinstance(network, list | tuple) else [network]
     read = _read(several, input_shape, nir, torch, input_from)
-    options = replace(options or SolveOptions(), **changes)
     if pins is not None:
         if options.pins:
             raise OptionsError(Finding("pins", "are given twice, on their own and in options"))

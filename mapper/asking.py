@@ -5,9 +5,11 @@ Messages hold what `str(OPTION)` or `OPTION.to(value)` say when they come up; `h
 
 from __future__ import annotations
 
+from itertools import chain
+
 from hwspec.asking import Option, Surface, names, spoken, spoken_to, surface, together
 
-__all__ = ["Option", "Surface", "names", "spoken", "spoken_to", "surface", "together"]
+__all__ = ["Option", "Surface", "asked_as", "names", "spoken", "spoken_to", "surface", "together"]
 
 # Arguments of `mapper.solve`, and fields of `SolveOptions`.
 INPUT_SHAPE = Option("--input-shape", "input_shape")
@@ -89,3 +91,15 @@ NAME = Option("--name", "name")
 WHAT = Option("--what", "what")
 OUTPUT = Option("--output", "name")
 INPUT_NAME = Option("--input-name", "name")
+
+
+def asked_as(word: str) -> str:
+    """How Python asks for what a command calls so, or for a field whose owner was left out; else ""."""
+    plain = word.replace("_", "-")
+    options = [entry for entry in globals().values() if isinstance(entry, Option)]
+    found = (entry for entry in options if plain in (entry.typed[2:], entry.typed[2:].removeprefix("no-")))
+    field = (entry for entry in options if entry.owner and word == entry.written)
+    option = next(chain(found, field), None)
+    if option is None:
+        return ""
+    return f"{option.owner}({option.written}=...)" if option.owner else option.written

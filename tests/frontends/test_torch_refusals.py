@@ -11,6 +11,8 @@ from torch import nn
 
 from mapper.errors import MapperError, NetworkError, OptionsError, ShapeError, UnsupportedLayerError
 from mapper.frontends import TorchOptions, load_network
+from mapper.frontends.from_torch.foreign import FOREIGN_NEURONS
+from mapper.frontends.from_torch.leaves import READ_NEURONS
 from mapper.operations import same
 from tests.frontends import sinabs_stand_in as sinabs
 from tests.frontends.sinabs_stand_in import IAFSqueeze
@@ -493,3 +495,58 @@ def test_factors_behind_the_outputs_are_told() -> None:
     module = Made(lambda self, x: 3 * self.s(self.c(x)), c=conv(), s=nn.ReLU())
     (told,) = [reading for reading in read(module).readings if reading.subject.startswith("output")]
     assert told.taken == "a factor of 3 is left to the host"
+
+
+class _Spike(torch.autograd.Function):
+    @staticmethod
+    def forward(_: Any, potential: torch.Tensor) -> torch.Tensor:
+        return (potential >= 0).float()
+
+
+class _Added(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.potential: Any = 0.0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.potential = self.potential + x
+        spikes: torch.Tensor = _Spike.apply(self.potential - 1)
+        self.potential = self.potential - spikes
+        return spikes
+
+
+class _Zeroed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.potential: Any = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.potential = (torch.zeros_like(x) if self.potential is None else self.potential) + x
+        spikes = (self.potential > 1).float()
+        self.potential = torch.where(spikes > 0, torch.zeros_like(spikes), self.potential)
+        return spikes
+
+
+class _Looped(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.stack([torch.heaviside(x[t] - 1, torch.tensor(0.0)) for t in range(x.shape[0])])
+
+
+@pytest.mark.parametrize("neurons", [_Added, _Zeroed, _Looped])
+def test_neurons_of_ones_own_are_told_what_is_read(neurons: type[nn.Module]) -> None:
+    with pytest.raises(NetworkError) as caught:
+        read(nn.Sequential(conv(), neurons(), conv(4), neurons()))
+    told = str(caught.value)
+    assert told.count("IAFSqueeze") == 1, told
+    if neurons is not _Looped:
+        kind = neurons.__name__
+        assert told.startswith(
+            f"layers 1 ({kind}) and 3 ({kind}): has neurons that only its own code knows. "
+        )
+    for way_out in ("relu_as_if=1.0", "export the network to NIR", "(source)"):
+        assert way_out in told
+
+
+def test_the_neurons_that_are_named_are_those_that_are_read() -> None:
+    assert {kind for _, kind in FOREIGN_NEURONS} == {"IFNode", "Leaky", "IAFCell"}
+    assert all(kind in READ_NEURONS for _, kind in FOREIGN_NEURONS)

@@ -129,13 +129,7 @@ class Reader:
         self.readings.append(Reading(subject, taken, why, otherwise))
 
     def _refuse(self, node: fx.Node, error: RefusalError, arguments: Any) -> None:
-        finding = Finding(
-            self.trace.place(node, error.problem),
-            error.problem,
-            error.value,
-            error.limit,
-            next_step=error.next_step,
-        )
+        finding = self.trace.finding(node, error)
         if not isinstance(error, MisfitError):
             self.unsupported.append(finding)
         elif all(value.sure for value in values_in(arguments) if not isinstance(value, Opaque)):
