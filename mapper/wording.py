@@ -28,9 +28,9 @@ def untitled(text: str) -> str:
     return (match[1] or match[2]) if match else text
 
 
-def counted(number: int, noun: str) -> str:
-    """A number of things: "1 feature", "2 features"."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+def counted(number: int, one: str, several: str = "") -> str:
+    """A number of things: "1 feature", "2 features"; `several` is said of more where an "s" does not do."""
+    return f"{number} {one if number == 1 else several or one + 's'}"
 
 
 def join_names(names: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import mapper
@@ -21,6 +22,10 @@ import mapper
 
 def net():
     return nn.Sequential(nn.Conv2d(2, 4, 3, bias=False), nn.ReLU())
+
+
+def pooled():
+    return nn.Sequential(nn.Conv2d(2, 4, 3, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(144, 4, bias=False))
 
 
 def read_already():
@@ -95,3 +100,31 @@ def test_what_was_read_already_is_said_to_be(given: dict[str, Any]) -> None:
         ["net.py:read_already", "net.py:net"], torch=mapper.TorchOptions(1.0), input_shape=(2, 8, 8)
     )
     assert result.solution is not None
+
+
+def test_channels_last_and_samples_used_twice_are_told(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert run(["check", "net.py:net", "--input-shape", "32,32,2", "--relu-as-if", "1"]) == 2
+    assert (
+        "--input-shape 32,32,2: features come first; channels last would be 2,32,32"
+        in capsys.readouterr().err
+    )
+    assert run(["check", "net.py:net", *OF_TORCH]) == 0
+    assert "channels last" not in capsys.readouterr().err
+    images = np.random.default_rng(0).random((6, 2, 8, 8))
+    for name in ("a.npz", "b.npz"):
+        np.savez(tmp_path / name, images=images, labels=np.arange(6) % 4)
+    words = [
+        "verify",
+        "net.py:pooled",
+        "--input-shape",
+        "2,8,8",
+        "--relu-as-if",
+        "auto",
+        "--calibrate",
+        "a.npz",
+    ]
+    for data, is_told in (("./a.npz", True), ("b.npz", False)):
+        assert run([*words, "--data", data, "--steps", "4"]) == 0
+        assert ("--data are the samples of --calibrate" in capsys.readouterr().err) == is_told

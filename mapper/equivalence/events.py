@@ -215,7 +215,8 @@ def _notes(
         yield f"the order of spikes decides counts in {', '.join(unstable)}; the chip's order is not known"
     for entry in layers:
         if entry.frame_spikes and not entry.event_spikes:
-            yield f"{title(entry.layer)}: {entry.frame_spikes} spikes in time steps, and NONE spike by spike"
+            spikes = counted(entry.frame_spikes, "spike")
+            yield f"{title(entry.layer)}: {spikes} in time steps, and NONE spike by spike"
         if entry.saturated:
             yield _beyond(title(entry.layer), entry.saturated)
     for text in odd:

@@ -36,6 +36,7 @@ from mapper.result import Result
 from mapper.sim.config_frame import simulate_config
 from mapper.sim.event import EventOptions
 from mapper.sim.network import Simulation, simulate
+from mapper.wording import counted
 
 __all__ = [
     "CELLS_MAX", "Recording", "check_equivalence", "random_recording", "recording_of",
@@ -277,7 +278,7 @@ def _simulate_less() -> str:
 
 def _pause(deadline: Deadline, recording: Recording, what: str) -> Callable[[], None]:
     """What a simulator calls on its way through a recording."""
-    doing = f"{what} was simulated on {recording.steps} steps"
+    doing = f"{what} was simulated on {counted(recording.steps, 'step')}"
     return partial(deadline.check, doing, _simulate_less())
 
 

@@ -183,14 +183,14 @@ def _columns(
 ) -> tuple[dict[str, Column], list[Finding]]:
     if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
         step = "Leave masked events out first, with array.compressed()"
-        return {}, [Finding(source, "are a masked array; the mask would be lost", next_step=step)]
+        return {}, [Finding(source, "a masked array, whose mask would be lost", next_step=step)]
     if isinstance(array, Mapping):
         names = [str(name) for name in array]
     else:
         array = np.asarray(array)
         if array.dtype.names is None:
             step = "Give a structured array, or a mapping of names to columns"
-            return {}, [Finding(source, "have no named fields", f"dtype {array.dtype}", next_step=step)]
+            return {}, [Finding(source, "no named fields", f"dtype {array.dtype}", next_step=step)]
         names = list(array.dtype.names)
         if array.ndim != 1:
             return {}, [

@@ -253,7 +253,7 @@ def _refuse(form: ShapesForm, where: str) -> None:
     for layer in form.layers:
         if any(isinstance(pool, PoolForm) and pool.kind == "max" for pool in _all_pools(layer)):
             step = "Use sum or average pooling and train with it"
-            problem = "max pooling on the way out of it or into it: no chip of the family has it"
+            problem = "max pooling behind or before it: no chip of the family has that"
             findings.append(Finding(f"layer {titled(layer.name)}", problem, next_step=step))
         if isinstance(layer.neuron, NeuronForm) and layer.neuron.kind.lower() not in ("if", "iaf"):
             step = "Use integrate-and-fire neurons without leak (if)"

@@ -66,10 +66,11 @@ def _print_steps(console: Console, judgement: Judgement) -> None:
     points = sorted({max(1, round(len(curve) * n / _POINTS)) for n in range(1, _POINTS + 1)})
     shares = ", ".join(f"{100 * curve[step - 1]:.1f}" for step in points)
     line(console, f"right by spikes after {', '.join(map(str, points))} steps: {shares} %")
+    if not curve[-1]:
+        return
     enough = judgement.enough_steps("spikes")
-    line(
-        console, f"{counted(enough, 'step')} of {judgement.steps} are enough to be within a point of the end"
-    )
+    ends = f"of {judgement.steps} {'is' if enough == 1 else 'are'} enough to be within a point of the end"
+    line(console, f"{counted(enough, 'step')} {ends}")
 
 
 def draw_accuracies(axes: Any, rows: Sequence[Accuracy], judgement: Judgement) -> None:

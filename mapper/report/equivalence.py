@@ -30,7 +30,9 @@ def _decimals(*values: float | None) -> list[str]:
 
 def print_equivalence(console: Console, report: EquivalenceReport) -> None:
     """What is identical, what is not, and what that rests on."""
-    size = f"{report.steps} steps of {report.dt_us} µs, {report.input_events} input events"
+    size = (
+        f"{counted(report.steps, 'step')} of {report.dt_us} µs, {counted(report.input_events, 'input event')}"
+    )
     line(console, f"{report.network} on {report.chip}: {size}")
     if report.silence.layers:
         line(console, f"WARNING: {report.silence.sentence}.", "bold")
@@ -83,7 +85,7 @@ def print_simulation(
 ) -> None:
     """Totals of a recording that ran through a configuration, core by core."""
     seconds = max(summary.duration_us, 1) * 1e-6
-    line(console, f"{config.chip}: {summary.events} events in {seconds:.3g} s")
+    line(console, f"{config.chip}: {counted(summary.events, 'event')} in {seconds:.3g} s")
     owners = config.interface.owners if config.interface else {}
     columns = ("core", "layer", "spikes", "SynOps", "SynOps/s", "at the bound", "beyond 16 bits", "decimated")
     rows = []
@@ -96,20 +98,26 @@ def print_simulation(
         line(console, f"WARNING: NO SPIKES in {names}: this recording shows nothing of them.", "bold")
     print_table(console, columns, rows, title="spike by spike")
     for name, spikes in summary.outputs.items():
-        line(console, f"output {name}: {spikes} spikes")
+        line(console, f"output {name}: {counted(spikes, 'spike')}")
     for number, ticks in summary.classes.items():
         what = f"class {number}" if number else "no class"
-        line(console, f"readout: {what} at {ticks} ticks")
+        line(console, f"readout: {what} at {counted(ticks, 'tick')}")
     print_readings(console, config.interface.readings if config.interface else ())
     if summary.outside:
         where = "outside the input's map, gates or crop"
-        line(console, f"note: {summary.outside} events lay {where} and were left out")
+        line(console, f"note: left out: {counted(summary.outside, 'event')} {where}")
     for (core, slot), spikes in summary.border.items():
-        line(console, f"note: core {core}, destination {slot}: {spikes} spikes outside the pooled map")
+        line(
+            console,
+            f"note: core {core}, destination {slot}: {counted(spikes, 'spike')} outside the pooled map",
+        )
     for entry in depends:
-        span = f"{entry.total_min} to {entry.total_max} spikes, at most {entry.largest} apart in a neuron"
+        most = counted(entry.total_max, "spike")
+        span = f"{entry.total_min} to {most}, at most {entry.largest} apart in a neuron"
         verdict = (
-            f"{entry.neurons} neurons depend on the order ({span})" if entry.neurons else "no dependence"
+            f"{counted(entry.neurons, 'neuron depends', 'neurons depend')} on the order ({span})"
+            if entry.neurons
+            else "no dependence"
         )
         line(console, f"order, {titled(entry.layer)}: {verdict}")
 

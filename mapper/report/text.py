@@ -20,7 +20,7 @@ from mapper.report.words import assumed_paths, destination, placed_words, reason
 from mapper.result import FeasibilityReport, Result, Status
 from mapper.rules import Rule
 from mapper.solution import DVS
-from mapper.wording import join_names, join_numbers
+from mapper.wording import counted, join_names, join_numbers
 from mapper.work import lacking, layer_work
 
 __all__ = [
@@ -60,7 +60,7 @@ def print_result(console: Console, result: Result, *, is_brief: bool = False) ->
     if is_brief:
         return
     statistics = result.statistics
-    line(console, f"solver: {statistics.wall_s * 1e3:.1f} ms in {statistics.solves} solves")
+    line(console, f"solver: {statistics.wall_s * 1e3:.1f} ms in {counted(statistics.solves, 'solve')}")
     if statistics.interrupted:
         line(console, "Interrupted: this is the best placement found so far.")
     for network in result.networks:

@@ -510,7 +510,7 @@ class _Added(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.potential = self.potential + x
-        spikes: torch.Tensor = _Spike.apply(self.potential - 1)
+        spikes: torch.Tensor = _Spike.apply(self.potential - 1)  # type: ignore[no-untyped-call]  # torch has no types for it
         self.potential = self.potential - spikes
         return spikes
 
@@ -522,7 +522,7 @@ class _Zeroed(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.potential = (torch.zeros_like(x) if self.potential is None else self.potential) + x
-        spikes = (self.potential > 1).float()
+        spikes: torch.Tensor = (self.potential > 1).float()
         self.potential = torch.where(spikes > 0, torch.zeros_like(spikes), self.potential)
         return spikes
 
@@ -541,7 +541,7 @@ def test_neurons_of_ones_own_are_told_what_is_read(neurons: type[nn.Module]) -> 
     if neurons is not _Looped:
         kind = neurons.__name__
         assert told.startswith(
-            f"layers 1 ({kind}) and 3 ({kind}): has neurons that only its own code knows. "
+            f"layers 1 ({kind}) and 3 ({kind}), each: has neurons that only its own code knows. "
         )
     for way_out in ("relu_as_if=1.0", "export the network to NIR", "(source)"):
         assert way_out in told
