@@ -111,7 +111,7 @@ def test_events_in_the_buffer_are_no_answer(boards: FakeBoards) -> None:
     with opened(configured()) as board:
         board.write(EVENTS)
         boards.clock.sleep(1.0)
-        with pytest.warns(MapperWarning, match="2 events from before this call are left out. Read them"):
+        with pytest.warns(MapperWarning, match="left out: 2 events from before this call. Read them"):
             assert times(board.infer(RECORDING)) == RECORDING["t"].tolist()
 
 
@@ -189,7 +189,7 @@ def test_what_comes_while_the_clock_is_reset_is_no_answer(boards: FakeBoards) ->
 
     heard = ask(Full(), [], Listening(quiet_seconds=0.5), None, "")
     assert [event.timestamp for event in heard.events] == [4]
-    assert heard.notes == ["2 events from before this call are left out. Read them before, or leave them"]
+    assert heard.notes == ["left out: 2 events from before this call. Read them before, or leave them"]
 
 
 def test_what_was_asked_otherwise_is_no_late_answer(boards: FakeBoards) -> None:
@@ -197,7 +197,7 @@ def test_what_was_asked_otherwise_is_no_late_answer(boards: FakeBoards) -> None:
         board.infer(RECORDING)
         board.write(EVENTS)
         boards.clock.sleep(1.0)
-        with pytest.warns(MapperWarning, match="2 events from before this call are left out. Read them"):
+        with pytest.warns(MapperWarning, match="left out: 2 events from before this call. Read them"):
             board.infer(RECORDING)
 
 

@@ -183,7 +183,7 @@ def test_a_reset_tells_what_came_too_late(boards: FakeBoards) -> None:
         board.infer(EVENTS)
         boards.clock.sleep(5.0)
         boards.schedule = None
-        with pytest.warns(MapperWarning, match="1 events from before this call.*nothing had come for 0.5 s"):
+        with pytest.warns(MapperWarning, match="1 event from before this call.*nothing had come for 0.5 s"):
             board.reset()
         assert board.infer(EVENTS).events["conv0"].tolist() == EVENTS.tolist()
 
