@@ -22,6 +22,7 @@ from mapper.emit.shared.interface import Interface
 from mapper.emit.shared.slow_clock import slow_clock_findings, warn_of_slow_clock
 from mapper.errors import ConfigError, Finding, MapperWarning
 from mapper.events import Events, MonitorEvents, events_from, events_from_spikes, spikes_of
+from mapper.wording import counted
 
 __all__ = ["Board", "open_board"]
 
@@ -198,7 +199,7 @@ class Board(Link):
             answer.events[name] = spikes[is_answer]
             early += len(spikes) - int(is_answer.sum())
         if early:
-            heard.notes.append(f"{early} spikes came before the first event was played, and are left out")
+            heard.notes.append(f"{counted(early, 'spike')} came before the first event was played: left out")
         self._say(heard.notes)
         return answer
 
