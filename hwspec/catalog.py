@@ -17,7 +17,7 @@ from hwspec.errors import Finding, SpecError
 from hwspec.inert import as_text
 from hwspec.schema import ChipSpec
 from hwspec.toml_text import toml_of
-from hwspec.variant import apply_overrides, edit
+from hwspec.variant import SET, apply_overrides, edit
 
 __all__ = ["is_shipped", "load", "names", "resolve_device"]
 
@@ -172,7 +172,7 @@ def _change(draft: Draft, table: dict[str, Any], where: str) -> None:
     for path, value in (*entries.items(), *_flat(plain), *_core_lines(table)):
         findings += filter(None, [edit(draft, f"{path}={_literal(value)}", changed)])
     if findings:
-        raise SpecError(*(replace(f, where=f"{where}: {f.where.removeprefix('--set ')}") for f in findings))
+        raise SpecError(*(replace(f, where=f"{where}: {f.where.removeprefix(f'{SET} ')}") for f in findings))
     note = {"evidence": "assumed", "source": f"changed in {where}"}
     draft.head["sources"] |= dict.fromkeys(changed, note) | table.get("sources", {})
 

@@ -72,7 +72,7 @@ def _as_one(same: list[Finding]) -> Finding:
         return same[0]
     listed = f"{', '.join(names[:-1])} and {names[-1]}"
     kind = same[0].where.removesuffix(names[0]).rstrip()
-    return replace(same[0], where=f"{kind}s {listed}")
+    return replace(same[0], where=f"{kind}s {listed}, each")
 
 
 def sentence_list(findings: Iterable[Finding]) -> str:

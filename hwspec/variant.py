@@ -12,12 +12,16 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from hwspec.asking import Option
 from hwspec.document import CORES_MAX, Draft, build, draft_of, id_range, meant, number
 from hwspec.errors import Finding, SpecError
 from hwspec.schema import ChipSpec, CoreSpec
 from hwspec.toml_text import toml_of
 
-__all__ = ["apply_overrides", "edit"]
+__all__ = ["SET", "apply_overrides", "edit"]
+
+SET = Option("--set", "overrides")
+"""What changes are called that are asked for."""
 
 _CORE_PATH = re.compile(r"core\[([^]]*)\]\.([a-z_.]+)")
 _ADD = re.compile(r"\+core\[([^]]*)\]=core\[(\d{1,7})\]")
@@ -53,7 +57,7 @@ def apply_overrides(spec: ChipSpec, overrides: Sequence[str], *, name: str | Non
         raise SpecError(*findings)
     draft.head["name"] = name or f"{spec.name.removesuffix('+changes')}+changes"
     draft.head["sources"] |= {path: {"evidence": "assumed", "source": "override"} for path in changed}
-    return build(draft, "--set", default_source="override", base=spec)
+    return build(draft, str(SET), default_source="override", base=spec)
 
 
 def edit(draft: Draft, override: str, changed: list[str]) -> Finding | None:
@@ -72,7 +76,7 @@ def edit(draft: Draft, override: str, changed: list[str]) -> Finding | None:
     path, separator, value = text.partition("=")
     if not separator:
         return Finding(
-            f"--set {override}",
+            f"{SET} {override}",
             "not of the form PATH=VALUE",
             next_step='Example: "core[5].kernel_words=128Ki"',
         )
@@ -80,13 +84,13 @@ def edit(draft: Draft, override: str, changed: list[str]) -> Finding | None:
     if words is not None and number(value.strip()) == value.strip():
         unit, factor = ("Ki", 1 << 10) if words[2] in "kK" else ("Mi", 1 << 20)
         step = f"Memories are counted in words: write {words[1]}{unit} for {words[1]} x {factor} of them"
-        return Finding(f"--set {override}", "is no number", value.strip(), next_step=step)
+        return Finding(f"{SET} {override}", "is no number", value.strip(), next_step=step)
     problem = _assign(draft, path.strip(), _value(value.strip()))
     if problem is None:
         changed.append(path.strip() if not path.startswith("limits.") else f"core.{path.strip()}")
         return None
     return Finding(
-        f"--set {override}", problem.problem, problem.value, problem.limit, next_step=problem.next_step
+        f"{SET} {override}", problem.problem, problem.value, problem.limit, next_step=problem.next_step
     )
 
 
@@ -107,11 +111,11 @@ def _value(text: str) -> object:
 def _add(draft: Draft, override: str, ids_text: str, model: int, changed: list[str]) -> Finding | None:
     ids, count = id_range(ids_text), len(draft.cores)
     if ids is None or ids.start != count:
-        return Finding(f"--set {override}", "added ids must follow the last core", ids_text, f"{count}..N")
+        return Finding(f"{SET} {override}", "added ids must follow the last core", ids_text, f"{count}..N")
     if model >= count:
-        return Finding(f"--set {override}", "no such core to copy", model, f"0..{count - 1}")
+        return Finding(f"{SET} {override}", "no such core to copy", model, f"0..{count - 1}")
     if count + len(ids) > CORES_MAX:
-        return Finding(f"--set {override}", "too many cores", count + len(ids), f"<= {CORES_MAX}")
+        return Finding(f"{SET} {override}", "too many cores", count + len(ids), f"<= {CORES_MAX}")
     draft.cores += [draft.cores[model]] * len(ids)
     changed.append(f"core[{ids_text}].*")
     return None
@@ -121,7 +125,7 @@ def _remove(draft: Draft, override: str, ids_text: str) -> Finding | None:
     ids, count = id_range(ids_text), len(draft.cores)
     if ids is None or ids.stop > count or len(ids) == count:
         return Finding(
-            f"--set {override}", "no such cores to remove, or none would be left", ids_text, f"0..{count - 1}"
+            f"{SET} {override}", "no such cores to remove, or none would be left", ids_text, f"0..{count - 1}"
         )
     del draft.cores[ids.start : ids.stop]
     return None

@@ -6,18 +6,20 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwspec.catalog import load as load_chip
 from hwspec.schema import ChipSpec
 from mapper.activity import doing
+from mapper.asking import READOUT
 from mapper.deadline import Deadline
 from mapper.errors import Finding, MapperWarning, MissingNeuronError, OptionsError
-from mapper.frontends import as_trained, load_network, load_with_source, other_readings
+from mapper.frontends import Concerns, as_trained, load_with_source, other_readings
 from mapper.network import Network
 from mapper.normal_form import NormalNetwork
-from mapper.options import SolveOptions
+from mapper.options import SolveOptions, changed
 from mapper.passes import PrepareOptions, ReadoutSpacing, append_output_neuron, prepare
 from mapper.passes.legalize import form_like
 from mapper.question import Question, decide
@@ -85,11 +87,10 @@ def solve(
     VerificationError
         The checker rejects the solution: a fault of this package.
     """
+    options = changed(options or SolveOptions(), changes, signature(solve).parameters)
     spec = chip if isinstance(chip, ChipSpec) else load_chip(chip)
     several = list(network) if isinstance(network, list | tuple) else [network]
-    doing("reading the network" if len(several) == 1 else f"reading {len(several)} networks")
-    read = networks_apart([load_network(entry, input_shape, nir, torch, input_from) for entry in several])
-    options = replace(options or SolveOptions(), **changes)
+    read = _read(several, input_shape, nir, torch, input_from)
     if pins is not None:
         if options.pins:
             raise OptionsError(Finding("pins", "are given twice, on their own and in options"))
@@ -98,13 +99,28 @@ def solve(
     return _placed(Question(ready, spec, options), time.perf_counter())
 
 
+def _read(
+    several: Sequence[Any],
+    input_shape: tuple[int, int, int] | None,
+    nir: NirOptions | None,
+    torch: TorchOptions | None,
+    input_from: InputFrom | None,
+) -> tuple[Network, ...]:
+    """Networks under names of their own, each with the options that concern it."""
+    doing("reading the network" if len(several) == 1 else f"reading {len(several)} networks")
+    how = (input_shape, nir, torch, input_from, Concerns(is_alone=len(several) == 1))
+    read = networks_apart([load_with_source(entry, *how)[0] for entry in several])
+    how[-1].require()
+    return read
+
+
 def _prepared(
     networks: tuple[Network, ...], chip: ChipSpec, options: SolveOptions, add_output_neuron: float | None
 ) -> tuple[NormalNetwork, ...]:
     """All chip-free passes; where only output neurons are missing, the error says what they would change."""
     spacing: dict[str, ReadoutSpacing] = {}
     if options.readout is not None and chip.readout is not None:
-        key = resolve_reference(networks, options.readout, "--readout")
+        key = resolve_reference(networks, options.readout, READOUT)
         for number, network in enumerate(networks):
             for name in network.index:
                 if layer_key(networks, number, name) == key:

@@ -6,6 +6,7 @@ import math
 import time
 from dataclasses import dataclass
 
+from mapper.asking import TIME_LIMIT
 from mapper.errors import TimeLimitError
 
 __all__ = ["NEVER", "Deadline"]
@@ -50,13 +51,13 @@ class Deadline:
     def __str__(self) -> str:
         return f"the time limit of {self.limit_s:g} s"
 
-    def check(self, doing: str, next_step: str = "Raise --time-limit or leave it out") -> None:
+    def check(self, doing: str, next_step: str = "") -> None:
         """End what is being done if the limit has been reached.
 
         Parameters
         ----------
         doing, next_step
-            As in `TimeLimitError`.
+            As in `TimeLimitError`; "" for what always helps.
 
         Raises
         ------
@@ -64,7 +65,8 @@ class Deadline:
             It has.
         """
         if self.is_reached:
-            raise TimeLimitError(self.limit_s, doing, next_step)
+            step = next_step or f"Raise {TIME_LIMIT} or leave it out"
+            raise TimeLimitError(self.limit_s, doing, step)
 
 
 NEVER = Deadline(math.inf, math.inf)

@@ -15,6 +15,7 @@ from mapper.errors import Finding, NetworkError, ShapeError
 from mapper.network import Edge, Input
 from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Pair, Pool, Shape, shape_after
+from mapper.wording import titled
 
 __all__ = [
     "Edit",
@@ -95,7 +96,7 @@ def linked_layers(network: NormalNetwork, name: str) -> tuple[str, ...]:
                 same = network.signal_shapes[other.source].features == network.signal_shapes[name].features
                 if other.source in inputs or not same or other.feature_offset != edge.feature_offset:
                     problem = f"its features are added to those of {other.source}, which cannot follow"
-                    raise NetworkError(Finding(f"layer {name}", problem))
+                    raise NetworkError(Finding(f"layer {titled(name)}", problem))
                 linked.append(other.source)
                 waiting.append(other.source)
     return tuple(linked)
@@ -224,8 +225,8 @@ def _arriving(name: str, edges: Sequence[Edge], signals: Mapping[str, Shape]) ->
     try:
         shapes = [shape_after(signals[edge.source], edge.path) for edge in edges]
     except ValueError as error:
-        raise ShapeError(Finding(f"layer {name}", str(error))) from None
+        raise ShapeError(Finding(f"layer {titled(name)}", str(error))) from None
     if any(min(shape) < 1 for shape in shapes):
-        raise ShapeError(Finding(f"layer {name}", "nothing is left of the map that reaches it"))
+        raise ShapeError(Finding(f"layer {titled(name)}", "nothing is left of the map that reaches it"))
     features = max(e.feature_offset + s.features for e, s in zip(edges, shapes, strict=True))
     return Shape(features, shapes[0].height, shapes[0].width)

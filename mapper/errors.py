@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from hwspec.errors import Finding, SpecError, sentence_list
+from mapper.asking import TIME_LIMIT, WORK_LIMIT, names
 
 if TYPE_CHECKING:
     from mapper.result import FeasibilityReport, Result
@@ -26,6 +27,7 @@ __all__ = [
     "MapperError",
     "MapperWarning",
     "MissingNeuronError",
+    "MissingShapeError",
     "NetworkError",
     "OptionsError",
     "ShapeError",
@@ -81,6 +83,10 @@ class UnsupportedLayerError(NetworkError):
 
 class ShapeError(NetworkError):
     """Shapes that do not follow from one another."""
+
+
+class MissingShapeError(NetworkError):
+    """A network that does not state the shape of its input."""
 
 
 class MissingNeuronError(NetworkError):
@@ -167,9 +173,10 @@ class UndecidedError(MapperError):
     def __init__(self, limit: str, result: Result) -> None:
         self.limit = limit
         self.result = result
-        reached, step = "was reached", "Raise the limit (--time-limit, --work-limit) or leave it out"
+        limits = names((TIME_LIMIT, WORK_LIMIT))
+        reached, step = "was reached", f"Raise the limit ({limits}) or leave it out"
         if limit == INTERRUPTION:
-            reached, step = "came", "Let it run, or give it a limit (--time-limit, --work-limit)"
+            reached, step = "came", f"Let it run, or give it a limit ({limits})"
         super().__init__(f"undecided: {limit} {reached} before a placement was found or excluded. {step}")
 
 

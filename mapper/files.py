@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from mapper.asking import KEEP, RESUME
 from mapper.errors import Finding, OptionsError
 from mapper.process import undisturbed
 
@@ -38,8 +39,8 @@ _BLOCK = 1 << 20
 # By a field that no other has, what this program writes.
 _OWN_FILES = {
     "hardware": "is a configuration, which emit writes: run, simulate and diff take it",
-    "solution": "is a placement, which solve writes: --keep takes it",
-    "cells": "is a report of networks on chips, which report writes: --resume and diff take it",
+    "solution": "is a placement, which solve writes: {keep} takes it",
+    "cells": "is a report of networks on chips, which report writes: {resume} and diff take it",
     "answer_hash": "is a known answer, which emit writes for deploy.py --self-test",
     "memories": "is the record of a synthesis, which synthesize writes beside the chip file",
 }
@@ -49,7 +50,8 @@ def own_file(content: object) -> str | None:
     """What a file of this program is and is for, as a clause; None of any other."""
     if not isinstance(content, Mapping) or "schema_version" not in content:
         return None
-    return next((clause for field, clause in _OWN_FILES.items() if field in content), None)
+    clause = next((clause for field, clause in _OWN_FILES.items() if field in content), None)
+    return None if clause is None else clause.format(keep=KEEP, resume=RESUME)
 
 
 def file_name(name: str) -> str:

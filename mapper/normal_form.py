@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
+from mapper.asking import ADD_OUTPUT_NEURON
 from mapper.errors import Finding, NetworkError
 from mapper.network import Edge, Layer, Network
 from mapper.operations import Convolution, Neuron, Pool
@@ -104,7 +105,7 @@ def _layer_problems(layer: Layer) -> Iterator[tuple[str, str]]:
         kinds = ", ".join(type(step).__name__ for step in layer.between)
         yield f"{kinds} must be folded into the weights first", _PASSES
     if layer.neuron is None:
-        step = "--add-output-neuron 1.0 appends them to an output layer"
+        step = f"{ADD_OUTPUT_NEURON.to('1.0', '1.0')} appends them to an output layer"
         yield "a weight layer without spiking neurons, which no core can run", step
 
 

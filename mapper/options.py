@@ -4,14 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from numbers import Real
+from difflib import get_close_matches
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from hwspec.errors import Finding
+from mapper.asking import (
+    FORBIDDEN_CORES,
+    FUSION,
+    JOINT,
+    KEEP,
+    MAX_COPIES,
+    MAX_PIECES,
+    MONITORS,
+    OBJECTIVE,
+    PINS,
+    POOLED_OUTPUTS,
+    READOUT,
+    READOUT_MONITOR,
+    RELAYS,
+    REPAIR,
+    REPAIRS,
+    REWRITES,
+    SEED,
+    TIME_LIMIT,
+    TRAFFIC,
+    WORK_LIMIT,
+    WORKERS,
+    Option,
+    asked_as,
+    spoken,
+)
 from mapper.errors import OptionsError
-from mapper.references import LayerReference, layer_key, locate_layer, locate_signal, whole_number
-from mapper.wording import join_numbers
+from mapper.references import LayerReference, layer_key, locate_layer, locate_signal
+from mapper.values import entries, is_positive, number, pairs, value_text
+from mapper.wording import join_numbers, titled
 
 if TYPE_CHECKING:
     from hwspec.schema import ChipSpec
@@ -25,6 +52,7 @@ __all__ = [
     "PooledOutputs",
     "RepairOf",
     "SolveOptions",
+    "changed",
     "locate_traffic",
     "moves_left_out",
     "moves_of",
@@ -42,21 +70,23 @@ PLAIN: Mapping[str, Any] = MappingProxyType(
     {"max_pieces": 1, "max_copies": 1, **dict.fromkeys(("relays", "joint", "fusion", "rewrites"), False)}
 )
 
+_MOVES = (MAX_PIECES, MAX_COPIES, RELAYS, JOINT, FUSION, REWRITES)
+
 # Everything that may be done.
 EVERY_MOVE: Mapping[str, Any] = MappingProxyType(
     {"max_pieces": None, "max_copies": None, **dict.fromkeys(("relays", "joint", "fusion", "rewrites"), True)}
 )
 
-# Whole numbers among the options: where they are written, what they are, least and most.
-_WHOLE: Mapping[str, tuple[str, str, int, int]] = {
-    "workers": ("--workers", "a whole number of solver threads", 1, 1024),
-    "seed": ("--seed", "the solver's seed, a whole number", 0, 2**31 - 1),
-    "repairs": ("--repairs", "a whole number of repairs to find", 0, 100),
+# Whole numbers among the options: their names, what they are, least and most.
+_WHOLE: Mapping[str, tuple[Option, str, int, int]] = {
+    "workers": (WORKERS, "a whole number of solver threads", 1, 1024),
+    "seed": (SEED, "the solver's seed, a whole number", 0, 2**31 - 1),
+    "repairs": (REPAIRS, "a whole number of repairs to find", 0, 100),
 }
 # Likewise those of which None sets no bound.
-_BOUNDS: Mapping[str, tuple[str, str, int, int]] = {
-    "max_pieces": ("--max-pieces", "a whole number of pieces of a layer", 1, 2**31 - 1),
-    "max_copies": ("max_copies", "how often a layer may stand on the chip", 1, 2**31 - 1),
+_BOUNDS: Mapping[str, tuple[Option, str, int, int]] = {
+    "max_pieces": (MAX_PIECES, "a whole number of pieces of a layer", 1, 2**31 - 1),
+    "max_copies": (MAX_COPIES, "how often a layer may stand on the chip", 1, 2**31 - 1),
 }
 _CORE_MAX = 2**31 - 1
 _RATE_MAX = 2**50
@@ -149,18 +179,42 @@ class SolveOptions:
         return bool(moves_of(self))
 
 
+def changed(options: SolveOptions, changes: Mapping[str, Any], beside: Iterable[str] = ()) -> SolveOptions:
+    """Options with single fields changed by keywords.
+
+    Parameters
+    ----------
+    beside
+        What else the function takes that was given them, for the message.
+
+    Raises
+    ------
+    TypeError
+        Keywords that are no fields, each with the one that was meant.
+    """
+    fields = SolveOptions.__dataclass_fields__
+    known = sorted({*fields, *beside} - {"changes", "options"})
+    wrong = [name for name in changes if name not in fields]
+    if not wrong:
+        return replace(options, **changes)
+    hints = []
+    for name in wrong:
+        meant = asked_as(name) or "".join(get_close_matches(name, known, n=1))
+        hints.append(f"{name} (did you mean {meant}?)" if meant else name)
+    raise TypeError(f"unknown keyword: {', '.join(hints)}. There are {', '.join(known)}")
+
+
 def moves_left_out(options: SolveOptions) -> tuple[str, ...]:
-    """What options take away of all that may be done, as commands and Python say it."""
-    words = {"max_pieces": "--max-pieces", "max_copies": "--no-copies"}
-    if all(getattr(options, name) == value for name, value in PLAIN.items()):
-        same = ", ".join(f"{name}={value}" for name, value in PLAIN.items())
-        return (f"--plain, or what it stands for ({same})",)
-    asked = ((name, getattr(options, name)) for name in EVERY_MOVE)
-    return tuple(
-        f"{words.get(name, f'--no-{name}')} ({name}={value})"
-        for name, value in asked
-        if value != EVERY_MOVE[name]
+    """What options take away of all that may be done, as it is asked for."""
+    asked = ((option, getattr(options, option.written)) for option in _MOVES)
+    taken = tuple(
+        option.to(value if option is MAX_PIECES else False, str(value))
+        for option, value in asked
+        if value != EVERY_MOVE[option.written]
     )
+    if all(getattr(options, name) == value for name, value in PLAIN.items()):
+        return spoken(command=(f"--plain, or what it stands for ({', '.join(taken)})",), python=taken)
+    return taken
 
 
 def moves_of(options: SolveOptions) -> tuple[Move, ...]:
@@ -186,26 +240,28 @@ def resolve(options: SolveOptions, networks: Network | Sequence[Network], chip: 
     """
     several = networks if isinstance(networks, Sequence) else (networks,)
     findings = list(_choice_findings(options))
-    whole = {name: _number(findings, getattr(options, name), *row) for name, row in _WHOLE.items()}
+    whole = {name: number(findings, getattr(options, name), *row) for name, row in _WHOLE.items()}
     bounded = {name: row for name, row in _BOUNDS.items() if getattr(options, name) is not None}
-    whole |= {name: _number(findings, getattr(options, name), *row) for name, row in bounded.items()}
+    whole |= {name: number(findings, getattr(options, name), *row) for name, row in bounded.items()}
     resolution = _Resolution(several, chip, findings)
     pins = tuple(sorted(set(resolution.pins(options.pins))))
     forbidden = tuple(sorted(set(resolution.forbidden(options.forbidden_cores))))
     findings.extend(_pin_findings(pins, forbidden))
     monitors, readout = options.monitors, options.readout
     if monitors is not None:
-        references = _entries("--monitor", "layers", monitors, findings)
-        monitors = tuple(dict.fromkeys(resolution.layers("--monitor", references)))
+        references = entries(MONITORS, "layers", monitors, findings)
+        monitors = tuple(dict.fromkeys(resolution.layers(MONITORS, references)))
     if readout is not None:
-        readout = next(resolution.layers("--readout", (readout,)), None)
+        readout = next(resolution.layers(READOUT, (readout,)), None)
     kept = tuple(sorted(set(resolution.kept(options.keep))))
     traffic: Mapping[tuple[int, str], int] = {}
     try:
         traffic = locate_traffic(options.traffic, several)
         if not traffic and str(options.objective) == "balance":
             step = "mapper simulate CONFIG --events FILE --traffic rates.json measures it"
-            findings.append(Finding("--objective balance", "needs the traffic of the layers", next_step=step))
+            findings.append(
+                Finding(f"{OBJECTIVE} balance", "needs the traffic of the layers", next_step=step)
+            )
     except OptionsError as error:
         findings.extend(error.findings)
     if findings:
@@ -233,14 +289,14 @@ def locate_traffic(traffic: object, networks: Sequence[Network]) -> dict[tuple[i
     """
     findings: list[Finding] = []
     rates: dict[tuple[int, str], int] = {}
-    for reference, value in _pairs("--traffic", "(signal, spikes per second)", traffic, findings):
+    for reference, value in pairs(TRAFFIC, "(signal, spikes per second)", traffic, findings):
         try:
-            signal = locate_signal(networks, reference, "--traffic")
+            signal = locate_signal(networks, reference, TRAFFIC)
         except OptionsError as error:
             findings.extend(error.findings)
             continue
-        where = f"--traffic: signal {_value_text(reference, plain=True)}"
-        rate = _number(findings, value, where, "a whole number of spikes per second", 0, _RATE_MAX)
+        where = f"{TRAFFIC}: signal {value_text(reference, plain=True)}"
+        rate = number(findings, value, where, "a whole number of spikes per second", 0, _RATE_MAX)
         if rate is not None and rates.setdefault(signal, rate) != rate:
             findings.append(Finding(where, f"has two rates, {rates[signal]} and {rate}"))
     if findings:
@@ -254,7 +310,7 @@ class _Resolution:
     def __init__(self, networks: Sequence[Network], chip: ChipSpec, findings: list[Finding]) -> None:
         self.networks, self.chip, self.findings = networks, chip, findings
 
-    def layers(self, option: str, references: Iterable[Any]) -> Iterator[str]:
+    def layers(self, option: Option, references: Iterable[Any]) -> Iterator[str]:
         """Keys of layers; those that are none leave a finding."""
         for reference in references:
             try:
@@ -262,118 +318,68 @@ class _Resolution:
             except OptionsError as error:
                 self.findings.extend(error.findings)
 
-    def core(self, where: str, value: object) -> int | None:
+    def core(self, where: Option | str, value: object) -> int | None:
         """A core of the chip; what is none leaves a finding."""
         last = self.chip.core_count - 1
-        return _number(self.findings, value, where, f"{self.chip.name} has no such core", 0, last)
+        return number(self.findings, value, where, f"{self.chip.name} has no such core", 0, last)
 
     def pins(self, value: object) -> Iterator[tuple[str, int]]:
-        for reference, number in _pairs("--pin", "(layer, core)", value, self.findings):
-            core = self.core(f"--pin {_value_text(reference, plain=True)}={_value_text(number)}", number)
-            yield from ((key, core) for key in self.layers("--pin", (reference,)) if core is not None)
+        for reference, place in pairs(PINS, "(layer, core)", value, self.findings):
+            core = self.core(f"{PINS} {value_text(reference, plain=True)}={value_text(place)}", place)
+            yield from ((key, core) for key in self.layers(PINS, (reference,)) if core is not None)
 
     def forbidden(self, value: object) -> Iterator[int]:
-        entries, last = _entries("--forbid", "core ids", value, self.findings), self.chip.core_count - 1
-        beyond = [entry for entry in entries if isinstance(entry, int) and entry > last]
+        given, last = entries(FORBIDDEN_CORES, "core ids", value, self.findings), self.chip.core_count - 1
+        beyond = [entry for entry in given if isinstance(entry, int) and entry > last]
         if len(beyond) > 1:
-            entries = [entry for entry in entries if not (isinstance(entry, int) and entry > last)]
+            given = [entry for entry in given if not (isinstance(entry, int) and entry > last)]
             problem, which = f"{self.chip.name} has no such cores", join_numbers(beyond)
-            self.findings.append(Finding("--forbid", problem, which, f"0..{last}"))
-        cores = (self.core("--forbid", entry) for entry in entries)
+            self.findings.append(Finding(str(FORBIDDEN_CORES), problem, which, f"0..{last}"))
+        cores = (self.core(FORBIDDEN_CORES, entry) for entry in given)
         yield from (core for core in cores if core is not None)
 
     def kept(self, value: object) -> Iterator[tuple[str, int]]:
         """Layers and cores that there still are; text that is no key of a layer names one that has gone."""
         known = {layer_key(self.networks, n, x) for n, net in enumerate(self.networks) for x in net.index}
-        for reference, number in _pairs("--keep", "(layer, core)", value, self.findings):
-            where = f"--keep {_value_text(reference, plain=True)}"
-            core = _number(self.findings, number, where, "no chip has such a core", 0, _CORE_MAX)
+        for reference, place in pairs(KEEP, "(layer, core)", value, self.findings):
+            where = f"{KEEP} {value_text(reference, plain=True)}"
+            core = number(self.findings, place, where, "no chip has such a core", 0, _CORE_MAX)
             is_key = isinstance(reference, str)
-            keys = {reference} & known if is_key else self.layers("--keep", (reference,))
+            keys = {reference} & known if is_key else self.layers(KEEP, (reference,))
             yield from ((key, core) for key in keys if core is not None and core < self.chip.core_count)
-
-
-def _entries(option: str, form: str, value: object, findings: list[Finding]) -> list[Any]:
-    """Entries of an option that takes several."""
-    try:
-        if not isinstance(value, str | bytes | Mapping):
-            return list(value)  # type: ignore[call-overload, no-any-return]  # found out here
-    except TypeError:
-        pass
-    findings.append(Finding(option, f"wants a list or tuple of {form}", _value_text(value)))
-    return []
-
-
-def _pairs(option: str, form: str, value: object, findings: list[Finding]) -> Iterator[tuple[Any, Any]]:
-    entries = value.items() if isinstance(value, Mapping) else value
-    for entry in _entries(option, f"{form} pairs", entries, findings):
-        if isinstance(entry, tuple | list) and len(entry) == 2:
-            yield entry[0], entry[1]
-        else:
-            findings.append(Finding(option, f"wants {form} pairs", _value_text(entry)))
 
 
 def _pin_findings(pins: Iterable[tuple[str, int]], forbidden: Sequence[int]) -> Iterator[Finding]:
     by_layer: dict[str, int] = {}
     by_core: dict[int, str] = {}
     for layer, core in pins:
-        where = f"--pin {layer}={core}"
+        where = f"{PINS} {layer}={core}"
         if core in forbidden:
             yield Finding(where, "the core is also forbidden", core, next_step="Drop one of the two")
         if by_layer.setdefault(layer, core) != core:
             yield Finding(where, f"the layer is also pinned to core {by_layer[layer]}")
         if by_core.setdefault(core, layer) != layer:
-            yield Finding(where, f"the core is also taken by pinned layer {by_core[core]}")
+            yield Finding(where, f"the core is also taken by pinned layer {titled(by_core[core])}")
 
 
 def _choice_findings(options: SolveOptions) -> Iterator[Finding]:
     """What is wrong with limits, words and switches."""
-    for where, limit in (("--time-limit", options.time_limit_s), ("--work-limit", options.work_limit)):
-        if limit is not None and not _is_positive(limit):
-            yield Finding(where, "a limit must be a positive number", _value_text(limit), "> 0")
+    for where, limit in ((TIME_LIMIT, options.time_limit_s), (WORK_LIMIT, options.work_limit)):
+        if limit is not None and not is_positive(limit):
+            yield Finding(str(where), "a limit must be a positive number", value_text(limit), "> 0")
     for where, word, allowed in (
-        ("--objective", options.objective, get_args(Objective)),
-        ("--pooled-outputs", options.pooled_outputs, get_args(PooledOutputs)),
-        ("--repair", options.repair, get_args(RepairOf)),
+        (OBJECTIVE, options.objective, get_args(Objective)),
+        (POOLED_OUTPUTS, options.pooled_outputs, get_args(PooledOutputs)),
+        (REPAIR, options.repair, get_args(RepairOf)),
     ):
         if not isinstance(word, str) or word not in allowed:
-            yield Finding(where, "no such choice", _value_text(word), ", ".join(allowed))
+            yield Finding(str(where), "no such choice", value_text(word), ", ".join(allowed))
     for where, flag in (
-        ("--readout-monitor", options.readout_monitor),
-        ("relays", options.relays),
-        ("joint", options.joint),
-        ("fusion", options.fusion),
-        ("rewrites", options.rewrites),
+        (READOUT_MONITOR, options.readout_monitor),
+        (RELAYS, options.relays),
+        (JOINT, options.joint),
+        (FUSION, options.fusion),
+        (REWRITES, options.rewrites),
     ):
         if not isinstance(flag, bool):
-            yield Finding(where, "wants True or False", _value_text(flag))
-
-
-def _number(
-    findings: list[Finding], value: object, where: str, problem: str, least: int, most: int
-) -> int | None:
-    """A whole number in its range; what is none leaves a finding."""
-    number = whole_number(value)
-    if number is not None and least <= number <= most:
-        return number
-    findings.append(Finding(where, problem, _value_text(value), f"{least}..{most}"))
-    return None
-
-
-def _is_positive(value: object) -> bool:
-    """Whether a value is a number, finite and positive."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        return False
-    try:
-        return 0 < float(value) < float("inf")
-    except OverflowError:
-        return False
-
-
-def _value_text(value: object, *, plain: bool = False) -> str:
-    """A value as a message shows it, shortened; quotes tell text from numbers unless `plain`."""
-    try:
-        text = value if plain and isinstance(value, str) else repr(value)
-    except ValueError:  # of integers with more digits than Python writes
-        text = type(value).__name__
-    return text if len(text) <= 80 else f"{text[:77]}..."
+            yield Finding(str(where), "wants True or False", value_text(flag))

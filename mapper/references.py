@@ -25,8 +25,10 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from hwspec.errors import Finding
 from mapper.errors import NetworkError, OptionsError
+from mapper.wording import untitled
 
 if TYPE_CHECKING:
+    from mapper.asking import Option
     from mapper.network import Network
     from mapper.reading import Reading
 
@@ -143,17 +145,21 @@ def as_index(reference: LayerReference) -> LayerReference:
     return reference if number is None else f"#{number}"
 
 
-def resolve_layer(network: Network, reference: LayerReference, option: str = "") -> str:
+def resolve_layer(network: Network, reference: LayerReference, option: Option | str = "") -> str:
     """Name of the layer that a reference means in a network; the rest as in `locate_layer`."""
     return locate_layer((network,), reference, option)[1]
 
 
-def resolve_reference(networks: Sequence[Network], reference: LayerReference, option: str = "") -> str:
+def resolve_reference(
+    networks: Sequence[Network], reference: LayerReference, option: Option | str = ""
+) -> str:
     """`layer_key` of the layer that a reference means; the rest as in `locate_layer`."""
     return layer_key(networks, *locate_layer(networks, reference, option))
 
 
-def locate_layer(networks: Sequence[Network], reference: LayerReference, option: str = "") -> tuple[int, str]:
+def locate_layer(
+    networks: Sequence[Network], reference: LayerReference, option: Option | str = ""
+) -> tuple[int, str]:
     """(network, name) of the layer that a reference means, by the rules of this module.
 
     Parameters
@@ -170,7 +176,7 @@ def locate_layer(networks: Sequence[Network], reference: LayerReference, option:
 
 
 def locate_signal(
-    networks: Sequence[Network], reference: LayerReference, option: str = ""
+    networks: Sequence[Network], reference: LayerReference, option: Option | str = ""
 ) -> tuple[int, str]:
     """(network, name) of the layer or input that a reference means where a file of ours may hold it.
 
@@ -204,7 +210,7 @@ class _Lookup:
     networks: Sequence[Network]
     kind: Literal["layer", "signal"]
 
-    def locate(self, reference: LayerReference, option: str) -> tuple[int, str]:
+    def locate(self, reference: LayerReference, option: Option | str) -> tuple[int, str]:
         """(network, name) of what a reference means.
 
         Raises
@@ -320,8 +326,8 @@ class _Lookup:
             title = network.title(str(reference)) if str(reference) in network.index else ""
             step = f"Write '{title}' for the name" if title else ""
             return Finding(where, f"index out of range in {network.name}", position, span, next_step=step)
-        names = {name: name for name in self.names(network)}
-        listed = ", ".join([*names][:_LISTED_MAX])
+        names = {name: network.title(name) for name in self.names(network)}
+        listed = ", ".join([*names.values()][:_LISTED_MAX])
         step = f"{_did_you_mean(str(reference), names) or f'There are {listed}'} (indexes {span})"
         return Finding(where, f"{network.name} has no {self.kind} of that name", next_step=step)
 
@@ -336,10 +342,10 @@ def _behind(network: Network, reference: LayerReference) -> str | None:
 
 def _untitled(network: Network, reference: str) -> str:
     """The name of a layer or input that a reference shows as messages do; else the reference."""
-    name, space, _ = reference.rpartition(" (")
+    name = untitled(reference)
     is_known = name in network.signal_shapes or name in network.index
-    is_title = bool(space) and is_known and network.title(name) == reference
-    return name if is_title else reference
+    said = f"{name} ({reference.rpartition('(')[2]}" if reference.endswith(")") else network.title(name)
+    return name if is_known and network.title(name) == said else reference
 
 
 def _did_you_mean(text: str, keys: Mapping[str, str]) -> str:

@@ -280,7 +280,7 @@ class Rule(Enum):
         "rewritten layers",
         "layers",
         "A layer that was rewritten for the chip computes, neuron by neuron and tap by tap, what the given "
-        "one does; with --no-rewrites none is.",
+        "one does; where rewrites are forbidden none is.",
         "This rule is broken by faulty placements only: report it.",
     )
 

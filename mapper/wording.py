@@ -5,20 +5,32 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-__all__ = ["counted", "join_names", "join_numbers", "titled"]
+__all__ = ["counted", "join_names", "join_numbers", "titled", "untitled"]
 
 # What a reader, or `mapper.references`, may take for an index.
 _NUMBER = re.compile(r"#?-?[0-9]+")
+_TITLE = re.compile(rf'({_NUMBER.pattern})\s*\([^()]*\)|"({_NUMBER.pattern})"')
 
 
-def titled(name: str, kind: str) -> str:
-    """A name as sentences and tables show it: one that is a number says what it names, "3 (Conv2d)"."""
-    return f"{name} ({kind})" if _NUMBER.fullmatch(name) else name
+def titled(name: str, kind: str = "") -> str:
+    """A name as sentences and tables show it; one that is a number says what it names, "3 (Conv2d)".
+
+    Where nobody knows what it names, quotes tell it from an index: "3" in quotes.
+    """
+    if not _NUMBER.fullmatch(name):
+        return name
+    return f"{name} ({kind})" if kind else f'"{name}"'
 
 
-def counted(number: int, noun: str) -> str:
-    """A number of things: "1 feature", "2 features"."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+def untitled(text: str) -> str:
+    """The name in what `titled` gives, with or without the space before what it names; else the text."""
+    match = _TITLE.fullmatch(text.strip())
+    return (match[1] or match[2]) if match else text
+
+
+def counted(number: int, one: str, several: str = "") -> str:
+    """A number of things: "1 feature", "2 features"; `several` is said of more where an "s" does not do."""
+    return f"{number} {one if number == 1 else several or one + 's'}"
 
 
 def join_names(names: Sequence[str]) -> str:

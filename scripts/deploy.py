@@ -41,6 +41,13 @@ except ImportError:
 LEAD_US = 100_000
 NUMBERS = {"weights": np.int8, "neurons_initial_value": np.int16, "biases": np.int16}
 ENTRIES_MAX = 1 << 24
+# Names of the fields of events, in any case of letters: a copy of those that mapper.events understands.
+SYNONYMS = {
+    "t": ("t", "ts", "time", "times", "timestamp", "timestamps", "t_us", "timestamp_us"),
+    "p": ("p", "feature", "features", "f", "polarity", "polarities", "pol", "channel", "c", "on"),
+    "y": ("y", "ys", "row"),
+    "x": ("x", "xs", "col", "column"),
+}
 
 
 class Numbers(NamedTuple):
@@ -347,12 +354,29 @@ def recorded(path: Path, content: dict[str, Any], name: str | None) -> Any:
             raise ValueError("is no regular file")
         with path.open("rb") as stream:
             events = np.load(stream, allow_pickle=False)
-        if not {"t", "p", "y", "x"} <= set(events.dtype.names or ()) or events.ndim != 1:
-            raise ValueError("no structured array of t, p, y, x")
-        if any(events[name].dtype.kind not in "iub" for name in ("t", "p", "y", "x")):
-            raise ValueError("t, p, y and x must be whole numbers")
+        events = by_field(events)
         require_played(events, entry)
     return events
+
+
+def by_field(events: Any) -> Any:
+    """Events with the fields t, p, y and x, whichever names these have; other fields are left out."""
+    known = {name: field for field, names in SYNONYMS.items() for name in names}
+    given = [name for name in events.dtype.names or () if name.strip().lower() in known]
+    named = {known[name.strip().lower()]: name for name in given}
+    if events.ndim != 1 or len(named) < len(SYNONYMS):
+        unnamed = [field for field in SYNONYMS if field not in named]
+        lacking = "; ".join(f"{field}: {', '.join(SYNONYMS[field])}" for field in unnamed)
+        raise ValueError(f"no structured array of t, p, y, x, by any of their names ({lacking})")
+    if len(given) > len(named):
+        double = [name for name in given if name not in named.values()]
+        raise ValueError(f"fields that mean the same as others: {', '.join(double)}")
+    if any(events[name].dtype.kind not in "iub" for name in given):
+        raise ValueError("t, p, y and x must be whole numbers")
+    read = np.empty(len(events), [(field, events[name].dtype) for field, name in named.items()])
+    for field, name in named.items():
+        read[field] = events[name]
+    return read
 
 
 def expected(path: Path, content: dict[str, Any]) -> dict[str, Any]:

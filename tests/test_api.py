@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -147,3 +148,20 @@ def test_small_helpers() -> None:
     with pytest.raises(KeyError):
         by_code("M999")
     assert Path(str(files("mapper") / "py.typed")).exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ({"time_limit": 3}, r"time_limit \(did you mean time_limit_s\?\)"),
+        ({"pin": {}}, r"pin \(did you mean pins\?\)"),
+        ({"relu_as_if": 1.0}, r"did you mean torch=TorchOptions\(relu_as_if=\.\.\.\)\?"),
+        ({"objectiv": "index"}, r"did you mean objective\?"),
+        ({"input_shap": (1, 8, 8)}, r"did you mean input_shape\?"),
+        ({"zebra": 1}, r"unknown keyword: zebra\. There are add_output_neuron, chip,"),
+    ],
+)
+@pytest.mark.parametrize("call", [mapper.solve, mapper.check, mapper.verify_equivalence])
+def test_unknown_keywords_name_what_is_meant(call: Any, given: dict[str, Any], meant: str) -> None:
+    with pytest.raises(TypeError, match=meant):
+        call("digits", **given)

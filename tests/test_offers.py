@@ -175,7 +175,7 @@ def test_siblings_keep_name_index_and_core() -> None:
     apart = placed(network, pins={"m0k3": 4})
     assert apart.find_chip_layer("m0k3") == 4
     assert fused(apart) == []
-    with pytest.raises(OptionsError, match=r"counts the spikes of a whole core.*--no-fusion"):
+    with pytest.raises(OptionsError, match=r"counts the spikes of a whole core.*fusion=False"):
         build_config(result, mapper.EmitOptions(balancers=("m0k3",)))
 
 

@@ -163,7 +163,7 @@ def test_references_in_one_network(reference: LayerReference, name: str) -> None
         (-5, r"--pin: layer -5: index out of range in n \(got -5; allowed: -4\.\.3\)"),
         ("conv", r"--pin: layer conv: n has no layer of that name\. Did you mean conv1\? "
                  r"\(indexes -4\.\.3\)"),
-        ("input", r"no layer of that name\. There are a, #0, conv1, x"),
+        ("input", r"no layer of that name\. There are a, #0 \(Conv2d\), conv1, x"),
         ("9" * 99, "no layer of that name"),
         ("", "no layer of that name"),
         (True, r"neither a name nor an index \(got True\)\. Write a name, or an index as 3 or '#3'"),

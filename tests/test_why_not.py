@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -94,7 +96,7 @@ def test_five_cores_are_explained(path: Path) -> None:
 
 
 def test_missing_output_neurons_are_tried_before_they_are_offered() -> None:
-    with pytest.raises(mapper.NetworkError, match=r"--add-output-neuron .* fits speck2f \(tried\)"):
+    with pytest.raises(mapper.NetworkError, match=r"add_output_neuron=1\.0 .* fits speck2f \(tried\)"):
         mapper.check(ZOO / "sinabs_missing_last_spike.yaml")
     assert mapper.check(ZOO / "sinabs_missing_last_spike.yaml", add_output_neuron=1.0).solution
 
@@ -319,3 +321,20 @@ def test_results_and_reports_print_as_on_the_command_line(capsys: pytest.Capture
     assert str(refused.report).splitlines()[1:] == shown[1:]
     assert str(refused.report).startswith("speck2f: does not fit")
     assert repr(refused.report) == "<FeasibilityReport: infeasible>"
+
+
+def test_what_further_cores_would_do_can_be_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["check", "digits", "--set", "-core[2..8]", "--repairs", "0", "--plain"]
+    assert run(words) == 1
+    told = " ".join(capsys.readouterr().out.split())
+    found = re.search(r"As whole layers it would fit with 2 more cores like core 0: (--set \"\S+\")\.", told)
+    assert found, told
+    assert run([*words, *shlex.split(found[1])]) == 0
+    chip = mapper.load_chip("speck2f", ["-core[2..8]"])
+    report = mapper.check("digits", chip, repairs=0).report
+    assert report is not None
+    assert report.correction is not None
+    asked = re.search(r"overrides=(\[.*\])\.", report.correction.sentence)
+    assert asked
+    larger = mapper.load_chip("speck2f", ["-core[2..8]", *ast.literal_eval(asked[1])])
+    assert mapper.check("digits", larger).solution is not None

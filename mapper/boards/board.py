@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 
 from hwspec.catalog import load as load_chip
 from hwspec.schema import ChipSpec
+from mapper.asking import EMITTED_STEP_US, LAYER_FORM, MONITORS
 from mapper.boards.discovery import board_name, find_board
 from mapper.boards.link import Link
 from mapper.boards.listening import LEAD_SECONDS, Heard, Listening, ask, drop
@@ -21,6 +22,7 @@ from mapper.emit.shared.interface import Interface
 from mapper.emit.shared.slow_clock import slow_clock_findings, warn_of_slow_clock
 from mapper.errors import ConfigError, Finding, MapperWarning
 from mapper.events import Events, MonitorEvents, events_from, events_from_spikes, spikes_of
+from mapper.wording import counted
 
 __all__ = ["Board", "open_board"]
 
@@ -94,7 +96,8 @@ def _findings(samna_config: Any, chip: ChipSpec, rate_hz: float | None) -> Itera
     if rate_hz is not None:
         yield from slow_clock_findings(rate_hz)
     elif any(core.leak_enable for core in samna_config.cnn_layers):
-        step = "Emit it with --step-us MICROSECONDS, or give the slow clock's rate"
+        wish = EMITTED_STEP_US.to("MICROSECONDS", "MICROSECONDS")
+        step = f"Emit it with {wish}, or give the slow clock's rate"
         yield Finding("configuration", "has biases, and no rate of the slow clock", next_step=step)
 
 
@@ -196,7 +199,7 @@ class Board(Link):
             answer.events[name] = spikes[is_answer]
             early += len(spikes) - int(is_answer.sum())
         if early:
-            heard.notes.append(f"{early} spikes came before the first event was played, and are left out")
+            heard.notes.append(f"{counted(early, 'spike')} came before the first event was played: left out")
         self._say(heard.notes)
         return answer
 
@@ -234,7 +237,7 @@ class Board(Link):
         parts = (*self.samna_config.cnn_layers, self.samna_config.dvs_layer)
         readout = getattr(self.samna_config, "readout", None)
         if not any(part.monitor_enable for part in (*parts, *([readout] if readout else []))):
-            return "Nothing is monitored: emit the configuration with --monitor LAYER"
+            return f"Nothing is monitored: emit the configuration with {MONITORS.to(*LAYER_FORM)}"
         return "If that is no answer: scripts/deploy.py --self-test says whether the board works"
 
     def _say(self, notes: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mapper.asking import NO_SENSOR
 from mapper.boards.board import Board
 from mapper.boards.potentials import harmless_event, spike_to, writes_of
 from mapper.emit.samna import chip_library
@@ -36,7 +37,7 @@ def loses_first_event(board: Board, *, with_harmless_event: bool = False) -> boo
         The second spike does not arrive either, or the board fails.
     """
     if board.samna_config.dvs_layer.pass_sensor_events:
-        step = "Emit it with --no-sensor for this test"
+        step = f"Emit it with {NO_SENSOR.to(False)} for this test"
         raise ConfigError(
             Finding("configuration", "lets the sensor's events in, beside the test's", next_step=step)
         )

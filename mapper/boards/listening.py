@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mapper.errors import Finding, OptionsError
+from mapper.wording import counted
 
 __all__ = ["LEAD_SECONDS", "POLL_SECONDS", "Heard", "Listening", "ask", "drop"]
 
@@ -200,7 +201,7 @@ def _older_notes(count: int, last_end: str) -> list[str]:
         return []
     late = f"They came behind the last call, which {last_end}: let it listen longer"
     why = late if last_end else "Read them before, or leave them"
-    return [f"{count} events from before this call are left out. {why}"]
+    return [f"left out: {counted(count, 'event')} from before this call. {why}"]
 
 
 def _buffer_notes(fullest: int, capacity: int | None) -> list[str]:
@@ -211,4 +212,4 @@ def _buffer_notes(fullest: int, capacity: int | None) -> list[str]:
         return [f"a read gave {fullest} events and the buffer holds {capacity}: some may be lost. {way_out}"]
     if fullest < _BUFFER_LEAST or fullest & (fullest - 1):
         return []
-    return [f"a read gave {fullest} events, a size that buffers have: some may be lost. {way_out}"]
+    return [f"a read gave {counted(fullest, 'event')}, a size that buffers have: some may be lost. {way_out}"]

@@ -26,6 +26,7 @@ from mapper.cli.options import (
 from mapper.cli.output import console, print_json, print_record, say
 from mapper.cli.recordings import ENCODE, STEPS, Clock, recorded
 from mapper.errors import Finding, OptionsError
+from mapper.wording import counted
 
 if TYPE_CHECKING:
     from mapper.boards import Listening
@@ -160,9 +161,9 @@ def _record(
         others = {str(core): count for core, count in answer.other_cores.items()}
         print_json(events=len(events), spikes=counts, other_cores=others)
         return 0
-    say(f"{len(events)} events written")
+    say(f"{counted(len(events), 'event')} written")
     for name, count in counts.items():
-        say(f"{name:20} {count} spikes")
+        say(f"{name:20} {counted(count, 'spike')}")
     if not counts:
         say("nothing is monitored: emit the configuration with --monitor LAYER")
     return 0

@@ -17,6 +17,7 @@ from cyclopts.exceptions import (
 
 from hwspec.errors import SpecError, gathered
 from hwspec.inert import inert
+from mapper.asking import spoken_to
 from mapper.cli.app import app
 from mapper.cli.help import help_text, label
 from mapper.cli.loudness import is_quiet, loudness_of, under, wants_json, wipe
@@ -39,7 +40,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        with _warnings_in_a_line():
+        with _warnings_in_a_line(), spoken_to("command"):
             return exit_status(_outcome(words))
     except KeyboardInterrupt:
         return interrupted()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mapper.errors import Finding, OptionsError
+from mapper.errors import Finding, MapperWarning, OptionsError
 from mapper.references import Typed
 
 __all__ = ["READERS", "read_rates"]
@@ -48,6 +49,12 @@ def _shape(text: str) -> tuple[int, ...]:
     shape = _numbers("--input-shape", re.sub("[xX×]", ",", text) if is_product else text)
     if len(shape) != 3 or min(shape) < 1:
         raise OptionsError(Finding("--input-shape", "wants three positive numbers", shape, "C,H,W"))
+    if shape[2] <= 4 < min(shape[:2]):
+        last = ",".join(map(str, (shape[2], *shape[:2])))
+        text = (
+            f"--input-shape {','.join(map(str, shape))}: features come first; channels last would be {last}"
+        )
+        warnings.warn(text, MapperWarning, stacklevel=2)
     return shape
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,6 +13,7 @@ from mapper.cli import options
 from mapper.cli.options import file, group, keywords, number
 from mapper.cli.output import console, print_json
 from mapper.cli.recordings import DATA, ENCODE, STEPS, Clock, recorded
+from mapper.errors import MapperWarning
 from mapper.process import OK, UNDECIDED
 
 if TYPE_CHECKING:
@@ -71,6 +73,12 @@ def verify(
 
     require_writable(*filter(None, [output.plot]))
     words = keywords(chip, reading, places, preferences, moves, limits)
+    given = [Path(source).resolve() for source in (reading.calibrate, stimulus.data) if source]
+    if len(given) == 2 and given[0] == given[1]:
+        text = (
+            "--data are the samples of --calibrate: thresholds that were found on them say little of others"
+        )
+        warnings.warn(f"{text}. Give samples that nothing was fitted to", MapperWarning, stacklevel=2)
     words |= {name: value for name, value in vars(stimulus).items() if name not in vars(Clock())}
     words["events"] = None if stimulus.events is None else recorded(stimulus.events, stimulus)
     words["drop_outside"] = stimulus.drop_outside

@@ -218,7 +218,8 @@ class DynapcnnNetwork(PlacedNetwork):
 
     def extra_repr(self) -> str:
         """Layers with their cores, and what was taken for granted while reading."""
-        lines = [f"layer {n}: {name}{self._core_of(n)}" for name, n in self.structure.index.items()]
+        title, index = self.structure.title, self.structure.index
+        lines = [f"#{n}: {title(name)}{self._core_of(n)}" for name, n in index.items()]
         return "\n".join([*lines, *(f"read: {reading}" for reading in self.structure.readings)])
 
     def _core_of(self, n: int) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
-from mapper.errors import MissingNeuronError, NetworkError, UnsupportedLayerError, sentence_list
+from mapper.asking import spoken_to
+from mapper.errors import MissingNeuronError, NetworkError, UnsupportedLayerError
 
 __all__ = ["as_sinabs_raises"]
 
@@ -19,18 +19,14 @@ _KINDS: tuple[tuple[type[NetworkError], tuple[str, ...]], ...] = (
     (UnsupportedLayerError, ("UnsupportedLayerType", "InvalidGraphStructure", "InvalidEdge")),
     (NetworkError, ("InputConfigurationError",)),
 )
-# How the class takes what messages name as options of `mapper.solve`.
-_ARGUMENTS = {
-    "torch=TorchOptions(relu_as_if=1.0)": "relu_as_if=1.0",
-    "TorchOptions(reading_check=False)": "reading_check=False",
-}
 
 
 @contextmanager
 def as_sinabs_raises() -> Iterator[None]:
     """Errors of a network leave this block as sinabs' too, with the class's own arguments as way out."""
     try:
-        yield
+        with spoken_to("sinabs"):
+            yield
     except NetworkError as error:
         raise _both(error).with_traceback(error.__traceback__) from error.__cause__
 
@@ -41,15 +37,8 @@ def _both(error: NetworkError) -> NetworkError:
     loaded = sys.modules.get(_THEIRS)
     theirs = [getattr(loaded, name) for name in names if hasattr(loaded, name)]
     both: Any = type(kind.__name__, (kind, *theirs), {"__module__": kind.__module__}) if theirs else kind
-    findings = tuple(replace(entry, next_step=_renamed(entry.next_step)) for entry in error.findings)
     told = both.__new__(both)
     told.__dict__.update(error.__dict__)
     # Not by their constructors, which take what sinabs knows of its graph.
-    told.findings, told.args = findings, (sentence_list(findings),)
+    told.findings, told.args = error.findings, error.args
     return told  # type: ignore[no-any-return]  # a subclass of the error's class
-
-
-def _renamed(step: str) -> str:
-    for option, argument in _ARGUMENTS.items():
-        step = step.replace(option, argument)
-    return step

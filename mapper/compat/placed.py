@@ -9,6 +9,7 @@ from typing import Any
 
 from hwspec.catalog import load as load_chip
 from mapper.api import solve
+from mapper.asking import spoken_to
 from mapper.compat.arguments import (
     Ordering,
     default_device,
@@ -111,8 +112,9 @@ class PlacedNetwork(LayerViews):
         wishes: dict[str, Any] = {} if objective is None else {"objective": objective}
         alone = SolveOptions(pins=tuple(core_pins.items()), monitors=monitored, fusion=False, **wishes)
         # Siblings on one core share a scale: nothing that scripts expect where they fit apart.
-        fusion = not fits(Question((network,), chip, alone))
-        result = solve(network, chip, options=replace(alone, fusion=fusion))
+        with spoken_to("sinabs"):
+            fusion = not fits(Question((network,), chip, alone))
+            result = solve(network, chip, options=replace(alone, fusion=fusion))
         try:
             result.require()
         except (InfeasibleError, UndecidedError) as error:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from mapper.wording import titled
+
 __all__ = ["FrameDifference", "first_difference"]
 
 
@@ -34,7 +36,8 @@ class FrameDifference:
     count: int
 
     def __str__(self) -> str:
-        where = f"layer {self.layer}, feature {self.feature}, row {self.y}, column {self.x}, step {self.step}"
+        place = f"feature {self.feature}, row {self.y}, column {self.x}, step {self.step}"
+        where = f"layer {titled(self.layer)}, {place}"
         return f"{where}: {self.network} spikes in the network, {self.chip} on the chip ({self.count} differ)"
 
 

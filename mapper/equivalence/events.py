@@ -16,6 +16,7 @@ from mapper.equivalence.exactness import exactness
 from mapper.equivalence.sensitivity import Sensitivity, count_ranges, sensitivity
 from mapper.events import Events
 from mapper.sim.event import EventOptions, EventResult, EventSimulator
+from mapper.wording import counted, titled
 
 __all__ = ["CoreLoad", "EventComparison", "LayerComparison", "compare_events"]
 
@@ -100,6 +101,7 @@ def compare_events(
     duration_us: float,
     options: EventOptions | None = None,
     pause: Callable[[], object] | None = None,
+    title: Callable[[str], str] = titled,
 ) -> EventComparison:
     """Run events and hold them against the spikes of time steps.
 
@@ -113,6 +115,8 @@ def compare_events(
         Length of the recording.
     pause
         As in `simulate_events`.
+    title
+        What notes call a layer of this name.
     """
     simulator = EventSimulator(config, options)
     result = simulator.run(inputs, end_us=duration_us, pause=pause)
@@ -123,10 +127,11 @@ def compare_events(
     loads = tuple(_loads(result, chip, owners, duration_us))
     border = _border(simulator, result, owners)
     # Pieces of one layer say the same.
-    odd = tuple(dict.fromkeys(_odd_maps(simulator, owners)))
-    heavy = tuple(dict.fromkeys(_heavy(simulator, owners)))
+    called = {core: title(name) for core, name in owners.items()}
+    odd = tuple(dict.fromkeys(_odd_maps(simulator, called)))
+    heavy = tuple(dict.fromkeys(_heavy(simulator, called)))
     depends = sensitivity(counts)
-    notes = (*_notes(layers, depends, loads, odd, heavy), *exactness(config, simulator.graph))
+    notes = (*_notes(layers, depends, loads, odd, heavy, title), *exactness(config, simulator.graph))
     return EventComparison(layers, depends, loads, border, odd, heavy, notes, result.outputs)
 
 
@@ -190,21 +195,30 @@ def _heavy(simulator: EventSimulator, owners: Mapping[int, str]) -> Iterator[str
                 yield f"{_owner(owners, number)}: weight {largest}, threshold {core.threshold_high}"
 
 
+def _beyond(layer: str, times: int) -> str:
+    """What it means that potentials left 16 bits, and what helps."""
+    what = f"{layer}: {counted(times, 'time')} a potential would have left the 16 bits that a core has for it"
+    meaning = "spike by spike it stays at their end, as is assumed of the chip; time steps have no such end"
+    return f"{what}: {meaning}. Fewer spikes in, or a smaller range of weights (mapper tune seeks one) help"
+
+
 def _notes(
     layers: tuple[LayerComparison, ...],
     depends: tuple[Sensitivity, ...],
     loads: tuple[CoreLoad, ...],
     odd: tuple[str, ...],
     heavy: tuple[str, ...],
+    title: Callable[[str], str],
 ) -> Iterator[str]:
-    unstable = [entry.layer for entry in depends if entry.neurons]
+    unstable = [title(entry.layer) for entry in depends if entry.neurons]
     if unstable:
         yield f"the order of spikes decides counts in {', '.join(unstable)}; the chip's order is not known"
     for entry in layers:
         if entry.frame_spikes and not entry.event_spikes:
-            yield f"{entry.layer}: {entry.frame_spikes} spikes in time steps, and NONE spike by spike"
+            spikes = counted(entry.frame_spikes, "spike")
+            yield f"{title(entry.layer)}: {spikes} in time steps, and NONE spike by spike"
         if entry.saturated:
-            yield f"{entry.layer}: {entry.saturated} potentials left 16 bits"
+            yield _beyond(title(entry.layer), entry.saturated)
     for text in odd:
         yield f"{text}; whether the last row and column arrive is not documented: make it a multiple"
     for text in heavy:
@@ -212,6 +226,7 @@ def _notes(
     for load in loads:
         if load.is_over:
             share = load.synops_per_second / (load.bandwidth or 1)
-            yield f"core {load.core} is asked for {share:.1f} times its bandwidth: shrink layer {load.layer}"
+            way_out = f"shrink layer {title(load.layer)}"
+            yield f"core {load.core} is asked for {share:.1f} times its bandwidth: {way_out}"
     if loads and all(load.bandwidth is None for load in loads):
         yield "the chip's bandwidth is not published: SynOps/s are shown without a limit"

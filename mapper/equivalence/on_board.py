@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mapper.asking import LAYER_FORM, MONITORS
 from mapper.boards import Board, Listening
 from mapper.boards.monitored import monitored_layers
 from mapper.emit.shared.config import ChipConfig
@@ -92,7 +93,7 @@ def require_comparable(config: ChipConfig, data: LabelledData, input_name: str |
     """
     name = input_of(config, input_name)
     if not monitored_layers(config):
-        step = "Emit it with --monitor LAYER, once for each layer that is to be compared"
+        step = f"Emit it with {MONITORS.to(*LAYER_FORM)}, once for each layer that is to be compared"
         raise ConfigError(Finding("configuration", "has no layer that is read", next_step=step))
     shapes = {entry.name: entry.shape for entry in config.interface.inputs} if config.interface else {}
     given = data.rasters[0].shape[1:]

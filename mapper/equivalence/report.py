@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hwspec.display import Shown
@@ -64,6 +65,8 @@ class EquivalenceReport(Shown):
         The first output, for plots.
     readings
         What was taken for granted while reading the network.
+    titles
+        What layers are called where people read it, by name.
     compared_with
         What of its source the network as read was found equal to; empty where nothing was.
     is_complete
@@ -86,6 +89,7 @@ class EquivalenceReport(Shown):
     judgement: Judgement | None = None
     silence: Silence = field(default_factory=Silence)
     rounding: tuple[RoundingLoss, ...] = ()
+    titles: Mapping[str, str] = field(default_factory=dict)
     is_complete: bool = True
 
     @property

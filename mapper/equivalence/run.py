@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hwspec.schema import ChipSpec
 from mapper.activity import steps_of
+from mapper.asking import STEPS, TIME_LIMIT
 from mapper.deadline import NEVER, Deadline
 from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.joined import joined
 from mapper.emit.write.build import build_config
 from mapper.emit.write.options import EmitOptions
 from mapper.equivalence.compare import first_difference
-from mapper.equivalence.events import compare_events
+from mapper.equivalence.events import EventComparison, compare_events
 from mapper.equivalence.judge import Judge, Source, check_labels
 from mapper.equivalence.judging import scored
 from mapper.equivalence.labelled import LabelledData
@@ -37,6 +39,7 @@ from mapper.result import Result
 from mapper.sim.config_frame import simulate_config
 from mapper.sim.event import EventOptions
 from mapper.sim.network import Simulation, simulate
+from mapper.wording import counted
 
 __all__ = [
     "CELLS_MAX", "Recording", "check_equivalence", "random_recording", "recording_of",
@@ -50,7 +53,6 @@ CELLS_MAX = 1 << 26
 _SPREAD = (5**0.5 - 1) / 2
 # One sample alone may be silent, or like no other.
 _SAMPLES_MIN = 4
-_SIMULATE_LESS = "Raise --time-limit, or simulate less: fewer --steps, or a shorter recording"
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def random_recording(
     def spikes(shape: Iterable[int]) -> NDArray[Any]:
         raster = np.empty((steps, *shape), np.uint8)
         for frame in raster:
-            deadline.check(f"random spikes of {steps} steps were drawn", _SIMULATE_LESS)
+            deadline.check(f"random spikes of {steps} steps were drawn", _simulate_less())
             frame[...] = draw.random(frame.shape) < rate
         return raster
 
@@ -204,12 +206,7 @@ def check_equivalence(
     floats = floating if isinstance(floating, Network) else joined(floating)
     config = build_config(result, EmitOptions(dt_us=float(dt_us)))
     runs = _Runs.of(recording, floats, integer, config, deadline)
-    frames = {layer.name: runs.chip[layer.name] for layer in integer.layers}
-    with _counted(deadline, recording, "the configuration spike by spike", None) as pause:
-        events = compare_events(
-            config, frames, recording.events, result.chip, duration_us=float(recording.steps * dt_us),
-            options=options, pause=pause,
-        )  # fmt: skip
+    events = _spike_by_spike(runs, recording, integer, config, result.chip, options, deadline)
     judge = Judge(floats, integer, config, dt_us, options)
     scores = scored(judge, data, source, workers=workers, deadline=deadline, progress=progress)
     rates = runs.rates if scores.judgement is None else scores.judgement.rates
@@ -229,6 +226,7 @@ def check_equivalence(
         notes=(*scores.notes, *events.notes, *(config.interface.notes if config.interface else ())),
         readings=tuple(map(str, result.readings)),
         compared_with=integer.compared_with,
+        titles={entry.layer: integer.title(entry.layer) for entry in rates},
         output=_trace(integer.outputs[0].name, runs.floats, events.outputs),
         is_complete=scores.is_complete,
     )
@@ -274,16 +272,38 @@ def _present(result: Result, spikes: Mapping[str, Any]) -> dict[str, Any]:
     return {name: entry[..., : sizes[name][1], : sizes[name][2]] for name, entry in spikes.items()}
 
 
+def _spike_by_spike(
+    runs: _Runs,
+    recording: Recording,
+    network: NormalNetwork,
+    config: ChipConfig,
+    chip: ChipSpec,
+    options: EventOptions | None,
+    deadline: Deadline,
+) -> EventComparison:
+    frames = {layer.name: runs.chip[layer.name] for layer in network.layers}
+    with _counted(deadline, recording, "the configuration spike by spike", None) as pause:
+        return compare_events(
+            config, frames, recording.events, chip, duration_us=float(recording.steps * recording.dt_us),
+            options=options, pause=pause, title=network.title,
+        )  # fmt: skip
+
+
+def _simulate_less() -> str:
+    return f"Raise {TIME_LIMIT}, or simulate less: fewer {STEPS}, or a shorter recording"
+
+
 @contextmanager
 def _counted(
     deadline: Deadline, recording: Recording, what: str, total: int | None
 ) -> Iterator[Callable[[], None]]:
     """What a simulator calls on its way through a recording, once for each of so many steps."""
-    during, calls = f"{what} was simulated on {recording.steps} steps", count()
+    during, calls = f"{what} was simulated on {counted(recording.steps, 'step')}", count()
+    less = _simulate_less()
     with steps_of(f"simulating {what}", total) as steps:
 
         def pause() -> None:
-            deadline.check(during, _SIMULATE_LESS)
+            deadline.check(during, less)
             if total is not None:
                 steps(next(calls))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mapper.asking import DATA, EVENTS, RATE, STEPS
 from mapper.equivalence.rates import LayerRates
 from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.wording import join_names
@@ -26,19 +27,20 @@ class Silence:
 def silence_of(rates: Sequence[LayerRates], network: NormalNetwork) -> Silence:
     """Layers that never spiked, with the reason where that is certain; empty if all did."""
     silent = tuple(entry.layer for entry in rates if not entry.integer_rate)
+    names = [*map(network.title, silent)]
     if not silent:
         return Silence()
     if len(silent) == len(rates):
         told = "NO SPIKES in any layer: silence equals silence, and nothing is shown of this network"
     else:
-        told = f"NO SPIKES in {join_names(silent)}: nothing is shown of them, nor of what they alone feed"
-    mute = [name for name in mute_layers(network) if name in silent]
+        told = f"NO SPIKES in {join_names(names)}: nothing is shown of them, nor of what they alone feed"
+    mute = [network.title(name) for name in mute_layers(network) if name in silent]
     if mute:
         reason = "nothing that reaches them has a weight above 0, and they have no bias above 0"
         return Silence(
             silent, f"{told}. No input can make {join_names(mute)} spike: {reason}. Check their weights"
         )
-    step = "more input (--random 0.5, --steps 200), recorded --events, or --data of the task"
+    step = f"more input ({RATE.to(0.5)}, {STEPS.to(200)}), recorded {EVENTS}, or {DATA} of the task"
     return Silence(silent, f"{told}. Give {step}")
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mapper.asking import ORDER, TIME_UNIT, UNWRAP, spoken
 from mapper.errors import EventError, Finding
 
 __all__ = [
@@ -54,10 +55,6 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """Names of a field that are understood, in any case of letters."""
 
-_UNIT_STEP = (
-    "Say what their unit is: --time-unit s, ms or us for a file, in Python "
-    "numpy.rint(seconds * 1e6).astype(numpy.int64)"
-)
 _FIELD_OF = {name: field for field, names in SYNONYMS.items() for name in names}
 _LARGEST = {"t": 2**63 - 1, "p": 65535, "y": 65535, "x": 65535}
 _WRAP = 1 << 32
@@ -134,7 +131,7 @@ def build_events(
         label = (labels or {}).get(field, f"{source}, field {field}")
         problems = column_findings(label, column, limits[field], boolean=field == "p")
         if field == "t" and column.dtype.kind == "f":
-            problems = [replace(problem, next_step=_UNIT_STEP) for problem in problems]
+            problems = [replace(problem, next_step=_unit_step()) for problem in problems]
         if field == "t" and not problems and order == "ascending":
             problems = order_findings(label, column)
         findings.extend(problems)
@@ -186,14 +183,14 @@ def _columns(
 ) -> tuple[dict[str, Column], list[Finding]]:
     if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
         step = "Leave masked events out first, with array.compressed()"
-        return {}, [Finding(source, "are a masked array; the mask would be lost", next_step=step)]
+        return {}, [Finding(source, "a masked array, whose mask would be lost", next_step=step)]
     if isinstance(array, Mapping):
         names = [str(name) for name in array]
     else:
         array = np.asarray(array)
         if array.dtype.names is None:
             step = "Give a structured array, or a mapping of names to columns"
-            return {}, [Finding(source, "have no named fields", f"dtype {array.dtype}", next_step=step)]
+            return {}, [Finding(source, "no named fields", f"dtype {array.dtype}", next_step=step)]
         names = list(array.dtype.names)
         if array.ndim != 1:
             return {}, [
@@ -261,6 +258,12 @@ def _float_finding(label: str, column: Column) -> Finding:
     )
 
 
+def _unit_step() -> str:
+    """How to say what unit times are in."""
+    whole = spoken(command="", python=", or numpy.rint(seconds * 1e6).astype(numpy.int64)")
+    return f"Say what their unit is: {TIME_UNIT.to(('s', 'ms', 'us'))} for a file{whole}"
+
+
 def order_findings(label: str, times: Column) -> list[Finding]:
     """Whether time goes back anywhere."""
     back = np.flatnonzero(times[1:] < times[:-1])
@@ -270,11 +273,11 @@ def order_findings(label: str, times: Column) -> list[Finding]:
     places = f"{len(back)} places" if len(back) > 1 else "1 place"
     text = f"time goes back in {places}, the first at event {first}"
     least = f"{int(times[first - 1])} or more"
-    step = 'Sort them by time: --order sort, in Python order="sort"'
+    step = f"Sort them by time: {ORDER.to('sort')}"
     # Sorting would scramble what a clock of 32 bits tore apart.
     if int(times.max()) < _WRAP and any(int(times[n]) - int(times[n + 1]) > _WRAP // 2 for n in back[:100]):
-        step = "The clock started again at 2^32 µs, as it does every 71 minutes: let it go on with --unwrap, "
-        step += "in Python unwrap=True or mapper.events.unwrap_timestamps"
+        step = "The clock started again at 2^32 µs, as it does every 71 minutes: let it go on with "
+        step += f"{UNWRAP.to(True)}{spoken(command='', python=', or mapper.events.unwrap_timestamps')}"
     return [Finding(label, text, int(times[first]), least, "µs", step)]
 
 

@@ -28,6 +28,7 @@ from mapper.events.arrays import (
 )
 from mapper.network import Origin
 from mapper.own_shape import own_events, own_shape
+from mapper.wording import titled
 
 __all__ = [
     "MonitorEvents",
@@ -211,7 +212,9 @@ def _collect(
             ("y", y, height - 1),
             ("x", x, width - 1),
         ):
-            findings += column_findings(f"layer {name}, core {core}, attribute {key}", column, largest)
+            findings += column_findings(
+                f"layer {titled(name)}, core {core}, attribute {key}", column, largest
+            )
         chosen[here[inside]] = True
         features[here[inside]] = p[inside].astype(np.int64) + start
     shown = events[chosen]
@@ -306,22 +309,24 @@ def _parts(layer: MonitoredLayer) -> list[tuple[int, int, int]]:
 def _layer_findings(name: str, layer: MonitoredLayer) -> list[Finding]:
     findings = shape_findings(layer.shape)
     for side, size in zip(("height", "width"), layer.host_pool, strict=True):
-        findings += whole(f"layer {name}, host pool {side}", size, 1, 65536)[1]
+        findings += whole(f"layer {titled(name)}, host pool {side}", size, 1, 65536)[1]
     parts = sorted(_parts(layer), key=lambda part: part[1:])
     if findings:
         return findings
     if len({part[0] for part in parts}) < len(parts):
-        findings.append(Finding(f"layer {name}", "two parts on one core cannot be told apart", parts))
+        findings.append(Finding(f"layer {titled(name)}", "two parts on one core cannot be told apart", parts))
     end = 0
     for core, start, stop in parts:
         if start != end or stop <= start:
             text = (
                 f"core {core} shows features {start}..{stop - 1}, but the next one without a place is {end}"
             )
-            findings.append(Finding(f"layer {name}", text))
+            findings.append(Finding(f"layer {titled(name)}", text))
         end = stop
     if end != layer.shape[0]:
         findings.append(
-            Finding(f"layer {name}", "its parts are not all its features", end, layer.shape[0], "features")
+            Finding(
+                f"layer {titled(name)}", "its parts are not all its features", end, layer.shape[0], "features"
+            )
         )
     return findings

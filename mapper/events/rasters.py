@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mapper.asking import DROP_OUTSIDE
 from mapper.errors import EventError, Finding
 from mapper.events.arrays import (
     EVENT_DTYPE,
@@ -137,7 +138,7 @@ def _counted(
 
 
 def _outside_findings(events: Events, shape: Shape3, timely: Column, start: int, end: int) -> list[Finding]:
-    step = "Leave such events out, and count them, with --drop-outside, in Python drop_outside=True"
+    step = f"Leave such events out, and count them, with {DROP_OUTSIDE.to(True)}"
     findings = []
     for field, side in zip(("p", "y", "x"), shape, strict=True):
         findings += column_findings(f"events, field {field}", events[field], int(side) - 1)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from mapper.asking import TRAFFIC
 from mapper.errors import EventError, Finding, OptionsError
 from mapper.files import write_text
 from mapper.texts import json_of, plain_text
@@ -35,7 +36,7 @@ def write_traffic(path: Path, spikes: Mapping[str, int], duration_us: int) -> No
         The file cannot be written.
     """
     if duration_us < 1:
-        raise EventError(Finding("--traffic", "the recording has no length, so there are no rates"))
+        raise EventError(Finding(str(TRAFFIC), "the recording has no length, so there are no rates"))
     rates = {name: round(count * 1e6 / duration_us, 3) for name, count in spikes.items()}
     content = {"schema_version": 1, "spikes_per_second": rates}
     write_text(path, json.dumps(content, indent=1) + "\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
+from mapper.asking import CACHE
 from mapper.errors import Finding, OptionsError
 from mapper.explore.cell import CellOptions, at
 from mapper.explore.identity import digest, program_version
@@ -53,7 +54,7 @@ class CellCache:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             problem = f"cannot be made: {error.strerror or error}"
-            raise OptionsError(Finding(f"--cache {folder}", problem)) from None
+            raise OptionsError(Finding(f"{CACHE} {folder}", problem)) from None
 
     def _path(self, key: str) -> Path:
         # Two levels: a folder of ten thousand files is slow to list on many file systems.

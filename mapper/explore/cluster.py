@@ -16,6 +16,7 @@ from importlib import import_module
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from mapper.asking import SCHEDULER
 from mapper.deadline import NEVER, Deadline
 from mapper.errors import BackendMissingError, Finding, MapperWarning, OptionsError
 from mapper.explore.cell import fault_text
@@ -66,7 +67,7 @@ def on_cluster(
         distributed = import_module("distributed")  # an optional package
     except ImportError:
         step = 'pip install "dynapcnn-mapper[cluster]"'
-        raise BackendMissingError("dask[distributed]", "--scheduler", step) from None
+        raise BackendMissingError("dask[distributed]", str(SCHEDULER), step) from None
     share, lost = _Share(tasks, deadline), list[str]()
     while len(lost) < _CALLS:
         try:
@@ -103,7 +104,7 @@ def _quiet() -> Iterator[None]:
 @contextmanager
 def _connected(distributed: Any, address: str, deadline: Deadline) -> Iterator[Any]:
     """A client of a scheduler that has a worker."""
-    where, left_s = f"--scheduler {address}", max(0.0, deadline.left_s)
+    where, left_s = f"{SCHEDULER} {address}", max(0.0, deadline.left_s)
     seconds = min(_CONNECT_SECONDS, left_s)
     try:
         call = partial(distributed.Client, address, timeout=seconds, set_as_default=False)

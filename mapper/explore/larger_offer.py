@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from hwspec.schema import ChipSpec
+from mapper.asking import BIAS_WORDS, CORES, FAN_OUT, KERNEL_WORDS, NEURON_WORDS, together
 from mapper.explore.request import CORES_MAX, WORDS_MAX, Request
 from mapper.normal_form import NormalNetwork
 from mapper.question import Question, fits
@@ -19,7 +20,13 @@ _FAN_OUT_MAX = 8
 # Deterministic time of all that is tried: a few seconds.
 _EFFORT = 2.0
 # What is raised, in the order in which it is left as it is where it can be.
-_DIMENSIONS = ("fan_out", "bias_words", "cores", "neuron_words", "kernel_words")
+_OPTIONS = {
+    "fan_out": FAN_OUT,
+    "bias_words": BIAS_WORDS,
+    "cores": CORES,
+    "neuron_words": NEURON_WORDS,
+    "kernel_words": KERNEL_WORDS,
+}
 
 Offer = dict[str, int]
 """The most on offer, by dimension."""
@@ -47,14 +54,16 @@ def larger_offer(groups: Sequence[tuple[NormalNetwork, ...]], request: Request, 
     if larger is None:
         return ""
     least = _lessened(now, larger, holds)
-    options = " ".join(_option(request, name, most) for name, most in least.items() if most != now[name])
-    return f"There is one with {options} (tried)."
+    options = [
+        (_OPTIONS[name], _value(request, name, most)) for name, most in least.items() if most != now[name]
+    ]
+    return f"There is one with {together(*options)} (tried)."
 
 
 def _lessened(now: Offer, larger: Offer, holds: Callable[[Offer], bool]) -> Offer:
     """Each dimension as it was where that holds, else halved as often as holds."""
     least = dict(larger)
-    for name in _DIMENSIONS:
+    for name in _OPTIONS:
         if least[name] != now[name] and holds({**least, name: now[name]}):
             least[name] = now[name]
         while least[name] // 2 > now[name] and holds({**least, name: least[name] // 2}):
@@ -86,13 +95,13 @@ def _chip(request: Request, offer: Offer) -> ChipSpec:
     return chip_of(request.base, cores, offer["fan_out"], name, "the largest chip on offer")
 
 
-def _option(request: Request, name: str, most: int) -> str:
-    """An option as it is typed: what is on offer now, and more."""
+def _value(request: Request, name: str, most: int) -> str:
+    """What is given to an option: what is on offer now, and more."""
     if name == "bias_words":
-        return f"--bias-words {','.join(map(str, (*request.sizes.bias_words, most)))}"
+        return ",".join(map(str, (*request.sizes.bias_words, most)))
     ranges = {"cores": request.cores, "fan_out": request.fan_out}
     least = ranges[name][0] if name in ranges else getattr(request.sizes, name)[0]
-    return f"--{name.replace('_', '-')} {_words(least)}..{_words(most)}"
+    return f"{_words(least)}..{_words(most)}"
 
 
 def _words(number: int) -> str:

@@ -11,12 +11,13 @@ from hwspec.catalog import load as load_chip
 from hwspec.inert import as_text
 from hwspec.schema import ChipSpec
 from hwspec.variant import apply_overrides
+from mapper.asking import CHIPS, VARIANTS
 from mapper.demand import layer_demands
 from mapper.errors import BackendMissingError, Finding, NetworkError, OptionsError, SpecError
 from mapper.explore.cell import fault_text
 from mapper.explore.identity import network_hash
 from mapper.explore.record import NetworkLayer, NetworkRow, VariantCore, VariantRow
-from mapper.frontends import InputFrom, NirOptions, TorchOptions, load_network
+from mapper.frontends import Concerns, InputFrom, NirOptions, TorchOptions, load_with_source
 from mapper.network import Network
 from mapper.normal_form import NormalNetwork
 from mapper.options import locate_traffic
@@ -50,15 +51,21 @@ class ReadOptions:
     add_output_neuron: float | None = None
     input_from: InputFrom | None = None
 
-    def read(self, source: str | Path | Network) -> NormalNetwork:
+    def read(self, source: str | Path | Network, concerns: Concerns | None = None) -> NormalNetwork:
         """A network after the chip-free passes.
+
+        Parameters
+        ----------
+        concerns
+            As in `load_with_source`.
 
         Raises
         ------
         NetworkError, OptionsError
             It cannot be read or prepared.
         """
-        network = load_network(source, self.input_shape, self.nir, self.torch, self.input_from)
+        reading = (self.input_shape, self.nir, self.torch, self.input_from, concerns)
+        network, _ = load_with_source(source, *reading)
         return prepare(network, PrepareOptions(add_output_neuron=self.add_output_neuron))
 
 
@@ -88,17 +95,25 @@ class PlannedVariant:
 def plan_networks(
     sources: Sequence[str | Path | Network], options: ReadOptions | None = None
 ) -> tuple[PlannedNetwork, ...]:
-    """Read and prepare every network; one that fails has a row with the reason."""
-    entries = [_read(source, options or ReadOptions()) for source in sources]
+    """Read and prepare every network; one that fails has a row with the reason.
+
+    Raises
+    ------
+    OptionsError
+        An option concerns none of the networks.
+    """
+    concerns = Concerns()
+    entries = [_read(source, options or ReadOptions(), concerns) for source in sources]
+    concerns.require()
     names = named_apart([entry.row.name for entry in entries])
     return tuple(map(_renamed, entries, names))
 
 
-def _read(source: str | Path | Network, options: ReadOptions) -> PlannedNetwork:
+def _read(source: str | Path | Network, options: ReadOptions, concerns: Concerns) -> PlannedNetwork:
     title = source.name if isinstance(source, Network) else as_text(str(source))
     failure: Literal["unsupported", "error"] = "unsupported"
     try:
-        return planned(options.read(source), title)
+        return planned(options.read(source, concerns), title)
     except (NetworkError, OptionsError, BackendMissingError) as error:
         # Several findings are a list of lines, and a cell has one.
         message = " ".join(str(error).split())
@@ -197,7 +212,7 @@ def plan_variants(
     """
     entries = [*_unchanged(chips, is_chip=True), *_unchanged(others, is_chip=False)]
     if not entries:
-        raise OptionsError(Finding("report", "has no chip", next_step="--chip NAME or --variant FILE.toml"))
+        raise OptionsError(Finding("report", "has no chip", next_step=f"Name one: {CHIPS}, {VARIANTS}"))
     changed, notes = _changed(entries, overrides) if overrides else ([], ())
     entries += changed
     names = named_apart([entry.row.name for entry in entries])

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from hwspec.document import number
 from hwspec.schema import ChipSpec
+from mapper.asking import BIAS_WORDS, CORES, FAN_OUT, KERNEL_WORDS, NAME, NEURON_WORDS, Option
 from mapper.errors import Finding, OptionsError
 from mapper.options import SolveOptions
 from mapper.solver.smallest.search import Minimise
@@ -84,54 +85,54 @@ def read_request(
     """
     findings: list[Finding] = []
     sizes = default_sizes(base)
-    kernel = _read_powers("--kernel-words", kernel_words, sizes.kernel_words, findings)
-    neuron = _read_powers("--neuron-words", neuron_words, sizes.neuron_words, findings)
-    bias = sizes.bias_words if bias_words is None else _read_sizes("--bias-words", bias_words, findings)
-    few_many = _read_range("--cores", cores, "5..9", findings)
+    kernel = _read_powers(KERNEL_WORDS, kernel_words, sizes.kernel_words, findings)
+    neuron = _read_powers(NEURON_WORDS, neuron_words, sizes.neuron_words, findings)
+    bias = sizes.bias_words if bias_words is None else _read_sizes(BIAS_WORDS, bias_words, findings)
+    few_many = _read_range(CORES, cores, "5..9", findings)
     fan_out = str(base.routing.fan_out) if fan_out is None else fan_out
-    destinations = _read_range("--fan-out", fan_out, "2..4", findings)
+    destinations = _read_range(FAN_OUT, fan_out, "2..4", findings)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,49}", name):
         limit = "at most 50 letters, digits and _.+-"
-        findings.append(Finding("--name", "cannot be a chip's name", name, limit))
+        findings.append(Finding(str(NAME), "cannot be a chip's name", name, limit))
     if findings:
         raise OptionsError(*findings)
     sizes = MemorySizes(kernel, neuron, bias)
     return Request(base, few_many, sizes, destinations, minimise, together, name, options)
 
 
-def _read_range(option: str, text: str, example: str, findings: list[Finding]) -> tuple[int, int]:
+def _read_range(option: Option, text: str, example: str, findings: list[Finding]) -> tuple[int, int]:
     match = re.fullmatch(rf"{_NUMBER}(?:\.\.{_NUMBER})?", text)
     low, high = (_whole(match[1]), _whole(match[2] or match[1])) if match else (0, 0)
     if 1 <= low <= high:
         return low, high
-    problem, step = "wants a number or least..most, from 1", f"Example: {option} {example}"
+    problem, step = "wants a number or least..most, from 1", f"Example: {option.to(example)}"
     if low > high >= 1 and match is not None:
         problem = "is the wrong way round: the least comes first"
-        step = f"Write {option} {match[2].strip()}..{match[1].strip()}"
-    findings.append(Finding(option, problem, text, next_step=step))
+        step = f"Write {option.to(f'{match[2].strip()}..{match[1].strip()}')}"
+    findings.append(Finding(str(option), problem, text, next_step=step))
     return 1, 1
 
 
 def _read_powers(
-    option: str, text: str | None, known: tuple[int, ...], findings: list[Finding]
+    option: Option, text: str | None, known: tuple[int, ...], findings: list[Finding]
 ) -> tuple[int, ...]:
     if text is None:
         return known
     low, high = _read_range(option, text, "1Ki..64Ki", findings)
     powers = _powers(low, high)
     if high > WORDS_MAX:
-        findings.append(Finding(option, "larger than any core's memory", high, WORDS_MAX, "words"))
+        findings.append(Finding(str(option), "larger than any core's memory", high, WORDS_MAX, "words"))
     elif not powers:
-        findings.append(Finding(option, "no power of two lies in this range", text))
+        findings.append(Finding(str(option), "no power of two lies in this range", text))
     return powers
 
 
-def _read_sizes(option: str, text: str, findings: list[Finding]) -> tuple[int, ...]:
+def _read_sizes(option: Option, text: str, findings: list[Finding]) -> tuple[int, ...]:
     matches = [re.fullmatch(_NUMBER, part) for part in text.split(",")]
     sizes = {_whole(match[1]) for match in matches if match}
-    problem, step = "wants sizes separated by commas", f"Example: {option} 0,1Ki"
+    problem, step = "wants sizes separated by commas", f"Example: {option.to('0,1Ki')}"
     if not all(matches) or max(sizes) > WORDS_MAX:
-        findings.append(Finding(option, problem, text, WORDS_MAX, "words", step))
+        findings.append(Finding(str(option), problem, text, WORDS_MAX, "words", step))
     return tuple(sorted(sizes))
 
 
@@ -148,10 +149,10 @@ def require_sound(request: Request, networks: Sequence[object]) -> None:
         With everything that is wrong.
     """
     findings = [
-        Finding(option, problem, f"{low}..{high}", f"1..{CORES_MAX}")
+        Finding(str(option), problem, f"{low}..{high}", f"1..{CORES_MAX}")
         for option, problem, (low, high) in (
-            ("--cores", "a range of numbers of cores", request.cores),
-            ("--fan-out", "a range of destinations a core", request.fan_out),
+            (str(CORES), "a range of numbers of cores", request.cores),
+            (str(FAN_OUT), "a range of destinations a core", request.fan_out),
         )
         if not 1 <= low <= high <= CORES_MAX
     ]

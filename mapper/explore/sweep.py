@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from mapper.asking import CACHE, RESUME
 from mapper.deadline import Deadline
 from mapper.errors import Finding, OptionsError, TimeLimitError
 from mapper.explore.cache import CellCache, cell_key, is_sealed, sealed
@@ -271,17 +272,17 @@ class _Earlier:
 
 def _require_same_question(resume: ReportRecord, settings: Settings) -> None:
     """Refuse a report of another version or of other settings."""
-    step = "Leave --resume out, or use --cache DIR, which keeps cells under all settings"
+    step = f"Leave {RESUME} out, or use {CACHE.to('DIR')}, which keeps cells under all settings"
     if resume.version != program_version():
         problem = "was made by another version of this program"
-        raise OptionsError(Finding("--resume", problem, resume.version, program_version(), next_step=step))
+        raise OptionsError(Finding(str(RESUME), problem, resume.version, program_version(), next_step=step))
     if resume.settings != settings:
         old, new = (
             {**asdict(x.options), **x.model_dump(exclude={"options"})} for x in (resume.settings, settings)
         )
         names = ", ".join(name for name in new if old[name] != new[name])
         problem = f"the report was made with other settings: {names}"
-        raise OptionsError(Finding("--resume", problem, next_step=step))
+        raise OptionsError(Finding(str(RESUME), problem, next_step=step))
 
 
 def _hashes(network: NetworkRow, variant: VariantRow) -> tuple[str, str, bool]:

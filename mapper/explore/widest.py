@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 from hwspec.schema import ChipSpec
 from mapper.activity import doing
+from mapper.asking import INPUT_NAME, OUTPUT, WHAT, Option
 from mapper.demand import shortfalls
 from mapper.edits import Edit, apply_edits, following_edits, linked_layers, shapes_only
 from mapper.errors import Finding, InfeasibleError, MapperError, NetworkError, OptionsError
@@ -165,8 +166,8 @@ def _widths(network: NormalNetwork, chip: ChipSpec) -> Range:
         if not outputs & set(linked):
             hidden[layer.name] = layer.operation.out_features
     if not hidden:
-        problem, step = "no layer's features are free to change", "Ask for --what input or classes"
-        raise OptionsError(Finding("--what width", problem, next_step=step))
+        problem, step = "no layer's features are free to change", f"Ask for {WHAT.to(('input', 'classes'))}"
+        raise OptionsError(Finding(f"{WHAT} width", problem, next_step=step))
     most = max(core.limits.input_features_max for core in chip.cores)
     # A hidden layer has a reader, and a reader takes no more features than this.
     top = Fraction(most + 1, max(hidden.values()))
@@ -179,19 +180,19 @@ def _widths(network: NormalNetwork, chip: ChipSpec) -> Range:
     return steps, _end(Rule.FEATURES, f"a core reads {most} at most", "limits.input_features_max"), "1"
 
 
-def _named(option: str, kind: str, names: Sequence[str], name: str | None) -> str:
+def _named(option: Option, kind: str, names: Sequence[str], name: str | None) -> str:
     if name is not None and name not in names:
-        raise OptionsError(Finding(option, f"there is no such {kind}", name, ", ".join(names)))
+        raise OptionsError(Finding(str(option), f"there is no such {kind}", name, ", ".join(names)))
     if name is None and len(names) != 1:
         problem, step = f"there are several {kind}s", f"Name one of them with {option}"
-        raise OptionsError(Finding(option, problem, len(names), ", ".join(names), next_step=step))
+        raise OptionsError(Finding(str(option), problem, len(names), ", ".join(names), next_step=step))
     return name or names[0]
 
 
 def _classes(network: NormalNetwork, chip: ChipSpec, name: str | None) -> Range:
     """Features of the layer behind an output."""
     names = list(dict.fromkeys(output.source for output in network.outputs))
-    layer = _named("--output", "output layer", names, name)
+    layer = _named(OUTPUT, "output layer", names, name)
     try:
         linked_layers(network, layer)
     except NetworkError as error:
@@ -205,7 +206,7 @@ def _classes(network: NormalNetwork, chip: ChipSpec, name: str | None) -> Range:
 
 def _inputs(network: NormalNetwork, chip: ChipSpec, name: str | None) -> Range:
     """Sizes of an input by its longer side, in its proportions."""
-    chosen = _named("--input-name", "input", [entry.name for entry in network.inputs], name)
+    chosen = _named(INPUT_NAME, "input", [entry.name for entry in network.inputs], name)
     shape = next(entry.shape for entry in network.inputs if entry.name == chosen)
     cores = [max(core.limits.input_height_max, core.limits.input_width_max) for core in chip.cores]
     stage = [max(chip.input.height, chip.input.width)] if chip.input else []

@@ -9,10 +9,11 @@ import time
 from collections import deque
 from collections.abc import Collection, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from hwspec.schema import ChipSpec
 from mapper.activity import doing, steps_of
+from mapper.asking import Surface, spoken_to, surface
 from mapper.deadline import NEVER, Deadline
 from mapper.errors import TimeLimitError
 from mapper.explore.cell import CellOptions, Shared, decide, failed_cell, fault_text
@@ -37,6 +38,8 @@ class Task:
     ----------
     network_index, variant_indexes
         Of the report.
+    reader
+        Who is told what becomes of it, wherever it is decided.
     """
 
     network_index: int
@@ -44,6 +47,7 @@ class Task:
     variant_indexes: tuple[int, ...]
     chips: tuple[ChipSpec, ...]
     options: CellOptions
+    reader: Surface = field(default_factory=surface)
 
     def single(self) -> Iterator[Task]:
         """The same cells as tasks of one each."""
@@ -82,14 +86,15 @@ def run_task(
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     cells, shared = [], Shared()
     try:
-        for chip in task.chips:
-            deadline.check("cells were decided")
-            with said_in(folder), steps_of(f"{task.network.name} on {chip.name}"):
-                cell = decide(task.network, chip, task.options, shared, deadline)
-                if cell.is_failed:
-                    # Memory was short, a file could not be read: with nothing left of the first time.
-                    cell = decide(task.network, chip, task.options, Shared(), deadline)
-            cells.append(cell)
+        with spoken_to(task.reader):
+            for chip in task.chips:
+                deadline.check("cells were decided")
+                with said_in(folder), steps_of(f"{task.network.name} on {chip.name}"):
+                    cell = decide(task.network, chip, task.options, shared, deadline)
+                    if cell.is_failed:
+                        # Memory was short, a file could not be read: with nothing left of the first time.
+                        cell = decide(task.network, chip, task.options, Shared(), deadline)
+                cells.append(cell)
     except KeyboardInterrupt:
         return TaskOutcome(task, tuple(cells), is_interrupted=True)
     except TimeLimitError:

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeGuard, get_args
 
 from hwspec.inert import as_text
+from mapper.asking import (
+    CALIBRATE,
+    DT,
+    FIRES_AT,
+    READING_CHECK,
+    RELU_AS_IF,
+    RESET,
+    SOURCE,
+    SPIKE_MODE,
+    V_MIN,
+    WEIGHTS,
+    together,
+)
 from mapper.errors import Finding, NetworkError, OptionsError
+from mapper.frontends.concerns import Concerns
 from mapper.frontends.inputs import InputFrom, fed
 from mapper.frontends.target import file_alone, is_module, is_target, loaded_target
 from mapper.network import Network
@@ -20,6 +34,7 @@ if TYPE_CHECKING:
     from mapper.frontends.from_torch.thresholds import Frames
 
 __all__ = [
+    "Concerns",
     "InputFrom",
     "NirOptions",
     "NirSource",
@@ -36,19 +51,12 @@ _SHAPE_SUFFIXES = (".yaml", ".yml", ".json", ".toml")
 _CODE_SUFFIX = ".py"
 
 NirSource: TypeAlias = Literal["sinabs", "spikingjelly", "norse", "snntorch", "spyx", "rockpool", "nir"]
-_NIR_OPTIONS = {
-    "source": "--from",
-    "reset": "--reset",
-    "v_min": "--v-min",
-    "spike_mode": "--spike-mode",
-    "fires_at": "--fires-at",
-    "dt": "--dt",
-}
+_NIR_OPTIONS = (SOURCE, RESET, V_MIN, SPIKE_MODE, FIRES_AT, DT)
 _WORDS = {
-    "source": get_args(NirSource),
-    "reset": ("subtract", "zero"),
-    "spike_mode": ("multi", "single"),
-    "fires_at": ("reached", "above"),
+    SOURCE: get_args(NirSource),
+    RESET: ("subtract", "zero"),
+    SPIKE_MODE: ("multi", "single"),
+    FIRES_AT: ("reached", "above"),
 }
 
 
@@ -87,16 +95,18 @@ class NirOptions:
 
     def __post_init__(self) -> None:
         findings = [
-            Finding(name, "is none of the values known", value, ", ".join(known))
-            for name, known in _WORDS.items()
-            if (value := getattr(self, name)) is not None and value not in known
+            Finding(str(option), "is none of the values known", value, ", ".join(known))
+            for option, known in _WORDS.items()
+            if (value := getattr(self, option.written)) is not None and value not in known
         ]
         if isinstance(self.v_min, str) and self.v_min not in ("threshold", "none"):
-            findings.append(Finding("v_min", "is no bound", self.v_min, "threshold, none or a number <= 0"))
+            findings.append(
+                Finding(str(V_MIN), "is no bound", self.v_min, "threshold, none or a number <= 0")
+            )
         elif isinstance(self.v_min, int | float) and not -float("inf") < self.v_min <= 0:
-            findings.append(Finding("v_min", "a lower bound must be a number up to 0", self.v_min, "<= 0"))
+            findings.append(Finding(str(V_MIN), "a lower bound must be a number up to 0", self.v_min, "<= 0"))
         if self.dt is not None and not (isinstance(self.dt, int | float) and 0 < self.dt < float("inf")):
-            findings.append(Finding("dt", "seconds of a step must be a positive number", self.dt, "> 0"))
+            findings.append(Finding(str(DT), "seconds of a step must be a positive number", self.dt, "> 0"))
         if findings:
             raise OptionsError(*findings)
 
@@ -135,20 +145,21 @@ class TorchOptions:
     def __post_init__(self) -> None:
         value, weights = self.relu_as_if, self.weights
         if (value == "auto") != (self.calibrate is not None):
-            step = (
-                "Give --relu-as-if auto and --calibrate SAMPLES together, in Python "
-                "torch=TorchOptions('auto', calibrate=data)"
-            )
-            raise OptionsError(Finding("relu_as_if auto", "goes with samples", next_step=step))
+            step = f"Give both: {together((RELU_AS_IF, 'auto'), (CALIBRATE, 'SAMPLES', 'samples'))}"
+            raise OptionsError(Finding(f"{RELU_AS_IF} auto", "goes with samples", next_step=step))
         if value not in (None, "auto") and not (isinstance(value, int | float) and 0 < value < float("inf")):
-            raise OptionsError(Finding("relu_as_if", "a threshold must be a positive number", value, "> 0"))
+            raise OptionsError(
+                Finding(str(RELU_AS_IF), "a threshold must be a positive number", value, "> 0")
+            )
         if isinstance(self.calibrate, str | Path):
             step = "Give what mapper.equivalence.read_labelled makes of it"
-            raise OptionsError(Finding("calibrate", "must be samples", str(self.calibrate), next_step=step))
+            raise OptionsError(
+                Finding(str(CALIBRATE), "must be samples", str(self.calibrate), next_step=step)
+            )
         if weights is not None and not isinstance(weights, str | Path):
             step = "Save a state dict with torch.save, or load it into the module yourself"
             problem = "must be the path of a file"
-            raise OptionsError(Finding("weights", problem, type(weights).__name__, next_step=step))
+            raise OptionsError(Finding(str(WEIGHTS), problem, type(weights).__name__, next_step=step))
 
 
 def is_code(source: str) -> bool:
@@ -197,9 +208,16 @@ def load_with_source(
     nir: NirOptions | None = None,
     torch: TorchOptions | None = None,
     input_from: InputFrom | None = None,
+    concerns: Concerns | None = None,
 ) -> tuple[Network, object]:
-    """As `load_network`; and what it was read from, of Python code, which runs once, what that gave."""
-    options = (input_shape, nir or NirOptions(), torch or TorchOptions())
+    """As `load_network`; and what it was read from, of Python code, which runs once, what that gave.
+
+    Parameters
+    ----------
+    concerns
+        Of several networks that share the options, what becomes of these.
+    """
+    options = (input_shape, nir or NirOptions(), torch or TorchOptions(), concerns or Concerns(is_alone=True))
     if isinstance(source, str) and is_code(source):
         with loaded_target(source) as loaded:
             network = _read(loaded, *options, name=as_text(source))
@@ -240,33 +258,33 @@ def _read(
     input_shape: tuple[int, int, int] | None,
     nir: NirOptions,
     torch: TorchOptions,
+    concerns: Concerns,
     *,
     name: str,
 ) -> Network:
+    # What is to be said of such a file is what in it could be meant.
+    is_lone = isinstance(source, str | Path) and Path(source).suffix.lower() == _CODE_SUFFIX
+    if nir != NirOptions() and not is_lone and not concerns.takes("nir", _nir_misfit(source, nir, name)):
+        nir = NirOptions()
+    if (
+        torch != TorchOptions()
+        and not is_lone
+        and not concerns.takes("torch", _torch_misfit(source, torch, name))
+    ):
+        torch = TorchOptions()
+    return concerns.with_shape(lambda shape: _read_as(source, shape, nir, torch), input_shape, name)
+
+
+def _read_as(
+    source: object, input_shape: tuple[int, int, int] | None, nir: NirOptions, torch: TorchOptions
+) -> Network:
+    """A network with options that concern it."""
     if getattr(type(source), "holds_network", False):
         source = source.network  # type: ignore[attr-defined]  # a module made by this package
-    if nir != NirOptions() and not _is_nir(source) and not _is_lone_file(source):
-        given = [
-            f"{option} {value}"
-            for name, option in _NIR_OPTIONS.items()
-            if (value := getattr(nir, name)) is not None
-        ]
-        step = "Leave it out: what such neurons do stands in the network itself"
-        problem = f"goes with a NIR file or graph, and {name} is none"
-        raise OptionsError(Finding(", ".join(given), problem, next_step=step))
     if is_module(source):
         from mapper.frontends.from_torch.weights import read_module  # noqa: PLC0415  # loads torch
 
         return read_module(source, input_shape, torch)  # type: ignore[arg-type]  # is_module says so
-    if torch.weights is not None and not _is_lone_file(source):
-        step = "Leave it out, or name a torch module: file.py:factory or package.module:factory"
-        problem = f"goes with a torch module, and {name} is none: it has its own weights, or no place for any"
-        raise OptionsError(Finding(f"weights {torch.weights}", problem, next_step=step))
-    is_other = isinstance(source, Network | str | Path) or hasattr(source, "nodes")
-    if replace(torch, weights=None) != TorchOptions() and is_other and not _is_lone_file(source):
-        option = "--relu-as-if" if torch.relu_as_if is not None else "--no-reading-check"
-        problem = f"goes with a torch module, and {name} is none"
-        raise OptionsError(Finding(option, problem, next_step="Leave it out"))
     if isinstance(source, Network):
         return source
     if isinstance(source, str | Path):
@@ -276,15 +294,47 @@ def _read(
     return from_nir_graph(source, nir, input_shape)
 
 
+def _nir_misfit(source: object, nir: NirOptions, name: str) -> Finding | None:
+    """Why facts of NIR are none of a source's; None where they are."""
+    if _is_nir(source):
+        return None
+    given = [
+        f"{option} {value}" for option in _NIR_OPTIONS if (value := getattr(nir, option.written)) is not None
+    ]
+    step = "Leave it out: what such neurons do stands in the network itself"
+    return Finding(", ".join(given), f"goes with a NIR file or graph, and {name} is none", next_step=step)
+
+
+def _torch_misfit(source: object, torch: TorchOptions, name: str) -> Finding | None:
+    """Why what says how torch modules are read says nothing of a source; None where it does."""
+    if getattr(type(source), "holds_network", False):
+        problem = (
+            f"says how a torch module is read, and {name} is a {type(source).__name__}: it has been read"
+        )
+        step = "Give it to the class where the network is made, or leave it out"
+        return Finding(_torch_option(torch), problem, next_step=step)
+    if is_module(source):
+        return None
+    # Of what is no network at all more is to be said.
+    if not isinstance(source, Network | str | Path) and not hasattr(source, "nodes"):
+        return None
+    problem, step = f"goes with a torch module, and {name} is none", "Leave it out"
+    if torch.weights is not None:
+        problem += ": it has its own weights, or no place for any"
+        step += ", or name a torch module: file.py:factory or package.module:factory"
+    return Finding(_torch_option(torch), problem, next_step=step)
+
+
+def _torch_option(torch: TorchOptions) -> str:
+    if torch.weights is not None:
+        return f"{WEIGHTS} {torch.weights}"
+    return str(RELU_AS_IF if torch.relu_as_if is not None else READING_CHECK)
+
+
 def _is_nir(source: object) -> bool:
     if isinstance(source, str | Path):
         return str(source) == "digits" or Path(source).suffix.lower() in _NIR_SUFFIXES
     return not is_module(source) and not isinstance(source, Network)
-
-
-def _is_lone_file(source: object) -> bool:
-    """Whether a source is a Python file without a name in it, of which more is to be said than of weights."""
-    return isinstance(source, str | Path) and Path(source).suffix.lower() == _CODE_SUFFIX
 
 
 def _read_file(source: str | Path, input_shape: tuple[int, int, int] | None, nir: NirOptions) -> Network:
@@ -316,7 +366,7 @@ def _read_file(source: str | Path, input_shape: tuple[int, int, int] | None, nir
 def other_readings(
     source: object, input_shape: tuple[int, int, int] | None, nir: NirOptions | None
 ) -> Iterator[tuple[str, Callable[[], Network]]]:
-    """(words to add on the command line, how to read it so) of a NIR source; none of others."""
+    """(what to ask for, how to read it so) of a NIR source; none of others."""
     if not _is_nir(source):
         return
     from mapper.frontends.from_nir.alternatives import alternatives  # noqa: PLC0415

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from hwspec.inert import as_text
 from hwspec.toml_text import toml_of
-from mapper.errors import Finding, NetworkError, UnsupportedLayerError
+from mapper.asking import INPUT_FORM, INPUT_SHAPE
+from mapper.errors import Finding, MissingShapeError, NetworkError, UnsupportedLayerError
 from mapper.files import own_file
 from mapper.frontends.inference import LayerDraft, build_network
 from mapper.frontends.yaml_core import yaml_of
@@ -28,6 +29,7 @@ from mapper.operations import (
     shape_after,
 )
 from mapper.texts import json_of, plain_text
+from mapper.wording import titled
 
 __all__ = ["json_schema", "load_shapes", "parse_shapes"]
 
@@ -251,12 +253,12 @@ def _refuse(form: ShapesForm, where: str) -> None:
     for layer in form.layers:
         if any(isinstance(pool, PoolForm) and pool.kind == "max" for pool in _all_pools(layer)):
             step = "Use sum or average pooling and train with it"
-            problem = "max pooling on the way out of it or into it: no chip of the family has it"
-            findings.append(Finding(f"layer {layer.name}", problem, next_step=step))
+            problem = "max pooling behind or before it: no chip of the family has that"
+            findings.append(Finding(f"layer {titled(layer.name)}", problem, next_step=step))
         if isinstance(layer.neuron, NeuronForm) and layer.neuron.kind.lower() not in ("if", "iaf"):
             step = "Use integrate-and-fire neurons without leak (if)"
             problem = f"{layer.neuron.kind} neurons: no chip of the family has them"
-            findings.append(Finding(f"layer {layer.name}", problem, next_step=step))
+            findings.append(Finding(f"layer {titled(layer.name)}", problem, next_step=step))
     if (form.input is None) == (form.inputs is None):
         findings.append(Finding(where, "needs either input or inputs"))
     if findings:
@@ -284,8 +286,8 @@ def _inputs(form: ShapesForm, where: str, given: tuple[int, int, int] | None) ->
             raise NetworkError(Finding(where, "states another input shape", shape, given))
         shape = shape or given
         if shape is None or entry is None:
-            step = "Add it to the file, or give --input-shape C,H,W"
-            raise NetworkError(Finding(f"{where}: input {name}", "has no shape", next_step=step))
+            step = f"Add it to the file, or give {INPUT_SHAPE.to(*INPUT_FORM)}"
+            raise MissingShapeError(Finding(f"{where}: input {name}", "has no shape", next_step=step))
         dvs = None
         if entry.dvs is not False:
             dvs = DvsSettings(**entry.dvs.model_dump()) if isinstance(entry.dvs, DvsForm) else DvsSettings()
@@ -352,7 +354,7 @@ def _edges(form: ShapesForm, inputs: list[Input], where: str) -> tuple[list[Edge
             source = SourceForm(source=entry) if isinstance(entry, str) else entry
             if source.source not in known:
                 findings.append(
-                    Finding(f"{where}: layer {layer.name}", "reads an unknown signal", source.source)
+                    Finding(f"{where}: layer {titled(layer.name)}", "reads an unknown signal", source.source)
                 )
                 continue
             if source.delay is not None:

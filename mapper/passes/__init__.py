@@ -72,7 +72,7 @@ def prepare(network: Network, options: PrepareOptions | None = None) -> NormalNe
         What no pass can bring into normal form, or numbers that rounding would ruin.
     """
     options = options or PrepareOptions()
-    bare = [layer.name for layer in network.layers if layer.operation.weight is None]
+    bare = [layer.title for layer in network.layers if layer.operation.weight is None]
     if bare and len(bare) < len(network.layers):
         raise NetworkError(
             *(Finding(f"layer {name}", "has no weights, though other layers have") for name in bare)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from mapper.asking import ADD_OUTPUT_NEURON
 from mapper.errors import Finding, MissingNeuronError
 from mapper.network import Network
 from mapper.operations import Neuron
 from mapper.reading import Reading, gathered
 
 __all__ = ["add_output_neuron"]
-
-_APPEND = "--add-output-neuron 1.0 (in Python: add_output_neuron=1.0) appends them"
 
 
 def add_output_neuron(network: Network, threshold: float | None) -> Network:
@@ -31,7 +30,7 @@ def add_output_neuron(network: Network, threshold: float | None) -> Network:
             layers.append(replace(layer, neuron=Neuron(threshold)))
         else:
             last = layer.name in outputs and not network.outgoing[layer.name]
-            step = _APPEND if last else "Put neurons behind it"
+            step = f"{ADD_OUTPUT_NEURON.to('1.0', '1.0')} appends them" if last else "Put neurons behind it"
             findings.append(
                 Finding(
                     f"layer {layer.title}", "has no spiking neurons, and no core can run it", next_step=step
@@ -41,7 +40,7 @@ def add_output_neuron(network: Network, threshold: float | None) -> Network:
         appendable = {name for name in outputs if not network.outgoing[name]}
         bare = {layer.name for layer in network.layers if layer.neuron is None}
         raise MissingNeuronError(*findings, only_outputs=bare <= appendable)
-    added = [layer.name for layer in network.layers if layer.neuron is None]
+    added = [layer.title for layer in network.layers if layer.neuron is None]
     taken = f"neurons are appended: threshold {threshold}, subtract, no lower bound, multi-spike"
-    readings = [Reading(f"layer {name}", taken, "it has none", "--add-output-neuron") for name in added]
+    readings = [Reading(f"layer {name}", taken, "it has none", str(ADD_OUTPUT_NEURON)) for name in added]
     return network.replacing(layers=tuple(layers), readings=(*network.readings, *gathered(readings)))

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from mapper.asking import FIRES_AT
 from mapper.errors import Finding, NetworkError
 from mapper.integers import narrowed, widened
 from mapper.normal_form import NormalLayer, NormalNetwork
@@ -275,6 +276,6 @@ def _ruined(layer: NormalLayer, whole: NormalLayer) -> Iterator[Finding]:
         step = "Rescale the layer: the threshold is too small beside its weights"
         yield Finding(where, "the threshold would round below 1", neuron.threshold, ">= 1", next_step=step)
     if np.any(np.asarray(neuron.threshold) >= STATE_HALF):
-        step = "Use --fires-at reached, or scale weights and threshold down alike"
+        step = f"Use {FIRES_AT.to('reached')}, or scale weights and threshold down alike"
         problem = "fires above its threshold, and the next number has no 16 bits"
         yield Finding(where, problem, neuron.threshold, STATE_HALF - 1, next_step=step)

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from hwspec.catalog import is_shipped
 from mapper.activity import doing
+from mapper.asking import REPAIR
 from mapper.errors import MapperError, SpecError
 from mapper.options import RepairOf, SolveOptions
 from mapper.question import Question, decide
@@ -76,7 +77,7 @@ def _why_none(question: Question, report: FeasibilityReport) -> str | None:
         why = "smaller layers are as many, and there are fewer cores"
     else:
         return None
-    return f"no repair of the network: {why}; --repair chip changes the chip"
+    return f"no repair of the network: {why}; {REPAIR.to('chip')} changes the chip"
 
 
 def find_repairs(

@@ -10,7 +10,7 @@ from rich.console import Console
 from mapper.equivalence.accuracy import Accuracy, Judgement
 from mapper.report.plots import plain
 from mapper.report.terminal import line, print_table
-from mapper.wording import counted
+from mapper.wording import counted, titled
 
 __all__ = ["draw_accuracies", "print_accuracies"]
 
@@ -37,7 +37,7 @@ def print_accuracies(console: Console, rows: Sequence[Accuracy], judgement: Judg
             start, end = row.difference.interval
             difference = f"{100 * row.difference.value:+.1f} ({100 * start:+.1f} to {100 * end:+.1f})"
         if row.lost_in is not None:
-            lost = f"{row.lost_in.layer}: {row.lost_in.lost} of {row.lost_in.of}"
+            lost = f"{titled(row.lost_in.layer)}: {row.lost_in.lost} of {row.lost_in.of}"
         span = f"{100 * low:.1f} to {100 * high:.1f}"
         cells.append((_WORDS[row.kind], f"{100 * row.share:.1f}", span, difference, lost))
     columns = ("network", "right", "95 %", "to the row above", "most lost in")
@@ -66,10 +66,11 @@ def _print_steps(console: Console, judgement: Judgement) -> None:
     points = sorted({max(1, round(len(curve) * n / _POINTS)) for n in range(1, _POINTS + 1)})
     shares = ", ".join(f"{100 * curve[step - 1]:.1f}" for step in points)
     line(console, f"right by spikes after {', '.join(map(str, points))} steps: {shares} %")
+    if not curve[-1]:
+        return
     enough = judgement.enough_steps("spikes")
-    line(
-        console, f"{counted(enough, 'step')} of {judgement.steps} are enough to be within a point of the end"
-    )
+    ends = f"of {judgement.steps} {'is' if enough == 1 else 'are'} enough to be within a point of the end"
+    line(console, f"{counted(enough, 'step')} {ends}")
 
 
 def draw_accuracies(axes: Any, rows: Sequence[Accuracy], judgement: Judgement) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from mapper.asking import MONITORS
 from mapper.equivalence.order_counts import BOARD, STEPS, BoardComparison
 from mapper.report.terminal import line, print_table
-from mapper.wording import counted, join_names
+from mapper.wording import counted, join_names, titled
 
 __all__ = ["print_comparison"]
 
@@ -20,7 +21,7 @@ def print_comparison(console: Console, found: BoardComparison) -> None:
     rows: list[tuple[str, ...]] = []
     for entry in found.layers:
         cells = [_counts(entry.simulated[kind], entry.distance[kind]) for kind in kinds]
-        rows.append((entry.layer, str(entry.board), *cells))
+        rows.append((titled(entry.layer), str(entry.board), *cells))
     sizes = {kind: sum(entry.simulated[kind] for entry in found.layers) for kind in kinds}
     cells = [_counts(sizes[kind], found.distance[kind]) for kind in kinds]
     rows.append(("all of them", str(sum(entry.board for entry in found.layers)), *cells))
@@ -39,9 +40,12 @@ def print_comparison(console: Console, found: BoardComparison) -> None:
     if found.unheard:
         text = f"the board gave no spike at {found.unheard} of {found.samples} samples, every simulation did"
         line(console, f"WARNING: {text}", "bold")
-    line(console, f"compared: {join_names([entry.layer for entry in found.layers])}, which are monitored")
+    line(
+        console,
+        f"compared: {join_names([titled(entry.layer) for entry in found.layers])}, which are monitored",
+    )
     if found.unmonitored:
-        asked = " ".join(f"--monitor {name}" for name in found.unmonitored)
+        asked = " ".join(MONITORS.to(name) for name in found.unmonitored)
         line(console, f"not compared: {join_names(found.unmonitored)}; emit the configuration with {asked}")
     for note in found.notes:
         line(console, f"note: {note}")

@@ -14,7 +14,7 @@ from mapper.report.plots import new_figure, plain, write_figure
 from mapper.report.terminal import line, print_table
 from mapper.report.text import print_readings, print_rounding
 from mapper.sim.recording import RecordingSummary
-from mapper.wording import counted, join_names
+from mapper.wording import counted, join_names, titled
 
 __all__ = ["plot_equivalence", "print_equivalence", "print_simulation"]
 
@@ -30,7 +30,9 @@ def _decimals(*values: float | None) -> list[str]:
 
 def print_equivalence(console: Console, report: EquivalenceReport) -> None:
     """What is identical, what is not, and what that rests on."""
-    size = f"{report.steps} steps of {report.dt_us} µs, {report.input_events} input events"
+    size = (
+        f"{counted(report.steps, 'step')} of {report.dt_us} µs, {counted(report.input_events, 'input event')}"
+    )
     line(console, f"{report.network} on {report.chip}: {size}")
     if report.silence.layers:
         line(console, f"WARNING: {report.silence.sentence}.", "bold")
@@ -42,29 +44,35 @@ def print_equivalence(console: Console, report: EquivalenceReport) -> None:
         line(console, f"DIFFERENT, a fault of this program: {report.difference}")
     source = f"= {report.compared_with}" if report.compared_with else "is not compared with its source"
     line(console, f"network as read {source}")
+
+    def title(name: str) -> str:
+        return report.titles.get(name, titled(name))
+
     columns: tuple[str, ...] = ("layer", "float rate", "integer rate", "correlation", "argmax")
     rows: list[tuple[object, ...]] = []
     for rate in report.rates:
         numbers = _decimals(rate.float_rate, rate.integer_rate, rate.correlation)
-        rows.append((rate.layer, *numbers, _ARGMAX[rate.same_argmax]))
+        rows.append((title(rate.layer), *numbers, _ARGMAX[rate.same_argmax]))
     where = "" if report.judgement is None else f", over all samples of {report.judgement.data}"
     print_table(console, columns, rows, title=f"integer against float{where}")
     for rate in report.rates:
         for worst in rate.worst_features[:_FEATURES_MAX]:
-            line(console, f"{rate.layer}, {worst}")
+            line(console, f"{title(rate.layer)}, {worst}")
         if (more := len(rate.worst_features) - _FEATURES_MAX) > 0:
-            line(console, f"{rate.layer}, {counted(more, 'more feature')} like that")
+            line(console, f"{title(rate.layer)}, {counted(more, 'more feature')} like that")
     print_rounding(console, report.rounding)
     columns = ("layer", "in steps", "by spikes", "differing", "correlation", "order decides")
     depends, rows = {entry.layer: entry.neurons for entry in report.events.sensitivity}, []
     for spikes in report.events.layers:
         counts = (spikes.frame_spikes, spikes.event_spikes, spikes.differing)
-        rows.append((spikes.layer, *counts, *_decimals(spikes.correlation), depends.get(spikes.layer, 0)))
+        rows.append(
+            (title(spikes.layer), *counts, *_decimals(spikes.correlation), depends.get(spikes.layer, 0))
+        )
     print_table(console, columns, rows, title="spike by spike against time steps (spikes; neurons)")
     rows = []
     for load in report.events.loads:
         limit = "-" if load.bandwidth is None else f"{load.bandwidth:.3g}"
-        rows.append((load.core, load.layer, f"{load.synops_per_second:.3g}", limit))
+        rows.append((load.core, title(load.layer), f"{load.synops_per_second:.3g}", limit))
     print_table(console, ("core", "layer", "SynOps/s", "bandwidth"), rows, title="load at this rate")
     print_accuracies(console, report.accuracies, report.judgement)
     for note in report.notes:
@@ -77,35 +85,41 @@ def print_simulation(
 ) -> None:
     """Totals of a recording that ran through a configuration, core by core."""
     seconds = max(summary.duration_us, 1) * 1e-6
-    line(console, f"{config.chip}: {summary.events} events in {seconds:.3g} s")
+    line(console, f"{config.chip}: {counted(summary.events, 'event')} in {seconds:.3g} s")
     owners = config.interface.owners if config.interface else {}
     columns = ("core", "layer", "spikes", "SynOps", "SynOps/s", "at the bound", "beyond 16 bits", "decimated")
     rows = []
     for core, synops in summary.synops.items():
         counts = (summary.clamped[core], summary.saturated[core], summary.decimated[core])
         rate = f"{synops / seconds:.3g}"
-        rows.append((core, owners.get(core, ""), summary.spikes[core], synops, rate, *counts))
+        rows.append((core, titled(owners.get(core, "")), summary.spikes[core], synops, rate, *counts))
     if summary.silent:
-        names = join_names([owners.get(core, f"core {core}") for core in summary.silent])
+        names = join_names([titled(owners.get(core, f"core {core}")) for core in summary.silent])
         line(console, f"WARNING: NO SPIKES in {names}: this recording shows nothing of them.", "bold")
     print_table(console, columns, rows, title="spike by spike")
     for name, spikes in summary.outputs.items():
-        line(console, f"output {name}: {spikes} spikes")
+        line(console, f"output {name}: {counted(spikes, 'spike')}")
     for number, ticks in summary.classes.items():
         what = f"class {number}" if number else "no class"
-        line(console, f"readout: {what} at {ticks} ticks")
+        line(console, f"readout: {what} at {counted(ticks, 'tick')}")
     print_readings(console, config.interface.readings if config.interface else ())
     if summary.outside:
         where = "outside the input's map, gates or crop"
-        line(console, f"note: {summary.outside} events lay {where} and were left out")
+        line(console, f"note: left out: {counted(summary.outside, 'event')} {where}")
     for (core, slot), spikes in summary.border.items():
-        line(console, f"note: core {core}, destination {slot}: {spikes} spikes outside the pooled map")
-    for entry in depends:
-        span = f"{entry.total_min} to {entry.total_max} spikes, at most {entry.largest} apart in a neuron"
-        verdict = (
-            f"{entry.neurons} neurons depend on the order ({span})" if entry.neurons else "no dependence"
+        line(
+            console,
+            f"note: core {core}, destination {slot}: {counted(spikes, 'spike')} outside the pooled map",
         )
-        line(console, f"order, {entry.layer}: {verdict}")
+    for entry in depends:
+        most = counted(entry.total_max, "spike")
+        span = f"{entry.total_min} to {most}, at most {entry.largest} apart in a neuron"
+        verdict = (
+            f"{counted(entry.neurons, 'neuron depends', 'neurons depend')} on the order ({span})"
+            if entry.neurons
+            else "no dependence"
+        )
+        line(console, f"order, {titled(entry.layer)}: {verdict}")
 
 
 def plot_equivalence(report: EquivalenceReport, path: Path) -> None:
@@ -122,7 +136,7 @@ def plot_equivalence(report: EquivalenceReport, path: Path) -> None:
     bars, scatter, raster = axes[0]
     if judgement is not None:
         draw_accuracies(axes[1], report.accuracies, judgement)
-    names = [entry.layer for entry in report.rates]
+    names = [report.titles.get(entry.layer, titled(entry.layer)) for entry in report.rates]
     spikes = {entry.layer: entry for entry in report.events.layers}
     kinds = {
         "float": [entry.float_rate for entry in report.rates],

@@ -30,7 +30,8 @@ from mapper.report.wiring import (
     Plan,
     Wire,
 )  # fmt: skip
-from mapper.report.words import count, destination, share_text
+from mapper.report.words import destination, share_text
+from mapper.wording import counted
 
 __all__ = ["floorplan", "floorplan_svg"]
 
@@ -99,7 +100,7 @@ def floorplan(record: PlacementRecord) -> Element:
 
 def _chip_title(record: PlacementRecord, room: int) -> str:
     used = sum(use.role != "empty" for use in record.cores)
-    told = f": {used} of {count(len(record.cores), 'core')} used"
+    told = f": {used} of {counted(len(record.cores), 'core')} used"
     return fitted(inert(record.chip), room - text_width(told, HEAD_SIZE), HEAD_SIZE) + told
 
 

@@ -10,6 +10,7 @@ from mapper.record import PlacementRecord
 from mapper.report.drawing import HEAD_SIZE, Element, element, fitted, text, text_width
 from mapper.report.layered import Layout, layered, levels_of
 from mapper.report.signals import Node, Signals
+from mapper.wording import titled
 
 __all__ = ["HUES", "graphs", "hue"]
 
@@ -217,4 +218,4 @@ def _said(record: PlacementRecord, node: Node, shape: str) -> str:
     if not node.places:
         return {"input": f"input {inert(node.name)}", "readout": "readout stage"}[node.kind]
     cores = ", ".join(str(record.cores[place].core) for place in node.places)
-    return f"layer {inert(node.name)}, {shape}, on core{'s' if len(node.places) > 1 else ''} {cores}"
+    return f"layer {inert(titled(node.name))}, {shape}, on core{'s' if len(node.places) > 1 else ''} {cores}"

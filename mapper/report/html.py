@@ -23,7 +23,7 @@ from mapper.explore.record import ReportRecord, Settings
 from mapper.options import SolveOptions
 from mapper.report.drawing import Element
 from mapper.report.floorplan import floorplan
-from mapper.report.words import count
+from mapper.wording import counted
 
 __all__ = ["html_text", "page_of", "policy", "script_of", "template"]
 
@@ -73,7 +73,7 @@ def html_text(record: ReportRecord) -> str:
     networks, variants = len(record.networks), len(record.variants)
     page = page_of("page.html.jinja")
     return page.render(
-        title=f"Feasibility of {count(networks, 'network')} on {count(variants, 'chip variant')}",
+        title=f"Feasibility of {counted(networks, 'network')} on {counted(variants, 'chip variant')}",
         policy=policy(style, script),
         version=record.version,
         complete=record.complete,

@@ -7,23 +7,23 @@ from collections import Counter
 from rich.console import Console
 from rich.text import Text
 
+from mapper.asking import RESUME
 from mapper.explore.difference import CellChange, ReportDifference
 from mapper.explore.record import Cell, ReportRecord, VariantSummary
 from mapper.explore.summary import resource_words
 from mapper.report.terminal import heading, line, print_table
-from mapper.report.words import count
-from mapper.wording import join_numbers
+from mapper.wording import counted, join_numbers
 
 __all__ = ["cell_text", "failures", "print_difference", "print_matrix"]
 
-# Style, and what a number of cells is called.
+# Style, and what one cell and several are called.
 _VERDICTS = {
-    "plain": ("green", "plain"),
-    "divided": ("cyan", "with pieces, copies, relays or rewrites"),
-    "infeasible": ("red", "do not fit, proven"),
-    "unsupported": ("yellow", "unsupported"),
-    "undecided": ("magenta", "undecided"),
-    "error": ("bold red", "failed"),
+    "plain": ("green", "plain", "plain"),
+    "divided": ("cyan", *2 * ("with pieces, copies, relays or rewrites",)),
+    "infeasible": ("red", "does not fit, proven", "do not fit, proven"),
+    "unsupported": ("yellow", "unsupported", "unsupported"),
+    "undecided": ("magenta", "undecided", "undecided"),
+    "error": ("bold red", "failed", "failed"),
 }
 # Longer names are folded; a cell holds "no: structural".
 _NAME_WIDTH, _CELL_WIDTH = 28, 15
@@ -38,7 +38,7 @@ def cell_text(cell: Cell | None) -> str:
         return "-"
     if cell.free_share is not None:
         share = f"{100 * cell.free_share:.0f}% free"
-        return share if cell.verdict == "plain" else f"{cell.cores_used} cores {share}"
+        return share if cell.verdict == "plain" else f"{counted(cell.cores_used or 0, 'core')} {share}"
     return {"infeasible": f"no: {cell.nature}"}.get(cell.verdict, cell.verdict)
 
 
@@ -60,14 +60,14 @@ def print_matrix(console: Console, record: ReportRecord) -> None:
 def _print_head(console: Console, record: ReportRecord) -> None:
     networks, variants = len(record.networks), len(record.variants)
     verdicts = Counter[str](cell.verdict for cell in record.cells)
-    counts = [f"{verdicts[name]} {words}" for name, (_, words) in _VERDICTS.items() if verdicts[name]]
-    sides = f"{count(networks, 'network')} on {count(variants, 'chip')}"
+    counts = [counted(verdicts[name], *words) for name, (_, *words) in _VERDICTS.items() if verdicts[name]]
+    sides = f"{counted(networks, 'network')} on {counted(variants, 'chip')}"
     heading(console, sides, ", ".join(counts) or "nothing decided")
     if unweighted := [row.name for row in record.networks if row.basis == "shapes"]:
         line(console, f"by shapes, without weights: {_some(unweighted)}")
     if not record.complete:
         decided = len(record.cells) - verdicts["error"]
-        line(console, f"Partial: {decided} of {networks * variants} cells; --resume goes on.", "bold")
+        line(console, f"Partial: {decided} of {networks * variants} cells; {RESUME} goes on.", "bold")
 
 
 def _print_cells(console: Console, record: ReportRecord) -> int:
@@ -179,4 +179,4 @@ def _change_line(change: CellChange) -> str:
 
 
 def _state(verdict: str, cores: int | None, share: float | None) -> str:
-    return verdict if share is None else f"{verdict} ({cores} cores, {100 * share:.0f}% free)"
+    return verdict if share is None else f"{verdict} ({counted(cores or 0, 'core')}, {100 * share:.0f}% free)"

@@ -10,9 +10,9 @@ from mapper.record import PlacementRecord, placement_record
 from mapper.report.floorplan import floorplan_svg
 from mapper.report.html import page_of, template
 from mapper.report.placement_page import CORE_HEAD, core_rows
-from mapper.report.words import assumed_paths, count, placed_words, reasons, refused_words
+from mapper.report.words import assumed_paths, placed_words, reasons, refused_words
 from mapper.result import FeasibilityReport, Result
-from mapper.wording import join_names
+from mapper.wording import counted, join_names
 
 __all__ = ["matrix_html", "page", "placement_html", "report_html", "result_html"]
 
@@ -72,7 +72,7 @@ def report_html(report: FeasibilityReport, network: str = "") -> str:
 def matrix_html(record: ReportRecord) -> str:
     """Networks against variants as a plain table; large ones as a line that names the page to open."""
     networks, variants = record.networks, record.variants
-    title = f"{count(len(networks), 'network')} on {count(len(variants), 'chip variant')}"
+    title = f"{counted(len(networks), 'network')} on {counted(len(variants), 'chip variant')}"
     title += "" if record.complete else ", partial"
     if len(networks) * len(variants) > _CELLS_MAX:
         return page(title, paragraphs=["Too large for a notebook: write report.html and open it."])

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from mapper.record import PlacementRecord
 from mapper.report.floorplan import floorplan_svg
 from mapper.report.html import page_of, policy, script_of, template
-from mapper.report.words import count, placed_words, share_text
-from mapper.wording import join_names
+from mapper.report.words import placed_words, share_text
+from mapper.wording import counted, join_names
 
 __all__ = ["CORE_HEAD", "core_rows", "page_text", "svg_text"]
 
@@ -43,7 +43,7 @@ def page_text(record: PlacementRecord) -> str:
     return page_of("placement.html.jinja").render(
         title=f"{join_names(record.networks)} on {record.chip}",
         status=status[:1].upper() + status[1:],
-        used=f"{used} of {count(len(record.cores), 'core')} used",
+        used=f"{used} of {counted(len(record.cores), 'core')} used",
         policy=policy(style, script),
         floorplan=floorplan_svg(record),
         head=CORE_HEAD,

@@ -15,7 +15,7 @@ from mapper.report.plots import new_figure, write_figure
 from mapper.report.terminal import heading, line, print_cores, print_table
 from mapper.result import Status
 from mapper.rules import by_code
-from mapper.wording import join_names
+from mapper.wording import counted, join_names
 
 if TYPE_CHECKING:
     from mapper.explore.widest import Widest
@@ -43,7 +43,7 @@ def print_synthesis(console: Console, answer: Answer, curves: Curves | None) -> 
         if is_least
         else f"gap {answer.gap:.2%}, {smallest.stopped_by}"
     )
-    size = f"{chip.core_count} cores, {smallest.capacity_bits} bits of memory"
+    size = f"{counted(chip.core_count, 'core')}, {smallest.capacity_bits} bits of memory"
     heading(console, chip.name, f"{size}, {proof}.")
     print_cores(console, chip)
     if not smallest.is_unique:

@@ -21,10 +21,10 @@ from mapper.report.notebook import page
 from mapper.report.terminal import heading, line, print_table
 from mapper.report.text import print_chip
 from mapper.report.tuning import print_tuning
-from mapper.report.words import count, destination
+from mapper.report.words import destination
 from mapper.solution import Relay, Solution
 from mapper.tuning.run import TuneResult
-from mapper.wording import join_numbers
+from mapper.wording import counted, join_numbers, titled
 
 __all__ = ["Table", "table_of"]
 
@@ -70,7 +70,7 @@ def _network(network: Network) -> Table:
     readings = (f"read: {taken}" for taken in network.readings)
     weights = "with weights" if network.has_weights else "by shapes alone"
     return Table(
-        f"{network.name}: {count(len(network.layers), 'layer')}, {weights}",
+        f"{network.name}: {counted(len(network.layers), 'layer')}, {weights}",
         ("layer", "reads", "input", "output", "kernel", "stride", "threshold"),
         tuple(rows),
         (*inputs, *outputs, *notes, *readings),
@@ -120,7 +120,7 @@ def _config(config: ChipConfig) -> Table:
         monitored = "yes" if layer.monitor_enable else ""
         rows.append((core, holds.get(core, ""), shape, size.kernel_size, ", ".join(targets), monitored))
     head = ("core", "layer", "map", "kernel", "sends to core", "monitored")
-    used = f"{len(rows)} of {count(len(config.hardware.cnn_layers), 'core')}"
+    used = f"{len(rows)} of {counted(len(config.hardware.cnn_layers), 'core')}"
     notes = () if config.interface is None else tuple(f"note: {note}" for note in config.interface.notes)
     return Table(f"configuration for {config.chip}: {used} configured", head, tuple(rows), notes)
 
@@ -130,7 +130,7 @@ def _solution(solution: Solution) -> Table:
     rows = []
     for place in sorted(solution.placements, key=lambda place: place.core):
         body = place.body
-        what = f"relay of {body.signal}" if isinstance(body, Relay) else body.layer
+        what = f"relay of {titled(body.signal)}" if isinstance(body, Relay) else titled(body.layer)
         targets = (
             destination(str(route.target), route.pooling, route.feature_shift)
             for route in solution.routes
@@ -142,7 +142,7 @@ def _solution(solution: Solution) -> Table:
         for stage in solution.objectives
     )
     head = ("core", "holds", "features", "sends to core")
-    return Table(f"solution: {count(len(rows), 'core')}", head, tuple(rows), tuple(lines))
+    return Table(f"solution: {counted(len(rows), 'core')}", head, tuple(rows), tuple(lines))
 
 
 def _printed(show: Callable[[Console], None]) -> str:

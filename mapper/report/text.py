@@ -9,6 +9,8 @@ from rich.console import Console
 
 from hwspec.display import text
 from hwspec.schema import AssumedFact, ChipSpec
+from hwspec.variant import SET
+from mapper.asking import TIME_LIMIT, WORK_LIMIT, spoken
 from mapper.operations import Shape
 from mapper.passes.rounding import RoundingLoss, rounding_losses
 from mapper.record import RELAY_OF, CoreUse, core_use
@@ -18,7 +20,7 @@ from mapper.report.words import assumed_paths, destination, placed_words, reason
 from mapper.result import FeasibilityReport, Result, Status
 from mapper.rules import Rule
 from mapper.solution import DVS
-from mapper.wording import join_names, join_numbers
+from mapper.wording import counted, join_names, join_numbers
 from mapper.work import lacking, layer_work
 
 __all__ = [
@@ -58,7 +60,7 @@ def print_result(console: Console, result: Result, *, is_brief: bool = False) ->
     if is_brief:
         return
     statistics = result.statistics
-    line(console, f"solver: {statistics.wall_s * 1e3:.1f} ms in {statistics.solves} solves")
+    line(console, f"solver: {statistics.wall_s * 1e3:.1f} ms in {counted(statistics.solves, 'solve')}")
     if statistics.interrupted:
         line(console, "Interrupted: this is the best placement found so far.")
     for network in result.networks:
@@ -181,7 +183,7 @@ def print_report(
     for sentence in report.sentences():
         line(console, f"- {sentence}")
     if report.status is Status.UNDECIDED:
-        line(console, "to decide it, leave --time-limit and --work-limit out, or raise them")
+        line(console, f"to decide it, leave {TIME_LIMIT} and {WORK_LIMIT} out, or raise them")
     for reason in reasons(report):
         line(console, reason)
     _print_repairs(console, report)
@@ -196,7 +198,10 @@ def _print_repairs(console: Console, report: FeasibilityReport) -> None:
     for number, repair in enumerate(report.repairs, start=1):
         line(console, f" {number}. {repair.sentence}")
         if repair.overrides:
-            options = " ".join(f'--set "{override}"' for override in repair.overrides)
+            options = spoken(
+                command=" ".join(f'{SET} "{override}"' for override in repair.overrides),
+                python=f"load_chip({report.chip!r}, {[*repair.overrides]})",
+            )
             line(console, f"    {options}", is_whole=True)
     if not report.repairs and report.repairs_missing:
         kinds = ", ".join(kind.replace("_", " ") for kind in report.repairs_missing)

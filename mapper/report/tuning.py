@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from mapper.asking import DATA
 from mapper.operations import Neuron
 from mapper.report.accuracy import print_accuracies
 from mapper.report.terminal import line, print_table
@@ -33,7 +34,10 @@ def print_tuning(console: Console, tuned: TuneResult) -> None:
         f"{counted(len(found.losses), 'sample')}{ended}",
     )
     layers = tuned.network.by_name
-    rows = [(name, *_factors(entry, layers[name].neuron)) for name, entry in tuned.knobs.items()]
+    rows = [
+        (tuned.network.title(name), *_factors(entry, layers[name].neuron))
+        for name, entry in tuned.knobs.items()
+    ]
     if rows:
         columns = (
             "layer",
@@ -49,7 +53,7 @@ def print_tuning(console: Console, tuned: TuneResult) -> None:
         tried = f"{turn} that was tried helps" if found.stopped_by else f"{turn} helps"
         line(console, f"{tried if found.trials > 1 else 'no turn was tried'}: nothing is changed")
     if tuned.before is None or tuned.after is None:
-        why = "no --data" if tuned.labels is None else "interrupted"
+        why = f"no {DATA}" if tuned.labels is None else "interrupted"
         line(console, f"{why}: what it is worth was not measured")
         return
     if tuned.labels is not None:

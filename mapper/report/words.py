@@ -9,12 +9,7 @@ from hwspec.schema import AssumedFact
 from mapper.result import FeasibilityReport, Status
 from mapper.wording import join_numbers
 
-__all__ = ["assumed_paths", "count", "destination", "placed_words", "reasons", "refused_words", "share_text"]
-
-
-def count(number: int, word: str) -> str:
-    """A number with its word, in the plural unless it is 1."""
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+__all__ = ["assumed_paths", "destination", "placed_words", "reasons", "refused_words", "share_text"]
 
 
 def share_text(used: int, offered: int) -> str:

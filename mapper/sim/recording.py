@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from mapper.asking import INPUT, LAYER
 from mapper.emit.shared.config import ChipConfig
 from mapper.errors import ConfigError, Finding, OptionsError
 from mapper.events import Events
 from mapper.sim.event import EventOptions, EventResult, EventSimulator
+from mapper.wording import titled, untitled
 
 __all__ = [
     "RecordingSummary",
@@ -92,13 +94,13 @@ def layers_named(config: ChipConfig, references: Sequence[str]) -> tuple[str, ..
     if config.interface is not None:
         known = [*config.interface.shown]
     indexes = {f"#{n}": name for n, name in enumerate(known)}
-    found = {reference: indexes.get(reference, reference) for reference in references}
+    found = {reference: indexes.get(reference) or untitled(reference) for reference in references}
     findings = []
     for reference in (reference for reference, name in found.items() if name not in known):
         close = get_close_matches(reference, known, n=3)
         step = f"Did you mean {' or '.join(close)}?" if close else ""
-        allowed = f"{', '.join(known[:_LISTED_MAX])}, or #0..#{len(known) - 1}"
-        findings.append(Finding(f"--layer {reference}", "there is no such layer", None, allowed, "", step))
+        allowed = f"{', '.join(map(titled, known[:_LISTED_MAX]))}, or #0..#{len(known) - 1}"
+        findings.append(Finding(f"{LAYER} {reference}", "there is no such layer", None, allowed, "", step))
     if findings:
         raise OptionsError(*findings)
     return tuple(dict.fromkeys(found.values()))
@@ -125,10 +127,10 @@ def input_of(config: ChipConfig, name: str | None = None) -> str:
         raise ConfigError(Finding("configuration", "does not say where events enter", next_step=step))
     names = [entry.name for entry in config.interface.inputs]
     if name is not None and name not in names:
-        raise OptionsError(Finding("--input", "there is no such input", name, ", ".join(names)))
+        raise OptionsError(Finding(str(INPUT), "there is no such input", name, ", ".join(names)))
     # The sensor sends the same events to all of its inputs: a recording of any one of them is enough.
     if name is None and len(names) - len(config.interface.sensor_inputs[1:]) != 1:
-        raise OptionsError(Finding("--input", "there are several inputs", None, ", ".join(names)))
+        raise OptionsError(Finding(str(INPUT), "there are several inputs", None, ", ".join(names)))
     return name or names[0]
 
 

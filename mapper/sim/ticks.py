@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 
+from mapper.asking import NO_REBASE, REBASE, STEP_US, TICK_US
 from mapper.errors import ConfigError, EventError, Finding, MapperWarning
 
 __all__ = [
@@ -46,7 +47,7 @@ def period_us(tick_us: float | None, rate_hz: float | None, *, leaks: bool) -> f
     if tick_us is not None:
         return tick_us
     if rate_hz is None and leaks:
-        step = "Give tick_us (--tick), or emit with --step-us"
+        step = f"Give {TICK_US}, or emit with {STEP_US}"
         raise ConfigError(Finding("biases", "the configuration states no slow clock", next_step=step))
     if rate_hz is not None and not 0 < rate_hz <= 1e6 / TICK_MIN_US:
         raise ConfigError(Finding("slow clock", "no clock has this rate", rate_hz, f"0..{1e6:g}", "Hz"))
@@ -61,7 +62,7 @@ def start_us(asked: float | None, first_us: int, period: float) -> float:
         return 0.0
     text = (
         f"slow clock: the first event is at {first_us} µs, {first_us / period:.3g} ticks after 0. The clock "
-        "starts with that event; to run those ticks first, say --no-rebase, in Python start_us=0"
+        f"starts with that event; to run those ticks first, say {NO_REBASE.to(False, '0')}"
     )
     warnings.warn(text, MapperWarning, stacklevel=2)
     return float(first_us)
@@ -75,7 +76,8 @@ def check_span(clock: float, last_us: float, period: float) -> None:
     EventError
         It is one.
     """
-    step = "Is the first event of another clock, or the unit not µs? Count from it with --rebase, or cut it"
+    step = "Is the first event of another clock, or the unit not µs? Count from it with "
+    step += f"{REBASE.to(True)}, or cut it"
     if last_us > _TIME_MAX:
         raise EventError(Finding("events", "are too late for a slow clock", last_us, _TIME_MAX, "µs", step))
     if (ticks := (last_us - clock) / period) > TICKS_MAX:

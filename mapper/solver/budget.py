@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from mapper.activity import doing
+from mapper.asking import TIME_LIMIT, WORK_LIMIT
 from mapper.deadline import NEVER, Deadline
 from mapper.errors import INTERRUPTION, TimeLimitError
 from mapper.options import SolveOptions
@@ -188,7 +189,7 @@ class Budget:
     def limit_reached(self) -> str | None:
         """The limit that has been reached, in words."""
         if self.allowance is not None and self.effort >= self.allowance:
-            return "the own limit of this search (any --time-limit or --work-limit replaces it)"
+            return f"the own limit of this search (any {TIME_LIMIT} or {WORK_LIMIT} replaces it)"
         work = self.options.work_limit
         if work is not None and self.top.deterministic_time >= work:
             return self._limit_text("work")

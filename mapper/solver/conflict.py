@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from hwspec.variant import SET
+from mapper.asking import spoken
 from mapper.faults import ChipFault
 from mapper.result import Conflict, Correction, DividedConflict, Requirement
 from mapper.rules import Rule
@@ -13,7 +15,7 @@ from mapper.solver.exchange import Exchange
 from mapper.solver.or_tools import cp_model
 from mapper.solver.requirements import Part, Requirements
 from mapper.solver.sentences import Sentences
-from mapper.wording import join_names
+from mapper.wording import counted, join_names
 
 __all__ = ["find_conflict", "find_correction"]
 
@@ -140,14 +142,17 @@ def find_correction(asked: Requirements) -> Correction | None:
 def _correction_sentence(asked: Requirements, counts: Mapping[Part, int]) -> str:
     less = [f"{fault.rule.value.title}: {fault.terms}" for fault in asked.faults]
     rules: dict[Rule, list[str]] = {}
-    more = []
+    more: list[str] = []
+    added: list[tuple[range, int]] = []
     for part, count in counts.items():
         if not count:
             continue
         if part.kind == "limit":
             rules.setdefault(part.rule, []).append(asked.problem.title(part.index))
         elif part.kind == "cores":
-            more.append(f"{count} more core{'s' * (count > 1)} like core {part.index}")
+            more.append(f"{counted(count, 'more core')} like core {part.index}")
+            first = asked.problem.chip.core_count + sum(len(ids) for ids, _ in added)
+            added.append((range(first, first + count), part.index))
         elif part.kind == "forbidden":
             less.append(f"the ban of core {part.index}")
         else:
@@ -155,7 +160,14 @@ def _correction_sentence(asked: Requirements, counts: Mapping[Part, int]) -> str
     for rule in sorted(rules, key=list(Rule).index):
         less.append(f"the limit of {rule.value.title} for {join_names(rules[rule])} ({rule.code})")
     changes = [f"{word} {join_names(names)}" for word, names in (("without", less), ("with", more)) if names]
-    return f"As whole layers it would fit {' and '.join(changes)}."
+    return f"As whole layers it would fit {' and '.join(changes)}{_as_asked(added) if not less else ''}."
+
+
+def _as_asked(added: Sequence[tuple[range, int]]) -> str:
+    """How further cores are asked for, where they are all that is missing."""
+    overrides = [f"+core[{ids[0]}..{ids[-1]}]=core[{model}]" for ids, model in added]
+    typed = " ".join(f'{SET} "{override}"' for override in overrides)
+    return f": {spoken(command=typed, python=f'{SET}={overrides}')}"
 
 
 def _preference(asked: Requirements, part: Part) -> int:

@@ -11,12 +11,14 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
+import numpy as np
 import pytest
 from pydantic import BaseModel
 
 from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.ranges import FAMILY
 from mapper.emit.shared.tensor import Tensor
+from mapper.events import SYNONYMS, events_from
 from tests.boards.cases import configured, deploy_script
 from tests.stand_in.fake_boards import FakeBoards
 
@@ -281,3 +283,23 @@ def test_a_crash_is_no_verdict(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> 
     assert "ZeroDivisionError" in capsys.readouterr().err
     monkeypatch.setattr(made, "main", lambda: 1)
     assert made.exit_status() == 1
+
+
+def test_events_have_the_names_that_the_package_understands() -> None:
+    """In any case of letters, and in the guide; extra fields are left out, two of one meaning refused."""
+    made = deploy_script()
+    assert dict(SYNONYMS) == made.SYNONYMS
+    page = (Path(__file__).resolve().parents[2] / "mapper/guide/simulation.md").read_text(encoding="utf-8")
+    for field, names in SYNONYMS.items():
+        assert f"| `{field}` | {', '.join(f'`{name}`' for name in names)} |" in page
+    for n in range(max(map(len, SYNONYMS.values()))):
+        chosen = {field: names[min(n, len(names) - 1)] for field, names in SYNONYMS.items()}
+        given = np.array([(5, 1, 2, 3), (6, 0, 1, 1)], [(name.upper(), "i4") for name in chosen.values()])
+        assert events_from(given).tolist() == made.by_field(given)[["t", "p", "y", "x"]].tolist()
+    more = np.zeros(2, [("t", "i4"), ("p", "i4"), ("y", "i4"), ("x", "i4"), ("trial", "i4")])
+    assert made.by_field(more).dtype.names == ("t", "p", "y", "x")
+    twice = np.zeros(2, [("t", "i4"), ("p", "i4"), ("y", "i4"), ("x", "i4"), ("pol", "i4")])
+    with pytest.raises(ValueError, match="fields that mean the same as others: p"):
+        made.by_field(twice)
+    with pytest.raises(ValueError, match=r"by any of their names .p: p, feature"):
+        made.by_field(np.zeros(2, [("t", "i4"), ("y", "i4"), ("x", "i4")]))

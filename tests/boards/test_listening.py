@@ -111,7 +111,7 @@ def test_events_in_the_buffer_are_no_answer(boards: FakeBoards) -> None:
     with opened(configured()) as board:
         board.write(EVENTS)
         boards.clock.sleep(1.0)
-        with pytest.warns(MapperWarning, match="2 events from before this call are left out. Read them"):
+        with pytest.warns(MapperWarning, match="left out: 2 events from before this call. Read them"):
             assert times(board.infer(RECORDING)) == RECORDING["t"].tolist()
 
 
@@ -189,7 +189,7 @@ def test_what_comes_while_the_clock_is_reset_is_no_answer(boards: FakeBoards) ->
 
     heard = ask(Full(), [], Listening(quiet_seconds=0.5), None, "")
     assert [event.timestamp for event in heard.events] == [4]
-    assert heard.notes == ["2 events from before this call are left out. Read them before, or leave them"]
+    assert heard.notes == ["left out: 2 events from before this call. Read them before, or leave them"]
 
 
 def test_what_was_asked_otherwise_is_no_late_answer(boards: FakeBoards) -> None:
@@ -197,7 +197,7 @@ def test_what_was_asked_otherwise_is_no_late_answer(boards: FakeBoards) -> None:
         board.infer(RECORDING)
         board.write(EVENTS)
         boards.clock.sleep(1.0)
-        with pytest.warns(MapperWarning, match="2 events from before this call are left out. Read them"):
+        with pytest.warns(MapperWarning, match="left out: 2 events from before this call. Read them"):
             board.infer(RECORDING)
 
 
@@ -216,7 +216,7 @@ def test_silence_is_told_with_its_reason(boards: FakeBoards) -> None:
         return made
 
     board = opened(config, "speck2fmodule:1", config_modifier=mute)
-    with board, pytest.warns(MapperWarning, match="Nothing is monitored: emit.*--monitor LAYER"):
+    with board, pytest.warns(MapperWarning, match="Nothing is monitored: emit.*monitors="):
         board.infer(RECORDING)
 
 
@@ -253,7 +253,7 @@ def test_writing_that_takes_too_long_is_told(boards: FakeBoards) -> None:
 def test_spikes_before_the_first_event_are_no_answer(boards: FakeBoards) -> None:
     boards.schedule = lambda kit, sent: [(0.01, spike_like(sent[0])), (0.5, spike_like(sent[0]))]
     with opened(configured()) as board:
-        with pytest.warns(MapperWarning, match="1 spikes came before the first event was played"):
+        with pytest.warns(MapperWarning, match="1 spike came before the first event was played"):
             answer = board.infer(RECORDING)
         assert times(answer) == [400_000]
 
@@ -349,7 +349,7 @@ def test_the_command_listens_like_the_board(
     words += ["--events", str(tmp_path / "e.npy")]
     for more, count in (([], 2), (["--quiet-for", "0.5"], 1), (["--quiet-for", "2"], 3)):
         assert run([*words, *more]) == 0
-        assert f"{count} spikes" in capsys.readouterr().out
+        assert f"{count} spike" in capsys.readouterr().out
     # Never shorter than the quiet time, or nothing could be quiet.
     assert run([*words, "--quiet-for", "1.5", "--at-most", "1"]) == 0
     told = capsys.readouterr()
@@ -381,7 +381,7 @@ def test_the_deploy_script_listens_like_the_board(
     assert least <= boards.clock.slept - slept <= least + 2 * POLL_SECONDS
     boards.schedule = after(0.1, 0.7)
     assert deploy(boards, *words, "--quiet-for", "0.5") == 0
-    assert "conv0): 1 spikes" in capsys.readouterr().out
+    assert "conv0): 1 spike" in capsys.readouterr().out
     boards.schedule = after(*np.arange(0.0, 60.0, 0.1).tolist())
     assert deploy(boards, *words, "--at-most", "2") == 0
     said = capsys.readouterr().out

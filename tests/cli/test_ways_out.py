@@ -46,8 +46,8 @@ def without(*options: str) -> Change:
 
 # What is typed and its status, what the message suggests, and what becomes of the words.
 CASES: list[tuple[list[str], int, str, Change]] = [
-    (["check", "net.py:rectified", *SHAPE], 2, r"(--relu-as-if 1) \(in Python", added),
-    (["check", "net.py:bare", *SHAPE], 2, r"(--add-output-neuron 1\.0) \(in Python", added),
+    (["check", "net.py:rectified", *SHAPE], 2, r"(--relu-as-if 1) makes", added),
+    (["check", "net.py:bare", *SHAPE], 2, r"(--add-output-neuron 1\.0) appends", added),
     (
         ["check", "net.py", *SHAPE, "--relu-as-if", "1"],
         2,

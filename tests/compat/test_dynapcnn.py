@@ -206,7 +206,7 @@ def test_what_sinabs_gets_wrong() -> None:
     assert core.weights.array.any()
     with pytest.warns(UserWarning, match="discretize is False"):
         assert mapper.DynapcnnNetwork(bare, SHAPE, discretize=False).plain_config("speck2f") == config
-    with pytest.raises(NetworkError, match="input-shape"):
+    with pytest.raises(NetworkError, match="Give input_shape="):
         mapper.DynapcnnNetwork(bare)
 
 

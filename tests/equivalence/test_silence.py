@@ -59,8 +59,8 @@ def test_verify_says_who_is_silent(tmp_path: Path, capsys: Capture) -> None:
     assert run(["verify", *words(tmp_path, -1), "--random", "0.3"]) == 0
     told = capsys.readouterr()
     shown = " ".join(told.out.split())
-    assert "WARNING: NO SPIKES in 2: nothing is shown of them" in shown
-    assert "No input can make 2 spike" in shown
+    assert "WARNING: NO SPIKES in 2 (Conv2d): nothing is shown of them" in shown
+    assert "No input can make 2 (Conv2d) spike" in shown
     assert told.err.startswith("Warning: NO SPIKES in 2")
     assert run(["verify", *words(tmp_path, -1), "--random", "0.3", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["silent"] == ["2"]

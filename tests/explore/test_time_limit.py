@@ -149,7 +149,7 @@ def test_busy_workers_are_ended() -> None:
 
 @pytest.mark.parametrize("limit", [0, -1, float("nan")])
 def test_wrong_limits(limit: float) -> None:
-    with pytest.raises(OptionsError, match="--time-limit: a limit must be a positive number"):
+    with pytest.raises(OptionsError, match="time_limit_s: a limit must be a positive number"):
         sweep(*sides([SMALL], ["speck2f"]), BARE, Place(workers=0, time_limit_s=limit))
 
 

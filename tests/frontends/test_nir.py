@@ -231,7 +231,7 @@ def test_padding_words_and_missing_shapes(tmp_path: Path) -> None:
     assert network.layers[0].operation.padding == (1, 1)
     with h5py.File(path, "r+") as file:
         del file["node/nodes/input/shape"]
-    with pytest.raises(NetworkError, match="--input-shape"):
+    with pytest.raises(NetworkError, match=r"input_shape=\(features, height, width\)"):
         load_network(path)
     assert load_network(path, (2, 8, 8)).layers[0].output_shape == Shape(4, 8, 8)
 
@@ -286,7 +286,7 @@ def test_a_weight_layer_without_neurons_is_read_and_named_later() -> None:
     del content["t"]
     network = load_network(graph(content))
     assert network.layers[1].neuron is None
-    with pytest.raises(NetworkError, match="--add-output-neuron"):
+    with pytest.raises(NetworkError, match=r"add_output_neuron=1\.0"):
         prepare(network)
 
 

@@ -185,7 +185,7 @@ def test_sums_and_concatenations_are_edges() -> None:
     assert found == [("a", 0), ("a", 144), ("b", 144), ("b", 288), ("l", 432)]
     assert [layer.name for layer in network.layers] == ["a", "b", "l", "c"]
     assert network.layers[-1].neuron is None
-    with pytest.raises(NetworkError, match="--add-output-neuron"):
+    with pytest.raises(NetworkError, match=r"add_output_neuron=1\.0"):
         prepare(network)
 
 
@@ -251,7 +251,7 @@ def test_wrappers_and_stated_input_shapes() -> None:
     assert read(nn.DataParallel(inner)).layers[0].name == "0"
     assert read(nn.Sequential(sinabs.InputLayer(input_shape=SHAPE), inner), None).layers[0].name == "1.0"
     assert read(conv()).layers[0].name == "0"
-    with pytest.raises(NetworkError, match="--input-shape"):
+    with pytest.raises(NetworkError, match=r"input_shape=\(features, height, width\)"):
         read(inner, None)
 
 

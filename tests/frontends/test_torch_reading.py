@@ -49,7 +49,7 @@ def message(module: nn.Module, shape: Any = SHAPE) -> str:
         read(module, shape)
     assert caught.value.exit_code == 2
     text = str(caught.value)
-    assert "--no-reading-check" in text
+    assert "torch=TorchOptions(reading_check=False)" in text
     assert load_network(module, shape, torch=UNCHECKED).layers
     return text
 
@@ -67,18 +67,18 @@ def _hooked(place: int, factor: float) -> Any:
 @pytest.mark.parametrize(
     ("change", "where", "told"),
     [
-        (_hooked(0, 2.0), "layer 0: ", "its current in step 0"),
-        (_hooked(1, 2.0), "layer 0: ", "1 has forward hooks"),
-        (_hooked(2, 4.0), "layer 3: ", "2 has forward hooks"),
-        (_hooked(4, 0.0), "layer 3: ", "4 has forward hooks"),
-        (lambda m: m[0].register_forward_pre_hook(lambda q, i: (i[0] * 2,)), "layer 0: ", "0 has forward hooks"),
-        (lambda m: m.register_forward_pre_hook(lambda q, i: (i[0] * 0,)), "layer 0: ", "0 in the module"),
+        (_hooked(0, 2.0), "layer 0 (Conv2d): ", "its current in step 0"),
+        (_hooked(1, 2.0), "layer 0 (Conv2d): ", "1 has forward hooks"),
+        (_hooked(2, 4.0), "layer 3 (Conv2d): ", "2 has forward hooks"),
+        (_hooked(4, 0.0), "layer 3 (Conv2d): ", "4 has forward hooks"),
+        (lambda m: m[0].register_forward_pre_hook(lambda q, i: (i[0] * 2,)), "layer 0 (Conv2d): ", "0 has forward hooks"),
+        (lambda m: m.register_forward_pre_hook(lambda q, i: (i[0] * 0,)), "layer 0 (Conv2d): ", "0 in the module"),
         (lambda m: m.register_forward_hook(lambda q, i, o: o * 2), "output: ", "the module has forward hooks"),
-        (lambda m: _forward(m[3], 2.0), "layer 3: ", "3 has a forward of its own"),
-        (lambda m: _forward(m[1], 0.0), "layer 0: ", "1 has a forward of its own"),
+        (lambda m: _forward(m[3], 2.0), "layer 3 (Conv2d): ", "3 has a forward of its own"),
+        (lambda m: _forward(m[1], 0.0), "layer 0 (Conv2d): ", "1 has a forward of its own"),
         (
             lambda m: m[1].register_forward_hook(lambda q, i, o: o * (torch.arange(4).view(1, 4, 1, 1) > 0)),
-            "layer 0: ",
+            "layer 0 (Conv2d): ",
             "feature 0",
         ),
     ],
@@ -119,14 +119,14 @@ def test_neurons_that_can_never_spike_are_told() -> None:
     with torch.no_grad():
         module[3].weight.copy_(-module[3].weight.abs())
     (reading,) = read(module).readings
-    assert reading.subject == "layer 3"
+    assert reading.subject == "layer 3 (Conv2d)"
     assert "not compared" in reading.taken
 
 
 def test_the_check_can_be_left_out() -> None:
     (reading,) = load_network(chain(), SHAPE, torch=UNCHECKED).readings
     assert "not compared" in reading.taken
-    assert "--no-reading-check" in reading.otherwise
+    assert "torch=TorchOptions(reading_check=False)" in reading.otherwise
 
 
 def test_states_of_one_call_are_not_those_of_the_next() -> None:

@@ -11,6 +11,8 @@ from torch import nn
 
 from mapper.errors import MapperError, NetworkError, OptionsError, ShapeError, UnsupportedLayerError
 from mapper.frontends import TorchOptions, load_network
+from mapper.frontends.from_torch.foreign import FOREIGN_NEURONS
+from mapper.frontends.from_torch.leaves import READ_NEURONS
 from mapper.operations import same
 from tests.frontends import sinabs_stand_in as sinabs
 from tests.frontends.sinabs_stand_in import IAFSqueeze
@@ -43,7 +45,7 @@ def refused(module: nn.Module, shape: Any = SHAPE, relu: float | None = 1.0) -> 
         (nn.Softmax(1), "Softmax: cores only integrate and fire", HOST),
         (nn.LogSoftmax(1), "LogSoftmax", HOST),
         (nn.Sigmoid(), "Sigmoid", HOST),
-        (nn.LeakyReLU(), "LeakyReLU", "--relu-as-if"),
+        (nn.LeakyReLU(), "LeakyReLU", "Use nn.ReLU"),
         (nn.Conv1d(4, 4, 1), "Conv1d: cores convolve in two dimensions", "nn.Conv2d"),
         (nn.Conv3d(4, 4, 1), "Conv3d", "nn.Conv2d"),
         (nn.ConvTranspose2d(4, 4, 1), "ConvTranspose2d", "nn.Conv2d"),
@@ -73,8 +75,8 @@ def test_layers_on_spikes_that_no_core_has(layer: nn.Module, text: str, step: st
 @pytest.mark.parametrize(
     ("layer", "text", "step"),
     [
-        (nn.ReLU(), "chips have spiking neurons only", "--relu-as-if"),
-        (sinabs.NeuromorphicReLU(), "chips have spiking neurons only", "--relu-as-if"),
+        (nn.ReLU(), "chips have spiking neurons only", "relu_as_if=1.0"),
+        (sinabs.NeuromorphicReLU(), "chips have spiking neurons only", "relu_as_if=1.0"),
         (sinabs.LIF(), "LIF: its neurons leak", "IAFSqueeze"),
         (sinabs.LIFSqueeze(), "LIFSqueeze: its neurons leak", "IAFSqueeze"),
         (sinabs.ALIF(), "ALIF: its neurons leak", "IAFSqueeze"),
@@ -90,13 +92,13 @@ def test_layers_on_spikes_that_no_core_has(layer: nn.Module, text: str, step: st
         (IAFSqueeze(torch.rand(6) + 1), "spike_threshold differs", "one a feature"),
         (IAFSqueeze(0.0), "spike_threshold must be positive", "Use a number above 0"),
         (IAFSqueeze(min_v_mem=torch.rand(4, 1, 1)), "min_v_mem differs", "Use one number"),
-        (nn.ZeroPad2d(1), "pads the currents of layer 0", "Pad the spikes behind the neurons"),
+        (nn.ZeroPad2d(1), 'pads the currents of layer "0"', "Pad the spikes behind the neurons"),
         (
             nn.BatchNorm2d(4, track_running_stats=False),
             "statistics of each batch",
             "track_running_stats=True",
         ),
-        (conv(4), "reads the currents of layer 0", "Put neurons behind layer 0"),
+        (conv(4), 'reads the currents of layer "0"', 'Put neurons behind layer "0"'),
     ],
 )
 def test_layers_on_currents_that_no_core_has(layer: nn.Module, text: str, step: str) -> None:
@@ -146,7 +148,7 @@ def test_weights_that_no_core_has(layer: nn.Module, text: str, step: str) -> Non
         (lambda x: x[:, :, 1::2], "takes a part", "layer of its own"),
         (lambda x: x.max(1)[0], "max", HOST),
         (F.relu, "neurons without weights", "before them"),
-        (F.leaky_relu, "leaky_relu", "--relu-as-if"),
+        (F.leaky_relu, "leaky_relu", "Use nn.ReLU"),
         (lambda x: F.conv2d(x, torch.ones(4, 4, 1, 1)), "conv2d: weights are read from modules", "nn.Conv2d"),
         (lambda x: x @ torch.ones(6, 6), "matmul", "nn.Linear"),
         (lambda x: x + 1, "adds a constant", "bias"),
@@ -290,7 +292,7 @@ def test_shapes_that_do_not_follow(module: nn.Module, text: str) -> None:
     [(2, 8), (2, 8, 8, 8), (0, 8, 8), (2, -8, 8), (2, 8, 1 << 30), "ab", (2.5, 8, 8), 7, (2, None, 8)],
 )
 def test_impossible_input_shapes(shape: Any) -> None:
-    with pytest.raises(NetworkError, match="--input-shape"):
+    with pytest.raises(NetworkError, match=r"input_shape=\(features, height, width\)"):
         read(nn.Sequential(conv(), IAFSqueeze()), shape)
 
 
@@ -439,7 +441,9 @@ def test_what_torch_compiled_is_read_before_that() -> None:
     compiled.load_state_dict(plain.state_dict())
     compiled.compile()
     assert same(read(compiled).layers, read(plain).layers)
-    with pytest.raises(NetworkError, match=r"layer 0: is compiled by torch.compile. Give the network before"):
+    with pytest.raises(
+        NetworkError, match=r'layer "0": is compiled by torch.compile. Give the network before'
+    ):
         read(nn.Sequential(compile_it(conv()), nn.ReLU()))
     hooked = compile_it(plain)
     hooked.register_forward_hook(lambda module, args, result: result * 2)
@@ -491,3 +495,58 @@ def test_factors_behind_the_outputs_are_told() -> None:
     module = Made(lambda self, x: 3 * self.s(self.c(x)), c=conv(), s=nn.ReLU())
     (told,) = [reading for reading in read(module).readings if reading.subject.startswith("output")]
     assert told.taken == "a factor of 3 is left to the host"
+
+
+class _Spike(torch.autograd.Function):
+    @staticmethod
+    def forward(_: Any, potential: torch.Tensor) -> torch.Tensor:
+        return (potential >= 0).float()
+
+
+class _Added(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.potential: Any = 0.0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.potential = self.potential + x
+        spikes: torch.Tensor = _Spike.apply(self.potential - 1)  # type: ignore[no-untyped-call]  # torch has no types for it
+        self.potential = self.potential - spikes
+        return spikes
+
+
+class _Zeroed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.potential: Any = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.potential = (torch.zeros_like(x) if self.potential is None else self.potential) + x
+        spikes: torch.Tensor = (self.potential > 1).float()
+        self.potential = torch.where(spikes > 0, torch.zeros_like(spikes), self.potential)
+        return spikes
+
+
+class _Looped(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.stack([torch.heaviside(x[t] - 1, torch.tensor(0.0)) for t in range(x.shape[0])])
+
+
+@pytest.mark.parametrize("neurons", [_Added, _Zeroed, _Looped])
+def test_neurons_of_ones_own_are_told_what_is_read(neurons: type[nn.Module]) -> None:
+    with pytest.raises(NetworkError) as caught:
+        read(nn.Sequential(conv(), neurons(), conv(4), neurons()))
+    told = str(caught.value)
+    assert told.count("IAFSqueeze") == 1, told
+    if neurons is not _Looped:
+        kind = neurons.__name__
+        assert told.startswith(
+            f"layers 1 ({kind}) and 3 ({kind}), each: has neurons that only its own code knows. "
+        )
+    for way_out in ("relu_as_if=1.0", "export the network to NIR", "(source)"):
+        assert way_out in told
+
+
+def test_the_neurons_that_are_named_are_those_that_are_read() -> None:
+    assert {kind for _, kind in FOREIGN_NEURONS} == {"IFNode", "Leaky", "IAFCell"}
+    assert all(kind in READ_NEURONS for _, kind in FOREIGN_NEURONS)

@@ -174,7 +174,7 @@ def test_tables_that_do_not_say_what_they_mean(tmp_path: Path) -> None:
     for text, word in (
         ("96,7,0,65\n95,8,0,61\n", "Write one above them"),
         ("# only a remark\n96,7,0,65\n", "Write one above them"),
-        ("t,p,y,x\n0.5,0,1,1\n", "--time-unit"),
+        ("t,p,y,x\n0.5,0,1,1\n", "time_unit="),
         ("t,p,y,x\n5,0,1,1.5\n", "field x"),
         ("t,p,y,x\n5,0,1,nan\n", "field x"),
     ):
@@ -202,13 +202,13 @@ def test_units_of_time(tmp_path: Path) -> None:
 def test_clocks_that_start_again(tmp_path: Path) -> None:
     path = tmp_path / "e.csv"
     path.write_text("t,p,y,x\n4294967290,0,1,1\n4294967295,0,2,2\n3,0,3,3\n")
-    with pytest.raises(EventError, match="--unwrap") as caught:
+    with pytest.raises(EventError, match="unwrap=True") as caught:
         read_events(path)
     assert "sort" not in str(caught.value).lower()
     assert read_events(path, unwrap=True)["t"].tolist() == [4294967290, 4294967295, 4294967299]
     assert read_events(path, unwrap=True, rebase=True)["t"].tolist() == [0, 5, 9]
     path.write_text("t,p,y,x\n100,0,1,1\n90,0,2,2\n")
-    with pytest.raises(EventError, match="--order sort"):
+    with pytest.raises(EventError, match='order="sort"'):
         read_events(path)
     assert read_events(path, order="sort", rebase=True)["t"].tolist() == [0, 10]
 

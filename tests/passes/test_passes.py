@@ -291,7 +291,7 @@ def test_missing_neurons() -> None:
     layers = (replace(bare.layers[0], neuron=None), replace(bare.layers[1], neuron=None))
     with pytest.raises(NetworkError) as caught:
         prepare(bare.replacing(layers=layers))
-    assert "--add-output-neuron" in str(caught.value)
+    assert "add_output_neuron=1.0" in str(caught.value)
     assert "conv0" in str(caught.value)
     last = bare.replacing(layers=(bare.layers[0], layers[1]))
     ready = prepare(last, PrepareOptions(add_output_neuron=3.0))

@@ -42,7 +42,7 @@ def test_a_clock_of_the_day_costs_nothing(biased: Any) -> None:
     expected = counted(biased, events(0, 5000, 90_000))
     start = time.monotonic()
     for first in (10**8, 10**12, 1_700_000_000_000_000):
-        with pytest.warns(MapperWarning, match=r"starts with that event.*--no-rebase"):
+        with pytest.warns(MapperWarning, match=r"starts with that event.*start_us=0"):
             assert counted(biased, events(first, first + 5000, first + 90_000)) == expected
     assert time.monotonic() - start < 5
 

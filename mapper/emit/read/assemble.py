@@ -15,6 +15,7 @@ from mapper.errors import Finding
 from mapper.integers import widened
 from mapper.normal_form import NormalLayer
 from mapper.operations import Convolution, Neuron, Shape, same
+from mapper.wording import titled
 
 __all__ = ["assembled"]
 
@@ -34,7 +35,7 @@ def assembled(
     for places in others:
         copy = _joined(entry, places, cores, findings)
         if own is not None and copy is not None and not same(own, copy):
-            where = f"layer {entry.name}, copy on {_cores(places)}"
+            where = f"layer {titled(entry.name)}, copy on {_cores(places)}"
             findings.append(Finding(where, f"is not equal: {_first_difference(own, copy)}"))
     return own
 
@@ -54,10 +55,10 @@ def _joined(
     before = len(findings)
     end = 0
     for place in ordered:
-        where = f"layer {entry.name}, core {place.core}"
+        where = f"layer {titled(entry.name)}, core {place.core}"
         core = cores.get(place.core)
         if core is None or core.dimensions is None:
-            findings.append(Finding(f"layer {entry.name}", "its core is not configured", place.core))
+            findings.append(Finding(f"layer {titled(entry.name)}", "its core is not configured", place.core))
             continue
         feature_count = core.dimensions.output_shape.feature_count
         if place.start != end or place.stop - place.start != feature_count:
@@ -65,13 +66,13 @@ def _joined(
             findings.append(Finding(where, "its features do not follow", span, limit))
         end = place.stop
     if not ordered:
-        findings.append(Finding(f"layer {entry.name}", "is on no core"))
+        findings.append(Finding(f"layer {titled(entry.name)}", "is on no core"))
     if len(findings) > before:
         return None
     first = cores[ordered[0].core]
     for place in ordered[1:]:
         for what, value, expected in _mismatches(cores[place.core], first):
-            where = f"layer {entry.name}, core {place.core}"
+            where = f"layer {titled(entry.name)}, core {place.core}"
             findings.append(
                 Finding(where, f"its {what} is not that of core {ordered[0].core}", value, expected)
             )

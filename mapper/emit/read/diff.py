@@ -16,6 +16,7 @@ from mapper.emit.shared.joined import joined
 from mapper.emit.shared.tensor import Tensor
 from mapper.network import Edge, Network
 from mapper.normal_form import NormalLayer, NormalNetwork, normal_form
+from mapper.wording import titled
 
 __all__ = ["Difference", "diff"]
 
@@ -136,10 +137,10 @@ def _order(left: NormalNetwork, right: NormalNetwork) -> Iterator[Difference]:
     names = [[layer.name for layer in side.layers] for side in (left, right)]
     for name in names[0]:
         if name not in names[1]:
-            yield Difference(f"layer {name}", "exists", "yes", "-")
+            yield Difference(f"layer {titled(name)}", "exists", "yes", "-")
     for name in names[1]:
         if name not in names[0]:
-            yield Difference(f"layer {name}", "exists", "-", "yes")
+            yield Difference(f"layer {titled(name)}", "exists", "-", "yes")
     if sorted(names[0]) == sorted(names[1]) and names[0] != names[1]:
         yield Difference("layers", "order", ", ".join(names[0]), ", ".join(names[1]))
 
@@ -164,7 +165,7 @@ def _fields(where: str, left: Any, right: Any, prefix: str = "") -> Iterator[Dif
 
 
 def _layers(name: str, left: NormalLayer, right: NormalLayer) -> Iterator[Difference]:
-    where = f"layer {name}"
+    where = f"layer {titled(name)}"
     if left.input_shape != right.input_shape:
         yield Difference(where, "input shape", str(left.input_shape), str(right.input_shape))
     for field in ("out_features", "kernel", "stride", "padding"):

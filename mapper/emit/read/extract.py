@@ -19,6 +19,7 @@ from mapper.errors import ConfigError, Finding
 from mapper.network import DvsSettings, Edge, Input, Output
 from mapper.normal_form import NormalNetwork
 from mapper.operations import PathOperation, Pool, Shape
+from mapper.wording import titled
 
 __all__ = ["extract"]
 
@@ -163,7 +164,7 @@ def _edges(trace: Trace, graph: ConfigGraph, interface: Interface) -> Iterator[E
         arriving = [trace.edges_into(core) for core in cores]
         for core, other in zip(cores[1:], arriving[1:], strict=True):
             if other != arriving[0]:
-                where = f"layer {layer.name}, core {core}"
+                where = f"layer {titled(layer.name)}, core {core}"
                 problem = f"does not get what core {cores[0]} of the same layer gets"
                 trace.findings.append(
                     Finding(where, problem, _only(other, arriving[0]), _only(arriving[0], other))

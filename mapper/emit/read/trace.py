@@ -12,6 +12,7 @@ from mapper.emit.shared.graph import ConfigGraph
 from mapper.emit.shared.interface import Interface, LayerPlace
 from mapper.emit.shared.relay import relay_faults
 from mapper.errors import Finding
+from mapper.wording import counted
 
 __all__ = ["Arriving", "Trace", "times_covered"]
 
@@ -39,7 +40,7 @@ class Arriving:
 
     def __str__(self) -> str:
         pool = "x".join(map(str, self.pooling))
-        return f"{self.signal}, pooled {pool}, at offset {self.offset}, delayed {self.delay} steps"
+        return f"{self.signal}, pooled {pool}, at offset {self.offset}, delayed {counted(self.delay, 'step')}"
 
 
 class Trace:

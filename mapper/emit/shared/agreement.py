@@ -9,6 +9,7 @@ from mapper.emit.shared.config import ChipConfig, Dimensions
 from mapper.emit.shared.graph import graph_findings
 from mapper.emit.shared.interface import Interface, InterfaceOrigin
 from mapper.errors import Finding
+from mapper.wording import titled
 
 __all__ = ["agreement_findings"]
 
@@ -77,7 +78,10 @@ def _origin_findings(interface: Interface, dimensions: dict[int, Dimensions]) ->
     for layer, count in shown.items():
         if count != (held := max(place.stop for place in places[layer])):
             yield Finding(
-                f"interface: layer {layer}", "has features of which no origin says what they are", count, held
+                f"interface: layer {titled(layer)}",
+                "has features of which no origin says what they are",
+                count,
+                held,
             )
 
 
@@ -88,7 +92,7 @@ def _map_findings(origin: InterfaceOrigin, core: int, shape: Dimensions) -> Iter
     ):
         # The cores may lack the last row or column that nothing reads.
         if not own // phases <= has <= ceil(own / phases):
-            problem = f"has other {axis} than core {core}, which holds layer {origin.layer} of it"
+            problem = f"has other {axis} than core {core}, which holds layer {titled(origin.layer)} of it"
             limit = has if phases == 1 else f"{has} times {phases}"
             yield Finding(f"interface: origin {origin.name}", problem, own, limit)
 
@@ -102,4 +106,6 @@ def _output_findings(interface: Interface) -> Iterator[Finding]:
         if len(shown) > _OUTPUTS_MAX:
             step = "Emit it with fewer outputs"
             problem = "has outputs of too many kinds"
-            yield Finding(f"interface: layer {layer}", problem, len(shown), _OUTPUTS_MAX, next_step=step)
+            yield Finding(
+                f"interface: layer {titled(layer)}", problem, len(shown), _OUTPUTS_MAX, next_step=step
+            )

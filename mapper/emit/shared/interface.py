@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mapper.network import Origin
 from mapper.operations import Shape
+from mapper.wording import titled
 
 __all__ = [
     "InputEntry",
@@ -243,7 +244,7 @@ class Interface(_Record):
         for entry in self.origins or ():
             last = entry.start + entry.shape[0] * entry.phases[0] * entry.phases[1]
             if last > features.get(entry.layer, 0):
-                raise ValueError(f"origin {entry.name}: layer {entry.layer} has no such features")
+                raise ValueError(f"origin {entry.name}: layer {titled(entry.layer)} has no such features")
         return self
 
     @model_validator(mode="after")
@@ -268,10 +269,12 @@ class Interface(_Record):
         for entry in sorted(self.origins or (), key=lambda entry: entry.start):
             if entry.name in layers and entry.layer != entry.name:
                 raise ValueError(
-                    f"origin {entry.name} is in layer {entry.layer}, and there is a layer of its name"
+                    f"origin {entry.name} is in layer {titled(entry.layer)}, and there is a layer of its name"
                 )
             if entry.start < ends[entry.layer]:
-                raise ValueError(f"origin {entry.name} has features of layer {entry.layer} that another has")
+                raise ValueError(
+                    f"origin {entry.name} has features of layer {titled(entry.layer)} that another has"
+                )
             ends[entry.layer] = entry.start + entry.shape[0] * entry.phases[0] * entry.phases[1]
         for output in self.outputs:
             held = layers.get(holders.get(output.layer, output.layer))

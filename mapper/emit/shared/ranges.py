@@ -12,6 +12,7 @@ from hwspec.schema import ChipSpec, LayerLimits
 from mapper.emit.shared.config import ChipConfig, Destination, DvsDestination, Hardware, vendor_names
 from mapper.emit.shared.tensor import Tensor
 from mapper.errors import Finding
+from mapper.wording import titled
 
 __all__ = ["FAMILY", "Range", "config_findings", "out_of_range", "ranges_of"]
 
@@ -228,7 +229,7 @@ def _core_findings(config: ChipConfig, chip: ChipSpec | None) -> Iterator[Findin
         return
     for layer in config.interface.layers:
         if not any(place.role in ("layer", "piece") for place in layer.places):
-            yield Finding(f"interface: layer {layer.name}", "is on no core")
+            yield Finding(f"interface: layer {titled(layer.name)}", "is on no core")
     entered = [(entry.name, core.core) for entry in config.interface.inputs for core in entry.entries]
     shown = [(entry.name, part.core) for entry in config.interface.outputs for part in entry.parts]
     for name, core in (*((name, place.core) for name, place in config.interface.places), *entered, *shown):

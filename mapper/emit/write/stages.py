@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mapper.asking import FUSION, INPUT_FROM, SENSOR
 from mapper.emit.shared.config import DvsDestination, DvsFilter, DvsLayer, Readout, Vector
 from mapper.emit.shared.slow_clock import slow_clock_findings
 from mapper.emit.write.options import EmitOptions
@@ -147,9 +148,9 @@ def _sensor_findings(result: Result, wishes: EmitOptions) -> Iterator[Finding]:
         yield Finding("sensor", f"{result.chip.name} has no sensor stage")
     elif wishes.sensor and not wishes.monitor_sensor and not _is_read(result.require()):
         inputs = [entry for network in result.networks for entry in network.inputs]
-        step = "Leave --sensor out"
+        step = f"Leave {SENSOR} out"
         if all(entry.shape.features <= 2 for entry in inputs):
-            step += ", or let the network read the sensor: --input sensor"
+            step += f", or let the network read the sensor: {INPUT_FROM.to('sensor')}"
         yield Finding("sensor", "would be switched on, and nothing reads it", next_step=step)
     if noise_filter is None:
         return
@@ -194,7 +195,7 @@ def _core_findings(result: Result, wishes: EmitOptions) -> Iterator[Finding]:
         if name not in layers:
             yield Finding(where, "no layer has this name", limit=", ".join(sorted(layers)))
         elif other := _on_the_same_core(result, *layers[name]):
-            step = "Solve with --no-fusion (fusion=False), or leave this out"
+            step = f"Solve with {FUSION.to(False)}, or leave this out"
             yield Finding(
                 where, "counts the spikes of a whole core, which another layer shares", other, next_step=step
             )

@@ -15,7 +15,7 @@ from mapper.frontends.inference import LayerDraft
 from mapper.integers import widened
 from mapper.network import Edge
 from mapper.operations import Convolution, Neuron, Pair, PathOperation, Pool, Scale, Shape, shape_after
-from mapper.wording import join_names
+from mapper.wording import join_names, titled
 
 __all__ = ["one_geometry", "path_factor"]
 
@@ -41,7 +41,7 @@ def one_geometry(name: str, addends: Sequence[Addend], signals: Mapping[str, Sha
         ]
         raise UnsupportedLayerError(
             Finding(
-                f"layer {name}",
+                f"layer {titled(name)}",
                 f"currents of different geometry add before its neurons: {join_names(texts)}",
                 next_step="Put neurons before the sum, so that spikes add, or give all of them one map and "
                 "stride (a skip from a larger map can be a 1x1 convolution)",

@@ -10,6 +10,7 @@ from mapper.frontends.currents.branch import Branch, Joined, addend_of
 from mapper.frontends.currents.geometry import one_geometry
 from mapper.frontends.currents.kernel import assembled, scale_notes, sum_note
 from mapper.operations import Neuron, Shape
+from mapper.wording import titled
 
 __all__ = ["joined"]
 
@@ -33,7 +34,7 @@ def joined(
     ShapeError
         Shapes that do not follow, outputs of different shapes.
     """
-    where = f"layer {name}"
+    where = f"layer {titled(name)}"
     addends = [addend_of(where, branch, signals) for branch in branches]
     if len({addend.output for addend in addends}) > 1:
         shapes = ", ".join(f"{addend.name} {addend.output}" for addend in addends)

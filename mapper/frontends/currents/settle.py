@@ -11,6 +11,7 @@ from mapper.frontends.currents.join import joined
 from mapper.frontends.inference import LayerDraft
 from mapper.network import Edge, Input, Layer
 from mapper.operations import Convolution, Linear, Neuron, Pool, Shape, shape_after
+from mapper.wording import titled
 
 __all__ = ["JointDraft", "settle"]
 
@@ -69,7 +70,7 @@ def settle(
             sources = [edge.source for branch in draft.branches for edge in branch.edges]
             if any(source not in signals for source in sources):
                 problem = "its input shape does not follow from any input"
-                raise ShapeError(Finding(f"layer {draft.name}", problem))
+                raise ShapeError(Finding(f"layer {titled(draft.name)}", problem))
             result = joined(draft.name, draft.branches, draft.neuron, signals)
         except NetworkError as error:
             errors.append(error)

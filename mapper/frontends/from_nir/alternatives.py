@@ -2,66 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
+from mapper.asking import DT, FIRES_AT, RESET, SOURCE, SPIKE_MODE, V_MIN, Option, names, together
 from mapper.frontends import NirOptions
 from mapper.frontends.from_nir.origins import ORIGINS
 
 __all__ = ["alternatives"]
 
-_OPTIONS = {
-    "reset": ("--reset", ("subtract", "zero")),
-    "spike_mode": ("--spike-mode", ("multi", "single")),
-    "fires_at": ("--fires-at", ("reached", "above")),
-    "v_min": ("--v-min", ("none", "threshold")),
+# Facts of neurons, by option, and what each can be.
+_FACTS: Mapping[Option, tuple[str, ...]] = {
+    RESET: ("subtract", "zero"),
+    SPIKE_MODE: ("multi", "single"),
+    FIRES_AT: ("reached", "above"),
+    V_MIN: ("none", "threshold"),
 }
 _STEPS_S = (1e-4, 1e-3, 1.0)
+Wishes = tuple[tuple[Option, Any], ...]
 
 
 def alternatives(options: NirOptions) -> Iterator[tuple[str, NirOptions]]:
-    """(words to add on the command line, options): single facts first, then frameworks, then all facts."""
+    """(what to ask for, options): single facts first, then frameworks, then all facts."""
     tried: set[NirOptions] = {options}
     # A fact alone answers nothing where nobody says who wrote the file.
-    single = () if options.source is None else _one_fact(options)
-    for words, other in (*single, *_frameworks(), *_all_facts(options)):
+    single = () if options.source is None else _one_fact()
+    bare = NirOptions()
+    for base, wishes in (
+        *((options, wishes) for wishes in single),
+        *((bare, wishes) for wishes in _frameworks()),
+        *((NirOptions(dt=options.dt), wishes) for wishes in _all_facts()),
+    ):
+        other = replace(base, **{option.written: value for option, value in wishes})
         if other not in tried:
             tried.add(other)
-            yield words + _left_out(options, other), other
+            yield together(*wishes) + _left_out(options, other), other
 
 
 def _left_out(options: NirOptions, other: NirOptions) -> str:
-    """What of the command must go so that the words hold."""
+    """What was asked for and must go so that the words hold."""
     gone = [
         option
-        for name, (option, _) in {**_OPTIONS, "dt": ("--dt", ()), "source": ("--from", ())}.items()
-        if getattr(options, name) is not None and getattr(other, name) is None
+        for option in (*_FACTS, DT, SOURCE)
+        if getattr(options, option.written) is not None and getattr(other, option.written) is None
     ]
-    return f" (and without {', '.join(gone)})" if gone else ""
+    return f" (and without {names(gone)})" if gone else ""
 
 
-def _one_fact(options: NirOptions) -> Iterator[tuple[str, NirOptions]]:
-    for name, (option, values) in _OPTIONS.items():
+def _one_fact() -> Iterator[Wishes]:
+    for option, values in _FACTS.items():
         for value in values:
-            yield f"{option} {value}", replace(options, **{name: value})  # type: ignore[arg-type]  # as named
+            yield ((option, value),)
 
 
-def _frameworks() -> Iterator[tuple[str, NirOptions]]:
+def _frameworks() -> Iterator[Wishes]:
     for source, origin in ORIGINS.items():
-        bare = NirOptions(source=source)  # type: ignore[arg-type]  # the names are those of the table
         if origin.has_bound:
-            for bound in ("none", "threshold"):
-                yield f"--from {source} --v-min {bound}", replace(bare, v_min=bound)
+            for bound in _FACTS[V_MIN]:
+                yield (SOURCE, source), (V_MIN, bound)
         elif origin.r_per_step:
             for step in _STEPS_S:
-                yield f"--from {source} --dt {step:g}", replace(bare, dt=step)
+                yield (SOURCE, source), (DT, step)
         else:
-            yield f"--from {source}", bare
+            yield ((SOURCE, source),)
 
 
-def _all_facts(options: NirOptions) -> Iterator[tuple[str, NirOptions]]:
-    for values in product(*(values for _, values in _OPTIONS.values())):
-        facts = dict(zip(_OPTIONS, values, strict=True))
-        words = " ".join(f"{_OPTIONS[name][0]} {value}" for name, value in facts.items())
-        yield words, NirOptions(dt=options.dt, **facts)  # type: ignore[arg-type]  # as named
+def _all_facts() -> Iterator[Wishes]:
+    for values in product(*_FACTS.values()):
+        yield tuple(zip(_FACTS, values, strict=True))

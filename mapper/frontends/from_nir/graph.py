@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from mapper.errors import Finding, NetworkError, UnsupportedLayerError
+from mapper.asking import INPUT_FORM, INPUT_SHAPE
+from mapper.errors import Finding, MissingShapeError, NetworkError, UnsupportedLayerError
 from mapper.frontends import NirOptions
 from mapper.frontends.currents import settle
 from mapper.frontends.from_nir.late import with_head_start
@@ -150,7 +151,8 @@ class _Reader(Layers):
         if not names:
             self.findings.append(Finding("graph", "has no Input node"))
         if self.findings:
-            raise NetworkError(*self.findings)
+            lacks_shape = self.input_shape is None and len(inputs) < len(names)
+            raise (MissingShapeError if lacks_shape else NetworkError)(*self.findings)
         return inputs
 
     def _shape(self, name: str) -> Shape | None:
@@ -160,18 +162,18 @@ class _Reader(Layers):
             taken = "the first of its sizes is a batch of one"
             if self.input_shape is None:
                 why = f"{'x'.join(map(str, sizes))}; a map has three sizes, and a list of values one"
-                self.remarks.append(Reading(f"node {name}", taken, why, "--input-shape"))
+                self.remarks.append(Reading(f"node {name}", taken, why, str(INPUT_SHAPE)))
             sizes = sizes[1:]
         if len(sizes) == 1:
             sizes = [sizes[0], 1, 1]
         given = self.input_shape
-        step = "Give --input-shape C,H,W"
+        step = f"Give {INPUT_SHAPE.to(*INPUT_FORM)}"
         if given is None and len(sizes) != 3:
             self.findings.append(Finding(f"node {name}", "states no shape", sizes or None, next_step=step))
             return None
         if given is not None and len(sizes) == 3 and sizes != list(given):
-            problem = "states another input shape than --input-shape"
-            step = "Leave --input-shape out"
+            problem = f"states another input shape than {INPUT_SHAPE}"
+            step = f"Leave {INPUT_SHAPE} out"
             self.findings.append(Finding(f"node {name}", problem, list(given), sizes, "", step))
             return None
         shape = Shape(*(given or sizes))

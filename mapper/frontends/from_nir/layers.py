@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+from mapper.asking import SOURCE
 from mapper.errors import Finding
 from mapper.folding import feature_scale, folded
 from mapper.frontends import NirOptions
@@ -175,7 +176,9 @@ class Layers(Walk):
         if flatten is None:
             return operation
         self.remarks.append(
-            Reading(flatten, "features run fastest in what it flattens", f"as {self.source} has it", "--from")
+            Reading(
+                flatten, "features run fastest in what it flattens", f"as {self.source} has it", str(SOURCE)
+            )
         )
         return features_first(operation, self.graph.nodes[flatten].fields)
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from mapper.asking import DT, SOURCE, STEP_US
 from mapper.folding import feature_scale
 from mapper.frontends.from_nir.origins import Behaviour
 from mapper.integers import is_constant
@@ -281,8 +282,8 @@ def _gain_of_if(fields: Fields, behaviour: Behaviour) -> Any:
         r = r.astype(np.float64) * behaviour.step_s
     elif behaviour.is_step_given:
         raise ValueError(
-            f"--dt {behaviour.step_s:g} has no say: r is a gain here, not 1 / step (only --from spikingjelly "
-            "has it so); the length of a time step in microseconds is --step-us"
+            f"{DT.to(behaviour.step_s)} has no say: r is a gain here, not 1 / step (only "
+            f"{SOURCE.to('spikingjelly')} has it so); the length of a time step in microseconds is {STEP_US}"
         )
     return _per_feature("r", r)
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mapper.asking import DT, FIRES_AT, RESET, SOURCE, SPIKE_MODE, V_MIN, Option, names
 from mapper.errors import Finding, OptionsError
 from mapper.frontends import NirOptions
 from mapper.reading import Reading
@@ -105,7 +106,7 @@ def origin_of(options: NirOptions, metadata: Mapping[str, Any]) -> str | None:
     stated = metadata.get("source")
     if stated is None or (isinstance(stated, str) and stated in ORIGINS):
         return stated
-    step, known = f"Say it by --from {'|'.join(ORIGINS)}", ", ".join(ORIGINS)
+    step, known = f"Say it by {SOURCE.to(tuple(ORIGINS))}", ", ".join(ORIGINS)
     shown = " ".join(str(stated).split())[:60]
     raise OptionsError(Finding("metadata source", "is no framework that is known", shown, known, "", step))
 
@@ -137,22 +138,20 @@ def behaviour_of(
         mode, fires = mode or origin.spike_mode, fires or origin.fires_at
         is_bounded = is_bounded or not origin.has_bound
         why = f"as {source} runs it" if source != "nir" else "as the text of NIR has it"
-        readings.append(Reading(node, _words(reset, mode, fires), why, "--reset, --spike-mode, --fires-at"))
+        readings.append(Reading(node, _words(reset, mode, fires), why, names((RESET, SPIKE_MODE, FIRES_AT))))
     if (reset, mode, fires) == ("zero", "multi", "above"):
         taken = (
             "in integers, a second spike of a step comes at twice the threshold plus 2, not above twice it"
         )
         readings.append(
-            Reading(node, taken, "the chip fires at a threshold, here plus 1", "--spike-mode single")
+            Reading(node, taken, "the chip fires at a threshold, here plus 1", SPIKE_MODE.to("single"))
         )
     missing = [
-        option
-        for option, value in (("--reset", reset), ("--spike-mode", mode), ("--fires-at", fires))
-        if value is None
+        option for option, value in ((RESET, reset), (SPIKE_MODE, mode), (FIRES_AT, fires)) if value is None
     ]
-    missing += [] if is_bounded else ["--v-min"]
+    missing += [] if is_bounded else [V_MIN]
     if origin is None and not metadata and options.dt is None and _is_large(fields):
-        missing.append("--dt")
+        missing.append(DT)
     if missing:
         readings.append(_open(node, source, missing, fields))
     gains = _gains(source, options, metadata, bool(missing))
@@ -179,12 +178,16 @@ def _step_taken(node: str, gains: str, fields: Mapping[str, Any]) -> Reading | N
         least, most = (float(end(fields["r"])) * _DT_S for end in (np.min, np.max))
         gain = f"{most:g}" if least == most else f"{least:g}..{most:g}"
         return Reading(
-            node, f"r times the step is a gain of {gain}", why, "--dt SECONDS, which 1 / r mostly is"
+            node, f"r times the step is a gain of {gain}", why, f"{_seconds()}, which 1 / r mostly is"
         )
     tau = fields.get("tau", fields.get("tau_mem"))
     if gains not in ("whole", "open") and tau is not None and np.any(np.isfinite(tau)):
-        return Reading(node, "its gain is r times the step over tau", why, "--dt SECONDS")
+        return Reading(node, "its gain is r times the step over tau", why, _seconds())
     return None
+
+
+def _seconds() -> str:
+    return DT.to("SECONDS", "SECONDS")
 
 
 def _gains(source: str | None, options: NirOptions, metadata: Mapping[str, Any], is_open: bool) -> Any:
@@ -232,7 +235,7 @@ def _reset_in_file(node: str, fields: Mapping[str, Any], readings: list[Reading]
     why = "v_reset is 0, which newer nir packages also fill in" if states else "the file has no v_reset"
     taken = "a spike returns the potential to 0" if states else "a spike subtracts the threshold"
     other = "subtract" if states else "zero"
-    readings.append(Reading(node, taken, why, f"--reset {other}"))
+    readings.append(Reading(node, taken, why, RESET.to(other)))
     return "zero" if states else "subtract"
 
 
@@ -244,19 +247,18 @@ def _words(reset: str, mode: str, fires: str) -> str:
     )
 
 
-def _open(node: str, source: str | None, missing: list[str], fields: Mapping[str, Any]) -> Reading:
+def _open(node: str, source: str | None, missing: list[Option], fields: Mapping[str, Any]) -> Reading:
     if source is not None:
         return Reading(
             node,
             "no lower bound of potentials",
             f"{source} writes none into its files, whether its neurons have one or not",
-            "--v-min threshold|none|NUMBER",
+            V_MIN.to("threshold|none|NUMBER", '"threshold"|"none"|NUMBER'),
             is_open=True,
         )
-    if "--reset" not in missing:
-        otherwise = f"--from {'|'.join(ORIGINS)}, or {', '.join(missing)}"
-    else:
-        otherwise = f"--from {'|'.join(ORIGINS)}"
+    otherwise = SOURCE.to(tuple(ORIGINS))
+    if RESET not in missing:
+        otherwise += f", or {names(missing)}"
     why = f"the file does not say which framework wrote it{_suggestion(fields)}"
     return Reading(node, "it is not known what they do", why, otherwise, is_open=True)
 

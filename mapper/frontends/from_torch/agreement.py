@@ -9,6 +9,7 @@ import numpy as np
 
 from mapper.network import Layer, Network
 from mapper.operations import BatchNorm, Linear, Pool, Scale, Shape
+from mapper.wording import untitled
 
 __all__ = ["DifferenceError", "adopted", "agree", "differ_at", "most_of", "rounding_of"]
 
@@ -65,16 +66,18 @@ def adopted(layer: Layer, potentials: tuple[Any, Any], spikes: Any, made: Any) -
     return np.where(made == spikes, after, other)
 
 
-def agree(layer: str, what: str, step: int, made: Any, read: Any, limits: tuple[Any, Any]) -> None:
+def agree(where: str, what: str, step: int, made: Any, read: Any, limits: tuple[Any, Any]) -> None:
     """Raise for the place where two arrays differ most, if they differ by more than the first of the limits.
 
     Parameters
     ----------
+    where
+        A layer's title, or an output.
     limits
         What is no difference, and what rounding in the module's precision can do.
     """
     off, far = (~(np.abs(made - read) <= limit) for limit in limits)
-    differ_at((off, far), layer, what, step, made, read)
+    differ_at((off, far), where, what, step, made, read)
 
 
 def differ_at(places: tuple[Any, Any], where: str, what: str, step: int, made: Any, read: Any) -> None:
@@ -94,7 +97,7 @@ def differ_at(places: tuple[Any, Any], where: str, what: str, step: int, made: A
     axes = "feature {}, row {}, column {}".format(*place)
     values = f"{float(made[place]):.7g} in the module, {float(read[place]):.7g} as read"
     name = where if where.startswith("output") else f"layer {where}"
-    layer = "" if name is where else where
+    layer = "" if name is where else untitled(where)
     problem = f"computes something else than was read: its {what} in step {step} ({axes}) is {values}"
     raise DifferenceError(name, layer, problem, is_rounding=not far.any())
 

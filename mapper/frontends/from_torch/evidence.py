@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import fx, nn
 
+from mapper.asking import READING_CHECK
 from mapper.errors import Finding, NetworkError
 from mapper.frontends.from_torch.agreement import (
     DifferenceError,
@@ -50,9 +51,6 @@ __all__ = ["evidence"]
 _RELATIVE = {torch.float64: 1e-6, torch.float32: 2e-6}
 # In half precision torch sums in single; what it stores of a sum is rounded a few times (2^-8 in bfloat16).
 _RELATIVE_ELSE = 2e-2
-_WAY_OUT = (
-    "--no-reading-check (in Python: TorchOptions(reading_check=False)) takes the network as it was read"
-)
 _GRADIENTS = "gradients were recorded when this came up, and it computes what was read without them"
 _AUTOCAST = "forward runs under torch.autocast, which rounds weights and currents to half precision"
 _STEP = "Write it with torch's own modules and without what changes their results, or export it to NIR"
@@ -102,7 +100,7 @@ def evidence(
                     silent = comparison.run()
                     if dtype is None or _is_rounding(failed[-1]):
                         told = comparison.in_other_modes(training)
-                        return (*(_silent(name) for name in silent), *told)
+                        return (*(_silent(network.title(name)) for name in silent), *told)
                 # The user's code may fail in any way, and sys.exit there is no end of ours.
                 except FAILURES as error:
                     # What it passed through holds a copy of the module, as large as all weights.
@@ -117,6 +115,10 @@ def _is_rounding(error: BaseException) -> bool:
     return not isinstance(error, DifferenceError) or error.is_rounding
 
 
+def _way_out() -> str:
+    return f"{READING_CHECK.to(False)} takes the network as it was read"
+
+
 def _silent(layer: str) -> Reading:
     taken = "its neurons as read, not compared with the module's"
     return Reading(f"layer {layer}", taken, "they never spiked on the frames of the reading check")
@@ -127,11 +129,11 @@ def _refusal(root: nn.Module, reader: Reader, error: BaseException) -> NetworkEr
         near = [path for path, layer in reader.sites if layer == error.layer]
         reasons = [*error.reasons, *suspects(root, near)]
         step = f"{'; '.join(reasons)}. " if reasons else ""
-        return NetworkError(Finding(error.where, error.problem, next_step=f"{step}{_STEP}. {_WAY_OUT}"))
+        return NetworkError(Finding(error.where, error.problem, next_step=f"{step}{_STEP}. {_way_out()}"))
     text = " ".join(str(error).split())[:300]
     problem = f"cannot be compared with what was read: its forward fails on frames of {reader.shape}"
     problem += f" ({type(error).__name__}: {text})"
-    step = f"Make it run on one time step. {_WAY_OUT}"
+    step = f"Make it run on one time step. {_way_out()}"
     return NetworkError(Finding(type(root).__name__, problem, next_step=step))
 
 
@@ -257,7 +259,7 @@ class _Comparison:
             seen = self._seen(call.came, layer, row)
             if seen is not None:
                 limits = (self.relative * bound, self.rounding[layer.name] * bound)
-                agree(layer.name, "current", step, seen, current, limits)
+                agree(layer.title, "current", step, seen, current, limits)
             made = self._seen(call.gave, layer, row)
             value = self._neurons(layer, (current, bound), made, (step, sample))
             signals[layer.name], reach[layer.name] = value, np.abs(value) + (bound if made is None else 0)
@@ -307,7 +309,7 @@ class _Comparison:
                 rounded = 1.0 if kind == "NeuromorphicReLU" else 0.0
                 shares = (self.relative, self.rounding[name])
                 limits = tuple(share * bound + rounded for share in shares)
-                agree(name, "value", step, made, value, limits)
+                agree(layer.title, "value", step, made, value, limits)
             return value if made is None else made
         potential = state.potentials.get(name, np.zeros(layer.output_shape))
         # Neurons that bound a potential may add the bound and take it away, as sinabs does.
@@ -323,7 +325,7 @@ class _Comparison:
                 )
                 for shift in (slack, self.rounding[name] / self.relative * slack)
             )
-            differ_at((off, far), name, "number of spikes", step, made, spikes)
+            differ_at((off, far), layer.title, "number of spikes", step, made, spikes)
             after, spikes = adopted(layer, (potential + current, after), spikes, made), made
         state.potentials[name] = after
         threshold = np.asarray(layer.neuron.threshold).reshape(-1, 1, 1)

@@ -7,12 +7,14 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from mapper.asking import RELU_AS_IF, SOURCE
 from mapper.frontends.from_torch.computed_weights import bias_of, weight_of
 from mapper.frontends.from_torch.values import MisfitError, RefusalError
 from mapper.operations import BatchNorm, Convolution, Linear, Neuron, Pair, Pool, Shape
 from mapper.references import whole_number
 
 __all__ = [
+    "READ_NEURONS",
     "adaptive_pool",
     "batch_norm_of",
     "convolution_of",
@@ -20,14 +22,15 @@ __all__ = [
     "pair_of",
     "plain_pool",
     "relu_neuron",
+    "replacing_own_neurons",
     "spiking_neuron",
     "unknown_module",
 ]
 
 _POOL_SIZE_MAX = 1 << 20
-_SPIKING = (
-    "Use neurons without leak: IAFSqueeze, SpikingJelly's IFNode, snnTorch's Leaky(beta=1), norse's IAFCell"
-)
+READ_NEURONS = "sinabs' IAF and IAFSqueeze, SpikingJelly's IFNode, snnTorch's Leaky(beta=1), norse's IAFCell"
+"""Neurons of frameworks that are read where they stand in a torch module."""
+_SPIKING = f"Use neurons without leak: {READ_NEURONS}"
 _TWO_DIMENSIONS = "cores convolve in two dimensions"
 _RECURRENT = "recurrent layers: no chip of the family has them as one layer"
 _REASONS: dict[str, tuple[str, str]] = {
@@ -62,7 +65,7 @@ _REASONS: dict[str, tuple[str, str]] = {
         ("LeakyReLU", "PReLU", "ReLU6", "ELU", "CELU", "SELU", "GELU", "SiLU", "Hardswish", "Tanh", "Mish"),
         (
             "this activation is not what integrate-and-fire neurons compute",
-            "Use nn.ReLU with --relu-as-if, or IAFSqueeze",
+            "Use nn.ReLU, which can be read as neurons, or IAFSqueeze",
         ),
     ),
     **dict.fromkeys(
@@ -93,6 +96,13 @@ _REASONS: dict[str, tuple[str, str]] = {
         "Give the network it was made from",
     ),
 }
+
+
+def replacing_own_neurons() -> str:
+    """What to do about neurons that only their own class knows."""
+    ways = f"or nn.ReLU with {RELU_AS_IF.to(1, '1.0')}"
+    exported = f"export the network to NIR and say who wrote it ({SOURCE})"
+    return f"Put in their place what is read: {READ_NEURONS}, {ways}; or {exported}"
 
 
 def unknown_module(kind: str, name: str = "", exporter: str | None = None) -> RefusalError:

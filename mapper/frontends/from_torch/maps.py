@@ -17,6 +17,7 @@ from mapper.frontends.from_torch.values import (
 )
 from mapper.operations import Pool, shape_after
 from mapper.references import whole_number
+from mapper.wording import titled
 
 __all__ = ["every", "over_map", "pooled", "surrounded"]
 
@@ -107,7 +108,7 @@ def surrounded(signal: Value, pad: Any, mode: str = "constant", value: Any = Non
         kind = mode if mode != "constant" else value
         raise RefusalError("pads with something else than zeros", "Pad with zeros", kind, "zeros")
     if isinstance(signal, Current):
-        problem = f"pads the currents of layer {signal.layer} before its neurons"
+        problem = f"pads the currents of layer {titled(signal.layer)} before its neurons"
         raise RefusalError(problem, "Pad the spikes behind the neurons", instead=replace(signal, sure=False))
     whole = all((whole_number(n) or 0) >= 0 and whole_number(n) is not None for n in widths)
     if len(signal.dims) != 3 or len(widths) not in (2, 4, 6) or not whole:

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import fx, nn
 
-from mapper.errors import Finding, NetworkError, ShapeError, UnsupportedLayerError
+from mapper.asking import INPUT_FORM, INPUT_SHAPE, READING_CHECK, RELU_AS_IF
+from mapper.errors import Finding, MissingShapeError, NetworkError, ShapeError, UnsupportedLayerError
 from mapper.frontends import TorchOptions
 from mapper.frontends.from_torch.evidence import evidence
 from mapper.frontends.from_torch.reader import Reader
@@ -80,7 +81,7 @@ def _calibrated(network: Network, reader: Reader, samples: Frames) -> Network:
     listed = ", ".join(f"{name} {found[name]:.4g}" for name in network.index if name in found)
     taken = f"neurons without lower bound, of thresholds {listed}; readers' weights are larger by these"
     why = "the largest value that each gives on the samples, robustly"
-    told = Reading(network.name, taken, why, "--relu-as-if NUMBER")
+    told = Reading(network.name, taken, why, RELU_AS_IF.to("NUMBER", "NUMBER"))
     others = (entry for entry in network.readings if not entry.taken.startswith("ReLU taken"))
     return with_thresholds(network, found).replacing(readings=(*others, told))
 
@@ -102,7 +103,7 @@ def neurons_by_layer(
 
 def _unchecked(name: str) -> Reading:
     taken = "as read, not compared with what the module computes"
-    return Reading(name, taken, "the reading check is switched off", "leave --no-reading-check out")
+    return Reading(name, taken, "the reading check is switched off", f"leave {READING_CHECK.to(False)} out")
 
 
 def _read(root: nn.Module, shape: Shape, relu_as_if: float | None) -> Reader:
@@ -176,15 +177,15 @@ def _input_shape(root: nn.Module, given: Any, stated: Any) -> Shape:
                 by_kind.setdefault(type(entry).__name__, getattr(entry, "input_shape", None))
         shape = by_kind.get("DVSLayer") or stated or by_kind.get("InputLayer")
     if shape is None:
-        step = "Give --input-shape C,H,W (input_shape=(features, height, width))"
-        raise NetworkError(Finding(where, "does not state its input shape", next_step=step))
+        step = f"Give {INPUT_SHAPE.to(*INPUT_FORM)}"
+        raise MissingShapeError(Finding(where, "does not state its input shape", next_step=step))
     try:
         sizes = [int(size) for size in shape]
         whole = all(size == given for size, given in zip(sizes, shape, strict=True))
     except (TypeError, ValueError):
         sizes, whole = [], False
     if len(sizes) != 3 or not whole or min(sizes) < 1 or max(sizes) > _SIZE_MAX:
-        step = "Give --input-shape C,H,W"
+        step = f"Give {INPUT_SHAPE.to(*INPUT_FORM)}"
         raise NetworkError(Finding(where, "has an impossible input shape", shape, "C,H,W", next_step=step))
     return Shape(*sizes)
 
@@ -196,7 +197,8 @@ def _network(name: str, reader: Reader) -> Network:
     unused = [layer for layer in reader.drafts if layer not in needed]
     if unused:
         reader.readings += [
-            Reading(f"layer {name}", "left out", "no output depends on it") for name in unused
+            Reading(f"layer {reader.drafts[name].title}", "left out", "no output depends on it")
+            for name in unused
         ]
     inputs = [entry for key, entry in reader.inputs.items() if key in needed]
     drafts = [draft for key, draft in reader.drafts.items() if key in needed]

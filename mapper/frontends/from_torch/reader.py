@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import fx, nn
 
+from mapper.asking import RELU_AS_IF
 from mapper.errors import Finding, ShapeError, UnsupportedLayerError
 from mapper.folding import zero_padded
 from mapper.frontends.from_torch.foreign import EXPORTERS, FOREIGN_NEURONS, QUANTISED, gives_state
@@ -51,6 +52,7 @@ from mapper.frontends.inference import LayerDraft
 from mapper.network import Edge, Input, Layer, Output
 from mapper.operations import Convolution, Flatten, Linear, Neuron, Shape
 from mapper.reading import Reading
+from mapper.wording import titled
 
 __all__ = ["Reader"]
 
@@ -127,13 +129,7 @@ class Reader:
         self.readings.append(Reading(subject, taken, why, otherwise))
 
     def _refuse(self, node: fx.Node, error: RefusalError, arguments: Any) -> None:
-        finding = Finding(
-            self.trace.place(node, error.problem),
-            error.problem,
-            error.value,
-            error.limit,
-            next_step=error.next_step,
-        )
+        finding = self.trace.finding(node, error)
         if not isinstance(error, MisfitError):
             self.unsupported.append(finding)
         elif all(value.sure for value in values_in(arguments) if not isinstance(value, Opaque)):
@@ -245,7 +241,7 @@ class Reader:
             state = getattr(module, "v_mem", None)
             if state is not None and bool((state != 0).any()):
                 taken = "the network starts from potential 0"
-                self._take(f"layer {path}", taken, "potentials that neurons hold are left out")
+                self._take(f"layer {titled(path)}", taken, "potentials that neurons hold are left out")
             return self._neurons(value, neuron)
         if kind in ("ReLU", "NeuromorphicReLU"):
             return self._rectified(value)
@@ -276,14 +272,11 @@ class Reader:
         reads = int(module.in_features if flat else module.in_channels)
         signal, fits = self._arriving(node, value, reads, flat)
         if str(module.weight.dtype) == "torch.float64":
-            self._take(f"layer {path}", "weights rounded to float32", "they are in double precision")
+            self._take(f"layer {titled(path)}", "weights rounded to float32", "they are in double precision")
         shape = Layer(path, signal.shape, operation).output_shape
         if min(shape) < 1:
-            size = f"{signal.shape.height}x{signal.shape.width}"
-            error = MisfitError(
-                f"its kernel leaves nothing of a map of {size}",
-                "Check the input shape and the pools before it",
-            )
+            problem = f"its kernel leaves nothing of a map of {signal.shape.height}x{signal.shape.width}"
+            error = MisfitError(problem, "Check the input shape and the pools before it")
             self._refuse(node, error, signal if fits else replace(signal, sure=False))
             shape, fits = Shape(shape.features, 1, 1), False
         for part in signal.parts:
@@ -296,8 +289,8 @@ class Reader:
         return Current(path, shape, dims, signal.leads, signal.sure and fits)
 
     def _unfinished(self, node: fx.Node, current: Current) -> None:
-        step = f"Put neurons behind layer {current.layer}"
-        problem = f"reads the currents of layer {current.layer}, which has no spiking neurons"
+        step = f"Put neurons behind layer {titled(current.layer)}"
+        problem = f"reads the currents of layer {titled(current.layer)}, which has no spiking neurons"
         self._refuse(node, RefusalError(problem, step), ())
 
     def _arriving(self, node: fx.Node, signal: Signal, reads: int, flat: bool) -> tuple[Signal, bool]:
@@ -315,7 +308,7 @@ class Reader:
             raise RefusalError("neurons without weights before them: a core has both", step)
         twice = [layer for layer in layers_of(value) if layer in self.fired]
         if twice and value.sure:
-            problem = f"the currents of layer {twice[0]} are used twice"
+            problem = f"the currents of layer {titled(twice[0])} are used twice"
             raise RefusalError(problem, "Read the spikes of its one group of neurons instead")
         self._finish(value, neuron)
         return Signal((Part(value.layer),), value.shape, value.dims, value.leads, value.sure)
@@ -336,8 +329,8 @@ class Reader:
     def _rectified(self, value: Any) -> Signal:
         signal = self._neurons(value, relu_neuron(self.relu_as_if or 1.0))
         if self.relu_as_if is None:
-            step = "--relu-as-if 1 (in Python: torch=TorchOptions(relu_as_if=1.0)) makes it spiking neurons"
-            raise RefusalError("ReLU: chips have spiking neurons only", step, instead=signal)
+            way_out = f"{RELU_AS_IF.to(1, '1.0')} makes it spiking neurons"
+            raise RefusalError("ReLU: chips have spiking neurons only", way_out, instead=signal)
         self.rectified.update(part.source for part in signal.parts)
         bounds = f"threshold {self.relu_as_if:g}, lower bound {-self.relu_as_if:g}"
         taken = f"ReLU taken as IF neuron with {bounds}, multi-spike, subtract"
@@ -353,7 +346,7 @@ class Reader:
         self.inputs[entry.name] = entry
         if module.disable_pixel_array:
             taken = "events come through the sensor stage; its pixels are switched off"
-            self._take(f"layer {node.target}", taken, "disable_pixel_array is set")
+            self._take(f"layer {titled(str(node.target))}", taken, "disable_pixel_array is set")
         return signal
 
     def _outputs(self, result: Any) -> None:
@@ -370,14 +363,13 @@ class Reader:
                 names = ", ".join(part.source for part in value.parts)
                 taken = f"joining {names} is left to the host"
                 self._take(f"output {key or 'of the module'}", taken, "a core sends what one layer gives")
-            signal = flattened(value) if len(value.dims) == 1 else value
-            for part in signal.parts:
+            for part in (flattened(value) if len(value.dims) == 1 else value).parts:
                 if part.source in self.inputs:
                     if not self.unsupported:  # else it is the signal before what was refused
                         self._output_refused(key, f"holds the input {part.source}, which no core sends")
                     continue
                 name = key or part.source
-                name = f"{name}.{part.source}" if key and len(signal.parts) > 1 else name
+                name = f"{name}.{part.source}" if key and len(value.parts) > 1 else name
                 while name in used:
                     name += "_again"
                 used.add(name)
@@ -393,7 +385,7 @@ class Reader:
         same = before is not None and (before.between, before.addends) == (current.between, current.addends)
         taken = [layer for layer in layers_of(current) if layer in self.fired]
         if current.sure and taken and not same:
-            self._output_refused(key, f"holds the currents of layer {taken[0]}, which no core sends")
+            self._output_refused(key, f"holds the currents of layer {titled(taken[0])}, which no core sends")
         elif not taken:
             self.bare[current.layer] = current
             self._finish(current, None)

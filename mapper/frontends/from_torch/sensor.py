@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mapper.asking import INPUT_SHAPE
 from mapper.frontends.from_torch.leaves import pair_of, plain_pool
 from mapper.frontends.from_torch.values import MisfitError, Part, RefusalError, Signal, Value, followed
 from mapper.network import DvsSettings, Input
@@ -34,7 +35,7 @@ def sensor_stage(
     given = inputs[part.source].shape
     if given[1:] != tuple(module.input_shape)[-2:]:
         stated = "x".join(map(str, module.input_shape))
-        raise MisfitError("states another input shape", "Leave --input-shape out", given, stated)
+        raise MisfitError("states another input shape", f"Leave {INPUT_SHAPE} out", given, stated)
     signal = Signal((part,), shape, tuple(shape), value.leads)
     return Input(part.source, shape, settings), followed(signal, pool) if pool else signal
 

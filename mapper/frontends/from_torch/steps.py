@@ -30,6 +30,7 @@ from mapper.frontends.from_torch.values import (
 )
 from mapper.operations import Scale, shape_after
 from mapper.references import whole_number
+from mapper.wording import titled
 
 __all__ = ["MODULE_STEPS", "TAKES_MARGINS", "add", "attribute", "computed", "function_step"]
 
@@ -222,7 +223,7 @@ def _concatenate(tensors: Any, dim: int = 0, **_: Any) -> Signal:
     signals = list(tensors)
     for value in signals:
         if isinstance(value, Current):
-            problem = f"concatenates the currents of layer {value.layer} before its neurons"
+            problem = f"concatenates the currents of layer {titled(value.layer)} before its neurons"
             step = "Put neurons before the concatenation"
             raise RefusalError(problem, step, instead=replace(value, sure=False))
     count = len(full_shape(signals[0]))

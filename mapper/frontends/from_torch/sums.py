@@ -16,6 +16,7 @@ from mapper.frontends.from_torch.values import Current, MisfitError, RefusalErro
 from mapper.frontends.inference import LayerDraft
 from mapper.network import Edge
 from mapper.operations import Neuron, Pair, Pool, Shape
+from mapper.wording import titled
 
 __all__ = ["add_currents", "is_summed", "layers_of", "normalised", "with_neurons"]
 
@@ -42,8 +43,10 @@ def add_currents(left: object, right: object) -> Current:
     """
     first = next(value for value in (left, right) if isinstance(value, Current))
     if not isinstance(left, Current | Signal) or not isinstance(right, Current | Signal):
-        step = f"Put it into the bias of layer {first.layer}"
-        raise RefusalError(f"adds a constant to the currents of layer {first.layer}", step, instead=first)
+        step = f"Put it into the bias of layer {titled(first.layer)}"
+        raise RefusalError(
+            f"adds a constant to the currents of layer {titled(first.layer)}", step, instead=first
+        )
     sure = left.sure and right.sure
     if left.dims != right.dims and sure:
         shapes = " and ".join("x".join(map(str, value.dims)) for value in (left, right))

@@ -80,7 +80,7 @@ def thresholds_of(network: Network, rectified: Collection[str], frames: Frames) 
     silent = [name for name, value in found.items() if value <= 0]
     if silent:
         problem = "gives nothing above 0 on these samples: it would never spike"
-        raise NetworkError(*(Finding(f"layer {name}", problem) for name in silent))
+        raise NetworkError(*(Finding(f"layer {network.title(name)}", problem) for name in silent))
     for group in added_signals(network):
         most = max(found.get(name, 0.0) for name in group)
         found |= {name: most for name in group if name in found}

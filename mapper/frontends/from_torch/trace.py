@@ -12,7 +12,9 @@ import torch
 from torch import fx, nn
 
 from mapper.errors import Finding, NetworkError
-from mapper.wording import join_names
+from mapper.frontends.from_torch.leaves import replacing_own_neurons
+from mapper.frontends.from_torch.values import RefusalError
+from mapper.wording import join_names, titled
 
 __all__ = ["FAILURES", "Trace", "known_class", "trace", "unchanged", "unwrapped"]
 
@@ -28,6 +30,10 @@ _FOREIGN = ("snntorch", "spikingjelly", "norse", "rockpool", "lava", "slayer", "
 # The user's forward runs while it is traced, and may raise anything. One that leaves with sys.exit is at
 # fault like any other: its status would pass for a verdict. Ctrl-C is none of it.
 FAILURES = (Exception, SystemExit, GeneratorExit)
+
+
+# Steps that tell a potential beyond a threshold from one below.
+_COMPARES = frozenset(("gt", "ge", "lt", "le", "heaviside", "sign"))
 
 
 class _KeywordError(Exception):
@@ -53,15 +59,44 @@ class Trace:
                 value = getattr(value, part)
         return value
 
+    def finding(self, node: fx.Node, error: RefusalError) -> Finding:
+        """What a refusal of a node says; of neurons of the user's own class the same for all their steps."""
+        if where := self.own_neurons(node):
+            step = replacing_own_neurons()
+            return Finding(where, "has neurons that only its own code knows", next_step=step)
+        where = self.place(node, error.problem)
+        return Finding(where, error.problem, error.value, error.limit, next_step=error.next_step)
+
+    def own_neurons(self, node: fx.Node) -> str:
+        """The layer of neurons of the user's own class that a node is a step of; "" where it is of none.
+
+        Neurons compare a potential with a threshold, which no other layer does.
+        """
+        path = _innermost(node)
+        steps = (entry for entry in self.graph.nodes if _innermost(entry) == path)
+        if not path or not any(_name_of(entry) in _COMPARES for entry in steps):
+            return ""
+        return f"layer {path} ({type(self.root.get_submodule(path)).__name__})"
+
     def place(self, node: fx.Node, problem: str) -> str:
         """What a message about a node calls it."""
         if node.op == "call_module":
             module = self.root.get_submodule(str(node.target))
             kind = (known_class(module) or type(module)).__name__
-            return f"layer {node.target}" if problem.startswith(kind) else f"layer {node.target} ({kind})"
-        stack = list((node.meta.get("nn_module_stack") or {}).values())
-        inside = stack[-1][0] if stack and stack[-1][0] else type(self.root).__name__
-        return f"{node.name} in {inside}"
+            path = str(node.target)
+            return f"layer {titled(path, kind)}" if problem.startswith(kind) else f"layer {path} ({kind})"
+        return f"{node.name} in {_innermost(node) or type(self.root).__name__}"
+
+
+def _innermost(node: fx.Node) -> str:
+    """Path of the module whose forward a node is a step of; "" for the root, and for whole modules."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    return str(stack[-1][0]) if stack and node.op != "call_module" else ""
+
+
+def _name_of(node: fx.Node) -> str:
+    target: Any = node.target
+    return target if isinstance(target, str) else str(getattr(target, "__name__", target))
 
 
 def _package(name: str) -> str:
@@ -131,7 +166,7 @@ def _require_python(module: nn.Module) -> None:
     """
     findings = []
     for path, entry in module.named_modules():
-        where = f"layer {path}" if path else f"module {type(entry).__name__}"
+        where = f"layer {titled(path)}" if path else f"module {type(entry).__name__}"
         if isinstance(entry, torch.jit.ScriptModule):
             problem, step = (
                 "is compiled by torch.jit",
@@ -317,13 +352,15 @@ def _defaults(root: nn.Module) -> dict[str, Any] | None:
 
 
 def _failure(root: nn.Module, tracer: _Tracer, error: BaseException) -> NetworkError:
-    where = type(root).__name__ + (f", layer {tracer.failed_in}" if tracer.failed_in else "")
+    where = type(root).__name__ + (f", layer {titled(tracer.failed_in)}" if tracer.failed_in else "")
     text = " ".join(str(error).split())[:300]
     step = (
         "Write forward without branches or loops that depend on values or on the batch, "
         "for one time step, or export the network to NIR"
     )
     problem = f"its forward cannot be traced: {type(error).__name__}: {text}"
+    if tracer.failed_in and not [*root.get_submodule(tracer.failed_in).children()]:
+        step += f". If these are neurons: {replacing_own_neurons()}"
     if isinstance(error, NameError) and "not installed" in text:
         problem = "its forward calls a module that it does not hold"
         step = "Make it an attribute in __init__, and call that"

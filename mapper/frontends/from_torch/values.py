@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from mapper.folding import Between
 from mapper.operations import Flatten, Pair, PathOperation, Scale, Shape, shape_after
+from mapper.wording import counted
 
 __all__ = [
     "BATCH",
@@ -276,7 +277,7 @@ def misfit(signal: Signal, reads: int, flat: bool, input_shape: Shape) -> Misfit
         return MisfitError(problem, "Convolve before flattening, or keep linear layers behind the first one")
     if not flat and (signal.dims != tuple(signal.shape) or signal.shape.features != reads):
         step = "Check the input shape and what is concatenated before it"
-        return MisfitError(f"its weights read {reads} features {where}", step, got)
+        return MisfitError(f"its weights read {counted(reads, 'feature')} {where}", step, got)
     return None
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from mapper.asking import WEIGHTS
 from mapper.errors import BackendMissingError, Finding, NetworkError
 from mapper.reading import Reading
 from mapper.texts import irregular
@@ -66,7 +67,7 @@ def _safetensors(path: Path, where: str) -> object:
         library = import_module("safetensors.torch")
     except ImportError:
         step = f"pip install safetensors, or a file of torch: {_HOW_TO_SAVE}"
-        raise BackendMissingError("safetensors", f"--weights {path}", step) from None
+        raise BackendMissingError("safetensors", f"{WEIGHTS} {path}", step) from None
     try:
         return library.load_file(str(path), device="cpu")
     except Exception as error:  # the library's own errors have no common class

@@ -16,6 +16,7 @@ from mapper.solver.divided.slots import Taker, suiting
 from mapper.solver.divided.tables import ORIGIN, Consumer, Provider, Signal, Tables
 from mapper.solver.divided.variables import Slack
 from mapper.solver.or_tools import cp_model
+from mapper.wording import counted
 
 __all__ = [
     "astray",
@@ -37,14 +38,16 @@ def divided_unmet(problem: Problem) -> Iterator[Unmet]:
         features = demand.work.output_shape.features
         if most == 0 or most >= features:
             continue
-        least, terms = -(-features // most), f"{features} features, at most {most} on a core"
+        least, terms = -(-features // most), f"{counted(features, 'feature')}, at most {most} on a core"
         if layer in tables.whole:
             why = "is pinned" if layer in tables.pinned else "feeds the readout stage"
-            sentence = f"{title} {why} and must stay whole, but needs at least {least} pieces ({terms})."
+            sentence = (
+                f"{title} {why} and must stay whole, but needs at least {counted(least, 'piece')} ({terms})."
+            )
             yield unmet(Rule.WHOLE, (name,), (), least, 1, terms, sentence)
         elif problem.options.max_pieces is not None and least > problem.options.max_pieces:
             bound = problem.options.max_pieces
-            sentence = f"{title} needs at least {least} pieces ({terms}), and {bound} are allowed."
+            sentence = f"{title} needs at least {counted(least, 'piece')} ({terms}), and {bound} are allowed."
             yield unmet(Rule.MOVES, (name,), (), least, bound, terms, sentence)
 
 

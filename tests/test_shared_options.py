@@ -1,0 +1,130 @@
+"""Of several networks each takes the options that concern it; what concerns none is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mapper
+from mapper.cli.entry import run
+
+ROOT = Path(__file__).resolve().parents[1]
+WIDE = str(ROOT / "mapper/data/wide.yaml")
+CODE = """
+from torch import nn
+import mapper
+
+
+def net():
+    return nn.Sequential(nn.Conv2d(2, 4, 3, bias=False), nn.ReLU())
+
+
+def pooled():
+    return nn.Sequential(nn.Conv2d(2, 4, 3, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(144, 4, bias=False))
+
+
+def read_already():
+    return mapper.DynapcnnNetwork(net(), (2, 8, 8), relu_as_if=1.0)
+"""
+OF_TORCH = ["--relu-as-if", "1", "--input-shape", "2,8,8"]
+
+
+@pytest.fixture(autouse=True)
+def _code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(CODE, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "sources", [("net.py:net", "digits"), ("digits", "net.py:net"), ("digits", "net.py:net", "digits")]
+)
+def test_a_shared_chip(sources: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["solve", *sources, *OF_TORCH, "--from", "sinabs", "--v-min", "none", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert any("ReLU taken as IF neuron" in reading["taken"] for reading in answer["readings"])
+    torch = mapper.TorchOptions(relu_as_if=1.0)
+    result = mapper.solve([*sources], torch=torch, input_shape=(2, 8, 8))
+    names = {network.name: network.inputs[0].shape for network in result.networks}
+    assert names["Sequential"] == (2, 8, 8)
+    assert names["digits"] == (1, 8, 8)
+
+
+def test_a_report_beside_networks_that_are_no_modules(tmp_path: Path) -> None:
+    words = ["report", "net.py:net", "digits", WIDE, "--chip", "speck2f", "--repairs-for", "none"]
+    assert run([*words, *OF_TORCH, "--out", str(tmp_path / "r")]) == 0
+    record = json.loads((tmp_path / "r" / "report.json").read_text(encoding="utf-8"))
+    assert [cell["verdict"] in ("plain", "divided") for cell in record["cells"]] == [True] * 3
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ["--relu-as-if", "1"],
+            r"--relu-as-if: goes with a torch module, and (digits|\S+wide\.yaml) is none",
+        ),
+        (["--no-reading-check"], r"--no-reading-check: goes with a torch module"),
+        (["--weights", "w.pth"], r"--weights w\.pth: goes with a torch module"),
+        (
+            ["--input-shape", "3,8,8"],
+            r"--input-shape: goes with networks that state no input shape, and digits states",
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", ["solve", "report"])
+def test_what_concerns_none_is_refused(
+    command: str, words: list[str], told: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    more = ["--chip", "speck2f", "--out", str(tmp_path / "r")] if command == "report" else []
+    assert run([command, "digits", WIDE, *words, *more]) == 2
+    assert re.search(told, capsys.readouterr().err)
+    assert not (tmp_path / "r").exists()
+
+
+def test_facts_of_nir_concern_what_is_nir(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check", WIDE, "digits", "--from", "sinabs", "--v-min", "none"]) == 0
+    assert run(["check", WIDE, WIDE, "--from", "sinabs"]) == 2
+    assert "--from sinabs: goes with a NIR file or graph" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", [{"relu_as_if": 1.0}, {"reading_check": False}])
+def test_what_was_read_already_is_said_to_be(given: dict[str, Any]) -> None:
+    with pytest.raises(mapper.OptionsError, match=r"read_already is a DynapcnnNetwork: it has been read"):
+        mapper.solve("net.py:read_already", torch=mapper.TorchOptions(**given))
+    result = mapper.solve(
+        ["net.py:read_already", "net.py:net"], torch=mapper.TorchOptions(1.0), input_shape=(2, 8, 8)
+    )
+    assert result.solution is not None
+
+
+def test_channels_last_and_samples_used_twice_are_told(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert run(["check", "net.py:net", "--input-shape", "32,32,2", "--relu-as-if", "1"]) == 2
+    assert (
+        "--input-shape 32,32,2: features come first; channels last would be 2,32,32"
+        in capsys.readouterr().err
+    )
+    assert run(["check", "net.py:net", *OF_TORCH]) == 0
+    assert "channels last" not in capsys.readouterr().err
+    images = np.random.default_rng(0).random((6, 2, 8, 8))
+    for name in ("a.npz", "b.npz"):
+        np.savez(tmp_path / name, images=images, labels=np.arange(6) % 4)
+    words = [
+        "verify",
+        "net.py:pooled",
+        "--input-shape",
+        "2,8,8",
+        "--relu-as-if",
+        "auto",
+        "--calibrate",
+        "a.npz",
+    ]
+    for data, is_told in (("./a.npz", True), ("b.npz", False)):
+        assert run([*words, "--data", data, "--steps", "4"]) == 0
+        assert ("--data are the samples of --calibrate" in capsys.readouterr().err) == is_told
