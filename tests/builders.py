@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -77,6 +78,12 @@ def gesture() -> NormalNetwork:
 
 def tiny_chip(*cores: tuple[int, int, int], overrides: Sequence[str] = ()) -> ChipSpec:
     """A chip of cores (kernel, neuron, bias words) with the limits of Speck 2f."""
+    return _tiny_chip(cores, tuple(overrides))
+
+
+# Enumerations ask for the same chips again and again.
+@cache
+def _tiny_chip(cores: tuple[tuple[int, int, int], ...], overrides: tuple[str, ...]) -> ChipSpec:
     changes = []
     for n, (kernel, neuron, bias) in enumerate(cores):
         if n < 9:

@@ -24,6 +24,7 @@ from mapper.operations import (
     Convolution,
     Flatten,
     Linear,
+    Pair,
     PathOperation,
     Pool,
     Scale,
@@ -224,11 +225,23 @@ def along(path: Iterable[PathOperation], frame: Any) -> Any:
 
 
 def _pool(pool: Pool, frame: Any) -> Any:
-    windows = np.lib.stride_tricks.sliding_window_view(frame, pool.size, axis=(1, 2))
-    summed = windows[:, :: pool.stride[0], :: pool.stride[1]].sum(axis=(3, 4))
+    summed = _windows(frame, pool.size, pool.stride).sum(axis=(3, 4))
     if pool.kind == "sum":
         return summed
     return summed / (pool.divisor or pool.size[0] * pool.size[1])
+
+
+def _windows(frame: Any, size: Pair, stride: Pair, dilation: Pair = (1, 1)) -> Any:
+    """A view of a frame by window, (features, rows, columns, height, width).
+
+    NumPy's own `sliding_window_view` takes longer to make than a small layer takes to compute.
+    """
+    features, height, width = frame.shape
+    rows = (height - (size[0] - 1) * dilation[0] - 1) // stride[0] + 1
+    columns = (width - (size[1] - 1) * dilation[1] - 1) // stride[1] + 1
+    f, y, x = frame.strides
+    strides = f, y * stride[0], x * stride[1], y * dilation[0], x * dilation[1]
+    return np.lib.stride_tricks.as_strided(frame, (features, rows, columns, *size), strides)
 
 
 def current_of(layer: Layer, arriving: Any) -> Any:
@@ -255,18 +268,15 @@ def _operate(layer: Layer, arriving: Any) -> Any:
 
 
 def _convolve(conv: Convolution, arriving: Any, shape: Shape) -> Any:
-    (py, px), (dy, dx), (sy, sx) = conv.padding, conv.dilation, conv.stride
-    padded = np.pad(arriving, ((0, 0), (py, py), (px, px)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, conv.extent, axis=(1, 2))
-    windows = windows[:, ::sy, ::sx, ::dy, ::dx]
-    weight = widened(conv.weight)
-    parts = []
-    per_group_in, per_group_out = arriving.shape[0] // conv.groups, conv.out_features // conv.groups
-    for group in range(conv.groups):
-        inside = windows[group * per_group_in : (group + 1) * per_group_in]
-        kernel = weight[group * per_group_out : (group + 1) * per_group_out]
-        parts.append(np.tensordot(kernel, inside, axes=([1, 2, 3], [0, 3, 4])))
-    return np.concatenate(parts).reshape(shape)
+    features, height, width = arriving.shape
+    py, px = conv.padding
+    padded = np.zeros((features, height + 2 * py, width + 2 * px), arriving.dtype)
+    padded[:, py : py + height, px : px + width] = arriving
+    windows = _windows(padded, conv.kernel, conv.stride, conv.dilation)
+    # By weight of an output and place of the map: one product of two matrices for each group.
+    columns = windows.transpose(0, 3, 4, 1, 2).reshape(conv.groups, -1, shape[1] * shape[2])
+    kernels = widened(conv.weight).reshape(conv.groups, -1, columns.shape[1])
+    return np.concatenate([np.dot(*pair) for pair in zip(kernels, columns, strict=True)]).reshape(shape)
 
 
 def _between(layer: Layer, current: Any) -> Any:

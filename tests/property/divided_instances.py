@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TypeVar
 
 import numpy as np
@@ -26,6 +27,7 @@ def _chance(generator: np.random.Generator, share: float) -> bool:
     return bool(generator.random() < share)
 
 
+@cache
 def random_divided_instance(seed: int) -> tuple[tuple[NormalNetwork], ChipSpec, SolveOptions]:
     """One network, a chip of 4 to 6 cores sized after it, and options; of up to 10 cores where relays align.
 

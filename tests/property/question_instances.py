@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import TypeVar
 
 import numpy as np
@@ -30,6 +31,7 @@ def _chance(draw: np.random.Generator, share: float) -> bool:
     return bool(draw.random() < share)
 
 
+@cache
 def random_question_instance(seed: int) -> Instance:
     """One to three tiny networks on a chip of three to six cores sized after them, and options."""
     draw = np.random.default_rng(seed)
