@@ -30,6 +30,7 @@ __all__ = [
     "starting_workers",
     "undisturbed",
     "was_interrupted",
+    "worker_processes",
 ]
 
 # Exit statuses. 1, proven not to fit, stands in mapper/cli/verdict.py alone, with what it takes to give it.
@@ -84,6 +85,19 @@ def interrupted() -> int:
 def is_command_line() -> bool:
     """Whether this process runs a command of ours and nothing else."""
     return bool(_own_commands)
+
+
+def worker_processes(count: int) -> Any:
+    """Loky's executor of so many processes, kept for the next call; those of a command know they are."""
+    from joblib.externals.loky import get_reusable_executor  # noqa: PLC0415  # loads slowly
+
+    return get_reusable_executor(
+        max_workers=count, initializer=_work_for_command if is_command_line() else None
+    )
+
+
+def _work_for_command() -> None:
+    _own_commands.append(True)
 
 
 def was_interrupted() -> bool:

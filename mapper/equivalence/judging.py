@@ -27,7 +27,7 @@ from mapper.equivalence.exchange import (
 from mapper.equivalence.judge import CHUNK, Judge, Judged, Source, Tally
 from mapper.equivalence.labelled import LabelledData
 from mapper.errors import NetworkError, TimeLimitError
-from mapper.process import starting_workers
+from mapper.process import starting_workers, worker_processes
 
 __all__ = ["Scores", "scored", "tally"]
 
@@ -208,10 +208,8 @@ def _cores() -> int:
 def _on_cores(
     judge: Judge, starts: deque[int], chunk: Callable[[], Chunk], count: int, deadline: Deadline
 ) -> Iterator[tuple[int, Sequence[Any], list[Judged]]]:
-    from joblib.externals.loky import get_reusable_executor  # noqa: PLC0415  # loads slowly
-
     with starting_workers():
-        executor = get_reusable_executor(max_workers=count)
+        executor = worker_processes(count)
     under_way = deque[tuple[Chunk, Future[list[Judged]]]]()
     try:
         while starts or under_way:

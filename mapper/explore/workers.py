@@ -20,7 +20,7 @@ from mapper.explore.cell import CellOptions, Shared, decide, failed_cell, fault_
 from mapper.explore.record import Cell
 from mapper.explore.under_way import EVERY_S, folder_of_workers, said_in, tell_of
 from mapper.normal_form import NormalNetwork
-from mapper.process import starting_workers
+from mapper.process import starting_workers, worker_processes
 
 __all__ = ["Task", "TaskOutcome", "in_this_process", "on_cores", "patience_s", "run_task"]
 
@@ -134,14 +134,12 @@ def on_cores(
 def _on_cores(
     tasks: Sequence[Task], count: int, deadline: Deadline, folder: str | None
 ) -> Generator[TaskOutcome, None, None]:
-    from joblib.externals.loky import get_reusable_executor  # noqa: PLC0415  # loads slowly
-
     doing("starting workers")
     waiting, running = deque(tasks), dict[Future[TaskOutcome], Task]()
     try:
         while running or (waiting and not deadline.is_reached):
             with starting_workers():
-                executor = get_reusable_executor(max_workers=count)
+                executor = worker_processes(count)
                 while waiting and len(running) < _AHEAD * count and not deadline.is_reached:
                     try:
                         asked = {"is_worker": True, "folder": folder}
@@ -165,7 +163,7 @@ def _on_cores(
     # Ctrl-C, and whoever closes this generator, raise what is no Exception; all of it is raised again.
     except BaseException:
         # Workers in the middle of a cell would go on, and hold up the end of this process.
-        get_reusable_executor(max_workers=count).shutdown(wait=True, kill_workers=True)
+        worker_processes(count).shutdown(wait=True, kill_workers=True)
         raise
 
 
@@ -189,11 +187,9 @@ def _ended(
 
 def _one_by_one(tasks: Sequence[Task], deadline: Deadline) -> Iterator[TaskOutcome]:
     """Each cell in a worker of which nothing else is asked meanwhile."""
-    from joblib.externals.loky import get_reusable_executor  # noqa: PLC0415
-
     for single in (single for task in tasks for single in task.single()):
         deadline.check("cells were decided")
-        future = get_reusable_executor(max_workers=1).submit(run_task, single, deadline, is_worker=True)
+        future = worker_processes(1).submit(run_task, single, deadline, is_worker=True)
         _ended([future], deadline)
         cause = future.exception()
         if isinstance(cause, BrokenExecutor):

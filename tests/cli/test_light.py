@@ -47,6 +47,20 @@ def command():
 status = completed(command)
 """
 
+WORKERS = """
+import sys
+def loaded():
+    import mapper.solver.or_tools
+    return "pandas" in sys.modules
+def command():
+    from mapper.process import worker_processes
+    print(worker_processes(1).submit(loaded).result())
+    return 0
+if __name__ == "__main__":
+    from mapper.process import completed
+    status = completed(command)
+"""
+
 
 def output(program: str) -> str:
     words = [sys.executable, "-W", "error", "-c", program]
@@ -55,6 +69,12 @@ def output(program: str) -> str:
 
 def test_a_check_loads_neither_pandas_nor_torch_nor_numba() -> None:
     assert output(COMMAND).splitlines()[-1] == "[]"
+
+
+def test_workers_of_a_command_load_no_more_than_it_does() -> None:
+    assert output(WORKERS).strip() == "False"
+    in_a_library = WORKERS.replace("completed(command)", "command()")
+    assert output(in_a_library).strip() == "True"
 
 
 def test_kernels_wait_for_no_linear_algebra_and_leave_it_to_others() -> None:
