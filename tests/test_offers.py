@@ -123,8 +123,8 @@ def test_that_not_every_sum_is_on_offer_is_said() -> None:
 def test_why_not_says_that_moves_were_left_out() -> None:
     network = residual(0, 4)
     for wishes, words in (
-        ({"joint": False}, "leave out --no-joint (joint=False)."),
-        (UNDIVIDED, "leave out --plain, or what it stands for (max_pieces=1, max_copies=1, relays=False"),
+        ({"joint": False}, "leave out joint=False."),
+        (UNDIVIDED, "leave out max_pieces=1, max_copies=1, relays=False"),
     ):
         report = mapper.check(network, repairs=0, **wishes).report
         assert report is not None

@@ -50,7 +50,7 @@ def test_a_report_of_one_that_does_not_fit(capsys: pytest.CaptureFixture[str], t
         str(ROOT / "tests/data/zoo/sinabs_too_large.yaml"),
         "--chip",
         "speck2f",
-        "--repairs",
+        "--repairs-for",
         "none",
     ]
     assert run([*words, "--out", str(tmp_path)]) == 0

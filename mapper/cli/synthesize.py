@@ -181,7 +181,12 @@ def _read_all(sources: Sequence[str], words: dict[str, Any]) -> list[NormalNetwo
         try:
             read.append(read_network(source, words))
         except NetworkError as error:
-            findings += [replace(entry, where=f"{source}: {entry.where}") for entry in error.findings]
+            # A file's own findings begin with its name.
+            name = Path(source).name
+            findings += [
+                entry if entry.where.startswith(name) else replace(entry, where=f"{source}: {entry.where}")
+                for entry in error.findings
+            ]
     if findings:
         raise NetworkError(*findings)
     return read

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -73,7 +74,7 @@ def verify(
 
     require_writable(*filter(None, [output.plot]))
     words = keywords(chip, reading, places, preferences, moves, limits)
-    given = [Path(source).resolve() for source in (reading.calibrate, stimulus.data) if source]
+    given = [os.path.realpath(source) for source in (reading.calibrate, stimulus.data) if source]
     if len(given) == 2 and given[0] == given[1]:
         text = (
             "--data are the samples of --calibrate: thresholds that were found on them say little of others"

@@ -260,8 +260,10 @@ def _float_finding(label: str, column: Column) -> Finding:
 
 def _unit_step() -> str:
     """How to say what unit times are in."""
-    whole = spoken(command="", python=", or numpy.rint(seconds * 1e6).astype(numpy.int64)")
-    return f"Say what their unit is: {TIME_UNIT.to(('s', 'ms', 'us'))} for a file{whole}"
+    return (
+        f"Say what their unit is: {TIME_UNIT.to(('s', 'ms', 'us'))} for a file"
+        f"{spoken(command='', python=', or numpy.rint(seconds * 1e6).astype(numpy.int64)')}"
+    )
 
 
 def order_findings(label: str, times: Column) -> list[Finding]:
@@ -276,8 +278,10 @@ def order_findings(label: str, times: Column) -> list[Finding]:
     step = f"Sort them by time: {ORDER.to('sort')}"
     # Sorting would scramble what a clock of 32 bits tore apart.
     if int(times.max()) < _WRAP and any(int(times[n]) - int(times[n + 1]) > _WRAP // 2 for n in back[:100]):
-        step = "The clock started again at 2^32 µs, as it does every 71 minutes: let it go on with "
-        step += f"{UNWRAP.to(True)}{spoken(command='', python=', or mapper.events.unwrap_timestamps')}"
+        step = (
+            "The clock started again at 2^32 µs, as it does every 71 minutes: let it go on with "
+            f"{UNWRAP.to(True)}{spoken(command='', python=', or mapper.events.unwrap_timestamps')}"
+        )
     return [Finding(label, text, int(times[first]), least, "µs", step)]
 
 

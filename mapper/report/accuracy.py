@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -25,7 +25,12 @@ _WORDS = {
 _POINTS, _CONFUSIONS = 8, 3
 
 
-def print_accuracies(console: Console, rows: Sequence[Accuracy], judgement: Judgement | None) -> None:
+def print_accuracies(
+    console: Console,
+    rows: Sequence[Accuracy],
+    judgement: Judgement | None,
+    title_of: Callable[[str], str] = titled,
+) -> None:
     """The table, how long one must listen, what is mistaken for what, and what an inference costs."""
     if judgement is None:
         return
@@ -37,7 +42,7 @@ def print_accuracies(console: Console, rows: Sequence[Accuracy], judgement: Judg
             start, end = row.difference.interval
             difference = f"{100 * row.difference.value:+.1f} ({100 * start:+.1f} to {100 * end:+.1f})"
         if row.lost_in is not None:
-            lost = f"{titled(row.lost_in.layer)}: {row.lost_in.lost} of {row.lost_in.of}"
+            lost = f"{title_of(row.lost_in.layer)}: {row.lost_in.lost} of {row.lost_in.of}"
         span = f"{100 * low:.1f} to {100 * high:.1f}"
         cells.append((_WORDS[row.kind], f"{100 * row.share:.1f}", span, difference, lost))
     columns = ("network", "right", "95 %", "to the row above", "most lost in")

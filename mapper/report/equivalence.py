@@ -74,7 +74,7 @@ def print_equivalence(console: Console, report: EquivalenceReport) -> None:
         limit = "-" if load.bandwidth is None else f"{load.bandwidth:.3g}"
         rows.append((load.core, title(load.layer), f"{load.synops_per_second:.3g}", limit))
     print_table(console, ("core", "layer", "SynOps/s", "bandwidth"), rows, title="load at this rate")
-    print_accuracies(console, report.accuracies, report.judgement)
+    print_accuracies(console, report.accuracies, report.judgement, title)
     for note in report.notes:
         line(console, f"note: {note}")
     print_readings(console, report.readings)

@@ -76,8 +76,10 @@ def check_span(clock: float, last_us: float, period: float) -> None:
     EventError
         It is one.
     """
-    step = "Is the first event of another clock, or the unit not µs? Count from it with "
-    step += f"{REBASE.to(True)}, or cut it"
+    step = (
+        "Is the first event of another clock, or the unit not µs? "
+        f"Count from it with {REBASE.to(True)}, or cut it"
+    )
     if last_us > _TIME_MAX:
         raise EventError(Finding("events", "are too late for a slow clock", last_us, _TIME_MAX, "µs", step))
     if (ticks := (last_us - clock) / period) > TICKS_MAX:

@@ -6,6 +6,9 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from mapper import asking
 
 __all__ = ["suggestions"]
 
@@ -34,17 +37,41 @@ def suggestions() -> dict[str, set[str]]:
 
 
 def _texts(tree: ast.AST) -> Iterator[str]:
-    """Texts as a reader sees them, docstrings and declarations left out."""
+    """Texts as who types commands sees them, docstrings and declarations left out."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") in _DECLARING:
             continue
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             continue
         if isinstance(node, ast.JoinedStr):
-            yield "".join(str(p.value) if isinstance(p, ast.Constant) else "{}" for p in node.values)
+            yield "".join(_part(part) for part in node.values)
             for part in node.values:
                 yield from _texts(part)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
         else:
             yield from _texts(node)
+
+
+def _part(node: ast.expr) -> str:
+    """A part of a text: options as a command line has them, and {} for what is filled in."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    value = node.value if isinstance(node, ast.FormattedValue) else node
+    source = ast.unparse(value)
+    if re.match(r"(asking\.)?[A-Z_]+(\.to\(|$)|(together|names|spoken)\(", source):
+        try:
+            with asking.spoken_to("command"):
+                return str(eval(source, {**vars(asking), "asking": asking}, _Filled()))  # noqa: S307  # our own source
+        except Exception:
+            return "{}"
+    return "{}"
+
+
+class _Filled(dict[str, Any]):
+    """Whatever else has a name is filled in."""
+
+    def __missing__(self, name: str) -> object:
+        if name in vars(asking) or name == "asking":
+            raise KeyError(name)
+        return "{}"

@@ -78,15 +78,15 @@ SAID: dict[str, tuple[list[str], int, Change, int]] = {
     "Raise the limit (--time-limit, --work-limit) or leave it out": (
         ["verify", "digits", "--steps", "2", "--work-limit", "1e-12"], 3, without("--work-limit", "1e-12"), 0,
     ),
-    "Say what their unit is: --time-unit s, ms or us for a file, in Python numpy.rint(seconds * 1e6).astype(numpy.int64)": (
+    "Say what their unit is: --time-unit s|ms|us for a file": (
         [*SIMULATE, "seconds.csv"], 2, also("--time-unit s"), 0,
     ),
-    'Sort them by time: --order sort, in Python order="sort"': ([*SIMULATE, "back.csv"], 2, also("--order sort"), 0),
-    "The clock started again at 2^32 µs, as it does every 71 minutes: let it go on with --unwrap, ": (
+    "Sort them by time: --order sort": ([*SIMULATE, "back.csv"], 2, also("--order sort"), 0),
+    "The clock started again at 2^32 µs, as it does every 71 minutes: let it go on with --unwrap": (
         [*SIMULATE, "again.csv"], 2, also("--unwrap"), 0,
     ),
     "Leave them out, and count them, with --drop-outside": ([*SIMULATE, "outside.csv"], 2, also("--drop-outside"), 0),
-    "Leave such events out, and count them, with --drop-outside, in Python drop_outside=True": (
+    "Leave such events out, and count them, with --drop-outside": (
         ["verify", "digits", "--events", "outside.csv"], 2, also("--drop-outside"), 0,
     ),
     "mapper simulate CONFIG --events FILE --traffic FILE writes one": (
@@ -97,17 +97,17 @@ SAID: dict[str, tuple[list[str], int, Change, int]] = {
         [*REPORT, "--resume", "report/report.json", "--objective", "capacity"], 2,
         lambda words, _: [*words[:-4], *words[-2:], "--cache", "cells", "--out", "out"], 0,
     ),
-    "Ask for --what input or classes": (["widest", "one.yaml"], 2, also("--what classes"), 0),
+    "Ask for --what input|classes": (["widest", "one.yaml"], 2, also("--what classes"), 0),
     "is a placement, which solve writes: --keep takes it": (
         ["check", "placement.json"], 2, other("solve digits --keep placement.json"), 0,
     ),
     "is a report of networks on chips, which report writes: --resume and diff take it": (
         ["check", "report/report.json"], 2, other("diff report/report.json report/report.json"), 0,
     ),
-    "Give --relu-as-if auto and --calibrate SAMPLES together, in Python torch=TorchOptions('auto', calibrate=data)": (
+    "Give both: --relu-as-if auto --calibrate SAMPLES": (
         ["check", "net.py:rectified", *SHAPE, "--relu-as-if", "auto"], 2, changed("auto", "1"), 0,
     ),
-    "Give --input-shape C,H,W (input_shape=(features, height, width))": (
+    "Give --input-shape C,H,W": (
         ["check", "net.py:rectified", "--relu-as-if", "1"], 2, also("--input-shape 2,8,8"), 0,
     ),
     "Add it to the file, or give --input-shape C,H,W": (["check", "open.yaml"], 2, also("--input-shape 2,8,8"), 0),
@@ -115,13 +115,13 @@ SAID: dict[str, tuple[list[str], int, Change, int]] = {
         ["check", str(NIR / "norse_iaf_nir104.nir"), "--input-shape", "9,9,9"], 2, without("--input-shape", "9,9,9"), 0,
     ),
     "--from {}": (["check", str(NIR / "norse_iaf_nir104.nir")], 0, also("--from norse"), 0),
-    "--dt {} has no say: r is a gain here, not 1 / step (only --from spikingjelly has it so); the length of a time step in microseconds is --step-us": (
+    "{} has no say: r is a gain here, not 1 / step (only --from spikingjelly has it so); the length of a time step in microseconds is --step-us": (
         ["check", str(NIR / "norse_iaf_nir104.nir"), "--from", "norse", "--dt", "1e-3"], 2, without("--dt", "1e-3"), 0,
     ),
     "leave --no-reading-check out": (
         ["check", "net.py:rectified", *SHAPE, "--relu-as-if", "1", "--no-reading-check"], 0, without("--no-reading-check"), 0,
     ),
-    "--add-output-neuron 1.0 (in Python: add_output_neuron=1.0) appends them": (
+    "--add-output-neuron 1.0 appends them": (
         ["check", "net.py:bare", *SHAPE], 2, also("--add-output-neuron 1.0"), 0,
     ),
     "mapper solve --out DIR writes one": (["solve", "digits", "--keep", "empty.json"], 2, changed("empty.json", "placement.json"), 0),
@@ -147,21 +147,23 @@ SAID: dict[str, tuple[list[str], int, Change, int]] = {
 # Typed in `test_ways_out.py`, which takes the words from the message itself.
 FOLLOWED = {
     " --time-limit {}",
-    "--add-output-neuron 1.0 (in Python: add_output_neuron=1.0) appends them",
-    "--relu-as-if 1 (in Python: torch=TorchOptions(relu_as_if=1.0)) makes it spiking neurons",
+    "--add-output-neuron 1.0 appends them",
+    "--relu-as-if 1 makes it spiking neurons",
     "--plain, or what it stands for ({})",
-    '--set "{}"',
     "mapper simulate CONFIG --events FILE --traffic rates.json measures it",
     "to decide it, leave --time-limit and --work-limit out, or raise them",
 }
-# Of which the options are filled in.
-FILLED_IN = {"--from {}", "There is one with {} (tried)."}
+# Put together from variables: whether they are said only the words that are typed can tell.
+PUT_TOGETHER = {
+    "--from {}",
+    "There is one with {} (tried).",
+    "Raise the limit (--time-limit, --work-limit) or leave it out",
+    "is a placement, which solve writes: --keep takes it",
+    "is a report of networks on chips, which report writes: --resume and diff take it",
+}
 BOARD = "is said of a board, which tests have as a fake: tests/boards"
-PART = "is a part of a sentence of which the rest is typed"
 NO_STEP = "says what is, and suggests nothing"
-READING = "stands behind what was taken for granted; tests/frontends type what NIR files leave open"
 UNTYPED: Mapping[str, str] = {
-    "Emit it with --step-us MICROSECONDS, or give the slow clock's rate": BOARD,
     "Nothing is monitored: emit the configuration with --monitor LAYER": BOARD,
     "nothing is monitored: emit the configuration with --monitor LAYER": BOARD,
     "If that is no answer: scripts/deploy.py --self-test says whether the board works": BOARD,
@@ -174,42 +176,31 @@ UNTYPED: Mapping[str, str] = {
     "Look at that layer's weights; --no-self-test asks for no such file": "goes with a fault of weights: tests/emit",
     "--open shows nothing: there is no placement": NO_STEP,
     "no --data": NO_STEP,
-    "A layer that was rewritten for the chip computes, neuron by neuron and tap by tap, what the given one does; "
-    "with --no-rewrites none is.": NO_STEP,
     "wall-clock limit of the whole sweep, kept within 20 %: cells that it cuts are left out, those that are decided by "
     "then are the same as without it, and --resume goes on": "is a line of help",
-    "Give --input-shape C,H,W": "goes with modules and graphs without a shape, which tests/frontends make",
     "mapper solve NETWORK --chip {} places a network on it": "is typed in tests/explore/test_synthesize.py",
     "More of one cell says: mapper check NETWORK --chip CHIP": "goes with a fault of a cell: tests/explore/test_failures.py",
     "To decide these again: {} (with --workers 1 where memory was short).": "goes with the same faults",
     "Raise --time-limit or leave it out": "goes with limits of all kinds; tests/equivalence/test_time_limit.py",
-    "Let it run, or give it a limit (--time-limit, --work-limit)": "goes with Ctrl-C: tests/cli/test_ctrl_c.py",
     "Close other programs, or ask for less at once: fewer --workers, a smaller network": "takes all memory to be said",
-    "Solve with --no-fusion (fusion=False), or leave this out": "goes with wishes that Python alone has: tests/emit",
-    "--chip NAME or --variant FILE.toml": "no command line names no chip",
+    "Solve with --no-fusion, or leave this out": "goes with wishes that Python alone has: tests/emit",
+    "Name one: --chip, --variant": "no command line names no chip",
     "--what width": "is the place that an error is about",
     "--objective balance": "is the place that an error is about",
-    "--set ": "is the place that an error is about",
-    "--no-{}": PART,
-    "--from {} --v-min {}": READING,
-    "--v-min threshold|none|NUMBER": READING,
-    "--from {} --dt {}": READING,
-    "--from {}, or {}": READING,
-    "--reset, --spike-mode, --fires-at": READING,
-    "--spike-mode single": READING,
-    "--dt SECONDS, which 1 / r mostly is": READING,
-    "--dt SECONDS": READING,
-    "--relu-as-if NUMBER": READING,
-    "Say it by --from {}": "goes with metadata of a framework that nobody knows: tests/frontends/test_nir_origins.py",
     "states another input shape than --input-shape": "is the problem; the way out is typed",
-    "--no-reading-check (in Python: TorchOptions(reading_check=False)) takes the network as it was read":
+    "--no-reading-check takes the network as it was read":
         "goes with modules that compute otherwise than they are read: tests/frontends",
-    "Use nn.ReLU with --relu-as-if, or IAFSqueeze": "takes another file of code",
+    "or nn.ReLU with --relu-as-if 1": "takes another file of code",
+    "export the network to NIR and say who wrote it (--from)": "takes another file of code",
+    "--relu-as-if auto": "is the place that an error is about",
+    "--data are the samples of --calibrate: thresholds that were found on them say little of others": NO_STEP,
+    "{}: {}. Fewer spikes in, or a smaller range of weights (mapper tune seeks one) help":
+        "goes with potentials beyond 16 bits; `tune` is typed in tests/tuning",
     "--add-output-neuron 1.0 appends them to an output layer": "is said to Python, which skipped the passes",
     "Use --fires-at reached, or scale weights and threshold down alike": "goes with thresholds of 2^15: tests/passes",
-    "Give tick_us (--tick), or emit with --step-us": "goes with biases that emit writes with a clock alone: tests/sim",
+    "Give --tick, or emit with --step-us": "goes with biases that emit writes with a clock alone: tests/sim",
     "slow clock: the first event is at {} µs, {} ticks after 0. The clock starts with that event; to run those "
-    "ticks first, say --no-rebase, in Python start_us=0": "is typed with the span of ticks that it leads to",
+    "ticks first, say --no-rebase": "is typed with the span of ticks that it leads to",
     "the own limit of this search (any --time-limit or --work-limit replaces it)":
         "goes with searches of seconds: tests/test_why_not.py",
 }  # fmt: skip
@@ -273,6 +264,7 @@ def test_what_is_suggested_helps(
 
 def test_every_suggestion_of_the_source_is_typed_or_said_why_not() -> None:
     known = {*SAID, *FOLLOWED, *UNTYPED}
-    assert {*suggestions(), *FILLED_IN} == known
+    assert {*suggestions(), *PUT_TOGETHER} == known
+    assert {*SAID} >= PUT_TOGETHER
     assert not {*SAID} & {*UNTYPED}
     assert not {*FOLLOWED} & {*UNTYPED}

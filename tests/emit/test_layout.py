@@ -312,7 +312,7 @@ def test_differences_of_structure() -> None:
     turned = base.replacing(layers=tuple(reversed(base.layers)))
     assert [entry.what for entry in diff(base, turned)] == ["order"]
     layers = tuple(Layer(x.name, x.input_shape, x.operation, (), None) for x in base.layers)
-    with pytest.raises(NetworkError, match="conv1: a weight layer without spiking neurons"):
+    with pytest.raises(NetworkError, match="conv0 and conv1, each: a weight layer without spiking neurons"):
         diff(base, as_read(base).replacing(layers=layers))
     assert tiny_chip((64, 64, 4)).core_count == 1
 

@@ -343,8 +343,14 @@ def test_workers_change_nothing(
     assert (seen, seen.total, started) == ([*range(1, SAMPLES + 1)], SAMPLES, [1])
 
 
-def test_what_json_says(judged: tuple[EquivalenceReport, Path], tmp_path: Path, capsys: Capture) -> None:
+def test_what_json_says(
+    judged: tuple[EquivalenceReport, Path],
+    tmp_path: Path,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     report, path = judged
+    monkeypatch.setenv("COLUMNS", "200")
     (tmp_path / "made.py").write_text(MODULE)
     words = ["verify", f"{tmp_path}/made.py:module", "--input-shape", "1,4,4", "--relu-as-if", "1"]
     words += ["--data", str(path), "--steps", str(STEPS)]
@@ -370,7 +376,7 @@ def test_what_json_says(judged: tuple[EquivalenceReport, Path], tmp_path: Path, 
     assert row.difference is not None
     share, start, end = (f"{100 * number:.1f}" for number in (row.share, *row.interval))
     less, least, most = (f"{100 * n:+.1f}" for n in (row.difference.value, *row.difference.interval))
-    where = f"{lost_in.layer}: {lost_in.lost} of {lost_in.of}"
+    where = f"{report.titles[lost_in.layer]}: {lost_in.lost} of {lost_in.of}"
     table = f"spiking, float {share} {start} to {end} {less} ({least} to {most}) {where}"
     assert table in told
     assert report.judgement is not None

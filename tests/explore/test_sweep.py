@@ -265,9 +265,9 @@ def test_networks_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     def rejected(*_: object) -> None:
         raise VerificationError(("of this test",))
 
-    monkeypatch.setattr(plan_module, "load_network", rejected)
+    monkeypatch.setattr(plan_module, "load_with_source", rejected)
     assert [entry.failure for entry in plan_networks([SMALL])] == ["error"]
-    monkeypatch.setattr(plan_module, "load_network", breaks)
+    monkeypatch.setattr(plan_module, "load_with_source", breaks)
     broken = plan_networks([SMALL])
     record = sweep(broken, plan_variants(["speck2f"])[0], BARE, HERE)
     assert record.cells[0].verdict == "error"

@@ -352,7 +352,7 @@ def test_sizes_in_the_spellings_of_people(words: str, capsys: Capture) -> None:
 def test_every_network_that_cannot_be_read_is_named(capsys: Capture) -> None:
     assert run(["synthesize", "digits", str(ZOO / "sinabs_lenet5_tutorial.yaml"), "nowhere.yaml"]) == 2
     told = capsys.readouterr().err
-    assert "sinabs_lenet5_tutorial.yaml: layers layer3 and layer7: max pooling" in told
+    assert "sinabs_lenet5_tutorial.yaml: layers layer3 and layer7, each: max pooling" in told
     assert "nowhere.yaml" in told
 
 
