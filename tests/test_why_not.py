@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from hwspec.schema import ChipSpec
 from mapper.cli.entry import run
 from mapper.edits import Edit, apply_edits
 from mapper.network import Edge, Network
-from mapper.operations import Convolution, Pool
+from mapper.operations import Convolution, Pool, shape_after
 from mapper.repairs.find import KINDS
 from mapper.report.rules import rules_page
 from mapper.result import FeasibilityReport
@@ -338,3 +339,20 @@ def test_what_further_cores_would_do_can_be_typed(capsys: pytest.CaptureFixture[
     assert asked
     larger = mapper.load_chip("speck2f", ["-core[2..8]", *ast.literal_eval(asked[1])])
     assert mapper.check("digits", larger).solution is not None
+
+
+def test_an_overlapping_pool_without_a_legal_one_in_its_place() -> None:
+    """It stays, being folded, where other values become legal."""
+    network = chain([conv(8), conv(8, 1)], (2, 32, 32), [4])
+    (into, out), overlapping = network.edges, (Pool("sum", (4, 4), (2, 2)),)
+    second = replace(network.layers[1], input_shape=shape_after(network.layers[0].output_shape, overlapping))
+    given = network.replacing(
+        edges=(into, replace(out, path=overlapping)), layers=(network.layers[0], second)
+    )
+    report = report_of(given, load("speck2f", ["limits.output_features_max=4"]), max_pieces=1)
+    assert {entry.rule for entry in report.unmet} == {"features", "moves"}
+    (found,) = (repair for repair in report.repairs if repair.kind == "legal_values")
+    assert {(size.name, size.field, size.after) for size in found.sizes} == {
+        ("conv0", "features", 4),
+        ("conv1", "features", 4),
+    }

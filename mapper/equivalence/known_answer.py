@@ -133,7 +133,7 @@ def answer_or_reason(config: ChipConfig, chip: ChipSpec, seed: int = 0) -> Known
     together on the map.
     """
     interface = config.interface
-    if interface is None:
+    if interface is None or not interface.inputs:
         return "the configuration names no inputs"
     tested = _by_core(derived(config), interface)
     best: _Asked | None = None

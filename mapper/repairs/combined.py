@@ -116,7 +116,8 @@ def _legal_values(search: Search) -> Iterator[Repair]:
     """All values that the chip cannot express changed to ones it can, those together that change least."""
     structural = {rule.name.lower() for rule in Rule if rule.nature == "structural"}
     named = {layer for entry in search.report.unmet if entry.rule in structural for layer in entry.layers}
-    choices = [choice for layer in sorted(named) for choice in _legal_choices(search, layer)]
+    # Of an overlapping pool of the largest size there is no choice: as a rule it is folded.
+    choices = [choice for layer in sorted(named) for choice in _legal_choices(search, layer) if choice]
     if not choices:
         return
     combinations = sorted(

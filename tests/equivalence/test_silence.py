@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import mapper
+from hwspec.catalog import load
 from mapper.cli.entry import run
 from mapper.emit.write.build import build_config
 from mapper.equivalence import count_ranges, layer_shapes
@@ -209,3 +210,10 @@ def test_counts_of_many_recordings_correlate_as_numpy_says() -> None:
     constant: Any = PairedCounts()
     constant.add(np.ones((1, 2, 2)), np.arange(4).reshape(1, 2, 2))
     assert constant.correlation() is None
+
+
+def test_no_known_answer_without_inputs() -> None:
+    _, config = placed(random_network(1))
+    assert config.interface is not None
+    closed = config.model_copy(update={"interface": config.interface.model_copy(update={"inputs": ()})})
+    assert answer_or_reason(closed, load("speck2f")) == "the configuration names no inputs"
