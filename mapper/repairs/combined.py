@@ -11,6 +11,7 @@ from mapper.errors import MapperError
 from mapper.operations import Pair
 from mapper.repairs.network import (
     largest_edit,
+    largest_size,
     legal_first,
     ratio,
     repair_of,
@@ -134,7 +135,7 @@ def _legal_values(search: Search) -> Iterator[Repair]:
         def smaller(pixels: int, name: str = entry.name, size: Pair = size) -> tuple[Edit, ...]:
             return (*combinations[0], Edit(name, "input_size", smaller_map(*size, pixels)))
 
-        best = largest_edit(search, 1, max(size) - 1, smaller)
+        best = largest_size(search, max(size) - 1, smaller)
         if best is not None:
             edits = smaller(best)
             yield repair_of(search, "legal_values", edits, _share(search, edits))

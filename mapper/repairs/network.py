@@ -8,13 +8,14 @@ from heapq import heappop, heappush
 from mapper.edits import Edit, following_edits, linked_layers, reads_whole_map
 from mapper.errors import MapperError
 from mapper.operations import Pair
-from mapper.repairs.search import Search, largest, last, size_changes
+from mapper.repairs.search import Search, largest, last, roundest, size_changes
 from mapper.result import Repair, SizeChange
 from mapper.wording import join_names
 from mapper.work import layer_work
 
 __all__ = [
     "largest_edit",
+    "largest_size",
     "legal_first",
     "ratio",
     "repair_of",
@@ -72,6 +73,17 @@ def largest_edit(
     """The largest number whose edits make the network fit."""
     return largest(
         low, high, lambda n: search.fits_with(*edits(n)), first, may=lambda n: search.may_fit(*edits(n))
+    )
+
+
+def largest_size(search: Search, most: int, edits: Callable[[int], Sequence[Edit]]) -> int | None:
+    """The largest size of a map, of those that are tried: what pools divide mostly fits, others need not."""
+    return largest(
+        1,
+        most,
+        lambda n: search.fits_with(*edits(n)),
+        may=lambda n: search.may_fit(*edits(n)),
+        middle_of=roundest,
     )
 
 
@@ -243,7 +255,7 @@ def _input_sizes(search: Search) -> Iterator[Repair]:
         def edits(pixels: int, name: str = entry.name, size: Pair = (height, width)) -> tuple[Edit, ...]:
             return (Edit(name, "input_size", smaller_map(*size, pixels)),)
 
-        best = largest_edit(search, 1, max(height, width) - 1, edits)
+        best = largest_size(search, max(height, width) - 1, edits)
         if best is not None:
             size = smaller_map(height, width, best)
             aside = _rounding(search, search.named)

@@ -19,7 +19,7 @@ from mapper.result import FeasibilityReport, Repair, SizeChange
 from mapper.solver.budget import Budget
 from mapper.solver.divided.prices import Prices
 
-__all__ = ["Search", "largest", "last", "repaired", "size_changes", "smallest"]
+__all__ = ["Search", "largest", "last", "repaired", "roundest", "size_changes", "smallest"]
 
 # A question may be answered without the solver, and takes time all the same.
 _EFFORT_PER_QUESTION = 1e-3
@@ -33,6 +33,7 @@ def largest(
     works: Callable[[int], bool | None],
     first: int | None = None,
     may: Callable[[int], bool] | None = None,
+    middle_of: Callable[[int, int], int] = lambda low, high: (low + high) // 2,
 ) -> int | None:
     """The largest number in low..high that works, by bisection.
 
@@ -45,6 +46,8 @@ def largest(
     may
         Quickly, whether a number or a smaller one may work. The largest that may is tried before all others,
         since it mostly does.
+    middle_of
+        What to try of low..high.
     """
     if may is not None:
         if low > high or not may(low):
@@ -52,7 +55,7 @@ def largest(
         high = last(low, high, may)
     best, tries = None, iter([n for n in (high if may else None, first) if n is not None])
     while low <= high:
-        middle = next((n for n in tries if low <= n <= high), (low + high) // 2)
+        middle = next((n for n in tries if low <= n <= high), middle_of(low, high))
         verdict = works(middle)
         if verdict is False:
             high = middle - 1
@@ -60,6 +63,12 @@ def largest(
             best = middle if verdict else best
             low = middle + 1
     return best
+
+
+def roundest(low: int, high: int) -> int:
+    """The number in low..high that can be halved most often."""
+    bit = (low - 1 ^ high).bit_length() - 1
+    return high >> bit << bit
 
 
 def last(low: int, high: int, may: Callable[[int], bool]) -> int:

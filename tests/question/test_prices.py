@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import product
+from itertools import combinations, product
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
 from mapper.question import Question
 from mapper.repairs.bounds import Bounds
-from mapper.repairs.search import smallest
+from mapper.repairs.search import largest, roundest, smallest
 from mapper.result import Conflict, DividedConflict, FeasibilityReport
 from mapper.solver.budget import Budget
 from mapper.solver.divided.prices import Asked, Form, Load, Prices, Sent, load_of
@@ -187,3 +187,18 @@ def test_repairs_are_those_of_questions_alone(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(Bounds, "exclude_kind", lambda *_: False)
     monkeypatch.setattr(Bounds, "further_cores", lambda *_: 0)
     assert [report.repairs for report in reports(40)] == [report.repairs for report in every]
+
+
+@pytest.mark.parametrize(
+    ("fitting", "most"), [({4, 5, 6, 8}, 15), ({2, 4}, 7), ({32, 64, 96}, 127), ({1}, 9)]
+)
+def test_sizes_that_can_be_halved_are_tried_first(fitting: set[int], most: int) -> None:
+    """What fits is not all that is smaller: pools leave rows over."""
+    assert largest(1, most, lambda size: size in fitting, middle_of=roundest) == max(fitting)
+
+
+def test_where_all_smaller_ones_fit_the_largest_is_found() -> None:
+    for bound in range(1, 70):
+        assert largest(1, 69, lambda size, bound=bound: size <= bound, middle_of=roundest) == bound  # type: ignore[misc]
+    for low, high in combinations(range(1, 40), 2):
+        assert roundest(low, high) == max(range(low, high + 1), key=lambda n: n & -n)
