@@ -144,6 +144,86 @@ def test_names_of_wires_lie_on_no_other_and_within_the_picture(record: Placement
         seen[number(name, "y")].append(span)
 
 
+@dataclass(frozen=True)
+class End:
+    """Where a wire leaves or enters a core, and the name that stands there."""
+
+    wire: Node
+    core: str
+    is_start: bool
+    port: int
+    name: Node
+
+
+def ends(record: PlacementRecord) -> Iterator[End]:
+    for wire in drawn(record).all("g", "mfp-wire"):
+        path = list(lines(wire))
+        names = [n for n in wire.all("text", "mfp-label") if n.attributes["text-anchor"] != "middle"]
+        for is_start, core in (
+            (True, wire.attributes["data-source"]),
+            (False, wire.attributes["data-target"]),
+        ):
+            if core:
+                # The name of where it goes comes first.
+                yield End(wire, core, is_start, path[0 if is_start else -1].at, names[0 if is_start else -1])
+
+
+@pytest.mark.parametrize("record", DRAWN, ids=lambda record: record.chip)
+def test_the_name_at_an_end_of_a_wire_is_that_of_its_other_end(record: PlacementRecord) -> None:
+    numbers = [str(use.core) for use in record.cores]
+    for end in ends(record):
+        other = end.wire.attributes["data-target" if end.is_start else "data-source"]
+        whole = end.name.text
+        if end.is_start:
+            assert whole.split()[:2] == ["to", numbers[int(other)] if other else "readout"]
+        elif other:
+            assert whole.split()[:2] == ["from", numbers[int(other)]]
+
+
+@pytest.mark.parametrize("record", DRAWN, ids=lambda record: record.chip)
+def test_names_at_a_core_stand_in_the_order_of_their_wires(record: PlacementRecord) -> None:
+    sides: dict[tuple[str, bool], list[End]] = {}
+    for end in ends(record):
+        sides.setdefault((end.core, end.is_start), []).append(end)
+    for side in sides.values():
+        side.sort(key=lambda end: end.port)
+        named = [number(end.name, "x") for end in side]
+        assert named == sorted(named)
+        # What runs to the left has its name left of it: no name lies between two wires and could be either's.
+        anchors = [end.name.attributes["text-anchor"] for end in side]
+        assert anchors == sorted(anchors)
+
+
+def read_wrongly(record: PlacementRecord) -> list[str]:
+    """Names that another wire of the same core and side runs through, as if they were its own."""
+    found, placed = [], list(ends(record))
+    for end in placed:
+        x, y = number(end.name, "x"), number(end.name, "y")
+        width = text_width(end.name.text, 10)
+        start, stop = (x, x + width) if end.name.attributes["text-anchor"] == "start" else (x - width, x)
+        for other in placed:
+            if other.wire != end.wire and (other.core, other.is_start) == (end.core, end.is_start):
+                line = list(lines(other.wire))[0 if other.is_start else -1]
+                if start < line.at < stop and line.start < y - 3 < line.stop:
+                    found.append(end.name.text)
+    return found
+
+
+@pytest.mark.parametrize(
+    "record",
+    [*PLACED, *(placement_record(solve(f"mapper/data/{name}.yaml")) for name in ("wide", "example"))],
+    ids=lambda record: record.chip,
+)
+def test_no_wire_runs_through_the_name_of_its_neighbour(record: PlacementRecord) -> None:
+    assert read_wrongly(record) == []
+
+
+def test_of_crowded_cores_few_names_are_run_through() -> None:
+    crowded = list(random_placements(range(12)))
+    named = sum(len(list(ends(record))) for record in crowded)
+    assert sum(len(read_wrongly(record)) for record in crowded) <= named / 10
+
+
 @pytest.mark.parametrize("record", DRAWN, ids=lambda record: record.chip)
 def test_cores_are_drawn_to_their_memory_and_filled_to_their_use(record: PlacementRecord) -> None:
     tiles = drawn(record).all("g", "mfp-core")
