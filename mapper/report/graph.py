@@ -80,9 +80,9 @@ def _laid_out(sent: Signals, network: int, is_alone: bool, height: int) -> _Draw
         most = max(1, (height - _TITLE_HEIGHT - _NODE_HEIGHT) // _LEVEL_MIN + 1)
         per_column = -(-count // -(-count // most))
     widest = max((levels.count(level) for level in {*levels}), default=0)
-    if per_column < count:
-        widest = count  # columns stand side by side as levels' nodes do
     width = next(width for most, width in _WIDTHS if widest <= most or not most)
+    if per_column < count:
+        width = _WIDTHS[-1][1]
     room = (height - _TITLE_HEIGHT - _NODE_HEIGHT) // max(per_column - 1, 1)
     step = max(_LEVEL_MIN, min(_LEVEL_MAX, room)) if is_alone else _LEVEL_MIN
     layout = layered(len(nodes), pairs, width, _NODE_GAP)
@@ -97,7 +97,8 @@ def _tall(levels: int, step: int) -> int:
 
 
 def _graph(record: PlacementRecord, sent: Signals, graph: _Drawn, left: int, top: int) -> Iterator[Element]:
-    title = fitted(inert(record.networks[graph.network]), max(graph.grid.width, 150), HEAD_SIZE)
+    room = max(graph.grid.width, 150) if len(graph.grid.lefts) == 1 else graph.layout.width
+    title = fitted(inert(record.networks[graph.network]), room, HEAD_SIZE)
     yield text("head-line", left, top + 13, title)
     graph = replace(graph, grid=graph.grid.moved(left, top))
     ports = _ports(sent, graph)

@@ -14,26 +14,16 @@ from mapper.network import Network
 from mapper.operations import Convolution
 from mapper.record import PlacementRecord, placement_record
 from mapper.report.drawing import fitted, text_width
-from mapper.report.floorplan import floorplan_svg
 from mapper.report.words import share_text
 from tests.builders import chain, conv, gesture
 from tests.graphs import Link, graph
-from tests.report.markup import Node, parsed
+from tests.report.markup import Node
+from tests.report.pictures import Line, drawn, lines, nodes_stand_apart, number
 from tests.report.placements import random_placements
 from tests.report.samples import hostile, small
 
 PLACED = [cell.placement for report in (small(), hostile()) for cell in report.cells if cell.placement]
 DRAWN = [*PLACED, *random_placements(range(12))]
-
-
-def drawn(record: PlacementRecord) -> Node:
-    (picture,) = parsed(floorplan_svg(record)).children
-    assert isinstance(picture, Node)
-    return picture
-
-
-def number(node: Node, name: str) -> int:
-    return int(node.attributes[name])
 
 
 def names_of(record: PlacementRecord) -> dict[str, str]:
@@ -42,31 +32,6 @@ def names_of(record: PlacementRecord) -> dict[str, str]:
         node.attributes["data-node"]: node.all("title")[0].text for node in drawn(record).all("g", "mfp-node")
     }
     return {number: re.sub(r"^(layer|input) |, .*", "", words) for number, words in told.items()}
-
-
-@dataclass(frozen=True)
-class Line:
-    """A straight stretch of a wire: along x at `at`, or along y."""
-
-    is_level: bool
-    at: int
-    start: int
-    stop: int
-
-
-def lines(wire: Node) -> Iterator[Line]:
-    x = y = 0
-    for letter, values in re.findall(
-        r"([MVH])(\d+(?: \d+)?)", wire.all("path", "mfp-line")[0].attributes["d"]
-    ):
-        if letter == "M":
-            x, y = map(int, values.split())
-        elif letter == "V":
-            yield Line(False, x, *sorted((y, int(values))))
-            y = int(values)
-        else:
-            yield Line(True, y, *sorted((x, int(values))))
-            x = int(values)
 
 
 @pytest.mark.parametrize("record", DRAWN, ids=lambda record: record.chip)
@@ -271,14 +236,6 @@ def test_readout_monitor_and_sensor_are_shown() -> None:
     assert "" in {wire.attributes["data-target"] for wire in picture.all("g", "mfp-wire")}
 
 
-def test_sixty_four_cores_keep_to_a_page_in_width() -> None:
-    chip = load("speck2f", ["+core[9..63]=core[5]"])
-    network = chain([conv(8) for _ in range(60)], (2, 16, 16), name="deep")
-    picture = drawn(placement_record(solve(network, chip)))
-    assert len(picture.all("g", "mfp-core")) == 64
-    assert number(picture, "width") < 1600
-
-
 @pytest.mark.parametrize(
     ("used", "offered", "told"),
     [(0, 0, "-"), (0, 5, "0 %"), (1, 1000, "<1 %"), (999, 1000, "99 %"), (1000, 1000, "100 %")],
@@ -360,20 +317,7 @@ def test_relays_carry_the_links_of_what_they_pass_on() -> None:
     "record", [*DRAWN, *random_placements(range(60, 90))], ids=lambda record: record.chip
 )
 def test_nodes_of_the_graph_stand_apart_and_show_their_cores(record: PlacementRecord) -> None:
-    boxes: list[tuple[int, int, int, int]] = []
-    for node in drawn(record).all("g", "mfp-node"):
-        (box,) = node.all("rect", "mfp-box")
-        left, top = number(box, "x"), number(box, "y")
-        edges = (left, top, left + number(box, "width"), top + number(box, "height"))
-        for other in boxes:
-            assert (
-                edges[2] <= other[0] or other[2] <= edges[0] or edges[3] <= other[1] or other[3] <= edges[1]
-            )
-        boxes.append(edges)
-        cores = [record.cores[int(place)].core for place in node.attributes.get("data-places", "").split()]
-        shown = [int(text.text) for text in node.all("text", "mfp-core-number")]
-        assert shown == cores[: len(shown)]
-        assert len(shown) == len(cores) or "…" in [text.text for text in node.all("text", "mfp-unit")]
+    nodes_stand_apart(record)
 
 
 def test_networks_have_graphs_of_their_own() -> None:
