@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from hwspec.inert import inert
 from mapper.record import PlacementRecord
+from mapper.report.columns import Columns, columns
 from mapper.report.drawing import HEAD_SIZE, Element, element, fitted, text, text_width
 from mapper.report.layered import Layout, layered, levels_of
 from mapper.report.signals import Node, Signals
@@ -19,6 +20,8 @@ HUES = 9
 
 _NODE_HEIGHT, _TITLE_HEIGHT, _NETWORK_GAP = 38, 26, 22
 _LEVEL_MIN, _LEVEL_MAX, _NODE_GAP, _PORT_STEP, _ARROW, _LOOP = 58, 84, 14, 24, 7, 16
+# Higher than this part of what it stands beside, a graph is wrapped into columns.
+_TALL = 5 / 4
 # Nodes are as wide as their names deserve and as their number leaves.
 _WIDTHS = ((2, 178), (4, 140), (0, 112))
 _NAME_SIZE, _SMALL_SIZE, _EDGE = 12, 10, 10
@@ -33,15 +36,12 @@ class _Drawn:
     links: tuple[int, ...]
     layout: Layout
     node_width: int
+    grid: Columns
 
-    @property
-    def levels(self) -> int:
-        return max(self.layout.levels, default=0) + 1
-
-    @property
-    def width(self) -> int:
-        # A loop, or the label of the last link, stands right of its node.
-        return max(self.layout.width + 24, self.node_width)
+    def corner(self, node: int) -> tuple[int, int]:
+        """Upper left corner of a node, by its place among the graph's own."""
+        x, y = self.grid.at(self.layout.levels[node], self.layout.centres[node])
+        return x - self.node_width // 2, y
 
 
 def graphs(record: PlacementRecord, sent: Signals, height: int) -> tuple[list[Element], int, int]:
@@ -53,65 +53,75 @@ def graphs(record: PlacementRecord, sent: Signals, height: int) -> tuple[list[El
         Of what it stands beside: the levels of one network are spread over it, and several stand below each
         other as far as it reaches.
     """
-    drawn = [_laid_out(sent, network) for network in range(len(record.networks))]
+    networks = range(len(record.networks))
+    drawn = [_laid_out(sent, network, len(networks) == 1, height) for network in networks]
     parts: list[Element] = []
     x = y = right = bottom = 0
     for graph in drawn:
         if not graph.nodes:
             continue
-        room = (height - _TITLE_HEIGHT - _NODE_HEIGHT) // max(graph.levels - 1, 1)
-        step = max(_LEVEL_MIN, min(_LEVEL_MAX, room)) if len(drawn) == 1 else _LEVEL_MIN
-        tall = _TITLE_HEIGHT + (graph.levels - 1) * step + _NODE_HEIGHT
-        if y and y + tall > height * 5 / 4:
+        if y and y + graph.grid.height > height * _TALL:
             x, y = right + 2 * _NETWORK_GAP, 0
-        parts += _graph(record, sent, graph, step, x, y)
-        right, bottom = max(right, x + graph.width), max(bottom, y + tall)
-        y += tall + _NETWORK_GAP
+        parts += _graph(record, sent, graph, x, y)
+        right, bottom = max(right, x + graph.grid.width), max(bottom, y + graph.grid.height)
+        y += graph.grid.height + _NETWORK_GAP
     return parts, right, bottom
 
 
-def _laid_out(sent: Signals, network: int) -> _Drawn:
+def _laid_out(sent: Signals, network: int, is_alone: bool, height: int) -> _Drawn:
     nodes = tuple(n for n, node in enumerate(sent.nodes) if node.network == network)
     links = tuple(n for n, link in enumerate(sent.links) if sent.nodes[link.source].network == network)
     at = {node: n for n, node in enumerate(nodes)}
     pairs = [(at[sent.links[n].source], at[sent.links[n].target]) for n in links]
     levels = levels_of(len(nodes), pairs)
+    count = max(levels, default=0) + 1
+    per_column = count
+    if _tall(count, _LEVEL_MIN) > height * _TALL:
+        most = max(1, (height - _TITLE_HEIGHT - _NODE_HEIGHT) // _LEVEL_MIN + 1)
+        per_column = -(-count // -(-count // most))
     widest = max((levels.count(level) for level in {*levels}), default=0)
     width = next(width for most, width in _WIDTHS if widest <= most or not most)
-    return _Drawn(network, nodes, links, layered(len(nodes), pairs, width, _NODE_GAP), width)
+    if per_column < count:
+        width = _WIDTHS[-1][1]
+    room = (height - _TITLE_HEIGHT - _NODE_HEIGHT) // max(per_column - 1, 1)
+    step = max(_LEVEL_MIN, min(_LEVEL_MAX, room)) if is_alone else _LEVEL_MIN
+    layout = layered(len(nodes), pairs, width, _NODE_GAP)
+    return _Drawn(
+        network, nodes, links, layout, width,
+        columns(layout, pairs, per_column, step, _TITLE_HEIGHT, _NODE_HEIGHT),
+    )  # fmt: skip
 
 
-def _graph(
-    record: PlacementRecord, sent: Signals, graph: _Drawn, step: int, left: int, top: int
-) -> Iterator[Element]:
-    title = fitted(inert(record.networks[graph.network]), max(graph.width, 150), HEAD_SIZE)
+def _tall(levels: int, step: int) -> int:
+    return _TITLE_HEIGHT + (levels - 1) * step + _NODE_HEIGHT
+
+
+def _graph(record: PlacementRecord, sent: Signals, graph: _Drawn, left: int, top: int) -> Iterator[Element]:
+    room = max(graph.grid.width, 150) if len(graph.grid.lefts) == 1 else graph.layout.width
+    title = fitted(inert(record.networks[graph.network]), room, HEAD_SIZE)
     yield text("head-line", left, top + 13, title)
-    shift = left + max(0, (graph.width - graph.layout.width) // 2)
-    rows = [top + _TITLE_HEIGHT + level * step for level in range(graph.levels)]
-    corners = {
-        node: (shift + centre - graph.node_width // 2, rows[level])
-        for node, centre, level in zip(graph.nodes, graph.layout.centres, graph.layout.levels, strict=True)
-    }
-    ports = _ports(sent, graph, corners)
+    graph = replace(graph, grid=graph.grid.moved(left, top))
+    ports = _ports(sent, graph)
     for k, n in enumerate(graph.links):
-        bends = [(shift + x, rows[level]) for level, x in graph.layout.bends.get(k, ())]
-        yield _link(record, sent, n, corners, ports[n], bends, graph.node_width)
-    for n, corner in corners.items():
-        yield _node(record, sent.nodes[n], n, corner, graph.node_width)
+        yield _link(record, sent, graph, k, ports[n])
+    for node, n in enumerate(graph.nodes):
+        yield _node(record, sent.nodes[n], n, graph.corner(node), graph.node_width)
 
 
-def _ports(sent: Signals, graph: _Drawn, corners: dict[int, tuple[int, int]]) -> dict[int, int]:
+def _ports(sent: Signals, graph: _Drawn) -> dict[int, int]:
     """X where each link arrives: side by side in the order of what they come from."""
+    at = {node: n for n, node in enumerate(graph.nodes)}
     arriving: dict[int, list[int]] = {}
     for k, n in enumerate(graph.links):
-        arriving.setdefault(sent.links[n].target, []).append(k)
+        arriving.setdefault(at[sent.links[n].target], []).append(k)
     ports = {}
     for target, numbers in arriving.items():
-        middle = corners[target][0] + graph.node_width // 2
+        middle = graph.corner(target)[0] + graph.node_width // 2
 
         def origin(k: int) -> int:
             bends = graph.layout.bends.get(k)
-            return bends[-1][1] if bends else corners[sent.links[graph.links[k]].source][0]
+            # As far along its own column: what comes from another one does not stand left of all.
+            return bends[-1][1] if bends else graph.layout.centres[at[sent.links[graph.links[k]].source]]
 
         step = min(_PORT_STEP, (graph.node_width - 16) // max(len(numbers) - 1, 1))
         for place, k in enumerate(sorted(numbers, key=origin)):
@@ -128,36 +138,21 @@ def _hue_of(record: PlacementRecord, node: Node) -> str:
     return hue(record, node.places[0]) if node.places else "mfp-h"
 
 
-def _link(
-    record: PlacementRecord,
-    sent: Signals,
-    n: int,
-    corners: dict[int, tuple[int, int]],
-    port: int,
-    bends: Sequence[tuple[int, int]],
-    width: int,
-) -> Element:
-    """A curve from one node down to another; one that leads back arrives at the right side of its target."""
+def _link(record: PlacementRecord, sent: Signals, graph: _Drawn, k: int, port: int) -> Element:
+    """From one node down to another; one that leads back arrives at the right side of its target."""
+    n = graph.links[k]
     link = sent.links[n]
-    (x, y), (stop_x, stop_y) = corners[link.source], corners[link.target]
+    source, target = graph.nodes.index(link.source), graph.nodes.index(link.target)
+    stop_x, stop_y = graph.corner(target)
     label = ", ".join(f"/{size}" for size in link.pooling if size > 1)
-    if stop_y > y:
-        way, at_y = f"M{x + width // 2} {y + _NODE_HEIGHT}", y + _NODE_HEIGHT
-        at_x = x + width // 2
-        for bend_x, bend_y in bends:
-            middle = (at_y + bend_y) // 2
-            way += f"C{at_x} {middle} {bend_x} {middle} {bend_x} {bend_y}V{bend_y + _NODE_HEIGHT}"
-            at_x, at_y = bend_x, bend_y + _NODE_HEIGHT
-        middle = (at_y + stop_y - _ARROW) // 2
-        way += f"C{at_x} {middle} {port} {middle} {port} {stop_y - _ARROW}"
+    if graph.layout.levels[target] > graph.layout.levels[source]:
+        way = _way_down(graph, k, source, target, port)
         head = f"M{port} {stop_y}l-4 -{_ARROW}h8z"
-        is_left = port < stop_x + width // 2
+        is_left = port < stop_x + graph.node_width // 2
         place = (port - 6 if is_left else port + 6, stop_y - 8)
     else:
-        right, back = x + width, stop_x + width
-        low, high = y + _NODE_HEIGHT - 10, stop_y + 10
-        out = max(right, back) + _LOOP
-        way = f"M{right} {low}C{out} {low} {out} {high} {back + _ARROW} {high}"
+        way = _way_back(graph, k, source, target)
+        back, high = stop_x + graph.node_width, stop_y + 10
         head = f"M{back} {high}l{_ARROW} -4v8z"
         place, is_left = (back + 4, high - 5), False
     one, other = (inert(sent.nodes[end].name) for end in (link.source, link.target))
@@ -172,6 +167,38 @@ def _link(
     kind = f"mfp-link {_hue_of(record, sent.nodes[link.source])}"
     ends: dict[str, str | int] = {"data-link": n, "data-source": link.source, "data-target": link.target}
     return element("g", {"class": kind, **ends}, parts)
+
+
+def _way_down(graph: _Drawn, k: int, source: int, target: int, port: int) -> str:
+    """Curves from level to level, straight through the levels between, and around to the next column."""
+    x, y = graph.corner(source)
+    at_x, at_y, level = x + graph.node_width // 2, y + _NODE_HEIGHT, graph.layout.levels[source]
+    way = f"M{at_x} {at_y}"
+    bends = [graph.grid.at(*bend) for bend in graph.layout.bends.get(k, ())]
+    last = (port, graph.corner(target)[1] - _ARROW)
+    for n, (stop_x, stop_y) in enumerate([*bends, last]):
+        hop = graph.grid.hops.get((k, level + n))
+        if hop is not None:
+            way += f"V{hop.low}H{hop.beside}V{hop.high}H{stop_x}V{stop_y}"
+        else:
+            middle = (at_y + stop_y) // 2
+            way += f"C{at_x} {middle} {stop_x} {middle} {stop_x} {stop_y}"
+        at_x, at_y = stop_x, stop_y + _NODE_HEIGHT
+        if n < len(bends):
+            way += f"V{at_y}"
+    return way
+
+
+def _way_back(graph: _Drawn, k: int, source: int, target: int) -> str:
+    """A loop right of both nodes, or over the columns between them."""
+    (x, y), (stop_x, stop_y) = graph.corner(source), graph.corner(target)
+    right, back = x + graph.node_width, stop_x + graph.node_width
+    low, high = y + _NODE_HEIGHT - 10, stop_y + 10
+    over = graph.grid.backs.get(k)
+    if over is not None:
+        return f"M{right} {low}H{over.start}V{over.high}H{over.stop}V{high}H{back + _ARROW}"
+    out = max(right, back) + _LOOP
+    return f"M{right} {low}C{out} {low} {out} {high} {back + _ARROW} {high}"
 
 
 def _node(record: PlacementRecord, node: Node, n: int, corner: tuple[int, int], width: int) -> Element:

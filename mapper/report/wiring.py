@@ -103,6 +103,12 @@ class _Run:
         ends = (self.start, self.stop, self._head_end, self._tail_start + self._way * _room(self.tail))
         return min(ends) - 5, max(ends) + 5
 
+    @property
+    def names_at(self) -> list[tuple[int, int]]:
+        """From where to where its names reach."""
+        ends = ((self.start, self.head), (self._tail_start, self.tail))
+        return [_sorted_pair(x, x + self._way * _room(words)) for x, words in ends if words]
+
     def labels(self, level: int, between: str) -> Iterator[Label]:
         """Its names; `level` is its own."""
         anchor = "start" if self._way > 0 else "end"
@@ -141,8 +147,17 @@ class Plan:
         """Where wires leave and enter cores, and their level stretches between, once columns stand."""
         sources, targets = [wire.source for wire in self.wires], [wire.target for wire in self.wires]
         # The bar on top comes before all cores, the one at the bottom after them: fewer crossings.
-        self.leave = self._ports(sources, [cores if end is None else end for end in targets], TILE_WIDTH // 2)
-        self.enter = self._ports(targets, [-1 if end is None else end for end in sources], 0)
+        # What runs to the left has its name there, and stands left of what runs to the right.
+        outward = [
+            (self._runs_right(n, wire.source), cores if wire.target is None else wire.target)
+            for n, wire in enumerate(self.wires)
+        ]
+        inward = [
+            (not self._runs_right(n, wire.target), -1 if wire.source is None else wire.source)
+            for n, wire in enumerate(self.wires)
+        ]
+        self.leave = self._ports(sources, outward, TILE_WIDTH // 2)
+        self.enter = self._ports(targets, inward, 0)
         self.runs_of = [tuple(self._runs(n)) for n in range(len(self.wires))]
         self.runs = [run for each in self.runs_of for run in each]
         return self.runs
@@ -159,6 +174,18 @@ class Plan:
         # From the left, or from the bar: the channel on the side where arrows enter.
         left = wire.source is None or wire.source % self.columns < column
         return out, into, column if left else column + 1
+
+    def _runs_right(self, n: int, core: int | None) -> bool:
+        """Whether the stretch at this end of a wire lies right of its port there."""
+        wire, between = self.wires[n], self.ways[n][2]
+        column = (core or 0) % self.columns
+        if between is not None:
+            return between > column
+        if wire.source is None or wire.target is None:
+            return core == wire.source  # without length: its name stands right of it
+        # Straight from row to row: it leaves in the right half of a core and enters in the left one.
+        is_left = wire.target % self.columns <= wire.source % self.columns
+        return is_left if core == wire.target else not is_left
 
     def _place_columns(self, left: int) -> int:
         """Columns of cores and lanes between them, from the left end on; where the last one ends."""
@@ -183,7 +210,9 @@ class Plan:
             self.lane.update({n: first + track * TRACK_WIDTH for n, track in tracks.items()})
         return x + EDGE
 
-    def _ports(self, mine: Sequence[int | None], others: Sequence[int], offset: int) -> dict[int, int]:
+    def _ports(
+        self, mine: Sequence[int | None], others: Sequence[tuple[bool, int]], offset: int
+    ) -> dict[int, int]:
         """X of every wire at a core's edge: leaving in the right half, entering in the left."""
         wires: dict[int, list[int]] = {}
         for n, core in enumerate(mine):
@@ -229,7 +258,7 @@ class Plan:
         y = HEAD_HEIGHT + BUS_HEIGHT
         for channel in range(self.rows + 1):
             here = {n: run.span for n, run in enumerate(self.runs) if run.channel == channel}
-            tracks = _tracks(here)
+            tracks = self._legible(_tracks(here))
             for n, track in tracks.items():
                 self.level[self.runs[n].wire, channel] = y + (track + 1) * TRACK_HEIGHT
             y += (1 + max(tracks.values(), default=-1)) * TRACK_HEIGHT + 20
@@ -240,9 +269,69 @@ class Plan:
         self.has_readout = any(wire.target is None for wire in self.wires)
         self.height = y + (BUS_HEIGHT if self.has_readout else 0) + EDGE
 
+    def _legible(self, tracks: dict[int, int]) -> dict[int, int]:
+        """The same stretches on each track, and the tracks in an order in which fewer wires cross names.
+
+        A wire that crosses a name beside its own end looks as if the name were its own.
+        """
+        members: list[list[_Run]] = [[] for _ in {*tracks.values()}]
+        for n, track in tracks.items():
+            members[track].append(self.runs[n])
+        uprights = [[pair for run in track for pair in self._uprights(run)] for track in members]
+        spans = [[span for run in track for span in run.names_at] for track in members]
+        # crossed[a][b]: names crossed while track a lies above track b.
+        crossed = [
+            [
+                _crossed(spans[b], uprights[a], 1) + _crossed(spans[a], uprights[b], -1)
+                for b in range(len(members))
+            ]
+            for a in range(len(members))
+        ]
+        place = {track: n for n, track in enumerate(_ordered(crossed))}
+        return {n: place[track] for n, track in tracks.items()}
+
+    def _uprights(self, run: _Run) -> tuple[tuple[int, int], tuple[int, int]]:
+        """(x, 1 down or -1 up): whither the wire goes at the start and at the stop of a level stretch."""
+        out, into, between = self.ways[run.wire]
+        lane = 1 if into > out else -1
+        if between is None:
+            return (run.start, -1), (run.stop, 1)
+        if run.channel == out and self.wires[run.wire].source is not None:
+            return (run.start, -1), (run.stop, lane)
+        return (run.start, -lane), (run.stop, 1)
+
     def corner(self, core: int) -> tuple[int, int]:
         """Upper left corner of a tile."""
         return self.column_x[core % self.columns], self.row_y[core // self.columns]
+
+
+def _sorted_pair(one: int, other: int) -> tuple[int, int]:
+    return min(one, other), max(one, other)
+
+
+def _crossed(names: Sequence[tuple[int, int]], uprights: Sequence[tuple[int, int]], way: int) -> int:
+    """How many names uprights that go this way run through."""
+    return sum(start < x < stop for start, stop in names for x, to in uprights if to == way)
+
+
+def _ordered(cost: Sequence[Sequence[int]]) -> list[int]:
+    """An order of low cost, where cost[a][b] is that of a before b: each moves while that saves something."""
+    order = list(range(len(cost)))
+    is_better = True
+    while is_better:
+        is_better = False
+        for item in range(len(cost)):
+            rest = [other for other in order if other != item]
+            prices = [
+                sum(cost[other][item] for other in rest[:n]) + sum(cost[item][other] for other in rest[n:])
+                for n in range(len(order))
+            ]
+            here = order.index(item)
+            best = min(range(len(order)), key=lambda n: (prices[n], abs(n - here)))
+            if prices[best] < prices[here]:
+                order = [*rest[:best], item, *rest[best:]]
+                is_better = True
+    return order
 
 
 def _tracks(spans: dict[int, tuple[int, int]]) -> dict[int, int]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
+from PIL import Image
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
 
 from hwspec.catalog import load
 from mapper.api import solve
@@ -160,6 +164,30 @@ def test_tab_reaches_picture_table_and_no_trap(page: Open, width: int) -> None:
     assert stops == asked
     assert len(stops) == 3
     assert ask(driver, "return document.documentElement.scrollWidth <= innerWidth")
+
+
+def shaded(driver: Any) -> list[bool]:
+    """Whether the box of the picture is darker than paper at its left and its right edge."""
+    box = driver.find_element(By.CSS_SELECTOR, ".drawing")
+    seen = Image.open(BytesIO(box.screenshot_as_png)).convert("L")
+    width, height = seen.size
+    edges = [list(seen.crop((x, 0, x + 1, height)).tobytes()) for x in (3, width - 4)]
+    return [median(edge) < 245 for edge in edges]
+
+
+def test_a_picture_that_goes_on_beyond_its_box_says_where(page: Open) -> None:
+    driver = page(placement_record(solve("mapper/data/wide.yaml")))
+    emulate(driver, "light")
+    resize(driver, 1440, 900)
+    assert shaded(driver) == [False, False]
+    resize(driver, 400, 800)
+    assert shaded(driver) == [False, True]
+    box = driver.find_element(By.CSS_SELECTOR, ".drawing")
+    assert (box.get_attribute("role"), box.get_attribute("aria-label")) == ("region", "floorplan")
+    box.send_keys(Keys.ARROW_RIGHT)
+    WebDriverWait(driver, 5).until(lambda d: shaded(d) == [True, True])
+    driver.execute_script("arguments[0].scrollLeft = arguments[0].scrollWidth", box)
+    WebDriverWait(driver, 5).until(lambda d: shaded(d) == [True, False])
 
 
 def test_the_picture_takes_the_width_there_is(page: Open) -> None:

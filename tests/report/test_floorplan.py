@@ -14,26 +14,16 @@ from mapper.network import Network
 from mapper.operations import Convolution
 from mapper.record import PlacementRecord, placement_record
 from mapper.report.drawing import fitted, text_width
-from mapper.report.floorplan import floorplan_svg
 from mapper.report.words import share_text
 from tests.builders import chain, conv, gesture
 from tests.graphs import Link, graph
-from tests.report.markup import Node, parsed
+from tests.report.markup import Node
+from tests.report.pictures import Line, drawn, lines, nodes_stand_apart, number
 from tests.report.placements import random_placements
 from tests.report.samples import hostile, small
 
 PLACED = [cell.placement for report in (small(), hostile()) for cell in report.cells if cell.placement]
 DRAWN = [*PLACED, *random_placements(range(12))]
-
-
-def drawn(record: PlacementRecord) -> Node:
-    (picture,) = parsed(floorplan_svg(record)).children
-    assert isinstance(picture, Node)
-    return picture
-
-
-def number(node: Node, name: str) -> int:
-    return int(node.attributes[name])
 
 
 def names_of(record: PlacementRecord) -> dict[str, str]:
@@ -42,31 +32,6 @@ def names_of(record: PlacementRecord) -> dict[str, str]:
         node.attributes["data-node"]: node.all("title")[0].text for node in drawn(record).all("g", "mfp-node")
     }
     return {number: re.sub(r"^(layer|input) |, .*", "", words) for number, words in told.items()}
-
-
-@dataclass(frozen=True)
-class Line:
-    """A straight stretch of a wire: along x at `at`, or along y."""
-
-    is_level: bool
-    at: int
-    start: int
-    stop: int
-
-
-def lines(wire: Node) -> Iterator[Line]:
-    x = y = 0
-    for letter, values in re.findall(
-        r"([MVH])(\d+(?: \d+)?)", wire.all("path", "mfp-line")[0].attributes["d"]
-    ):
-        if letter == "M":
-            x, y = map(int, values.split())
-        elif letter == "V":
-            yield Line(False, x, *sorted((y, int(values))))
-            y = int(values)
-        else:
-            yield Line(True, y, *sorted((x, int(values))))
-            x = int(values)
 
 
 @pytest.mark.parametrize("record", DRAWN, ids=lambda record: record.chip)
@@ -144,6 +109,86 @@ def test_names_of_wires_lie_on_no_other_and_within_the_picture(record: Placement
         seen[number(name, "y")].append(span)
 
 
+@dataclass(frozen=True)
+class End:
+    """Where a wire leaves or enters a core, and the name that stands there."""
+
+    wire: Node
+    core: str
+    is_start: bool
+    port: int
+    name: Node
+
+
+def ends(record: PlacementRecord) -> Iterator[End]:
+    for wire in drawn(record).all("g", "mfp-wire"):
+        path = list(lines(wire))
+        names = [n for n in wire.all("text", "mfp-label") if n.attributes["text-anchor"] != "middle"]
+        for is_start, core in (
+            (True, wire.attributes["data-source"]),
+            (False, wire.attributes["data-target"]),
+        ):
+            if core:
+                # The name of where it goes comes first.
+                yield End(wire, core, is_start, path[0 if is_start else -1].at, names[0 if is_start else -1])
+
+
+@pytest.mark.parametrize("record", DRAWN, ids=lambda record: record.chip)
+def test_the_name_at_an_end_of_a_wire_is_that_of_its_other_end(record: PlacementRecord) -> None:
+    numbers = [str(use.core) for use in record.cores]
+    for end in ends(record):
+        other = end.wire.attributes["data-target" if end.is_start else "data-source"]
+        whole = end.name.text
+        if end.is_start:
+            assert whole.split()[:2] == ["to", numbers[int(other)] if other else "readout"]
+        elif other:
+            assert whole.split()[:2] == ["from", numbers[int(other)]]
+
+
+@pytest.mark.parametrize("record", DRAWN, ids=lambda record: record.chip)
+def test_names_at_a_core_stand_in_the_order_of_their_wires(record: PlacementRecord) -> None:
+    sides: dict[tuple[str, bool], list[End]] = {}
+    for end in ends(record):
+        sides.setdefault((end.core, end.is_start), []).append(end)
+    for side in sides.values():
+        side.sort(key=lambda end: end.port)
+        named = [number(end.name, "x") for end in side]
+        assert named == sorted(named)
+        # What runs to the left has its name left of it: no name lies between two wires and could be either's.
+        anchors = [end.name.attributes["text-anchor"] for end in side]
+        assert anchors == sorted(anchors)
+
+
+def read_wrongly(record: PlacementRecord) -> list[str]:
+    """Names that another wire of the same core and side runs through, as if they were its own."""
+    found, placed = [], list(ends(record))
+    for end in placed:
+        x, y = number(end.name, "x"), number(end.name, "y")
+        width = text_width(end.name.text, 10)
+        start, stop = (x, x + width) if end.name.attributes["text-anchor"] == "start" else (x - width, x)
+        for other in placed:
+            if other.wire != end.wire and (other.core, other.is_start) == (end.core, end.is_start):
+                line = list(lines(other.wire))[0 if other.is_start else -1]
+                if start < line.at < stop and line.start < y - 3 < line.stop:
+                    found.append(end.name.text)
+    return found
+
+
+@pytest.mark.parametrize(
+    "record",
+    [*PLACED, *(placement_record(solve(f"mapper/data/{name}.yaml")) for name in ("wide", "example"))],
+    ids=lambda record: record.chip,
+)
+def test_no_wire_runs_through_the_name_of_its_neighbour(record: PlacementRecord) -> None:
+    assert read_wrongly(record) == []
+
+
+def test_of_crowded_cores_few_names_are_run_through() -> None:
+    crowded = list(random_placements(range(12)))
+    named = sum(len(list(ends(record))) for record in crowded)
+    assert sum(len(read_wrongly(record)) for record in crowded) <= named / 10
+
+
 @pytest.mark.parametrize("record", DRAWN, ids=lambda record: record.chip)
 def test_cores_are_drawn_to_their_memory_and_filled_to_their_use(record: PlacementRecord) -> None:
     tiles = drawn(record).all("g", "mfp-core")
@@ -189,14 +234,6 @@ def test_readout_monitor_and_sensor_are_shown() -> None:
     }
     assert marks[f"core {record.layers[0].cores[0]}"] == "monitor"
     assert "" in {wire.attributes["data-target"] for wire in picture.all("g", "mfp-wire")}
-
-
-def test_sixty_four_cores_keep_to_a_page_in_width() -> None:
-    chip = load("speck2f", ["+core[9..63]=core[5]"])
-    network = chain([conv(8) for _ in range(60)], (2, 16, 16), name="deep")
-    picture = drawn(placement_record(solve(network, chip)))
-    assert len(picture.all("g", "mfp-core")) == 64
-    assert number(picture, "width") < 1600
 
 
 @pytest.mark.parametrize(
@@ -280,20 +317,7 @@ def test_relays_carry_the_links_of_what_they_pass_on() -> None:
     "record", [*DRAWN, *random_placements(range(60, 90))], ids=lambda record: record.chip
 )
 def test_nodes_of_the_graph_stand_apart_and_show_their_cores(record: PlacementRecord) -> None:
-    boxes: list[tuple[int, int, int, int]] = []
-    for node in drawn(record).all("g", "mfp-node"):
-        (box,) = node.all("rect", "mfp-box")
-        left, top = number(box, "x"), number(box, "y")
-        edges = (left, top, left + number(box, "width"), top + number(box, "height"))
-        for other in boxes:
-            assert (
-                edges[2] <= other[0] or other[2] <= edges[0] or edges[3] <= other[1] or other[3] <= edges[1]
-            )
-        boxes.append(edges)
-        cores = [record.cores[int(place)].core for place in node.attributes.get("data-places", "").split()]
-        shown = [int(text.text) for text in node.all("text", "mfp-core-number")]
-        assert shown == cores[: len(shown)]
-        assert len(shown) == len(cores) or "…" in [text.text for text in node.all("text", "mfp-unit")]
+    nodes_stand_apart(record)
 
 
 def test_networks_have_graphs_of_their_own() -> None:
