@@ -50,7 +50,9 @@ def install_completion(
         ) from None
     except OSError as error:
         raise OptionsError(Finding(str(error.filename), f"cannot be written: {error.strerror}")) from None
-    say(f"written: {path}; new shells complete the words of mapper")
+    # No other shell's file has such a name; the script completes nothing where nobody calls compinit.
+    rule = " once ~/.zshrc says: autoload -Uz compinit && compinit" if path.name.startswith("_") else ""
+    say(f"written: {path}; new shells complete the words of mapper{rule}")
     return 0
 
 

@@ -46,7 +46,9 @@ def told(terminal: int, awaited: str) -> str:
 
 
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
-def test_zsh_completes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_zsh_completes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("ZSH", "ZSH_CUSTOM", "ZDOTDIR", "XDG_DATA_HOME"):
         monkeypatch.delenv(name, raising=False)
@@ -54,6 +56,7 @@ def test_zsh_completes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compinit = "autoload -Uz compinit\ncompinit -u\n"
     (tmp_path / ".zshrc").write_text(f"{compinit}PS1='{PROMPT}'\n", encoding="utf-8")
     assert run(["--install-completion", "zsh"]) == 0
+    assert "compinit" in capsys.readouterr().out
     with zsh(tmp_path) as terminal:
         assert PROMPT in told(terminal, PROMPT)
         for typed, offered in (
