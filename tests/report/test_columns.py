@@ -31,7 +31,16 @@ def test_a_deep_network_on_64_cores_keeps_to_a_page_and_to_the_chips_height(laye
 def test_links_to_other_columns_run_clear() -> None:
     layers = 27
     links = [Link(-1, 0), *(Link(n, n + 1) for n in range(layers - 1))]
-    links += [Link(2, 6), Link(6, 11), Link(8, 12), Link(10, 15), Link(12, 26), Link(24, 2), Link(26, 8), Link(26, 26)]
+    links += [
+        Link(2, 6),
+        Link(6, 11),
+        Link(8, 12),
+        Link(10, 15),
+        Link(12, 26),
+        Link(24, 2),
+        Link(26, 8),
+        Link(26, 26),
+    ]
     network = graph([conv(4) for _ in range(layers)], links)
     record = placement_record(solve(network, load("speck2f", ["+core[9..34]=core[5]"])))
     picture = drawn(record)
