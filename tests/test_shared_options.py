@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -128,3 +129,38 @@ def test_channels_last_and_samples_used_twice_are_told(
     for data, is_told in (("./a.npz", True), ("b.npz", False)):
         assert run([*words, "--data", data, "--steps", "4"]) == 0
         assert ("--data are the samples of --calibrate" in capsys.readouterr().err) == is_told
+
+
+def test_synthesis_gives_options_to_the_networks_that_they_concern(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["synthesize", "net.py:net", "digits", *OF_TORCH, "--cores", "3..9", "-q"]) == 0
+    capsys.readouterr()
+    assert run(["synthesize", "digits", WIDE, "--relu-as-if", "1"]) == 2
+    assert "--relu-as-if" in capsys.readouterr().err
+
+
+def test_the_command_that_goes_on_reads_networks_as_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["report", "net.py:net", "digits", *OF_TORCH, "--chip", "speck2f", "--workers", "1"]
+    assert run([*words, "--time-limit", "1e-9", "--out", str(tmp_path)]) == 3
+    typed = capsys.readouterr().err.partition("To go on: mapper ")[2].partition(" --time-limit")[0]
+    assert run([*shlex.split(typed), "--workers", "1"]) == 0
+    record = json.loads((tmp_path / "report.json").read_text())
+    assert [row["error"] for row in record["networks"]] == [None, None]
+
+
+def test_quiet_answers_have_no_notes(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["verify", "net.py:net", *OF_TORCH, "--random", "0.5", "--steps", "20"]
+    for loudness, is_told in (([], True), (["-q"], False)):
+        assert run([*words, *loudness]) == 0
+        told = capsys.readouterr().out
+        assert ("read: " in told) is is_told
+        assert "configuration = network as read" in told
+
+
+def test_a_side_that_is_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["report", "digits", "--chip", "speck2f", "--workers", "1", "--out", str(tmp_path)]) == 0
+    assert run(["diff", str(tmp_path / "report.json"), str(tmp_path / "no.json")]) == 2
+    assert "there is no such file" in capsys.readouterr().err

@@ -85,6 +85,8 @@ def _diff_reports(left: str, right: str, as_json: bool) -> Outcome:
     from mapper.report.matrix import print_difference  # noqa: PLC0415
 
     for side in (left, right):
+        if side.endswith(".json") and not Path(side).exists():
+            raise OptionsError(Finding(side, "cannot be read: there is no such file"))
         if kind_of(side) != "report":
             problem, step = "is no report, and the other side is one", "mapper report --out DIR writes one"
             raise OptionsError(Finding(side, problem, next_step=step))

@@ -3,7 +3,7 @@
 # No `from __future__ import annotations` here: of a class in another module that inherits from one of these,
 # the parser would look up the names of inherited annotations in that other module.
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -179,6 +179,25 @@ class Reading:
     dt: Annotated[
         float | None, number("SECONDS", "NIR: step that r was made with, and that LIFs are read at", "1e-4")
     ] = None
+
+
+def reading_words(reading: Reading) -> list[str]:
+    """The options of a `Reading` as they are typed; those with their defaults are left out."""
+    words = list[str]()
+    for entry in fields(Reading):
+        value = getattr(reading, entry.name)
+        if value == entry.default:
+            continue
+        name = {"inputs": "input", "source": "from"}.get(entry.name, entry.name.replace("_", "-"))
+        if isinstance(value, bool):
+            words.append(f"--no-{name}")
+        else:
+            words += [
+                word
+                for one in (value if isinstance(value, tuple) else (value,))
+                for word in (f"--{name}", str(one))
+            ]
+    return words
 
 
 @group("Requests", 3)

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from hwspec.inert import as_path, inert
 from mapper.activity import steps_of
 from mapper.cli import options
+from mapper.cli.loudness import is_quiet
 from mapper.cli.option_values import read_rates
 from mapper.cli.options import file, group, keywords, number, read_options, text, word
 from mapper.cli.output import console, note, print_record, say
@@ -142,17 +143,18 @@ def report(
     except OptionsError:
         # What hours of work have come to is at least seen.
         if not output.as_json:
-            print_matrix(console(), record)
+            print_matrix(console(), record, is_brief=is_quiet())
         raise
     if output.as_json:
         print_record(record.model_dump_json(indent=2))
     else:
-        print_matrix(console(), record)
+        print_matrix(console(), record, is_brief=is_quiet())
         note(f"written: {', '.join(map(str, paths.values()))}")
         _tell_resumed(sweeping.resume, resumed)
     if output.is_opened:
         open_page(paths["report.html"])
-    return _end(record, paths["report.json"], limits.time_limit if is_late else None)
+    again = _again(record, paths["report.json"], reading)
+    return _end(record, again, limits.time_limit if is_late else None)
 
 
 def _require_usable(sweeping: Sweep, reading: options.Reading) -> None:
@@ -166,18 +168,18 @@ def _require_usable(sweeping: Sweep, reading: options.Reading) -> None:
 
 def _tell_resumed(path: Path | None, resumed: list[Resumed]) -> None:
     """How much of another report counts here, and why the rest does not."""
-    for found in resumed:
+    for found in () if is_quiet() else resumed:
         worth = "placements were checked, optima and other verdicts not proven here"
         say(f"taken from {path}: {counted(found.taken, 'cell')}; {worth}")
         for why, times in found.anew.items():
             say(f"decided anew: {counted(times, 'cell')} {why}")
 
 
-def _end(record: ReportRecord, path: Path, limit_s: float | None) -> int:
+def _end(record: ReportRecord, again: str, limit_s: float | None) -> int:
     """Say what a partial report lacks and how to go on; `limit_s` came first, if it did."""
     from mapper.report.matrix import failures  # noqa: PLC0415
 
-    total, again = len(record.networks) * len(record.variants), _again(record, path)
+    total = len(record.networks) * len(record.variants)
     failed = sum(cell.is_failed for cell in record.cells)
     if record.complete:
         return OK
@@ -199,15 +201,18 @@ def _end(record: ReportRecord, path: Path, limit_s: float | None) -> int:
     return FAULT if failed else UNDECIDED
 
 
-def _again(record: ReportRecord, path: Path) -> str:
-    """The command that goes on with a report; code runs only where its name is typed."""
+def _again(record: ReportRecord, path: Path, reading: options.Reading) -> str:
+    """The command that goes on with a report; code runs only where its name is typed.
+
+    What networks are read by is no setting of the report, and is typed again.
+    """
     from shlex import join  # noqa: PLC0415
 
     from mapper.frontends import is_code  # noqa: PLC0415
 
     names = [as_path(row.source) for row in record.networks]
     typed = names if any(map(is_code, names)) else []
-    return join(["mapper", "report", *typed, "--resume", str(path)])
+    return join(["mapper", "report", *typed, *options.reading_words(reading), "--resume", str(path)])
 
 
 def _settings(
@@ -237,7 +242,8 @@ def _networks(
         problem = "names Python code, and code runs only where you type its name yourself"
         listed = ", ".join(code)
         step = (
-            "If you trust it, name all networks of the report again: mapper report NETWORK... --resume FILE"
+            "If you trust it, name all its networks again, and the options that they were read by: "
+            "mapper report NETWORK... --resume FILE"
         )
         raise OptionsError(Finding("--resume", problem, listed, next_step=step))
     if not names:

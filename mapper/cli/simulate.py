@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from mapper.activity import steps_of
+from mapper.cli.loudness import is_quiet
 from mapper.cli.options import CONFIG, EVENTS, INPUT, FileOutput, file, group, number, text, word
 from mapper.cli.output import console, print_json
 from mapper.cli.recordings import Clock, recorded
@@ -114,7 +115,7 @@ def simulate(
         return 0
     from mapper.report.equivalence import print_simulation  # noqa: PLC0415
 
-    print_simulation(console(), configuration, summary, depends)
+    print_simulation(console(), configuration, summary, depends, is_brief=is_quiet())
     return 0
 
 

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from mapper.cli import options
 from mapper.cli.loudness import is_quiet
-from mapper.cli.options import group, keywords, read_network, text
+from mapper.cli.options import group, keywords, read_network, read_options, text
 from mapper.cli.output import console, note, print_json, print_record, say
 from mapper.cli.placement import PLACEMENT_FILES, open_placement, write_placement
 from mapper.errors import Finding, NetworkError, OptionsError
@@ -175,11 +175,13 @@ def widest(
 
 
 def _read_all(sources: Sequence[str], words: dict[str, Any]) -> list[NormalNetwork]:
-    """All networks, or everything that is wrong with any of them."""
-    read, findings = [], []
+    """All networks, or everything that is wrong with any of them; options go to those they concern."""
+    from mapper.frontends import Concerns  # noqa: PLC0415
+
+    read, findings, concerns = [], [], Concerns(is_alone=len(sources) == 1)
     for source in sources:
         try:
-            read.append(read_network(source, words))
+            read.append(read_options(words).read(source, concerns))
         except NetworkError as error:
             # A file's own findings begin with its name.
             name = Path(source).name
@@ -189,6 +191,7 @@ def _read_all(sources: Sequence[str], words: dict[str, Any]) -> list[NormalNetwo
             ]
     if findings:
         raise NetworkError(*findings)
+    concerns.require()
     return read
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from mapper.cli import options
+from mapper.cli.loudness import is_quiet
 from mapper.cli.options import file, group, keywords, number
 from mapper.cli.output import console, print_json
 from mapper.cli.recordings import DATA, ENCODE, STEPS, Clock, recorded
@@ -93,7 +94,7 @@ def verify(
     else:
         from mapper.report.equivalence import print_equivalence  # noqa: PLC0415
 
-        print_equivalence(console(), report)
+        print_equivalence(console(), report, is_brief=is_quiet())
     if not report.is_equivalent:
         return _EXIT_DIFFERENT
     return OK if report.is_complete else UNDECIDED

@@ -28,7 +28,7 @@ def _decimals(*values: float | None) -> list[str]:
     return ["-" if value is None else f"{value:.3f}" for value in values]
 
 
-def print_equivalence(console: Console, report: EquivalenceReport) -> None:
+def print_equivalence(console: Console, report: EquivalenceReport, *, is_brief: bool = False) -> None:
     """What is identical, what is not, and what that rests on."""
     size = (
         f"{counted(report.steps, 'step')} of {report.dt_us} µs, {counted(report.input_events, 'input event')}"
@@ -75,15 +75,20 @@ def print_equivalence(console: Console, report: EquivalenceReport) -> None:
         rows.append((load.core, title(load.layer), f"{load.synops_per_second:.3g}", limit))
     print_table(console, ("core", "layer", "SynOps/s", "bandwidth"), rows, title="load at this rate")
     print_accuracies(console, report.accuracies, report.judgement, title)
-    for note in report.notes:
+    for note in () if is_brief else report.notes:
         line(console, f"note: {note}")
-    print_readings(console, report.readings)
+    print_readings(console, () if is_brief else report.readings)
 
 
 def print_simulation(
-    console: Console, config: ChipConfig, summary: RecordingSummary, depends: tuple[Sensitivity, ...]
+    console: Console,
+    config: ChipConfig,
+    summary: RecordingSummary,
+    depends: tuple[Sensitivity, ...],
+    *,
+    is_brief: bool = False,
 ) -> None:
-    """Totals of a recording that ran through a configuration, core by core."""
+    """Totals of a recording that ran through a configuration, core by core; brief: without notes."""
     seconds = max(summary.duration_us, 1) * 1e-6
     line(console, f"{config.chip}: {counted(summary.events, 'event')} in {seconds:.3g} s")
     owners = config.interface.owners if config.interface else {}
@@ -98,19 +103,12 @@ def print_simulation(
         line(console, f"WARNING: NO SPIKES in {names}: this recording shows nothing of them.", "bold")
     print_table(console, columns, rows, title="spike by spike")
     for name, spikes in summary.outputs.items():
-        line(console, f"output {name}: {counted(spikes, 'spike')}")
+        line(console, f"output {titled(name)}: {counted(spikes, 'spike')}")
     for number, ticks in summary.classes.items():
         what = f"class {number}" if number else "no class"
         line(console, f"readout: {what} at {counted(ticks, 'tick')}")
-    print_readings(console, config.interface.readings if config.interface else ())
-    if summary.outside:
-        where = "outside the input's map, gates or crop"
-        line(console, f"note: left out: {counted(summary.outside, 'event')} {where}")
-    for (core, slot), spikes in summary.border.items():
-        line(
-            console,
-            f"note: core {core}, destination {slot}: {counted(spikes, 'spike')} outside the pooled map",
-        )
+    if not is_brief:
+        _print_notes(console, config, summary)
     for entry in depends:
         most = counted(entry.total_max, "spike")
         span = f"{entry.total_min} to {most}, at most {entry.largest} apart in a neuron"
@@ -120,6 +118,16 @@ def print_simulation(
             else "no dependence"
         )
         line(console, f"order, {titled(entry.layer)}: {verdict}")
+
+
+def _print_notes(console: Console, config: ChipConfig, summary: RecordingSummary) -> None:
+    print_readings(console, config.interface.readings if config.interface else ())
+    if summary.outside:
+        where = "outside the input's map, gates or crop"
+        line(console, f"note: left out: {counted(summary.outside, 'event')} {where}")
+    for (core, slot), spikes in summary.border.items():
+        where = f"{counted(spikes, 'spike')} outside the pooled map"
+        line(console, f"note: core {core}, destination {slot}: {where}")
 
 
 def plot_equivalence(report: EquivalenceReport, path: Path) -> None:

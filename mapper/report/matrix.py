@@ -42,14 +42,16 @@ def cell_text(cell: Cell | None) -> str:
     return {"infeasible": f"no: {cell.nature}"}.get(cell.verdict, cell.verdict)
 
 
-def print_matrix(console: Console, record: ReportRecord) -> None:
-    """Print everything that fits a terminal; the rest is in the files."""
+def print_matrix(console: Console, record: ReportRecord, *, is_brief: bool = False) -> None:
+    """Print everything that fits a terminal, brief without notes; the rest is in the files."""
     _print_head(console, record)
     printed = _print_cells(console, record)
     if (rest := len(record.variants) - printed) > 0:
         line(console, f"{rest} further variants: see the files of the report")
     _print_variants(console, record, printed)
     _print_networks(console, record)
+    if is_brief:
+        return
     for note in record.notes:
         line(console, f"note: {note}")
     for row in record.networks:

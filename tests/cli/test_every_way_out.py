@@ -48,7 +48,7 @@ SAID: dict[str, tuple[list[str], int, Change, int]] = {
         [*REPORT, "--calibrate", "digits-train", "--out", "out"], 2,
         other("tune digits --calibrate digits-train --runs 2 --time-limit 0.1 --out tuned"), 0,
     ),
-    "If you trust it, name all networks of the report again: mapper report NETWORK... --resume FILE": (
+    "If you trust it, name all its networks again, and the options that they were read by: mapper report NETWORK... --resume FILE": (
         ["report", "--resume", "coded/report.json"], 2,
         other("report net.py:rectified --input-shape 2,8,8 --relu-as-if 1 --resume coded/report.json "
               "--chip speck2f --workers 1 --repairs-for none"), 0,
