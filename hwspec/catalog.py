@@ -82,7 +82,7 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> ChipSpec:
     Parameters
     ----------
     overrides
-        Changes as `hwspec.variant` describes them.
+        Changes as `hwspec.variant` describes them; a single one may stand alone.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> ChipSpec:
         if text.endswith(".toml") or "/" in text
         else _shipped(resolve_device(text))
     )
-    return apply_overrides(spec, overrides)
+    return apply_overrides(spec, (overrides,) if isinstance(overrides, str) else overrides)
 
 
 @lru_cache(maxsize=32)

@@ -353,6 +353,10 @@ def recorded(path: Path, content: dict[str, Any], name: str | None) -> Any:
         if not path.is_file():
             raise ValueError("is no regular file")
         with path.open("rb") as stream:
+            # Of any other file numpy says that it might be loaded unsafely.
+            if stream.read(6) != b"\x93NUMPY":
+                raise ValueError("is no .npy file of events, and this script reads no other")
+            stream.seek(0)
             events = np.load(stream, allow_pickle=False)
         events = by_field(events)
         require_played(events, entry)

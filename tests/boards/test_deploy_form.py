@@ -303,3 +303,15 @@ def test_events_have_the_names_that_the_package_understands() -> None:
         made.by_field(twice)
     with pytest.raises(ValueError, match=r"by any of their names .p: p, feature"):
         made.by_field(np.zeros(2, [("t", "i4"), ("y", "i4"), ("x", "i4")]))
+
+
+def test_events_of_other_files_are_refused_without_a_way_that_is_unsafe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, path = deploy_script(), tmp_path / "events.csv"
+    path.write_text("t,x,y,p\n0,1,1,0\n", encoding="utf-8")
+    monkeypatch.setattr(made, "input_of", lambda *_: {})
+    with pytest.raises(SystemExit) as refused:
+        made.recorded(path, {}, None)
+    assert "no .npy file of events" in str(refused.value)
+    assert "pickle" not in str(refused.value)

@@ -301,3 +301,7 @@ def test_schema_names_every_section() -> None:
 )  # fmt: skip
 def test_a_stage_beyond_the_vendors_has_no_objects(change: str, is_within: bool) -> None:
     assert (load("speck2f", [change]).emission is not None) is is_within
+
+
+def test_a_single_change_may_stand_alone() -> None:
+    assert load("speck2f", "core[5].kernel_words=4Ki") == load("speck2f", ["core[5].kernel_words=4Ki"])
