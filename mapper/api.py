@@ -90,6 +90,8 @@ def solve(
     options = changed(options or SolveOptions(), changes, signature(solve).parameters)
     spec = chip if isinstance(chip, ChipSpec) else load_chip(chip)
     several = list(network) if isinstance(network, list | tuple) else [network]
+    if not several:
+        raise OptionsError(Finding("networks", "there are none", next_step="Name one, or a list of some"))
     read = _read(several, input_shape, nir, torch, input_from)
     if pins is not None:
         if options.pins:

@@ -165,3 +165,8 @@ def test_small_helpers() -> None:
 def test_unknown_keywords_name_what_is_meant(call: Any, given: dict[str, Any], meant: str) -> None:
     with pytest.raises(TypeError, match=meant):
         call("digits", **given)
+
+
+def test_no_networks_are_no_answer() -> None:
+    with pytest.raises(mapper.MapperError, match="networks: there are none"):
+        mapper.solve([])
