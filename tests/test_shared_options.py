@@ -164,3 +164,21 @@ def test_a_side_that_is_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert run(["report", "digits", "--chip", "speck2f", "--workers", "1", "--out", str(tmp_path)]) == 0
     assert run(["diff", str(tmp_path / "report.json"), str(tmp_path / "no.json")]) == 2
     assert "there is no such file" in capsys.readouterr().err
+
+
+def test_a_report_is_not_written_over_by_one_that_lacks_its_cells(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["report", "net.py:net", *OF_TORCH, "--chip", "speck2f", "--workers", "1", "--out", str(tmp_path)]
+    assert run(words) == 0
+    path = tmp_path / "report.json"
+    before, more = path.read_bytes(), ["--workers", "1", "--resume", str(path)]
+    capsys.readouterr()
+    for typed, lost in (
+        (["report", "net.py:net", "--chip", "speck2f", *more], "Sequential"),
+        (["report", "net.py:net", *OF_TORCH, "--chip", "speck2e", *more], "speck2f"),
+    ):
+        assert run(typed) == 2
+        assert f"has cells that would be lost (got {lost})" in capsys.readouterr().err
+        assert path.read_bytes() == before
+    assert run([*typed, "--out", str(tmp_path / "other")]) == 0

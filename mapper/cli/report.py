@@ -23,6 +23,8 @@ from mapper.process import FAULT, OK, UNDECIDED
 from mapper.wording import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mapper.explore.plan import PlannedNetwork, PlannedVariant
     from mapper.explore.record import ReportRecord
     from mapper.explore.record import Settings as ReportSettings
@@ -128,6 +130,7 @@ def report(
     if cells.traffic is not None:
         planned = with_traffic(planned, dict(read_rates(cells.traffic)))
     variants, notes = _variants(chips, earlier)
+    _require_all(earlier if output.out is None else None, planned, variants)
     paths = {name: output.folder(sweeping.resume) / name for name in FORMATS}
     require_writable(*paths.values())
     place = Place(sweeping.workers, sweeping.scheduler, sweeping.cache, limits.time_limit)
@@ -155,6 +158,21 @@ def report(
         open_page(paths["report.html"])
     again = _again(record, paths["report.json"], reading)
     return _end(record, again, limits.time_limit if is_late else None)
+
+
+def _require_all(
+    replaced: ReportRecord | None, planned: Sequence[PlannedNetwork], variants: Sequence[PlannedVariant]
+) -> None:
+    """Refuse to write over a report of which networks or chips are missing now: their cells would be lost."""
+    if replaced is None:
+        return
+    now = {*(entry.row.name for entry in planned), *(entry.row.name for entry in variants)}
+    names = (*(row.name for row in replaced.networks), *(row.name for row in replaced.variants))
+    if lost := [name for name in names if name not in now]:
+        step = "Name them too, and the options that they were read by, or write elsewhere: --out DIR"
+        raise OptionsError(
+            Finding("--resume", "has cells that would be lost", ", ".join(lost), next_step=step)
+        )
 
 
 def _require_usable(sweeping: Sweep, reading: options.Reading) -> None:

@@ -53,6 +53,9 @@ SAID: dict[str, tuple[list[str], int, Change, int]] = {
         other("report net.py:rectified --input-shape 2,8,8 --relu-as-if 1 --resume coded/report.json "
               "--chip speck2f --workers 1 --repairs-for none"), 0,
     ),
+    "Name them too, and the options that they were read by, or write elsewhere: --out DIR": (
+        ["report", "--chip", "speck2e", "--workers", "1", "--resume", "report/report.json"], 2, also("--out elsewhere"), 0,
+    ),
     "Name some, or --resume a report": (["report"], 2, also("--resume report/report.json"), 0),
     "goes with --what {} alone": (["widest", "digits", "--output", "fc"], 2, also("--what classes"), 0),
     "Name samples as of --data, of which none may be in both": (
