@@ -170,3 +170,12 @@ def test_unknown_keywords_name_what_is_meant(call: Any, given: dict[str, Any], m
 def test_no_networks_are_no_answer() -> None:
     with pytest.raises(mapper.MapperError, match="networks: there are none"):
         mapper.solve([])
+
+
+def test_options_of_another_kind_are_named_all_at_once() -> None:
+    with pytest.raises(
+        mapper.MapperError, match=r"2 problems:[^~]*nir: must be NirOptions[^~]*torch: must be TorchOptions"
+    ):
+        mapper.solve("digits", nir=3, torch=1.0)  # type: ignore[arg-type]  # what is tested
+    with pytest.raises(mapper.MapperError, match=r"calibrate: must be samples \(got list\)"):
+        mapper.TorchOptions("auto", calibrate=[1])  # type: ignore[arg-type]

@@ -28,6 +28,7 @@ from mapper.frontends.concerns import Concerns
 from mapper.frontends.inputs import InputFrom, fed
 from mapper.frontends.target import file_alone, is_module, is_target, loaded_target
 from mapper.network import Network
+from mapper.values import value_text
 
 if TYPE_CHECKING:
     from mapper.frontends.from_torch.as_trained import AsTrained
@@ -151,11 +152,14 @@ class TorchOptions:
             raise OptionsError(
                 Finding(str(RELU_AS_IF), "a threshold must be a positive number", value, "> 0")
             )
-        if isinstance(self.calibrate, str | Path):
-            step = "Give what mapper.equivalence.read_labelled makes of it"
-            raise OptionsError(
-                Finding(str(CALIBRATE), "must be samples", str(self.calibrate), next_step=step)
+        if self.calibrate is not None and not hasattr(self.calibrate, "labels"):
+            given = (
+                str(self.calibrate)
+                if isinstance(self.calibrate, str | Path)
+                else type(self.calibrate).__name__
             )
+            step = "Give what mapper.equivalence.read_labelled or labelled_data makes of it"
+            raise OptionsError(Finding(str(CALIBRATE), "must be samples", given, next_step=step))
         if weights is not None and not isinstance(weights, str | Path):
             step = "Save a state dict with torch.save, or load it into the module yourself"
             problem = "must be the path of a file"
@@ -217,6 +221,7 @@ def load_with_source(
     concerns
         Of several networks that share the options, what becomes of these.
     """
+    _require_options(nir, torch)
     options = (input_shape, nir or NirOptions(), torch or TorchOptions(), concerns or Concerns(is_alone=True))
     if isinstance(source, str) and is_code(source):
         with loaded_target(source) as loaded:
@@ -228,6 +233,18 @@ def load_with_source(
         # Of several files, each with a layer of this name, the user must know which is meant.
         raise (error.of(as_text(Path(source).name)) if _is_file(source) else error) from None
     return fed(network, input_from), source
+
+
+def _require_options(nir: object, torch: object) -> None:
+    given = (("nir", nir, NirOptions), ("torch", torch, TorchOptions))
+    wrong = [entry for entry in given if not isinstance(entry[1], entry[2] | None)]
+    if wrong:
+        raise OptionsError(
+            *(
+                Finding(name, f"must be {kind.__name__}(...)", value_text(value))
+                for name, value, kind in wrong
+            )
+        )
 
 
 def as_trained(source: object, options: TorchOptions | None = None) -> AsTrained | None:
