@@ -52,7 +52,8 @@ def install_completion(
         raise OptionsError(Finding(str(error.filename), f"cannot be written: {error.strerror}")) from None
     # No other shell's file has such a name; the script completes nothing where nobody calls compinit.
     rule = " once ~/.zshrc says: autoload -Uz compinit && compinit" if path.name.startswith("_") else ""
-    say(f"written: {path}; new shells complete the words of mapper{rule}")
+    who = "new shells complete" if out is None else "a shell that reads it completes"
+    say(f"written: {path}; {who} the words of mapper{rule}")
     return 0
 
 

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -18,6 +18,9 @@ from mapper.cli.placement import open_placement, warn_unwritten
 from mapper.cli.solve import solved
 from mapper.cli.verdict import Outcome
 from mapper.errors import Finding, MapperWarning, OptionsError
+
+if TYPE_CHECKING:
+    from mapper.emit.shared.config import ChipConfig
 
 __all__ = ["emit"]
 
@@ -107,8 +110,20 @@ def emit(
     status = finish(result, output.as_json, kept, written=[*map(str, contents)], known_answer_missing=lack)
     if not output.as_json:
         note(f"written: {', '.join(map(str, contents))}")
-        for remark in config.interface.notes if config.interface else ():
+        for remark in _remarks(config):
             note(f"note: {remark}")
     if output.is_opened:
         open_placement(result, None)
     return status
+
+
+def _remarks(config: ChipConfig) -> Iterator[str]:
+    """Notes of the configuration, and what whoever runs it will be asked for."""
+    yield from config.interface.notes if config.interface else ()
+    rate = config.interface.slow_clock_hz if config.interface else None
+    if rate is None and any(core.leak_enable for core in config.hardware.cnn_layers):
+        yield (
+            "biases are added by the slow clock, of which the configuration states no rate: emit with "
+            "--step-us MICROSECONDS, the length of a time step; else simulate asks for --tick, deploy.py for "
+            "--slow-clock"
+        )

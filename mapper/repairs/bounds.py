@@ -136,7 +136,7 @@ class Bounds:
         relays = tuple((k, gain) for k, gain in enumerate(gains) if gain > 0 and options.relays)
         may_copy = options.max_copies != 1 and layer not in self._whole
         copy = Asked(features, False, (Form(row, ()),)) if may_copy else None
-        have = max(1, max(gains) + 1)
+        have = max(1, max(gains, default=0) + 1)
         return Sent(have, 0, relays, copy, have)
 
     @cached_property

@@ -32,7 +32,15 @@ def other(text: str) -> Change:
     return lambda _, __: shlex.split(text)
 
 
+BIASES = """
+from torch import nn
+def net():
+    made = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU())
+    made[0].bias.data.fill_(0.5)
+    return made
+"""
 SIMULATE = ["simulate", "config.json", "--events"]
+BIASED = ["emit", "biased.py:net", *SHAPE, "--relu-as-if", "1", "--no-self-test", "--out", "biased"]
 REPORT = ["report", "digits", "--chip", "speck2f", "--workers", "1", "--repairs-for", "none"]
 
 # By what the source says, what is typed and its status, what becomes of the words, and what they end with then.
@@ -68,6 +76,10 @@ SAID: dict[str, tuple[list[str], int, Change, int]] = {
         ["chips", "check", "--chip", "next.toml"], 2, other("chips check next.toml"), 0,
     ),
     "mapper emit NETWORK --out DIR writes DIR/config.json for a network": (["simulate", "report/report.json", "--events", "events.csv"], 2, changed("report/report.json", "config.json"), 0),
+    "biases are added by the slow clock, of which the configuration states no rate: emit with --step-us MICROSECONDS, "
+    "the length of a time step; else simulate asks for --tick, deploy.py for --slow-clock": (
+        BIASED, 0, also("--step-us 1000"), 0,
+    ),
     "Leave --sensor out": (["emit", "digits", "--no-self-test", "--out", "out", "--sensor"], 2, without("--sensor"), 0),
     ", or let the network read the sensor: --input sensor": (
         ["emit", "digits", "--no-self-test", "--out", "out", "--sensor"], 2, also("--input sensor"), 0,
@@ -215,6 +227,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bench")
     with chdir(folder):
         Path("net.py").write_text(CODE, encoding="utf-8")
+        Path("biased.py").write_text(BIASES, encoding="utf-8")
         assert run(["solve", "digits", "--out", "."]) == 0
         assert run(["emit", "digits", "--no-self-test", "--out", "."]) == 0
         assert run([*REPORT, "--out", "report"]) == 0
