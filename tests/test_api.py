@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import nn
 
 import mapper
+from mapper.equivalence import labelled_data
 from mapper.errors import InfeasibleError, NetworkError, OptionsError, UndecidedError
 from mapper.operations import Convolution, Shape
 from mapper.options import SolveOptions
@@ -179,3 +181,14 @@ def test_options_of_another_kind_are_named_all_at_once() -> None:
         mapper.solve("digits", nir=3, torch=1.0)  # type: ignore[arg-type]  # what is tested
     with pytest.raises(mapper.MapperError, match=r"calibrate: must be samples \(got list\)"):
         mapper.TorchOptions("auto", calibrate=[1])  # type: ignore[arg-type]
+
+
+def test_the_class_says_how_it_is_given_thresholds_of_samples() -> None:
+    module = nn.Sequential(nn.Conv2d(2, 3, 3, bias=False), nn.ReLU())
+    with pytest.raises(
+        mapper.MapperError, match=r"Make the class of load_network\(module, input_shape, torch=TorchOptions\("
+    ):
+        mapper.DynapcnnNetwork(module, (2, 8, 8), relu_as_if="auto")  # type: ignore[arg-type]  # what is tested
+    samples = labelled_data([(np.eye(8)[None].repeat(2, 0), 0)] * 3, (2, 8, 8))
+    network = mapper.load_network(module, (2, 8, 8), torch=mapper.TorchOptions("auto", calibrate=samples))
+    assert isinstance(mapper.DynapcnnNetwork(network), nn.Module)

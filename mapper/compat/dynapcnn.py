@@ -116,11 +116,11 @@ class DynapcnnNetwork(PlacedNetwork):
         module = snn if isinstance(snn, nn.Module) else nn.Module()
         stage = next((m for m in module.modules() if type(m).__name__ == "DVSLayer"), None)
         wants_sensor = sensor_is_wanted(given.dvs_input, stage)
-        options = TorchOptions(relu_as_if, reading_check=reading_check) if module is snn else None
         asked = PrepareOptions(
             add_output_neuron, quantize=given.discretize, rescale=given.weight_rescaling_fn
         )
         with as_sinabs_raises():
+            options = TorchOptions(relu_as_if, reading_check=reading_check) if module is snn else None
             read = sensor_alone(module, stage, shape, wants_sensor=wants_sensor)
             read = read or load_network(snn, shape, None, options)
             read = _without_remark(read) if wants_sensor else read

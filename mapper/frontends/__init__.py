@@ -21,10 +21,9 @@ from mapper.asking import (
     SPIKE_MODE,
     V_MIN,
     WEIGHTS,
-    together,
 )
 from mapper.errors import Finding, NetworkError, OptionsError
-from mapper.frontends.concerns import Concerns
+from mapper.frontends.concerns import Concerns, by_samples
 from mapper.frontends.inputs import InputFrom, fed
 from mapper.frontends.target import file_alone, is_module, is_target, loaded_target
 from mapper.network import Network
@@ -146,8 +145,7 @@ class TorchOptions:
     def __post_init__(self) -> None:
         value, weights = self.relu_as_if, self.weights
         if (value == "auto") != (self.calibrate is not None):
-            step = f"Give both: {together((RELU_AS_IF, 'auto'), (CALIBRATE, 'SAMPLES', 'samples'))}"
-            raise OptionsError(Finding(f"{RELU_AS_IF} auto", "goes with samples", next_step=step))
+            raise OptionsError(Finding(f"{RELU_AS_IF} auto", "goes with samples", next_step=by_samples()))
         if value not in (None, "auto") and not (isinstance(value, int | float) and 0 < value < float("inf")):
             raise OptionsError(
                 Finding(str(RELU_AS_IF), "a threshold must be a positive number", value, "> 0")

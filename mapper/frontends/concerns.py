@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from mapper.asking import INPUT_SHAPE
+from mapper.asking import CALIBRATE, INPUT_SHAPE, RELU_AS_IF, spoken_to, surface, together
 from mapper.errors import Finding, MissingShapeError, OptionsError
 from mapper.operations import Shape
 
 if TYPE_CHECKING:
     from mapper.network import Network
 
-__all__ = ["Concerns"]
+__all__ = ["Concerns", "by_samples"]
 
 
 class Concerns:
@@ -83,3 +83,12 @@ def _other_shape(given: tuple[int, int, int], stated: list[Shape], name: str) ->
     problem = f"goes with networks that state no input shape, and {name} states one"
     limit = ", ".join(map(str, stated))
     return Finding(str(INPUT_SHAPE), problem, Shape(*given), limit, next_step="Leave it out")
+
+
+def by_samples() -> str:
+    """How thresholds by samples are asked for; the class like sinabs' takes no samples, but a network."""
+    if surface() != "sinabs":
+        return f"Give both: {together((RELU_AS_IF, 'auto'), (CALIBRATE, 'SAMPLES', 'samples'))}"
+    with spoken_to("python"):
+        both = together((RELU_AS_IF, "auto"), (CALIBRATE, "SAMPLES", "samples"))
+    return f"Make the class of load_network(module, input_shape, {both})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 
-from mapper.asking import NO_REBASE, REBASE, STEP_US, TICK_US
+from mapper.asking import EMITTED_STEP_US, NO_REBASE, REBASE, TICK_US
 from mapper.errors import ConfigError, EventError, Finding, MapperWarning
 
 __all__ = [
@@ -47,7 +47,10 @@ def period_us(tick_us: float | None, rate_hz: float | None, *, leaks: bool) -> f
     if tick_us is not None:
         return tick_us
     if rate_hz is None and leaks:
-        step = f"Give {TICK_US}, or emit with {STEP_US}"
+        step = (
+            f"Give {TICK_US.to('MICROSECONDS', 'MICROSECONDS')}, "
+            f"or emit with {EMITTED_STEP_US.to('MICROSECONDS', 'MICROSECONDS')}"
+        )
         raise ConfigError(Finding("biases", "the configuration states no slow clock", next_step=step))
     if rate_hz is not None and not 0 < rate_hz <= 1e6 / TICK_MIN_US:
         raise ConfigError(Finding("slow clock", "no clock has this rate", rate_hz, f"0..{1e6:g}", "Hz"))

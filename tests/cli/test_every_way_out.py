@@ -213,7 +213,7 @@ UNTYPED: Mapping[str, str] = {
         "goes with potentials beyond 16 bits; `tune` is typed in tests/tuning",
     "--add-output-neuron 1.0 appends them to an output layer": "is said to Python, which skipped the passes",
     "Use --fires-at reached, or scale weights and threshold down alike": "goes with thresholds of 2^15: tests/passes",
-    "Give --tick, or emit with --step-us": "goes with biases that emit writes with a clock alone: tests/sim",
+    "Give --tick MICROSECONDS, or emit with --step-us MICROSECONDS": "goes with biases that emit writes with a clock alone: tests/sim",
     "slow clock: the first event is at {} µs, {} ticks after 0. The clock starts with that event; to run those "
     "ticks first, say --no-rebase": "is typed with the span of ticks that it leads to",
     "the own limit of this search (any --time-limit or --work-limit replaces it)":
