@@ -98,3 +98,10 @@ def test_refusals_show_titles() -> None:
         mapper.solve(
             "net.py:net", input_shape=(2, 8, 8), torch=mapper.TorchOptions(1.0), pins={"convolution": 1}
         )
+
+
+def test_widest_names_its_layers_so_that_none_is_a_number(capsys: Capture) -> None:
+    assert run(["widest", *OF_NET, "--what", "width", "--max-pieces", "1"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert 'sizes: "0" ' in told
+    assert not re.search(r"(sizes|binding): \d", told)

@@ -15,7 +15,7 @@ from mapper.report.plots import new_figure, write_figure
 from mapper.report.terminal import heading, line, print_cores, print_table
 from mapper.result import Status
 from mapper.rules import by_code
-from mapper.wording import counted, join_names
+from mapper.wording import counted, join_names, titled
 
 if TYPE_CHECKING:
     from mapper.explore.widest import Widest
@@ -149,7 +149,7 @@ def widest_lines(widest: Widest) -> Iterator[str]:
     yield f"{widest.network} on {widest.chip}: largest {what} that fits: {widest.size} (now {widest.now})."
     if widest.changes:
         sizes = (
-            f"{f'kernel of {each.name}' if each.field == 'kernel' else each.name} "
+            f"{'kernel of ' if each.field == 'kernel' else ''}{titled(each.name)} "
             f"{_size(each.before)} -> {_size(each.after)}"
             for each in widest.changes
         )
@@ -161,7 +161,7 @@ def widest_lines(widest: Widest) -> Iterator[str]:
         yield f"next step {widest.next_size}: {widest.reason}"
     if (gap := widest.binding) is not None:
         yield (
-            f"binding: {', '.join(gap.layers)}: {by_code(gap.code).value.title} ({gap.code}), "
+            f"binding: {', '.join(map(titled, gap.layers))}: {by_code(gap.code).value.title} ({gap.code}), "
             f"asked {gap.demand}, at hand {gap.bound} ({gap.unit})"
         )
 

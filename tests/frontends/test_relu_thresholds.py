@@ -113,7 +113,9 @@ def test_auto_on_the_command_line(
     np.savez("data.npz", images=np.stack([data.frame(n) for n in range(20)]), labels=data.labels)
     words = ["solve", "net.py:net", "--input-shape", "1,6,6"]
     assert run([*words, "--relu-as-if", "auto", "--calibrate", "data.npz"]) == 0
-    assert "neurons without lower bound, of thresholds 0 " in " ".join(capsys.readouterr().out.split())
+    assert "neurons without lower bound, of thresholds 0 (Conv2d) " in " ".join(
+        capsys.readouterr().out.split()
+    )
     assert run([*words, "--relu-as-if"]) == 0
     assert "threshold 1, lower bound -1" in " ".join(capsys.readouterr().out.split())
     for wrong, said in (

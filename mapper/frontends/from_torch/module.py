@@ -78,7 +78,7 @@ def _threshold(options: TorchOptions) -> float | None:
 def _calibrated(network: Network, reader: Reader, samples: Frames) -> Network:
     """The network with thresholds from samples, which the readings tell instead of those before."""
     found = thresholds_of(network, reader.rectified, samples)
-    listed = ", ".join(f"{name} {found[name]:.4g}" for name in network.index if name in found)
+    listed = ", ".join(f"{network.title(name)} {found[name]:.4g}" for name in network.index if name in found)
     taken = f"neurons without lower bound, of thresholds {listed}; readers' weights are larger by these"
     why = "the largest value that each gives on the samples, robustly"
     told = Reading(network.name, taken, why, RELU_AS_IF.to("NUMBER", "NUMBER"))
