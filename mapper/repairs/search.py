@@ -23,6 +23,8 @@ __all__ = ["Search", "largest", "last", "repaired", "roundest", "size_changes", 
 
 # A question may be answered without the solver, and takes time all the same.
 _EFFORT_PER_QUESTION = 1e-3
+# Numbers that are tried before it is asked whether any works.
+_LEAST_TRIED = 2
 # More layers than these are not edited one by one: the report names the others all the same.
 _SUSPECTS_MAX = 12
 
@@ -91,14 +93,14 @@ def smallest(low: int, high: int, works: Callable[[int], bool]) -> int | None:
     works
         True: this or a smaller number. False: only larger ones.
     """
-    best, step = None, 0
+    best, failures = None, 0
     while low <= high:
-        # In growing steps until one works, then by bisection.
-        tried = min(low + max(0, step - 1), high) if best is None else (low + high) // 2
+        # The least ones, then whether any works at all, then by bisection.
+        tried = (low + high) // 2 if best is not None else low if failures < _LEAST_TRIED else high
         if works(tried):
             best, high = tried, tried - 1
         else:
-            low, step = tried + 1, max(1, 2 * step)
+            low, failures = tried + 1, failures + 1
     return best
 
 
