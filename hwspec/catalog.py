@@ -19,7 +19,7 @@ from hwspec.schema import ChipSpec
 from hwspec.toml_text import toml_of
 from hwspec.variant import SET, apply_overrides, edit
 
-__all__ = ["is_shipped", "load", "names", "resolve_device"]
+__all__ = ["is_name", "is_shipped", "load", "names", "resolve_device"]
 
 _FILE_BYTES_MAX = 1 << 20
 # Files that extend one another.
@@ -69,6 +69,15 @@ def resolve_device(name: str) -> str:
     raise SpecError(
         Finding(f"chip {name}", "no chip or device has this name", None, ", ".join(names()), next_step=hint)
     )
+
+
+def is_name(text: str) -> bool:
+    """Whether a text is the name of a chip or device that is known."""
+    try:
+        resolve_device(text)
+    except SpecError:
+        return False
+    return True
 
 
 def is_shipped(spec: ChipSpec) -> bool:

@@ -12,6 +12,7 @@ from hwspec.asking import Option, Surface, names, spoken, spoken_to, surface, to
 __all__ = ["Option", "Surface", "asked_as", "names", "spoken", "spoken_to", "surface", "together"]
 
 # Arguments of `mapper.solve`, and fields of `SolveOptions`.
+CHIP = Option("--chip", "chip")
 INPUT_SHAPE = Option("--input-shape", "input_shape")
 INPUT_FORM = ("C,H,W", "(features, height, width)")
 INPUT_FROM = Option("--input", "input_from")

@@ -11,6 +11,7 @@ from typing import Any
 from cyclopts.exceptions import (
     CycloptsError,
     MissingArgumentError,
+    UnknownCommandError,
     UnknownOptionError,
     UnusedCliTokensError,
 )
@@ -23,7 +24,7 @@ from mapper.cli.help import help_text, label
 from mapper.cli.loudness import is_quiet, loudness_of, under, wants_json, wipe
 from mapper.cli.output import print_json
 from mapper.cli.verdict import Outcome, Refuted, exit_status
-from mapper.cli.words import as_typed, filled, require_once, unknown_option
+from mapper.cli.words import as_typed, filled, require_once, unexpected, unknown_command, unknown_option
 from mapper.errors import EventError, Finding, InfeasibleError, MapperError, MapperWarning, OptionsError
 from mapper.process import BAD_INPUT, OK, interrupted, report_fault, was_interrupted
 
@@ -54,7 +55,7 @@ def _outcome(words: list[str]) -> Outcome:
     try:
         return _dispatch(words)
     except (SpecError, MapperError, CycloptsError) as error:
-        known = _usage_error(error) if isinstance(error, CycloptsError) else error
+        known = _usage_error(error, words) if isinstance(error, CycloptsError) else error
         if "--json" in words:
             print_json(error=type(known).__name__, message=str(known))
         # Several findings are a list, whose lines are inert each; any other line break is somebody's name.
@@ -107,19 +108,23 @@ def _dispatch(words: list[str]) -> Outcome:
     return outcome
 
 
-def _usage_error(error: CycloptsError) -> OptionsError:
-    """What is wrong with the words, in one line; three of the parser's own messages say too little."""
-    message = " ".join(str(error).split())
-    if isinstance(error, UnusedCliTokensError):
-        message = f"Unexpected argument: {' '.join(error.unused_tokens or ())}."
+def _usage_error(error: CycloptsError, words: Sequence[str]) -> OptionsError:
+    """What is wrong with the words, in one line; four of the parser's own messages say too little."""
+    message, chain = " ".join(str(error).split()), tuple(error.command_chain or ())
+    if isinstance(error, UnknownCommandError):
+        flags = [word for word in words if word not in app.help_flags]
+        message = unknown_command(app, chain, flags)
+    elif isinstance(error, UnusedCliTokensError):
+        unused = list(error.unused_tokens or ())
+        message = f"Unexpected argument: {' '.join(unused)}. {unexpected(app, chain, unused)}"
     elif isinstance(error, MissingArgumentError) and error.argument is not None:
         option = error.argument.parameter
         lack = f"{error.keyword} needs a value" if error.keyword else f"{label(error.argument)} is missing"
         message = f"{lack}{f' ({option.metavar})' if option.metavar else ''}: {option.help}."
     elif isinstance(error, UnknownOptionError):
         option_typed = error.token.keyword or error.token.value
-        if step := unknown_option(app, error.command_chain or (), option_typed):
+        if step := unknown_option(app, chain, option_typed):
             message = f"Unknown option: {option_typed}. {step}."
-    command = " ".join(("mapper", *(error.command_chain or ())))
+    command = " ".join(("mapper", *chain))
     end = "" if message.endswith((".", "?")) else "."
     return OptionsError(Finding("", f"{message}{end} Help: {command} --help"))

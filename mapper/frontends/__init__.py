@@ -25,7 +25,7 @@ from mapper.asking import (
 from mapper.errors import Finding, NetworkError, OptionsError
 from mapper.frontends.concerns import Concerns, by_samples
 from mapper.frontends.inputs import InputFrom, fed
-from mapper.frontends.target import file_alone, is_module, is_target, loaded_target
+from mapper.frontends.target import code_file, is_module, is_target, loaded_target, no_network
 from mapper.network import Network
 from mapper.values import value_text
 
@@ -43,12 +43,14 @@ __all__ = [
     "is_code",
     "load_network",
     "load_with_source",
+    "looks_like_network",
     "other_readings",
 ]
 
 _NIR_SUFFIXES = (".nir", ".h5", ".hdf5")
 _SHAPE_SUFFIXES = (".yaml", ".yml", ".json", ".toml")
-_CODE_SUFFIX = ".py"
+# The network that comes with the package.
+_SHIPPED = "digits"
 
 NirSource: TypeAlias = Literal["sinabs", "spikingjelly", "norse", "snntorch", "spyx", "rockpool", "nir"]
 _NIR_OPTIONS = (SOURCE, RESET, V_MIN, SPIKE_MODE, FIRES_AT, DT)
@@ -169,6 +171,12 @@ def is_code(source: str) -> bool:
     return is_target(source, (*_NIR_SUFFIXES, *_SHAPE_SUFFIXES))
 
 
+def looks_like_network(word: str) -> bool:
+    """Whether a word is of the form that networks are named by, be there such a one or not."""
+    is_file = Path(word).suffix.lower() in (*_NIR_SUFFIXES, *_SHAPE_SUFFIXES)
+    return word == _SHIPPED or is_file or is_code(word) or code_file(word) is not None
+
+
 def load_network(
     source: object,
     input_shape: tuple[int, int, int] | None = None,
@@ -278,7 +286,7 @@ def _read(
     name: str,
 ) -> Network:
     # What is to be said of such a file is what in it could be meant.
-    is_lone = isinstance(source, str | Path) and Path(source).suffix.lower() == _CODE_SUFFIX
+    is_lone = isinstance(source, str | Path) and code_file(str(source)) is not None
     if nir != NirOptions() and not is_lone and not concerns.takes("nir", _nir_misfit(source, nir, name)):
         nir = NirOptions()
     if (
@@ -348,17 +356,17 @@ def _torch_option(torch: TorchOptions) -> str:
 
 def _is_nir(source: object) -> bool:
     if isinstance(source, str | Path):
-        return str(source) == "digits" or Path(source).suffix.lower() in _NIR_SUFFIXES
+        return str(source) == _SHIPPED or Path(source).suffix.lower() in _NIR_SUFFIXES
     return not is_module(source) and not isinstance(source, Network)
 
 
 def _read_file(source: str | Path, input_shape: tuple[int, int, int] | None, nir: NirOptions) -> Network:
     path = Path(source)
     suffix = path.suffix.lower()
-    if str(source) == "digits" or suffix in _NIR_SUFFIXES:
+    if str(source) == _SHIPPED or suffix in _NIR_SUFFIXES:
         from mapper.frontends.from_nir.file import load_nir  # noqa: PLC0415
 
-        if str(source) != "digits":
+        if str(source) != _SHIPPED:
             return load_nir(path, nir, input_shape)
         with as_file(files("mapper") / "data" / "digits.nir") as shipped:
             return load_nir(shipped, nir, input_shape)
@@ -366,16 +374,7 @@ def _read_file(source: str | Path, input_shape: tuple[int, int, int] | None, nir
         from mapper.frontends.shapes import load_shapes  # noqa: PLC0415
 
         return load_shapes(path, input_shape)
-    if suffix == _CODE_SUFFIX:
-        raise NetworkError(file_alone(path))
-    known = ", ".join((*_NIR_SUFFIXES, *_SHAPE_SUFFIXES))
-    step = (
-        'The one network that comes with the package is "digits"; Python code is file.py:factory or '
-        "package.module:factory"
-    )
-    raise NetworkError(
-        Finding(str(source), "not a network file", None, f"a path that ends in {known}", next_step=step)
-    )
+    raise NetworkError(no_network(str(source), _SHIPPED, (*_NIR_SUFFIXES, *_SHAPE_SUFFIXES)))
 
 
 def other_readings(

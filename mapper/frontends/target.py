@@ -19,15 +19,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
+from mapper.asking import CHIP
 from mapper.errors import Finding, MapperError, NetworkError
 from mapper.frontends.outline import offered_names
 from mapper.network import Network
 
-__all__ = ["file_alone", "is_module", "is_nir_graph", "is_target", "loaded_target"]
+__all__ = ["code_file", "is_module", "is_nir_graph", "is_target", "loaded_target", "no_network"]
 
 _NAME = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 # A path may hold colons of its own: what follows the last one is the name.
 _FILE = re.compile(rf"(?P<home>.+\.py):(?P<name>{_NAME})", re.IGNORECASE | re.DOTALL)
+# What names a file, and in it nothing, or nothing that is a name: "net.py:", "net.py::make", "net.py:make()".
+_FILE_ALONE = re.compile(r"(?P<home>.+?\.py)(?:\W.*)?", re.IGNORECASE | re.DOTALL)
 # One letter before the colon is a drive.
 _MODULE = re.compile(rf"(?!\w:)(?P<home>{_NAME}):(?P<name>{_NAME})")
 # More names than these are not listed.
@@ -47,6 +50,14 @@ def is_target(text: str, suffixes: tuple[str, ...]) -> bool:
     return not os.path.exists(text)
 
 
+def code_file(text: str) -> Path | None:
+    """The Python file that a text names which is no target; None where it names none."""
+    if os.path.exists(text):
+        return Path(text) if text.lower().endswith(".py") else None
+    match = _FILE_ALONE.fullmatch(text)
+    return None if match is None else Path(match["home"])
+
+
 def is_module(source: object) -> bool:
     """Whether an object is a torch module, found out without loading torch."""
     names = {(entry.__module__, entry.__name__) for entry in type(source).__mro__}
@@ -58,17 +69,50 @@ def is_nir_graph(source: object) -> bool:
     return isinstance(getattr(source, "nodes", None), dict) and hasattr(source, "edges")
 
 
-def file_alone(path: Path) -> Finding:
-    """What to say of a Python file without a name in it: the names it offers; it is not run."""
+def no_network(source: str, shipped: str, suffixes: tuple[str, ...]) -> Finding:
+    """What to say of a text that names no network: what may have been meant.
+
+    Parameters
+    ----------
+    shipped
+        Name of the network that comes with the package.
+    suffixes
+        Of network files.
+    """
+    from hwspec.catalog import is_name  # noqa: PLC0415  # loads pydantic
+
+    if (code := code_file(source)) is not None:
+        return _file_alone(source, code)
+    if is_name(source):
+        return Finding(source, "is a chip", next_step=f"Give it as one: {CHIP.to(source)}")
+    step = (
+        f'The one network that comes with the package is "{shipped}"; Python code is file.py:factory or '
+        "package.module:factory"
+    )
+    limit = f"a path that ends in {', '.join(suffixes)}"
+    return Finding(source, "not a network file", None, limit, next_step=step)
+
+
+def _file_alone(source: str, path: Path) -> Finding:
+    """What to say of a Python file without a name in it: the names it offers; it is not run.
+
+    Parameters
+    ----------
+    source
+        What was typed, of which `path` is the file.
+    """
     where = str(path)
     try:
         names = offered_names(path)
+    except FileNotFoundError:
+        return Finding(source, "there is no such file")
     except OSError as error:
-        return Finding(where, f"cannot be read: {error.strerror or error}")
+        return Finding(source, f"cannot be read: {error.strerror or error}")
     except ValueError as error:
-        return Finding(where, str(error))
+        return Finding(source, str(error))
     problem = "is Python code, and does not say what in it gives the network"
-    return Finding(where, problem, next_step=_did_you_mean(where, names))
+    wanted = source.removeprefix(where).strip(":()[]. ")
+    return Finding(source, problem, next_step=_did_you_mean(where, _nearest_first(wanted, names)))
 
 
 @contextmanager
@@ -203,9 +247,7 @@ def _refuse(
         if isinstance(home, Path) and "relative import" in text:
             step = _in_package(home, name)
     elif isinstance(error, AttributeError) and module is not None:
-        offered = _offered(module)
-        close = get_close_matches(name, offered)
-        step = _did_you_mean(named, (*close, *(entry for entry in offered if entry not in close)))
+        step = _did_you_mean(named, _nearest_first(name, _offered(module)))
     elif callable(loaded):
         problem += f" ({defined})" if (defined := _definition(loaded)) else ""
         step = f"It is called without arguments: name a function that returns {name}(...), or a module"
@@ -228,6 +270,11 @@ def _offered(module: ModuleType) -> tuple[str, ...]:
         return offered_names(Path(module.__file__ or ""))
     except (OSError, ValueError):
         return ()
+
+
+def _nearest_first(name: str, offered: tuple[str, ...]) -> tuple[str, ...]:
+    close = get_close_matches(name, offered)
+    return (*close, *(entry for entry in offered if entry not in close))
 
 
 def _did_you_mean(home: str, names: tuple[str, ...]) -> str:

@@ -46,6 +46,9 @@ REPORT = ["report", "digits", "--chip", "speck2f", "--workers", "1", "--repairs-
 # By what the source says, what is typed and its status, what becomes of the words, and what they end with then.
 SAID: dict[str, tuple[list[str], int, Change, int]] = {
     "{} to {}; mapper explain lists them": (["explain", "M999"], 2, other("explain"), 0),
+    "Did you mean --chip {}?": (
+        ["verify", "digits", "speck2e", "--steps", "2"], 2, lambda words, _: [*words[:2], "--chip", *words[2:]], 0,
+    ),
     "mapper report --out DIR writes one": (["diff", "report/report.json", "digits"], 2, changed("digits", "report/report.json"), 0),
     "{}{} Help: {} --help": (["check", "digits", "--zzz"], 2, changed("--zzz", "--help"), 0),
     "Example: --pin conv2=5": (["check", "digits", "--pin", "conv2"], 2, changed("conv2", "conv2=5"), 0),

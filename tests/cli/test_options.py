@@ -238,8 +238,8 @@ USAGE = [
     (["diff", "one"], ["RIGHT is missing"]),
     (["dance"], ["dance", "solve"]),
     (["dance", "--help"], ["dance"]),
-    (["solv", "digits"], ['Did you mean "solve"?']),
-    (["chips", "sho", "speck2f"], ['Did you mean "show"?']),
+    (["solv", "digits"], ["Did you mean mapper solve digits?"]),
+    (["chips", "sho", "speck2f"], ["Did you mean mapper chips show speck2f?"]),
     (["--show-completion", "ksh"], ["ksh", "bash", "zsh", "fish"]),
 ]
 

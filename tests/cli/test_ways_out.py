@@ -57,7 +57,7 @@ CASES: list[tuple[list[str], int, str, Change]] = [
     (["check", "digits", "--set", "fan_out=4"], 2, r"Did you mean (routing\.fan_out)\?", instead("fan_out")),
     (["check", "digits", "--chip", "spek2f"], 2, r"Did you mean (speck2f)", instead("spek2f")),
     (["check", "digits", "--forbid", "0-3"], 2, r"A range is written (0\.\.)5", instead("0-")),
-    (["solv", "digits"], 2, r'Did you mean "(solve)"\?', instead("solv")),
+    (["solv", "digits"], 2, r"Did you mean mapper (solve) digits\?", instead("solv")),
     (["solve", "digits", "--work-limt", "9"], 2, r"Did you mean (--work-limit)\?", instead("--work-limt")),
     (["check", NETWORK, "--repair", "chip"], 1, r'    ((?:--set "\S+" ?)+)', added),
     (
