@@ -111,6 +111,20 @@ def test_requests_are_withdrawn() -> None:
     assert any(entry.sentence.endswith(" of core 8, to which it is pinned.") for entry in pinned.unmet)
 
 
+def test_no_more_requests_are_withdrawn_than_stand_in_the_way() -> None:
+    """`digits` takes four cores: of nine that are forbidden four are asked for, and no pin with them."""
+    report = report_of("digits", forbidden_cores=tuple(range(9)), repairs=9)
+    (allowed,) = (r for r in report.repairs if r.kind == "request")
+    assert (allowed.sentence, allowed.allowed_cores) == ("Allow cores 0..3.", (0, 1, 2, 3))
+    forbidden, pins = range(1, 9), {"conv1": 0}
+    report = report_of("digits", forbidden_cores=tuple(forbidden), pins=pins, repairs=9)
+    (allowed,) = (r for r in report.repairs if r.kind == "request")
+    assert (len(allowed.allowed_cores), allowed.dropped_pins) == (3, ())
+    for kept in allowed.allowed_cores:
+        fewer = tuple(core for core in forbidden if core == kept or core not in allowed.allowed_cores)
+        assert mapper.check("digits", forbidden_cores=fewer, pins=pins, repairs=0).solution is None
+
+
 def test_a_map_above_a_power_of_two_is_named() -> None:
     network = chain([conv(64, 3, padding=(1, 1)), conv(4)], (2, 33, 33))
     report = report_of(network, repairs=9, **UNDIVIDED)

@@ -7,8 +7,9 @@ networks have shapes alone.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sized
+from collections.abc import Collection, Iterator, Mapping, Sequence, Sized
 from dataclasses import replace
+from typing import TypeAlias
 
 from hwspec.catalog import is_shipped
 from mapper.activity import doing
@@ -19,10 +20,11 @@ from mapper.question import Question, decide
 from mapper.repairs.chip import chip_repairs
 from mapper.repairs.combined import combined_repairs
 from mapper.repairs.network import single_repairs, unfolded_repairs
-from mapper.repairs.search import Search, repaired
+from mapper.repairs.search import Search, repaired, smallest
 from mapper.result import FeasibilityReport, Repair, Result, Status
 from mapper.rules import Rule
 from mapper.solver.budget import Budget
+from mapper.wording import join_numbers
 
 __all__ = ["CHIP_KINDS", "KINDS", "NETWORK_KINDS", "find_repairs", "with_repairs", "works"]
 
@@ -50,6 +52,10 @@ _SOUGHT = (
 _EFFORT = 2.0
 # With limits, the share of them that is for proposals; the rest is for their check.
 _SHARE = 0.7
+# Of more wishes that are withdrawn at once it is not asked of each whether it could stand.
+_WISHES_MAX = 12
+# A layer and the core that it is pinned to, or None and a forbidden core.
+_Wish: TypeAlias = tuple[str | None, int]
 
 
 def with_repairs(question: Question, result: Result, budget: Budget) -> Result:
@@ -241,32 +247,56 @@ def _of_kind(search: Search, kind: str) -> Iterator[Repair]:
 
 
 def _requests(search: Search) -> Iterator[Repair]:
-    """Pins and forbidden cores to withdraw: one, or else all."""
-    options = search.question.resolved
-    pins = {str(layer): core for layer, core in options.pins}
-    single: list[tuple[tuple[str, ...], tuple[int, ...]]] = [((layer,), ()) for layer in pins]
-    single += [((), (core,)) for core in options.forbidden_cores]
-    all_of_them = (tuple(pins), options.forbidden_cores)
-    working = [entry for entry in single if search.fits_asked(_without(options, *entry))]
-    if not working and len(single) > 1 and search.fits_asked(_without(options, *all_of_them)):
-        working = [all_of_them]
-    for dropped, allowed in working:
-        titles = search.problem.titles(dropped)
-        words = [f"unpin {title} (core {pins[layer]})" for layer, title in zip(dropped, titles, strict=True)]
-        words += [f"allow core {core}" for core in allowed]
+    """Pins and forbidden cores to withdraw: one, or else as few as are found to do."""
+    wishes = _wishes(search)
+    working: list[tuple[_Wish, ...]] = [
+        (wish,) for wish in wishes if search.fits_asked(_without(search, [wish]))
+    ]
+    if not working and len(wishes) > 1 and search.fits_asked(_without(search, wishes)):
+        working = [_needed(search, wishes)]
+    for withdrawn in working:
+        pins = {name: core for name, core in withdrawn if name is not None}
+        cores = tuple(core for name, core in withdrawn if name is None)
+        titles = search.problem.titles(tuple(pins))
+        words = [f"unpin {title} (core {core})" for title, core in zip(titles, pins.values(), strict=True)]
+        if cores:
+            words.append(f"allow core{'s' * (len(cores) > 1)} {join_numbers(cores)}")
         sentence = ", ".join(words)
         yield Repair(
             sentence=f"{sentence[0].upper()}{sentence[1:]}.",
             kind="request",
             change=0.0,
-            dropped_pins=dropped,
-            allowed_cores=allowed,
+            dropped_pins=tuple(pins),
+            allowed_cores=tuple(sorted(cores)),
         )
 
 
-def _without(options: SolveOptions, dropped: tuple[str, ...], allowed: tuple[int, ...]) -> SolveOptions:
+def _wishes(search: Search) -> list[_Wish]:
+    """Forbidden cores, the largest first, and pins: what is withdrawn first comes first."""
+    options, cores = search.question.resolved, search.question.chip.cores
+    forbidden = sorted(options.forbidden_cores, key=lambda core: (-cores[core].capacity_bits, core))
+    pins = {str(layer): core for layer, core in options.pins}
+    return [*((None, core) for core in forbidden), *pins.items()]
+
+
+def _needed(search: Search, wishes: list[_Wish]) -> tuple[_Wish, ...]:
+    """As few of the first wishes as are found to do, if all do: withdrawing more never fits less."""
+
+    def do(withdrawn: list[_Wish]) -> bool:
+        return search.fits_asked(_without(search, withdrawn))
+
+    count = smallest(2, len(wishes) - 1, lambda count: do(wishes[:count])) or len(wishes)
+    needed = wishes[:count]
+    for wish in reversed(needed[:-1]) if count <= _WISHES_MAX else ():
+        others = [entry for entry in needed if entry != wish]
+        needed = others if do(others) else needed
+    return tuple(needed)
+
+
+def _without(search: Search, withdrawn: Sequence[_Wish]) -> SolveOptions:
+    options, unpinned = search.question.resolved, {layer for layer, _ in withdrawn}
     return replace(
         options,
-        pins=tuple((layer, core) for layer, core in options.pins if layer not in dropped),
-        forbidden_cores=tuple(core for core in options.forbidden_cores if core not in allowed),
+        pins=tuple((layer, core) for layer, core in options.pins if str(layer) not in unpinned),
+        forbidden_cores=tuple(core for core in options.forbidden_cores if (None, core) not in withdrawn),
     )
