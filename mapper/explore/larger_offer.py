@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import combinations
 
 from hwspec.schema import ChipSpec
 from mapper.asking import BIAS_WORDS, CORES, FAN_OUT, KERNEL_WORDS, NEURON_WORDS, together
 from mapper.explore.request import CORES_MAX, WORDS_MAX, Request
 from mapper.normal_form import NormalNetwork
+from mapper.options import PLAIN
 from mapper.question import Question, fits
+from mapper.repairs.search import smallest
 from mapper.solver.budget import Budget
 from mapper.solver.smallest.sizes import CoreType, chip_of
 
@@ -19,14 +24,16 @@ _DOUBLINGS = 6
 _FAN_OUT_MAX = 8
 # Deterministic time of all that is tried: a few seconds.
 _EFFORT = 2.0
-# What is raised, in the order in which it is left as it is where it can be.
+# What is raised: of as many dimensions the first of these.
 _OPTIONS = {
-    "fan_out": FAN_OUT,
-    "bias_words": BIAS_WORDS,
-    "cores": CORES,
-    "neuron_words": NEURON_WORDS,
     "kernel_words": KERNEL_WORDS,
+    "neuron_words": NEURON_WORDS,
+    "cores": CORES,
+    "bias_words": BIAS_WORDS,
+    "fan_out": FAN_OUT,
 }
+# Of these any number can be had, of memories powers of two.
+_COUNTS = ("cores", "fan_out")
 
 Offer = dict[str, int]
 """The most on offer, by dimension."""
@@ -40,33 +47,51 @@ def largest_chip(request: Request) -> ChipSpec:
 def larger_offer(groups: Sequence[tuple[NormalNetwork, ...]], request: Request, budget: Budget) -> str:
     """Options under which the largest chip carries every group by itself, as a sentence; else "".
 
-    Each holds as little more as helps, and without any of them nothing would.
+    As few dimensions are raised as can be, and as little as holds: where layers can stand whole with these,
+    as little as holds them whole.
     """
     aside, now = budget.aside(_EFFORT), _most(request)
 
-    def holds(offer: Offer) -> bool:
+    def holds(offer: Offer, *, whole: bool = False) -> bool:
         chip = _chip(request, offer)
+        options = replace(request.options, **PLAIN) if whole else request.options
         return not aside.is_spent and all(
-            bool(fits(Question(group, chip, request.options), aside.aside())) for group in groups
+            bool(fits(Question(group, chip, options), aside.aside())) for group in groups
         )
 
     larger = next((offer for k in range(1, _DOUBLINGS + 1) if holds(offer := _doubled(now, k))), None)
     if larger is None:
         return ""
-    least = _lessened(now, larger, holds)
+    largest = _doubled(now, _DOUBLINGS)
+    layers = max(sum(len(network.layers) for network in group) for group in groups)
+    largest["cores"] = min(max(larger["cores"], 2 * now["cores"], layers), CORES_MAX)
+    raised = (
+        {**now, **{name: largest[name] for name in names}}
+        for count in range(1, len(_OPTIONS))
+        for names in combinations(_OPTIONS, count)
+    )
+    enough = next((offer for offer in raised if holds(offer)), larger)
+    least = _lessened(now, enough, partial(holds, whole=holds(enough, whole=True)))
     options = [
-        (_OPTIONS[name], _value(request, name, most)) for name, most in least.items() if most != now[name]
+        (_OPTIONS[name], _value(request, name, least[name])) for name in now if least[name] != now[name]
     ]
     return f"There is one with {together(*options)} (tried)."
 
 
 def _lessened(now: Offer, larger: Offer, holds: Callable[[Offer], bool]) -> Offer:
-    """Each dimension as it was where that holds, else halved as often as holds."""
+    """As little of each dimension as holds; memories are as they were, or halved."""
     least = dict(larger)
-    for name in _OPTIONS:
-        if least[name] != now[name] and holds({**least, name: now[name]}):
+
+    def holds_with(name: str, most: int) -> bool:
+        return holds({**least, name: most})
+
+    for name in reversed(_OPTIONS):
+        if least[name] != now[name] and holds_with(name, now[name]):
             least[name] = now[name]
-        while least[name] // 2 > now[name] and holds({**least, name: least[name] // 2}):
+        elif name in _COUNTS:
+            found = smallest(now[name] + 1, least[name] - 1, partial(holds_with, name))
+            least[name] = found or least[name]
+        while name not in _COUNTS and least[name] // 2 > now[name] and holds_with(name, least[name] // 2):
             least[name] //= 2
     return least
 
