@@ -121,7 +121,7 @@ def report(
     from mapper.report.matrix import print_matrix  # noqa: PLC0415
 
     earlier = None if sweeping.resume is None else read_report(sweeping.resume)
-    _require_usable(sweeping, reading)
+    _require_usable(sweeping)
     # The time limit is none of a solve: it changes no cell, and another one may resume the report.
     work = options.RepairLimits(limits.work_limit, limits.repairs, limits.repair)
     words = keywords(options.Chip(), reading, moves, work, objective=cells.objective)
@@ -175,13 +175,10 @@ def _require_all(
         )
 
 
-def _require_usable(sweeping: Sweep, reading: options.Reading) -> None:
+def _require_usable(sweeping: Sweep) -> None:
     """Refuse options that are nothing for a report."""
     if sweeping.workers is not None and sweeping.workers < 1:
         raise OptionsError(Finding("--workers", "number of worker processes", sweeping.workers, ">= 1"))
-    if reading.calibrate is not None:
-        step = "Tune or write the network first: mapper tune gives a NIR file"
-        raise OptionsError(Finding("--calibrate", "is not for reports, which others repeat", next_step=step))
 
 
 def _tell_resumed(path: Path | None, resumed: list[Resumed]) -> None:

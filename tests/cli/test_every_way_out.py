@@ -55,10 +55,6 @@ SAID: dict[str, tuple[list[str], int, Change, int]] = {
     "Example: --input sensor, or --input left=sensor --input right=host": (
         ["check", "digits", "--input", "camera"], 2, changed("camera", "sensor"), 0,
     ),
-    "Tune or write the network first: mapper tune gives a NIR file": (
-        [*REPORT, "--calibrate", "digits-train", "--out", "out"], 2,
-        other("tune digits --calibrate digits-train --runs 2 --time-limit 0.1 --out tuned"), 0,
-    ),
     "If you trust it, name all its networks again, and the options that they were read by: mapper report NETWORK... --resume FILE": (
         ["report", "--resume", "coded/report.json"], 2,
         other("report net.py:rectified --input-shape 2,8,8 --relu-as-if 1 --resume coded/report.json "

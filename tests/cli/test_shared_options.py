@@ -226,3 +226,17 @@ def test_rules_as_json_and_chips_with_changes(capsys: Capture, tmp_path: Path) -
     file.write_text('extends = "speck2f"\n', encoding="utf-8")
     assert run(["chips", "check", str(file), "--set", "+core[9]=core[8]"]) == 0
     assert "10 cores" in capsys.readouterr().out
+
+
+def test_a_report_reads_networks_by_samples_as_check_does(capsys: Capture, tmp_path: Path) -> None:
+    code = "from torch import nn\ndef net():\n    return nn.Sequential(nn.Conv2d(1, 4, 3, bias=False), nn.ReLU())\n"
+    (tmp_path / "net.py").write_text(code, encoding="utf-8")
+    reading = ["--relu-as-if", "auto", "--calibrate", "digits-train", "--input-shape", "1,8,8"]
+    words = ["report", f"{tmp_path}/net.py:net", *reading, "--chip", "speck2f", "--workers", "1", "--json"]
+    assert run([*words, "--out", str(tmp_path / "first")]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert [cell["verdict"] for cell in record["cells"]] == ["plain"]
+    assert "the largest value that each gives on the samples" in record["networks"][0]["readings"][0]
+    again = ["--resume", str(tmp_path / "first" / "report.json"), "--out", str(tmp_path / "second")]
+    assert run([*words, *again]) == 0
+    assert json.loads(capsys.readouterr().out)["networks"] == record["networks"]
