@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hwspec.document import Draft, build, draft_of, draft_of_table, number
-from hwspec.errors import Finding, SpecError
+from hwspec.errors import Finding, SpecError, unreadable
 from hwspec.inert import as_text
 from hwspec.schema import ChipSpec
 from hwspec.toml_text import toml_of
@@ -123,7 +123,7 @@ def _read(path: Path) -> dict[str, Any]:
             )
         return toml_of(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SpecError(Finding(str(path), f"cannot be read: {error.strerror or error}")) from None
+        raise SpecError(Finding(str(path), unreadable(error))) from None
     except UnicodeDecodeError:
         raise SpecError(Finding(str(path), "is not UTF-8 text")) from None
     except ValueError as error:

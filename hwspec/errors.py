@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from hwspec.inert import inert
 
-__all__ = ["Finding", "SpecError", "gathered", "sentence_list"]
+__all__ = ["Finding", "SpecError", "gathered", "sentence_list", "unreadable"]
 
 # A place that others may share a cause with: "layer 3", "net.py:make: layer 3".
 _PLACE = re.compile(r"((?:.*: )?(?:layer|node|edge|output|input)) ([^:]+)")
@@ -81,6 +81,13 @@ def sentence_list(findings: Iterable[Finding]) -> str:
     if len(lines) == 1:
         return lines[0]
     return f"{len(lines)} problems:\n" + "\n".join(f"  {n}. {line}" for n, line in enumerate(lines, 1))
+
+
+def unreadable(error: OSError | ValueError) -> str:
+    """Why a file could not be read, as a clause; a name with a zero in it is a `ValueError`."""
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    return f"cannot be read: {getattr(error, 'strerror', None) or error}"
 
 
 class SpecError(Exception):

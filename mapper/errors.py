@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
-from hwspec.errors import Finding, SpecError, sentence_list
+from hwspec.errors import Finding, SpecError, sentence_list, unreadable
 from mapper.asking import TIME_LIMIT, WORK_LIMIT, names
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ __all__ = [
     "UnsupportedLayerError",
     "VerificationError",
     "sentence_list",
+    "unreadable",
 ]
 
 

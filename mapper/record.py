@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError, ValidatorFunctionWrapHandler,
 from hwspec.display import Displayed
 from hwspec.schema import AssumedFact
 from mapper.demand import layer_demands
-from mapper.errors import Finding, OptionsError
+from mapper.errors import Finding, OptionsError, unreadable
 from mapper.files import own_file
 from mapper.operations import Pair, Pool, Shape
 from mapper.reading import Reading
@@ -354,7 +354,7 @@ def read_record(
     try:
         text = plain_text(path, _BYTES_MAX)
     except OSError as error:
-        raise OptionsError(Finding(str(path), f"cannot be read: {error.strerror}")) from None
+        raise OptionsError(Finding(str(path), unreadable(error))) from None
     except ValueError as error:
         raise OptionsError(Finding(str(path), f"is no {noun}: {error}", next_step=next_step)) from None
     try:

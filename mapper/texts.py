@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from hwspec.errors import unreadable
 from hwspec.toml_text import DEPTH_MAX, check_depth, parser_limits
 
 __all__ = ["DEPTH_MAX", "irregular", "json_of", "plain_text", "unique_keys", "unreachable"]
@@ -17,10 +18,8 @@ def unreachable(path: Path) -> str | None:
     """Why nothing can be read at a path, as a clause; None where something is there."""
     try:
         path.stat()
-    except FileNotFoundError:
-        return "there is no such file"
-    except (OSError, ValueError) as error:  # a name with a zero in it is a ValueError
-        return f"cannot be read: {getattr(error, 'strerror', None) or error}"
+    except (OSError, ValueError) as error:
+        return unreadable(error)
     return None
 
 

@@ -339,9 +339,9 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     for words, text in (
         (["--traffic", str(tmp_path / "rates.json")], "a rate must be"),
         (["--traffic", str(tall)], "is no traffic"),
-        (["--traffic", str(tmp_path / "none.json")], "cannot be read"),
+        (["--traffic", str(tmp_path / "none.json")], "there is no such file"),
         (["--keep", str(tall)], "no placement"),
-        (["--keep", str(tmp_path / "none.json")], "cannot be read"),
+        (["--keep", str(tmp_path / "none.json")], "there is no such file"),
         (["--pooled-outputs", "maybe"], "maybe"),
     ):
         assert run(["solve", "digits", *words]) == 2

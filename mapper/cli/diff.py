@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from mapper.cli.options import Chip, Output, Reading, keywords, read_network
 from mapper.cli.output import console, print_json, print_record, say
 from mapper.cli.verdict import Outcome, Refuted
-from mapper.errors import Finding, OptionsError
+from mapper.errors import Finding, OptionsError, unreadable
 from mapper.process import OK
 from mapper.texts import plain_text
 
@@ -62,7 +62,7 @@ def kind_of(source: str) -> Literal["report", "configuration", "network"]:
             return "network"
         text = plain_text(path, _BYTES_MAX)
     except OSError as error:
-        raise OptionsError(Finding(source, f"cannot be read: {error.strerror or error}")) from None
+        raise OptionsError(Finding(source, unreadable(error))) from None
     except ValueError:
         return "network"  # whose reader says what is wrong
     if '"complete"' in text[:200] and '"schema_version"' in text[:200]:
@@ -86,7 +86,7 @@ def _diff_reports(left: str, right: str, as_json: bool) -> Outcome:
 
     for side in (left, right):
         if side.endswith(".json") and not Path(side).exists():
-            raise OptionsError(Finding(side, "cannot be read: there is no such file"))
+            raise OptionsError(Finding(side, "there is no such file"))
         if kind_of(side) != "report":
             problem, step = "is no report, and the other side is one", "mapper report --out DIR writes one"
             raise OptionsError(Finding(side, problem, next_step=step))

@@ -18,8 +18,8 @@ from mapper.cli.options import file, group, keywords, number, read_options, text
 from mapper.cli.output import console, note, print_record, say
 from mapper.cli.placement import open_page
 from mapper.deadline import Deadline
-from mapper.errors import Finding, OptionsError
-from mapper.process import FAULT, OK, UNDECIDED
+from mapper.errors import Finding, NetworkError, OptionsError
+from mapper.process import BAD_INPUT, FAULT, OK, UNDECIDED
 from mapper.wording import counted
 
 if TYPE_CHECKING:
@@ -110,8 +110,8 @@ def report(
 ) -> int:
     """Say which networks fit which chips, by what margin, and what stops the rest.
 
-    Writes a page, tables and report.json. Exit: 0 written, 2 bad input, 3 interrupted or out of time, 4
-    cells failed: the files hold what was decided until then, and --resume goes on.
+    Writes a page, tables and report.json. Exit: 0 written, 2 bad input (the files hold what could be read),
+    3 interrupted or out of time, 4 cells failed: the files hold what was decided, and --resume goes on.
     """
     from mapper.explore.plan import with_traffic  # noqa: PLC0415
     from mapper.explore.record import read_report  # noqa: PLC0415
@@ -160,6 +160,16 @@ def report(
     return _end(record, again, limits.time_limit if is_late else None)
 
 
+def _require_any(planned: Sequence[PlannedNetwork]) -> None:
+    """Refuse a report in which no cell would have a verdict."""
+    if any(entry.network is not None or entry.failure == "error" for entry in planned):
+        return
+    named = ((entry.row, str(entry.row.error)) for entry in planned)
+    raise NetworkError(
+        *(Finding("" if Path(row.source).name in error else row.source, error) for row, error in named)
+    )
+
+
 def _require_all(
     replaced: ReportRecord | None, planned: Sequence[PlannedNetwork], variants: Sequence[PlannedVariant]
 ) -> None:
@@ -191,13 +201,16 @@ def _tell_resumed(path: Path | None, resumed: list[Resumed]) -> None:
 
 
 def _end(record: ReportRecord, again: str, limit_s: float | None) -> int:
-    """Say what a partial report lacks and how to go on; `limit_s` came first, if it did."""
+    """Say what a report lacks and how to go on; `limit_s` came first, if it did."""
     from mapper.report.matrix import failures  # noqa: PLC0415
 
     total = len(record.networks) * len(record.variants)
     failed = sum(cell.is_failed for cell in record.cells)
-    if record.complete:
-        return OK
+    unread = [
+        row.name
+        for number, row in enumerate(record.networks)
+        if any(cell.network == number and cell.verdict == "unsupported" for cell in record.cells)
+    ]
     told = []
     if len(record.cells) < total:
         how, way_out = "Interrupted.", ""
@@ -211,8 +224,14 @@ def _end(record: ReportRecord, again: str, limit_s: float | None) -> int:
         told += [f"- {line}" for line in failures(record)]
         told.append(f"To decide these again: {again} (with --workers 1 where memory was short).")
         told.append("More of one cell says: mapper check NETWORK --chip CHIP")
+    if unread:
+        told.append(
+            f"Error: {counted(len(unread), 'network')} cannot be read or prepared: {', '.join(unread)}"
+        )
     for line in told:
         print(inert(line), file=sys.stderr)
+    if record.complete:
+        return BAD_INPUT if unread else OK
     return FAULT if failed else UNDECIDED
 
 
@@ -263,7 +282,9 @@ def _networks(
         raise OptionsError(Finding("--resume", problem, listed, next_step=step))
     if not names:
         raise OptionsError(Finding("report", "has no networks", next_step="Name some, or --resume a report"))
-    return plan_networks(names, read_options(words))
+    planned = plan_networks(names, read_options(words))
+    _require_any(planned)
+    return planned
 
 
 def _variants(

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mapper.errors import EventError, Finding
+from mapper.errors import EventError, Finding, unreadable
 from mapper.events.aedat4 import recording
 from mapper.events.arrays import FIELDS, Events, Order, Shape3, events_from, fields_by_name
 from mapper.events.monitors import unwrap_timestamps
@@ -92,7 +92,7 @@ def _given(path: Path, ignore: tuple[str, ...]) -> Any:
             with path.open("rb") as stream:
                 kind = stream.read(12).partition(b"\r")[0].decode("ascii", "replace").strip()
         except OSError as error:
-            raise EventError(Finding(str(path), f"cannot be read: {error.strerror or error}")) from None
+            raise EventError(Finding(str(path), unreadable(error))) from None
         if path.suffix == ".aedat4" or kind.startswith("#!AER-DAT4"):
             return recording(path)
         problem = "is no AEDAT 4: what an address means depends on the camera, which the file does not name"

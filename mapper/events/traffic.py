@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mapper.asking import TRAFFIC
-from mapper.errors import EventError, Finding, OptionsError
+from mapper.errors import EventError, Finding, OptionsError, unreadable
 from mapper.files import write_text
 from mapper.texts import json_of, plain_text
 
@@ -54,7 +54,7 @@ def read_traffic(path: Path) -> tuple[tuple[str, int], ...]:
     try:
         content = json_of(plain_text(path, _BYTES_MAX))
     except OSError as error:
-        raise OptionsError(Finding(str(path), f"cannot be read: {error.strerror}")) from None
+        raise OptionsError(Finding(str(path), unreadable(error))) from None
     except ValueError as error:
         raise OptionsError(Finding(str(path), f"is no traffic: {error}", next_step=step)) from None
     is_known = isinstance(content, dict) and content.get("schema_version") == 1

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from hwspec.inert import as_text
 from hwspec.toml_text import toml_of
 from mapper.asking import INPUT_FORM, INPUT_SHAPE
-from mapper.errors import Finding, MissingShapeError, NetworkError, UnsupportedLayerError
+from mapper.errors import Finding, MissingShapeError, NetworkError, UnsupportedLayerError, unreadable
 from mapper.files import own_file
 from mapper.frontends.inference import LayerDraft, build_network
 from mapper.frontends.yaml_core import yaml_of
@@ -177,7 +177,7 @@ def load_shapes(path: Path, input_shape: tuple[int, int, int] | None = None) -> 
     try:
         text = plain_text(path, _FILE_BYTES_MAX)
     except OSError as error:
-        raise NetworkError(Finding(str(path), f"cannot be read: {error.strerror or error}")) from None
+        raise NetworkError(Finding(str(path), unreadable(error))) from None
     except ValueError as error:
         raise NetworkError(Finding(str(path), str(error))) from None
     try:

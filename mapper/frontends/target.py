@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from mapper.asking import CHIP
-from mapper.errors import Finding, MapperError, NetworkError
+from mapper.errors import Finding, MapperError, NetworkError, unreadable
 from mapper.frontends.outline import offered_names
 from mapper.network import Network
 
@@ -104,10 +104,8 @@ def _file_alone(source: str, path: Path) -> Finding:
     where = str(path)
     try:
         names = offered_names(path)
-    except FileNotFoundError:
-        return Finding(source, "there is no such file")
     except OSError as error:
-        return Finding(source, f"cannot be read: {error.strerror or error}")
+        return Finding(source, unreadable(error))
     except ValueError as error:
         return Finding(source, str(error))
     problem = "is Python code, and does not say what in it gives the network"

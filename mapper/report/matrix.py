@@ -12,6 +12,7 @@ from mapper.explore.difference import CellChange, ReportDifference
 from mapper.explore.record import Cell, ReportRecord, VariantSummary
 from mapper.explore.summary import resource_words
 from mapper.report.terminal import heading, line, print_table
+from mapper.report.words import changed_chip
 from mapper.wording import counted, join_numbers
 
 __all__ = ["cell_text", "failures", "print_difference", "print_matrix"]
@@ -135,8 +136,10 @@ def _print_networks(console: Console, record: ReportRecord) -> None:
         line(console, f"... and {len(lines) - _REASONS_MAX} more, in summary.csv")
     for summary in record.network_summaries:
         if summary.repair is not None:
-            name, chip = record.networks[summary.network].name, record.variants[summary.repair.variant].name
-            line(console, f"{name} would fit {chip}: {summary.repair.repair.sentence}")
+            name, chip = record.networks[summary.network].name, record.variants[summary.repair.variant]
+            line(console, f"{name} would fit {chip.name}: {summary.repair.repair.sentence}")
+            if changes := summary.repair.repair.overrides:
+                line(console, f"    {changed_chip(chip.base, (*chip.overrides, *changes))}", is_whole=True)
 
 
 def failures(record: ReportRecord) -> tuple[str, ...]:

@@ -9,14 +9,13 @@ from rich.console import Console
 
 from hwspec.display import text
 from hwspec.schema import AssumedFact, ChipSpec
-from hwspec.variant import SET
-from mapper.asking import TIME_LIMIT, WORK_LIMIT, spoken
+from mapper.asking import TIME_LIMIT, WORK_LIMIT
 from mapper.operations import Shape
 from mapper.passes.rounding import RoundingLoss, rounding_losses
 from mapper.record import RELAY_OF, CoreUse, core_use
 from mapper.references import layer_key
 from mapper.report.terminal import heading, line, print_cores, print_table
-from mapper.report.words import assumed_paths, destination, placed_words, reasons, refused_words
+from mapper.report.words import assumed_paths, changed_chip, destination, placed_words, reasons, refused_words
 from mapper.result import FeasibilityReport, Result, Status
 from mapper.rules import Rule
 from mapper.solution import DVS
@@ -198,11 +197,7 @@ def _print_repairs(console: Console, report: FeasibilityReport) -> None:
     for number, repair in enumerate(report.repairs, start=1):
         line(console, f" {number}. {repair.sentence}")
         if repair.overrides:
-            options = spoken(
-                command=" ".join(f'{SET} "{override}"' for override in repair.overrides),
-                python=f"load_chip({report.chip!r}, {[*repair.overrides]})",
-            )
-            line(console, f"    {options}", is_whole=True)
+            line(console, f"    {changed_chip(report.chip, repair.overrides)}", is_whole=True)
     if not report.repairs and report.repairs_missing:
         kinds = ", ".join(kind.replace("_", " ") for kind in report.repairs_missing)
         line(console, f"tried, and none works on its own: {kinds}")

@@ -6,10 +6,20 @@ import re
 from collections.abc import Iterable, Iterator
 
 from hwspec.schema import AssumedFact
+from hwspec.variant import SET
+from mapper.asking import spoken
 from mapper.result import FeasibilityReport, Status
 from mapper.wording import join_numbers
 
-__all__ = ["assumed_paths", "destination", "placed_words", "reasons", "refused_words", "share_text"]
+__all__ = [
+    "assumed_paths",
+    "changed_chip",
+    "destination",
+    "placed_words",
+    "reasons",
+    "refused_words",
+    "share_text",
+]
 
 
 def share_text(used: int, offered: int) -> str:
@@ -23,6 +33,14 @@ def share_text(used: int, offered: int) -> str:
 def destination(name: str, pooling: int, shift: int) -> str:
     """A target with pool and feature shift, where it has them: "conv1 /2 +8"."""
     return " ".join([name] * bool(name) + [f"/{pooling}"] * (pooling != 1) + [f"+{shift}"] * (shift != 0))
+
+
+def changed_chip(chip: str, overrides: Iterable[str]) -> str:
+    """How changes of a chip are asked for."""
+    return spoken(
+        command=" ".join(f'{SET} "{override}"' for override in overrides),
+        python=f"load_chip({chip!r}, {[*overrides]})",
+    )
 
 
 def placed_words(status: str) -> str:

@@ -205,7 +205,7 @@ BAD: list[tuple[list[str], str]] = [
     (["solve", "digits", "--set", "core[1]=3"], "core[1]"),
     (["solve", "net.onnx"], "not a network file"),
     (["chips", "show", "nix"], "nix"),
-    (["chips", "check", "none.toml"], "cannot be read"),
+    (["chips", "check", "none.toml"], "there is no such file"),
     (["dance"], "dance"),
     # Python has other names for these: what the user typed is told.
     (["solve", "digits", "--v-min", "5"], "--v-min: a lower bound"),

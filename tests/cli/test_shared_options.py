@@ -229,7 +229,8 @@ def test_rules_as_json_and_chips_with_changes(capsys: Capture, tmp_path: Path) -
 
 
 def test_a_report_reads_networks_by_samples_as_check_does(capsys: Capture, tmp_path: Path) -> None:
-    code = "from torch import nn\ndef net():\n    return nn.Sequential(nn.Conv2d(1, 4, 3, bias=False), nn.ReLU())\n"
+    layers = "nn.Conv2d(1, 4, 3, bias=False), nn.ReLU()"
+    code = f"import torch\nfrom torch import nn\ntorch.manual_seed(0)\nnet = nn.Sequential({layers})\n"
     (tmp_path / "net.py").write_text(code, encoding="utf-8")
     reading = ["--relu-as-if", "auto", "--calibrate", "digits-train", "--input-shape", "1,8,8"]
     words = ["report", f"{tmp_path}/net.py:net", *reading, "--chip", "speck2f", "--workers", "1", "--json"]

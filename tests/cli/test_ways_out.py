@@ -61,6 +61,12 @@ CASES: list[tuple[list[str], int, str, Change]] = [
     (["solve", "digits", "--work-limt", "9"], 2, r"Did you mean (--work-limit)\?", instead("--work-limt")),
     (["check", NETWORK, "--repair", "chip"], 1, r'    ((?:--set "\S+" ?)+)', added),
     (
+        ["report", NETWORK, "--chip", "speck2f", "--repair", "chip", "--workers", "1", "--out", "out"],
+        0,
+        r"    ((?:--set \"\S+\" ?)+)",
+        lambda words, found: ["check", *words[1:4], *shlex.split(found[1])],
+    ),
+    (
         ["check", str(ROOT / "mapper/data/wide.yaml"), "--plain"],
         1,
         r"leave out (--plain)",

@@ -227,7 +227,7 @@ def test_wrong_files(tmp_path: Path, name: str, content: bytes, text: str) -> No
 
 
 def test_no_such_file_and_no_such_kind(tmp_path: Path) -> None:
-    with pytest.raises(NetworkError, match="cannot be read"):
+    with pytest.raises(NetworkError, match="there is no such file"):
         load_network(tmp_path / "none.yaml")
     with pytest.raises(NetworkError, match="digits"):
         load_network("digit")

@@ -14,7 +14,7 @@ from mapper.emit.shared.agreement import agreement_findings
 from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.ranges import config_findings
 from mapper.emit.shared.tensor import json_pieces
-from mapper.errors import ConfigError, Finding
+from mapper.errors import ConfigError, Finding, unreadable
 from mapper.files import own_file, write_all
 from mapper.texts import json_of, plain_text
 
@@ -64,8 +64,7 @@ def read_config(path: str | Path) -> ChipConfig:
     try:
         text = plain_text(where, _BYTES_MAX)
     except OSError as error:
-        problem = f"cannot be read: {error.strerror}"
-        raise ConfigError(Finding(str(path), problem, next_step=_EMIT)) from None
+        raise ConfigError(Finding(str(path), unreadable(error), next_step=_EMIT)) from None
     except ValueError as error:
         raise ConfigError(Finding(str(path), str(error))) from None
     try:

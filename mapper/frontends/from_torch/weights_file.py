@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from mapper.asking import WEIGHTS
-from mapper.errors import BackendMissingError, Finding, NetworkError
+from mapper.errors import BackendMissingError, Finding, NetworkError, unreadable
 from mapper.reading import Reading
 from mapper.texts import irregular
 
@@ -39,7 +39,7 @@ def read_state_dict(path: Path) -> tuple[dict[str, Any], tuple[Reading, ...]]:
     try:
         problem, size = irregular(path), path.stat().st_size
     except OSError as error:
-        raise NetworkError(Finding(where, f"cannot be read: {error.strerror or error}")) from None
+        raise NetworkError(Finding(where, unreadable(error))) from None
     if problem is not None:
         raise NetworkError(Finding(where, problem))
     if size > _BYTES_MAX:
