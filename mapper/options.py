@@ -36,7 +36,7 @@ from mapper.asking import (
     spoken,
 )
 from mapper.errors import OptionsError
-from mapper.references import LayerReference, layer_key, locate_layer, locate_signal
+from mapper.references import LayerReference, layer_key, layers_called, locate_layer, locate_signal
 from mapper.values import entries, is_positive, number, pairs, value_text
 from mapper.wording import join_numbers, titled
 
@@ -340,12 +340,22 @@ class _Resolution:
 
     def kept(self, value: object) -> Iterator[tuple[str, int]]:
         """Layers and cores that there still are; text that is no key of a layer names one that has gone."""
-        known = {layer_key(self.networks, n, x) for n, net in enumerate(self.networks) for x in net.index}
-        for reference, place in pairs(KEEP, "(layer, core)", value, self.findings):
+        known = layers_called(self.networks)
+        given = list(pairs(KEEP, "(layer, core)", value, self.findings))
+        names = [reference for reference, _ in given if isinstance(reference, str)]
+        if names and len(names) == len(given) and not known.keys() & {*names}:
+            several = " and ".join(network.name for network in self.networks)
+            problem, listed = (
+                f"is of another network: {several} has none of its layers",
+                [*dict.fromkeys(names)],
+            )
+            step = "Leave it out, or name a placement of this network as it was"
+            self.findings.append(Finding(str(KEEP), problem, ", ".join(listed[:8]), next_step=step))
+        for reference, place in given:
             where = f"{KEEP} {value_text(reference, plain=True)}"
             core = number(self.findings, place, where, "no chip has such a core", 0, _CORE_MAX)
             is_key = isinstance(reference, str)
-            keys = {reference} & known if is_key else self.layers(KEEP, (reference,))
+            keys = known.get(reference, ()) if is_key else self.layers(KEEP, (reference,))
             yield from ((key, core) for key in keys if core is not None and core < self.chip.core_count)
 
 

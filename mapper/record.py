@@ -16,7 +16,7 @@ from mapper.errors import Finding, OptionsError, unreadable
 from mapper.files import own_file
 from mapper.operations import Pair, Pool, Shape
 from mapper.reading import Reading
-from mapper.references import signal_title
+from mapper.references import layers_called, signal_title
 from mapper.result import Record, Result
 from mapper.solution import LayerPart, Placement, Relay, Solution
 from mapper.texts import json_of, plain_text
@@ -309,10 +309,11 @@ def moved_layers(
     before: PlacementRecord, result: Result
 ) -> tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]:
     """(layer, cores before, cores now) of every layer that is not where it was; new and gone ones too."""
-    sides = []
+    sides, called = [], layers_called(result.given)
     for record in (placement_record(result), before):
         cores: dict[str, tuple[int, ...]] = {}
-        for name, core in kept_cores(record):
+        for known_as, core in kept_cores(record):
+            name = called.get(known_as, (known_as,))[0]
             cores[name] = (*cores.get(name, ()), core)
         sides.append(cores)
     now, then = sides

@@ -39,6 +39,7 @@ __all__ = [
     "Typed",
     "as_index",
     "layer_key",
+    "layers_called",
     "locate_layer",
     "locate_signal",
     "named_apart",
@@ -148,6 +149,16 @@ def as_index(reference: LayerReference) -> LayerReference:
 def resolve_layer(network: Network, reference: LayerReference, option: Option | str = "") -> str:
     """Name of the layer that a reference means in a network; the rest as in `locate_layer`."""
     return locate_layer((network,), reference, option)[1]
+
+
+def layers_called(networks: Sequence[Network]) -> dict[str, tuple[str, ...]]:
+    """Keys of layers by what a placement calls them, be it of these networks, of more, or of one of them."""
+    keys: dict[str, set[str]] = {}
+    for number, network in enumerate(networks):
+        for name in network.index:
+            for called in (name, f"{network.name}:{name}"):
+                keys.setdefault(called, set()).add(layer_key(networks, number, name))
+    return {called: tuple(found) for called, found in keys.items() if len(found) == 1}
 
 
 def resolve_reference(

@@ -329,6 +329,17 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     kept = ["--keep", str(tmp_path / "placement.json"), "--out", str(tmp_path)]
     assert run(["solve", "digits", *kept, "--pin", "conv1=5"]) == 0
     assert "moved: conv1 from 3 to 5" in capsys.readouterr().out
+    assert run(["solve", str(tall), "--keep", str(tmp_path / "placement.json")]) == 2
+    told = capsys.readouterr().err
+    assert "--keep: is of another network: tall has none of its layers (got conv1, conv2, conv3, fc)" in told
+    assert "Leave it out, or name a placement of this network as it was" in told
+    # Of two networks that were placed together one alone is placed, and of one two.
+    both = ["solve", "digits", str(tall), "--out", str(tmp_path / "both")]
+    assert run([*both, "--keep", str(tmp_path / "placement.json")]) == 0
+    assert "moved: tall:wide from nowhere" in capsys.readouterr().out
+    assert run(["solve", str(tall), "--keep", str(tmp_path / "both" / "placement.json")]) == 0
+    assert "moved: digits:conv1 from" in (out := capsys.readouterr().out)
+    assert "wide" not in out.partition("moved:")[2]
     assert run(["check", str(tall), "--max-pieces", "1", "--repairs", "0"]) == 1
     assert "M503" in run_text(["check", str(tall), "--max-pieces", "1", "--json", "--repairs", "0"], capsys)
     assert run(["solve", "digits", "digits", "--json"]) == 0
