@@ -14,7 +14,7 @@ from typing import Any
 
 from hwspec.document import Draft, build, draft_of, draft_of_table, number
 from hwspec.errors import Finding, SpecError, unreadable
-from hwspec.inert import as_text
+from hwspec.inert import as_text, quoted
 from hwspec.schema import ChipSpec
 from hwspec.toml_text import toml_of
 from hwspec.variant import SET, apply_overrides, edit
@@ -143,7 +143,7 @@ def _from_file(path: Path, chain: tuple[Path, ...]) -> ChipSpec:
         return build(draft_of_table(table, where), where, default_source=source)
     parent = table["extends"]
     if not isinstance(parent, str):
-        raise SpecError(Finding(f"{where}: extends", "must be a chip name or a path", repr(parent)))
+        raise SpecError(Finding(f"{where}: extends", "must be a chip name or a path", quoted(parent)))
     if parent.endswith(".toml"):
         base = _from_file(path.parent / parent, (*chain, home))
     else:
@@ -172,7 +172,7 @@ def _change(draft: Draft, table: dict[str, Any], where: str) -> None:
         raise SpecError(Finding(f"{where}: set", "must be a table of paths"))
     for name in ("core", "limits", "sources"):
         if not isinstance(table.get(name, {}), dict):
-            raise SpecError(Finding(f"{where}: {name}", "must be a table", repr(table[name])[:80]))
+            raise SpecError(Finding(f"{where}: {name}", "must be a table", quoted(table[name])))
     if wrong := [ids for ids, section in table.get("core", {}).items() if not isinstance(section, dict)]:
         raise SpecError(*(Finding(f"{where}: core.{ids}", "must be a table") for ids in wrong))
     for line in lines:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from hwspec.check import check, core_paths, covers, plain_paths
 from hwspec.errors import Finding, SpecError
+from hwspec.inert import quoted
 from hwspec.schema import ChipSpec, CoreSpec, InputSpec, LayerLimits, ReadoutSpec, RoutingSpec
 
 __all__ = ["Draft", "build", "draft_of", "draft_of_table", "id_range", "meant", "number"]
@@ -231,7 +232,7 @@ def _findings(error: ValidationError, groups: list[dict[str, Any]], where: str) 
             )
             location = [f"core[{ids}]", *location[3:]]
         value = entry.get("input")
-        value_text = None if entry["type"] == "missing" or isinstance(value, dict | list) else repr(value)
+        value_text = None if entry["type"] == "missing" or isinstance(value, dict | list) else quoted(value)
         problem = entry["msg"].removeprefix("Value error, ")
         if problem.startswith(("Input", "Field", "String", "Tuple")):
             problem = problem[0].lower() + problem[1:]

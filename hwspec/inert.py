@@ -6,7 +6,7 @@ import json
 import os
 import re
 
-__all__ = ["as_path", "as_text", "inert", "inert_json", "inert_values"]
+__all__ = ["as_path", "as_text", "inert", "inert_json", "inert_values", "quoted"]
 
 _ESCAPED = re.compile(r"\\(?:u[0-9a-fA-F]{4}|.)")
 _SEEN = {*'"\\/'}
@@ -22,6 +22,27 @@ def inert(text: str) -> str:
     if text.isprintable():
         return text
     return text.translate({ord(sign): _spelled(sign) for sign in {*text} if not sign.isprintable()})
+
+
+def quoted(value: object, most: int = 80) -> str:
+    """A value as messages show it: text in double quotes, all else as Python writes it; shortened."""
+    try:
+        text = _quoted(value)
+    except ValueError:  # of integers with more digits than Python writes
+        text = type(value).__name__
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def _quoted(value: object) -> str:
+    if type(value) is str:
+        return f'"{value}"'
+    if type(value) is tuple:
+        return f"({', '.join(map(_quoted, value))}{',' * (len(value) == 1)})"
+    if type(value) is list:
+        return f"[{', '.join(map(_quoted, value))}]"
+    if type(value) is dict:
+        return f"{{{', '.join(f'{_quoted(key)}: {_quoted(entry)}' for key, entry in value.items())}}}"
+    return repr(value)
 
 
 def as_text(path: str) -> str:

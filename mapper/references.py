@@ -24,6 +24,7 @@ from operator import index
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from hwspec.errors import Finding
+from hwspec.inert import quoted
 from mapper.errors import NetworkError, OptionsError
 from mapper.wording import untitled
 
@@ -283,7 +284,7 @@ class _Lookup:
         """What a reference can mean, twenty meanings at most, and how to write each of them."""
         listed = meanings[:_LISTED_MAX]
         described = [self.description(meaning) for meaning in listed]
-        ways = [f"'{self.spelling(meaning)}'" for meaning in listed]
+        ways = [f'"{self.spelling(meaning)}"' for meaning in listed]
         if [meaning.is_index for meaning in listed] == [False, True]:
             ways = [f"{ways[0]} for the name, {ways[1]} for the index"]
         return Finding(where, f"can be {' or '.join(described)}", next_step=f"Write {' or '.join(ways)}")
@@ -320,8 +321,8 @@ class _Lookup:
             return self.absence_within(*max(scopes, key=lambda pair: len(pair[0].name)), where)
         owners = ", ".join(network.name for network in self.networks[:_LISTED_MAX])
         if isinstance(reference, int) or _INDEX.fullmatch(reference):
-            step = f"Write 'NETWORK:#{str(reference).lstrip('#')}'"
-            if ways := [f"'{self.spelling(meaning)}'" for meaning in self.meanings(str(reference))]:
+            step = f'Write "NETWORK:#{str(reference).lstrip("#")}"'
+            if ways := [f'"{self.spelling(meaning)}"' for meaning in self.meanings(str(reference))]:
                 step += f", or {' or '.join(ways)} for the name"
             return Finding(where, "an index needs its network", limit=owners, next_step=step)
         numbered = enumerate(self.networks)
@@ -335,7 +336,7 @@ class _Lookup:
         position = self.position(network, reference)
         if position is not None:
             title = network.title(str(reference)) if str(reference) in network.index else ""
-            step = f"Write '{title}' for the name" if title else ""
+            step = f'Write "{title}" for the name' if title else ""
             return Finding(where, f"index out of range in {network.name}", position, span, next_step=step)
         names = {name: network.title(name) for name in self.names(network)}
         listed = ", ".join([*names.values()][:_LISTED_MAX])
@@ -366,10 +367,10 @@ def _did_you_mean(text: str, keys: Mapping[str, str]) -> str:
 
 
 def _integer(reference: object, where: str) -> int:
-    step = "Write a name, or an index as 3 or '#3'"
+    step = 'Write a name, or an index as 3 or "#3"'
     number = whole_number(reference)
     if number is None:
-        problem, value = "neither a name nor an index", f"{reference!r:.80}"
+        problem, value = "neither a name nor an index", quoted(reference)
         raise OptionsError(Finding(where, problem, value, next_step=step))
     if number.bit_length() > _INDEX_BITS_MAX:
         size = f"a number of {number.bit_length()} bits"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hwspec.errors import unreadable
+from hwspec.inert import quoted
 from hwspec.toml_text import DEPTH_MAX, check_depth, parser_limits
 
 __all__ = ["DEPTH_MAX", "irregular", "json_of", "plain_text", "unique_keys", "unreachable"]
@@ -85,6 +86,6 @@ def unique_keys(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     table: dict[str, Any] = {}
     for key, value in pairs:
         if key in table:
-            raise ValueError(f"the key {key[:80]!r} stands twice in one table: leave one of them out")
+            raise ValueError(f"the key {quoted(key)} stands twice in one table: leave one of them out")
         table[key] = value
     return table

@@ -7,6 +7,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from hwspec.errors import Finding
+from hwspec.inert import quoted
 from mapper.references import whole_number
 
 if TYPE_CHECKING:
@@ -59,8 +60,6 @@ def is_positive(value: object) -> bool:
 
 def value_text(value: object, *, plain: bool = False) -> str:
     """A value as a message shows it, shortened; quotes tell text from numbers unless `plain`."""
-    try:
-        text = value if plain and isinstance(value, str) else repr(value)
-    except ValueError:  # of integers with more digits than Python writes
-        text = type(value).__name__
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    if plain and isinstance(value, str):
+        return value if len(value) <= 80 else f"{value[:77]}..."
+    return quoted(value)

@@ -59,7 +59,7 @@ def test_fields_go_by_name_in_any_order_and_width() -> None:
         ({"x": [-1, 0, 0]}, "negative"),
         ({"x": [70000, 0, 0]}, "too large"),
         ({"t": [0.5, 1.0, 2.0]}, "floats"),
-        ({"z": [1, 1, 1]}, "'z'"),
+        ({"z": [1, 1, 1]}, '"z"'),
         ({"col": [1, 1, 1]}, "both mean x"),
         ({"x": ["a", "b", "c"]}, "integers"),
         ({"p": [-1, 1, 1]}, "polarity is 0 or 1"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from hwspec.errors import Finding
-from hwspec.inert import as_path, as_text, inert, inert_json, inert_values
+from hwspec.inert import as_path, as_text, inert, inert_json, inert_values, quoted
 from mapper.cli.entry import run
 from mapper.report.terminal import heading, line, print_table
 from tests.report.markup import parsed
@@ -140,3 +141,40 @@ def test_a_chip_s_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     told = capsys.readouterr().err
     assert "\x1b" not in told
     assert "\\x1b[31mred" in told
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("a", '"a"'),
+        (("a", 1), '("a", 1)'),
+        (("a",), '("a",)'),
+        ({"a": ["b", None]}, '{"a": ["b", None]}'),
+        (1.5, "1.5"),
+        (10**5000, "int"),
+        ("x" * 99, '"' + "x" * 76 + "..."),
+    ],
+    ids=range(7),
+)
+def test_texts_are_quoted_in_one_way(value: object, shown: str) -> None:
+    assert quoted(value) == shown
+
+
+def test_no_message_quotes_otherwise() -> None:
+    """What is shown of a value goes through `quoted`; Python's own quotes are of code that is generated."""
+    root = Path(__file__).resolve().parents[1]
+    found = {
+        path.relative_to(root).as_posix()
+        for package in ("mapper", "hwspec")
+        for path in (root / package).rglob("*.py")
+        if re.search(r"\{[^{}]*!r[:}]|f\"'\{", path.read_text(encoding="utf-8"))
+    }
+    # A `__repr__`, words for programmers, and signs that a spreadsheet must not compute with.
+    assert found == {
+        *(
+            "mapper/emit/shared/tensor.py",
+            "mapper/cli/verdict.py",
+            "hwspec/on_demand.py",
+            "mapper/report/csv.py",
+        )
+    }

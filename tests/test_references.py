@@ -80,7 +80,7 @@ def test_numbers_as_names_of_a_torch_network() -> None:
         8, 8, 8, 8, 4, 2, 2,
     ]  # fmt: skip
     meant = r"layer 3: can be the layer named 3 \(index 1\) or the layer at index 3 \(10\)\. "
-    ways = r"Write '3 \(Conv2d\)' for the name, '#3' for the index"
+    ways = r"Write .3 \(Conv2d\). for the name, .#3. for the index"
     for ambiguous in (
         lambda: mapper.solve(network, pins={3: 8}),
         lambda: mapper.solve(network, monitors=(3,)),
@@ -92,7 +92,7 @@ def test_numbers_as_names_of_a_torch_network() -> None:
     ):
         with pytest.raises(OptionsError, match=meant.replace("layer 3", "(layer|signal) 3", 1) + ways):
             ambiguous()
-    with pytest.raises(OptionsError, match=r"got 6; allowed: -4\.\.3.*Write '6 \(Conv2d\)' for the name"):
+    with pytest.raises(OptionsError, match=r"got 6; allowed: -4\.\.3.*Write .6 \(Conv2d\). for the name"):
         result.find_chip_layer(6)
 
 
@@ -118,7 +118,7 @@ def test_numbers_as_names_on_the_command_line_and_in_files(tmp_path: Path, capsy
     assert "events from the host enter at 0 (Conv2d) (core" in shown
     assert run(["solve", str(path), "--pin", "3=8"]) == 2
     both = (
-        "layer 3: can be the layer named 3 (index 1) or the layer at index 3 (10). Write '3 (Conv2d)' for the"
+        'layer 3: can be the layer named 3 (index 1) or the layer at index 3 (10). Write "3 (Conv2d)" for the'
     )
     assert both in capsys.readouterr().err
     assert run(["check", str(path), "--pin", "10=8", "--monitor", "6"]) == 0
@@ -158,7 +158,7 @@ def test_references_in_one_network(reference: LayerReference, name: str) -> None
     ("reference", "message"),
     [
         ("#0", r"can be the layer named #0 \(index 1\) or the layer at index 0 \(a\)\. "
-               r"Write '#0 \(Conv2d\)' for the name, 'a' for the index"),
+               r"Write .#0 \(Conv2d\). for the name, .a. for the index"),
         ("#4", r"index out of range in n \(got 4; allowed: -4\.\.3\)"),
         (-5, r"--pin: layer -5: index out of range in n \(got -5; allowed: -4\.\.3\)"),
         ("conv", r"--pin: layer conv: n has no layer of that name\. Did you mean conv1\? "
@@ -166,7 +166,7 @@ def test_references_in_one_network(reference: LayerReference, name: str) -> None
         ("input", r"no layer of that name\. There are a, #0 \(Conv2d\), conv1, x"),
         ("9" * 99, "no layer of that name"),
         ("", "no layer of that name"),
-        (True, r"neither a name nor an index \(got True\)\. Write a name, or an index as 3 or '#3'"),
+        (True, r"neither a name nor an index \(got True\)\. Write a name, or an index as 3 or .#3."),
         (np.True_, "neither a name nor an index"),
         (1.0, "neither a name nor an index"),
         (None, "neither a name nor an index"),
@@ -198,10 +198,10 @@ def test_references_in_several_networks(reference: LayerReference, key: str) -> 
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("z", r"named z of a \(index 3\) or the layer named z of a:b \(index 3\)\. Write 'a:z' or 'a:b:z'"),
-        ("a:b:2", "layer named b:2 of a .* or the layer at index 2 of a:b .* Write 'a:#1' for the name, "
-                  "'a:b:#2' for the index"),
-        (3, "an index needs its network .allowed: a, a:b.. Write 'NETWORK:#3', or 'a:3 .Conv2d.' for the name"),
+        ("z", r"named z of a \(index 3\) or the layer named z of a:b \(index 3\)\. Write .a:z. or .a:b:z."),
+        ("a:b:2", "layer named b:2 of a .* or the layer at index 2 of a:b .* Write .a:#1. for the name, "
+                  ".a:b:#2. for the index"),
+        (3, "an index needs its network .allowed: a, a:b.. Write .NETWORK:#3., or .a:3 .Conv2d.. for the name"),
         ("#1", "an index needs its network"),
         ("7", "an index needs its network"),
         ("a:b:9", r"index out of range in a:b \(got 9; allowed: -4\.\.3\)"),
@@ -235,7 +235,7 @@ def test_spellings_that_messages_offer_mean_one_layer() -> None:
         for reference in references:
             with pytest.raises(OptionsError, match="Write ") as caught:
                 locate_layer(networks, reference)
-            ways = caught.value.findings[0].next_step.split("'")[1::2]
+            ways = caught.value.findings[0].next_step.split('"')[1::2]
             places = [locate_layer(networks, way) for way in ways]
             assert len(set(places)) == len(places) > 1
 
@@ -259,7 +259,7 @@ def test_signals_by_key() -> None:
     assert locate_signal(networks[:1], "input") == (0, "input")
     assert locate_signal(networks[1:], "#0") == (0, "#0")
     for reference, message in (
-        ("input", "Write 'a:input' or 'b:input'"),
+        ("input", "Write .a:input. or .b:input."),
         ("1", "needs its network"),
         ("q", "such a"),
     ):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hwspec.inert import quoted
 from mapper.errors import Finding, MapperWarning, OptionsError
 from mapper.references import Typed
 
@@ -29,7 +30,9 @@ def _pins(texts: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
 
 def _numbers(option: str, text: str) -> tuple[int, ...]:
     if not re.fullmatch(r"\s*[0-9]{1,9}(\s*,\s*[0-9]{1,9})*\s*", text):
-        raise OptionsError(Finding(option, "wants whole numbers separated by commas, as in 2,16,16", text))
+        raise OptionsError(
+            Finding(option, "wants whole numbers separated by commas, as in 2,16,16", quoted(text))
+        )
     return tuple(int(part) for part in text.split(","))
 
 
@@ -40,7 +43,7 @@ def _forbidden(text: str) -> tuple[int, ...]:
     if None in ranges:
         step = "A range is written 0..5, its first core first"
         problem = "wants core numbers and ranges of them, separated by commas"
-        raise OptionsError(Finding("--forbid", problem, text, next_step=step))
+        raise OptionsError(Finding("--forbid", problem, quoted(text), next_step=step))
     return tuple(dict.fromkeys(core for cores in ranges if cores for core in cores))
 
 
@@ -84,7 +87,7 @@ def _lowest(text: str) -> float | str:
     try:
         return text if text in ("threshold", "none") else float(text)
     except ValueError:
-        raise OptionsError(Finding("--v-min", "wants a number, threshold or none", text)) from None
+        raise OptionsError(Finding("--v-min", "wants a number, threshold or none", quoted(text))) from None
 
 
 def _threshold(value: float) -> float:
@@ -97,7 +100,7 @@ def _relu(text: str) -> float | str:
     try:
         return text if text == "auto" else float(text)
     except ValueError:
-        raise OptionsError(Finding("--relu-as-if", "wants a threshold, or auto", text)) from None
+        raise OptionsError(Finding("--relu-as-if", "wants a threshold, or auto", quoted(text))) from None
 
 
 def _kept(path: Path) -> tuple[tuple[str, int], ...]:

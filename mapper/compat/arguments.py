@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from hwspec.catalog import load as load_chip
+from hwspec.inert import quoted
 from hwspec.schema import ChipSpec
 from mapper.boards import Board
 from mapper.compat.neurons import Surrogate, default_surrogate
@@ -69,7 +70,7 @@ def pins(network: Network, ordering: Ordering) -> dict[LayerReference, int]:
     """
     if isinstance(ordering, str):
         if ordering != "auto":
-            raise ValueError(f'chip_layers_ordering: "auto", a list or a dict, got {ordering!r}')
+            raise ValueError(f'chip_layers_ordering: "auto", a list or a dict, got {quoted(ordering)}')
         return {}
     if isinstance(ordering, Mapping):
         return {as_index(layer): core for layer, core in ordering.items()}
@@ -155,7 +156,7 @@ def with_states(
     if initial_state == "built":
         return network
     if initial_state != "current":
-        raise ValueError(f'initial_state: "built" or "current", got {initial_state!r}')
+        raise ValueError(f'initial_state: "built" or "current", got {quoted(initial_state)}')
     layers = []
     for layer, state in zip(network.layers, potentials, strict=True):
         if len(state) != 1:

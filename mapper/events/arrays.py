@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from hwspec.inert import quoted
 from mapper.asking import ORDER, TIME_UNIT, UNWRAP, spoken
 from mapper.errors import EventError, Finding
 
@@ -161,17 +162,26 @@ def fields_by_name(
         if name in ignore:
             continue
         if field is None:
-            step = f"Leave it out with ignore=({name!r},)"
-            findings.append(Finding(f"{source}, field {name!r}", "is not part of an event", next_step=step))
+            step = spoken(
+                command="Write the events without it", python=f"Leave it out with ignore=({quoted(name)},)"
+            )
+            where = f"{source}, field {quoted(name)}"
+            findings.append(Finding(where, "is not part of an event", next_step=step))
         elif field in name_of:
-            both = f"{name_of[field]!r} and {name!r} both mean {field}"
-            findings.append(Finding(source, both, next_step="Name the one to leave out in ignore"))
+            both = f"{quoted(name_of[field])} and {quoted(name)} both mean {field}"
+            step = spoken(
+                command="Write the events without one", python="Name the one to leave out in ignore"
+            )
+            findings.append(Finding(source, both, next_step=step))
         else:
             name_of[field] = name
+    given = f"fields {', '.join(map(quoted, names))}" if names else "none"
+    if not name_of:
+        # One cause: this holds no events, or calls nothing as events do.
+        known = "; ".join(f"{field}: {', '.join(SYNONYMS[field])}" for field in FIELDS)
+        return {}, [Finding(source, "no field of an event has a name here", given, known)]
     findings.extend(
-        Finding(
-            f"{source}, field {field}", "is missing", f"fields {list(names)}", f"{', '.join(SYNONYMS[field])}"
-        )
+        Finding(f"{source}, field {field}", "is missing", given, f"{', '.join(SYNONYMS[field])}")
         for field in FIELDS
         if field not in name_of
     )

@@ -60,6 +60,11 @@ def _names(stream: Any, path: Path) -> tuple[list[str], str | None, int]:
         remarks.append(line.lstrip("#").strip())
         line = stream.readline(_LINE_MAX)
     before = len(remarks)
+    if not line.strip() and not remarks:
+        step = "Write events below a line of names, as in: x,y,p,t"
+        raise EventError(
+            Finding(str(path), "is empty" if not line else "begins with an empty line", next_step=step)
+        )
     if not _is_numbers(line):
         return *_split(line.strip()), before + 1
     known = {name for synonyms in SYNONYMS.values() for name in synonyms}

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from hwspec.inert import as_text
+from hwspec.inert import as_text, quoted
 from hwspec.toml_text import toml_of
 from mapper.asking import INPUT_FORM, INPUT_SHAPE
 from mapper.errors import Finding, MissingShapeError, NetworkError, UnsupportedLayerError, unreadable
@@ -239,11 +239,11 @@ def _findings(error: ValidationError, where: str) -> list[Finding]:
         ]
         parts = [p for p in parts if p not in ("int", "str", "bool", "float")]
         place = ".".join(str(part) for part in parts)
-        value_text = None if isinstance(entry.get("input"), dict | list) else repr(entry.get("input"))
+        value_text = None if isinstance(entry.get("input"), dict | list) else quoted(entry.get("input"))
         problem = entry["msg"].removeprefix("Value error, ")
         is_bare = entry["type"] == "string_type" and isinstance(entry["input"], int | float)
-        quoted = "" if isinstance(entry["input"], bool) else f': "{entry["input"]}"'
-        step = f"Write it in quotes{quoted}" if is_bare else ""
+        typed = "" if isinstance(entry["input"], bool) else f': "{entry["input"]}"'
+        step = f"Write it in quotes{typed}" if is_bare else ""
         findings.setdefault(place, Finding(f"{where}: {place}", problem, value_text, next_step=step))
     return list(findings.values())
 

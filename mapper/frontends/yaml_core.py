@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from hwspec.inert import quoted
 from mapper.texts import DEPTH_MAX
 
 __all__ = ["yaml_of"]
@@ -94,7 +95,7 @@ class _Builder:
         elif isinstance(value, list | dict):
             raise ValueError(f"{line}: a list or table is no name of a field")
         elif value in table:
-            raise ValueError(f"{line}: the key {str(value)[:80]!r} stands twice: leave one of them out")
+            raise ValueError(f"{line}: the key {quoted(str(value))} stands twice: leave one of them out")
         else:
             keys.append(value)
 

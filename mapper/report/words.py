@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from hwspec.inert import quoted
 from hwspec.schema import AssumedFact
 from hwspec.variant import SET
 from mapper.asking import spoken
@@ -39,7 +40,7 @@ def changed_chip(chip: str, overrides: Iterable[str]) -> str:
     """How changes of a chip are asked for."""
     return spoken(
         command=" ".join(f'{SET} "{override}"' for override in overrides),
-        python=f"load_chip({chip!r}, {[*overrides]})",
+        python=f"load_chip({quoted(chip)}, {quoted([*overrides], 10**6)})",
     )
 
 

@@ -8,6 +8,7 @@ from functools import cache, partial
 from types import UnionType
 from typing import Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
+from hwspec.inert import quoted
 from hwspec.schema import ChipSpec
 from mapper.network import Network
 from mapper.rules import Rule
@@ -159,4 +160,4 @@ def _ends(networks: tuple[Network, ...], chip: ChipSpec, solution: Solution) -> 
 
 
 def _short(name: str) -> str:
-    return repr(name[:40])
+    return quoted(name[:40])

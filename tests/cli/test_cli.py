@@ -189,7 +189,7 @@ BAD: list[tuple[list[str], str]] = [
     (["solve", "digits", "--forbid", "0..999999"], "no such cores (got 9..999999; allowed: 0..8)"),
     (["solve", "digits", "--forbid", "99"], "no such core"),
     (["solve", "digits", "--input-shape", "1,2"], "three positive"),
-    (["solve", "digits", "--input-shape", "2x-3x4"], "got 2x-3x4"),
+    (["solve", "digits", "--input-shape", "2x-3x4"], 'got "2x-3x4"'),
     (["solve", "digits", "--input-shape", "3X9X9"], "another input shape"),
     (["solve", "digits", "--input-shape", "3,9,9"], "another input shape"),
     (["solve", "digits", "--time-limit", "-1"], "positive"),

@@ -82,8 +82,8 @@ def test_the_command_that_was_meant(typed: str, meant: str, folder: Path, capsys
         ("diff a b c", "It takes LEFT and RIGHT."),
         ("doctor x", "It takes options alone."),
         ("--version x", "It takes none."),
-        (f"check net.py:make {SHAPE} --relu-as-if 0.5x", "--relu-as-if: wants a threshold, or auto (got 0.5x)"),
-        (f"check {SHAPE} --relu-as-if aut net.py:make", "--relu-as-if: wants a threshold, or auto (got aut)"),
+        (f"check net.py:make {SHAPE} --relu-as-if 0.5x", "--relu-as-if: wants a threshold, or auto (got \"0.5x\")"),
+        (f"check {SHAPE} --relu-as-if aut net.py:make", "--relu-as-if: wants a threshold, or auto (got \"aut\")"),
     ],
 )  # fmt: skip
 def test_what_is_said(typed: str, said: str, folder: Path, capsys: Capture) -> None:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from pydantic import BaseModel
 from pydantic_core import core_schema
 
+from hwspec.inert import quoted
 from mapper.integers import is_constant, narrowed
 
 __all__ = ["Tensor", "alive", "json_pieces", "tensor_fields"]
@@ -197,7 +198,7 @@ def _written_out(text: str, entry_count: int) -> npt.NDArray[np.signedinteger[An
             values.append(int(value))
             counts.append(int(count) if count else 1)
         except ValueError:
-            raise ValueError(f"{token[:40]!r} is not a whole number or a run value*count") from None
+            raise ValueError(f"{quoted(token[:40])} is not a whole number or a run value*count") from None
         value_count += counts[-1]
         if counts[-1] < 1 or value_count > entry_count:
             break
@@ -220,7 +221,7 @@ def _packed(flat: npt.NDArray[np.signedinteger[Any]]) -> str:
 def _unpacked(text: str, entry_count: int) -> npt.NDArray[np.signedinteger[Any]]:
     kind, _, letters = text.removeprefix(_PACKED).partition(" ")
     if kind not in ("i1", "i2", "i4", "i8"):
-        raise ValueError(f"{kind[:40]!r} is none of i1, i2, i4, i8")
+        raise ValueError(f"{quoted(kind[:40])} is none of i1, i2, i4, i8")
     try:
         data = base64.b64decode(letters, validate=True)
     except binascii.Error as error:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from hwspec.inert import quoted
 from mapper.asking import DT, SOURCE, STEP_US
 from mapper.folding import feature_scale
 from mapper.frontends.from_nir.origins import Behaviour
@@ -114,7 +115,7 @@ def declared_of(metadata: Mapping[str, Any]) -> Integers | None:
         return None
     step = np.asarray(given)
     if step.size != 1 or step.dtype.kind not in "iuf" or not 0 < float(step.reshape(())) < np.inf:
-        raise ValueError(f"weight_step in its metadata must be one positive number, got {given!r}")
+        raise ValueError(f"weight_step in its metadata must be one positive number, got {quoted(given)}")
     return Integers(float(step.reshape(())))
 
 
@@ -152,7 +153,7 @@ def _padding(fields: Fields, kernel: Pair, stride: Pair, dilation: Pair) -> Pair
     if value == "valid":
         return 0, 0
     if value != "same":
-        raise ValueError(f'padding must be numbers, "same" or "valid", got {value!r}')
+        raise ValueError(f'padding must be numbers, "same" or "valid", got {quoted(value)}')
     if stride != (1, 1):
         raise ValueError(f'padding "same" is defined for stride 1 only, got {stride}')
     spans = tuple((k - 1) * d for k, d in zip(kernel, dilation, strict=True))

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from hwspec.inert import quoted
 from mapper.asking import DT, FIRES_AT, RESET, SOURCE, SPIKE_MODE, V_MIN, Option, names
 from mapper.errors import Finding, OptionsError
 from mapper.frontends import NirOptions
@@ -202,7 +203,7 @@ def _gains(source: str | None, options: NirOptions, metadata: Mapping[str, Any],
 def _stated(metadata: Mapping[str, Any], key: str, known: tuple[str, ...]) -> str | None:
     value = metadata.get(key)
     if value is not None and not (isinstance(value, str) and value in known):
-        raise ValueError(f"metadata state {key} {value!r}; {' and '.join(known)} are known")
+        raise ValueError(f"metadata state {key} {quoted(value)}; {' and '.join(known)} are known")
     return value
 
 
@@ -216,7 +217,7 @@ def _bound(
         if isinstance(value, str):
             if value not in ("none", "threshold"):
                 raise ValueError(
-                    f'metadata state minimum {value!r}; a number, "threshold" or "none" is known'
+                    f'metadata state minimum {quoted(value)}; a number, "threshold" or "none" is known'
                 )
             return ("threshold" if value == "threshold" else None), True
         return _number(value), True
@@ -227,7 +228,7 @@ def _number(value: Any) -> float:
     try:
         return float(np.asarray(value).item())
     except (TypeError, ValueError):
-        raise ValueError(f"metadata state minimum {value!r}; one number is needed") from None
+        raise ValueError(f"metadata state minimum {quoted(value)}; one number is needed") from None
 
 
 def _reset_in_file(node: str, fields: Mapping[str, Any], readings: list[Reading]) -> str:
