@@ -257,10 +257,11 @@ def signal_of(body: LayerPart | Relay) -> Signal:
 def signal_shape(networks: tuple[Network, ...], stage: DvsStage | None, signal: Signal) -> Shape | None:
     """Shape of a layer, a host input, or the sensor behind its stage; None where there is no such signal."""
     number, name = signal
-    sensors = sensor_inputs(networks)
     if number is not None:
-        known = number in range(len(networks)) and (number, name) not in sensors
-        return networks[number].signal_shapes.get(name) if known else None
+        if number not in range(len(networks)) or any(e.dvs and e.name == name for e in networks[number].inputs):
+            return None
+        return networks[number].signal_shapes.get(name)
+    sensors = sensor_inputs(networks)
     if name != DVS or stage is None or not sensors:
         return None
     height, width = (stage.cut[axis] - stage.origin[axis] + 1 for axis in (0, 1))
