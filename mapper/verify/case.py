@@ -276,6 +276,8 @@ def edge_pool(edge: Edge | Output) -> tuple[Pair, Pair]:
 
 def covers(spans: Sequence[Span], start: int, stop: int, times: int = 1) -> bool:
     """Whether half-open spans cover every number of start..stop exactly `times` times, and nothing else."""
+    if len(spans) == times == 1:
+        return spans[0] == (start, stop) and start < stop
     if any(low >= high for low, high in spans):
         return False
     places = sorted({start, stop, *(place for span in spans for place in span)})
