@@ -214,7 +214,10 @@ class Origin:
 
 
 def _pool(path: Iterable[PathOperation]) -> Pool | None:
-    return next((step for step in path if isinstance(step, Pool)), None)
+    for step in path:
+        if isinstance(step, Pool):
+            return step
+    return None
 
 
 @dataclass(frozen=True)
@@ -321,9 +324,10 @@ _Entry = TypeVar("_Entry")
 
 def revised(entry: _Entry, **changes: object) -> _Entry:
     """A part of a network, or one, with some fields changed; itself where every field stays what it was."""
-    if all(_is_same(getattr(entry, name), value) for name, value in changes.items()):
-        return entry
-    return replace(entry, **changes)  # type: ignore[type-var]  # dataclasses.replace is not typed
+    for name, value in changes.items():
+        if not _is_same(getattr(entry, name), value):
+            return replace(entry, **changes)  # type: ignore[type-var]  # dataclasses.replace is not typed
+    return entry
 
 
 def _is_same(before: object, after: object) -> bool:

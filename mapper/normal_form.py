@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from mapper.asking import ADD_OUTPUT_NEURON
@@ -91,7 +91,12 @@ def _normal_layer(layer: Layer) -> NormalLayer:
 
 
 def _fields(value: Layer | Network) -> dict[str, Any]:
-    return {entry.name: getattr(value, entry.name) for entry in fields(value)}
+    return {name: getattr(value, name) for name in _names(type(value))}
+
+
+@cache
+def _names(kind: type[Layer | Network]) -> tuple[str, ...]:
+    return tuple(entry.name for entry in fields(kind))
 
 
 def _layer_problems(layer: Layer) -> Iterator[tuple[str, str]]:

@@ -166,7 +166,8 @@ class Convolution:
     @property
     def extent(self) -> Pair:
         """Rows and columns the kernel spans, dilation included."""
-        return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation, strict=True))  # type: ignore[return-value]  # two by construction
+        (height, width), (down, across) = self.kernel, self.dilation
+        return (height - 1) * down + 1, (width - 1) * across + 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -188,14 +188,14 @@ class Problem:
         """The networks with layers (indexes of `demands`) in other forms than the first, or not there."""
         if not chosen and not absent:
             return self.networks
-        owners = [(demand.network, demand.layer) for demand in self.demands]
-        return tuple(
-            forms.network(
-                {owners[layer][1]: form for layer, form in chosen.items() if owners[layer][0] == n},
-                frozenset(owners[layer][1] for layer in absent if owners[layer][0] == n),
-            )
-            for n, forms in enumerate(self.forms)
-        )
+        written: list[dict[str, int]] = [{} for _ in self.forms]
+        lost: list[set[str]] = [set() for _ in self.forms]
+        for layer, form in chosen.items():
+            written[self.demands[layer].network][self.demands[layer].layer] = form
+        for layer in absent:
+            lost[self.demands[layer].network].add(self.demands[layer].layer)
+        each = zip(self.forms, written, lost, strict=True)
+        return tuple(forms.network(form_of, frozenset(names)) for forms, form_of, names in each)
 
     @cached_property
     def classes(self) -> tuple[CoreClass, ...]:

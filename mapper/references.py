@@ -65,6 +65,7 @@ class Typed(str):
 
 _INDEX = re.compile(r"#?(-?[0-9]{1,18})")
 _INDEX_BITS_MAX = 60
+_DIGITS = re.compile(r"([0-9]+)")
 _LISTED_MAX = 20
 
 
@@ -80,12 +81,14 @@ def signal_title(networks: Sequence[Network], number: int, name: str) -> str:
 
 def natural_key(name: str) -> tuple[tuple[int, int, str, str], ...]:
     """Sort key under which conv2 stands before conv10; equal only for equal names."""
-    parts = []
-    for part in re.split(r"([0-9]+)", name):
-        # Numbers stand in order of their length and digits; `int` refuses very long ones.
-        digits = part.lstrip("0")
-        is_number = part.isdecimal() and part.isascii()
-        parts.append((0, len(digits), digits, part) if is_number else (1, 0, part, ""))
+    parts: list[tuple[int, int, str, str]] = []
+    for n, part in enumerate(_DIGITS.split(name)):
+        if n % 2:
+            # Numbers stand in order of their length and digits; `int` refuses very long ones.
+            digits = part.lstrip("0")
+            parts.append((0, len(digits), digits, part))
+        else:
+            parts.append((1, 0, part, ""))
     return (*parts, (2, 0, name, ""))
 
 

@@ -21,6 +21,10 @@ def linear_to_convolution(network: Network) -> Network:
         Signals of different map sizes are flattened into one linear layer, or a flattened map
         is fed to a convolution.
     """
+    if not any(isinstance(layer.operation, Linear) for layer in network.layers) and not any(
+        isinstance(step, Flatten) for entry in (*network.edges, *network.outputs) for step in entry.path
+    ):
+        return network
     findings: list[Finding] = []
     layers: dict[str, Layer] = {}
     edges: dict[int, Edge] = {}

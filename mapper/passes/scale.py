@@ -33,6 +33,8 @@ def fold_scale(network: Network, rescale: Rescale | None = None) -> Network:
         Chooses one factor where different ones add up, which needs no more features. That is an
         approximation, and the network's notes say so.
     """
+    if not any(isinstance(step, Scale) for edge in network.edges for step in edge.path):
+        return network
     made = [_scaled(network, layer, rescale) for layer in network.layers]
     edges = {id(edge): new for fold in made for edge, new in fold.edges}
     return network.replacing(

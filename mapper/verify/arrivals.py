@@ -20,7 +20,8 @@ def check_connection(case: Case) -> Iterator[Violation]:
     arriving = _arriving(case)
     for body in case.bodies:
         expected, spans = _expected(case, body), arriving.get(body.placement.core, {})
-        for key in sorted({*expected, *spans}, key=str):
+        keys = {*expected, *spans}
+        for key in sorted(keys, key=str) if len(keys) > 1 else keys:
             (number, name), pooling, offset = key
             if not covers(spans.get(key, ()), *expected.get(key, (0, 0, 0))):
                 signal = name if number is None else f"{name} of network {number}"

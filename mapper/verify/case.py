@@ -257,10 +257,11 @@ def signal_of(body: LayerPart | Relay) -> Signal:
 def signal_shape(networks: tuple[Network, ...], stage: DvsStage | None, signal: Signal) -> Shape | None:
     """Shape of a layer, a host input, or the sensor behind its stage; None where there is no such signal."""
     number, name = signal
-    sensors = sensor_inputs(networks)
     if number is not None:
-        known = number in range(len(networks)) and (number, name) not in sensors
-        return networks[number].signal_shapes.get(name) if known else None
+        if number not in range(len(networks)) or any(e.dvs and e.name == name for e in networks[number].inputs):
+            return None
+        return networks[number].signal_shapes.get(name)
+    sensors = sensor_inputs(networks)
     if name != DVS or stage is None or not sensors:
         return None
     height, width = (stage.cut[axis] - stage.origin[axis] + 1 for axis in (0, 1))
@@ -275,6 +276,8 @@ def edge_pool(edge: Edge | Output) -> tuple[Pair, Pair]:
 
 def covers(spans: Sequence[Span], start: int, stop: int, times: int = 1) -> bool:
     """Whether half-open spans cover every number of start..stop exactly `times` times, and nothing else."""
+    if len(spans) == times == 1:
+        return spans[0] == (start, stop) and start < stop
     if any(low >= high for low, high in spans):
         return False
     places = sorted({start, stop, *(place for span in spans for place in span)})

@@ -78,8 +78,9 @@ def _check_of(hint: Any) -> _Check:
 
 
 def _plain(hint: type, value: object) -> _Misfits:
-    right = type(value) is hint and not (isinstance(value, int) and abs(value) > _NUMBER_MAX)
-    return () if right else (("", value),)
+    if type(value) is not hint or (isinstance(value, int) and abs(value) > _NUMBER_MAX):
+        return (("", value),)
+    return ()
 
 
 def _union(checks: tuple[_Check, ...], value: object) -> _Misfits:
@@ -96,21 +97,21 @@ def _sequence(checks: tuple[_Check, ...], is_open: bool, value: object) -> _Misf
     if type(value) is not tuple or not (is_open or len(checks) == len(value)):
         return (("", value),)
     each = checks * len(value) if is_open else checks
-    return tuple(
-        (f"[{n}]{where}", part)
-        for n, (entry, check) in enumerate(zip(value, each, strict=True))
-        for where, part in check(entry)
-    )
+    found: list[tuple[str, object]] = []
+    for n, (entry, check) in enumerate(zip(value, each, strict=True)):
+        if misfits := check(entry):
+            found += [(f"[{n}]{where}", part) for where, part in misfits]
+    return tuple(found)
 
 
 def _fields(kind: type, checks: Mapping[str, _Check], value: object) -> _Misfits:
     if type(value) is not kind:
         return (("", value),)
-    return tuple(
-        (f".{name}{where}", part)
-        for name, check in checks.items()
-        for where, part in check(getattr(value, name, _MISSING))
-    )
+    found: list[tuple[str, object]] = []
+    for name, check in checks.items():
+        if misfits := check(getattr(value, name, _MISSING)):
+            found += [(f".{name}{where}", part) for where, part in misfits]
+    return tuple(found)
 
 
 def _stage(chip: ChipSpec, solution: Solution) -> Iterator[Violation]:

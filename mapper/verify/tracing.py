@@ -233,7 +233,10 @@ def _difference(
     """What differs in the weights with which given spikes reach the neurons of all features at one place."""
     (rows, through_rows, heights), (columns, through_columns, widths) = down, across
     phase = place[0] % origin.phases[0] * origin.phases[1] + place[1] % origin.phases[1]
+    shapes_only = own[0].layer.operation.weight is None
     count = origin.shape.features
+    # Without weights all features of a layer read alike: one tells of all.
+    told = 1 if shapes_only else count
     features: dict[_Source, int] = {}
     for path in (*own, *through):
         features[path.source] = max(path.features, features.get(path.source, 0))
@@ -246,11 +249,10 @@ def _difference(
         for path, taps, other_taps in zip(paths, tall, wide, strict=True):
             source = path.source
             if taps and other_taps:
-                shape = (count, features[source], heights[source], widths[source])
+                shape = (told, features[source], heights[source], widths[source])
                 weights = _reaching(path, first, shape, taps, other_taps)
                 total[source] = total[source] + weights if source in total else weights
         sides.append(total)
-    shapes_only = own[0].layer.operation.weight is None
     for source in dict.fromkeys((*sides[0], *sides[1])):
         one, other = (side.get(source, np.int64(0)) for side in sides)
         wrong = (one != 0) & (other == 0) if shapes_only else _differs(one, other)

@@ -6,6 +6,7 @@ scale: where the layers were rounded each with its own, the fused one is rounded
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
@@ -70,9 +71,11 @@ def fusions(network: NormalNetwork, apart: Collection[str]) -> tuple[tuple[Fusio
     tuple
         The choices, and whether these are all.
     """
+    # Most layers read what no other reads, and need no closer look.
+    together = Counter(_sources(network, layer) for layer in network.layers)
     alike: dict[object, list[str]] = {}
     for layer in network.layers:
-        if layer.name not in apart:
+        if layer.name not in apart and together[_sources(network, layer)] > 1:
             alike.setdefault(_likeness(network, layer), []).append(layer.name)
     several = [sorted(names, key=natural_key) for names in alike.values() if len(names) > 1]
     groups = [
@@ -119,6 +122,10 @@ def _choices(
                 break
             yield from longer
             chains = longer
+
+
+def _sources(network: NormalNetwork, layer: NormalLayer) -> tuple[str, ...]:
+    return tuple(sorted(edge.source for edge in network.incoming[layer.name]))
 
 
 def _likeness(network: NormalNetwork, layer: NormalLayer) -> object:

@@ -165,6 +165,8 @@ def candidates(setting: Setting, start: LayerForm) -> tuple[Candidate, ...]:
     a direct form the one that folds least is the first. A layer that no form makes expressible has one
     form, unfolded, if its pools can be done.
     """
+    if not any(edge.path for edge in start.edges):
+        return (unfolded(setting, start),)
     kept = [setting.kept(edge) for edge in start.edges]
     common = set.intersection(*(set(entry) for entry in kept))
     direct: list[Candidate] = []

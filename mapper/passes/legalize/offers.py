@@ -85,7 +85,8 @@ def extended(
     joint, fusion, phases
         Whether joint relays, fused siblings and relays with phases are wanted.
     """
-    weight = min(2 ** (min(core.limits.weight_bits, core.limits.state_bits) - 1) - 1 for core in chip.cores)
+    limits = [entry.core.limits for entry in chip.core_classes]
+    weight = min(2 ** (min(each.weight_bits, each.state_bits) - 1) - 1 for each in limits)
     siblings, has_siblings = fusions(network, apart) if fusion else ((), True)
     names, poolings = [entry.layer.name for entry in siblings], chip.routing.poolings
     joints, has_all = joint_relays(network, names, weight, poolings) if joint else ((), True)

@@ -65,7 +65,7 @@ def sensor_first(
         What the layer reads: its incoming edges, or what stands for some of them.
     """
     conv = layer.operation
-    offsets = {edge.feature_offset for edge in edges if edge.source in sensors}
+    offsets = {edge.feature_offset for edge in edges if edge.source in sensors} if sensors else set()
     if not offsets or 0 in offsets:
         return layer, edges, ()
     spans = list(_blocks(network, edges, layer.input_shape.features))

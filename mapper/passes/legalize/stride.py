@@ -79,7 +79,7 @@ def expressible(layer: NormalLayer, bounds: Bounds) -> bool:
     features, height, width = layer.input_shape
     sizes_fit = limits.kernel_size_min <= min(conv.kernel) and max(conv.kernel) <= limits.kernel_size_max
     square = conv.kernel[0] == conv.kernel[1] or not limits.kernel_square
-    strides_fit = all(stride in limits.strides for stride in conv.stride)
+    strides_fit = conv.stride[0] in limits.strides and conv.stride[1] in limits.strides
     map_fits = height <= limits.input_height_max and width <= limits.input_width_max
     memory_fits = kernel_words(features, 1, *conv.kernel) <= bounds.kernel_words
     padding_fits = max(conv.padding) <= limits.padding_max
@@ -115,13 +115,14 @@ def legal_stride(room: int, stride: int, outputs: int, allowed: Sequence[int]) -
 def strided(layer: NormalLayer, bounds: Bounds) -> NormalLayer:
     """The layer with the smallest legal stride wherever its own is not legal and does not matter."""
     conv = layer.operation
-    if all(stride in bounds.limits.strides for stride in conv.stride):
+    allowed = bounds.limits.strides
+    if conv.stride[0] in allowed and conv.stride[1] in allowed:
         return layer
     strides: list[int] = []
     for axis, stride in enumerate(conv.stride):
         room = layer.input_shape[1 + axis] + 2 * conv.padding[axis] - conv.kernel[axis]
         outputs = layer.output_shape[1 + axis]
-        strides.append(legal_stride(room, stride, outputs, bounds.limits.strides) or stride)
+        strides.append(legal_stride(room, stride, outputs, allowed) or stride)
     pair: Pair = (strides[0], strides[1])
     return layer if pair == conv.stride else replace(layer, operation=replace(conv, stride=pair))
 

@@ -163,7 +163,7 @@ class _Decoder:
 
         The pieces with the largest caps come first to the relays that just hold so much.
         """
-        number = next(n for n, signal in enumerate(self.tables.signals) if signal.layer == layer)
+        number = self.tables.signal_number(layer)
         relays = self.counts.relays_of(number)
         provider = next((p for p in relays if p.kind == "aligned"), None)
         if provider is None:
