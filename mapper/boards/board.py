@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
 from hwspec.catalog import load as load_chip
 from hwspec.schema import ChipSpec
+from mapper.arguments import checked
 from mapper.asking import EMITTED_STEP_US, LAYER_FORM, MONITORS
 from mapper.boards.discovery import board_name, find_board
 from mapper.boards.link import Link
@@ -20,7 +20,7 @@ from mapper.emit.samna import to_samna, validate
 from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.interface import Interface
 from mapper.emit.shared.slow_clock import slow_clock_findings, warn_of_slow_clock
-from mapper.errors import ConfigError, Finding, MapperWarning
+from mapper.errors import ConfigError, Finding, warn_caller
 from mapper.events import Events, MonitorEvents, events_from, events_from_spikes, spikes_of
 from mapper.wording import counted
 
@@ -32,6 +32,7 @@ _WRITTEN_SECONDS = 0.1
 _OPEN: WeakValueDictionary[str, Board] = WeakValueDictionary()
 
 
+@checked
 def open_board(
     device: str,
     config: ChipConfig,
@@ -106,7 +107,7 @@ def _take_over(device: str) -> None:
     former = _OPEN.get(board_name(device))
     if former is not None and former.kit is not None:
         text = f"{former.device} was open in this program, and is closed for the new configuration"
-        warnings.warn(text, MapperWarning, stacklevel=4)
+        warn_caller(text)
         former.close()
 
 
@@ -243,7 +244,7 @@ class Board(Link):
     def _say(self, notes: Sequence[str]) -> None:
         """Warn, once nothing can be lost by it: warnings may be errors."""
         for note in notes:
-            warnings.warn(f"{self.device}: {note}", MapperWarning, stacklevel=3)
+            warn_caller(f"{self.device}: {note}")
 
     def _interface(self) -> Interface:
         if self.config.interface is None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mapper.arguments import checked
 from mapper.wording import titled
 
 __all__ = ["FrameDifference", "first_difference"]
@@ -41,6 +42,7 @@ class FrameDifference:
         return f"{where}: {self.network} spikes in the network, {self.chip} on the chip ({self.count} differ)"
 
 
+@checked
 def first_difference(network: Mapping[str, Any], chip: Mapping[str, Any]) -> FrameDifference | None:
     """Compare spikes by layer, (time, features, height, width) each.
 

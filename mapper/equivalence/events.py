@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hwspec.schema import ChipSpec
+from mapper.arguments import checked
 from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.graph import Link
 from mapper.equivalence.exactness import exactness
@@ -92,6 +93,7 @@ class EventComparison:
     outputs: Mapping[str, Events]
 
 
+@checked
 def compare_events(
     config: ChipConfig,
     frames: Mapping[str, Any],

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from hwspec.schema import ChipSpec
+from mapper.arguments import checked
 from mapper.emit.shared.config import ChipConfig, CnnLayer
 from mapper.emit.shared.interface import Interface, InterfaceLayer, LayerPlace
 from mapper.emit.shared.tensor import Tensor, json_pieces
@@ -118,6 +119,7 @@ def _under_test(core: CnnLayer) -> CnnLayer:
     return core.model_copy(update=changes)
 
 
+@checked
 def known_answer(config: ChipConfig, chip: ChipSpec, seed: int = 0) -> KnownAnswer | None:
     """As `answer_or_reason`; None where there is no answer."""
     answer = answer_or_reason(config, chip, seed)

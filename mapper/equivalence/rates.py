@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from mapper.arguments import checked
+
 __all__ = [
     "FeatureRates",
     "LayerRates",
@@ -100,6 +102,7 @@ class PairedCounts:
         return None if spread <= 0 else float((both - sums[0] * sums[1]) / math.sqrt(spread))
 
 
+@checked
 def layer_rates(floats: Mapping[str, Any], integers: Mapping[str, Any]) -> tuple[LayerRates, ...]:
     """Compare spikes by layer, (time, features, height, width) each, of layers that both have."""
     pairs = {name: PairedCounts() for name in floats if name in integers}

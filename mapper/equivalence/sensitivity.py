@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from mapper.arguments import checked
 from mapper.emit.shared.config import ChipConfig
 from mapper.events import Events
 from mapper.own_shape import own_shape
@@ -46,6 +47,7 @@ class Sensitivity:
     same_argmax: bool
 
 
+@checked
 def layer_shapes(config: ChipConfig) -> dict[str, tuple[int, int, int]]:
     """(features, height, width) of every layer, its pieces together; of every core without interface."""
     cores = config.hardware.cnn_layers
@@ -74,6 +76,7 @@ def layer_shapes(config: ChipConfig) -> dict[str, tuple[int, int, int]]:
     } or shapes
 
 
+@checked
 def count_ranges(
     config: ChipConfig,
     inputs: Mapping[str, Events],
@@ -134,6 +137,7 @@ def run_orders(
             work(pause)
 
 
+@checked
 def sensitivity(counts: Mapping[str, Counts]) -> tuple[Sensitivity, ...]:
     """What `count_ranges` shows, layer by layer."""
     sensitivities = []

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mapper.arguments import checked
 from mapper.asking import ORDER, TIME_UNIT, UNWRAP, spoken
 from mapper.errors import EventError, Finding
 
@@ -61,6 +62,7 @@ _WRAP = 1 << 32
 _SIDES = ("features", "height", "width")
 
 
+@checked
 def events_from(
     array: NDArray[Any] | Mapping[str, Any],
     *,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
+from mapper.arguments import checked
 from mapper.errors import EventError, Finding
 from mapper.events.arrays import Events, Shape3, column_findings, events_from, whole
 
@@ -29,6 +30,7 @@ class EntryLike(Protocol):
 Entry: TypeAlias = EntryLike | tuple[int, int]
 
 
+@checked
 def spikes_of(
     events: Events,
     entries: Sequence[Entry],

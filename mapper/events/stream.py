@@ -13,6 +13,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from mapper.arguments import checked
 from mapper.errors import EventError, Finding
 from mapper.events.arrays import EVENT_DTYPE, Events
 from mapper.files import Staged, place
@@ -22,6 +23,7 @@ __all__ = ["EventWriter", "hot_pixels", "place_all", "without_pixels"]
 _PIXEL = np.dtype([("p", "<u2"), ("y", "<u2"), ("x", "<u2")])
 
 
+@checked
 class EventWriter:
     """A .npy file of events that grows by pieces, for recordings larger than memory.
 
@@ -89,6 +91,7 @@ def place_all(writers: Iterable[EventWriter]) -> None:
     place(*[writer.complete() for writer in writers])
 
 
+@checked
 def hot_pixels(events: Events, *, factor: float = 20.0, rate_hz_min: float = 10.0) -> NDArray[np.void]:
     """Pixels (p, y, x) that spike far more often than the others: defects of a sensor, as a list.
 
@@ -128,6 +131,7 @@ def hot_pixels(events: Events, *, factor: float = 20.0, rate_hz_min: float = 10.
     return pixels
 
 
+@checked
 def without_pixels(events: Events, pixels: NDArray[np.void]) -> Events:
     """Events of all pixels but these; `pixels` as `hot_pixels` gives them."""
     kept: Events = events[~np.isin(_places(events), np.asarray(pixels, _PIXEL))]

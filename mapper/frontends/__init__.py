@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeGuard, get_args
 
 from hwspec.inert import as_text
+from mapper.arguments import checked
 from mapper.asking import (
     CALIBRATE,
     DT,
@@ -27,7 +28,6 @@ from mapper.frontends.concerns import Concerns, by_samples
 from mapper.frontends.inputs import InputFrom, fed
 from mapper.frontends.target import file_alone, is_module, is_target, loaded_target
 from mapper.network import Network
-from mapper.values import value_text
 
 if TYPE_CHECKING:
     from mapper.frontends.from_torch.as_trained import AsTrained
@@ -60,6 +60,7 @@ _WORDS = {
 }
 
 
+@checked.but("source", "reset", "spike_mode", "fires_at", "dt")
 @dataclass(frozen=True, slots=True)
 class NirOptions:
     """How to read what a NIR file leaves open; None leaves it to the file, and to its framework.
@@ -111,6 +112,7 @@ class NirOptions:
             raise OptionsError(*findings)
 
 
+@checked.but("relu_as_if", "weights", "calibrate")
 @dataclass(frozen=True, slots=True)
 class TorchOptions:
     """How to read what a torch module leaves open.
@@ -169,6 +171,7 @@ def is_code(source: str) -> bool:
     return is_target(source, (*_NIR_SUFFIXES, *_SHAPE_SUFFIXES))
 
 
+@checked
 def load_network(
     source: object,
     input_shape: tuple[int, int, int] | None = None,
@@ -219,7 +222,6 @@ def load_with_source(
     concerns
         Of several networks that share the options, what becomes of these.
     """
-    _require_options(nir, torch)
     options = (input_shape, nir or NirOptions(), torch or TorchOptions(), concerns or Concerns(is_alone=True))
     if isinstance(source, str) and is_code(source):
         with loaded_target(source) as loaded:
@@ -231,18 +233,6 @@ def load_with_source(
         # Of several files, each with a layer of this name, the user must know which is meant.
         raise (error.of(as_text(Path(source).name)) if _is_file(source) else error) from None
     return fed(network, input_from), source
-
-
-def _require_options(nir: object, torch: object) -> None:
-    given = (("nir", nir, NirOptions), ("torch", torch, TorchOptions))
-    wrong = [entry for entry in given if not isinstance(entry[1], entry[2] | None)]
-    if wrong:
-        raise OptionsError(
-            *(
-                Finding(name, f"must be {kind.__name__}(...)", value_text(value))
-                for name, value, kind in wrong
-            )
-        )
 
 
 def as_trained(source: object, options: TorchOptions | None = None) -> AsTrained | None:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mapper.arguments import checked
 from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.file import config_of
 from mapper.emit.shared.graph import ConfigGraph, graph_of
@@ -59,6 +60,7 @@ class FrameResult:
     state: FrameState
 
 
+@checked
 def simulate_config(
     config: ChipConfig | str | Path,
     inputs: Mapping[str, Any],

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hwspec.schema import ChipSpec
 from mapper.api import solve, verify_equivalence
+from mapper.arguments import checked
 from mapper.equivalence.accuracy import NO_ANSWER, Difference
 from mapper.equivalence.labelled import LabelledData
 from mapper.equivalence.report import EquivalenceReport
@@ -36,6 +37,7 @@ class Tuned:
     answers: Mapping[str, NDArray[np.int64]]
 
 
+@checked
 def worth(
     network: object,
     chip: ChipSpec | str = "speck2f",
@@ -58,6 +60,7 @@ def worth(
     return Tuned(report, answers_by_order(solve(network, chip, **reading), data, dt_us))
 
 
+@checked
 def answers_by_order(result: Result, data: LabelledData, dt_us: int = 1000) -> dict[str, NDArray[np.int64]]:
     """By order of spikes, the class of each sample on the chip, `NO_ANSWER` without output spikes.
 
@@ -78,6 +81,7 @@ def answers_by_order(result: Result, data: LabelledData, dt_us: int = 1000) -> d
     return {order: np.array([*map(answer, plain().counts(result, [order]))]) for order in ORDERS}
 
 
+@checked
 def gains(before: Tuned, after: Tuned, labels: NDArray[np.int64]) -> dict[str, Difference]:
     """By order of spikes, accuracy after less that before, on the same samples."""
     return {

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from pydantic import BaseModel
 
+from mapper.arguments import checked
 from mapper.emit.read.extract import extract
 from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.joined import joined
@@ -52,6 +53,7 @@ class Difference:
 Side: TypeAlias = ChipConfig | Network | Sequence[Network]
 
 
+@checked
 def diff(left: Side, right: Side) -> tuple[Difference, ...]:
     """All differences, layer by layer; empty if both are the same.
 
