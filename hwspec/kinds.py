@@ -243,7 +243,8 @@ def _mapping_kind(parts: tuple[Any, ...]) -> Kind:
         return _all_fit(key, given.keys()) and (value is None or _all_fit(value, given.values()))
 
     of = f" of {key.several if key else 'names'} to {value.several if value else 'values'}"
-    return Kind(f"a mapping{of}", fits)
+    step = 'Give {"NAME": ...}' if key is not None and key.fits("") else ""
+    return Kind(f"a mapping{of}", fits, step)
 
 
 def _all_fit(form: Form | None, entries: Iterable[object]) -> bool:
@@ -254,7 +255,9 @@ def _list_kind(parts: tuple[Any, ...]) -> Kind:
     form = form_of(parts[0]) if parts else None
 
     def fits(given: Any) -> bool:
-        # What ends when it is read is left to whoever reads it.
+        # What ends when it is read is left to whoever reads it. An array without entries is of numbers.
+        if hasattr(given, "dtype") and not getattr(given, "size", 0):
+            return False
         return (type(given) is tuple and not given) or (
             _is_listed(given) and (isinstance(given, Iterator) or _all_fit(form, given))
         )

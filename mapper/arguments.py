@@ -17,6 +17,11 @@ def _is_shape(value: object) -> bool:
     return _SHAPE.fits(value) and isinstance(value, tuple) and all(map(is_whole, value))
 
 
+def _is_indexed(value: object) -> bool:
+    is_text = isinstance(value, str | bytes | Mapping)
+    return hasattr(value, "__len__") and hasattr(value, "__getitem__") and not is_text
+
+
 def _is_events(value: object) -> bool:
     return hasattr(value, "__array__") or isinstance(value, Mapping)
 
@@ -50,6 +55,7 @@ _KINDS: Mapping[str, Kind] = {
         "an array of events", _is_events, "mapper.events.read_events(path) reads them", "arrays of events"
     ),
     "NDArray": ARRAY,
+    "Rasters": Kind("samples by index", _is_indexed, several="samples by index"),
     "Raster": Kind("a raster", is_array, "mapper.events.read_raster(path) reads one", "rasters"),
     **{name: own_class(name, f"Write mapper.{name}(...)") for name in _OPTIONS},
     "DataOptions": own_class("DataOptions", "Write mapper.equivalence.DataOptions(...)"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -63,7 +64,8 @@ def open_board(
     BackendMissingError
         samna is not there.
     ConfigError
-        The configuration is of another chip, is not valid, or has biases and no slow clock.
+        The configuration is of another chip, is not valid, or has biases and no slow clock; there is no such
+        time to wait.
     BoardError
         There is no such board, it is in use, or it failed at a step.
 
@@ -72,6 +74,9 @@ def open_board(
     MapperWarning
         The slow clock's rate is not typical; the board was open in this program, and was closed.
     """
+    if not 0 <= settle_seconds < threading.TIMEOUT_MAX:
+        problem = "nobody can wait so long"
+        raise ConfigError(Finding("settle_seconds", problem, settle_seconds, ">= 0", "s"))
     chip = load_chip(device)
     samna_config = to_samna(config, chip)
     if config_modifier is not None:
@@ -122,6 +127,7 @@ class Board(Link):
 
     listening = Listening()
 
+    @checked
     def write(self, events: Events, input_name: str | None = None) -> int:
         """Write events to an input of the network: to every core that takes it, or to the sensor stage.
 
@@ -161,6 +167,7 @@ class Board(Link):
         spikes = [event for event in came if type(event) is spike]
         return events_from_spikes(spikes, monitored_layers(self.config), unwrap=True, order="sort")
 
+    @checked
     def infer(
         self, events: Events, input_name: str | None = None, listening: Listening | None = None
     ) -> MonitorEvents:
@@ -204,6 +211,7 @@ class Board(Link):
         self._say(heard.notes)
         return answer
 
+    @checked
     def exchange(self, spikes: Sequence[Any], listening: Listening | None = None) -> list[Any]:
         """Write samna's own event objects, and give those that come back to them.
 
@@ -299,14 +307,24 @@ class Board(Link):
         self.receive()
         self._say(notes)
 
+    @checked
     def read_potentials(self, core: int, seconds: float = 0.5) -> dict[int, int]:
         """Potentials of a core by address; the order of addresses is the chip's own.
 
         Parameters
         ----------
         seconds
-            Time the chip has to answer. Spikes that arrive meanwhile are dropped.
+            Time the chip has to answer, >= 0. Spikes that arrive meanwhile are dropped.
+
+        Raises
+        ------
+        ConfigError
+            There is no such core, or no such time.
         """
+        if not 0 <= core < self.chip.core_count:
+            raise ConfigError(Finding("core", "there is none", core, f"0..{self.chip.core_count - 1}"))
+        if not 0 <= seconds < threading.TIMEOUT_MAX:
+            raise ConfigError(Finding("seconds", "nobody can wait so long", seconds, ">= 0", "s"))
         self.send(reads_of(self._library, core, self._words(core)) if core in self.used_cores else [])
         time.sleep(seconds)
         answer = type(self._library.event.NeuronValue())

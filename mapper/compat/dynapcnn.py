@@ -143,6 +143,7 @@ class DynapcnnNetwork(PlacedNetwork):
         self.register_buffer("structure_version", torch.tensor(_STRUCTURE_VERSION))
         self.board: Board | None = None
 
+    @checked.but("x")
     def forward(self, x: Any, return_complete: bool = False) -> Any:
         """Run the network, in time steps or on the open board.
 

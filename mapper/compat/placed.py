@@ -237,6 +237,7 @@ class PlacedNetwork(LayerViews):
         self.samna_config = samna_config
         return samna_config
 
+    @checked.by_name
     def find_chip_layer(self, layer_idx: LayerReference) -> int:
         """The core where a layer lives; the index does not count the sensor stage, and may be negative.
 
@@ -249,6 +250,7 @@ class PlacedNetwork(LayerViews):
         """
         return self._placed().find_chip_layer(as_index(layer_idx))
 
+    @checked.by_name
     def find_chip_layers(self, layer_idx: LayerReference) -> list[int]:
         """All cores that hold a layer or a part of it, ascending."""
         return self._placed().find_chip_layers(as_index(layer_idx))

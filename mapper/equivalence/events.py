@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwspec.schema import ChipSpec
 from mapper.arguments import checked
@@ -96,7 +97,7 @@ class EventComparison:
 @checked
 def compare_events(
     config: ChipConfig,
-    frames: Mapping[str, Any],
+    frames: Mapping[str, NDArray[Any]],
     inputs: Mapping[str, Events],
     chip: ChipSpec,
     *,

@@ -19,7 +19,7 @@ from mapper.emit.shared.config import ChipConfig, CnnLayer
 from mapper.emit.shared.interface import Interface, InterfaceLayer, LayerPlace
 from mapper.emit.shared.tensor import Tensor, json_pieces
 from mapper.equivalence.sensitivity import layer_shapes, run_orders
-from mapper.errors import ConfigError
+from mapper.errors import ConfigError, Finding, OptionsError
 from mapper.events import EVENT_DTYPE, Events
 from mapper.sim.event import EventOptions, EventResult
 from mapper.sim.stages import sensor_events
@@ -121,7 +121,15 @@ def _under_test(core: CnnLayer) -> CnnLayer:
 
 @checked
 def known_answer(config: ChipConfig, chip: ChipSpec, seed: int = 0) -> KnownAnswer | None:
-    """As `answer_or_reason`; None where there is no answer."""
+    """As `answer_or_reason`; None where there is no answer.
+
+    Raises
+    ------
+    OptionsError
+        A negative seed.
+    """
+    if seed < 0:
+        raise OptionsError(Finding("seed", "must not be negative", seed, ">= 0"))
     answer = answer_or_reason(config, chip, seed)
     return None if isinstance(answer, str) else answer
 

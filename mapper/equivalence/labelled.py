@@ -295,8 +295,20 @@ def labelled_data(
 
 
 def _labels(dataset: Any, name: str) -> Iterator[int]:
+    if (
+        isinstance(dataset, str | bytes)
+        or not hasattr(dataset, "__getitem__")
+        or not hasattr(dataset, "__len__")
+    ):
+        step = "mapper.equivalence.read_labelled(path) reads files and folders"
+        problem = "must have a length, and give (sample, label) by index"
+        raise EventError(Finding("dataset", problem, f"{dataset!r:.80}", next_step=step))
     for index in range(len(dataset)):
-        label = np.asarray(dataset[index][1])
+        try:
+            label = np.asarray(dataset[index][1])
+        except (TypeError, IndexError, KeyError):
+            problem = "is no pair of a sample and its label"
+            raise EventError(Finding(f"dataset: {name}, sample {index}", problem)) from None
         if label.size != 1 or label.dtype.kind not in "iu":
             raise EventError(Finding(f"{name}, label {index}", "is no whole number", str(label)))
         yield int(label.reshape(()))

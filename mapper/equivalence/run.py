@@ -29,7 +29,7 @@ from mapper.equivalence.rates import LayerRates, layer_rates
 from mapper.equivalence.report import EquivalenceReport, OutputTrace
 from mapper.equivalence.silence import silence_of
 from mapper.errors import EventError, Finding, warn_caller
-from mapper.events import Events, events_from_raster, raster_from_events
+from mapper.events import Events, events_from, events_from_raster, raster_from_events
 from mapper.network import Network
 from mapper.normal_form import NormalNetwork
 from mapper.own_shape import own_shape
@@ -145,10 +145,10 @@ def recording_of(network: Network, events: Events, dt_us: int, *, drop_outside: 
     if len(network.inputs) != 1 and not (shared and all(entry.dvs for entry in network.inputs)):
         names = ", ".join(entry.name for entry in network.inputs)
         raise EventError(Finding("events", "the network has several inputs; a recording feeds one", names))
-    if not len(events):
+    shifted = events_from(events, order="any")
+    if not len(shifted):
         raise EventError(Finding("events", "there are none"))
-    shifted = events.copy()
-    shifted["t"] -= events["t"][0]
+    shifted["t"] -= shifted["t"][0]
     features, height, width = first.shape
     shape = (features, height, width)
     made = raster_from_events(shifted, shape, dt_us, drop_outside=drop_outside)

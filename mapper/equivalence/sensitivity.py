@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mapper.arguments import checked
 from mapper.emit.shared.config import ChipConfig
+from mapper.errors import Finding, OptionsError
 from mapper.events import Events
 from mapper.own_shape import own_shape
 from mapper.sim.event import EventOptions, EventResult, simulate_events
@@ -21,6 +22,8 @@ __all__ = ["Sensitivity", "count_ranges", "layer_shapes", "run_orders", "sensiti
 Counts = NDArray[np.int64]
 # Events from which on threads take less than they save: they wait for each other between compiled loops.
 _WORTH = 20_000
+# Each is a simulation of its own.
+_RANDOM_ORDERS_MAX = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,9 @@ def count_ranges(
     Depth first, breadth first, and `random_orders` random ones, side by side; `end_us` and `pause` as in
     `simulate_events`.
     """
+    if not 0 <= random_orders <= _RANDOM_ORDERS_MAX:
+        most = f"0..{_RANDOM_ORDERS_MAX}"
+        raise OptionsError(Finding("random_orders", "must be a number of orders", random_orders, most))
     base = options or EventOptions()
     recorded = shapes if base.record is None else base.record
     counts = {

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -28,6 +29,7 @@ from mapper.frontends.concerns import Concerns, by_samples
 from mapper.frontends.inputs import InputFrom, fed
 from mapper.frontends.target import file_alone, is_module, is_target, loaded_target
 from mapper.network import Network
+from mapper.values import is_positive
 
 if TYPE_CHECKING:
     from mapper.frontends.from_torch.as_trained import AsTrained
@@ -98,7 +100,7 @@ class NirOptions:
         findings = [
             Finding(str(option), "is none of the values known", value, ", ".join(known))
             for option, known in _WORDS.items()
-            if (value := getattr(self, option.written)) is not None and value not in known
+            if (value := getattr(self, option.written)) is not None and not _is_one(value, known)
         ]
         if isinstance(self.v_min, str) and self.v_min not in ("threshold", "none"):
             findings.append(
@@ -146,9 +148,10 @@ class TorchOptions:
 
     def __post_init__(self) -> None:
         value, weights = self.relu_as_if, self.weights
-        if (value == "auto") != (self.calibrate is not None):
+        is_auto = _is_one(value, ("auto",))
+        if is_auto != (self.calibrate is not None):
             raise OptionsError(Finding(f"{RELU_AS_IF} auto", "goes with samples", next_step=by_samples()))
-        if value not in (None, "auto") and not (isinstance(value, int | float) and 0 < value < float("inf")):
+        if value is not None and not is_auto and not is_positive(value):
             raise OptionsError(
                 Finding(str(RELU_AS_IF), "a threshold must be a positive number", value, "> 0")
             )
@@ -164,6 +167,10 @@ class TorchOptions:
             step = "Save a state dict with torch.save, or load it into the module yourself"
             problem = "must be the path of a file"
             raise OptionsError(Finding(str(WEIGHTS), problem, type(weights).__name__, next_step=step))
+
+
+def _is_one(value: object, words: Collection[str]) -> bool:
+    return isinstance(value, str) and value in words
 
 
 def is_code(source: str) -> bool:
@@ -359,12 +366,15 @@ def _read_file(source: str | Path, input_shape: tuple[int, int, int] | None, nir
     if suffix == _CODE_SUFFIX:
         raise NetworkError(file_alone(path))
     known = ", ".join((*_NIR_SUFFIXES, *_SHAPE_SUFFIXES))
+    hint = 'Did you mean "digits"? ' if get_close_matches(str(source), ["digits"]) else ""
     step = (
-        'The one network that comes with the package is "digits"; Python code is file.py:factory or '
+        f'{hint}The one network that comes with the package is "digits"; Python code is file.py:factory or '
         "package.module:factory"
     )
     raise NetworkError(
-        Finding(str(source), "not a network file", None, f"a path that ends in {known}", next_step=step)
+        Finding(
+            str(source) or '""', "not a network file", None, f"a path that ends in {known}", next_step=step
+        )
     )
 
 

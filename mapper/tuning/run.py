@@ -108,7 +108,7 @@ class TuneResult(Shown):
         return gains(self.before, self.after, self.labels)
 
 
-@checked
+@checked.but(rest=solve)
 def tuned_by(
     network: Network | str | Path | object,
     chip: ChipSpec | str | Path = "speck2f",

@@ -15,6 +15,7 @@ from mapper.arguments import checked
 from mapper.equivalence.accuracy import NO_ANSWER, Difference
 from mapper.equivalence.labelled import LabelledData
 from mapper.equivalence.report import EquivalenceReport
+from mapper.errors import Finding, OptionsError
 from mapper.result import Result
 from mapper.tuning.trial import ORDERS, Harder, Trial, samples_of
 
@@ -37,7 +38,7 @@ class Tuned:
     answers: Mapping[str, NDArray[np.int64]]
 
 
-@checked
+@checked.but(rest=verify_equivalence)
 def worth(
     network: object,
     chip: ChipSpec | str = "speck2f",
@@ -83,7 +84,17 @@ def answers_by_order(result: Result, data: LabelledData, dt_us: int = 1000) -> d
 
 @checked
 def gains(before: Tuned, after: Tuned, labels: NDArray[np.int64]) -> dict[str, Difference]:
-    """By order of spikes, accuracy after less that before, on the same samples."""
+    """By order of spikes, accuracy after less that before, on the same samples.
+
+    Raises
+    ------
+    OptionsError
+        As many labels as there are no answers.
+    """
+    counts = {len(answers) for tuned in (before, after) for answers in tuned.answers.values()}
+    if counts - {len(labels)}:
+        limit = " and ".join(map(str, sorted(counts)))
+        raise OptionsError(Finding("labels", "must be one for each answer", len(labels), limit))
     return {
         order: Difference.between(before.answers[order] == labels, now == labels)
         for order, now in after.answers.items()

@@ -68,9 +68,9 @@ def read_config(path: str | Path) -> ChipConfig:
         text = plain_text(where, _BYTES_MAX)
     except OSError as error:
         problem = f"cannot be read: {error.strerror}"
-        raise ConfigError(Finding(str(path), problem, next_step=_EMIT)) from None
+        raise ConfigError(Finding(str(where), problem, next_step=_EMIT)) from None
     except ValueError as error:
-        raise ConfigError(Finding(str(path), str(error))) from None
+        raise ConfigError(Finding(str(where), str(error))) from None
     try:
         content: Any = json_of(text)
     except ValueError as error:
