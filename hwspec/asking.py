@@ -6,10 +6,11 @@ command while it runs, and a class with arguments of its own while it is made.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal, TypeAlias, TypeVar
 
 __all__ = ["Option", "Surface", "names", "spoken", "spoken_to", "surface", "together"]
@@ -17,6 +18,8 @@ __all__ = ["Option", "Surface", "names", "spoken", "spoken_to", "surface", "toge
 Surface: TypeAlias = Literal["python", "command", "sinabs"]
 Said = TypeVar("Said")
 _surface: ContextVar[Surface] = ContextVar("_surface", default="python")
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+_newer: ContextVar[Mapping[str, str]] = ContextVar("_newer", default=_NOTHING)
 
 
 def surface() -> Surface:
@@ -25,13 +28,20 @@ def surface() -> Surface:
 
 
 @contextmanager
-def spoken_to(surface: Surface) -> Iterator[None]:
-    """Spell options so, in all that is said meanwhile."""
-    token = _surface.set(surface)
+def spoken_to(surface: Surface, newer: Mapping[str, str] = _NOTHING) -> Iterator[None]:
+    """Spell options so, in all that is said meanwhile.
+
+    Parameters
+    ----------
+    newer
+        Other names of arguments of the class like sinabs', where they were used.
+    """
+    tokens = _surface.set(surface), _newer.set(newer)
     try:
         yield
     finally:
-        _surface.reset(token)
+        _surface.reset(tokens[0])
+        _newer.reset(tokens[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +69,7 @@ class Option:
         """Its name: "--dt", "dt"."""
         if surface() == "command":
             return self.typed
-        return (surface() == "sinabs" and self.sinabs) or self.written
+        return (surface() == "sinabs" and _newer.get().get(self.sinabs, self.sinabs)) or self.written
 
     def to(self, value: object, written: str = "") -> str:
         """How it is given a value: "--dt 0.001", "nir=NirOptions(dt=0.001)".

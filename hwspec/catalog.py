@@ -12,6 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from hwspec.arguments import Checker
 from hwspec.document import Draft, build, draft_of, draft_of_table, number
 from hwspec.errors import Finding, SpecError, unreadable
 from hwspec.inert import as_text, quoted
@@ -21,6 +22,7 @@ from hwspec.variant import SET, apply_overrides, edit
 
 __all__ = ["is_name", "is_shipped", "load", "names", "resolve_device"]
 
+_checked = Checker(SpecError)
 _FILE_BYTES_MAX = 1 << 20
 # Files that extend one another.
 _CHAIN_MAX = 20
@@ -85,7 +87,8 @@ def is_shipped(spec: ChipSpec) -> bool:
     return spec.name in names() and _shipped(spec.name).content_hash() == spec.content_hash()
 
 
-def load(name: str | Path, overrides: Sequence[str] = ()) -> ChipSpec:
+@_checked
+def load(name: str | Path, overrides: str | Sequence[str] = ()) -> ChipSpec:
     """A chip by name, device name (with or without ":index") or path of a TOML file.
 
     Parameters

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwspec.catalog import load as load_chip
 from hwspec.schema import ChipSpec
 from mapper.activity import doing
+from mapper.arguments import checked
 from mapper.asking import READOUT
 from mapper.deadline import Deadline
-from mapper.errors import Finding, MapperWarning, MissingNeuronError, OptionsError
-from mapper.frontends import Concerns, as_trained, load_with_source, other_readings
+from mapper.errors import Finding, MissingNeuronError, OptionsError, warn_caller
+from mapper.frontends import Concerns, InputFrom, as_trained, load_with_source, other_readings
 from mapper.network import Network
 from mapper.normal_form import NormalNetwork
-from mapper.options import SolveOptions, changed
+from mapper.options import SolveOptions
 from mapper.passes import PrepareOptions, ReadoutSpacing, append_output_neuron, prepare
 from mapper.passes.legalize import form_like
 from mapper.question import Question, decide
@@ -34,11 +33,12 @@ if TYPE_CHECKING:
     from mapper.equivalence.labelled import Encoding
     from mapper.equivalence.run import Recording
     from mapper.events import Events
-    from mapper.frontends import InputFrom, NirOptions, TorchOptions
+    from mapper.frontends import NirOptions, TorchOptions
 
 __all__ = ["check", "solve", "verify_equivalence"]
 
 
+@checked.but(rest=SolveOptions)
 def solve(
     network: Network | str | Path | object | Sequence[Any],
     chip: ChipSpec | str | Path = "speck2f",
@@ -87,7 +87,7 @@ def solve(
     VerificationError
         The checker rejects the solution: a fault of this package.
     """
-    options = changed(options or SolveOptions(), changes, signature(solve).parameters)
+    options = replace(options or SolveOptions(), **changes)
     spec = chip if isinstance(chip, ChipSpec) else load_chip(chip)
     several = list(network) if isinstance(network, list | tuple) else [network]
     if not several:
@@ -163,6 +163,7 @@ def _placed(question: Question, start_s: float) -> Result:
     return with_repairs(question, result, budget)
 
 
+@checked
 def check(
     network: Network | str | Path | object | Sequence[Any],
     chip: ChipSpec | str | Path = "speck2f",
@@ -178,6 +179,7 @@ def check(
     return solve(network, chip, **keywords)
 
 
+@checked.but("encode", rest=solve)
 def verify_equivalence(
     network: Network | str | Path | object,
     chip: ChipSpec | str | Path = "speck2f",
@@ -243,7 +245,7 @@ def verify_equivalence(
 def _told(report: EquivalenceReport) -> EquivalenceReport:
     """The same report; that something never spiked is no mere line of it."""
     if report.silence.layers:
-        warnings.warn(report.silence.sentence, MapperWarning, stacklevel=3)
+        warn_caller(report.silence.sentence)
     return report
 
 

@@ -6,6 +6,8 @@ The exit codes of the command line follow from the class: 1 proven infeasible, 2
 
 from __future__ import annotations
 
+import inspect
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
@@ -37,6 +39,7 @@ __all__ = [
     "VerificationError",
     "sentence_list",
     "unreadable",
+    "warn_caller",
 ]
 
 
@@ -52,6 +55,18 @@ class MapperError(Exception):
 
 class MapperWarning(UserWarning):
     """Something that stops nothing and that a user should know; the command line prints each once."""
+
+
+# What stands between a caller and a warning: this package, and what it is called by in the caller's place.
+_BETWEEN = ("mapper", "hwspec", "torch")
+
+
+def warn_caller(text: str, kind: type[Warning] = MapperWarning) -> None:
+    """Warn whoever called this package: the warning shows the line of theirs."""
+    frame, level = inspect.currentframe(), 0
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _BETWEEN:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, kind, stacklevel=level + 1)
 
 
 class _InputError(MapperError):

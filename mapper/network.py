@@ -17,6 +17,7 @@ from itertools import combinations
 from typing import Self, TypeVar
 
 from hwspec.display import Shown
+from mapper.arguments import checked
 from mapper.errors import NetworkError, ShapeError
 from mapper.operations import (
     BatchNorm,
@@ -41,6 +42,7 @@ __all__ = [
 ]  # fmt: skip
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class Layer:
     """One core's worth: a weight operation, what stands behind it, and spiking neurons.
@@ -94,6 +96,7 @@ class Layer:
         return Shape(operation.out_features, height, width)
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class DvsSettings:
     """How the sensor stage prepares its events; sizes follow from the input's shape.
@@ -117,6 +120,7 @@ class DvsSettings:
     off_channel: bool = True
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class Input:
     """Where spikes enter. With `dvs` they come from the sensor stage, else from the host.
@@ -130,6 +134,7 @@ class Input:
     dvs: DvsSettings | None = None
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class Edge:
     """Spikes of a signal on their way to a layer.
@@ -158,6 +163,7 @@ class Edge:
         return _pool(self.path)
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class Output:
     """A signal the user wants to see, as the layer was given, and what happens to it on the host.
@@ -220,6 +226,7 @@ def _pool(path: Iterable[PathOperation]) -> Pool | None:
     return None
 
 
+@checked
 @dataclass(frozen=True)
 class Network(Shown):
     """Layers in the source's order, the edges between them, inputs and outputs.

@@ -91,12 +91,12 @@ def _normal_layer(layer: Layer) -> NormalLayer:
 
 
 def _fields(value: Layer | Network) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in _names(type(value))}
+    return {name: getattr(value, name) for name in _names(isinstance(value, Layer))}
 
 
 @cache
-def _names(kind: type[Layer | Network]) -> tuple[str, ...]:
-    return tuple(entry.name for entry in fields(kind))
+def _names(of_layers: bool) -> tuple[str, ...]:
+    return tuple(entry.name for entry in fields(Layer if of_layers else Network))
 
 
 def _layer_problems(layer: Layer) -> Iterator[tuple[str, str]]:

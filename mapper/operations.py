@@ -13,6 +13,8 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from mapper.arguments import checked
+
 __all__ = [
     "Array",
     "BatchNorm",
@@ -51,6 +53,7 @@ class Shape(NamedTuple):
         return self.features * self.height * self.width
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class Pool:
     """Pooling of spike counts; rows and columns that do not fill a pool do not exist.
@@ -125,6 +128,7 @@ class Integers:
         return Integers(self.step * abs(float(array[0])))
 
 
+@checked
 @dataclass(frozen=True, slots=True, eq=False)
 class Convolution:
     """A two-dimensional convolution with zero padding.
@@ -170,6 +174,7 @@ class Convolution:
         return (height - 1) * down + 1, (width - 1) * across + 1
 
 
+@checked
 @dataclass(frozen=True, slots=True, eq=False)
 class Linear:
     """A dense map of a flattened signal.
@@ -199,6 +204,7 @@ class Linear:
         object.__setattr__(self, "bias", _frozen(self.bias))
 
 
+@checked
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchNorm:
     """Batch normalisation at inference: ``(x - mean) / sqrt(variance + epsilon) * scale + shift``.
@@ -217,6 +223,7 @@ class BatchNorm:
             object.__setattr__(self, name, _frozen(getattr(self, name)))
 
 
+@checked
 @dataclass(frozen=True, slots=True, eq=False)
 class Neuron:
     """Integrate-and-fire neurons without leak.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from hwspec.errors import Finding
+from mapper.arguments import checked
 from mapper.asking import (
     FORBIDDEN_CORES,
     FUSION,
@@ -32,7 +32,6 @@ from mapper.asking import (
     WORK_LIMIT,
     WORKERS,
     Option,
-    asked_as,
     spoken,
 )
 from mapper.errors import OptionsError
@@ -52,7 +51,6 @@ __all__ = [
     "PooledOutputs",
     "RepairOf",
     "SolveOptions",
-    "changed",
     "locate_traffic",
     "moves_left_out",
     "moves_of",
@@ -92,6 +90,7 @@ _CORE_MAX = 2**31 - 1
 _RATE_MAX = 2**50
 
 
+@checked.by_name
 @dataclass(frozen=True, slots=True)
 class SolveOptions:
     """Requests to the solver; the defaults ask for nothing.
@@ -177,31 +176,6 @@ class SolveOptions:
     def divides(self) -> bool:
         """Whether anything but one whole layer per core is allowed; siblings on one core apart."""
         return bool(moves_of(self))
-
-
-def changed(options: SolveOptions, changes: Mapping[str, Any], beside: Iterable[str] = ()) -> SolveOptions:
-    """Options with single fields changed by keywords.
-
-    Parameters
-    ----------
-    beside
-        What else the function takes that was given them, for the message.
-
-    Raises
-    ------
-    TypeError
-        Keywords that are no fields, each with the one that was meant.
-    """
-    fields = SolveOptions.__dataclass_fields__
-    known = sorted({*fields, *beside} - {"changes", "options"})
-    wrong = [name for name in changes if name not in fields]
-    if not wrong:
-        return replace(options, **changes)
-    hints = []
-    for name in wrong:
-        meant = asked_as(name) or "".join(get_close_matches(name, known, n=1))
-        hints.append(f"{name} (did you mean {meant}?)" if meant else name)
-    raise TypeError(f"unknown keyword: {', '.join(hints)}. There are {', '.join(known)}")
 
 
 def moves_left_out(options: SolveOptions) -> tuple[str, ...]:

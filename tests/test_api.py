@@ -176,7 +176,8 @@ def test_no_networks_are_no_answer() -> None:
 
 def test_options_of_another_kind_are_named_all_at_once() -> None:
     with pytest.raises(
-        mapper.MapperError, match=r"2 problems:[^~]*nir: must be NirOptions[^~]*torch: must be TorchOptions"
+        mapper.MapperError,
+        match=r"2 problems:[^~]*nir: must be a NirOptions[^~]*torch: must be a TorchOptions",
     ):
         mapper.solve("digits", nir=3, torch=1.0)  # type: ignore[arg-type]  # what is tested
     with pytest.raises(mapper.MapperError, match=r"calibrate: must be samples \(got list\)"):

@@ -23,6 +23,7 @@ ORDER = [
     "version",
     "asking",
     "errors",
+    "arguments",
     "deadline",
     "wording",
     "activity",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
 from hwspec.catalog import load as load_chip
 from hwspec.schema import ChipSpec
+from mapper.arguments import checked
 from mapper.asking import EMITTED_STEP_US, LAYER_FORM, MONITORS
 from mapper.boards.discovery import board_name, find_board
 from mapper.boards.link import Link
@@ -20,7 +21,7 @@ from mapper.emit.samna import to_samna, validate
 from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.interface import Interface
 from mapper.emit.shared.slow_clock import slow_clock_findings, warn_of_slow_clock
-from mapper.errors import ConfigError, Finding, MapperWarning
+from mapper.errors import ConfigError, Finding, warn_caller
 from mapper.events import Events, MonitorEvents, events_from, events_from_spikes, spikes_of
 from mapper.wording import counted
 
@@ -32,6 +33,7 @@ _WRITTEN_SECONDS = 0.1
 _OPEN: WeakValueDictionary[str, Board] = WeakValueDictionary()
 
 
+@checked
 def open_board(
     device: str,
     config: ChipConfig,
@@ -62,7 +64,8 @@ def open_board(
     BackendMissingError
         samna is not there.
     ConfigError
-        The configuration is of another chip, is not valid, or has biases and no slow clock.
+        The configuration is of another chip, is not valid, or has biases and no slow clock; there is no such
+        time to wait.
     BoardError
         There is no such board, it is in use, or it failed at a step.
 
@@ -71,6 +74,9 @@ def open_board(
     MapperWarning
         The slow clock's rate is not typical; the board was open in this program, and was closed.
     """
+    if not 0 <= settle_seconds < threading.TIMEOUT_MAX:
+        problem = "nobody can wait so long"
+        raise ConfigError(Finding("settle_seconds", problem, settle_seconds, ">= 0", "s"))
     chip = load_chip(device)
     samna_config = to_samna(config, chip)
     if config_modifier is not None:
@@ -106,7 +112,7 @@ def _take_over(device: str) -> None:
     former = _OPEN.get(board_name(device))
     if former is not None and former.kit is not None:
         text = f"{former.device} was open in this program, and is closed for the new configuration"
-        warnings.warn(text, MapperWarning, stacklevel=4)
+        warn_caller(text)
         former.close()
 
 
@@ -121,6 +127,7 @@ class Board(Link):
 
     listening = Listening()
 
+    @checked
     def write(self, events: Events, input_name: str | None = None) -> int:
         """Write events to an input of the network: to every core that takes it, or to the sensor stage.
 
@@ -160,6 +167,7 @@ class Board(Link):
         spikes = [event for event in came if type(event) is spike]
         return events_from_spikes(spikes, monitored_layers(self.config), unwrap=True, order="sort")
 
+    @checked
     def infer(
         self, events: Events, input_name: str | None = None, listening: Listening | None = None
     ) -> MonitorEvents:
@@ -203,6 +211,7 @@ class Board(Link):
         self._say(heard.notes)
         return answer
 
+    @checked
     def exchange(self, spikes: Sequence[Any], listening: Listening | None = None) -> list[Any]:
         """Write samna's own event objects, and give those that come back to them.
 
@@ -243,7 +252,7 @@ class Board(Link):
     def _say(self, notes: Sequence[str]) -> None:
         """Warn, once nothing can be lost by it: warnings may be errors."""
         for note in notes:
-            warnings.warn(f"{self.device}: {note}", MapperWarning, stacklevel=3)
+            warn_caller(f"{self.device}: {note}")
 
     def _interface(self) -> Interface:
         if self.config.interface is None:
@@ -298,14 +307,24 @@ class Board(Link):
         self.receive()
         self._say(notes)
 
+    @checked
     def read_potentials(self, core: int, seconds: float = 0.5) -> dict[int, int]:
         """Potentials of a core by address; the order of addresses is the chip's own.
 
         Parameters
         ----------
         seconds
-            Time the chip has to answer. Spikes that arrive meanwhile are dropped.
+            Time the chip has to answer, >= 0. Spikes that arrive meanwhile are dropped.
+
+        Raises
+        ------
+        ConfigError
+            There is no such core, or no such time.
         """
+        if not 0 <= core < self.chip.core_count:
+            raise ConfigError(Finding("core", "there is none", core, f"0..{self.chip.core_count - 1}"))
+        if not 0 <= seconds < threading.TIMEOUT_MAX:
+            raise ConfigError(Finding("seconds", "nobody can wait so long", seconds, ">= 0", "s"))
         self.send(reads_of(self._library, core, self._words(core)) if core in self.used_cores else [])
         time.sleep(seconds)
         answer = type(self._library.event.NeuronValue())

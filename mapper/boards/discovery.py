@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from hwspec.catalog import load, names
+from mapper.arguments import checked
 from mapper.emit.samna import samna_library
 from mapper.errors import BoardError
 
@@ -39,6 +40,7 @@ class BoardInfo:
     handle: Any = field(repr=False, compare=False)
 
 
+@checked
 def list_boards() -> tuple[BoardInfo, ...]:
     """All boards that are plugged in.
 
@@ -79,6 +81,7 @@ def board_name(device: str) -> str:
     return name if ":" in name else f"{name}:0"
 
 
+@checked
 def find_board(device: str) -> BoardInfo:
     """The board of a device name; without index the first of its type.
 

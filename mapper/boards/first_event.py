@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mapper.arguments import checked
 from mapper.asking import NO_SENSOR
 from mapper.boards.board import Board
 from mapper.boards.potentials import harmless_event, spike_to, writes_of
@@ -17,6 +18,7 @@ from mapper.errors import BoardError, ConfigError, Finding
 __all__ = ["loses_first_event"]
 
 
+@checked
 def loses_first_event(board: Board, *, with_harmless_event: bool = False) -> bool:
     """Whether the first input event is lost after potentials were written, as one lab reports of its board.
 

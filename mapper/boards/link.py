@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwspec.schema import ChipSpec
+from mapper.arguments import checked
 from mapper.emit.samna import chip_library, quiet, samna_library
 from mapper.emit.shared.config import ChipConfig
 from mapper.errors import BoardError, ConfigError, Finding
@@ -169,6 +170,7 @@ class Link:
             watch.set_enable_value(True)
         return False
 
+    @checked
     def switch_slow_clock(self, *, is_on: bool) -> None:
         """Let the slow clock tick or stand still; of a board without rate nothing is switched."""
         if self.slow_clock_hz is not None:
@@ -177,6 +179,7 @@ class Link:
                 pins.set_slow_clk_rate(self.slow_clock_hz)
                 pins.set_slow_clk(is_on)
 
+    @checked
     def send(self, spikes: Sequence[Any]) -> None:
         """Write samna's own event objects."""
         self._last_end = ""
@@ -188,6 +191,7 @@ class Link:
         with self._step("reading events"):
             return list(self._output.get_events())
 
+    @checked
     def start_power(self, rate_hz: float = 100.0) -> None:
         """Begin to measure power.
 

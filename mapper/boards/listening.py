@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from mapper.arguments import checked
 from mapper.errors import Finding, OptionsError
 from mapper.wording import counted
 
@@ -35,6 +36,7 @@ _CLOCK_DRIFT, _CLOCK_JITTER_US = 1.001, 1000
 _BUFFER_LEAST = 1024
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class Listening:
     """How long a board is listened to behind the last event that it is given.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,7 +15,7 @@ from hwspec.inert import quoted
 from hwspec.schema import ChipSpec
 from mapper.boards import Board
 from mapper.compat.neurons import Surrogate, default_surrogate
-from mapper.errors import BackendMissingError, EventError, Finding, OptionsError
+from mapper.errors import BackendMissingError, EventError, Finding, OptionsError, warn_caller
 from mapper.frontends import TorchOptions
 from mapper.frontends.from_torch.module import neurons_by_layer
 from mapper.network import Network
@@ -25,6 +24,8 @@ from mapper.passes.quantize import STATE_HALF
 from mapper.references import LayerReference, as_index, resolve_layer, whole_number
 
 __all__ = [
+    "NEWER",
+    "OLDER",
     "Ordering",
     "default_device",
     "is_board",
@@ -41,6 +42,8 @@ __all__ = [
 ]
 
 
+# The two names of one argument.
+OLDER, NEWER = "chip_layers_ordering", "layer2core_map"
 Ordering = str | Sequence[int | str] | Mapping[LayerReference, int]
 
 
@@ -60,8 +63,13 @@ def surrogates(snn: nn.Module, network: Network, options: TorchOptions | None) -
     return [getattr(modules.get(name), "surrogate_grad_fn", default_surrogate) for name in network.index]
 
 
-def pins(network: Network, ordering: Ordering) -> dict[LayerReference, int]:
+def pins(network: Network, ordering: Ordering, name: str) -> dict[LayerReference, int]:
     """Layer -> core, of any way to write an ordering.
+
+    Parameters
+    ----------
+    name
+        Of the argument that it was given as.
 
     Raises
     ------
@@ -70,14 +78,16 @@ def pins(network: Network, ordering: Ordering) -> dict[LayerReference, int]:
     """
     if isinstance(ordering, str):
         if ordering != "auto":
-            raise ValueError(f'chip_layers_ordering: "auto", a list or a dict, got {quoted(ordering)}')
+            raise ValueError(f'{name}: "auto", a list or a dict, got {quoted(ordering)}')
         return {}
     if isinstance(ordering, Mapping):
         return {as_index(layer): core for layer, core in ordering.items()}
+    if not isinstance(ordering, Iterable):
+        raise ValueError(f'{name}: "auto", a list or a dict, got {ordering!r}')
     cores = [core for core in ordering if not _is_stage(core)]
     if len(cores) != len(network.layers) or None in map(whole_number, cores):
         raise ValueError(
-            f"chip_layers_ordering: {list(ordering)} are not core ids for {len(network.layers)} layers; "
+            f"{name}: {list(ordering)} are not core ids for {len(network.layers)} layers; "
             "to name the layers to monitor, write monitor_layers=..."
         )
     return {f"#{number}": int(core) for number, core in enumerate(cores)}
@@ -113,18 +123,19 @@ def _is_stage(entry: object) -> bool:
     return isinstance(entry, str) and entry.lower() == "dvs"
 
 
-def one_ordering(ordering: Ordering | None, newer: Ordering | None) -> Ordering:
-    """The ordering, whichever of its two names was used.
+def one_ordering(ordering: Ordering | None, newer: Ordering | None) -> tuple[Ordering, str]:
+    """The ordering, and which of its two names was used.
 
     Raises
     ------
     ValueError
         Both were.
     """
-    given = [entry for entry in (ordering, newer) if entry is not None and not _is_auto(entry)]
+    named = ((OLDER, ordering), (NEWER, newer))
+    given = [(entry, name) for name, entry in named if entry is not None and not _is_auto(entry)]
     if len(given) == 2:
-        raise ValueError("chip_layers_ordering and layer2core_map are one thing: give one of them")
-    return given[0] if given else "auto"
+        raise ValueError(f"{OLDER} and {NEWER} are one thing: give one of them")
+    return given[0] if given else ("auto", OLDER)
 
 
 def _is_auto(ordering: Ordering) -> bool:
@@ -164,7 +175,7 @@ def with_states(
         whole = np.rint(state[0].detach().cpu().numpy()).astype(np.int64)
         if np.abs(whole).max(initial=0) > STATE_HALF - 1:
             raise ValueError(
-                f"initial_state: {layer.name} has potentials beyond 16 bits; reset_states() first"
+                f"initial_state: {layer.title} has potentials beyond 16 bits; reset_states() first"
             )
         layers.append(replace(layer, neuron=replace(layer.neuron, initial_potential=whole)))
     return network.replacing(layers=tuple(layers))
@@ -212,7 +223,7 @@ def default_device() -> str:
     try:
         chip_library(load_chip(older), "make_config")
     except BackendMissingError:
-        warnings.warn(f"this samna has no chip of {older}; the configuration is of {newer}", stacklevel=3)
+        warn_caller(f"this samna has no chip of {older}; the configuration is of {newer}", UserWarning)
         return newer
     return older
 
@@ -229,7 +240,7 @@ def warn_of_numbers(ordering: Ordering, monitor_layers: object, *, has_stage: bo
     ]
     if reasons and (by_number or not isinstance(ordering, str)):
         text = f"sinabs 3.1 {' and '.join(reasons)}; here indices count from 0 as print(network) lists them"
-        warnings.warn(text, stacklevel=4)
+        warn_caller(text, UserWarning)
 
 
 def warn_of_pools(network: Network, monitor_layers: Any) -> None:
@@ -238,5 +249,6 @@ def warn_of_pools(network: Network, monitor_layers: Any) -> None:
     shown = [resolve_layer(network, entry) for entry in named or ()]
     pooled = [name for name in shown if any(edge.pool for edge in network.outgoing[name])]
     if pooled:
-        text = f"the chip shows {', '.join(pooled)} as they are before the pool behind them"
-        warnings.warn(text, stacklevel=3)
+        names = ", ".join(map(network.title, pooled))
+        text = f"the chip shows {names} as they are before the pool behind them"
+        warn_caller(text, UserWarning)

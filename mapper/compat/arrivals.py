@@ -60,7 +60,7 @@ def checked_semantics(given: object) -> Semantics:
         It is none.
     """
     for word in get_args(Semantics):
-        if given == word:
+        if isinstance(given, str) and given == word:
             return word  # type: ignore[no-any-return]  # one of its own words
     step = '"steps" adds up a time step, "events" takes its spikes one after the other'
     raise OptionsError(Finding("semantics", "is unknown", given, ", ".join(get_args(Semantics)), "", step))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from torch import nn
 
 from mapper.compat.layer import DynapcnnLayer
+from mapper.errors import warn_caller
 
 __all__ = ["translated", "with_weights"]
 
@@ -56,31 +56,32 @@ def translated(
     return from_source(state_dict) or state_dict
 
 
-def with_weights(source: nn.Module, weights: StateDict) -> nn.Module | None:
+def with_weights(
+    source: nn.Module, weights: StateDict, missing: list[str], unexpected: list[str]
+) -> nn.Module | None:
     """A copy of a network's own module with other weights; None if they are of something else.
 
     Thresholds and bounds that are not among them stay, as those of the module before it was made to spike;
     potentials are left out.
 
-    Raises
-    ------
-    RuntimeError
-        Weights of this module, but not all, or more.
+    Parameters
+    ----------
+    missing, unexpected
+        Lists that take the keys of the module that are not given, and those given that it has not.
     """
     given = {key: value for key, value in weights.items() if not _is_potential(key)}
     for module in dict.fromkeys((source, getattr(source, "spiking_model", source))):
         own = {key for key in module.state_dict() if not _is_potential(key)}
         if not own & set(given):
             continue
-        missing = sorted(key for key in own - set(given) if not key.endswith(_OF_NEURONS))
-        unexpected = sorted(set(given) - own)
-        if missing or unexpected:
+        lacking = sorted(key for key in own - set(given) if not key.endswith(_OF_NEURONS))
+        foreign = sorted(set(given) - own)
+        if lacking or foreign:
             if module is source and module is not getattr(source, "spiking_model", source):
                 continue
-            text = (
-                f"missing {', '.join(missing) or 'nothing'}; not known {', '.join(unexpected) or 'nothing'}"
-            )
-            raise RuntimeError(f"weights of the module that the network was made of: {text}")
+            missing.extend(lacking)
+            unexpected.extend(foreign)
+            given = {key: value for key, value in given.items() if key in own}
         # Potentials that a forward pass left are part of a graph of gradients, which no copy may be.
         left = {id(state): state.detach() for state in module.buffers() if state.grad_fn is not None}
         twin = copy.deepcopy(module, left)
@@ -141,7 +142,7 @@ def _from_sinabs(state_dict: StateDict, layers: Sequence[DynapcnnLayer], is_chai
             left_out.append(number)
     if left_out:
         numbers = ", ".join(map(str, sorted(left_out)))
-        warnings.warn(f"potentials that a forward pass left in layers {numbers} are not loaded", stacklevel=2)
+        warn_caller(f"potentials that a forward pass left in layers {numbers} are not loaded", UserWarning)
     return found
 
 

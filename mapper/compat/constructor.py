@@ -13,7 +13,9 @@ from torch import nn
 from mapper.errors import Finding, OptionsError
 from mapper.references import whole_number
 
-__all__ = ["LEFT_OUT", "Arguments", "LeftOut", "samples_and_steps"]
+__all__ = ["LEFT_OUT", "Arguments", "LeftOut", "Shape3", "checked_shape", "samples_and_steps"]
+
+Shape3 = tuple[int, int, int]
 
 
 class LeftOut(Enum):
@@ -68,7 +70,7 @@ class Arguments:
         Raises
         ------
         OptionsError
-            A batch size below 1, flags that are none.
+            A batch size below 1, flags that are none, a rescaling that is no function.
         """
         size = None if self.batch_size is None else whole_number(self.batch_size)
         if self.batch_size is not None and (size is None or size < 1):
@@ -79,9 +81,30 @@ class Arguments:
                 value is not None or name == "discretize"
             ):
                 raise OptionsError(Finding(name, "must be True or False", value))
+        rescaling = self.weight_rescaling_fn
+        if rescaling is not None and not callable(rescaling):
+            step = "Give a function from a list of factors to one of them, as max, or None"
+            raise OptionsError(
+                Finding("weight_rescaling_fn", "must be a function", rescaling, next_step=step)
+            )
         flag = self.dvs_input
         flag = bool(flag) if isinstance(flag, bool | np.bool_) else flag
         return replace(self, batch_size=size, discretize=bool(self.discretize), dvs_input=flag)
+
+
+def checked_shape(input_shape: Sequence[int]) -> Shape3:
+    """(features, height, width), if it is that.
+
+    Raises
+    ------
+    OptionsError
+        It is not.
+    """
+    sizes = [size for size in map(whole_number, input_shape) if size is not None]
+    if len(sizes) != len(input_shape) or len(sizes) != 3:
+        limit = "(features, height, width)"
+        raise OptionsError(Finding("input_shape", "must be three whole numbers", tuple(input_shape), limit))
+    return sizes[0], sizes[1], sizes[2]
 
 
 def samples_and_steps(snn: nn.Module) -> tuple[int | None, int | None]:

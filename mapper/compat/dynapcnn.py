@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
 from hwspec.catalog import load as load_chip
+from mapper.arguments import checked
 from mapper.boards import Board
 from mapper.compat.arguments import (
     Ordering,
@@ -23,23 +24,20 @@ from mapper.compat.arguments import (
 )
 from mapper.compat.arrivals import Semantics, checked_semantics
 from mapper.compat.checkpoints import translated, with_weights
-from mapper.compat.constructor import LEFT_OUT, Arguments, LeftOut, samples_and_steps
+from mapper.compat.constructor import LEFT_OUT, Arguments, LeftOut, Shape3, checked_shape, samples_and_steps
 from mapper.compat.failures import as_sinabs_raises
 from mapper.compat.forward import along
 from mapper.compat.placed import Monitors, PlacedNetwork
 from mapper.compat.sensor import sensor_is_wanted, sensor_view, stage_as_set
 from mapper.compat.viewer import sensor_alone
 from mapper.emit.shared.config import ChipConfig
-from mapper.errors import ConfigError, Finding, NetworkError, OptionsError
+from mapper.errors import ConfigError, Finding, NetworkError, warn_caller
 from mapper.frontends import TorchOptions, load_network
 from mapper.frontends.inputs import fed
 from mapper.network import Network
 from mapper.passes import PrepareOptions, prepare
-from mapper.references import whole_number
 
 __all__ = ["DynapcnnCompatibleNetwork", "DynapcnnNetwork"]
-
-Shape3 = tuple[int, int, int]
 
 # One value: that the state dict is of this class, and since which change of its keys.
 _STRUCTURE_VERSION = 1
@@ -91,6 +89,9 @@ class DynapcnnNetwork(PlacedNetwork):
 
     structure_version: torch.Tensor
 
+    @checked.but(
+        "snn", "dvs_input", "discretize", "semantics", "batch_size", "weight_rescaling_fn", "relu_as_if"
+    )
     def __init__(
         self,
         snn: nn.Module | Network,
@@ -112,7 +113,7 @@ class DynapcnnNetwork(PlacedNetwork):
         checked_semantics(semantics)
         given = Arguments(dvs_input, discretize, batch_size, weight_rescaling_fn)
         given = given.with_positions(more).checked()
-        shape = None if input_shape is None else _shape(input_shape)
+        shape = None if input_shape is None else checked_shape(input_shape)
         module = snn if isinstance(snn, nn.Module) else nn.Module()
         stage = next((m for m in module.modules() if type(m).__name__ == "DVSLayer"), None)
         wants_sensor = sensor_is_wanted(given.dvs_input, stage)
@@ -142,6 +143,7 @@ class DynapcnnNetwork(PlacedNetwork):
         self.register_buffer("structure_version", torch.tensor(_STRUCTURE_VERSION))
         self.board: Board | None = None
 
+    @checked.but("x")
     def forward(self, x: Any, return_complete: bool = False) -> Any:
         """Run the network, in time steps or on the open board.
 
@@ -162,9 +164,13 @@ class DynapcnnNetwork(PlacedNetwork):
         """
         if self.board is not None:
             return on_board(self.board, x, self.structure)
-        if not isinstance(x, torch.Tensor) or len(x) == 0:
+        if not isinstance(x, torch.Tensor) or x.ndim == 0 or len(x) == 0:
             step = "Give a tensor (batch * time, features, height, width)"
             raise NetworkError(Finding("input", "is no tensor of frames", type(x).__name__, next_step=step))
+        if x.is_complex():
+            raise NetworkError(Finding("input", "must be spike counts", f"a tensor of {x.dtype}"))
+        # Counts are whole numbers in most recordings; weights are not.
+        x = x if x.is_floating_point() else x.to(torch.get_default_dtype())
         seen = x if self.sensor_view is None else self.sensor_view(x)
         if seen.ndim != 4 or tuple(seen.shape[1:]) != self.input_shape:
             limit = f"(batch * time, {', '.join(map(str, self.input_shape))})"
@@ -226,6 +232,7 @@ class DynapcnnNetwork(PlacedNetwork):
         cores = [] if self.result is None else self.find_chip_layers(n)
         return f", core {', '.join(map(str, cores))}" if cores else ""
 
+    @checked
     def reset_states(self, randomize: bool = False) -> None:
         """Set all potentials to their initial values, or to random ones; on an open board, the chip's."""
         if self.board is not None and randomize:
@@ -244,7 +251,10 @@ class DynapcnnNetwork(PlacedNetwork):
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *more: Any) -> None:
         own = {key[len(prefix) :]: value for key, value in state_dict.items() if key.startswith(prefix)}
-        found = translated(own, self.core_layers(), self.is_chain, self._read_anew)
+        # As torch has it, which then says whether that is an error.
+        _, _, missing, unexpected, *_ = more
+        read_anew = partial(self._read_anew, missing=missing, unexpected=unexpected)
+        found = translated(own, self.core_layers(), self.is_chain, read_anew)
         if found is not own:
             for key in own:
                 del state_dict[prefix + key]
@@ -256,12 +266,14 @@ class DynapcnnNetwork(PlacedNetwork):
             raise RuntimeError(text)
         super()._load_from_state_dict(state_dict, prefix, *more)
 
-    def _read_anew(self, weights: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    def _read_anew(
+        self, weights: Mapping[str, Any], missing: list[str], unexpected: list[str]
+    ) -> Mapping[str, Any] | None:
         """State of this network, read from its own module with other weights; None if they are not its."""
         source, shape, arguments = self._made_of or (None, None, {})
         if not isinstance(source, nn.Module):
             return None
-        module = with_weights(source, weights)
+        module = with_weights(source, weights, missing, unexpected)
         return None if module is None else DynapcnnNetwork(module, shape, **arguments).state_dict()
 
     def to(  # type: ignore[override]  # as sinabs
@@ -310,11 +322,15 @@ class DynapcnnNetwork(PlacedNetwork):
             more = [] if chip_layers_ordering == "auto" else [chip_layers_ordering]
             return super().to(device, *more, **keywords)
         chip = load_chip(device)
-        ordering = one_ordering(chip_layers_ordering, layer2core_map)
-        pins(self.structure, ordering)
+        pins(self.structure, *one_ordering(chip_layers_ordering, layer2core_map))
         samna_bridge("to", chip)
         config = self.plain_config(
-            device, ordering, monitor_layers, initial_state=initial_state, objective=objective
+            device,
+            chip_layers_ordering,
+            monitor_layers,
+            layer2core_map=layer2core_map,
+            initial_state=initial_state,
+            objective=objective,
         )
         self._open(device, config, config_modifier, slow_clk_frequency)
         return self
@@ -366,14 +382,6 @@ class DynapcnnNetwork(PlacedNetwork):
         return {**self.__dict__, "board": None, "samna_config": None, "_made_of": None}
 
 
-def _shape(input_shape: Sequence[int]) -> Shape3:
-    sizes = [size for size in map(whole_number, input_shape) if size is not None]
-    if len(sizes) != len(input_shape) or len(sizes) != 3:
-        limit = "(features, height, width)"
-        raise OptionsError(Finding("input_shape", "must be three whole numbers", tuple(input_shape), limit))
-    return sizes[0], sizes[1], sizes[2]
-
-
 def _without_remark(network: Network) -> Network:
     """Without the reading that the layer's pixels are off, where the argument switches them on."""
     kept = tuple(r for r in network.readings if r.why != "disable_pixel_array is set")
@@ -384,5 +392,5 @@ class DynapcnnCompatibleNetwork(DynapcnnNetwork):
     """The old name of `DynapcnnNetwork`; it warns."""
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        warnings.warn("DynapcnnCompatibleNetwork is now DynapcnnNetwork", DeprecationWarning, stacklevel=2)
+        warn_caller("DynapcnnCompatibleNetwork is now DynapcnnNetwork", DeprecationWarning)
         super().__init__(*arguments, **keywords)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -13,7 +12,7 @@ from torch import nn
 from mapper.compat.arrivals import PARTS, Semantics, checked_parts, checked_semantics, in_parts, in_steps
 from mapper.compat.layer import DynapcnnLayer, bare
 from mapper.compat.neurons import Surrogate, default_surrogate
-from mapper.errors import Finding, MapperWarning, NetworkError
+from mapper.errors import Finding, NetworkError, warn_caller
 from mapper.network import Edge
 from mapper.normal_form import NormalNetwork
 from mapper.operations import PathOperation, Pool, Scale
@@ -76,7 +75,7 @@ class ForwardNetwork(nn.Module):
         self._fingerprint = _fingerprint(self._as_held())
         for loss in rounding_losses((network,)):
             # Behind this class and the one that is made of it.
-            warnings.warn(f"rounding: {loss}", MapperWarning, stacklevel=3)
+            warn_caller(f"rounding: {loss}")
 
     @property
     def discretize(self) -> bool:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from hwspec.catalog import load as load_chip
 from mapper.api import solve
+from mapper.arguments import checked
 from mapper.asking import spoken_to
 from mapper.compat.arguments import (
+    OLDER,
     Ordering,
     default_device,
     listed,
@@ -26,7 +28,7 @@ from mapper.compat.views import LayerViews
 from mapper.emit.shared.config import ChipConfig
 from mapper.emit.write.build import build_config
 from mapper.emit.write.options import EmitOptions
-from mapper.errors import InfeasibleError, UndecidedError
+from mapper.errors import InfeasibleError, UndecidedError, warn_caller
 from mapper.normal_form import NormalNetwork
 from mapper.operations import same
 from mapper.options import SolveOptions
@@ -57,7 +59,8 @@ class PlacedNetwork(LayerViews):
     samna_config: Any = None
     sensor_is_on = False
 
-    def is_compatible_with(self, device_type: str) -> bool:
+    @checked
+    def is_compatible_with(self, device_type: str | Path) -> bool:
         """Whether the network fits a chip or device; needs no samna.
 
         Raises
@@ -67,13 +70,15 @@ class PlacedNetwork(LayerViews):
         """
         return bool(fits(Question((self._integers(),), load_chip(device_type), SolveOptions())))
 
-    def why_incompatible_with(self, device_type: str) -> FeasibilityReport | None:
+    @checked
+    def why_incompatible_with(self, device_type: str | Path) -> FeasibilityReport | None:
         """Why the network does not fit, with repairs; None if it fits."""
         return solve(self._integers(), load_chip(device_type)).report
 
+    @checked.but("chip_layers_ordering", "monitor_layers", "layer2core_map")
     def place(
         self,
-        device: str = "speck2fmodule:0",
+        device: str | Path = "speck2fmodule:0",
         chip_layers_ordering: Ordering | None = "auto",
         monitor_layers: Monitors = None,
         *,
@@ -96,9 +101,9 @@ class PlacedNetwork(LayerViews):
             It does not fit, or the ordering does not suit the network; with the reason.
         """
         chip, monitor_layers = load_chip(device), listed(monitor_layers)
-        ordering = one_ordering(chip_layers_ordering, layer2core_map)
+        ordering, name = one_ordering(chip_layers_ordering, layer2core_map)
         warn_of_numbers(ordering, monitor_layers, has_stage=self.has_dvs_layer(), is_chain=self.is_chain)
-        core_pins = pins(self.structure, ordering)
+        core_pins = pins(self.structure, ordering, name)
         monitored, _ = monitors(self.structure, monitor_layers)
         if initial_state == "current" and not self.discretize:
             raise ValueError(
@@ -112,7 +117,7 @@ class PlacedNetwork(LayerViews):
         wishes: dict[str, Any] = {} if objective is None else {"objective": objective}
         alone = SolveOptions(pins=tuple(core_pins.items()), monitors=monitored, fusion=False, **wishes)
         # Siblings on one core share a scale: nothing that scripts expect where they fit apart.
-        with spoken_to("sinabs"):
+        with spoken_to("sinabs", {OLDER: name}):
             fusion = not fits(Question((network,), chip, alone))
             result = solve(network, chip, options=replace(alone, fusion=fusion))
         try:
@@ -121,7 +126,7 @@ class PlacedNetwork(LayerViews):
             raise ValueError(f"{self.structure.name} on {chip.name}: {error}") from error
         if result.given != result.networks and not same(result.given[0].layers, network.layers):
             text = "layers share a core, and with it one scale: forward has the scales of their own"
-            warnings.warn(f"{text}. {' '.join(result.networks[0].notes)}", stacklevel=3)
+            warn_caller(f"{text}. {' '.join(result.networks[0].notes)}", UserWarning)
         self.result = result
         return result
 
@@ -130,9 +135,10 @@ class PlacedNetwork(LayerViews):
         network = self.network
         return network if self.discretize else self.integer(network)
 
+    @checked.but("chip_layers_ordering", "monitor_layers", "layer2core_map")
     def plain_config(
         self,
-        device: str = "speck2fmodule:0",
+        device: str | Path = "speck2fmodule:0",
         chip_layers_ordering: Ordering | None = "auto",
         monitor_layers: Monitors = None,
         options: EmitOptions | None = None,
@@ -150,10 +156,15 @@ class PlacedNetwork(LayerViews):
         """
         if not self.discretize:
             text = "discretize is False: forward computes with floats, the configuration is of integers"
-            warnings.warn(text, stacklevel=2)
-        ordering, monitor_layers = one_ordering(chip_layers_ordering, layer2core_map), listed(monitor_layers)
+            warn_caller(text, UserWarning)
+        monitor_layers = listed(monitor_layers)
         result = self.place(
-            device, ordering, monitor_layers, initial_state=initial_state, objective=objective
+            device,
+            chip_layers_ordering,
+            monitor_layers,
+            layer2core_map=layer2core_map,
+            initial_state=initial_state,
+            objective=objective,
         )
         warn_of_pools(self.structure, monitor_layers)
         _, monitors_sensor = monitors(self.structure, monitor_layers)
@@ -161,6 +172,7 @@ class PlacedNetwork(LayerViews):
         self.config = build_config(result, wishes)
         return self.config
 
+    @checked.but("chip_layers_ordering", "monitor_layers", "layer2core_map")
     def make_config(
         self,
         chip_layers_ordering: Ordering | None = "auto",
@@ -205,10 +217,14 @@ class PlacedNetwork(LayerViews):
         if device is None:
             samna_bridge("make_config")
             device = default_device()
-        ordering = one_ordering(chip_layers_ordering, layer2core_map)
         # Whatever is wrong with what was asked is said before samna is missed.
         config = self.plain_config(
-            device, ordering, monitor_layers, initial_state=initial_state, objective=objective
+            device,
+            chip_layers_ordering,
+            monitor_layers,
+            layer2core_map=layer2core_map,
+            initial_state=initial_state,
+            objective=objective,
         )
         chip = load_chip(device)
         samna = samna_bridge("make_config", chip)
@@ -221,6 +237,7 @@ class PlacedNetwork(LayerViews):
         self.samna_config = samna_config
         return samna_config
 
+    @checked.by_name
     def find_chip_layer(self, layer_idx: LayerReference) -> int:
         """The core where a layer lives; the index does not count the sensor stage, and may be negative.
 
@@ -233,6 +250,7 @@ class PlacedNetwork(LayerViews):
         """
         return self._placed().find_chip_layer(as_index(layer_idx))
 
+    @checked.by_name
     def find_chip_layers(self, layer_idx: LayerReference) -> list[int]:
         """All cores that hold a layer or a part of it, ascending."""
         return self._placed().find_chip_layers(as_index(layer_idx))

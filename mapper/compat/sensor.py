@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 from torch import nn
 
 from mapper.compat.constructor import LeftOut
-from mapper.errors import Finding, NetworkError
+from mapper.errors import Finding, NetworkError, warn_caller
 
 __all__ = ["SensorView", "sensor_is_wanted", "sensor_view", "stage_as_set"]
 
@@ -98,6 +97,6 @@ def sensor_is_wanted(dvs_input: bool | LeftOut | None, stage: Any) -> bool:
         return not stage.disable_pixel_array
     if isinstance(dvs_input, LeftOut):
         text = "dvs_input was left out: the DVS layer's stage is configured, and the sensor stays off"
-        warnings.warn(f"{text}. Write dvs_input=True, False, or None for what the layer says", stacklevel=3)
+        warn_caller(f"{text}. Write dvs_input=True, False, or None for what the layer says", UserWarning)
         return False
     return dvs_input

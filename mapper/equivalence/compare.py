@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from mapper.arguments import checked
+from mapper.errors import Finding, OptionsError
 from mapper.wording import titled
 
 __all__ = ["FrameDifference", "first_difference"]
@@ -41,18 +44,29 @@ class FrameDifference:
         return f"{where}: {self.network} spikes in the network, {self.chip} on the chip ({self.count} differ)"
 
 
-def first_difference(network: Mapping[str, Any], chip: Mapping[str, Any]) -> FrameDifference | None:
+@checked
+def first_difference(
+    network: Mapping[str, NDArray[Any]], chip: Mapping[str, NDArray[Any]]
+) -> FrameDifference | None:
     """Compare spikes by layer, (time, features, height, width) each.
 
     Parameters
     ----------
     network, chip
         By layer, in the network's order.
+
+    Raises
+    ------
+    OptionsError
+        Arrays of other axes.
     """
     first: FrameDifference | None = None
     total = 0
-    for name, expected in network.items():
-        other = chip.get(name)
+    for name, given in network.items():
+        expected, other = np.asarray(given), None if chip.get(name) is None else np.asarray(chip[name])
+        if expected.ndim != 4:
+            where, limit = f"layer {titled(name)}", "(time, features, height, width)"
+            raise OptionsError(Finding(where, "is no array of frames", expected.shape, limit))
         if other is None or other.shape != expected.shape:
             return FrameDifference(name, 0, 0, 0, 0, -1, -1, expected.size)
         places = np.argwhere(expected != other)

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwspec.schema import ChipSpec
+from mapper.arguments import checked
 from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.graph import Link
 from mapper.equivalence.exactness import exactness
@@ -92,9 +94,10 @@ class EventComparison:
     outputs: Mapping[str, Events]
 
 
+@checked
 def compare_events(
     config: ChipConfig,
-    frames: Mapping[str, Any],
+    frames: Mapping[str, NDArray[Any]],
     inputs: Mapping[str, Events],
     chip: ChipSpec,
     *,

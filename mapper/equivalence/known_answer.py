@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from hwspec.schema import ChipSpec
+from mapper.arguments import checked
 from mapper.emit.shared.config import ChipConfig, CnnLayer
 from mapper.emit.shared.interface import Interface, InterfaceLayer, LayerPlace
 from mapper.emit.shared.tensor import Tensor, json_pieces
 from mapper.equivalence.sensitivity import layer_shapes, run_orders
-from mapper.errors import ConfigError
+from mapper.errors import ConfigError, Finding, OptionsError
 from mapper.events import EVENT_DTYPE, Events
 from mapper.sim.event import EventOptions, EventResult
 from mapper.sim.stages import sensor_events
@@ -118,8 +119,17 @@ def _under_test(core: CnnLayer) -> CnnLayer:
     return core.model_copy(update=changes)
 
 
+@checked
 def known_answer(config: ChipConfig, chip: ChipSpec, seed: int = 0) -> KnownAnswer | None:
-    """As `answer_or_reason`; None where there is no answer."""
+    """As `answer_or_reason`; None where there is no answer.
+
+    Raises
+    ------
+    OptionsError
+        A negative seed.
+    """
+    if seed < 0:
+        raise OptionsError(Finding("seed", "must not be negative", seed, ">= 0"))
     answer = answer_or_reason(config, chip, seed)
     return None if isinstance(answer, str) else answer
 

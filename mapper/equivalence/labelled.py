@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from mapper.arguments import checked
 from mapper.errors import EventError, Finding, OptionsError
 from mapper.events import raster_from_events, read_events
 from mapper.events.numpy_files import arrays_of
@@ -47,6 +48,7 @@ class Rasters(Protocol):
     def __getitem__(self, index: int, /) -> NDArray[Any]: ...
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class DataOptions:
     """How data becomes rasters.
@@ -84,6 +86,7 @@ class DataOptions:
             raise OptionsError(*findings)
 
 
+@checked
 @dataclass(frozen=True)
 class LabelledData:
     """Samples and their classes.
@@ -138,6 +141,7 @@ def encoded(image: NDArray[Any], options: DataOptions, index: int = 0) -> NDArra
     return raster
 
 
+@checked
 def read_labelled(
     source: str, shape: Shape3 | None = None, options: DataOptions | None = None, *, needs_labels: bool = True
 ) -> LabelledData:
@@ -247,6 +251,7 @@ def _raster(events: Any, shape: Shape3, options: DataOptions) -> NDArray[Any]:
     return raster_from_events(shifted, shape, options.dt_us, drop_outside=options.drop_outside).counts
 
 
+@checked
 def labelled_data(
     dataset: Any, shape: Shape3, options: DataOptions | None = None, name: str = "data set"
 ) -> LabelledData:
@@ -290,8 +295,20 @@ def labelled_data(
 
 
 def _labels(dataset: Any, name: str) -> Iterator[int]:
+    if (
+        isinstance(dataset, str | bytes)
+        or not hasattr(dataset, "__getitem__")
+        or not hasattr(dataset, "__len__")
+    ):
+        step = "mapper.equivalence.read_labelled(path) reads files and folders"
+        problem = "must have a length, and give (sample, label) by index"
+        raise EventError(Finding("dataset", problem, f"{dataset!r:.80}", next_step=step))
     for index in range(len(dataset)):
-        label = np.asarray(dataset[index][1])
+        try:
+            label = np.asarray(dataset[index][1])
+        except (TypeError, IndexError, KeyError):
+            problem = "is no pair of a sample and its label"
+            raise EventError(Finding(f"dataset: {name}, sample {index}", problem)) from None
         if label.size != 1 or label.dtype.kind not in "iu":
             raise EventError(Finding(f"{name}, label {index}", "is no whole number", str(label)))
         yield int(label.reshape(()))

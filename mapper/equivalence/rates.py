@@ -8,6 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from mapper.arguments import checked
+from mapper.errors import Finding, OptionsError
+from mapper.wording import titled
 
 __all__ = [
     "FeatureRates",
@@ -100,11 +105,25 @@ class PairedCounts:
         return None if spread <= 0 else float((both - sums[0] * sums[1]) / math.sqrt(spread))
 
 
-def layer_rates(floats: Mapping[str, Any], integers: Mapping[str, Any]) -> tuple[LayerRates, ...]:
-    """Compare spikes by layer, (time, features, height, width) each, of layers that both have."""
+@checked
+def layer_rates(
+    floats: Mapping[str, NDArray[Any]], integers: Mapping[str, NDArray[Any]]
+) -> tuple[LayerRates, ...]:
+    """Compare spikes by layer, (time, features, height, width) each, of layers that both have.
+
+    Raises
+    ------
+    OptionsError
+        Arrays of other axes, or of different shapes.
+    """
     pairs = {name: PairedCounts() for name in floats if name in integers}
+    shapes = {name: (np.shape(floats[name]), np.shape(integers[name])) for name in pairs}
+    if wrong := [name for name, (one, other) in shapes.items() if len(one) != 4 or one != other]:
+        limit, problem = "(time, features, height, width), the same of both", "has arrays of other shapes"
+        findings = (Finding(f"layer {titled(name)}", problem, shapes[name], limit) for name in wrong)
+        raise OptionsError(*findings)
     for name, pair in pairs.items():
-        pair.add(floats[name].sum(0), integers[name].sum(0))
+        pair.add(np.asarray(floats[name]).sum(0), np.asarray(integers[name]).sum(0))
     return rates_of_counts(pairs, max((len(spikes) for spikes in floats.values()), default=0))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,8 +28,8 @@ from mapper.equivalence.labelled import LabelledData
 from mapper.equivalence.rates import LayerRates, layer_rates
 from mapper.equivalence.report import EquivalenceReport, OutputTrace
 from mapper.equivalence.silence import silence_of
-from mapper.errors import EventError, Finding, MapperWarning
-from mapper.events import Events, events_from_raster, raster_from_events
+from mapper.errors import EventError, Finding, warn_caller
+from mapper.events import Events, events_from, events_from_raster, raster_from_events
 from mapper.network import Network
 from mapper.normal_form import NormalNetwork
 from mapper.own_shape import own_shape
@@ -146,16 +145,16 @@ def recording_of(network: Network, events: Events, dt_us: int, *, drop_outside: 
     if len(network.inputs) != 1 and not (shared and all(entry.dvs for entry in network.inputs)):
         names = ", ".join(entry.name for entry in network.inputs)
         raise EventError(Finding("events", "the network has several inputs; a recording feeds one", names))
-    if not len(events):
+    shifted = events_from(events, order="any")
+    if not len(shifted):
         raise EventError(Finding("events", "there are none"))
-    shifted = events.copy()
-    shifted["t"] -= events["t"][0]
+    shifted["t"] -= shifted["t"][0]
     features, height, width = first.shape
     shape = (features, height, width)
     made = raster_from_events(shifted, shape, dt_us, drop_outside=drop_outside)
     if made.dropped:
         text = f"{made.dropped} of {len(events)} events lie outside the input's map and are left out"
-        warnings.warn(text, MapperWarning, stacklevel=2)
+        warn_caller(text)
     raster = made.counts
     names_of = [entry.name for entry in network.inputs]
     return Recording(dict.fromkeys(names_of, raster), dict.fromkeys(names_of, shifted), dt_us)

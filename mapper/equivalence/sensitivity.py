@@ -9,7 +9,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from mapper.arguments import checked
 from mapper.emit.shared.config import ChipConfig
+from mapper.errors import Finding, OptionsError
 from mapper.events import Events
 from mapper.own_shape import own_shape
 from mapper.sim.event import EventOptions, EventResult, simulate_events
@@ -20,6 +22,8 @@ __all__ = ["Sensitivity", "count_ranges", "layer_shapes", "run_orders", "sensiti
 Counts = NDArray[np.int64]
 # Events from which on threads take less than they save: they wait for each other between compiled loops.
 _WORTH = 20_000
+# Each is a simulation of its own.
+_RANDOM_ORDERS_MAX = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ class Sensitivity:
     same_argmax: bool
 
 
+@checked
 def layer_shapes(config: ChipConfig) -> dict[str, tuple[int, int, int]]:
     """(features, height, width) of every layer, its pieces together; of every core without interface."""
     cores = config.hardware.cnn_layers
@@ -74,6 +79,7 @@ def layer_shapes(config: ChipConfig) -> dict[str, tuple[int, int, int]]:
     } or shapes
 
 
+@checked
 def count_ranges(
     config: ChipConfig,
     inputs: Mapping[str, Events],
@@ -89,6 +95,9 @@ def count_ranges(
     Depth first, breadth first, and `random_orders` random ones, side by side; `end_us` and `pause` as in
     `simulate_events`.
     """
+    if not 0 <= random_orders <= _RANDOM_ORDERS_MAX:
+        most = f"0..{_RANDOM_ORDERS_MAX}"
+        raise OptionsError(Finding("random_orders", "must be a number of orders", random_orders, most))
     base = options or EventOptions()
     recorded = shapes if base.record is None else base.record
     counts = {
@@ -134,6 +143,7 @@ def run_orders(
             work(pause)
 
 
+@checked
 def sensitivity(counts: Mapping[str, Counts]) -> tuple[Sensitivity, ...]:
     """What `count_ranges` shows, layer by layer."""
     sensitivities = []

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwspec.inert import quoted
+from mapper.arguments import checked
 from mapper.asking import ORDER, TIME_UNIT, UNWRAP, spoken
 from mapper.errors import EventError, Finding
 
@@ -62,6 +63,7 @@ _WRAP = 1 << 32
 _SIDES = ("features", "height", "width")
 
 
+@checked
 def events_from(
     array: NDArray[Any] | Mapping[str, Any],
     *,

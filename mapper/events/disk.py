@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mapper.arguments import checked
 from mapper.errors import EventError, Finding, unreadable
 from mapper.events.aedat4 import recording
 from mapper.events.arrays import FIELDS, Events, Order, Shape3, events_from, fields_by_name
@@ -28,6 +29,7 @@ _MICROSECONDS = {"s": 1e6, "ms": 1e3, "us": 1.0}
 _TIME_MAX = 2.0**62
 
 
+@checked
 def read_events(
     path: Path | str,
     *,
@@ -103,6 +105,7 @@ def _given(path: Path, ignore: tuple[str, ...]) -> Any:
     )
 
 
+@checked
 def read_raster(path: Path | str) -> Raster:
     """Spike counts of a .npy or .npz file, (time, features, height, width).
 
@@ -121,6 +124,7 @@ def read_raster(path: Path | str) -> Raster:
     return checked_raster(array, path.name)
 
 
+@checked
 def is_raster(path: Path | str) -> bool:
     """Whether a file holds one array without named fields: a raster, not events."""
     path = Path(path)
@@ -130,6 +134,7 @@ def is_raster(path: Path | str) -> bool:
     return not isinstance(array, dict) and array.dtype.names is None
 
 
+@checked
 def write_events(path: Path | str, events: Events) -> None:
     """Write events as .npy, .npz or .csv; the file is there whole or not at all.
 
@@ -152,6 +157,7 @@ def write_events(path: Path | str, events: Events) -> None:
     write_bytes(path, _packed(path, events, "events"))
 
 
+@checked
 def write_raster(path: Path | str, raster: Raster) -> None:
     """Write a raster as .npy or .npz; the file is there whole or not at all.
 

@@ -14,6 +14,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mapper.arguments import checked
 from mapper.errors import EventError, Finding
 from mapper.events.arrays import (
     Column,
@@ -55,6 +56,7 @@ class PartLike(Protocol):
 Part: TypeAlias = PartLike | tuple[int, int, int]
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class MonitoredLayer:
     """Where a layer's spikes are read.
@@ -101,6 +103,7 @@ class MonitorEvents:
     other_cores: dict[int, int] = field(default_factory=dict)
 
 
+@checked
 def unwrap_timestamps(times: Column, bits: int = 32) -> NDArray[np.int64]:
     """Timestamps of a clock that starts again at 2^bits, as times that go on.
 
@@ -135,6 +138,7 @@ def unwrap_timestamps(times: Column, bits: int = 32) -> NDArray[np.int64]:
     return unwrapped + period if unwrapped.min() < 0 else unwrapped
 
 
+@checked
 def events_from_spikes(
     spikes: Iterable[object],
     layers: Mapping[str, MonitoredLayer],
@@ -232,6 +236,7 @@ def _collect(
     return findings
 
 
+@checked
 def events_from_dvs(
     dvs_events: Iterable[object],
     *,

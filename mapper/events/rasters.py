@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mapper.arguments import checked
 from mapper.asking import DROP_OUTSIDE
 from mapper.errors import EventError, Finding
 from mapper.events.arrays import (
@@ -57,6 +58,7 @@ class EventRaster:
         return self.dropped_shape + self.dropped_time
 
 
+@checked
 def raster_from_events(
     events: Events,
     shape: Shape3,
@@ -189,6 +191,7 @@ def checked_raster(raster: object, label: str = "raster") -> Raster:
     return array
 
 
+@checked
 def events_from_raster(raster: Raster, dt_us: float, start_us: int = 0) -> Events:
     """Events of a raster: a count of c at step n becomes c events.
 

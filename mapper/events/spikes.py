@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
+from mapper.arguments import checked
 from mapper.errors import EventError, Finding
 from mapper.events.arrays import Events, Shape3, column_findings, events_from, whole
 
@@ -29,6 +30,7 @@ class EntryLike(Protocol):
 Entry: TypeAlias = EntryLike | tuple[int, int]
 
 
+@checked
 def spikes_of(
     events: Events,
     entries: Sequence[Entry],
@@ -102,13 +104,19 @@ def _checked(
     return events, pairs
 
 
+def _stated(entry: object) -> tuple[Any, ...]:
+    """What an entry of an interface says; of anything else, nothing."""
+    found = (getattr(entry, name, None) for name in ("core", "feature_shift"))
+    return tuple(value for value in found if value is not None)
+
+
 def _pairs(entries: Sequence[Entry]) -> tuple[list[tuple[int, int]], list[Finding]]:
     findings = []
     pairs: list[tuple[int, int]] = []
     for n, entry in enumerate(entries):
-        given = entry if isinstance(entry, tuple) else (entry.core, entry.feature_shift)
+        given = entry if isinstance(entry, tuple) else _stated(entry)
         if len(given) != 2:
-            findings.append(Finding(f"entries, entry {n}", "must be (core, feature shift)", given))
+            findings.append(Finding(f"entries, entry {n}", "must be (core, feature shift)", f"{entry!r:.80}"))
             continue
         core, problems = whole(f"entries, entry {n}, core", given[0], 0, 65535)
         shift, more = whole(f"entries, entry {n}, feature shift", given[1], 0, 65535)
@@ -117,6 +125,6 @@ def _pairs(entries: Sequence[Entry]) -> tuple[list[tuple[int, int]], list[Findin
             text = "is there twice: its core would get every event twice"
             findings.append(Finding(f"entries, entry {n}", text, given))
         pairs.append((core, shift))
-    if not entries:
+    if not len(entries):
         findings.append(Finding("entries", "are empty: no core would get an event"))
     return pairs, findings

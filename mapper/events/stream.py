@@ -13,8 +13,9 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from mapper.arguments import checked
 from mapper.errors import EventError, Finding
-from mapper.events.arrays import EVENT_DTYPE, Events
+from mapper.events.arrays import EVENT_DTYPE, Events, events_from
 from mapper.files import Staged, place
 
 __all__ = ["EventWriter", "hot_pixels", "place_all", "without_pixels"]
@@ -22,6 +23,7 @@ __all__ = ["EventWriter", "hot_pixels", "place_all", "without_pixels"]
 _PIXEL = np.dtype([("p", "<u2"), ("y", "<u2"), ("x", "<u2")])
 
 
+@checked
 class EventWriter:
     """A .npy file of events that grows by pieces, for recordings larger than memory.
 
@@ -62,8 +64,16 @@ class EventWriter:
             self._write_header()
         return self._file
 
+    @checked
     def append(self, events: Events) -> None:
-        """Write events behind those that are there."""
+        """Write events behind those that are there.
+
+        Raises
+        ------
+        EventError
+            These are no events.
+        """
+        events = events_from(events, order="any", copy=False)
         self._file.write(np.ascontiguousarray(events, EVENT_DTYPE).tobytes())
         self.count += len(events)
 
@@ -89,6 +99,7 @@ def place_all(writers: Iterable[EventWriter]) -> None:
     place(*[writer.complete() for writer in writers])
 
 
+@checked
 def hot_pixels(events: Events, *, factor: float = 20.0, rate_hz_min: float = 10.0) -> NDArray[np.void]:
     """Pixels (p, y, x) that spike far more often than the others: defects of a sensor, as a list.
 
@@ -118,6 +129,7 @@ def hot_pixels(events: Events, *, factor: float = 20.0, rate_hz_min: float = 10.
         findings.append(Finding("rate_hz_min", "must not be negative", rate_hz_min, ">= 0", "Hz"))
     if findings:
         raise EventError(*findings)
+    events = events_from(events, order="any", copy=False)
     if not len(events):
         return np.empty(0, _PIXEL)
     places, counts = np.unique(_places(events), return_counts=True)
@@ -128,9 +140,22 @@ def hot_pixels(events: Events, *, factor: float = 20.0, rate_hz_min: float = 10.
     return pixels
 
 
+@checked
 def without_pixels(events: Events, pixels: NDArray[np.void]) -> Events:
-    """Events of all pixels but these; `pixels` as `hot_pixels` gives them."""
-    kept: Events = events[~np.isin(_places(events), np.asarray(pixels, _PIXEL))]
+    """Events of all pixels but these; `pixels` as `hot_pixels` gives them.
+
+    Raises
+    ------
+    EventError
+        These are no events, or no pixels.
+    """
+    events = events_from(events, order="any", copy=False)
+    try:
+        places = np.asarray(pixels, _PIXEL)
+    except (TypeError, ValueError, OverflowError):
+        step = "mapper.events.hot_pixels gives some"
+        raise EventError(Finding("pixels", "must be an array of (p, y, x)", next_step=step)) from None
+    kept: Events = events[~np.isin(_places(events), places)]
     return kept
 
 

@@ -6,7 +6,6 @@ import gc
 import logging
 import threading
 import time
-import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,7 +17,7 @@ from typing import Any
 
 from mapper.asking import SCHEDULER
 from mapper.deadline import NEVER, Deadline
-from mapper.errors import BackendMissingError, Finding, MapperWarning, OptionsError
+from mapper.errors import BackendMissingError, Finding, OptionsError, warn_caller
 from mapper.explore.cell import fault_text
 from mapper.explore.workers import Task, TaskOutcome, patience_s, run_task
 
@@ -154,7 +153,7 @@ def _within(seconds: float, make: Callable[[], Any], awaited: str) -> Any:
             return _made(came.get(timeout=at_once))
         until = datetime.now(UTC).astimezone() + timedelta(seconds=seconds - at_once)
         told = f"waiting for {awaited} until {until:%H:%M:%S}, for {seconds:g} s in all"
-        warnings.warn(told, MapperWarning, stacklevel=2)
+        warn_caller(told)
         return _made(came.get(timeout=longest - at_once))
     except Empty:
         raise TimeoutError(f"it takes the call and is silent for {seconds:g} s") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.resources import as_file, files
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeGuard, get_args
 
 from hwspec.inert import as_text
+from mapper.arguments import checked
 from mapper.asking import (
     CALIBRATE,
     DT,
@@ -27,7 +28,7 @@ from mapper.frontends.concerns import Concerns, by_samples
 from mapper.frontends.inputs import InputFrom, fed
 from mapper.frontends.target import code_file, is_module, is_target, loaded_target, no_network
 from mapper.network import Network
-from mapper.values import value_text
+from mapper.values import is_positive
 
 if TYPE_CHECKING:
     from mapper.frontends.from_torch.as_trained import AsTrained
@@ -62,6 +63,7 @@ _WORDS = {
 }
 
 
+@checked.but("source", "reset", "spike_mode", "fires_at", "dt")
 @dataclass(frozen=True, slots=True)
 class NirOptions:
     """How to read what a NIR file leaves open; None leaves it to the file, and to its framework.
@@ -99,7 +101,7 @@ class NirOptions:
         findings = [
             Finding(str(option), "is none of the values known", value, ", ".join(known))
             for option, known in _WORDS.items()
-            if (value := getattr(self, option.written)) is not None and value not in known
+            if (value := getattr(self, option.written)) is not None and not _is_one(value, known)
         ]
         if isinstance(self.v_min, str) and self.v_min not in ("threshold", "none"):
             findings.append(
@@ -113,6 +115,7 @@ class NirOptions:
             raise OptionsError(*findings)
 
 
+@checked.but("relu_as_if", "weights", "calibrate")
 @dataclass(frozen=True, slots=True)
 class TorchOptions:
     """How to read what a torch module leaves open.
@@ -146,9 +149,10 @@ class TorchOptions:
 
     def __post_init__(self) -> None:
         value, weights = self.relu_as_if, self.weights
-        if (value == "auto") != (self.calibrate is not None):
+        is_auto = _is_one(value, ("auto",))
+        if is_auto != (self.calibrate is not None):
             raise OptionsError(Finding(f"{RELU_AS_IF} auto", "goes with samples", next_step=by_samples()))
-        if value not in (None, "auto") and not (isinstance(value, int | float) and 0 < value < float("inf")):
+        if value is not None and not is_auto and not is_positive(value):
             raise OptionsError(
                 Finding(str(RELU_AS_IF), "a threshold must be a positive number", value, "> 0")
             )
@@ -166,6 +170,10 @@ class TorchOptions:
             raise OptionsError(Finding(str(WEIGHTS), problem, type(weights).__name__, next_step=step))
 
 
+def _is_one(value: object, words: Collection[str]) -> bool:
+    return isinstance(value, str) and value in words
+
+
 def is_code(source: str) -> bool:
     """Whether `load_network` would import and run Python code for this name: a user must have typed it."""
     return is_target(source, (*_NIR_SUFFIXES, *_SHAPE_SUFFIXES))
@@ -177,6 +185,7 @@ def looks_like_network(word: str) -> bool:
     return word == _SHIPPED or is_file or is_code(word) or code_file(word) is not None
 
 
+@checked
 def load_network(
     source: object,
     input_shape: tuple[int, int, int] | None = None,
@@ -227,7 +236,6 @@ def load_with_source(
     concerns
         Of several networks that share the options, what becomes of these.
     """
-    _require_options(nir, torch)
     options = (input_shape, nir or NirOptions(), torch or TorchOptions(), concerns or Concerns(is_alone=True))
     if isinstance(source, str) and is_code(source):
         with loaded_target(source) as loaded:
@@ -239,18 +247,6 @@ def load_with_source(
         # Of several files, each with a layer of this name, the user must know which is meant.
         raise (error.of(as_text(Path(source).name)) if _is_file(source) else error) from None
     return fed(network, input_from), source
-
-
-def _require_options(nir: object, torch: object) -> None:
-    given = (("nir", nir, NirOptions), ("torch", torch, TorchOptions))
-    wrong = [entry for entry in given if not isinstance(entry[1], entry[2] | None)]
-    if wrong:
-        raise OptionsError(
-            *(
-                Finding(name, f"must be {kind.__name__}(...)", value_text(value))
-                for name, value, kind in wrong
-            )
-        )
 
 
 def as_trained(source: object, options: TorchOptions | None = None) -> AsTrained | None:

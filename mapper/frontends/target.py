@@ -85,12 +85,13 @@ def no_network(source: str, shipped: str, suffixes: tuple[str, ...]) -> Finding:
         return _file_alone(source, code)
     if is_name(source):
         return Finding(source, "is a chip", next_step=f"Give it as one: {CHIP.to(source)}")
+    hint = f'Did you mean "{shipped}"? ' if get_close_matches(source, [shipped]) else ""
     step = (
-        f'The one network that comes with the package is "{shipped}"; Python code is file.py:factory or '
-        "package.module:factory"
+        f'{hint}The one network that comes with the package is "{shipped}"; Python code is '
+        "file.py:factory or package.module:factory"
     )
     limit = f"a path that ends in {', '.join(suffixes)}"
-    return Finding(source, "not a network file", None, limit, next_step=step)
+    return Finding(source or '""', "not a network file", None, limit, next_step=step)
 
 
 def _file_alone(source: str, path: Path) -> Finding:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mapper.errors import Finding, NetworkError
+from mapper.asking import ADD_OUTPUT_NEURON
+from mapper.errors import Finding, NetworkError, OptionsError
 from mapper.network import Network
 from mapper.normal_form import NormalNetwork, normal_form
 from mapper.passes.average import average_to_sum
@@ -24,6 +25,7 @@ from mapper.passes.quantize import quantize
 from mapper.passes.readout import ReadoutSpacing, space_readout
 from mapper.passes.scale import Rescale, fold_scale
 from mapper.passes.thresholds import fold_thresholds
+from mapper.values import is_positive, value_text
 
 __all__ = ["PASSES", "PrepareOptions", "ReadoutSpacing", "append_output_neuron", "prepare"]
 
@@ -61,6 +63,12 @@ class PrepareOptions:
     quantize: bool = True
     readout: ReadoutSpacing | None = None
     rescale: Rescale | None = None
+
+    def __post_init__(self) -> None:
+        threshold = self.add_output_neuron
+        if threshold is not None and not is_positive(threshold):
+            problem, value = "a threshold must be a positive number", value_text(threshold)
+            raise OptionsError(Finding(str(ADD_OUTPUT_NEURON), problem, value, "> 0"))
 
 
 def prepare(network: Network, options: PrepareOptions | None = None) -> NormalNetwork:

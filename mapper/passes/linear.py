@@ -21,9 +21,9 @@ def linear_to_convolution(network: Network) -> Network:
         Signals of different map sizes are flattened into one linear layer, or a flattened map
         is fed to a convolution.
     """
-    if not any(isinstance(layer.operation, Linear) for layer in network.layers) and not any(
-        isinstance(step, Flatten) for entry in (*network.edges, *network.outputs) for step in entry.path
-    ):
+    paths = [edge.path for edge in network.edges] + [output.path for output in network.outputs]
+    is_flattened = any(isinstance(step, Flatten) for path in paths for step in path)
+    if not is_flattened and not any(isinstance(layer.operation, Linear) for layer in network.layers):
         return network
     findings: list[Finding] = []
     layers: dict[str, Layer] = {}

@@ -195,7 +195,7 @@ def scale_takers(layer: NormalLayer, value: float) -> str:
             continue
         half = WEIGHT_HALF if name in ("weights", "biases") else STATE_HALF
         # More than half a unit of the scale: a little less than twice as many units.
-        size, most = float(np.abs(held).max()), 1.99 * value * (half - 1)
+        size, most = float(np.abs(np.asarray(held, np.float64)).max()), 1.99 * value * (half - 1)
         if size > most:
             taken.append(f"{name} of up to {size:.3g} (at most {most:.3g} would keep it)")
     return f"Train with smaller {' and '.join(taken)}, or rescale the features alike"

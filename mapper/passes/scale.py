@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mapper.errors import Finding, OptionsError
 from mapper.integers import widened
 from mapper.network import Edge, Layer, Network, revised
 from mapper.operations import Scale, shape_after
+from mapper.values import value_text
 
 __all__ = ["Rescale", "fold_scale"]
 
@@ -82,7 +84,7 @@ def _of_several(
     """Where signals of different factors add up."""
     features = layer.input_shape.features
     if rescale is not None:
-        chosen = float(rescale(list(factors)))
+        chosen = _chosen(rescale, factors)
         listed = ", ".join(f"{factor:g}" for factor in factors)
         note = f"{layer.title}: an approximation: factors {listed} became {chosen:g}"
         return _Fold(_times(layer, [np.full(features, chosen)]), edges, (note,))
@@ -101,6 +103,21 @@ def _of_several(
     wide = _times(layer, [np.full(features, factor) for factor in kinds])
     note = f"{layer.title}: {named} add up exactly, as one kernel over {wide.input_shape.features} features"
     return _Fold(wide, moved, (note,))
+
+
+def _chosen(rescale: Rescale, factors: Sequence[float]) -> float:
+    """The one factor for all."""
+    given: object = rescale(list(factors))
+    try:
+        chosen = float(given)  # type: ignore[arg-type]  # found out here
+    except (TypeError, ValueError):
+        chosen = 0.0
+    if not 0 < chosen < np.inf:
+        step = "Give one that chooses a factor, as max"
+        raise OptionsError(
+            Finding("weight_rescaling_fn", "must give a number", value_text(given), "> 0", "", step)
+        )
+    return chosen
 
 
 def _times(layer: Layer, blocks: Sequence[NDArray[np.float64]]) -> Layer:

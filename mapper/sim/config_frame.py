@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mapper.arguments import checked
 from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.file import config_of
 from mapper.emit.shared.graph import ConfigGraph, graph_of
@@ -59,6 +60,7 @@ class FrameResult:
     state: FrameState
 
 
+@checked
 def simulate_config(
     config: ChipConfig | str | Path,
     inputs: Mapping[str, Any],
@@ -110,7 +112,7 @@ def simulate_config(
     seen = None if record is None else {*record, *(output.layer for output in interface_outputs)}
     cores = dict.fromkeys(core for core, layer in _owners(config, graph) if seen is None or layer in seen)
     cores |= dict.fromkeys(part.core for output in interface_outputs for part in output.parts)
-    run = Run(graph, ready, state or FrameState(), torch.device(device), cores)
+    run = Run(graph, ready, state or FrameState(), _device(device), cores)
     run.all_steps(pause)
     spikes = {core: run.counts[core] if batched else run.counts[core][0] for core in cores}
     layers = _layers(config, spikes)
@@ -119,6 +121,14 @@ def simulate_config(
     synops = {number: int(core.synops) for number, core in run.cores.items()}
     beyond = {number: core.beyond for number, core in run.cores.items()}
     return FrameResult(spikes, layers, outputs, synops, beyond, run.state())
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        step = 'Write "cpu" or "cuda:0"'
+        raise ConfigError(Finding("device", "torch knows no such device", name, next_step=step)) from None
 
 
 def _input_findings(graph: ConfigGraph, arrays: Mapping[str, Any]) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mapper.arguments import checked
 from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.file import config_of
 from mapper.emit.shared.graph import ConfigGraph, graph_of
@@ -45,6 +46,7 @@ _TIME_MAX = 1 << 62
 _SEED_MAX = (1 << 32) - 1
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class EventOptions:
     """How the chip is taken to behave where that is not known, and what is recorded.
@@ -128,6 +130,7 @@ class EventResult:
     classes: NDArray[np.int64] | None = None
 
 
+@checked
 def simulate_events(
     config: ChipConfig | str | Path,
     inputs: Mapping[str, Events],
@@ -352,15 +355,6 @@ class EventSimulator:
 
 
 def _option_findings(options: EventOptions) -> Iterator[Finding]:
-    for name, allowed in (
-        ("order", tuple(ORDERS)),
-        ("pooled_border", ("dropped", "delivered")),
-        ("overflow", ("saturate", "wrap")),
-        ("sensor_view", ("raw", "input")),
-    ):
-        value = getattr(options, name)
-        if value not in allowed:
-            yield Finding(name, "is unknown", value, ", ".join(allowed))
     yield from tick_findings(options.tick_us)
     if options.start_us is not None and not 0 <= options.start_us < _TIME_MAX:
         yield Finding("start_us", "must be a time", options.start_us, ">= 0", "µs")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import warnings
 
 from mapper.asking import EMITTED_STEP_US, NO_REBASE, REBASE, TICK_US
-from mapper.errors import ConfigError, EventError, Finding, MapperWarning
+from mapper.errors import ConfigError, EventError, Finding, warn_caller
 
 __all__ = [
     "LEAD_TICKS_MAX",
@@ -67,7 +66,7 @@ def start_us(asked: float | None, first_us: int, period: float) -> float:
         f"slow clock: the first event is at {first_us} µs, {first_us / period:.3g} ticks after 0. The clock "
         f"starts with that event; to run those ticks first, say {NO_REBASE.to(False, '0')}"
     )
-    warnings.warn(text, MapperWarning, stacklevel=2)
+    warn_caller(text)
     return float(first_us)
 
 

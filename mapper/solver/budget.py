@@ -279,8 +279,9 @@ def _tune(parameters: Any, *, is_brief: bool, has_cg_cuts: bool) -> None:
         parameters.cp_model_probing_level = 1
         # Among equals of a small model 23 ms without these, 178 ms with them; large ones need them.
         parameters.add_cg_cuts = has_cg_cuts
-        # Ten rounds of cuts before the search, not one, and solutions of the relaxation moved to whole numbers:
-        # 600 layers on 1,024 cores take a third of the time, 2,400 on 4,096 are proven, small ones take as long.
+        # Ten rounds of cuts before the search, not one, and solutions of the relaxation moved to whole
+        # numbers: 600 layers on 1,024 cores take a third of the time, 2,400 on 4,096 are proven, small ones
+        # take as long.
         parameters.max_cut_rounds_at_level_zero = 10
         parameters.polish_lp_solution = True
 

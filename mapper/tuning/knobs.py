@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from mapper.arguments import checked
 from mapper.integers import widened
 from mapper.network import added_signals, features_of
 from mapper.normal_form import NormalLayer, NormalNetwork
@@ -22,6 +23,7 @@ from mapper.tuning.directions import rounded_in_sum
 __all__ = ["Knobs", "changes_of", "tied_layers", "tuned_network"]
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class Knobs:
     """How a layer differs from what was trained.
@@ -59,6 +61,7 @@ def tied_layers(network: NormalNetwork) -> tuple[tuple[str, ...], ...]:
     return (*tied, *((name,) for name in network.by_name if name in alone))
 
 
+@checked
 def tuned_network(network: NormalNetwork, knobs: Mapping[str, Knobs]) -> NormalNetwork:
     """The network with its knobs turned; layers without any stay as they are.
 

@@ -16,6 +16,7 @@ from hwspec.catalog import load as load_chip
 from hwspec.display import Shown
 from hwspec.schema import ChipSpec
 from mapper.api import solve, verify_equivalence
+from mapper.arguments import checked
 from mapper.deadline import NEVER, Deadline
 from mapper.equivalence.accuracy import Difference
 from mapper.equivalence.judge import check_labels
@@ -36,6 +37,7 @@ from mapper.tuning.worth import Tuned, answers_by_order, gains
 __all__ = ["TuneOptions", "TuneResult", "Tuned", "tuned_by"]
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class TuneOptions:
     """How a network is tuned.
@@ -106,6 +108,7 @@ class TuneResult(Shown):
         return gains(self.before, self.after, self.labels)
 
 
+@checked.but(rest=solve)
 def tuned_by(
     network: Network | str | Path | object,
     chip: ChipSpec | str | Path = "speck2f",

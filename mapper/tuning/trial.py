@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwspec.schema import ChipSpec
+from mapper.arguments import checked
 from mapper.emit.write.build import build_config
 from mapper.emit.write.options import EmitOptions
 from mapper.equivalence.labelled import LabelledData
@@ -37,6 +38,7 @@ Sample: TypeAlias = tuple[Events, int, int]
 """Events, class, time steps."""
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class Harder:
     """What becomes of the samples that a network may know by heart, so that they tell good from better.

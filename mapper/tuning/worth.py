@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from hwspec.schema import ChipSpec
 from mapper.api import solve, verify_equivalence
+from mapper.arguments import checked
 from mapper.equivalence.accuracy import NO_ANSWER, Difference
 from mapper.equivalence.labelled import LabelledData
 from mapper.equivalence.report import EquivalenceReport
+from mapper.errors import Finding, OptionsError
 from mapper.result import Result
 from mapper.tuning.trial import ORDERS, Harder, Trial, samples_of
 
@@ -36,6 +38,7 @@ class Tuned:
     answers: Mapping[str, NDArray[np.int64]]
 
 
+@checked.but(rest=verify_equivalence)
 def worth(
     network: object,
     chip: ChipSpec | str = "speck2f",
@@ -58,6 +61,7 @@ def worth(
     return Tuned(report, answers_by_order(solve(network, chip, **reading), data, dt_us))
 
 
+@checked
 def answers_by_order(result: Result, data: LabelledData, dt_us: int = 1000) -> dict[str, NDArray[np.int64]]:
     """By order of spikes, the class of each sample on the chip, `NO_ANSWER` without output spikes.
 
@@ -78,8 +82,19 @@ def answers_by_order(result: Result, data: LabelledData, dt_us: int = 1000) -> d
     return {order: np.array([*map(answer, plain().counts(result, [order]))]) for order in ORDERS}
 
 
+@checked
 def gains(before: Tuned, after: Tuned, labels: NDArray[np.int64]) -> dict[str, Difference]:
-    """By order of spikes, accuracy after less that before, on the same samples."""
+    """By order of spikes, accuracy after less that before, on the same samples.
+
+    Raises
+    ------
+    OptionsError
+        As many labels as there are no answers.
+    """
+    counts = {len(answers) for tuned in (before, after) for answers in tuned.answers.values()}
+    if counts - {len(labels)}:
+        limit = " and ".join(map(str, sorted(counts)))
+        raise OptionsError(Finding("labels", "must be one for each answer", len(labels), limit))
     return {
         order: Difference.between(before.answers[order] == labels, now == labels)
         for order, now in after.answers.items()

@@ -258,7 +258,9 @@ def signal_shape(networks: tuple[Network, ...], stage: DvsStage | None, signal: 
     """Shape of a layer, a host input, or the sensor behind its stage; None where there is no such signal."""
     number, name = signal
     if number is not None:
-        if number not in range(len(networks)) or any(e.dvs and e.name == name for e in networks[number].inputs):
+        if number not in range(len(networks)) or any(
+            e.dvs and e.name == name for e in networks[number].inputs
+        ):
             return None
         return networks[number].signal_shapes.get(name)
     sensors = sensor_inputs(networks)

@@ -10,10 +10,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from pydantic import BaseModel
 
+from mapper.arguments import checked
 from mapper.emit.read.extract import extract
 from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.joined import joined
 from mapper.emit.shared.tensor import Tensor
+from mapper.errors import Finding, NetworkError
 from mapper.network import Edge, Network
 from mapper.normal_form import NormalLayer, NormalNetwork, normal_form
 from mapper.wording import titled
@@ -52,6 +54,7 @@ class Difference:
 Side: TypeAlias = ChipConfig | Network | Sequence[Network]
 
 
+@checked
 def diff(left: Side, right: Side) -> tuple[Difference, ...]:
     """All differences, layer by layer; empty if both are the same.
 
@@ -62,7 +65,8 @@ def diff(left: Side, right: Side) -> tuple[Difference, ...]:
     Raises
     ------
     ConfigError, NetworkError
-        A configuration that is compared with a network contradicts itself; a network is not in normal form.
+        A configuration that is compared with a network contradicts itself; a network is not in normal form,
+        or there is none.
     """
     if isinstance(left, ChipConfig) and isinstance(right, ChipConfig):
         return tuple(_records("", left, right))
@@ -72,7 +76,10 @@ def diff(left: Side, right: Side) -> tuple[Difference, ...]:
 def _network(side: Side) -> NormalNetwork:
     if isinstance(side, ChipConfig):
         return extract(side)
-    return normal_form(side) if isinstance(side, Network) else joined(list(map(normal_form, side)))
+    networks = [side] if isinstance(side, Network) else list(side)
+    if not networks:
+        raise NetworkError(Finding("left or right", "there are no networks", next_step="Name at least one"))
+    return normal_form(networks[0]) if isinstance(side, Network) else joined(list(map(normal_form, networks)))
 
 
 def _records(where: str, left: Any, right: Any) -> Iterator[Difference]:

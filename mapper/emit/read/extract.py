@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from mapper.arguments import checked
 from mapper.emit.read.assemble import assembled
 from mapper.emit.read.trace import Arriving, Trace, times_covered
 from mapper.emit.shared.config import ChipConfig, DvsLayer
@@ -24,6 +25,7 @@ from mapper.wording import titled
 __all__ = ["extract"]
 
 
+@checked
 def extract(
     config: ChipConfig, input_cores: Mapping[str, int] | None = None, *, network: str | None = None
 ) -> NormalNetwork:

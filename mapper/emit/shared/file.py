@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from mapper.arguments import checked
 from mapper.emit.shared.agreement import agreement_findings
 from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.ranges import config_findings
@@ -40,6 +41,7 @@ def config_pieces(config: ChipConfig) -> Iterator[str]:
     yield "\n"
 
 
+@checked
 def write_config(config: ChipConfig, path: str | Path) -> None:
     """Write a configuration; a file of this name is replaced only once the new one is complete.
 
@@ -51,6 +53,7 @@ def write_config(config: ChipConfig, path: str | Path) -> None:
     write_all({Path(path): config_pieces(config)})
 
 
+@checked
 def read_config(path: str | Path) -> ChipConfig:
     """Read a configuration that `write_config` wrote.
 
@@ -64,9 +67,9 @@ def read_config(path: str | Path) -> ChipConfig:
     try:
         text = plain_text(where, _BYTES_MAX)
     except OSError as error:
-        raise ConfigError(Finding(str(path), unreadable(error), next_step=_EMIT)) from None
+        raise ConfigError(Finding(str(where), unreadable(error), next_step=_EMIT)) from None
     except ValueError as error:
-        raise ConfigError(Finding(str(path), str(error))) from None
+        raise ConfigError(Finding(str(where), str(error))) from None
     try:
         content: Any = json_of(text)
     except ValueError as error:

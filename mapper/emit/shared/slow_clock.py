@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import warnings
 
-from mapper.errors import Finding, MapperWarning
+from mapper.errors import Finding, warn_caller
 
 __all__ = ["SLOW_CLOCK_TYPICAL_HZ", "slow_clock_findings", "warn_of_slow_clock"]
 
@@ -21,14 +20,8 @@ def slow_clock_findings(rate_hz: float, where: str = "slow clock") -> list[Findi
     return [Finding(where, "the rate must be a positive, finite number", rate_hz, "> 0", "Hz")]
 
 
-def warn_of_slow_clock(rate_hz: float | None, *, stacklevel: int = 2) -> None:
-    """Say that a rate is outside the typical range; it is used as it is.
-
-    Parameters
-    ----------
-    stacklevel
-        As `warnings.warn` takes it, seen from the caller.
-    """
+def warn_of_slow_clock(rate_hz: float | None) -> None:
+    """Say that a rate is outside the typical range; it is used as it is."""
     low, high = SLOW_CLOCK_TYPICAL_HZ
     if rate_hz is None or low <= rate_hz <= high:
         return
@@ -36,4 +29,4 @@ def warn_of_slow_clock(rate_hz: float | None, *, stacklevel: int = 2) -> None:
         f"slow clock: {rate_hz:g} Hz is outside {low:g}..{high:g} Hz. The datasheet calls that typical; it "
         "is no limit, so the rate is used as it is: watch the first ticks on the board"
     )
-    warnings.warn(text, MapperWarning, stacklevel=stacklevel + 1)
+    warn_caller(text)

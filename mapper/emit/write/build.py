@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from hwspec.schema import ChipSpec
+from mapper.arguments import checked
 from mapper.emit.shared.config import (
     ChipConfig,
     CnnLayer,
@@ -37,6 +38,7 @@ from mapper.solution import READOUT, Route
 __all__ = ["build_config"]
 
 
+@checked
 def build_config(result: Result, options: EmitOptions | None = None) -> ChipConfig:
     """The configuration that puts placed networks on their chip.
 

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from mapper.arguments import checked
+
 __all__ = ["EmitOptions", "NoiseFilter"]
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class NoiseFilter:
     """The filter behind the sensor stage.
@@ -31,6 +34,7 @@ class NoiseFilter:
     rate_hz: float | None = None
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class EmitOptions:
     """Wishes for a configuration; the defaults add nothing to the placement.

@@ -48,8 +48,10 @@ def from_nir_graph(
     """
     nodes, edges = getattr(graph, "nodes", None), getattr(graph, "edges", None)
     if not isinstance(nodes, dict) or not isinstance(edges, list | set | tuple):
-        kind = type(graph).__name__
-        raise NetworkError(Finding("network", "neither a network, nor a path, nor a NIR graph", kind))
+        kind, step = type(graph).__name__, 'Give a torch module, or what mapper.load_network("digits") reads'
+        step = "Call it, and give what it returns" if callable(graph) else step
+        problem = "neither a network, nor a path, nor a NIR graph"
+        raise NetworkError(Finding("network", problem, kind, next_step=step))
     return network_of(_raw_graph(graph), "nir", options, input_shape)
 
 

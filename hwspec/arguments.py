@@ -1,0 +1,206 @@
+"""What public functions and classes are given, held against their annotations before anything is done.
+
+An annotation says what an argument may be, a `Kind` says it in words, with where to get one. Of classes that
+type checkers alone import the name is enough: nothing is loaded to check.
+"""
+
+from __future__ import annotations
+
+import builtins
+import collections.abc
+import re
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cached_property, wraps
+from inspect import Parameter, signature
+from typing import Any, TypeVar, cast, get_type_hints
+
+from hwspec.errors import Finding
+from hwspec.kinds import Form, Kind, form_of, named, own_class
+
+__all__ = ["Checker", "Kind", "unknown_keywords"]
+
+Checkable = TypeVar("Checkable", bound=Callable[..., Any])
+
+_BY_KEYWORD = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+_BY_POSITION = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def unknown_keywords(
+    wrong: Collection[str], known: Collection[str], meant: Callable[[str], str] = lambda _: ""
+) -> TypeError:
+    """The error of keywords that nothing takes, each with the one that was meant.
+
+    Parameters
+    ----------
+    meant
+        What a word that is none of these stands for; "" where nobody knows.
+    """
+    hints = []
+    for name in wrong:
+        longer = [entry for entry in sorted(known) if entry.startswith(f"{name}_")]
+        close = longer or get_close_matches(name, sorted(known), n=1)
+        found = _of_these(meant(name), known) or "".join(close[:1])
+        hints.append(f"{name} (did you mean {found}?)" if found else name)
+    there_are = f"There are {', '.join(sorted(known))}" if known else "It takes none"
+    return TypeError(f"unknown keyword: {', '.join(hints)}. {there_are}")
+
+
+def _of_these(said: str, known: Collection[str]) -> str:
+    """A wish as it is said, unless it is one for a keyword that is not known here."""
+    keyword = re.match(r"[a-z]\w*", said)
+    return "" if keyword and keyword[0] not in known else said
+
+
+@dataclass(frozen=True)
+class Checker:
+    """What holds arguments against annotations, for the functions and classes of a package.
+
+    Attributes
+    ----------
+    error
+        Made of all findings about the arguments of a call.
+    kinds
+        By name of an annotation, what it stands for, where that is not to be seen from the annotation itself.
+    meant
+        As in `unknown_keywords`.
+    """
+
+    error: Callable[..., Exception]
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
+    meant: Callable[[str], str] = lambda _: ""
+
+    def __call__(self, target: Checkable) -> Checkable:
+        """A function whose arguments are checked, or a class that is made of checked ones."""
+        return self.but()(target)
+
+    def by_name(self, target: Checkable) -> Checkable:
+        """The same, where keywords alone are checked, and somebody else judges the values."""
+        return self.but(*signature(target).parameters)(target)
+
+    def but(self, *apart: str, rest: Callable[..., Any] | None = None) -> Callable[[Checkable], Checkable]:
+        """The same, where some arguments need another judge.
+
+        Parameters
+        ----------
+        apart
+            Arguments that the function itself judges; the keywords are known all the same.
+        rest
+            A function or class whose keywords are keywords too.
+        """
+
+        def of(target: Checkable) -> Checkable:
+            if isinstance(target, type):
+                # Not by `setattr` of a name that is known: a class has no type for it.
+                type.__setattr__(target, "__init__", self._checking(vars(target)["__init__"], apart, rest))
+                return target
+            return cast(Checkable, self._checking(target, apart, rest))
+
+        return of
+
+    def _checking(
+        self, function: Any, apart: Collection[str], rest: Callable[..., Any] | None
+    ) -> Callable[..., Any]:
+        arguments = _Arguments(self, function, frozenset(apart), rest)
+
+        @wraps(function)
+        def checked(*given: Any, **named: Any) -> Any:
+            arguments.require(given, named)
+            return function(*given, **named)
+
+        vars(checked)["arguments"] = arguments
+        return checked
+
+
+class _Names(dict[str, Any]):
+    """What the names of an annotation stand for: kinds, what its module has, else a class of that name."""
+
+    def __init__(self, kinds: Mapping[str, Kind], module: str) -> None:
+        super().__init__()
+        self.kinds, self.module = kinds, vars(sys.modules[module])
+
+    def __missing__(self, name: str) -> Any:
+        if name not in self.kinds:
+            for place in (self.module, vars(builtins), vars(collections.abc)):
+                if name in place:
+                    return place[name]
+        return named(name, self.kinds.get(name) or own_class(name))
+
+
+@dataclass(frozen=True)
+class _Arguments:
+    """The arguments of one function."""
+
+    checker: Checker
+    function: Callable[..., Any]
+    apart: frozenset[str]
+    rest: Callable[..., Any] | None
+
+    @cached_property
+    def parameters(self) -> Mapping[str, Parameter]:
+        return signature(self.function).parameters
+
+    @cached_property
+    def positions(self) -> tuple[str, ...]:
+        return tuple(name for name, entry in self.parameters.items() if entry.kind in _BY_POSITION)
+
+    @cached_property
+    def keywords(self) -> frozenset[str]:
+        """All keywords of its own."""
+        named = (name for name, entry in self.parameters.items() if entry.kind in _BY_KEYWORD)
+        return frozenset(named) - {"self"}
+
+    @cached_property
+    def known(self) -> frozenset[str]:
+        """All keywords there are."""
+        own = getattr(self.rest, "arguments", None)
+        more = own.known if isinstance(own, _Arguments) else self.rest and signature(self.rest).parameters
+        return self.keywords.union(more or ())
+
+    @cached_property
+    def takes_any(self) -> bool:
+        """Whether something else says which further keywords there are."""
+        kinds = (entry.kind for entry in self.parameters.values())
+        return self.rest is None and Parameter.VAR_KEYWORD in kinds
+
+    @cached_property
+    def forms(self) -> Mapping[str, Form]:
+        """What each argument may be."""
+        names = _Names(self.checker.kinds, self.function.__module__)
+        hints = get_type_hints(self.function, globalns={}, localns=names)
+        judged = self.keywords - self.apart
+        return {name: form for name in hints if name in judged and (form := form_of(hints[name]))}
+
+    @cached_property
+    def by_position(self) -> tuple[Form | None, ...]:
+        """What may stand at each position."""
+        return tuple(map(self.forms.get, self.positions))
+
+    def require(self, given: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+        """See to it that a call says what it can say.
+
+        Raises
+        ------
+        TypeError
+            There are no such keywords; each with the one that was meant.
+        """
+        is_known = self.takes_any or named.keys() <= self.keywords
+        if not is_known and (wrong := [name for name in named if name not in self.known]):
+            raise unknown_keywords(wrong, self.known, self.checker.meant)
+        # Layers and edges are made by the thousand: a look at the type does for nearly all.
+        misfit = any(_is_misfit(form, value) for form, value in zip(self.by_position, given, strict=False))
+        if misfit or any(_is_misfit(self.forms.get(name), value) for name, value in named.items()):
+            raise self.checker.error(
+                *self._findings({**dict(zip(self.positions, given, strict=False)), **named})
+            )
+
+    def _findings(self, given: Mapping[str, Any]) -> Iterator[Finding]:
+        for name, form in self.forms.items():
+            if name in given and not form.fits(given[name]):
+                yield form.finding(name, given[name])
+
+
+def _is_misfit(form: Form | None, value: object) -> bool:
+    return form is not None and type(value) not in form.types and not form.fits(value)

@@ -1,0 +1,286 @@
+"""What an argument may be, by its annotation: whether a value is of that kind, and what such are called."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from operator import contains, index
+from os import PathLike
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
+
+from hwspec.errors import Finding
+
+__all__ = ["ARRAY", "Form", "Kind", "form_of", "is_array", "is_whole", "named", "own_class", "said"]
+
+_COUNTS = {1: "one", 2: "two", 3: "three", 4: "four"}
+# What is allowed of an argument that is called so, everywhere.
+_ALLOWED: Mapping[str, str] = {
+    **dict.fromkeys(("shape", "input_shape"), "(features, height, width)"),
+    **dict.fromkeys(("chip", "device", "device_type"), 'a name as "speck2f"'),
+}
+_PACKAGES = ("mapper", "hwspec")
+
+
+class _Said(reprlib.Repr):
+    """Plain values as Python writes them; of others their type, since their own words may fill pages."""
+
+    def repr_instance(self, x: object, level: int) -> str:
+        plain = isinstance(x, float | complex | bool | bytes | PathLike | NoneType)
+        return repr(x) if plain else f"<{type(x).__name__}>"
+
+
+_said = _Said()
+_said.maxstring = _said.maxother = 70
+
+
+def said(value: object) -> str:
+    """A value as a message about an argument shows it."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    text = _said.repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What one annotation stands for.
+
+    Attributes
+    ----------
+    words
+        What it is called: "a whole number".
+    fits
+        Whether a value is one.
+    way_out
+        How to get one, as a sentence; "" where that goes without saying.
+    several
+        What more of them are called; "" for `words`.
+    choices
+        Of values to choose from, all, as Python writes them.
+    types
+        All values of exactly these types fit.
+    """
+
+    words: str
+    fits: Callable[[Any], bool]
+    way_out: str = ""
+    several: str = ""
+    choices: tuple[str, ...] = ()
+    types: frozenset[type] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What an argument may be: any of some kinds; all values of exactly these types fit."""
+
+    kinds: tuple[Kind, ...]
+    types: frozenset[type]
+
+    def fits(self, value: object) -> bool:
+        """Whether a value is of one of the kinds."""
+        return any(kind.fits(value) for kind in self.kinds)
+
+    @property
+    def words(self) -> str:
+        """All kinds: "a path, a mapping or None"."""
+        words = list(dict.fromkeys(word for kind in self.kinds for word in kind.choices or (kind.words,)))
+        return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+
+    @property
+    def several(self) -> str:
+        """What more of them are called."""
+        return " or ".join(dict.fromkeys(kind.several or kind.words for kind in self.kinds))
+
+    def finding(self, name: str, value: object) -> Finding:
+        """What is wrong with a value of an argument."""
+        steps = [kind.way_out for kind in self.kinds if kind.way_out]
+        choices = [word for kind in self.kinds for word in kind.choices]
+        if isinstance(value, str) and (close := get_close_matches(f'"{value}"', choices, n=1)):
+            steps = [f"Did you mean {close[0]}?"]
+        return Finding(
+            name, f"must be {self.words}", said(value), _ALLOWED.get(name), next_step=". ".join(steps)
+        )
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value is an integer of any library; truth values are none."""
+    try:
+        index(value)  # type: ignore[arg-type]  # found out here
+    except TypeError:
+        return False
+    return not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    """Whether a value is one number of any library; text and truth values are none."""
+    is_other = isinstance(value, str | bytes) or _is_flag(value) or bool(getattr(value, "ndim", 0))
+    return not is_other and (hasattr(value, "__float__") or is_whole(value))
+
+
+def _is_flag(value: object) -> bool:
+    """Whether a value is True or False, NumPy's among them, without NumPy."""
+    kind = type(value)
+    return kind is bool or (kind.__module__ == "numpy" and kind.__name__ in ("bool", "bool_"))
+
+
+def is_array(value: object) -> bool:
+    """Whether arrays can be made of a value."""
+    return hasattr(value, "__array__") or isinstance(value, list | tuple)
+
+
+def _is_listed(value: object) -> bool:
+    """Whether a value has entries, and is neither text nor a mapping."""
+    return hasattr(value, "__iter__") and not isinstance(value, str | bytes | Mapping)
+
+
+def own_class(name: str, way_out: str = "", several: str = "") -> Kind:
+    """Values of a class of the project by that name, which need not be loaded."""
+
+    def fits(value: object) -> bool:
+        return any(
+            cls.__name__ == name and cls.__module__.partition(".")[0] in _PACKAGES
+            for cls in type(value).__mro__
+        )
+
+    return _class_named(name, fits, way_out, several)
+
+
+def _class_named(name: str, fits: Callable[[object], bool], way_out: str = "", several: str = "") -> Kind:
+    article = "an" if name[0] in "AEIOU" else "a"
+    return Kind(f"{article} {name}", fits, way_out, several or f"{name}s")
+
+
+class _Named:
+    """What a name in an annotation stands for, where annotations want a class."""
+
+    stands_for: ClassVar[Kind]
+
+    def __class_getitem__(cls, _: object) -> type:
+        return cls
+
+
+def named(name: str, kind: Kind) -> type:
+    """A class that an annotation may have in the place of a name."""
+    return type(name, (_Named,), {"stands_for": kind})
+
+
+_PLAIN: Mapping[Any, Kind] = {
+    NoneType: Kind("None", lambda value: value is None, types=frozenset({NoneType})),
+    int: Kind("a whole number", is_whole, several="whole numbers", types=frozenset({int})),
+    float: Kind("a number", _is_number, several="numbers", types=frozenset({int, float})),
+    bool: Kind(
+        "True or False", _is_flag, several="truth values", choices=("True", "False"), types=frozenset({bool})
+    ),
+    str: Kind("text", lambda value: isinstance(value, str), types=frozenset({str})),
+    Path: Kind("a path", lambda value: isinstance(value, PathLike), several="paths"),
+}
+ARRAY = Kind("an array", is_array, several="arrays")
+
+
+def form_of(hint: Any) -> Form | None:
+    """The form of an annotation; None where anything will do, or nobody can say."""
+    parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    # Whole numbers are numbers.
+    kinds = [_kind_of(part) for part in parts if not (part is int and float in parts)]
+    if None in kinds:
+        return None
+    found = tuple(filter(None, kinds))
+    return Form(found, frozenset[type]().union(*(kind.types for kind in found)))
+
+
+def _kind_of(hint: Any) -> Kind | None:
+    if isinstance(hint, type) and issubclass(hint, _Named):
+        return hint.stands_for
+    if hint in _PLAIN:
+        return _PLAIN[hint]
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        choices = tuple(f'"{word}"' if isinstance(word, str) else repr(word) for word in parts)
+        return Kind(" or ".join(choices), lambda value: _is_word(value, parts), choices=choices)
+    container = origin or hint
+    if container is Any or isinstance(container, TypeVar) or container is object:
+        return None
+    if not isinstance(container, type):
+        return _callable_kind() if container is Callable else None
+    return _class_kind(container, parts)
+
+
+def _is_word(value: object, words: Collection[object]) -> bool:
+    return isinstance(value, str) and value in words
+
+
+def _callable_kind() -> Kind:
+    return Kind("a function", callable, several="functions")
+
+
+def _class_kind(container: type, parts: tuple[Any, ...]) -> Kind | None:
+    if getattr(container, "_is_protocol", False) and container.__module__.partition(".")[0] in _PACKAGES:
+        return None
+    if container.__name__ == "Callable":
+        return _callable_kind()
+    if issubclass(container, Mapping | dict):
+        return _mapping_kind(parts)
+    if container.__name__ == "ndarray":
+        return ARRAY
+    if container is tuple and parts and Ellipsis not in parts:
+        return _tuple_kind(parts)
+    if container in (tuple, list, set, frozenset) or container.__module__ == "collections.abc":
+        return _list_kind(parts)
+    kind = _class_named(container.__name__, lambda value: isinstance(value, container))
+    return replace(kind, types=frozenset({container}))
+
+
+def _mapping_kind(parts: tuple[Any, ...]) -> Kind:
+    key, value = (form_of(part) for part in parts) if len(parts) == 2 else (None, None)
+
+    def fits(given: Any) -> bool:
+        if not isinstance(given, Mapping) and not (hasattr(given, "keys") and hasattr(given, "__getitem__")):
+            return False
+        return _all_fit(key, given.keys()) and (value is None or _all_fit(value, given.values()))
+
+    of = f" of {key.several if key else 'names'} to {value.several if value else 'values'}"
+    step = 'Give {"NAME": ...}' if key is not None and key.fits("") else ""
+    return Kind(f"a mapping{of}", fits, step)
+
+
+def _all_fit(form: Form | None, entries: Iterable[object]) -> bool:
+    return form is None or all(type(entry) in form.types or form.fits(entry) for entry in entries)
+
+
+def _list_kind(parts: tuple[Any, ...]) -> Kind:
+    form = form_of(parts[0]) if parts else None
+
+    def fits(given: Any) -> bool:
+        # What ends when it is read is left to whoever reads it. An array without entries is of numbers.
+        if hasattr(given, "dtype") and not getattr(given, "size", 0):
+            return False
+        return (type(given) is tuple and not given) or (
+            _is_listed(given) and (isinstance(given, Iterator) or _all_fit(form, given))
+        )
+
+    return Kind(f"a list or tuple of {form.several}" if form else "a list or tuple", fits)
+
+
+def _tuple_kind(parts: tuple[Any, ...]) -> Kind:
+    forms = [form_of(part) for part in parts]
+    exact = [form.types if form else frozenset[type]() for form in forms]
+
+    def fits(given: Any) -> bool:
+        if type(given) is tuple and len(given) == len(exact) and all(map(contains, exact, map(type, given))):
+            return True
+        if not _is_listed(given) or not hasattr(given, "__len__"):
+            return isinstance(given, Iterator)
+        return len(given) == len(forms) and all(map(_all_fit, forms, ([entry] for entry in given)))
+
+    words = list(dict.fromkeys(form.several if form else "values" for form in forms))
+    count = _COUNTS.get(len(forms), str(len(forms)))
+    return Kind(
+        f"{count} {words[0]}"
+        if len(words) == 1
+        else f"({', '.join(f.words if f else '...' for f in forms)})",
+        fits,
+    )
