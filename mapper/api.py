@@ -49,7 +49,7 @@ def solve(
     torch: TorchOptions | None = None,
     input_from: InputFrom | None = None,
     add_output_neuron: float | None = None,
-    pins: Mapping[LayerReference, int] | None = None,
+    pins: Mapping[LayerReference, int] | Sequence[tuple[LayerReference, int]] | None = None,
     **changes: Any,
 ) -> Result:
     """Place a network on a chip, with proof, or say why it does not fit.
