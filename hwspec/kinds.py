@@ -13,6 +13,7 @@ from types import NoneType, UnionType
 from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
 from hwspec.errors import Finding
+from hwspec.inert import quoted
 
 __all__ = ["ARRAY", "Form", "Kind", "form_of", "is_array", "is_whole", "named", "own_class", "said"]
 
@@ -28,13 +29,19 @@ _PACKAGES = ("mapper", "hwspec")
 class _Said(reprlib.Repr):
     """Plain values as Python writes them; of others their type, since their own words may fill pages."""
 
+    def repr_str(self, x: str, level: int) -> str:
+        return quoted(x)
+
+    def repr_int(self, x: int, level: int) -> str:
+        return quoted(x)
+
     def repr_instance(self, x: object, level: int) -> str:
         plain = isinstance(x, float | complex | bool | bytes | PathLike | NoneType)
         return repr(x) if plain else f"<{type(x).__name__}>"
 
 
 _said = _Said()
-_said.maxstring = _said.maxother = 70
+_said.maxother = 70
 
 
 def said(value: object) -> str:

@@ -162,6 +162,11 @@ class Edge:
         """The pool of the path, if there is one; meaningful after the passes."""
         return _pool(self.path)
 
+    @property
+    def title(self) -> str:
+        """What messages call the edge, by its ends."""
+        return f"{titled(self.source)} -> {titled(self.target)}"
+
 
 @checked
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ class NormalNetwork(Network):
             for problem, step in _layer_problems(layer)
         ]
         findings += [
-            Finding(f"edge {edge.source} -> {edge.target}", problem, next_step=_PASSES)
+            Finding(f"edge {edge.title}", problem, next_step=_PASSES)
             for edge in self.edges
             for problem in _edge_problems(edge)
         ]

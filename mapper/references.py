@@ -392,7 +392,7 @@ def whole_number(value: object) -> int | None:
 def readings_of(networks: Sequence[Network]) -> tuple[Reading, ...]:
     """What was taken for granted while reading; of several networks, subjects begin with their names."""
     return tuple(
-        replace(reading, subject=layer_key(networks, number, reading.subject))
-        for number, network in enumerate(networks)
+        replace(reading, subject=f"{network.name}: {reading.subject}") if len(networks) > 1 else reading
+        for network in networks
         for reading in network.readings
     )

@@ -34,9 +34,9 @@ def name_findings(network: Network) -> Iterator[Finding]:
     layers = {layer.name for layer in network.layers}
     for edge in network.edges:
         if edge.source not in seen:
-            yield Finding(f"edge {edge.source} -> {edge.target}", "no layer or input has this source's name")
+            yield Finding(f"edge {edge.title}", "no layer or input has this source's name")
         if edge.target not in layers:
-            yield Finding(f"edge {edge.source} -> {edge.target}", "no layer has this target's name")
+            yield Finding(f"edge {edge.title}", "no layer has this target's name")
     for output in network.outputs:
         if network.holder_of(output.source) not in seen:
             yield Finding(f"output {output.name}", "no layer or input has its source's name", output.source)
@@ -132,7 +132,7 @@ def _weights_problem(
 def _edge_findings(network: Network) -> Iterator[Finding]:
     signals = network.signal_shapes
     for edge in network.edges:
-        where, target = f"edge {edge.source} -> {edge.target}", network.by_name[edge.target].input_shape
+        where, target = f"edge {edge.title}", network.by_name[edge.target].input_shape
         try:
             arriving = shape_after(signals[edge.source], edge.path)
         except ValueError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-__all__ = ["counted", "join_names", "join_numbers", "titled", "untitled"]
+__all__ = ["channels_last", "counted", "join_names", "join_numbers", "titled", "untitled"]
 
 # What a reader, or `mapper.references`, may take for an index.
 _NUMBER = re.compile(r"#?-?[0-9]+")
@@ -31,6 +31,11 @@ def untitled(text: str) -> str:
 def counted(number: int, one: str, several: str = "") -> str:
     """A number of things: "1 feature", "2 features"; `several` is said of more where an "s" does not do."""
     return f"{number} {one if number == 1 else several or one + 's'}"
+
+
+def channels_last(shape: Sequence[int]) -> tuple[int, ...] | None:
+    """What was meant by (height, width, channels), where a shape seems to be given so; else None."""
+    return (shape[2], *shape[:2]) if len(shape) == 3 and shape[2] <= 4 < min(shape[:2]) else None
 
 
 def join_names(names: Sequence[str]) -> str:

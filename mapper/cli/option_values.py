@@ -11,6 +11,7 @@ from typing import Any
 from hwspec.inert import quoted
 from mapper.errors import Finding, MapperWarning, OptionsError
 from mapper.references import Typed
+from mapper.wording import channels_last
 
 __all__ = ["READERS", "read_rates"]
 
@@ -52,8 +53,8 @@ def _shape(text: str) -> tuple[int, ...]:
     shape = _numbers("--input-shape", re.sub("[xX×]", ",", text) if is_product else text)
     if len(shape) != 3 or min(shape) < 1:
         raise OptionsError(Finding("--input-shape", "wants three positive numbers", shape, "C,H,W"))
-    if shape[2] <= 4 < min(shape[:2]):
-        last = ",".join(map(str, (shape[2], *shape[:2])))
+    if (meant := channels_last(shape)) is not None:
+        last = ",".join(map(str, meant))
         text = (
             f"--input-shape {','.join(map(str, shape))}: features come first; channels last would be {last}"
         )

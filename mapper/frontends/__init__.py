@@ -15,6 +15,7 @@ from mapper.asking import (
     CALIBRATE,
     DT,
     FIRES_AT,
+    INPUT_SHAPE,
     READING_CHECK,
     RELU_AS_IF,
     RESET,
@@ -22,13 +23,15 @@ from mapper.asking import (
     SPIKE_MODE,
     V_MIN,
     WEIGHTS,
+    surface,
 )
-from mapper.errors import Finding, NetworkError, OptionsError
+from mapper.errors import Finding, NetworkError, OptionsError, warn_caller
 from mapper.frontends.concerns import Concerns, by_samples
 from mapper.frontends.inputs import InputFrom, fed
 from mapper.frontends.target import code_file, is_module, is_target, loaded_target, no_network
 from mapper.network import Network
 from mapper.values import is_positive
+from mapper.wording import channels_last
 
 if TYPE_CHECKING:
     from mapper.frontends.from_torch.as_trained import AsTrained
@@ -236,6 +239,10 @@ def load_with_source(
     concerns
         Of several networks that share the options, what becomes of these.
     """
+    meant = None if input_shape is None else channels_last(tuple(input_shape))
+    if meant is not None and surface() != "command":
+        given, last = (f"({', '.join(map(str, entry))})" for entry in (tuple(input_shape or ()), meant))
+        warn_caller(f"{INPUT_SHAPE}={given}: features come first; channels last would be {last}")
     options = (input_shape, nir or NirOptions(), torch or TorchOptions(), concerns or Concerns(is_alone=True))
     if isinstance(source, str) and is_code(source):
         with loaded_target(source) as loaded:

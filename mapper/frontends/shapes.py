@@ -13,6 +13,7 @@ from hwspec.toml_text import toml_of
 from mapper.asking import INPUT_FORM, INPUT_SHAPE
 from mapper.errors import Finding, MissingShapeError, NetworkError, UnsupportedLayerError, unreadable
 from mapper.files import own_file
+from mapper.frontends.field_names import meant_by
 from mapper.frontends.inference import LayerDraft, build_network
 from mapper.frontends.yaml_core import yaml_of
 from mapper.network import DvsSettings, Edge, Input, Network, Output
@@ -232,6 +233,7 @@ def parse_shapes(content: object, where: str, input_shape: tuple[int, int, int] 
 
 def _findings(error: ValidationError, where: str) -> list[Finding]:
     findings: dict[str, Finding] = {}
+    tables = set()
     for entry in error.errors(include_url=False, include_context=False):
         # Branches of a union add their type's name to the place; people look for the field alone.
         parts = [
@@ -244,8 +246,14 @@ def _findings(error: ValidationError, where: str) -> list[Finding]:
         is_bare = entry["type"] == "string_type" and isinstance(entry["input"], int | float)
         typed = "" if isinstance(entry["input"], bool) else f': "{entry["input"]}"'
         step = f"Write it in quotes{typed}" if is_bare else ""
+        if entry["type"] == "extra_forbidden":
+            problem, step = "there is no such field", meant_by(ShapesForm, entry["loc"])
         findings.setdefault(place, Finding(f"{where}: {place}", problem, value_text, next_step=step))
-    return list(findings.values())
+        if isinstance(entry["input"], dict) and entry["type"].endswith("_type"):
+            tables.add(place)
+    # That a table is no plain value says nothing, where it is known what is wrong inside.
+    idle = {place for place in tables if any(other.startswith(f"{place}.") for other in findings)}
+    return [finding for place, finding in findings.items() if place not in idle]
 
 
 def _refuse(form: ShapesForm, where: str) -> None:

@@ -75,7 +75,7 @@ def to_nir(network: NormalNetwork) -> nir.NIRGraph:
 
 def _unsayable(network: NormalNetwork) -> Iterator[Finding]:
     for edge in network.edges:
-        where = f"edge {edge.source} -> {edge.target}"
+        where = f"edge {edge.title}"
         if edge.feature_offset or not _covers(network, edge):
             yield Finding(where, "spikes arrive beside others (a concatenation), which NIR has not")
         if edge.delay_steps:

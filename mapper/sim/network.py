@@ -151,7 +151,7 @@ def _network_findings(network: Network) -> Iterable[Finding]:
     }
     for edge in network.edges:
         if edge.delay_steps == 0 and position[edge.source] >= position[edge.target]:
-            where = f"edge {edge.source} -> {edge.target}"
+            where = f"edge {edge.title}"
             yield Finding(where, "goes back in the network's order and needs a delay of at least one step")
 
 

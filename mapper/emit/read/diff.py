@@ -121,7 +121,10 @@ def _networks(left: NormalNetwork, right: NormalNetwork) -> Iterator[Difference]
         yield from _layers(name, left.by_name[name], right.by_name[name])
     ours, theirs = (Counter(map(_edge_key, side.edges)) for side in (left, right))
     for key in sorted({*ours, *theirs}):
-        where, (left_times, right_times) = f"edge {key[0]} -> {key[1]}", (ours[key], theirs[key])
+        where, (left_times, right_times) = (
+            f"edge {titled(key[0])} -> {titled(key[1])}",
+            (ours[key], theirs[key]),
+        )
         if left_times != right_times:
             yield Difference(where, "exists", _times(key[2], left_times), _times(key[2], right_times))
     yield from _named("output", left.outputs, right.outputs)

@@ -114,7 +114,7 @@ def _input_findings(network: NormalNetwork) -> Iterator[Finding]:
     inputs = {entry.name for entry in network.inputs}
     for edge in network.edges:
         if edge.source in inputs and edge.delay_steps:
-            where, step = f"edge {edge.source} -> {edge.target}", "Delay the events themselves"
+            where, step = f"edge {edge.title}", "Delay the events themselves"
             yield Finding(where, "input cannot be delayed on a chip", edge.delay_steps, 0, "steps", step)
     for output in network.outputs:
         if output.source in inputs:

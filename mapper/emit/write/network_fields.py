@@ -84,7 +84,7 @@ def _array_findings(where: str, name: str, array: Any) -> Iterator[Finding]:
 
 
 def _edge_findings(edge: Edge, *, is_sensor: bool) -> Iterator[Finding]:
-    where = f"edge {edge.source} -> {edge.target}"
+    where = f"edge {edge.title}"
     pool = edge.pool
     if pool is None:
         return

@@ -59,7 +59,7 @@ def thresholds_of(network: Network, rectified: Collection[str], frames: Frames) 
         if layer.name not in spiking
     ]
     findings += [
-        Finding(f"edge {edge.source} -> {edge.target}", "closes a cycle: values need time to settle")
+        Finding(f"edge {edge.title}", "closes a cycle: values need time to settle")
         for edge in network.edges
         if edge.delay_steps
     ]
