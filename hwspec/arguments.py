@@ -107,7 +107,7 @@ class Checker:
 
         @wraps(function)
         def checked(*given: Any, **named: Any) -> Any:
-            arguments.require(given, named)
+            given, named = arguments.held(given, named)
             return function(*given, **named)
 
         vars(checked)["arguments"] = arguments
@@ -178,8 +178,10 @@ class _Arguments:
         """What may stand at each position."""
         return tuple(map(self.forms.get, self.positions))
 
-    def require(self, given: tuple[Any, ...], named: Mapping[str, Any]) -> None:
-        """See to it that a call says what it can say.
+    def held(self, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What a call says by position and by name, once it is known that it can say so.
+
+        A float that is whole, as 1e6, is an integer where integers are wanted.
 
         Raises
         ------
@@ -191,15 +193,26 @@ class _Arguments:
             raise unknown_keywords(wrong, self.known, self.checker.meant)
         # Layers and edges are made by the thousand: a look at the type does for nearly all.
         misfit = any(_is_misfit(form, value) for form, value in zip(self.by_position, given, strict=False))
-        if misfit or any(_is_misfit(self.forms.get(name), value) for name, value in named.items()):
-            raise self.checker.error(
-                *self._findings({**dict(zip(self.positions, given, strict=False)), **named})
-            )
+        if not misfit and not any(_is_misfit(self.forms.get(name), value) for name, value in named.items()):
+            return given, named
+        known = len(self.positions)
+        read = [*map(_read, self.by_position, given), *given[known:]]
+        by_name = {name: _read(self.forms.get(name), value) for name, value in named.items()}
+        if findings := [*self._findings({**dict(zip(self.positions, read, strict=False)), **by_name})]:
+            raise self.checker.error(*findings)
+        return tuple(read), by_name
 
     def _findings(self, given: Mapping[str, Any]) -> Iterator[Finding]:
         for name, form in self.forms.items():
             if name in given and not form.fits(given[name]):
                 yield form.finding(name, given[name])
+
+
+def _read(form: Form | None, value: object) -> object:
+    """A whole float as an integer where that alone fits."""
+    if isinstance(value, float) and value.is_integer() and _is_misfit(form, value):
+        return int(value)
+    return value
 
 
 def _is_misfit(form: Form | None, value: object) -> bool:
