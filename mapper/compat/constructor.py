@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from hwspec.inert import quoted
 from mapper.errors import Finding, OptionsError
 from mapper.references import whole_number
 
@@ -100,10 +101,11 @@ def checked_shape(input_shape: Sequence[int]) -> Shape3:
     OptionsError
         It is not.
     """
-    sizes = [size for size in map(whole_number, input_shape) if size is not None]
-    if len(sizes) != len(input_shape) or len(sizes) != 3:
-        limit = "(features, height, width)"
-        raise OptionsError(Finding("input_shape", "must be three whole numbers", tuple(input_shape), limit))
+    given = list(input_shape) if isinstance(input_shape, Iterable) else [input_shape]
+    sizes = [size for size in map(whole_number, given) if size is not None]
+    if len(sizes) != len(given) or len(sizes) != 3:
+        problem, limit = "must be three whole numbers", "(features, height, width)"
+        raise OptionsError(Finding("input_shape", problem, quoted(input_shape), limit))
     return sizes[0], sizes[1], sizes[2]
 
 

@@ -90,7 +90,14 @@ class DynapcnnNetwork(PlacedNetwork):
     structure_version: torch.Tensor
 
     @checked.but(
-        "snn", "dvs_input", "discretize", "semantics", "batch_size", "weight_rescaling_fn", "relu_as_if"
+        "snn",
+        "input_shape",
+        "dvs_input",
+        "discretize",
+        "semantics",
+        "batch_size",
+        "weight_rescaling_fn",
+        "relu_as_if",
     )
     def __init__(
         self,

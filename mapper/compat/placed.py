@@ -219,13 +219,9 @@ class PlacedNetwork(LayerViews):
             device = default_device()
         # Whatever is wrong with what was asked is said before samna is missed.
         config = self.plain_config(
-            device,
-            chip_layers_ordering,
-            monitor_layers,
-            layer2core_map=layer2core_map,
-            initial_state=initial_state,
-            objective=objective,
-        )
+            device, chip_layers_ordering, monitor_layers,
+            layer2core_map=layer2core_map, initial_state=initial_state, objective=objective,
+        )  # fmt: skip
         chip = load_chip(device)
         samna = samna_bridge("make_config", chip)
         samna_config = samna.to_samna(config, chip)

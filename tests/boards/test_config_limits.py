@@ -288,7 +288,7 @@ def test_what_is_written_is_read(good: str, tmp_path: Path, boards: FakeBoards) 
 def test_a_key_that_stands_twice(good: str, tmp_path: Path, boards: FakeBoards) -> None:
     path = tmp_path / "config.json"
     path.write_text(good.replace('"threshold_high": ', '"threshold_high": 3, "threshold_high": '))
-    with pytest.raises(ConfigError, match="threshold_high' stands twice"):
+    with pytest.raises(ConfigError, match='"threshold_high" stands twice'):
         mapper.read_config(path)
     with pytest.raises(SystemExit, match="twice"):
         deploy(boards, str(path), "--device", "speck2fmodule")

@@ -138,7 +138,7 @@ def test_weights_of_the_module_by_key() -> None:
     weights_alone = {key: value for key, value in state.items() if key.endswith("weight")}
     network.load_state_dict(weights_alone)
     with pytest.raises(
-        RuntimeError, match=r'Unexpected key\(s\).*"third\.weight"(.|\n)*Missing key\(s\).*"3\.weight"'
+        RuntimeError, match=r'Missing key\(s\).*"3\.weight"(.|\n)*Unexpected key\(s\).*"third\.weight"'
     ):
         network.load_state_dict(
             {"third.weight" if key == "3.weight" else key: v for key, v in weights_alone.items()}
