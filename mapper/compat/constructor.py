@@ -14,9 +14,15 @@ from hwspec.inert import quoted
 from mapper.errors import Finding, OptionsError
 from mapper.references import whole_number
 
-__all__ = ["LEFT_OUT", "Arguments", "LeftOut", "Shape3", "checked_shape", "samples_and_steps"]
+__all__ = ["JUDGED", "LEFT_OUT", "Arguments", "LeftOut", "Shape3", "checked_shape", "samples_and_steps"]
 
 Shape3 = tuple[int, int, int]
+
+# Of a `DynapcnnNetwork`, arguments with words of their own for what is wrong with them.
+JUDGED = (
+    "snn", "input_shape", "dvs_input", "discretize", "semantics", "batch_size", "weight_rescaling_fn",
+    "relu_as_if",
+)  # fmt: skip
 
 
 class LeftOut(Enum):

@@ -24,7 +24,15 @@ from mapper.compat.arguments import (
 )
 from mapper.compat.arrivals import Semantics, checked_semantics
 from mapper.compat.checkpoints import translated, with_weights
-from mapper.compat.constructor import LEFT_OUT, Arguments, LeftOut, Shape3, checked_shape, samples_and_steps
+from mapper.compat.constructor import (
+    JUDGED,
+    LEFT_OUT,
+    Arguments,
+    LeftOut,
+    Shape3,
+    checked_shape,
+    samples_and_steps,
+)
 from mapper.compat.failures import as_sinabs_raises
 from mapper.compat.forward import along
 from mapper.compat.placed import Monitors, PlacedNetwork
@@ -89,16 +97,7 @@ class DynapcnnNetwork(PlacedNetwork):
 
     structure_version: torch.Tensor
 
-    @checked.but(
-        "snn",
-        "input_shape",
-        "dvs_input",
-        "discretize",
-        "semantics",
-        "batch_size",
-        "weight_rescaling_fn",
-        "relu_as_if",
-    )
+    @checked.but(*JUDGED)
     def __init__(
         self,
         snn: nn.Module | Network,
@@ -176,7 +175,6 @@ class DynapcnnNetwork(PlacedNetwork):
             raise NetworkError(Finding("input", "is no tensor of frames", type(x).__name__, next_step=step))
         if x.is_complex():
             raise NetworkError(Finding("input", "must be spike counts", f"a tensor of {x.dtype}"))
-        # Counts are whole numbers in most recordings; weights are not.
         x = x if x.is_floating_point() else x.to(torch.get_default_dtype())
         seen = x if self.sensor_view is None else self.sensor_view(x)
         if seen.ndim != 4 or tuple(seen.shape[1:]) != self.input_shape:
@@ -259,8 +257,7 @@ class DynapcnnNetwork(PlacedNetwork):
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *more: Any) -> None:
         own = {key[len(prefix) :]: value for key, value in state_dict.items() if key.startswith(prefix)}
         # As torch has it, which then says whether that is an error.
-        _, _, missing, unexpected, *_ = more
-        read_anew = partial(self._read_anew, missing=missing, unexpected=unexpected)
+        read_anew = partial(self._read_anew, missing=more[2], unexpected=more[3])
         found = translated(own, self.core_layers(), self.is_chain, read_anew)
         if found is not own:
             for key in own:
