@@ -10,7 +10,7 @@ import pytest
 
 from mapper.emit.shared.config import Destination
 from mapper.emit.shared.tensor import Tensor
-from mapper.errors import ConfigError, EventError
+from mapper.errors import ConfigError, EventError, OptionsError
 from mapper.events import events_from_raster
 from mapper.sim.config_frame import simulate_config
 from mapper.sim.event import EventOptions, EventSimulator, simulate_events
@@ -263,8 +263,10 @@ def test_what_is_refused() -> None:
     with pytest.raises(ConfigError, match="no such layer"):
         simulate_events(made, {}, EventOptions(record=("l9",)))
     with pytest.raises(ConfigError) as caught:
-        simulate_events(made, {}, EventOptions(order="deep", tick_us=0.0, spike_limit=0))  # type: ignore[arg-type]
-    assert len(caught.value.findings) == 3
+        simulate_events(made, {}, EventOptions(tick_us=0.0, spike_limit=0))
+    assert len(caught.value.findings) == 2
+    with pytest.raises(OptionsError, match="order: must be .* Did you mean"):
+        EventOptions(order="deep")  # type: ignore[arg-type]
     with pytest.raises(EventError, match="goes back"):
         simulate_events(made, {"in": events((5, 0, 0, 0), (1, 0, 0, 0))})
 
