@@ -49,7 +49,7 @@ class Rasters(Protocol):
     def __getitem__(self, index: int, /) -> NDArray[Any]: ...
 
 
-@checked
+@checked.but("encode")
 @dataclass(frozen=True, slots=True)
 class DataOptions:
     """How data becomes rasters.
@@ -77,7 +77,7 @@ class DataOptions:
 
     def __post_init__(self) -> None:
         findings = []
-        if self.encode not in get_args(Encoding):
+        if not isinstance(self.encode, str) or self.encode not in get_args(Encoding):
             findings.append(Finding("encode", "is unknown", self.encode, ", ".join(get_args(Encoding))))
         if self.steps is not None and not 1 <= self.steps <= _STEPS_MAX:
             findings.append(Finding("steps", "must be a number of steps", self.steps, f"1..{_STEPS_MAX}"))

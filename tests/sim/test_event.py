@@ -265,7 +265,7 @@ def test_what_is_refused() -> None:
     with pytest.raises(ConfigError) as caught:
         simulate_events(made, {}, EventOptions(tick_us=0.0, spike_limit=0))
     assert len(caught.value.findings) == 2
-    with pytest.raises(OptionsError, match="order: must be .* Did you mean"):
+    with pytest.raises(OptionsError, match=r"order: must be .* Did you mean"):
         EventOptions(order="deep")  # type: ignore[arg-type]
     with pytest.raises(EventError, match="goes back"):
         simulate_events(made, {"in": events((5, 0, 0, 0), (1, 0, 0, 0))})
