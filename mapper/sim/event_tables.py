@@ -15,7 +15,6 @@ from mapper.emit.shared.graph import ConfigGraph
 from mapper.errors import ConfigError, Finding
 from mapper.sim.core_arrays import biases_of, initial_of, weights_of
 from mapper.sim.event_kernel import CORE, COUNT, NO_LINK
-from mapper.sim.vector_add import LANES
 
 __all__ = ["Chip", "Rules", "Tables", "runs_of", "tables_of"]
 
@@ -165,16 +164,15 @@ def _row(core: CnnLayer) -> dict[str, int]:
     }
 
 
-def runs_of(core: CnnLayer, weights: Any) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Weights (out, in, y, x) and spans of one core as in `Tables`; the weights go on by `LANES` zeros."""
+def runs_of(core: CnnLayer, weights: Any, table: NDArray[Any]) -> NDArray[np.int64]:
+    """Write weights (out, in, y, x) of one core as in `Tables`, and give its spans."""
     row = _row(core)
     reach, along = max(row["in_height"], row["in_width"]), []
     for name, size in (("y", "height"), ("x", "width")):
         stride, padding = row[f"stride_{name}"], row[f"padding_{name}"]
         along.append(_spans(row["kernel"], stride, padding, row[size], reach))
-    ordered = np.zeros(weights.size + LANES, np.float32)
-    _by_tap(weights, [order for order, _ in along], ordered[: weights.size])
-    return ordered, np.stack([spans for _, spans in along])
+    _by_tap(weights, [order for order, _ in along], table)
+    return np.stack([spans for _, spans in along])
 
 
 @lru_cache(maxsize=256)

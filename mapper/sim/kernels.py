@@ -1,37 +1,107 @@
-"""Compiled kernels of the frame simulator. Counts are whole numbers in floating point, exact by bound."""
+"""Compiled kernels of the frame simulator. Counts and potentials are integers, as narrow as they may be."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mapper.sim.compiling import compiled
-from mapper.sim.vector_add import LANES, add_share, lowest_bit, set_lanes
+from mapper.sim.vector_add import LANES, lowest_bit, set_lanes
+from mapper.sim.vector_spread import MOST_BITS, TIMES, fire, ones, over_lanes, spread_row
 
 __all__ = [
+    "FOUND_MORE",
+    "Grid",
+    "Neurons",
+    "Taps",
     "add_input",
     "add_pooled",
+    "fire_currents",
     "fire_steps",
-    "fire_steps_in_single",
     "reached",
-    "spread_input",
-    "spread_spikes",
+    "spread_steps",
     "sum_frames",
 ]
 
 _STATE_MIN, _STATE_MAX = -(1 << 15), (1 << 15) - 1
-# Neurons whose potentials, currents and counts fit the first cache together.
-_BLOCK = 2048
-_WITHOUT_SPECIAL_VALUES = {"nnan", "ninf", "nsz"}
+# So many are written down at once, whether they are spikes or not: most vectors of neurons have fewer.
+_AT_ONCE = 4
+FOUND_MORE = LANES
+"""So much longer than a row is what takes its spikes down."""
+
+
+class Grid(NamedTuple):
+    """Frames that arrive: (time, height, width, features), and how.
+
+    Attributes
+    ----------
+    pool
+        Their sum pool on the way.
+    shift
+        The feature at which their first one arrives.
+    """
+
+    height: int
+    width: int
+    features: int
+    pool: int
+    shift: int
+
+
+class Taps(NamedTuple):
+    """How what arrives at a core reaches its neurons.
+
+    Attributes
+    ----------
+    weights
+        Flat (feature that arrives, row and column of the kernel, feature), and `LANES` more.
+    rows
+        By row of the input map: the first neuron reached, the first weight, rows of neurons reached.
+    columns
+        Flat; by column the first neuron, the first weight, and how many of both follow one another.
+    width
+        Of the input map.
+    taps
+        Weights of a feature that arrives.
+    pitch, tap_pitch
+        Neurons and weights of a row.
+    """
+
+    weights: Any
+    rows: Any
+    columns: Any
+    width: int
+    taps: int
+    pitch: int
+    tap_pitch: int
+
+
+class Neurons(NamedTuple):
+    """Neurons of a core.
+
+    Attributes
+    ----------
+    number
+        How many.
+    bias
+        Of each neuron, per step; empty without.
+    high
+        >= 1.
+    """
+
+    number: int
+    bias: Any
+    high: int
+    low: int
+    to_zero: bool
 
 
 @compiled(nogil=True)
 def fire_steps(
-    current: Any, potential: Any, threshold: int, minimum: int, to_zero: bool, single: bool, spikes: Any,
-    totals: Any,
+    current: Any, potential: Any, threshold: int, minimum: int, to_zero: bool, single: bool, spikes: Any
 ) -> Any:  # fmt: skip
-    """Integrate-and-fire over time, in frame semantics; the last two and `potential` are written in place.
+    """Integrate-and-fire over time, in frame semantics; `potential` and `spikes` are written in place.
 
     Per step: potential += current; spikes = potential // threshold where it is positive, at most one in
     single-spike mode; subtract ``spikes * threshold`` or set to 0 where it spiked; then the bound.
@@ -46,8 +116,6 @@ def fire_steps(
         >= 1.
     spikes
         (time, neurons), of any type that holds the counts.
-    totals
-        (neurons,), integers: spikes are added to it.
 
     Returns
     -------
@@ -65,48 +133,10 @@ def fire_steps(
                 value = 0 if to_zero else value - count * threshold
                 largest = max(largest, count)
             spikes[step, n] = count
-            totals[n] += count
             value = max(value, minimum)
             beyond += value < _STATE_MIN or value > _STATE_MAX
             potential[n] = value
     return beyond, largest
-
-
-@compiled(nogil=True)
-def fire_steps_in_single(
-    current: Any, potential: Any, threshold: Any, minimum: Any, to_zero: bool, totals: Any
-) -> None:
-    """`fire_steps` for many spikes per step, in single precision, many neurons at a time.
-
-    Every sum must be exact in it: |current| + 2^16 < 2^24. Potentials then stay within 16 bits, since what
-    remains of one is below its threshold. Spikes are written over the currents: what is near needs no
-    fetching.
-    """
-    steps, neurons = current.shape
-    kept = np.float32(0 if to_zero else 1)
-    # Neurons outside, steps inside: the potentials of a block stay in the cache.
-    for start in range(0, neurons, _BLOCK):
-        stop = min(start + _BLOCK, neurons)
-        for step in range(steps):
-            _fire_block(
-                current[step, start:stop], potential[start:stop], threshold, minimum, kept, totals[start:stop]
-            )
-
-
-@compiled(nogil=True, error_model="numpy", fastmath=_WITHOUT_SPECIAL_VALUES)
-def _fire_block(current: Any, potential: Any, threshold: Any, minimum: Any, kept: Any, totals: Any) -> None:
-    # No branch, no index from outside: what the compiler needs to use vector instructions.
-    zero, one = np.float32(0), np.float32(1)
-    for n in range(len(potential)):
-        value = potential[n] + np.rint(current[n])
-        count = np.floor(max(value, zero) / threshold)
-        # The quotient may have been rounded up to the next whole number.
-        count -= min(count, one if value - count * threshold < zero else zero)
-        current[n] = count
-        totals[n] += np.int32(count)
-        rest = value - count * threshold
-        fired = min(count, one)
-        potential[n] = max(rest - rest * fired * (one - kept), minimum)
 
 
 @compiled(nogil=True)
@@ -157,101 +187,123 @@ def sum_frames(frames: Any, sums: Any) -> None:
     for n in range(len(frames)):
         frame = frames[n]
         for position in range(len(sums)):
-            sums[position] += np.int64(frame[position])
+            sums[position] += frame[position]
 
 
 @compiled(nogil=True)
-def reached(counts: Any, reach: Any, pool_y: int, pool_x: int) -> Any:
-    """Sum of (samples, height, width, features) counts, times what the pool they lie in reaches."""
+def reached(sums: Any, reach: Any) -> Any:
+    """Sum of (positions, features) counts, times how many neurons each position reaches."""
     total = np.int64(0)
-    rows, columns = reach.shape
-    for sample in range(len(counts)):
-        for y in range(rows * pool_y):
-            for x in range(columns * pool_x):
-                there = np.int64(0)
-                for f in range(counts.shape[3]):
-                    there += np.int64(counts[sample, y, x, f])
-                total += there * reach[y // pool_y, x // pool_x]
+    for position in range(len(sums)):
+        there = np.int64(0)
+        for f in range(sums.shape[1]):
+            there += np.int64(sums[position, f])
+        total += there * reach[position]
     return total
 
 
 @compiled(is_kept=False, error_model="numpy", forceinline=True, no_cpython_wrapper=True, _nrt=False)
-def _spread(
-    current: Any, first: int, width: int, features: int, count: Any, f: Any, y: int, x: Any, weights: Any,
-    spans: Any, kernel: int,
-) -> None:  # fmt: skip
-    """Add a count's share to the neurons that it reaches: runs of weights, as in the event simulator."""
-    row, tap_y, rows = spans[0, y, 0], spans[0, y, 1], spans[0, y, 2]
-    column, tap_x, columns = spans[1, x, 0], spans[1, x, 1], spans[1, x, 2]
-    place = first + (row * width + column) * features
-    weight = ((f * kernel + tap_y) * kernel + tap_x) * features
-    for _ in range(rows):
-        for n in range(0, columns * features, LANES):
-            add_share(current, place + n, weights, weight + n, columns * features - n, count)
-        place += width * features
-        weight += kernel * features
+def _fire(potentials: Any, spikes: Any, place: int, neurons: Any) -> Any:
+    """One step of all neurons, with its current in `potentials`: how many fired, and the largest count."""
+    high, kept = np.int64(neurons.high), 0 if neurons.to_zero else -1
+    found = fire(potentials, spikes, place, neurons.number, high, neurons.low, kept)
+    active, largest = found >> MOST_BITS, found & ((1 << MOST_BITS) - 1)
+    if largest > TIMES:
+        # They stand above the threshold still.
+        for start in range(0, neurons.number, LANES):
+            mask = over_lanes(potentials, start, high)
+            while mask:
+                n = start + lowest_bit(mask)
+                mask &= mask - 1
+                value = np.int64(potentials[n])
+                count = value // high
+                largest = max(largest, count)
+                spikes[place + n] = count
+                potentials[n] = max(0 if neurons.to_zero else value - count * high, neurons.low)
+    return active, largest
+
+
+@compiled(is_kept=False, error_model="numpy", forceinline=True, no_cpython_wrapper=True, _nrt=False)
+def _take_down(counts: Any, first: int, number: int, found: Any) -> Any:
+    """Write down where counts are not 0, from `first` on; how many they are."""
+    done = np.int64(0)
+    for start in range(0, number, LANES):
+        mask = set_lanes(counts, first + start)
+        if number - start < LANES:
+            mask &= (np.int64(1) << (number - start)) - 1
+        if mask:
+            # In groups, whose number is foretold more easily than that of spikes.
+            end = done + ones(mask)
+            while done < end:
+                for n in range(_AT_ONCE):
+                    found[done + n] = start + lowest_bit(mask)
+                    mask &= mask - 1
+                done += _AT_ONCE
+            done = end
+    # Two at a time are added: what follows the last one must be a place, too.
+    found[done] = 0
+    return done
 
 
 @compiled(nogil=True, error_model="numpy")
-def spread_spikes(
-    current: Any, neurons: Any, frames: Any, pool: int, shift: int, size: Any, weights: Any, spans: Any,
-    kernel: int,
-) -> None:  # fmt: skip
-    """Add what spikes cause, one after the other: what a convolution of the pooled frames gives.
+def spread_steps(
+    potentials: Any, frames: Any, first: int, grid: Any, taps: Any, neurons: Any, spikes: Any, place: int,
+    steps: int, found: Any,
+) -> Any:  # fmt: skip
+    """Steps of a core, what arrives added spike by spike: as a convolution of the pooled frames adds.
 
     Parameters
     ----------
-    current
-        Flat (time, height, width, features) of the neurons, and `LANES` more.
-    neurons
-        (height, width, features) of them.
-    frames
-        (time, height, width, features) of the spikes, in single precision; contiguous.
-    size
-        (height, width) of the input map: what lies outside whole pools is left out.
-    weights, spans
-        As in `mapper.sim.event_tables`, flat with `LANES` more, and by axis.
+    potentials
+        Flat, of 16 or 32 bits, and `LANES` more: (neurons,), changed in place. No sum may leave its bits.
+    frames, first
+        Flat counts of 16 bits, and `LANES` more; where the first step begins.
+    spikes, place
+        Of 16 bits, where the spikes of the first step go: (time, neurons), and `LANES` more.
+    found
+        Of 32 bits, `FOUND_MORE` longer than a row of frames.
+
+    Returns
+    -------
+    tuple
+        Neurons reached by spikes, how many counts are not 0, the largest one.
     """
-    steps, features = len(frames), frames.shape[3]
-    of_step = neurons[0] * neurons[1] * neurons[2]
-    columns = size[1] * pool * features
+    synops, active, largest = np.int64(0), np.int64(0), np.int64(0)
+    features, pool = np.int64(grid.features), np.int64(grid.pool)
+    read, at_column = taps.width * pool * features, pool * features
+    of_feature = ((np.int64(1) << 32) + features - 1) // features
+    of_place = ((np.int64(1) << 32) + at_column - 1) // at_column
     for step in range(steps):
-        for y in range(size[0] * pool):
-            row = frames[step, y].reshape(-1)
-            bits = row.view(np.int32)
-            for start in range(0, columns, LANES):
-                # Most are 0, which has no bit: many are looked at together.
-                left = columns - start
-                if left >= LANES:
-                    found = set_lanes(bits, start)
-                else:
-                    found = np.int64(0)
-                    for n in range(left):
-                        found |= np.int64(bits[start + n] != 0) << n
-                while found:
-                    n = start + lowest_bit(found)
-                    found &= found - 1
-                    x, f = np.uint32(n) // np.uint32(features), np.uint32(n) % np.uint32(features)
-                    _spread(
-                        current, step * of_step, neurons[1], neurons[2], row[n], np.int64(f) + shift,
-                        y // pool, np.int64(x) // pool, weights, spans, kernel,
-                    )  # fmt: skip
+        for n in range(len(neurons.bias)):
+            potentials[n] += neurons.bias[n]
+        for y in range(len(taps.rows) * pool):
+            start = first + (step * grid.height + y) * grid.width * features
+            begun, weight, rows = taps.rows[y // pool, 0], taps.rows[y // pool, 1], taps.rows[y // pool, 2]
+            if rows == 0:
+                continue
+            number = _take_down(frames, start, read, found)
+            if number:
+                starts = (begun, weight + grid.shift * taps.taps, start)
+                synops += rows * spread_row(
+                    potentials, taps.weights, frames, starts, found, number, taps.columns, features,
+                    of_feature, of_place, taps.taps, rows, taps.pitch, taps.tap_pitch,
+                )  # fmt: skip
+        fired, most = _fire(potentials, spikes, place + step * neurons.number, neurons)
+        active, largest = active + fired, max(largest, most)
+    return synops, active, largest
 
 
 @compiled(nogil=True, error_model="numpy")
-def spread_input(
-    current: Any, neurons: Any, frames: Any, pools: Any, shift: int, size: Any, weights: Any, spans: Any,
-    kernel: int,
-) -> None:  # fmt: skip
-    """`spread_spikes` of (time, features, height, width), with a pool for each axis."""
-    of_step = neurons[0] * neurons[1] * neurons[2]
-    for step in range(len(frames)):
-        for f in range(frames.shape[1]):
-            for y in range(size[0] * pools[0]):
-                here = frames[step, f, y]
-                for x in range(size[1] * pools[1]):
-                    if here[x]:
-                        _spread(
-                            current, step * of_step, neurons[1], neurons[2], np.float32(here[x]), f + shift,
-                            y // pools[0], x // pools[1], weights, spans, kernel,
-                        )  # fmt: skip
+def fire_currents(potentials: Any, currents: Any, neurons: Any, spikes: Any, place: int) -> Any:
+    """Steps of a core whose currents, (time, neurons), have been convolved, biases among them.
+
+    They are rounded first: fast convolutions are not exact. The rest is as in `spread_steps`.
+    """
+    active, largest = np.int64(0), np.int64(0)
+    for step in range(len(currents)):
+        current = currents[step]
+        for n in range(len(current)):
+            potentials[n] = potentials.dtype.type(potentials[n] + np.int32(np.rint(current[n])))
+        fired, most = _fire(potentials, spikes, place + step * neurons.number, neurons)
+        active, largest = active + fired, max(largest, most)
+    return active, largest

@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba.core import cgutils, config, types
 from numba.extending import intrinsic
 
-__all__ = ["LANES", "add_16", "add_32", "add_share", "adder_plainly", "lowest_bit", "set_lanes"]
+__all__ = ["LANES", "add_16", "add_32", "adder_plainly", "everywhere", "lowest_bit", "set_lanes"]
 
 LANES = 32
 """Entries at once. Arrays go on by so many behind the last one that is meant: all are read and written."""
@@ -23,7 +23,8 @@ _proxy: Any = cgutils.create_struct_proxy
 _SHORT, _LONG = ir.IntType(16), ir.IntType(64)
 
 
-def _everywhere(builder: Any, value: Any, vector: Any) -> Any:
+def everywhere(builder: Any, value: Any, vector: Any) -> Any:
+    """A vector with the same value in all lanes."""
     one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
     zeros = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)
     return builder.shuffle_vector(one, one, zeros)
@@ -49,7 +50,7 @@ def _arrivals_adder(module: Any, count: int) -> Any:
     before, outer, inner, after, behind = map(function.append_basic_block, "12345")
 
     builder = ir.IRBuilder(before)
-    bounds = [_everywhere(builder, value, lanes) for value in given]
+    bounds = [everywhere(builder, value, lanes) for value in given]
     zero, one = ir.Constant(_LONG, 0), ir.Constant(_LONG, 1)
     held_before = builder.load(held, align=2)
     builder.branch(outer)
@@ -150,48 +151,18 @@ def _adder(count: int) -> Any:
     return add_arrivals
 
 
-def _shared(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    currents, first, weights, weight, left, factor = arguments
-    long, vector = ir.IntType(64), ir.VectorType(ir.FloatType(), LANES)
-    narrow = ir.VectorType(ir.IntType(8), LANES)
-
-    def place(number: int, array: Any, index: Any) -> Any:
-        data = _proxy(signature.args[number])(context, builder, array).data
-        return builder.bitcast(builder.gep(data, [index]), vector.as_pointer())
-
-    def everywhere(value: Any, kind: Any) -> Any:
-        one = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
-        zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-        return builder.shuffle_vector(one, one, zeros)
-
-    fewer = builder.icmp_signed("<", left, ir.Constant(long, LANES))
-    count = builder.trunc(builder.select(fewer, left, ir.Constant(long, LANES)), ir.IntType(8))
-    is_meant = builder.icmp_signed("<", ir.Constant(narrow, list(range(LANES))), everywhere(count, narrow))
-    share = builder.fmul(builder.load(place(2, weights, weight), align=4), everywhere(factor, vector))
-    share = builder.select(is_meant, share, ir.Constant(vector, [0.0] * LANES))
-    there = place(0, currents, first)
-    builder.store(builder.fadd(builder.load(there, align=4), share), there, align=4)
-    return context.get_dummy_value()
-
-
-def _add_share(
-    typing: Any, currents: Any, first: Any, weights: Any, weight: Any, left: Any, factor: Any
-) -> Any:
-    """Add a multiple of weights to `left` currents, `LANES` at most, all in single precision."""
-    long = types.int64
-    return types.void(currents, long, weights, long, long, types.float32), _shared
-
-
 def _seen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    vector = ir.VectorType(ir.IntType(32), LANES)
+    width: int = signature.args[0].dtype.bitwidth
+    vector = ir.VectorType(ir.IntType(width), LANES)
     data = _proxy(signature.args[0])(context, builder, arguments[0]).data
     there = builder.bitcast(builder.gep(data, [arguments[1]]), vector.as_pointer())
-    is_set = builder.icmp_unsigned("!=", builder.load(there, align=4), ir.Constant(vector, [0] * LANES))
+    read = builder.load(there, align=width // 8)
+    is_set = builder.icmp_unsigned("!=", read, ir.Constant(vector, [0] * LANES))
     return builder.zext(builder.bitcast(is_set, ir.IntType(LANES)), ir.IntType(64))
 
 
 def _set_lanes(typing: Any, words: Any, first: Any) -> Any:
-    """The mask of those of `LANES` words of 32 bits that are not 0."""
+    """The mask of those of `LANES` whole numbers that are not 0."""
     return types.int64(words, types.int64), _seen
 
 
@@ -228,12 +199,6 @@ def adder_plainly(count: int) -> Any:
     return add_arrivals
 
 
-def add_share_plainly(currents: Any, first: int, weights: Any, weight: int, left: int, factor: Any) -> None:
-    """`add_share` in Python."""
-    for n in range(min(left, LANES)):
-        currents[first + n] += factor * weights[weight + n]
-
-
 def set_lanes_plainly(words: Any, first: int) -> int:
     """`set_lanes` in Python."""
     return sum(1 << n for n in range(LANES) if words[first + n])
@@ -246,6 +211,5 @@ def lowest_bit_plainly(mask: int) -> int:
 
 _is_compiled = not getattr(config, "DISABLE_JIT", 0)
 add_16, add_32 = (intrinsic(_adder(n)) if _is_compiled else adder_plainly(n) for n in (16, LANES))
-add_share: Any = intrinsic(_add_share) if _is_compiled else add_share_plainly
 lowest_bit: Any = intrinsic(_lowest_bit) if _is_compiled else lowest_bit_plainly
 set_lanes: Any = intrinsic(_set_lanes) if _is_compiled else set_lanes_plainly
