@@ -64,6 +64,7 @@ def test_the_infeasible_networks_of_the_zoo(
     assert tried == set(KINDS) - {"request", "bandwidth"} - untried
 
 
+@pytest.mark.no_cover
 def test_without_limits_the_search_for_repairs_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     path = ZOO / "silicon_ceiling_9bn.yaml"
     whole = report_of(path, repairs=20)

@@ -52,6 +52,7 @@ def potentials(board: Board) -> set[int]:
     return {value for core in board.used_cores for value in board.read_potentials(core, 0.0).values()}
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("start", [0, -1, 12])
 def test_every_potential_starts_again(boards: FakeBoards, start: int) -> None:
     with opened(configured(), config_modifier=starting_at(start)) as board:

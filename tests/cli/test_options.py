@@ -84,6 +84,7 @@ def test_the_commands() -> None:
     }
 
 
+@pytest.mark.no_cover
 @by_chain
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_help_of_every_command(chain: tuple[str, ...], command: App, flag: str, capsys: Capture) -> None:
@@ -121,6 +122,7 @@ def valued(command: App) -> list[Argument]:
     return [a for a in named if not is_flag(a) and not a.get_choices()]
 
 
+@pytest.mark.no_cover
 @by_chain
 def test_every_value_has_an_example_that_can_be_typed(
     chain: tuple[str, ...], command: App, capsys: Capture, monkeypatch: pytest.MonkeyPatch
@@ -196,6 +198,7 @@ def test_commands_take_a_handful_of_groups() -> None:
         assert len(list(roots)) <= 9, chain
 
 
+@pytest.mark.no_cover
 @by_chain
 def test_every_option_is_taken(chain: tuple[str, ...], command: App) -> None:
     """Groups inherit from one another across modules: that their annotations resolve shows only in use."""
@@ -338,6 +341,7 @@ def script(shell: Literal["bash", "zsh", "fish"]) -> str:
     return GENERATE(app, shell=shell)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts(shell: Literal["bash", "zsh", "fish"], capsys: Capture) -> None:
     assert run(["--show-completion", shell]) == 0

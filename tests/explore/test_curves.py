@@ -176,6 +176,7 @@ def test_curves_are_those_of_enumeration(seed: int) -> None:
         assert len(point.carried) >= count
 
 
+@pytest.mark.no_cover
 def test_the_curve_of_published_networks() -> None:
     """Six of eight: the least of all sets, none of whose members needs as much by itself."""
     names = (

@@ -286,6 +286,7 @@ def test_a_work_limit_leaves_cells_undecided() -> None:
     assert "work limit" in str(next(cell.sentence for cell in cut if cell.verdict == "undecided"))
 
 
+@pytest.mark.no_cover
 def test_moves_can_be_forbidden() -> None:
     settings = bare(max_pieces=1, relays=False, max_copies=1)
     networks, variants = sides(sorted(ZOO.glob("*.yaml")), ["speck2f"], HALVED)

@@ -24,6 +24,7 @@ def instance(seed: int) -> Instance:
     return networks, chip, replace(options, repairs=0)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_fits_is_what_decide_finds(block: int) -> None:
     verdicts: Counter[bool] = Counter()
@@ -62,6 +63,7 @@ def test_all_reasons_come_with_the_same_verdict() -> None:
     assert refused > 15
 
 
+@pytest.mark.no_cover
 def test_the_order_of_networks_does_not_change_the_verdict() -> None:
     several = 0
     for seed in range(40_000, 40_200):

@@ -89,6 +89,7 @@ def test_in_time_steps_nothing_changes(block: int) -> None:
     assert spikes > 16 * CASES
 
 
+@pytest.mark.no_cover
 def test_synops_of_pieces_add_up_and_relays_have_their_own() -> None:
     for seed in range(8):
         network = random_network(seed)
@@ -190,6 +191,7 @@ def by_spikes(config: ChipConfig, x: dict[str, Any]) -> dict[str, Any]:
     return {name: sequence(events) for name, events in run_events(config, x).layers.items()}
 
 
+@pytest.mark.no_cover
 def test_networks_that_share_the_sensor() -> None:
     kinds: set[tuple[LayerPart | Relay, bool]] = set()
     shared = 0

@@ -224,6 +224,7 @@ def test_what_sixteen_bits_hold(change: dict[str, Any], is_within: bool) -> None
     assert outcome(pipeline, given) == outcome(one, given)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("low", [-32768, -32640, -32639, -32514, -32513, -32512, -5])
 @pytest.mark.parametrize("high", [1, 10, 19, 20, 21])
 @pytest.mark.parametrize("to_zero", [False, True])
@@ -251,6 +252,7 @@ def test_a_lower_bound_above_zero(to_zero: bool) -> None:
     assert int(pipeline.tables.counts[0, COUNT["clamped"]]) > 10
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("features", [1, 15, 16, 17, 40, 64])
 def test_as_many_features_as_fill_vectors_and_others(features: int) -> None:
     draw = np.random.default_rng(features)

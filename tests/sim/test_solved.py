@@ -96,6 +96,7 @@ def test_spike_by_spike_without_copies_and_cycles(block: int) -> None:
     assert compared["copy"] == 0
 
 
+@pytest.mark.no_cover
 def test_all_moves_occur() -> None:
     found: set[str] = set()
     for block in range(BLOCKS):
