@@ -42,7 +42,8 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads even where there is one processor, and blocks of few arrivals."""
     for module in (event_pipeline, side_by_side):
         monkeypatch.setattr(module, "threads_for", lambda works: min(works, 3))
-    monkeypatch.setattr(event_pipeline, "_WORTH", 1)
+    for name in ("_WORTH", "_WORTH_THREADS"):
+        monkeypatch.setattr(event_pipeline, name, 1)
     for name, count in (("_ARRIVALS_MIN", 3), ("_ARRIVALS_FIRST", 5), ("_ARRIVALS_MAX", 17)):
         monkeypatch.setattr(event_pipeline, name, count)
 
