@@ -12,6 +12,7 @@ from mapper.errors import EventError, Finding, MapperWarning
 
 if TYPE_CHECKING:
     from mapper.events import Events
+    from mapper.events.stored import Recording
 
 # Of verify and tune.
 DATA = file(
@@ -86,3 +87,12 @@ def recorded(path: Path, clock: Clock, shape: tuple[int, int, int] | None = None
         raise EventError(Finding(str(path), text, value, allowed, next_step=step))
     warnings.warn(f"{path}: {text} and are left out", MapperWarning, stacklevel=2)
     return events[inside]
+
+
+def recorded_in_pieces(path: Path, clock: Clock, shape: tuple[int, int, int] | None = None) -> "Recording":
+    """As `recorded`; what needs nothing done to it stays in its file."""
+    from mapper.events.stored import stored_events  # noqa: PLC0415
+
+    is_meant = clock.time_unit is None and not clock.unwrap and not clock.rebase
+    stored = stored_events(path, shape) if is_meant else None
+    return recorded(path, clock, shape) if stored is None else stored

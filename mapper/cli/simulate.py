@@ -13,7 +13,7 @@ from mapper.activity import steps_of
 from mapper.cli.loudness import is_quiet
 from mapper.cli.options import CONFIG, EVENTS, INPUT, FileOutput, file, group, number, text, word
 from mapper.cli.output import console, print_json
-from mapper.cli.recordings import Clock, recorded
+from mapper.cli.recordings import Clock, recorded_in_pieces
 from mapper.errors import Finding, OptionsError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mapper.emit.shared.config import ChipConfig
     from mapper.equivalence import Sensitivity
     from mapper.events import Events
+    from mapper.events.stored import Recording as Recorded
     from mapper.sim.event import EventOptions
     from mapper.sim.recording import RecordingSummary
 
@@ -100,14 +101,15 @@ def simulate(
     layers = layers_named(configuration, output.layer)
     options = EventOptions(**vars(semantics), start_us=start_us, record=layers or None)
     name = input_of(configuration, recording.input_name)
-    inputs = {name: recorded(recording.events, clock, host_shape(configuration, name))}
+    inputs = {name: recorded_in_pieces(recording.events, clock, host_shape(configuration, name))}
     summary = _run(configuration, inputs, options, recording.piece, output)
     if output.traffic is not None:
         write_traffic(output.traffic, summary.signals, summary.duration_us)
     depends: tuple[Sensitivity, ...] = ()
     if output.sensitivity > 0:
         shapes, orders = layer_shapes(configuration), output.sensitivity
-        depends = sensitivity(count_ranges(configuration, inputs, shapes, options, random_orders=orders))
+        whole = {name: events[:] for name, events in inputs.items()}
+        depends = sensitivity(count_ranges(configuration, whole, shapes, options, random_orders=orders))
     if output.as_json:
         border = [{"core": core, "slot": slot, "spikes": n} for (core, slot), n in summary.border.items()]
         more = {"border": border, "silent": summary.silent}
@@ -120,7 +122,11 @@ def simulate(
 
 
 def _run(
-    config: ChipConfig, inputs: Mapping[str, Events], options: EventOptions, piece: int, output: Measurements
+    config: ChipConfig,
+    inputs: Mapping[str, Recorded],
+    options: EventOptions,
+    piece: int,
+    output: Measurements,
 ) -> RecordingSummary:
     """Run; what is recorded goes piece by piece to a file a layer, and these appear when all is done."""
     from mapper.events.stream import EventWriter, place_all  # noqa: PLC0415

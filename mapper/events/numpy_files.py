@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from mapper.errors import EventError, Finding
 from mapper.texts import irregular
 
-__all__ = ["BYTES_MAX", "arrays_of"]
+__all__ = ["BYTES_MAX", "array_header", "arrays_of"]
 
 BYTES_MAX = 512 << 20
 """Of all arrays of a file together, unpacked: 38 million events."""
@@ -96,7 +96,7 @@ def _check_directory(path: Path) -> None:
 
 def _array(stream: Any, size: int) -> NDArray[Any]:
     """The array of a stream of so many bytes."""
-    shape, is_fortran, kind = _header(stream)
+    shape, is_fortran, kind = array_header(stream)
     if kind.hasobject:
         raise ValueError("it holds Python objects (a pickle), which are never loaded: they may run code")
     count = prod(shape)
@@ -118,7 +118,14 @@ def _array(stream: Any, size: int) -> NDArray[Any]:
     return flat.reshape(shape[::-1]).T if is_fortran else flat.reshape(shape)
 
 
-def _header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def array_header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether columns come first, and dtype that an .npy file claims; the stream is behind them.
+
+    Raises
+    ------
+    ValueError
+        This is no header.
+    """
     try:
         version = npy.read_magic(stream)
         if version == (1, 0):

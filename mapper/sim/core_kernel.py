@@ -12,7 +12,16 @@ import numpy as np
 
 from mapper.sim.compiling import compiled
 from mapper.sim.event_kernel import CORE, COUNT, in_16_bits, sort_few
-from mapper.sim.vector_add import LANES, add_16, add_32, lowest_bit, set_lanes
+from mapper.sim.vector_add import (
+    LANES,
+    SORTED_MAX,
+    add_16,
+    add_32,
+    lowest_bit,
+    set_lanes,
+    sort_8,
+    sort_16,
+)
 
 if TYPE_CHECKING:
     from mapper.sim.event_cores import CoreArrays, Way
@@ -35,6 +44,8 @@ _COUNTED = 1 << 13
 _START = 4
 
 _inlined = compiled(is_kept=False, error_model="numpy", forceinline=True, no_cpython_wrapper=True, _nrt=False)
+# Of their own, so that their loops have all registers.
+_apart = compiled(is_kept=False, error_model="numpy", no_cpython_wrapper=True, _nrt=False)
 
 
 @_inlined
@@ -56,11 +67,13 @@ def _settled(core: CoreArrays, at: int, added: int, fires: bool, wraps: bool) ->
 
 
 @_inlined
-def _ticked(core: CoreArrays, wraps: bool) -> None:
-    """Add the biases once; nothing is compared."""
-    for place in range(0, core.neurons, core.wide):
-        for n in range(core.row[_F]):
-            _settled(core, place + n, core.biases[n], False, wraps)
+def _ticked(core: CoreArrays, until: int, wraps: bool, progress: Any) -> None:
+    """Add the biases once a tick, up to so many ticks of the block; nothing is compared."""
+    while progress[_TICKS] < until:
+        for place in range(0, core.neurons, core.wide):
+            for n in range(core.row[_F]):
+                _settled(core, place + n, core.biases[n], False, wraps)
+        progress[_TICKS] += 1
 
 
 @_inlined
@@ -70,17 +83,38 @@ def _ordered(emitted: Any, first: int, count: int) -> None:
         # Without a branch, which could not be foretold.
         one, other = emitted[np.uint64(first)], emitted[np.uint64(first + 1)]
         emitted[np.uint64(first)], emitted[np.uint64(first + 1)] = min(one, other), max(one, other)
-    elif count > 2:
+    elif 2 < count <= 8:
+        sort_8(emitted, first, count)
+    elif 8 < count <= SORTED_MAX:
+        sort_16(emitted, first, count)
+    elif count > SORTED_MAX:
         sort_few(emitted, first, count)
 
 
 @_inlined
+def _added(core: CoreArrays, size: int, is_plain: bool) -> None:
+    """Add so many arrivals at once."""
+    kept, change = (core.kept, core.change) if is_plain else (np.int16(-1), np.int16(0))
+    if core.is_narrow:
+        add_16(
+            core.potentials, core.weights, core.starts, core.blocks, core.held, core.masks, size, core.bound,
+            core.ceiling, kept, change,
+        )  # fmt: skip
+    else:
+        add_32(
+            core.potentials, core.weights, core.starts, core.blocks, core.held, core.masks, size, core.bound,
+            core.ceiling, kept, change,
+        )  # fmt: skip
+
+
+@_apart
 def _emitted(
-    core: CoreArrays, blocks: int, is_plain: bool, wraps: bool, emitted: Any, came_by: Any, used: int
+    starts: Any, places: Any, table: Any, masks: Any, blocks: int, emitted: Any, came_by: Any, used: int
 ) -> int:
     """Spikes of what was added at once, of so many blocks; how many entries of `emitted` are filled then."""
-    starts, places, table, masks = core.starts, core.places, core.blocks, core.masks
-    arrival, first, end, begun = 0, 0, starts[3], used
+    arrival: Any = 0
+    first: Any = 0
+    end, begun = starts[3], used
     for part in range(0, blocks, LANES):
         found = set_lanes(masks, part)
         if blocks - part < LANES:
@@ -90,25 +124,42 @@ def _emitted(
             found &= found - 1
             if block >= end:
                 _ordered(emitted, begun, used - begun)
+                if len(came_by):
+                    for n in range(begun, used):
+                        came_by[np.uint64(n)] = places[np.uint64(2 * arrival + 1)]
                 begun = used
                 while block >= end:
                     arrival, first = arrival + 1, end
                     end += starts[np.uint64(_START * arrival + 3)]
-            start = _START * arrival
-            entry = starts[np.uint64(start + 2)] + 3 * (block - first)
+            entry = starts[np.uint64(_START * arrival + 2)] + 3 * (block - first)
             place = places[np.uint64(2 * arrival)] + table[np.uint64(entry + 2)]
             reached = np.int64(masks[np.uint64(block)])
             while reached:
-                n = lowest_bit(reached)
+                emitted[np.uint64(used)] = place + (lowest_bit(reached) << 32)
                 reached &= reached - 1
-                if not is_plain:
-                    # A weight that is switched off does not touch its neuron.
-                    touched = len(core.kills) == 0 or not core.kills[starts[start + 1] + table[entry + 1] + n]
-                    if not _settled(core, starts[start] + table[entry] + n, 0, touched, wraps):
-                        continue
-                emitted[np.uint64(used)] = place + (n << 32)
+                used += 1
+    _ordered(emitted, begun, used - begun)
+    if len(came_by):
+        for n in range(begun, used):
+            came_by[np.uint64(n)] = places[np.uint64(2 * arrival + 1)]
+    return used
+
+
+@_inlined
+def _settled_one(core: CoreArrays, blocks: int, wraps: bool, emitted: Any, came_by: Any, used: int) -> int:
+    """As `_emitted`, of one arrival whose potentials have to be brought into their range."""
+    starts, places, table, masks, begun = core.starts, core.places, core.blocks, core.masks, used
+    for block in range(blocks):
+        entry, reached = starts[2] + 3 * block, np.int64(masks[block])
+        while reached:
+            n = lowest_bit(reached)
+            reached &= reached - 1
+            # A weight that is switched off does not touch its neuron.
+            touched = len(core.kills) == 0 or not core.kills[starts[1] + table[entry + 1] + n]
+            if _settled(core, starts[0] + table[entry] + n, 0, touched, wraps):
+                emitted[used] = places[0] + table[entry + 2] + (n << 32)
                 if len(came_by):
-                    came_by[used] = places[2 * arrival + 1]
+                    came_by[used] = places[1]
                 used += 1
     _ordered(emitted, begun, used - begun)
     return used
@@ -156,46 +207,48 @@ def _taken(held: Any) -> Any:
     return total
 
 
-@_inlined
+@_apart
 def _begun(
-    core: CoreArrays, arrivals: Any, is_kept: Any, way: Way, ticks: Any, wraps: bool, progress: Any, room: int
-) -> Any:
-    """Fill `starts` with what arrivals reach, and bring the ticks before them; how many, and their blocks."""
-    spans, starts, size, blocks = core.spans, core.starts, 0, 0
-    in_features, reach, taps = core.row[_IN_F], spans.shape[1], core.row[_K] ** 2 * core.wide
-    most, n, total = core.blocks_most, progress[_NEXT], len(arrivals)
+    spans: Any, starts: Any, places: Any, counts: Any, in_features: int, taps: int, most: int, arrivals: Any,
+    is_kept: Any, way: Way, progress: Any, room: int,
+) -> Any:  # fmt: skip
+    """Fill `starts` with what arrivals reach; how many these are, and their blocks."""
+    size: Any = 0
+    blocks: Any = 0
+    reach, n, total, outside, beyond = len(spans) // 8, progress[_NEXT], len(arrivals), 0, 0
     while n < total and size < room:
+        packed = arrivals[np.uint64(n)]
         n += 1
-        if len(is_kept) and not is_kept[n - 1]:
+        if len(is_kept) and not is_kept[np.uint64(n - 1)]:
             continue
-        packed = arrivals[n - 1]
         f = ((packed >> 32) & 0xFFFF) + way.shift
         y, x = (((packed >> 16) & 0xFFFF) * way.pool) >> 32, ((packed & 0xFFFF) * way.pool) >> 32
         if y >= way.height or x >= way.width:
-            progress[_BORDER] += 1
+            beyond += 1
             if not way.delivered:
                 continue
         if f >= in_features or max(y, x) >= reach:
-            core.counts[_OUTSIDE] += 1
+            outside += 1
             continue
-        if core.leaks:
-            while progress[_TICKS] < ticks[packed >> 48]:
-                _ticked(core, wraps)
-                progress[_TICKS] += 1
-        columns = spans[1, x, 3]
-        length = spans[0, y, 3] * columns
+        down, across = np.uint64(4 * y), np.uint64(4 * (reach + x))
+        columns = spans[across + np.uint64(3)]
+        length = spans[down + np.uint64(3)] * columns
         if length:
-            at = np.uint64(_START * size)
-            starts[at] = spans[0, y, 0] + spans[1, x, 0]
-            starts[at + np.uint64(1)] = f * taps + spans[0, y, 1] + spans[1, x, 1]
-            starts[at + np.uint64(2)], starts[at + np.uint64(3)] = 3 * most * columns, length
-            core.places[np.uint64(2 * size)] = (
-                (packed & ~np.int64(0xFFFFFFFFFFFF)) + spans[0, y, 2] + spans[1, x, 2]
+            at, place = np.uint64(_START * size), np.uint64(2 * size)
+            starts[at] = spans[down] + spans[across]
+            starts[at + np.uint64(1)] = f * taps + spans[down + np.uint64(1)] + spans[across + np.uint64(1)]
+            starts[at + np.uint64(2)], starts[at + np.uint64(3)] = most * columns, length
+            places[place] = (
+                (packed & ~np.int64(0xFFFFFFFFFFFF))
+                + spans[down + np.uint64(2)]
+                + spans[across + np.uint64(2)]
             )
-            core.places[np.uint64(2 * size + 1)] = n - 1
+            places[place + np.uint64(1)] = n - 1
             size += 1
             blocks += length
     progress[_NEXT] = n
+    progress[_BORDER] += beyond
+    counts[_OUTSIDE] += outside
     return size, blocks
 
 
@@ -221,34 +274,32 @@ def run_core(
         Spikes, packed, and the arrival that each is of; the latter is empty where nobody asks.
     """
     used, done, counted, clamped, steps, total = progress[_USED], 0, 0, 0, 0, len(arrivals)
-    starts, masks = core.starts, core.masks
+    starts, places, masks = core.starts, core.places, core.masks
+    in_features, taps, most = core.row[_IN_F], core.row[_K] ** 2 * core.wide, 3 * core.blocks_most
     while progress[_NEXT] < total:
-        room = min(len(starts) // _START, (len(emitted) - used) // core.most)
-        if room == 0:
+        room = min(len(starts) // _START, (len(emitted) - used - SORTED_MAX) // core.most)
+        if room <= 0:
             break
         room, is_plain, steps = _at_once(core, room, steps)
-        kept, change = (core.kept, core.change) if is_plain else (np.int16(-1), np.int16(0))
-        size, blocks = _begun(core, arrivals, is_kept, way, ticks, wraps, progress, room)
+        size, blocks = _begun(
+            core.spans, starts, places, core.counts, in_features, taps, most, arrivals, is_kept, way,
+            progress, room,
+        )  # fmt: skip
         if size == 0:
             continue
-        if core.is_narrow:
-            add_16(
-                core.potentials, core.weights, starts, core.blocks, core.held, masks, size, core.bound,
-                core.ceiling, kept, change,
-            )  # fmt: skip
+        if core.leaks:
+            # Then it is one arrival.
+            _ticked(core, ticks[places[0] >> 48], wraps, progress)
+        _added(core, size, is_plain)
+        if is_plain:
+            used = _emitted(starts, places, core.blocks, masks, blocks, emitted, came_by, used)
         else:
-            add_32(
-                core.potentials, core.weights, starts, core.blocks, core.held, masks, size, core.bound,
-                core.ceiling, kept, change,
-            )  # fmt: skip
-        used = _emitted(core, blocks, is_plain, wraps, emitted, came_by, used)
+            used = _settled_one(core, blocks, wraps, emitted, came_by, used)
         done += blocks
         if done - counted > _COUNTED:
             clamped, counted = clamped + _taken(core.held), done
     if core.leaks and progress[_NEXT] == total:
-        while progress[_TICKS] < ticks[len(ticks) - 1]:
-            _ticked(core, wraps)
-            progress[_TICKS] += 1
+        _ticked(core, ticks[len(ticks) - 1], wraps, progress)
     core.counts[core.held_as] += clamped + _taken(core.held)
     core.counts[_SYNOPS] += done // (core.wide // (16 if core.is_narrow else LANES)) * core.row[_F]
     core.counts[_SPIKES] += used - progress[_USED]

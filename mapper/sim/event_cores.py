@@ -35,8 +35,8 @@ class CoreArrays(NamedTuple):
     weights, kills, potentials
         Features filled up to `wide` of them, so that all lie where whole vectors do.
     spans
-        By axis (y, x) and arriving coordinate: what it adds to where potentials and weights begin and to the
-        first place, packed; and along y vectors of one column, along x columns.
+        Flat, four by axis (y, x) and arriving coordinate: what it adds to where potentials and weights begin
+        and to the first place, packed; and along y vectors of one column, along x columns.
     blocks
         (columns, `blocks_most`, 3), flat, of an arrival that reaches so many columns, row by row: where the
         potentials and weights of a vector are, and its place, packed, from those of the first one on.
@@ -179,7 +179,7 @@ def _ways(spans: NDArray[np.int64], core: Any, wide: int) -> tuple[NDArray[np.in
         blocks[columns].reshape(-1, 3)[: kernel * along.shape[1]] = (
             np.arange(kernel)[:, None, None] * down + along
         ).reshape(-1, 3)
-    return made, blocks.reshape(-1)
+    return made.reshape(-1), blocks.reshape(-1)
 
 
 def _filled(array: Any, features: int, wide: int, value: int, kind: Any) -> Any:

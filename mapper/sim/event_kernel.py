@@ -11,13 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mapper.sim.compiling import compiled
 
 if TYPE_CHECKING:
     from mapper.sim.event_tables import Chip, Rules
 
-__all__ = ["CORE", "COUNT", "NO_LINK", "ORDERS", "in_16_bits", "run_events", "sort_few"]
+__all__ = ["CORE", "COUNT", "NO_LINK", "ORDERS", "go_on", "in_16_bits", "run_events", "sort_few"]
 
 
 def _columns(*names: str) -> dict[str, int]:
@@ -46,8 +47,11 @@ _ROW, _CORE, _SIZE, _HEAD, _USED, _CAUSED, _TIME, _CAUSE, _TICKING = range(9)
 _ENDED, _BROKEN, _FULL = range(3)
 
 # Compiled into the caller, without counting references to arrays: calls that pass every array in seven words
-# and count would cost more than all arithmetic. Only `run_events`, which Python calls, and `_moved` allocate.
-_inlined = compiled(is_kept=False, error_model="numpy", forceinline=True, no_cpython_wrapper=True, _nrt=False)
+# and count would cost more than all arithmetic. Nothing compiled allocates: it would take seconds to compile.
+_inlined = compiled(
+    is_kept=False, error_model="numpy", forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True,
+    _nrt=False,
+)  # fmt: skip
 
 
 @_inlined
@@ -148,7 +152,7 @@ def _compared(
 
 
 @_inlined
-def _arrive(number: int, f: int, y: int, x: int, chip: Chip, wraps: bool, fired: Any) -> int:
+def _arrive(number: int, f: int, y: int, x: int, chip: Chip, wraps: bool, fired: Any) -> Any:
     """One spike arrives at a core; how many entries of `fired` (packed feature, row, column) it filled."""
     cores, spans, potentials, weights = chip.cores, chip.spans, chip.potentials, chip.weights
     row, tap_y, rows = spans[number, 0, y, 0], spans[number, 0, y, 1], spans[number, 0, y, 2]
@@ -160,7 +164,9 @@ def _arrive(number: int, f: int, y: int, x: int, chip: Chip, wraps: bool, fired:
     bound = np.int32(low)
     p0 = cores[number, _P0] + (row * width + column) * features
     w0 = cores[number, _W0] + ((f * kernel + tap_y) * kernel + tap_x) * features
-    count = 0
+    # A plain 0 has a type of its own, for which callees would be compiled once more.
+    first: Any = np.int64(0)
+    count: Any = np.int64(0)
     for step in range(rows):
         if is_held:
             top, held = _added_and_held(potentials, p0, weights, w0, columns * features, bound)
@@ -175,7 +181,7 @@ def _arrive(number: int, f: int, y: int, x: int, chip: Chip, wraps: bool, fired:
         w0 += kernel * features
     chip.counts[number, _SYNOPS] += rows * columns * features
     if count > 1:
-        sort_few(fired, 0, count)
+        sort_few(fired, first, count)
     return count
 
 
@@ -302,11 +308,13 @@ def _drained(chip: Chip, rules: Rules, fired: Any, pending: Any, record: Any, pr
 
 
 @_inlined
-def _ticked(number: int, chip: Chip, rules: Rules, fired: Any) -> int:
+def _ticked(number: int, chip: Chip, rules: Rules, fired: Any) -> Any:
     """Add the biases of a core once; how many entries of `fired` it filled."""
-    cores, count = chip.cores, 0
+    first: Any = np.int64(0)
+    count: Any = np.int64(0)
+    cores = chip.cores
     if not cores[number, _LEAK]:
-        return 0
+        return count
     features, width = cores[number, _F], cores[number, _W]
     for place in range(cores[number, _H] * width):
         for n in range(features):
@@ -316,14 +324,12 @@ def _ticked(number: int, chip: Chip, rules: Rules, fired: Any) -> int:
                 fired[count] = (n << 32) | ((place // width) << 16) | (place % width)
                 count += 1
     if count > 1:
-        sort_few(fired, 0, count)
+        sort_few(fired, first, count)
     return count
 
 
-@_inlined
-def _gone_on(
-    inputs: Any, chip: Chip, rules: Rules, fired: Any, pending: Any, record: Any, progress: Any
-) -> int:
+@compiled(nogil=True, error_model="numpy", _nrt=False)
+def go_on(inputs: Any, chip: Chip, rules: Rules, fired: Any, pending: Any, record: Any, progress: Any) -> int:
     """Go on with a run until it has ended, has broken the limit, or has filled an array."""
     cores, clock = len(chip.cores), chip.clock
     while True:
@@ -334,11 +340,12 @@ def _gone_on(
         is_last = row == len(inputs)
         now = rules.end if is_last else float(inputs[row, 0])
         if number < cores:
-            if not _has_room(chip, fired, pending, 0, record, progress):
+            if not _has_room(chip, fired, pending, progress[_SIZE], record, progress):
                 return _FULL
             progress[_CAUSED], progress[_TIME], progress[_CAUSE] = 0, np.int64(clock[0]), row
             count = _ticked(number, chip, rules, fired)
-            progress[_SIZE] = _emitted(number, count, chip, rules, fired, pending, 0, record, progress)
+            size = progress[_SIZE]
+            progress[_SIZE] = _emitted(number, count, chip, rules, fired, pending, size, record, progress)
             progress[_CORE] = number + 1
         elif progress[_TICKING]:
             progress[_TICKING] = 0
@@ -353,17 +360,14 @@ def _gone_on(
             progress[_SIZE], progress[_ROW] = 1, row + 1
 
 
-@compiled()
-def _moved(old: Any, first: int, count: int, room: int) -> Any:
-    """Entries of an array at the front of a new one, in a loop: slices take numba seconds to compile."""
-    new = np.empty(room, np.int64)
-    for n in range(count):
-        new[n] = old[first + n]
+def _moved(old: NDArray[np.int64], first: int, count: int, room: int) -> NDArray[np.int64]:
+    """Entries of an array at the front of a larger one."""
+    new = np.empty((room, *old.shape[1:]), np.int64)
+    new[:count] = old[first : first + count]
     return new
 
 
-@compiled(nogil=True)
-def run_events(inputs: Any, chip: Chip, rules: Rules) -> Any:
+def run_events(inputs: Any, chip: Chip, rules: Rules) -> tuple[NDArray[np.int64], int]:
     """Run arrivals in order, each with all its consequences, and the ticks of the slow clock between them.
 
     Parameters
@@ -379,19 +383,16 @@ def run_events(inputs: Any, chip: Chip, rules: Rules) -> Any:
         Spikes of recorded cores (time, core, packed feature, row, column); the arrival that broke the
         limit, or −1.
     """
-    cores, slots, room = chip.cores, chip.links.shape[1], 1
-    for n in range(len(cores)):
-        room = max(room, cores[n, _F] * cores[n, _K] ** 2, cores[n, _F] * cores[n, _H] * cores[n, _W])
+    cores, slots = chip.cores, chip.links.shape[1]
+    at_once = cores[:, _F] * np.maximum(cores[:, _K] ** 2, cores[:, _H] * cores[:, _W])
+    room = int(at_once.max(initial=1))
     fired, pending = np.empty(room, np.int64), np.empty(room * slots + 1024, np.int64)
     record, progress = np.empty((room + 1024, 3), np.int64), np.zeros(9, np.int64)
     progress[_CORE] = len(cores)
-    while True:
-        status = _gone_on(inputs, chip, rules, fired, pending, record, progress)
-        used = progress[_USED]
-        if status != _FULL:
-            return record[:used], progress[_CAUSE] if status == _BROKEN else -1
+    while (status := go_on(inputs, chip, rules, fired, pending, record, progress)) == _FULL:
         # A queue moves to the front; what has to grow at least doubles.
-        waiting = progress[_SIZE] - progress[_HEAD]
+        waiting, used = int(progress[_SIZE] - progress[_HEAD]), int(progress[_USED])
         pending = _moved(pending, progress[_HEAD], waiting, 2 * (waiting + room * slots) + 1024)
         progress[_SIZE], progress[_HEAD] = waiting, 0
-        record = _moved(record.reshape(-1), 0, 3 * used, 3 * (2 * (used + room) + 1024)).reshape(-1, 3)
+        record = _moved(record, 0, used, 2 * (used + room) + 1024)
+    return record[: progress[_USED]], int(progress[_CAUSE]) if status == _BROKEN else -1

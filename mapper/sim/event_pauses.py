@@ -25,7 +25,7 @@ def run_with_pauses(
     Ticks of the slow clock behind the last arrival of a part wait for the next part, or for the end.
     """
     if pause is None:
-        return run_events(arrivals, chip, rules)  # type: ignore[no-any-return]  # compiled
+        return run_events(arrivals, chip, rules)
     records, before_the_end = [], rules._replace(end=-math.inf)
     for start in range(0, max(len(arrivals), 1), _UNPAUSED):
         stop = start + _UNPAUSED

@@ -21,8 +21,8 @@ from mapper.sim.side_by_side import Pause, side_by_side, threads_for
 
 __all__ = ["run_arrivals"]
 
-# Arrivals from which on blocks take less than they save.
-_WORTH = 4000
+# Arrivals from which on blocks take less than they save, and threads: these wait for each other's blocks.
+_WORTH, _WORTH_THREADS = 4000, 32_768
 # Of a block. With few a core's call costs more than its work; many do not stay in the cache.
 _ARRIVALS_MIN, _ARRIVALS_FIRST, _ARRIVALS_MAX = 256, 1024, min(16_384, CAUSES_MAX)
 # Spikes that a block should not hold many more of.
@@ -54,9 +54,10 @@ def run_arrivals(
     if len(cores) < len(made):
         return run_groups(arrivals, chip, rules, pause, groups)
     own = chip._replace(border=chip.border.copy(), phase=chip.phase.copy(), clock=chip.clock.copy())
-    pipeline = _Pipeline(plan, arrivals, cores, own, rules)
+    threads = max(1, threads_for(len(cores))) if len(arrivals) >= _WORTH_THREADS else 1
+    pipeline = _Pipeline(plan, arrivals, cores, own, rules, threads)
     try:
-        side_by_side([pipeline.work] * max(1, threads_for(len(cores))), pause)
+        side_by_side([pipeline.work] * threads, pause)
     except TooManyError:
         # Which of all arrivals it was, and what was done until then, a run spike by spike says.
         return run_groups(arrivals, chip, rules, pause, groups)
@@ -79,6 +80,7 @@ class _Pipeline:
         cores: Sequence[CoreArrays],
         chip: Chip,
         rules: Rules,
+        threads: int,
     ) -> None:
         self.plan, self.arrivals, self.cores, self.chip, self.rules = plan, arrivals, cores, chip, rules
         self.recorded = [row for row in plan.order if chip.cores[row, CORE["record"]]]
@@ -88,7 +90,7 @@ class _Pipeline:
         self.size, self.next_arrival = _ARRIVALS_FIRST, 0
         # By block under way, oldest first, its cores that are not begun, and those that are done.
         self.blocks: list[tuple[Block, list[int], set[int]]] = []
-        self.under_way_max = 2 * threads_for(len(cores)) + 1 if threads_for(len(cores)) > 1 else 1
+        self.under_way_max = 2 * threads + 1 if threads > 1 else 1
 
     def work(self, pause: Pause | None) -> None:
         """Compute what can be, until all is done: any number of threads may."""

@@ -14,6 +14,7 @@ from mapper.asking import INPUT, LAYER
 from mapper.emit.shared.config import ChipConfig
 from mapper.errors import ConfigError, Finding, OptionsError
 from mapper.events import Events
+from mapper.events.stored import Recording
 from mapper.sim.event import EventOptions, EventResult, EventSimulator
 from mapper.wording import titled, untitled
 
@@ -136,7 +137,7 @@ def input_of(config: ChipConfig, name: str | None = None) -> str:
 
 def run_recording(
     config: ChipConfig,
-    inputs: Mapping[str, Events],
+    inputs: Mapping[str, Recording],
     options: EventOptions | None = None,
     *,
     input_cores: Mapping[str, int] | None = None,
@@ -144,7 +145,7 @@ def run_recording(
     sink: Callable[[Mapping[str, Events]], None] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> RecordingSummary:
-    """Run a recording in pieces, with memory for the spikes of one of them.
+    """Run a recording in pieces, with memory for the spikes of one of them, and for its events if stored.
 
     Parameters
     ----------
@@ -215,7 +216,7 @@ class _Totals:
         self.classes.update(_classes(result))
         self.outside += result.outside
 
-    def summary(self, inputs: Mapping[str, Events]) -> RecordingSummary:
+    def summary(self, inputs: Mapping[str, Recording]) -> RecordingSummary:
         """The totals of all pieces.
 
         Parameters
@@ -223,8 +224,8 @@ class _Totals:
         inputs
             By input, all of the recording's events in ascending time, in microseconds.
         """
-        times = [events["t"] for events in inputs.values() if len(events)]
-        duration = int(max(t[-1] for t in times) - min(t[0] for t in times)) if times else 0
+        ends = [events[at]["t"].item() for events in inputs.values() if len(events) for at in _ENDS]
+        duration = max(ends) - min(ends) if ends else 0
         counted: dict[str, Any] = {name: dict(total) for name, total in self.by_field.items()}
         signals = {name: len(events) for name, events in inputs.items()}
         sensed = [signals[name] for name in self.sensor_inputs if name in inputs]
@@ -244,6 +245,7 @@ class _Totals:
         )
 
 
+_ENDS = (slice(1), slice(-1, None))
 _COUNTED = ("spikes", "synops", "saturated", "clamped", "decimated", "border")
 
 
@@ -254,18 +256,18 @@ def _classes(result: EventResult) -> dict[int, int]:
     return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
-def _pieces(inputs: Mapping[str, Events], size: int) -> Iterator[Mapping[str, Events]]:
+def _pieces(inputs: Mapping[str, Recording], size: int) -> Iterator[Mapping[str, Events]]:
     """Cut all inputs at the same times, so that no piece goes back behind another."""
     if len(inputs) == 1:
         ((name, events),) = inputs.items()
         for start in range(0, max(len(events), 1), size):
             yield {name: events[start : start + size]}
         return
-    times = np.sort(np.concatenate([events["t"] for events in inputs.values()]))
+    whole = {name: events[:] for name, events in inputs.items()}
+    times = np.sort(np.concatenate([events["t"] for events in whole.values()]))
     cuts = [times[start] for start in range(size, len(times), size)]
     places = {
-        name: [0, *np.searchsorted(events["t"], cuts).tolist(), len(events)]
-        for name, events in inputs.items()
+        name: [0, *np.searchsorted(events["t"], cuts).tolist(), len(events)] for name, events in whole.items()
     }
     for n in range(len(cuts) + 1):
-        yield {name: events[places[name][n] : places[name][n + 1]] for name, events in inputs.items()}
+        yield {name: events[places[name][n] : places[name][n + 1]] for name, events in whole.items()}

@@ -25,6 +25,15 @@ __all__ = [
 
 _Recording = TypeVar("_Recording")
 
+# An arrival as `run_events` takes it: the time, and a number of the rest. numba has no other order of bytes.
+_PACKED = np.dtype(
+    {
+        "names": ["t", "x", "y", "p", "core"],
+        "formats": ["<i8", *["<u2"] * 4],
+        "offsets": [0, 8, 10, 12, 14],
+    }
+)
+
 # HARDWARE.md, errata 2: in mode 3 feature n of the last core is class n // 4 + 1, of 15.
 _SPACING, _CLASSES = 4, 15
 
@@ -79,13 +88,14 @@ def through_stage(events: Events, stage: DvsLayer, raw: bool) -> tuple[Events, i
         pooled here.
     """
     kept = events.copy()
-    passes = np.where(kept["p"] > 0, stage.on_channel, stage.off_channel)
-    kept = kept[passes]
+    if not (stage.on_channel and stage.off_channel):
+        kept = kept[np.where(kept["p"] > 0, stage.on_channel, stage.off_channel)]
     if stage.merge:
         kept["p"] = 0
     py, px = (stage.pooling.y, stage.pooling.x) if raw else stage.output_pooling
-    kept["y"] //= py
-    kept["x"] //= px
+    for name, pool in (("y", py), ("x", px)):
+        if pool > 1:
+            kept[name] //= pool
     if raw:
         y, x = kept["y"].astype(np.int64) - stage.origin.y, kept["x"].astype(np.int64) - stage.origin.x
         height, width = stage.cut.y - stage.origin.y + 1, stage.cut.x - stage.origin.x + 1
@@ -141,25 +151,33 @@ def fanned_out(
     events: Events, entries: Iterable[Any], graph: ConfigGraph, index: Mapping[int, int]
 ) -> tuple[NDArray[np.int64], int]:
     """Every event once per entry, as `run_events` takes it; those outside the map left out and counted."""
-    entry_rows, places = [], []
-    lost = 0
+    most = {name: int(events[name].max(initial=0)) for name in ("p", "y", "x")}
+    entry_rows, insides, lost = [], [], 0
     for entry in entries:
         shape = graph.cores[entry.core].dimensions
         if shape is None:
             continue
         size, features = shape.input_shape.size, shape.input_shape.feature_count
-        p, y, x = (events[name].astype(np.int64) for name in ("p", "y", "x"))
-        p += entry.feature_shift
-        inside = (p < features) & (y < size.y) & (x < size.x)
-        rows = np.empty((len(events), 2), np.int64)
-        rows[:, 0], rows[:, 1] = events["t"], index[entry.core] << 48 | p << 32 | y << 16 | x
-        count = int(np.count_nonzero(inside))
-        lost += len(events) - count
-        entry_rows.append(rows if count == len(events) else rows[inside])
-        places.append(np.flatnonzero(inside))
+        limits = {"p": features - entry.feature_shift, "y": size.y, "x": size.x}
+        rows = np.empty((len(events), 2), "<i8")
+        packed = rows.view(_PACKED)[:, 0]
+        packed["t"], packed["core"] = events["t"], index[entry.core]
+        packed["y"], packed["x"], packed["p"] = events["y"], events["x"], events["p"]
+        # What this carries over lies outside.
+        packed["p"] += np.uint16(entry.feature_shift)
+        crossed = [name for name, limit in limits.items() if most[name] >= limit]
+        inside = None
+        if crossed:
+            inside = np.logical_and.reduce([events[name] < limits[name] for name in crossed])
+            rows = rows[inside]
+            lost += len(events) - len(rows)
+        entry_rows.append(rows)
+        insides.append(inside)
     if not entry_rows:
         return np.empty((0, 2), np.int64), lost
     if len(entry_rows) == 1:
         return entry_rows[0], lost
     # The order of events, then of entries.
+    numbers = np.arange(len(events))
+    places = [numbers if inside is None else numbers[inside] for inside in insides]
     return np.concatenate(entry_rows)[np.argsort(np.concatenate(places), kind="stable")], lost

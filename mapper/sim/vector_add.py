@@ -13,10 +13,24 @@ from llvmlite import ir
 from numba.core import cgutils, config, types
 from numba.extending import intrinsic
 
-__all__ = ["LANES", "add_16", "add_32", "adder_plainly", "everywhere", "lowest_bit", "set_lanes"]
+__all__ = [
+    "LANES",
+    "SORTED_MAX",
+    "add_16",
+    "add_32",
+    "adder_plainly",
+    "everywhere",
+    "lowest_bit",
+    "set_lanes",
+    "sort_8",
+    "sort_16",
+]
 
 LANES = 32
 """Entries at once. Arrays go on by so many behind the last one that is meant: all are read and written."""
+
+SORTED_MAX = 16
+"""What `sort_16` sorts at most, reads and writes."""
 
 # It does not say what it takes.
 _proxy: Any = cgutils.create_struct_proxy
@@ -175,6 +189,34 @@ def _lowest_bit(typing: Any, mask: Any) -> Any:
     return types.int64(types.int64), counted
 
 
+def _sorter(count: int) -> Any:
+    """A sort of so many at most, as numba takes it."""
+
+    def sorted_in_place(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector, bits, word = ir.VectorType(_LONG, count), ir.IntType(count), ir.IntType(32)
+        start = _at(builder, _proxy(signature.args[0])(context, builder, arguments[0]).data, arguments[1])
+        every = builder.load(builder.bitcast(start, vector.as_pointer()), align=8)
+        number = builder.trunc(arguments[2], word)
+        beyond = builder.shl(ir.Constant(word, -1), number)
+        for n in range(count):
+            one = builder.extract_element(every, ir.Constant(word, n))
+            is_less = builder.icmp_signed("<", every, everywhere(builder, one, vector))
+            less = builder.and_(builder.zext(builder.bitcast(is_less, bits), word), builder.not_(beyond))
+            is_meant = builder.icmp_signed("<", ir.Constant(word, n), number)
+            place = builder.select(is_meant, builder.ctpop(less), ir.Constant(word, n))
+            builder.store(one, _at(builder, start, builder.zext(place, _LONG)))
+        return context.get_dummy_value()
+
+    def sort(typing: Any, array: Any, first: Any, number: Any) -> Any:
+        """Bring some entries of 64 bits, no two alike, into ascending order, by how many are less than each.
+
+        Without a branch, which could not be foretold. What follows them is read and written too, but stays.
+        """
+        return types.void(array, types.int64, types.int64), sorted_in_place
+
+    return sort
+
+
 def adder_plainly(count: int) -> Any:
     """`add_arrivals` in Python."""
 
@@ -204,6 +246,11 @@ def set_lanes_plainly(words: Any, first: int) -> int:
     return sum(1 << n for n in range(LANES) if words[first + n])
 
 
+def sort_plainly(array: Any, first: int, number: int) -> None:
+    """`sort_8` and `sort_16` in Python."""
+    array[first : first + number].sort()
+
+
 def lowest_bit_plainly(mask: int) -> int:
     """`lowest_bit` in Python."""
     return (int(mask) & -int(mask)).bit_length() - 1
@@ -213,3 +260,4 @@ _is_compiled = not getattr(config, "DISABLE_JIT", 0)
 add_16, add_32 = (intrinsic(_adder(n)) if _is_compiled else adder_plainly(n) for n in (16, LANES))
 lowest_bit: Any = intrinsic(_lowest_bit) if _is_compiled else lowest_bit_plainly
 set_lanes: Any = intrinsic(_set_lanes) if _is_compiled else set_lanes_plainly
+sort_8, sort_16 = (intrinsic(_sorter(n)) if _is_compiled else sort_plainly for n in (8, SORTED_MAX))

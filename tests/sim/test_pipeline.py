@@ -18,7 +18,17 @@ from mapper.sim.compiling import compiled
 from mapper.sim.event import EventOptions, EventSimulator
 from mapper.sim.event_kernel import COUNT
 from mapper.sim.event_tables import Rules
-from mapper.sim.vector_add import LANES, add_16, add_32, adder_plainly, lowest_bit, set_lanes
+from mapper.sim.vector_add import (
+    LANES,
+    SORTED_MAX,
+    add_16,
+    add_32,
+    adder_plainly,
+    lowest_bit,
+    set_lanes,
+    sort_8,
+    sort_16,
+)
 from tests.sim.event_oracle import Oracle
 from tests.sim.handmade import ONE, config, core, events
 from tests.sim.test_config_frame import CASES
@@ -32,7 +42,8 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads even where there is one processor, and blocks of few arrivals."""
     for module in (event_pipeline, side_by_side):
         monkeypatch.setattr(module, "threads_for", lambda works: min(works, 3))
-    monkeypatch.setattr(event_pipeline, "_WORTH", 1)
+    for name in ("_WORTH", "_WORTH_THREADS"):
+        monkeypatch.setattr(event_pipeline, name, 1)
     for name, count in (("_ARRIVALS_MIN", 3), ("_ARRIVALS_FIRST", 5), ("_ARRIVALS_MAX", 17)):
         monkeypatch.setattr(event_pipeline, name, count)
 
@@ -321,3 +332,24 @@ def test_lanes(lanes: int, kept: int, change: int) -> None:
         assert masks.tolist() == wanted_masks.tolist()
         assert seen == sum(1 << n for n in range(LANES) if wanted_masks[n])
         assert lowest == next((n for n in range(LANES) if wanted_masks[n]), -1)
+
+
+@compiled(is_kept=False)
+def _sorted(few: bool, array: Any, first: int, number: int) -> None:
+    if few:
+        sort_8(array, first, number)
+    else:
+        sort_16(array, first, number)
+
+
+@pytest.mark.parametrize("most", [8, SORTED_MAX])
+def test_sorts(most: int) -> None:
+    for seed in range(40):
+        draw = np.random.default_rng(seed)
+        array = draw.permutation(3 * most) - 2
+        array[draw.integers(len(array))] = (1 << 62) + seed
+        first, number = int(draw.integers(0, most)), int(draw.integers(1, most + 1))
+        wanted = array.copy()
+        wanted[first : first + number].sort()
+        _sorted(most == 8, array, first, number)
+        assert array.tolist() == wanted.tolist()

@@ -19,7 +19,7 @@ from mapper.events import events_from_raster
 from mapper.sim import event_groups, side_by_side
 from mapper.sim.event import EventOptions, EventSimulator
 from mapper.sim.event_groups import groups_of
-from mapper.sim.event_kernel import run_events
+from mapper.sim.event_kernel import go_on
 from tests.divided import divided
 from tests.sim.test_config_frame import CASES
 from tests.sim.test_divided import CHIP, several, with_host_input
@@ -180,9 +180,9 @@ def test_what_a_pause_raises_ends_all_runs() -> None:
         side_by_side.side_by_side([goes_on] * 5, pause)
 
 
-@pytest.mark.skipif(not hasattr(run_events, "targetoptions"), reason="nothing is compiled")
+@pytest.mark.skipif(not hasattr(go_on, "targetoptions"), reason="nothing is compiled")
 def test_the_compiled_loop_lets_go_of_the_lock() -> None:
-    kernel: Any = run_events
+    kernel: Any = go_on
     assert kernel.targetoptions["nogil"]
 
 
