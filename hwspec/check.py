@@ -74,7 +74,7 @@ def _identifiers(spec: ChipSpec) -> Iterator[Finding]:
 
 
 def unsourced(spec: ChipSpec) -> Iterator[str]:
-    """Paths of the facts that no entry of the table of sources speaks of; of equal cores, the first and last."""
+    """Paths of the facts that no entry of the table of sources speaks of; of equal cores, the outer two."""
     entries = {pattern: _CORE.fullmatch(pattern) for pattern in spec.sources}
     plain = [pattern for pattern, core in entries.items() if core is None]
     for section in _SECTIONS:
