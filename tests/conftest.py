@@ -7,7 +7,7 @@ import functools
 import gc
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -117,17 +117,17 @@ def _commands_described_once() -> Iterator[None]:
 
     A user's process asks once. Words are still parsed, converted and validated for each test.
     """
-    described = ArgumentCollection._from_callable
+    described: Callable[..., ArgumentCollection] = ArgumentCollection._from_callable
     known: list[tuple[tuple[Any, ...], ArgumentCollection]] = []
 
     def from_callable(
-        function: object, *parameters: object, reserved: Iterator[str] = iter(()), **more: Any
+        function: object, *parameters: object, reserved: Iterable[str] = (), **more: Any
     ) -> ArgumentCollection:
         key = (function, parameters, tuple(reserved), more)
         for entry, collection in known:
             if entry == key:
                 return _untouched(collection)
-        collection = described(*key[:1], *parameters, reserved=key[2], **more)
+        collection = described(function, *parameters, reserved=key[2], **more)
         known.append((key, _untouched(collection)))
         return collection
 
@@ -142,5 +142,8 @@ def _untouched(collection: ArgumentCollection) -> ArgumentCollection:
     copies = {id(argument): copy.copy(argument) for argument in collection}
     for argument in copies.values():
         argument.tokens = list(argument.tokens)
-        argument.children = ArgumentCollection(copies[id(child)] for child in argument.children)
-    return ArgumentCollection(copies.values())
+        argument.children = copy.copy(argument.children)
+        argument.children[:] = [copies[id(child)] for child in argument.children]
+    found = copy.copy(collection)
+    found[:] = copies.values()
+    return found

@@ -40,7 +40,7 @@ def placed(network: Network, chip: Any = "speck2f", **wishes: Any) -> Result:
     return mapper.solve(network, chip, repairs=0, **wishes)
 
 
-def may_fit(network: Network, **wishes: bool) -> bool:
+def may_fit(network: Network, **wishes: Any) -> bool:
     """Whether it is not refused; why it is takes longer to find than that it is."""
     options = SolveOptions(repairs=0, **wishes)
     return fits(Question((prepare(network),), load("speck2f"), options)) is not False

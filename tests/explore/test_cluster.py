@@ -63,6 +63,12 @@ def running(kind: str, *options: str) -> Iterator[BaseProcess]:
         process.join()
 
 
+def stop(process: BaseProcess) -> None:
+    """It stands still, and does not end."""
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGSTOP)
+
+
 def waited(ready: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + 60
     while not ready():
@@ -208,13 +214,13 @@ def test_a_scheduler_that_stands_still(started: Started, monkeypatch: pytest.Mon
 
     def progress(done: int) -> None:
         if not done:
-            os.kill(started.workers[0].pid, signal.SIGSTOP)
+            stop(started.workers[0])
             monkeypatch.setattr(cluster_module, "_has_workers", stopped)
 
     has_workers = cluster_module._has_workers
 
     def stopped(client: object) -> bool:
-        os.kill(started.scheduler.pid, signal.SIGSTOP)
+        stop(started.scheduler)
         return has_workers(client)
 
     record = sweep(*sides([SMALL], ["speck2f"]), BARE, Place(scheduler=started.address), progress=progress)
@@ -229,7 +235,7 @@ def test_a_killed_worker_loses_nothing(cluster: Cluster) -> None:
     def progress(done: int) -> None:
         seen.append(done)
         if len(seen) == 3:
-            os.kill(workers[0].pid, signal.SIGKILL)
+            workers[0].kill()
 
     record = sweep(networks, variants, BARE, Place(scheduler=address), progress=progress)
     workers[0].join(timeout=30)
