@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hwspec.errors import Finding
 from hwspec.schema import ChipSpec, CoreSpec, LayerLimits
 
-__all__ = ["check", "core_paths", "covers", "json_schema", "plain_paths", "source_of"]
+__all__ = ["check", "json_schema", "source_of", "unsourced"]
 
 _CORE = re.compile(r"core(?:\[(\d+)(?:\.\.(\d+))?\])?\.(.+)")
 _SECTIONS = ("routing", "input", "readout", "monitor")
+_CORE_FACTS = (
+    *(name for name in CoreSpec.model_fields if name != "limits"),
+    *(f"limits.{name}" for name in LayerLimits.model_fields),
+)
 
 
 def json_schema() -> dict[str, Any]:
@@ -69,35 +73,29 @@ def _identifiers(spec: ChipSpec) -> Iterator[Finding]:
         yield Finding("core", "more cores than destination numbers", spec.core_count, bound)
 
 
-def plain_paths(spec: ChipSpec) -> Iterator[str]:
-    """Paths of all numeric and boolean facts outside the cores."""
+def unsourced(spec: ChipSpec) -> Iterator[str]:
+    """Paths of the facts that no entry of the table of sources speaks of; of equal cores, the outer two."""
+    entries = {pattern: _CORE.fullmatch(pattern) for pattern in spec.sources}
+    plain = [pattern for pattern, core in entries.items() if core is None]
     for section in _SECTIONS:
         part = getattr(spec, section)
         if part is not None:
-            yield from (f"{section}.{name}" for name in type(part).model_fields)
-
-
-def core_paths(spec: ChipSpec) -> Iterator[str]:
-    """Paths of all facts of one core per run of equal cores."""
+            yield from _left([f"{section}.{name}" for name in type(part).model_fields], plain)
+    of_cores = [core for core in entries.values() if core is not None]
     for group in spec.core_groups:
         for core_id in {group.first, group.last}:
-            for name in CoreSpec.model_fields:
-                if name != "limits":
-                    yield f"core[{core_id}].{name}"
-            yield from (f"core[{core_id}].limits.{name}" for name in LayerLimits.model_fields)
+            tails = [core[3] for core in of_cores if _is_of(core, core_id)]
+            yield from (f"core[{core_id}].{name}" for name in _left(_CORE_FACTS, tails))
+
+
+def _left(facts: Iterable[str], patterns: Sequence[str]) -> Iterator[str]:
+    named = set(patterns)
+    return (name for name in facts if name not in named and not any(_tail(entry, name) for entry in named))
 
 
 def _sources(spec: ChipSpec) -> Iterator[Finding]:
-    for path in (*plain_paths(spec), *core_paths(spec)):
-        if not covers(spec.sources, path):
-            yield Finding(
-                f"sources.{path}", "no source is named for this fact", next_step="Add it to [sources]"
-            )
-
-
-def covers(sources: Iterable[str], path: str) -> bool:
-    """Whether some entry of the table of sources speaks of this fact."""
-    return any(_matches(pattern, path) for pattern in sources)
+    for path in unsourced(spec):
+        yield Finding(f"sources.{path}", "no source is named for this fact", next_step="Add it to [sources]")
 
 
 def source_of(sources: Mapping[str, Any], path: str) -> str | None:
@@ -119,11 +117,13 @@ def _matches(pattern: str, path: str) -> bool:
         return False
     if pattern_core is None or path_core is None:
         return _tail(pattern, path)
-    if pattern_core[1] is not None:
-        core_id, first = int(path_core[1]), int(pattern_core[1])
-        if not first <= core_id <= int(pattern_core[2] or first):
-            return False
-    return _tail(pattern_core[3], path_core[3])
+    return _is_of(pattern_core, int(path_core[1])) and _tail(pattern_core[3], path_core[3])
+
+
+def _is_of(pattern: re.Match[str], core_id: int) -> bool:
+    """Whether an entry about cores is about this one."""
+    first = pattern[1]
+    return first is None or int(first) <= core_id <= int(pattern[2] or first)
 
 
 def _tail(pattern: str, path: str) -> bool:

@@ -15,10 +15,10 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from hwspec.check import check, core_paths, covers, plain_paths
+from hwspec.check import check, unsourced
 from hwspec.errors import Finding, SpecError
 from hwspec.inert import quoted
-from hwspec.schema import ChipSpec, CoreSpec, InputSpec, LayerLimits, ReadoutSpec, RoutingSpec
+from hwspec.schema import ChipSpec, CoreSpec, InputSpec, LayerLimits, ReadoutSpec, RoutingSpec, SourceNote
 
 __all__ = ["Draft", "build", "draft_of", "draft_of_table", "id_range", "meant", "number"]
 
@@ -74,8 +74,9 @@ def meant(path: str, names: Sequence[str]) -> str:
 def draft_of(spec: ChipSpec) -> Draft:
     """A draft that builds the same specification again."""
     head = spec.model_dump(exclude={"core_groups"})
-    cores = [g.core.model_dump() for g in spec.core_groups for _ in range(g.first, g.last + 1)]
-    return Draft(head, cores)
+    # Equal cores share one dictionary: whoever changes a core's fields changes a copy.
+    groups = [(group, group.core.model_dump()) for group in spec.core_groups]
+    return Draft(head, [core for group, core in groups for _ in range(group.first, group.last + 1)])
 
 
 def draft_of_table(table: Mapping[str, Any], where: str) -> Draft:
@@ -167,13 +168,11 @@ def build(
 
 
 def _with_default_sources(spec: ChipSpec, source: str) -> ChipSpec:
-    open_paths = [path for path in (*plain_paths(spec), *core_paths(spec)) if not covers(spec.sources, path)]
+    open_paths = _general(unsourced(spec))
     if not open_paths:
         return spec
-    note = {"evidence": "assumed", "source": source}
-    draft = spec.model_dump()
-    draft["sources"] |= dict.fromkeys(_general(open_paths), note)
-    return ChipSpec.model_validate(draft)
+    note = SourceNote(evidence="assumed", source=source)
+    return spec.model_copy(update={"sources": {**spec.sources, **dict.fromkeys(open_paths, note)}})
 
 
 def _within(variant: ChipSpec, base: ChipSpec) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -117,11 +118,16 @@ class OutputRecord(Record):
     host_pool: tuple[Pair, ...]
 
 
+@cache
+def _solutions() -> TypeAdapter[Solution]:
+    return TypeAdapter(Solution)
+
+
 def _complete(content: object, read: ValidatorFunctionWrapHandler) -> Solution:
     """Refuse what would be filled in: a file that leaves something out was not written by this program."""
     solution: Solution = read(content)
     if isinstance(content, dict):
-        whole = TypeAdapter(Solution).dump_python(solution, mode="json")
+        whole = _solutions().dump_python(solution, mode="json")
         if absent := next(_absent(content, whole), None):
             raise ValueError(f"{absent} is missing")
     return solution

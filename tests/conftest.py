@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import gc
 import os
 import signal
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import pydantic
 import pytest
+from cyclopts.argument import ArgumentCollection
 from hypothesis import HealthCheck, settings
 
 # The comparisons with sinabs have an environment of their own, see .ci/run.
@@ -125,3 +130,41 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     folder = Path(__file__).parent
     ranks = {folder / name: rank for rank, name in enumerate(LONG)}
     items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _commands_described_once() -> Iterator[None]:
+    """What a command takes is found from its signature once for all tests, which ask a thousand times.
+
+    A user's process asks once. Words are still parsed, converted and validated for each test.
+    """
+    described: Callable[..., ArgumentCollection] = ArgumentCollection._from_callable
+    known: list[tuple[tuple[Any, ...], ArgumentCollection]] = []
+
+    def from_callable(
+        function: object, *parameters: object, reserved: Iterable[str] = (), **more: Any
+    ) -> ArgumentCollection:
+        key = (function, parameters, tuple(reserved), more)
+        for entry, collection in known:
+            if entry == key:
+                return _untouched(collection)
+        collection = described(function, *parameters, reserved=key[2], **more)
+        known.append((key, _untouched(collection)))
+        return collection
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ArgumentCollection, "_from_callable", from_callable)
+        patch.setattr(pydantic, "TypeAdapter", functools.cache(pydantic.TypeAdapter))
+        yield
+
+
+def _untouched(collection: ArgumentCollection) -> ArgumentCollection:
+    """A copy in which no word is parsed yet, since the original is as it was described."""
+    copies = {id(argument): copy.copy(argument) for argument in collection}
+    for argument in copies.values():
+        argument.tokens = list(argument.tokens)
+        argument.children = copy.copy(argument.children)
+        argument.children[:] = [copies[id(child)] for child in argument.children]
+    found = copy.copy(collection)
+    found[:] = copies.values()
+    return found

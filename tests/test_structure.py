@@ -99,6 +99,12 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+@cache
+def walked(tree: ast.AST) -> tuple[ast.AST, ...]:
+    """All nodes; each tree is asked about many things."""
+    return tuple(ast.walk(tree))
+
+
 def place(dotted: str) -> str:
     parts = dotted.split(".")
     if ".".join(parts[1:3]) == APART:
@@ -110,11 +116,11 @@ def imported(path: Path) -> set[str]:
     """Modules imported at run time: imports under TYPE_CHECKING do not count."""
     tree = tree_of(path)
     skipped: set[int] = set()
-    for node in ast.walk(tree):
+    for node in walked(tree):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
             skipped |= {id(inner) for inner in ast.walk(node)}
     found: set[str] = set()
-    for node in ast.walk(tree):
+    for node in walked(tree):
         if id(node) in skipped:
             continue
         if isinstance(node, ast.Import):
@@ -178,7 +184,7 @@ def test_files_and_functions_stay_short() -> None:
         text = path.read_text(encoding="utf-8")
         if text.count("\n") > 400:
             long.append(str(path))
-        for node in ast.walk(tree_of(path)):
+        for node in walked(tree_of(path)):
             if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= 60:
                 long.append(f"{path}:{node.name}")
     assert long == []
@@ -191,12 +197,12 @@ FACTS = {*LayerLimits.model_fields, *WORDS}
 def called(tree: ast.AST, names: set[str]) -> Iterator[str]:
     """Calls of these functions, by their own name, an alias of it, or as an attribute of a module."""
     alias = {name: name for name in names}
-    for node in ast.walk(tree):
+    for node in walked(tree):
         if isinstance(node, ast.ImportFrom):
             alias |= {
                 entry.asname: entry.name for entry in node.names if entry.asname and entry.name in names
             }
-    for node in ast.walk(tree):
+    for node in walked(tree):
         if isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             if name in alias:
@@ -215,7 +221,7 @@ def questions_prepared(tree: ast.AST) -> Iterator[str]:
 
 def facts_compared(tree: ast.AST) -> Iterator[str]:
     """Comparisons of a limit or memory of a core with something else, also by min and max of values."""
-    for node in ast.walk(tree):
+    for node in walked(tree):
         if isinstance(node, ast.Compare):
             is_comparison = not all(isinstance(kind, ast.Is | ast.IsNot) for kind in node.ops)
         else:
@@ -234,7 +240,7 @@ def facts_compared(tree: ast.AST) -> Iterator[str]:
 
 def imported_by_string(tree: ast.AST) -> Iterator[str]:
     """Imports of the project's own modules, or of whatever a variable names, by a string."""
-    for node in ast.walk(tree):
+    for node in walked(tree):
         if isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             if name in ("import_module", "__import__"):
@@ -247,7 +253,7 @@ def imported_by_string(tree: ast.AST) -> Iterator[str]:
 def files_written(tree: ast.AST) -> Iterator[str]:
     """Files opened to be written, made under a name of their own, or put in another's place."""
     ways = {"mkstemp", "NamedTemporaryFile", "fdopen", "savez", "replace", "rename"}
-    for node in ast.walk(tree):
+    for node in walked(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name):
             owner, _, name = ast.unparse(node.func).rpartition(".")
             modes = [
@@ -263,7 +269,7 @@ def files_written(tree: ast.AST) -> Iterator[str]:
 
 def ways_out(tree: ast.AST) -> Iterator[str]:
     """Ends of the process."""
-    for node in ast.walk(tree):
+    for node in walked(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in (
             "sys.exit",
             "os._exit",

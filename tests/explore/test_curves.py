@@ -29,6 +29,7 @@ from tests.explore.test_synthesize import (
     ZOO,
     Words,
     all_chips,
+    asked_of,
     bits,
     carries,
     found,
@@ -141,7 +142,7 @@ def enumerated_curves(
     by_networks: dict[int, int] = {}
     for cores in sorted(all_chips(kinds, request.cores), key=lambda cores: sum(map(bits, cores))):
         total = sum(map(bits, cores))
-        carried = sum(carries(cores, [network], request) for network in networks)
+        carried = sum(carries(asked_of(cores, [network], request)) for network in networks)
         for count in range(1, carried + 1):
             by_networks.setdefault(count, total)
         if carried == len(networks):

@@ -142,13 +142,19 @@ def all_chips(kinds: Sequence[Words], cores: tuple[int, int]) -> Iterator[tuple[
         yield from combinations_with_replacement(kinds, count)
 
 
-def carries(cores: Sequence[Words], networks: Sequence[NormalNetwork], request: Request) -> bool:
+def asked_of(cores: Sequence[Words], networks: Sequence[NormalNetwork], request: Request) -> Question:
     slots = request.base.input.fan_out if request.base.input else 0
     overrides = [f"routing.fan_out={request.fan_out[1]}", f"input.fan_out={slots}"]
     chip = tiny_chip(*cores, overrides=overrides)
-    question = Question(tuple(networks), chip, request.options)
+    return Question(tuple(networks), chip, request.options)
+
+
+def carries(*questions: Question) -> bool:
+    """Whether all have a placement."""
     # A refusal is the same proof with and without its reasons; what is accepted has been placed and checked.
-    return fits(question) is not False and decide(question, "reasons").solution is not None
+    return all(fits(question) is not False for question in questions) and all(
+        decide(question, "reasons").solution is not None for question in questions
+    )
 
 
 def enumerated(
@@ -162,7 +168,7 @@ def enumerated(
         return (total, len(cores)) if request.minimise == "sram" else (len(cores), total)
 
     for cores in sorted(all_chips(kinds, request.cores), key=key):
-        if all(carries(cores, group, request) for group in groups):
+        if carries(*(asked_of(cores, group, request) for group in groups)):
             return sum(map(bits, cores)), len(cores)
     return None
 

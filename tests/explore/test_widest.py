@@ -19,7 +19,7 @@ from mapper.network import Input, Output
 from mapper.normal_form import NormalNetwork
 from mapper.operations import Convolution, Shape
 from mapper.options import SolveOptions
-from mapper.question import Question, decide
+from mapper.question import Question, decide, fits
 from mapper.report.synthesis import widest_lines
 from mapper.result import Status
 from tests.builders import chain, conv, tiny_chip
@@ -73,16 +73,17 @@ def pooled_instance(seed: int) -> tuple[NormalNetwork, ChipSpec, SolveOptions]:
 
 
 def linear(network: NormalNetwork, chip: ChipSpec, options: SolveOptions, what: What) -> str | None:
-    """The largest size that fits, every one tried."""
-    best = None
-    for step in steps_of(network, chip, what, None)[0]:
+    """The largest size that fits: all above it are tried, the largest first, and refused."""
+    for step in reversed(steps_of(network, chip, what, None)[0]):
         try:
             edited = apply_edits(network, step.edits)
         except MapperError:
             continue
-        if decide(Question((edited,), chip, options), "reasons").solution is not None:
-            best = step.size
-    return best
+        question = Question((edited,), chip, options)
+        # A refusal is the same proof with and without its reasons; what is accepted is placed and checked.
+        if fits(question) is not False and decide(question, "reasons").solution is not None:
+            return step.size
+    return None
 
 
 def answer(network: NormalNetwork, chip: ChipSpec, options: SolveOptions, what: What) -> Widest | None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from hwspec.catalog import load, names, resolve_device
-from hwspec.check import check, json_schema, source_of
+from hwspec.check import check, json_schema, source_of, unsourced
 from hwspec.errors import SpecError
 from hwspec.variant import apply_overrides
 
@@ -238,6 +238,25 @@ def test_files(tmp_path: Path) -> None:
     child = tmp_path / "child.toml"
     child.write_text('extends = "next.toml"\n', encoding="utf-8")
     assert load(child).cores == spec.cores
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_fact_that_no_entry_speaks_of_is_named(name: str) -> None:
+    """All entries but some: what is found missing is what `source_of` finds nothing for."""
+    chip = load(name)
+    facts = list(unsourced(chip.model_copy(update={"sources": {}})))
+    assert {"routing.fan_out", "core[0].kernel_words", "core[0].limits.strides"} <= set(facts)
+    one = {"core[0].kernel_words": next(iter(chip.sources.values()))}
+    missing = set(unsourced(chip.model_copy(update={"sources": one})))
+    last = f"core[{chip.core_count - 1}].kernel_words"
+    assert missing & {"core[0].kernel_words", last} == {last}, "an entry is about its own cores alone"
+    tables = [one, *({p: n for p, n in chip.sources.items() if p != entry} for entry in chip.sources)]
+    for sources in tables:
+        part = chip.model_copy(update={"sources": sources})
+        left = [fact for fact in facts if source_of(sources, fact) is None]
+        assert list(unsourced(part)) == left
+        told = [found.where for found in check(part) if found.problem == "no source is named for this fact"]
+        assert told == [f"sources.{fact}" for fact in left]
 
 
 def test_a_file_without_sources_counts_as_assumed(tmp_path: Path) -> None:

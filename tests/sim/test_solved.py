@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,13 @@ BIG = big_chip()
 BLOCKS = 4
 
 
-def solved(block: int, **options: Any) -> Iterator[tuple[int, Network, Result]]:
+@cache
+def solved(block: int, **options: Any) -> tuple[tuple[int, Network, Result], ...]:
     """Random networks with weights that only pieces, copies or relays place, and their placements."""
+    return tuple(_solved(block, options))
+
+
+def _solved(block: int, options: dict[str, Any]) -> Iterator[tuple[int, Network, Result]]:
     for seed in range(block * 3 * CASES // BLOCKS, (block + 1) * 3 * CASES // BLOCKS):
         (shapes,), chip, wishes = random_divided_instance(seed)
         draw = np.random.default_rng(seed)
@@ -106,7 +112,7 @@ def test_all_moves_occur() -> None:
 
 
 def test_a_layer_on_two_cores_is_read_as_one() -> None:
-    _, network, result = next(solved(0))
+    _, network, result = solved(0)[0]
     config: ChipConfig = build_config(result)
     assert config.interface is not None
     assert [layer.name for layer in config.interface.layers] == [layer.name for layer in network.layers]
