@@ -43,7 +43,7 @@ from mapper.frontends import load_network
 from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
 from mapper.passes import prepare
-from mapper.question import Question, decide
+from mapper.question import Question, decide, fits
 from mapper.record import placement_record
 from mapper.result import Result, Status
 from tests.random_networks import four_classes, random_speck_network
@@ -62,12 +62,12 @@ def checked(networks: Sequence[NormalNetwork], chip: ChipSpec, options: SolveOpt
     return result, (time.perf_counter() - start) * 1e3
 
 
-def matching(fits: list[list[int]]) -> bool:
+def matching(fitting: list[list[int]]) -> bool:
     """Whether every layer gets a core of its own, by augmenting paths."""
     owner: dict[int, int] = {}
 
     def placed(layer: int, seen: set[int]) -> bool:
-        for core in fits[layer]:
+        for core in fitting[layer]:
             if core not in seen:
                 seen.add(core)
                 if core not in owner or placed(owner[core], seen):
@@ -75,7 +75,7 @@ def matching(fits: list[list[int]]) -> bool:
                     return True
         return False
 
-    return all(placed(layer, set()) for layer in range(len(fits)))
+    return all(placed(layer, set()) for layer in range(len(fitting)))
 
 
 def measured(
@@ -183,8 +183,7 @@ def large_set(layers: int) -> list[NormalNetwork]:
         count = len(network.layers)
         if layers - have - count in (1, 2) or count > layers - have:
             continue
-        result, _ = checked([network], small, SolveOptions(repairs=0))
-        if result.solution is not None:
+        if fits(Question((network,), small, SolveOptions(repairs=0))):
             networks.append(network.replacing(name=f"n{len(networks)}"))
             have += count
     return networks
