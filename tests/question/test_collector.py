@@ -12,6 +12,7 @@ import mapper
 from mapper import question
 from mapper.process import with_collector, without_collector
 from mapper.solver.cp_sat import InterruptibleSolver
+from mapper.verify import verify
 from tests.builders import gesture
 
 
@@ -30,7 +31,7 @@ def test_the_collector_is_left_as_it_was(was_on: bool) -> None:
 
 def test_it_waits_for_the_checker_and_not_for_the_solver(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, bool] = {}
-    solve, verify = InterruptibleSolver.solve, question.verify
+    solve = InterruptibleSolver.solve
 
     def solved(*given: Any) -> Any:
         seen["solver"] = gc.isenabled()
