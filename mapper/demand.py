@@ -100,7 +100,7 @@ def with_offers(
 
 
 def _pools(edges: Iterable[Edge]) -> tuple[tuple[Pair, Pair], ...]:
-    pools = {(edge.pool.size, edge.pool.stride) for edge in edges if edge.pool}
+    pools = {(pool.size, pool.stride) for edge in edges if edge.path and (pool := edge.pool)}
     return tuple(sorted(pools - {((1, 1), (1, 1))}))
 
 

@@ -7,6 +7,7 @@ here says that a misfit is proven. Nothing but the standard library is imported.
 from __future__ import annotations
 
 import atexit
+import gc
 import io
 import os
 import signal
@@ -30,6 +31,8 @@ __all__ = [
     "starting_workers",
     "undisturbed",
     "was_interrupted",
+    "with_collector",
+    "without_collector",
     "worker_processes",
 ]
 
@@ -151,6 +154,33 @@ def _in_thread(lost: Any) -> None:
     """Threads of libraries whose work Ctrl-C took away may fail by that: it is no news."""
     if not _came:
         threading.__excepthook__(lost)
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """Put off Python's search for reference cycles in a block that makes many objects and no cycles.
+
+    It would look at all of them again and again, which takes a quarter of the time of thousands of layers.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@contextmanager
+def with_collector() -> Iterator[None]:
+    """Search for cycles in a block that may take long: other threads go on meanwhile."""
+    was_on = gc.isenabled()
+    gc.enable()
+    try:
+        yield
+    finally:
+        if not was_on:
+            gc.disable()
 
 
 @contextmanager

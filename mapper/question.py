@@ -33,7 +33,9 @@ from mapper.passes.legalize import (
     obstacles,
     rewritten,
 )
+from mapper.passes.quantize import in_floats
 from mapper.problem import Problem
+from mapper.process import without_collector
 from mapper.references import layer_key
 from mapper.result import Result, Status, Unmet, unmet
 from mapper.rules import Rule
@@ -205,13 +207,16 @@ def decide(question: Question, detail: Detail = "all", budget: Budget | None = N
 
     spent = budget or Budget(question.resolved)
     try:
-        answers = [_solved(question, problem, spent) for problem in question.prepare(spent)]
+        with without_collector():
+            answers = [_solved(question, problem, spent) for problem in question.prepare(spent)]
     except TimeLimitError:
         answers = [(Status.UNDECIDED, None, question.rewritten)]
     status, solution, networks = best_answer(answers, partial(_loosest, question))
     if solution is not None:
         given = tuple(map(as_rounded, question.networks, networks))
-        violations: tuple[object, ...] = verify(networks, question.chip, question.resolved, solution, given)
+        violations: tuple[object, ...] = ()
+        with without_collector():
+            violations = verify(networks, question.chip, question.resolved, solution, given)
         if status is Status.OPTIMAL and not all(stage.proven for stage in solution.objectives):
             violations = (*violations, f"an optimum that is not proven: {solution.objectives}")
         if violations:
@@ -305,22 +310,13 @@ def _weights_in_the_way(question: Question, budget: Budget) -> Iterator[Unmet]:
         if not network.is_integer or budget.is_spent:
             continue
         own = legal_forms(network, question.chip)[0].layers
-        for name, forms in legal_forms(_unrounded(network), question.chip)[0].layers.items():
+        for name, forms in legal_forms(in_floats(network), question.chip)[0].layers.items():
             known = {form.shape for form in own[name]}
             lost = next((form for form in forms if form.shape not in known), None)
             if lost is not None:
                 most = int(np.abs(np.asarray(lost.layer.operation.weight)).max())
                 key = question.problems[0].key(number, name)
                 yield _overflow(key, most, question, budget)
-
-
-def _unrounded(network: NormalNetwork) -> NormalNetwork:
-    """The same numbers as floats, which no pass holds to a number of bits."""
-    layers = []
-    for layer in network.layers:
-        weight = np.asarray(layer.operation.weight, np.float64)
-        layers.append(replace(layer, operation=replace(layer.operation, weight=weight)))
-    return network.replacing(layers=tuple(layers))
 
 
 def _overflow(layer: str, most: int, question: Question, budget: Budget) -> Unmet:

@@ -30,8 +30,8 @@ from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Neuron
 
 __all__ = [
-    "STATE_HALF", "WEIGHT_HALF", "declared_note", "declared_scale", "layer_scale", "quantize",
-    "rounded", "scale_takers", "tensor_scale",
+    "STATE_HALF", "WEIGHT_HALF", "declared_note", "declared_scale", "in_floats", "layer_scale",
+    "quantize", "rounded", "scale_takers", "tensor_scale",
 ]  # fmt: skip
 
 WEIGHT_HALF, STATE_HALF = 128, 32768
@@ -51,6 +51,15 @@ def tensor_scale(values: Any, half: int) -> np.float32:
         if smallest <= largest * _F(half / (half - 1)):
             return _F(_F(1) / largest) * _F(half - 1)
         return _F(_F(1) / smallest) * _F(half)
+
+
+def in_floats(network: NormalNetwork) -> NormalNetwork:
+    """The same weights as floats, which no pass holds to a number of bits."""
+    layers = []
+    for layer in network.layers:
+        weight = np.asarray(layer.operation.weight, np.float64)
+        layers.append(replace(layer, operation=replace(layer.operation, weight=weight)))
+    return network.replacing(layers=tuple(layers))
 
 
 def quantize(network: NormalNetwork) -> NormalNetwork:

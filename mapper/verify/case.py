@@ -258,11 +258,10 @@ def signal_shape(networks: tuple[Network, ...], stage: DvsStage | None, signal: 
     """Shape of a layer, a host input, or the sensor behind its stage; None where there is no such signal."""
     number, name = signal
     if number is not None:
-        if number not in range(len(networks)) or any(
-            e.dvs and e.name == name for e in networks[number].inputs
-        ):
+        network = networks[number] if number in range(len(networks)) else None
+        if network is None or any(entry.dvs and entry.name == name for entry in network.inputs):
             return None
-        return networks[number].signal_shapes.get(name)
+        return network.signal_shapes.get(name)
     sensors = sensor_inputs(networks)
     if name != DVS or stage is None or not sensors:
         return None

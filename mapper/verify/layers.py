@@ -86,24 +86,31 @@ def _power_at_least(number: int) -> int:
     return power
 
 
-def memories(body: Body) -> tuple[tuple[Rule, int, int], ...]:
-    """(rule, words taken, words there) of each memory (datasheet, 3.2.4.1)."""
-    taps, core = body.kernel[0] * body.kernel[1], body.core
-    kernel = body.incoming[0] * _power_at_least(taps) * _power_at_least(body.features)
-    neuron = body.features * _power_at_least(body.rows) * _power_at_least(body.columns)
-    bias = body.features if body.has_bias else 0
-    return (
-        (Rule.KERNEL_MEMORY, kernel, core.kernel_words),
-        (Rule.NEURON_MEMORY, neuron, core.neuron_words),
-        (Rule.BIAS_MEMORY, bias, core.bias_words),
-    )
+def _kernel_words(body: Body) -> tuple[int, int]:
+    taps = body.kernel[0] * body.kernel[1]
+    taken = body.incoming[0] * _power_at_least(taps) * _power_at_least(body.features)
+    return taken, body.core.kernel_words
 
 
-def _memory(rule: Rule) -> Problems:
+def _neuron_words(body: Body) -> tuple[int, int]:
+    taken = body.features * _power_at_least(body.rows) * _power_at_least(body.columns)
+    return taken, body.core.neuron_words
+
+
+def _bias_words(body: Body) -> tuple[int, int]:
+    return body.features if body.has_bias else 0, body.core.bias_words
+
+
+def memories(body: Body) -> tuple[tuple[int, int], ...]:
+    """(words taken, words there) of each memory (datasheet, 3.2.4.1)."""
+    return _kernel_words(body), _neuron_words(body), _bias_words(body)
+
+
+def _memory(words: Callable[[Body], tuple[int, int]]) -> Problems:
     def problems(body: Body) -> Iterator[str]:
-        for memory, taken, there in memories(body):
-            if memory is rule and taken > there:
-                yield f"takes {taken} of {there} words"
+        taken, there = words(body)
+        if taken > there:
+            yield f"takes {taken} of {there} words"
 
     return problems
 
@@ -133,9 +140,9 @@ HOLDING: Mapping[Rule, Problems] = {
     Rule.STRIDE: _stride,
     Rule.PADDING: _padding,
     Rule.NUMBER_WIDTH: _number_width,
-    Rule.KERNEL_MEMORY: _memory(Rule.KERNEL_MEMORY),
-    Rule.NEURON_MEMORY: _memory(Rule.NEURON_MEMORY),
-    Rule.BIAS_MEMORY: _memory(Rule.BIAS_MEMORY),
+    Rule.KERNEL_MEMORY: _memory(_kernel_words),
+    Rule.NEURON_MEMORY: _memory(_neuron_words),
+    Rule.BIAS_MEMORY: _memory(_bias_words),
     Rule.BANDWIDTH: _bandwidth,
 }
 

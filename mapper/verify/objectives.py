@@ -118,7 +118,7 @@ def _on_own_cores(case: Case) -> int:
 
 def _headroom(body: Body) -> Fraction:
     """Least free share over the memories that the core has."""
-    shares = (Fraction(have - need, have) for _, need, have in memories(body) if have)
+    shares = (Fraction(have - need, have) for need, have in memories(body) if have)
     return min(shares, default=Fraction(1))
 
 

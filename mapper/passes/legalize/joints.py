@@ -90,7 +90,8 @@ def joint_relays(
     tuple
         The joint relays, and whether these are all.
     """
-    reads = [_addends(network.incoming[layer.name]) for layer in network.layers]
+    incoming = (network.incoming[layer.name] for layer in network.layers)
+    reads = [_addends(edges) for edges in incoming if len(edges) > 1]
     inputs = {entry.name for entry in network.inputs}
     reads = [frozenset(a for a in entry if a.source not in inputs) for entry in reads]
     shared = _common([entry for entry in reads if len(entry) > 1])

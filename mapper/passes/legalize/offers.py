@@ -85,8 +85,7 @@ def extended(
     joint, fusion, phases
         Whether joint relays, fused siblings and relays with phases are wanted.
     """
-    limits = [entry.core.limits for entry in chip.core_classes]
-    weight = min(2 ** (min(each.weight_bits, each.state_bits) - 1) - 1 for each in limits)
+    weight = _largest_weight(chip)
     siblings, has_siblings = fusions(network, apart) if fusion else ((), True)
     names, poolings = [entry.layer.name for entry in siblings], chip.routing.poolings
     joints, has_all = joint_relays(network, names, weight, poolings) if joint else ((), True)
@@ -126,6 +125,13 @@ def extended(
         has_all,
         has_siblings,
     )
+
+
+def _largest_weight(chip: ChipSpec) -> int:
+    """Of an identity, whose threshold is as large: what every core can hold."""
+    limits = [entry.core.limits for entry in chip.core_classes]
+    bits = min(min(each.weight_bits, each.state_bits) for each in limits)
+    return (1 << bits - 1) - 1
 
 
 def _with_fused(edges: tuple[Edge, ...], siblings: Sequence[Fusion]) -> tuple[Edge, ...]:

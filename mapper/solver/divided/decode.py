@@ -163,7 +163,7 @@ class _Decoder:
 
         The pieces with the largest caps come first to the relays that just hold so much.
         """
-        number = self.tables.signal_number(layer)
+        number = self.tables.sent_by[layer]
         relays = self.counts.relays_of(number)
         provider = next((p for p in relays if p.kind == "aligned"), None)
         if provider is None:

@@ -272,14 +272,11 @@ class Tables:
 
     def signal_of(self, layer: int) -> Signal:
         """What a layer sends."""
-        return self.signals[self.signal_number(layer)]
-
-    def signal_number(self, layer: int) -> int:
-        """Index of `signals` of what a layer sends."""
-        return self._signal_of[layer]
+        return self.signals[self.sent_by[layer]]
 
     @cached_property
-    def _signal_of(self) -> Mapping[int, int]:
+    def sent_by(self) -> Mapping[int, int]:
+        """By layer, the index of what it sends among `signals`."""
         return {signal.layer: n for n, signal in enumerate(self.signals) if signal.layer is not None}
 
     @cached_property
