@@ -9,6 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from mapper.cli import completion
 from mapper.cli.options import CHIP_HELP, Changes, Output
 from mapper.cli.output import console, print_json, print_record, say
 from mapper.errors import Finding, OptionsError
@@ -17,7 +18,9 @@ __all__ = ["chips_check", "chips_list", "chips_schema", "chips_show", "explain",
 
 
 def explain(
-    code: Annotated[str | None, Parameter(help="code of a rule; without one all are listed")] = None,
+    code: Annotated[
+        str | None, Parameter(help="code of a rule; without one all are listed", completer=completion.rules)
+    ] = None,
     /,
     *,
     page: Annotated[bool, Parameter(help="print the page of all rules as Markdown")] = False,
@@ -62,7 +65,7 @@ def chips_list(*, output: Output = Output()) -> int:
 
 
 def chips_show(
-    name: Annotated[str, Parameter(help=CHIP_HELP)],
+    name: Annotated[str, Parameter(help=CHIP_HELP, completer=completion.chips)],
     /,
     *,
     changes: Changes = Changes(),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from mapper.cli import completion
 from mapper.cli.options import Chip, Output, Reading, keywords, read_network
 from mapper.cli.output import console, print_json, print_record, say
 from mapper.cli.verdict import Outcome, Refuted
@@ -23,7 +24,7 @@ __all__ = ["diff", "kind_of"]
 # No configuration or report is larger.
 _BYTES_MAX = 1 << 28
 
-_SIDE = Parameter(help="config.json, a network, or report.json")
+_SIDE = Parameter(help="config.json, a network, or report.json", completer=completion.networks)
 
 
 def diff(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from mapper.cli.completion import samples
 from mapper.cli.options import file, group, number, word
 from mapper.errors import EventError, Finding, MapperWarning
 
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
 # Of verify and tune.
 DATA = file(
-    '"digits", "digits-train", .npz with rasters (or images) and labels, or folder per class', "no accuracies"
+    '"digits", "digits-train", .npz with rasters (or images) and labels, or folder per class',
+    "no accuracies",
+    completer=samples,
 )
 STEPS = number("COUNT", "steps of the random spikes, and of images", "50; of digits 16")
 ENCODE = word("how images of --data become spikes in --steps steps")

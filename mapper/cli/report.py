@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from hwspec.inert import as_path, inert
 from mapper.activity import steps_of
-from mapper.cli import options
+from mapper.cli import completion, options
 from mapper.cli.loudness import is_quiet
 from mapper.cli.option_values import read_rates
 from mapper.cli.options import file, group, keywords, number, read_options, text, word
@@ -41,7 +41,10 @@ _Which = Literal["chips", "all", "none"]
 class Chips(options.Changes):
     """The chips that networks are placed on."""
 
-    chip: Annotated[tuple[str, ...], text("CHIP", "chip, device or file", "all that are shipped")] = ()
+    chip: Annotated[
+        tuple[str, ...],
+        text("CHIP", "chip, device or file", "all that are shipped", completer=completion.chips),
+    ] = ()
     variant: Annotated[tuple[Path, ...], file("chip file of a variant", "none")] = ()
 
 
