@@ -14,6 +14,7 @@ from mapper.cli.verdict import Outcome, Refuted
 from mapper.errors import Finding, OptionsError, unreadable
 from mapper.process import OK
 from mapper.texts import plain_text
+from mapper.wording import counted
 
 if TYPE_CHECKING:
     from mapper.emit.shared.config import ChipConfig
@@ -51,7 +52,7 @@ def diff(
     else:
         for entry in differences:
             say(str(entry))
-        say("the same" if not differences else f"{len(differences)} differences")
+        say("the same" if not differences else counted(len(differences), "difference"))
     return Refuted(differences) if differences else OK
 
 

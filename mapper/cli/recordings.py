@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from mapper.cli.completion import samples
 from mapper.cli.options import file, group, number, word
 from mapper.errors import EventError, Finding, MapperWarning
+from mapper.wording import counted
 
 if TYPE_CHECKING:
     from mapper.events import Events
@@ -81,11 +82,13 @@ def recorded(path: Path, clock: Clock, shape: tuple[int, int, int] | None = None
     if inside.all():
         return events
     first = events[~inside][0]
-    text = f"{int((~inside).sum())} of {len(events)} events lie outside the input's map"
+    lie = counted(len(events), "event lies", "events lie")
+    text = f"{int((~inside).sum())} of {lie} outside the input's map"
     if not clock.drop_outside:
         step = "Leave them out, and count them, with --drop-outside"
         value = f"feature {first['p']}, row {first['y']}, column {first['x']}"
-        allowed = f"{shape[0]} features, {shape[1]} rows, {shape[2]} columns"
+        sides = zip(shape, ("feature", "row", "column"), strict=True)
+        allowed = ", ".join(counted(size, side) for size, side in sides)
         raise EventError(Finding(str(path), text, value, allowed, next_step=step))
     warnings.warn(f"{path}: {text} and are left out", MapperWarning, stacklevel=2)
     return events[inside]

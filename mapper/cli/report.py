@@ -218,7 +218,7 @@ def _end(record: ReportRecord, again: str, limit_s: float | None) -> int:
     if len(record.cells) < total:
         how, way_out = "Interrupted.", ""
         if limit_s is not None:
-            decided = f"{len(record.cells) - failed} of {total} cells are decided"
+            decided = f"{len(record.cells) - failed} of {counted(total, 'cell')} decided"
             how = f"The time limit of {limit_s:g} s came first: {decided}."
             way_out = f" --time-limit {2 * limit_s:g}"
         told.append(f"{how} To go on: {again}{way_out}")
