@@ -52,7 +52,7 @@ def print_table(
 
 
 def _widths(columns: Sequence[Sequence[Text]], room: int) -> Sequence[int | None]:
-    """Widths at which no part of a word is broken, the rest where it makes most columns whole.
+    """Widths at which no part of a word is broken; the widest columns give way.
 
     None for each where there is room for all of them, or not even for these parts.
     """
@@ -60,10 +60,10 @@ def _widths(columns: Sequence[Sequence[Text]], room: int) -> Sequence[int | None
     least = [max((_widest_part(cell.plain) for cell in column), default=0) for column in columns]
     if sum(most) <= room or sum(least) > room:
         return [None] * len(columns)
-    widths, rest = list(least), room - sum(least)
-    for n in sorted(range(len(columns)), key=lambda n: most[n] - least[n]):
-        more = min(rest, most[n] - least[n])
-        widths[n], rest = widths[n] + more, rest - more
+    widths = list(most)
+    for _ in range(sum(most) - room):
+        widest = max((n for n in range(len(columns)) if widths[n] > least[n]), key=lambda n: (widths[n], n))
+        widths[widest] -= 1
     return widths
 
 
