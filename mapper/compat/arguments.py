@@ -84,7 +84,7 @@ def pins(network: Network, ordering: Ordering, name: str) -> dict[LayerReference
     if isinstance(ordering, Mapping):
         return {as_index(layer): core for layer, core in ordering.items()}
     if not isinstance(ordering, Iterable):
-        raise ValueError(f'{name}: "auto", a list or a dict, got {ordering!r}')
+        raise ValueError(f'{name}: "auto", a list or a dict, got {quoted(ordering)}')
     cores = [core for core in ordering if not _is_stage(core)]
     if len(cores) != len(network.layers) or None in map(whole_number, cores):
         layers = counted(len(network.layers), "layer")

@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from hwspec.inert import quoted
 from mapper.arguments import checked
 from mapper.errors import EventError, Finding, OptionsError
 from mapper.events import raster_from_events, read_events
@@ -302,7 +303,7 @@ def _labels(dataset: Any, name: str) -> Iterator[int]:
     ):
         step = "mapper.equivalence.read_labelled(path) reads files and folders"
         problem = "must have a length, and give (sample, label) by index"
-        raise EventError(Finding("dataset", problem, f"{dataset!r:.80}", next_step=step))
+        raise EventError(Finding("dataset", problem, quoted(dataset), next_step=step))
     for index in range(len(dataset)):
         try:
             label = np.asarray(dataset[index][1])

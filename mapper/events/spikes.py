@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
+from hwspec.inert import quoted
 from mapper.arguments import checked
 from mapper.errors import EventError, Finding
 from mapper.events.arrays import Events, Shape3, column_findings, events_from, whole
@@ -116,7 +117,7 @@ def _pairs(entries: Sequence[Entry]) -> tuple[list[tuple[int, int]], list[Findin
     for n, entry in enumerate(entries):
         given = entry if isinstance(entry, tuple) else _stated(entry)
         if len(given) != 2:
-            findings.append(Finding(f"entries, entry {n}", "must be (core, feature shift)", f"{entry!r:.80}"))
+            findings.append(Finding(f"entries, entry {n}", "must be (core, feature shift)", quoted(entry)))
             continue
         core, problems = whole(f"entries, entry {n}, core", given[0], 0, 65535)
         shift, more = whole(f"entries, entry {n}, feature shift", given[1], 0, 65535)
