@@ -12,6 +12,7 @@ from mapper.passes.legalize.pools import size_and_stride
 from mapper.passes.legalize.sensor import stage_may_be
 from mapper.rules import Rule
 from mapper.solution import DvsStage
+from mapper.wording import counted
 
 if TYPE_CHECKING:
     from mapper.problem import Problem
@@ -117,7 +118,7 @@ def readout_faults(problem: Problem) -> Iterator[ChipFault]:
         stage, shape = problem.chip.readout, problem.networks[readout[0]].by_name[readout[1]].output_shape
         classes = (shape.features - 1) // stage.feature_spacing + 1
         if classes > stage.classes_max:
-            terms = f"{shape.features} features, a class every {stage.feature_spacing}"
+            terms = f"{counted(shape.features, 'feature')}, a class every {stage.feature_spacing}"
             yield ChipFault(Rule.READOUT, layers, classes, stage.classes_max, terms)
         if shape[1:] != (1, 1):
             size = f"{shape.height}x{shape.width}"

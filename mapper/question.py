@@ -40,7 +40,7 @@ from mapper.references import layer_key
 from mapper.result import Result, Status, Unmet, unmet
 from mapper.rules import Rule
 from mapper.verify import verify
-from mapper.wording import join_names
+from mapper.wording import counted, join_names
 
 if TYPE_CHECKING:
     from mapper.solver.budget import Budget
@@ -253,17 +253,17 @@ def _further(question: Question, budget: Budget) -> str:
     if not offered:
         return ""
 
-    def fewest() -> int:
-        """Under every setting of the sensor stage; 0 where one has no answer."""
+    def fewest() -> int:  # under every setting of the sensor stage; 0 where one has no answer
         every = map(question.with_offers, question.problems)
         return min(fewest_cores(problem, budget) or 0 for problem in every)
 
     needed = budget.attempt("the cores with all moves", fewest, 0)
     usable = sum(len(entry.core_ids) for entry in question.problems[0].classes)
     if needed <= usable:
-        return f"Nor do {join_names(offered)} help, proven."
-    has = f"{question.chip.name} has {usable}"
-    return f"With {join_names(offered)} all layers together take {needed} cores at least, and {has}, proven."
+        several = len(offered) > 1 or offered[0].endswith("s")
+        return f"Nor {'do' if several else 'does'} {join_names(offered)} help, proven."
+    take = f"take {counted(needed, 'core')} at least, and {question.chip.name} has {usable}, proven."
+    return f"With {join_names(offered)} all layers together {take}"
 
 
 def _left_out(question: Question, budget: Budget) -> Iterator[Unmet]:

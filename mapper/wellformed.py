@@ -109,13 +109,17 @@ def _layer_findings(layer: Layer) -> Iterator[Finding]:
     if operation.weight is not None and operation.weight.shape != expected:
         yield Finding(where, _weights_problem(operation, operation.weight.shape, layer.input_shape, expected))
     if operation.bias is not None and operation.bias.shape != (operation.out_features,):
-        yield Finding(where, f"{operation.bias.size} biases for {counted(operation.out_features, 'feature')}")
+        yield Finding(
+            where,
+            f"{counted(operation.bias.size, 'bias', 'biases')} for "
+            f"{counted(operation.out_features, 'feature')}",
+        )
     neuron = layer.neuron
     if neuron is None:
         return
     if isinstance(neuron.threshold, np.ndarray) and neuron.threshold.shape != (operation.out_features,):
         features = counted(operation.out_features, "feature")
-        yield Finding(where, f"{neuron.threshold.size} thresholds for {features}")
+        yield Finding(where, f"{counted(neuron.threshold.size, 'threshold')} for {features}")
     state = neuron.initial_potential
     if state is not None and state.shape != layer.output_shape:
         yield Finding(where, "initial potentials have another shape", state.shape, layer.output_shape)

@@ -371,3 +371,13 @@ def test_an_overlapping_pool_without_a_legal_one_in_its_place() -> None:
         ("conv0", "features", 4),
         ("conv1", "features", 4),
     }
+
+
+def test_moves_that_do_not_help_are_one_or_several() -> None:
+    large = ZOO / "sinabs_dvs_gesture_9layer.yaml"
+    told = " ".join(str(report_of(large, repairs=0, forbidden_cores=range(5, 9))).split())
+    assert "Nor does space to depth help, proven." in told
+    told = " ".join(
+        str(report_of(ROOT.parent / "mapper/data/wide.yaml", forbidden_cores=range(9), repairs=0)).split()
+    )
+    assert "Nor do joint relays and fused siblings help, proven." in told

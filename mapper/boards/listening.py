@@ -153,8 +153,8 @@ def ask(board: Asked, given: Sequence[Any], listening: Listening, hz: float | No
     lead = max(LEAD_SECONDS, min(stamps) * 1e-6)
     if written > lead:
         heard.notes.append(
-            f"writing {len(given)} events took {written:.3g} s, and the first was due {lead:.3g} s after the "
-            "clock began, so the first ones were played late: write fewer at a time"
+            f"writing {counted(len(given), 'event')} took {written:.3g} s, and the first was due {lead:.3g} "
+            "s after the clock began, so the first ones were played late: write fewer at a time"
         )
     quiet, limit = listening.seconds(hz)
     is_quiet = _read_until_quiet(board, heard, zero, end, quiet, limit)

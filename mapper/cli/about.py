@@ -9,15 +9,19 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from mapper.cli import completion
 from mapper.cli.options import CHIP_HELP, Changes, Output
 from mapper.cli.output import console, print_json, print_record, say
 from mapper.errors import Finding, OptionsError
+from mapper.wording import counted
 
 __all__ = ["chips_check", "chips_list", "chips_schema", "chips_show", "explain", "schema"]
 
 
 def explain(
-    code: Annotated[str | None, Parameter(help="code of a rule; without one all are listed")] = None,
+    code: Annotated[
+        str | None, Parameter(help="code of a rule; without one all are listed", completer=completion.rules)
+    ] = None,
     /,
     *,
     page: Annotated[bool, Parameter(help="print the page of all rules as Markdown")] = False,
@@ -57,12 +61,12 @@ def chips_list(*, output: Output = Output()) -> int:
         return 0
     for spec in specs:
         devices = f"   devices: {', '.join(spec.devices)}" if spec.devices else ""
-        say(f"{spec.name:12} {spec.core_count} cores{devices}")
+        say(f"{spec.name:12} {counted(spec.core_count, 'core')}{devices}")
     return 0
 
 
 def chips_show(
-    name: Annotated[str, Parameter(help=CHIP_HELP)],
+    name: Annotated[str, Parameter(help=CHIP_HELP, completer=completion.chips)],
     /,
     *,
     changes: Changes = Changes(),
@@ -95,7 +99,8 @@ def chips_check(
     if output.as_json:
         print_json(name=spec.name, cores=spec.core_count, hash=spec.content_hash())
     else:
-        say(f"{file}: {spec.name} is sound: {spec.core_count} cores in {len(spec.core_classes)} classes")
+        kinds = counted(len(spec.core_classes), "class", "classes")
+        say(f"{file}: {spec.name} is sound: {counted(spec.core_count, 'core')} in {kinds}")
     return 0
 
 

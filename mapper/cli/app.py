@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import App, Group, Parameter
 
+from mapper.cli.completion import Shell, script
 from mapper.cli.options import file
 from mapper.cli.output import say
 from mapper.cli.verdict import Outcome
@@ -16,17 +17,15 @@ from mapper.errors import Finding, OptionsError
 __all__ = ["app"]
 
 
-def show_completion(
-    shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="shell whose script is printed")], /
-) -> int:
+def show_completion(shell: Annotated[Shell, Parameter(help="shell whose script is printed")], /) -> int:
     """Print the completion script of a shell."""
-    print(app.generate_completion(shell=shell), end="")
+    print(script(app, shell), end="")
     return 0
 
 
 def install_completion(
     shell: Annotated[
-        Literal["bash", "zsh", "fish"] | None,
+        Shell | None,
         Parameter(help="shell that is told", show_default="the running one"),
     ] = None,
     /,
@@ -34,24 +33,23 @@ def install_completion(
     out: Annotated[Path | None, file("the script's file", "where the shell looks")] = None,
 ) -> int:
     """Install completion for a shell; without --out its start-up file is told of it, too."""
-    from cyclopts.completion.detect import ShellDetectionError  # noqa: PLC0415
+    from cyclopts.completion import ShellDetectionError, detect_shell  # noqa: PLC0415
 
     from mapper.files import write_text  # noqa: PLC0415
 
     try:
-        if out is None:
-            path = app.install_completion(shell=shell, add_to_startup=True)
-        else:
-            path = out
-            write_text(out, app.generate_completion(shell=shell))
+        known = detect_shell() if shell is None else shell
     except ShellDetectionError:
-        raise OptionsError(
-            Finding("SHELL", "the running one is not known", limit="bash, zsh, fish")
-        ) from None
+        known = "powershell"
+    if known == "powershell":
+        raise OptionsError(Finding("SHELL", "the running one is not known", limit="bash, zsh, fish"))
+    try:
+        path = out or app.install_completion(shell=known, add_to_startup=True)
+        write_text(path, script(app, known))
     except OSError as error:
         raise OptionsError(Finding(str(error.filename), f"cannot be written: {error.strerror}")) from None
-    # No other shell's file has such a name; the script completes nothing where nobody calls compinit.
-    rule = " once ~/.zshrc says: autoload -Uz compinit && compinit" if path.name.startswith("_") else ""
+    # The script completes nothing where nobody calls compinit.
+    rule = " once ~/.zshrc says: autoload -Uz compinit && compinit" if known == "zsh" else ""
     who = "new shells complete" if out is None else "a shell that reads it completes"
     say(f"written: {path}; {who} the words of mapper{rule}")
     return 0

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from mapper.cli import completion
 from mapper.cli.options import Chip, Output, Reading, keywords, read_network
 from mapper.cli.output import console, print_json, print_record, say
 from mapper.cli.verdict import Outcome, Refuted
 from mapper.errors import Finding, OptionsError, unreadable
 from mapper.process import OK
 from mapper.texts import plain_text
+from mapper.wording import counted
 
 if TYPE_CHECKING:
     from mapper.emit.shared.config import ChipConfig
@@ -23,7 +25,7 @@ __all__ = ["diff", "kind_of"]
 # No configuration or report is larger.
 _BYTES_MAX = 1 << 28
 
-_SIDE = Parameter(help="config.json, a network, or report.json")
+_SIDE = Parameter(help="config.json, a network, or report.json", completer=completion.networks)
 
 
 def diff(
@@ -50,7 +52,7 @@ def diff(
     else:
         for entry in differences:
             say(str(entry))
-        say("the same" if not differences else f"{len(differences)} differences")
+        say("the same" if not differences else counted(len(differences), "difference"))
     return Refuted(differences) if differences else OK
 
 

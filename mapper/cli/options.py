@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter, Token
 
+from mapper.cli import completion
 from mapper.cli.option_values import READERS
 from mapper.errors import Finding, OptionsError
 from mapper.options import Objective, PooledOutputs, RepairOf
@@ -57,10 +58,16 @@ NETWORK = Parameter(
     help='"digits", a NIR file (.nir), a shape file (.yaml/.json/.toml), or file.py:factory or '
     "package.module:factory, a torch or sinabs module or a NIR graph, or a callable that gives one (this "
     "imports and runs your code)",
+    completer=completion.networks,
 )
 CHIP_HELP = "chip or device name, or a chip file (.toml)"
 # What several commands have in forms of their own: required, say, or with another default.
-NETWORKS = Parameter(name="NETWORK", help=f"{NETWORK.help}; several share the chip", required=True)
+NETWORKS = Parameter(
+    name="NETWORK",
+    help=f"{NETWORK.help}; several share the chip",
+    required=True,
+    completer=completion.networks,
+)
 CONFIG = Parameter(name="CONFIG", help="config.json, written by emit")
 OUT = Parameter(name="--out", metavar="DIR", help="folder that the command's files are written to")
 OPEN = Parameter(
@@ -122,7 +129,7 @@ class Changes:
 class Chip(Changes):
     """The chip that a network is placed on."""
 
-    chip: Annotated[str, text("CHIP", CHIP_HELP)] = "speck2f"
+    chip: Annotated[str, text("CHIP", CHIP_HELP, completer=completion.chips)] = "speck2f"
 
 
 @group("Network", 2)
@@ -141,7 +148,13 @@ class Reading:
     ] = None
     inputs: Annotated[
         Texts,
-        text("sensor|host", "source of all inputs, or NAME=sensor|host", "the network's", name="--input"),
+        text(
+            "sensor|host",
+            "source of all inputs, or NAME=sensor|host",
+            "the network's",
+            name="--input",
+            completer=completion.words("sensor", "host"),
+        ),
     ] = ()
     relu_as_if: Annotated[
         str | None,
@@ -150,10 +163,14 @@ class Reading:
             "torch: take ReLUs as neurons, of this threshold in the unit of the weights (1 without a number) "
             "or as --calibrate has it",
             "refused",
+            completer=completion.words("auto"),
         ),
     ] = None
     calibrate: Annotated[
-        str | None, file("samples that thresholds are found by, as of verify --data", "none")
+        str | None,
+        file(
+            "samples that thresholds are found by, as of verify --data", "none", completer=completion.samples
+        ),
     ] = None
     weights: Annotated[Path | None, file("torch: a state dict, all of it or none", "the module's")] = None
     reading_check: Annotated[
@@ -167,7 +184,12 @@ class Reading:
     reset: Annotated[Reset | None, word("NIR: what a spike does to the potential", _THE_SOURCES)] = None
     v_min: Annotated[
         str | None,
-        text("threshold|none|NUMBER", "NIR: least potential, in the unit of the weights", _THE_SOURCES),
+        text(
+            "threshold|none|NUMBER",
+            "NIR: least potential, in the unit of the weights",
+            _THE_SOURCES,
+            completer=completion.words("threshold", "none"),
+        ),
     ] = None
     spike_mode: Annotated[
         Literal["multi", "single"] | None, word("NIR: spikes a neuron may fire in a step", _THE_SOURCES)

@@ -13,6 +13,7 @@ from mapper.activity import doing
 from mapper.cli.loudness import is_quiet, is_verbose
 from mapper.cli.verdict import Outcome, Refuted
 from mapper.process import OK, UNDECIDED
+from mapper.wording import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -130,14 +131,15 @@ def _tell_more(result: Result) -> None:
     """How the answer came about, and which facts of the chip nobody states, each with its reason."""
     spent = result.statistics
     tell(
-        f"solver: {spent.solves} solves, {spent.wall_s:.2f} s, {spent.deterministic_time:.3g} units of work; "
-        f"last model: {spent.variables} variables, {spent.constraints} constraints"
+        f"solver: {counted(spent.solves, 'solve')}, {spent.wall_s:.2f} s, {spent.deterministic_time:.3g} "
+        f"units of work; last model: {counted(spent.variables, 'variable')}, "
+        f"{counted(spent.constraints, 'constraint')}"
     )
     tell(f"moves: {', '.join(result.moves) or 'none: one whole layer per core'}")
     for network in result.networks:
-        count = len(network.index)
+        given = counted(len(network.index), "layer")
         origin = f"; found equal to {network.compared_with}" if network.compared_with else ""
-        tell(f"network {network.name}: {count} layers as given, {len(network.layers)} as placed{origin}")
+        tell(f"network {network.name}: {given} as given, {len(network.layers)} as placed{origin}")
     tell(f"chip {result.chip.name}: specification {result.chip.content_hash()[:12]}")
     for fact in result.chip.assumed_facts():
         tell(f"assumed: {fact.statement}")

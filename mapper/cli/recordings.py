@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from mapper.cli.completion import samples
 from mapper.cli.options import file, group, number, word
 from mapper.errors import EventError, Finding, MapperWarning
+from mapper.wording import counted
 
 if TYPE_CHECKING:
     from mapper.events import Events
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
 
 # Of verify and tune.
 DATA = file(
-    '"digits", "digits-train", .npz with rasters (or images) and labels, or folder per class', "no accuracies"
+    '"digits", "digits-train", .npz with rasters (or images) and labels, or folder per class',
+    "no accuracies",
+    completer=samples,
 )
 STEPS = number("COUNT", "steps of the random spikes, and of images", "50; of digits 16")
 ENCODE = word("how images of --data become spikes in --steps steps")
@@ -79,11 +83,13 @@ def recorded(path: Path, clock: Clock, shape: tuple[int, int, int] | None = None
     if inside.all():
         return events
     first = events[~inside][0]
-    text = f"{int((~inside).sum())} of {len(events)} events lie outside the input's map"
+    lie = counted(len(events), "event lies", "events lie")
+    text = f"{int((~inside).sum())} of {lie} outside the input's map"
     if not clock.drop_outside:
         step = "Leave them out, and count them, with --drop-outside"
         value = f"feature {first['p']}, row {first['y']}, column {first['x']}"
-        allowed = f"{shape[0]} features, {shape[1]} rows, {shape[2]} columns"
+        sides = zip(shape, ("feature", "row", "column"), strict=True)
+        allowed = ", ".join(counted(size, side) for size, side in sides)
         raise EventError(Finding(str(path), text, value, allowed, next_step=step))
     warnings.warn(f"{path}: {text} and are left out", MapperWarning, stacklevel=2)
     return events[inside]

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from hwspec.inert import as_path, inert
 from mapper.activity import steps_of
-from mapper.cli import options
+from mapper.cli import completion, options
 from mapper.cli.loudness import is_quiet
 from mapper.cli.option_values import read_rates
 from mapper.cli.options import file, group, keywords, number, read_options, text, word
@@ -41,7 +41,10 @@ _Which = Literal["chips", "all", "none"]
 class Chips(options.Changes):
     """The chips that networks are placed on."""
 
-    chip: Annotated[tuple[str, ...], text("CHIP", "chip, device or file", "all that are shipped")] = ()
+    chip: Annotated[
+        tuple[str, ...],
+        text("CHIP", "chip, device or file", "all that are shipped", completer=completion.chips),
+    ] = ()
     variant: Annotated[tuple[Path, ...], file("chip file of a variant", "none")] = ()
 
 
@@ -215,7 +218,7 @@ def _end(record: ReportRecord, again: str, limit_s: float | None) -> int:
     if len(record.cells) < total:
         how, way_out = "Interrupted.", ""
         if limit_s is not None:
-            decided = f"{len(record.cells) - failed} of {total} cells are decided"
+            decided = f"{len(record.cells) - failed} of {counted(total, 'cell')} decided"
             how = f"The time limit of {limit_s:g} s came first: {decided}."
             way_out = f" --time-limit {2 * limit_s:g}"
         told.append(f"{how} To go on: {again}{way_out}")

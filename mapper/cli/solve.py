@@ -10,6 +10,7 @@ from mapper.cli.options import keywords
 from mapper.cli.output import console, finish, kept_placement, note
 from mapper.cli.placement import PLACEMENT_FILES, open_placement, write_placement
 from mapper.cli.verdict import Outcome
+from mapper.wording import counted
 
 if TYPE_CHECKING:
     from mapper.result import Result
@@ -69,7 +70,7 @@ def check(
     count = len(result.solution.placements)
     several = " and ".join(network.name for network in result.networks)
     fit = f"{several} fit{'' if len(result.networks) > 1 else 's'} {result.chip.name}"
-    line(console(), f"{fit}: {count} of {result.chip.core_count} cores, checked.")
+    line(console(), f"{fit}: {count} of {counted(result.chip.core_count, 'core')}, checked.")
     if not is_quiet():
         print_readings(console(), result.readings)
         print_rounding(console(), rounding_losses(result.given))

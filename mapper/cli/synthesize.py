@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from mapper.cli import options
+from mapper.cli import completion, options
 from mapper.cli.loudness import is_quiet
 from mapper.cli.options import group, keywords, read_network, read_options, text
 from mapper.cli.output import console, note, print_json, print_record, say
@@ -34,7 +34,9 @@ class Sought(options.Changes):
     """What chip is sought."""
 
     cores: Annotated[str, text("5..9", "number of cores: one, or least..most")] = "1..9"
-    extends: Annotated[str, text("CHIP", "limits and stages are as on it")] = "speck2f"
+    extends: Annotated[str, text("CHIP", "limits and stages are as on it", completer=completion.chips)] = (
+        "speck2f"
+    )
     minimise: Annotated[Literal["sram", "cores"], Parameter(help="what is least before all else")] = "sram"
     together: Annotated[bool, Parameter(help="all share the chip; else they take turns")] = False
     fan_out: Annotated[

@@ -22,6 +22,7 @@ from mapper.network import Network
 from mapper.normal_form import NormalNetwork
 from mapper.passes.quantize import STATE_HALF
 from mapper.references import LayerReference, as_index, resolve_layer, whole_number
+from mapper.wording import counted
 
 __all__ = [
     "NEWER",
@@ -86,8 +87,9 @@ def pins(network: Network, ordering: Ordering, name: str) -> dict[LayerReference
         raise ValueError(f'{name}: "auto", a list or a dict, got {quoted(ordering)}')
     cores = [core for core in ordering if not _is_stage(core)]
     if len(cores) != len(network.layers) or None in map(whole_number, cores):
+        layers = counted(len(network.layers), "layer")
         raise ValueError(
-            f"{name}: {list(ordering)} are not core ids for {len(network.layers)} layers; "
+            f"{name}: {list(ordering)} are not core ids for {layers}; "
             "to name the layers to monitor, write monitor_layers=..."
         )
     return {f"#{number}": int(core) for number, core in enumerate(cores)}

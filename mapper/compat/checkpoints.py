@@ -12,6 +12,7 @@ from torch import nn
 
 from mapper.compat.layer import DynapcnnLayer
 from mapper.errors import warn_caller
+from mapper.wording import counted
 
 __all__ = ["translated", "with_weights"]
 
@@ -123,7 +124,9 @@ def _from_sinabs(state_dict: StateDict, layers: Sequence[DynapcnnLayer], is_chai
         if "conv.weight" in entry
     }
     if len(theirs) != len(ours):
-        raise RuntimeError(f"the checkpoint has {len(theirs)} layers, this network {len(ours)}: {_WAY_OUT}")
+        raise RuntimeError(
+            f"the checkpoint has {counted(len(theirs), 'layer')}, this network {len(ours)}: {_WAY_OUT}"
+        )
     places = {number: place for place, number in enumerate(sorted(theirs))}
     if not is_chain:
         if len(set(ours)) < len(ours) or set(shapes.values()) != set(ours):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mapper.arguments import checked
 from mapper.errors import Finding, OptionsError
-from mapper.wording import titled
+from mapper.wording import counted, titled
 
 __all__ = ["FrameDifference", "first_difference"]
 
@@ -41,7 +41,8 @@ class FrameDifference:
     def __str__(self) -> str:
         place = f"feature {self.feature}, row {self.y}, column {self.x}, step {self.step}"
         where = f"layer {titled(self.layer)}, {place}"
-        return f"{where}: {self.network} spikes in the network, {self.chip} on the chip ({self.count} differ)"
+        spikes = counted(self.network, "spike")
+        return f"{where}: {spikes} in the network, {self.chip} on the chip ({self.count} differ)"
 
 
 @checked

@@ -18,6 +18,7 @@ from mapper.events import events_from_raster
 from mapper.events.numpy_files import arrays_of
 from mapper.network import Network
 from mapper.sim.network import simulate
+from mapper.wording import counted
 
 __all__ = ["Expectation", "compared", "read_expectation", "recorded"]
 
@@ -155,7 +156,7 @@ def compared(network: Network, expectation: Expectation, alternatives: Iterable[
     unanswered = [reading for reading in network.readings if reading.is_open]
     if difference is None and not unanswered:
         late = max(output.late_steps for output in network.outputs)
-        aligned = f", aligned by {late} steps" if late else ""
+        aligned = f", aligned by {counted(late, 'step')}" if late else ""
         return f"the spikes of {expectation.source}, all {values} values{aligned}"
     # Most readings are refuted by the steps up to the first difference, and cost no more.
     start = expectation if difference is None else expectation.until(difference.step + 1)

@@ -28,6 +28,7 @@ from mapper.equivalence.judge import CHUNK, Judge, Judged, Source, Tally
 from mapper.equivalence.labelled import LabelledData
 from mapper.errors import NetworkError, TimeLimitError
 from mapper.process import starting_workers, worker_processes
+from mapper.wording import counted
 
 __all__ = ["Scores", "scored", "tally"]
 
@@ -84,7 +85,7 @@ def scored(
     done = tally(judge, data, source, workers=workers, deadline=deadline, progress=progress)
     notes, is_complete = [], done.samples == len(data.labels)
     if not is_complete:
-        left_out = f"{done.samples} of {len(data.labels)} samples were simulated"
+        left_out = f"{done.samples} of {counted(len(data.labels), 'sample was', 'samples were')} simulated"
         notes.append(f"labelled data: {left_out}; {deadline} came first")
     if done.source_failure:
         notes.append(f"the row of the source is left out: {done.source_failure}")

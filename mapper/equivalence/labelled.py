@@ -31,7 +31,7 @@ __all__ = [
 Encoding = Literal["accumulate", "poisson"]
 Shape3 = tuple[int, int, int]
 
-_DIGITS = {"digits": "digits_test.npz", "digits-train": "digits_train.npz"}
+DIGITS = {"digits": "digits_test.npz", "digits-train": "digits_train.npz"}
 # A pixel of value v in 0..16 enters as v spikes, spread evenly over so many steps.
 STEPS, _DIGITS_STEPS = 50, 16
 """Of an image where none are asked for."""
@@ -166,8 +166,8 @@ def read_labelled(
         It cannot be read or holds something else.
     """
     chosen, path = options or DataOptions(), Path(source)
-    if source in _DIGITS:
-        with np.load(str(files("mapper") / "data" / _DIGITS[source]), allow_pickle=False) as data:
+    if source in DIGITS:
+        with np.load(str(files("mapper") / "data" / DIGITS[source]), allow_pickle=False) as data:
             images, labels = data["images"][:, None] / 16.0, data["labels"].astype(np.int64)
         how = replace(chosen, steps=chosen.steps or _DIGITS_STEPS)
         rasters: Rasters = _Made(len(labels), lambda index: encoded(images[index], how, index))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapper.equivalence.accuracy import NO_ANSWER, Accuracy, Kind
-from mapper.wording import join_names
+from mapper.wording import counted, join_names
 
 __all__ = ["BOARD", "STEPS", "BoardComparison", "LayerCounts", "OrderCounts", "Run", "orders_run"]
 
@@ -135,7 +135,7 @@ class BoardComparison:
         if STEPS in self.exact:
             parts.append("The simulation in time steps does.")
         if self.is_like_random and _RANDOM in self.nearest:
-            runs = f"the {self.random_orders} random runs"
+            runs = f"the {counted(self.random_orders, 'random run')}"
             parts.append(
                 f"Its counts are as {runs} have them among themselves: a random order explains them."
             )

@@ -115,7 +115,7 @@ def random_recording(
     def spikes(shape: Iterable[int]) -> NDArray[Any]:
         raster = np.empty((steps, *shape), np.uint8)
         for frame in raster:
-            deadline.check(f"random spikes of {steps} steps were drawn", _simulate_less())
+            deadline.check(f"random spikes of {counted(steps, 'step')} were drawn", _simulate_less())
             frame[...] = draw.random(frame.shape) < rate
         return raster
 
@@ -153,8 +153,8 @@ def recording_of(network: Network, events: Events, dt_us: int, *, drop_outside: 
     shape = (features, height, width)
     made = raster_from_events(shifted, shape, dt_us, drop_outside=drop_outside)
     if made.dropped:
-        text = f"{made.dropped} of {len(events)} events lie outside the input's map and are left out"
-        warn_caller(text)
+        lie = counted(len(events), "event lies", "events lie")
+        warn_caller(f"{made.dropped} of {lie} outside the input's map and are left out")
     raster = made.counts
     names_of = [entry.name for entry in network.inputs]
     return Recording(dict.fromkeys(names_of, raster), dict.fromkeys(names_of, shifted), dt_us)

@@ -21,6 +21,7 @@ from mapper.events.arrays import (
     shape_findings,
     whole,
 )
+from mapper.wording import counted
 
 __all__ = ["EventRaster", "Raster", "checked_raster", "events_from_raster", "raster_from_events"]
 
@@ -126,7 +127,7 @@ def _counted(
     cells = step_count * features * height * width
     if cells > MOST_CELLS:
         step_text = "Check the unit of time, give start_us or steps, or make dt_us longer"
-        text = f"{step_count} steps of {features}×{height}×{width} are too large a raster"
+        text = f"{counted(step_count, 'step')} of {features}×{height}×{width} are too large a raster"
         findings.append(Finding("raster", text, cells, MOST_CELLS, "cells", step_text))
     if findings:
         raise EventError(*findings)
@@ -184,7 +185,7 @@ def checked_raster(raster: object, label: str = "raster") -> Raster:
     elif array.dtype.kind == "i" and array.size and int(array.min()) < 0:
         place = np.unravel_index(int(np.argmax(array < 0)), array.shape)
         where = tuple(int(index) for index in place)
-        text = f"{int((array < 0).sum())} counts are negative, the first at {where}"
+        text = f"{counted(int((array < 0).sum()), 'count is', 'counts are')} negative, the first at {where}"
         findings.append(Finding(label, text, int(array[place]), "0 or more"))
     if findings:
         raise EventError(*findings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from mapper.asking import CACHE
+from mapper.asking import CACHE, surface
 from mapper.errors import Finding, OptionsError
 from mapper.explore.cell import CellOptions, at
 from mapper.explore.identity import digest, program_version
@@ -57,8 +57,9 @@ class CellCache:
             raise OptionsError(Finding(f"{CACHE} {folder}", problem)) from None
 
     def _path(self, key: str) -> Path:
-        # Two levels: a folder of ten thousand files is slow to list on many file systems.
-        return self.folder / key[:2] / f"{key}.json"
+        # Two levels: a folder of ten thousand files is slow to list on many file systems. Texts of a cell
+        # name options as its reader writes them.
+        return self.folder / key[:2] / f"{key}-{surface()}.json"
 
     def read(self, key: str) -> Cell | None:
         """The cell with the indexes 0; None where it is not there, or is not as it was written."""

@@ -123,7 +123,9 @@ def _read_powers(
     if high > WORDS_MAX:
         findings.append(Finding(str(option), "larger than any core's memory", high, WORDS_MAX, "words"))
     elif not powers:
-        findings.append(Finding(str(option), "no power of two lies in this range", text))
+        below = 1 << low.bit_length() - 1 if low else 1
+        step = f"Write {option.to(f'{below}..{2 * below}')}"
+        findings.append(Finding(str(option), "no power of two lies in this range", text, next_step=step))
     return powers
 
 

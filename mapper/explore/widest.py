@@ -22,7 +22,7 @@ from mapper.repairs.search import size_changes
 from mapper.result import FeasibilityReport, Gap, Result, SizeChange, Status, unmet
 from mapper.rules import Rule, by_code
 from mapper.solver.budget import Budget
-from mapper.wording import join_names
+from mapper.wording import counted, join_names
 
 __all__ = ["What", "Widest", "find_widest", "steps_of"]
 
@@ -219,10 +219,10 @@ def _inputs(network: NormalNetwork, chip: ChipSpec, name: str | None) -> Range:
     sides = [side for side in ("height", "width") if getattr(shape, side) == longer]
     if most in cores:
         fields = join_names([f"limits.input_{side}_max" for side in sides])
-        end = _end(Rule.INPUT_SIZE, f"a core reads {most} pixels a side at most", fields)
+        end = _end(Rule.INPUT_SIZE, f"a core reads {counted(most, 'pixel')} a side at most", fields)
     else:
         fields = join_names([f"input.{side}" for side in sides])
-        end = _end(Rule.DVS_STAGE, f"the sensor has {most} pixels a side at most", fields)
+        end = _end(Rule.DVS_STAGE, f"the sensor has {counted(most, 'pixel')} a side at most", fields)
     return list(steps.values()), end, f"{shape.height}x{shape.width}"
 
 
@@ -257,7 +257,7 @@ class _Search:
             A limit came first.
         """
         if step not in self.verdicts:
-            sizes = f"{len(self.steps)} sizes, {len(self.verdicts)} tried"
+            sizes = f"{counted(len(self.steps), 'size')}, {len(self.verdicts)} tried"
             doing(f"asking whether {self.network.name} fits at {self.steps[step].size} ({sizes})")
             question = self.question(step)
             verdict = question is not None and fits(question, self.budget.share(1))

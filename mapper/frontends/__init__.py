@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from mapper.frontends.from_torch.thresholds import Frames
 
 __all__ = [
+    "NETWORK_SUFFIXES",
+    "SHIPPED",
     "Concerns",
     "InputFrom",
     "NirOptions",
@@ -53,8 +55,10 @@ __all__ = [
 
 _NIR_SUFFIXES = (".nir", ".h5", ".hdf5")
 _SHAPE_SUFFIXES = (".yaml", ".yml", ".json", ".toml")
-# The network that comes with the package.
-_SHIPPED = "digits"
+NETWORK_SUFFIXES = (*_NIR_SUFFIXES, *_SHAPE_SUFFIXES)
+"""What names of network files end in."""
+SHIPPED = "digits"
+"""The network that comes with the package."""
 
 NirSource: TypeAlias = Literal["sinabs", "spikingjelly", "norse", "snntorch", "spyx", "rockpool", "nir"]
 _NIR_OPTIONS = (SOURCE, RESET, V_MIN, SPIKE_MODE, FIRES_AT, DT)
@@ -179,13 +183,13 @@ def _is_one(value: object, words: Collection[str]) -> bool:
 
 def is_code(source: str) -> bool:
     """Whether `load_network` would import and run Python code for this name: a user must have typed it."""
-    return is_target(source, (*_NIR_SUFFIXES, *_SHAPE_SUFFIXES))
+    return is_target(source, NETWORK_SUFFIXES)
 
 
 def looks_like_network(word: str) -> bool:
     """Whether a word is of the form that networks are named by, be there such a one or not."""
-    is_file = Path(word).suffix.lower() in (*_NIR_SUFFIXES, *_SHAPE_SUFFIXES)
-    return word == _SHIPPED or is_file or is_code(word) or code_file(word) is not None
+    is_file = Path(word).suffix.lower() in NETWORK_SUFFIXES
+    return word == SHIPPED or is_file or is_code(word) or code_file(word) is not None
 
 
 @checked
@@ -359,17 +363,17 @@ def _torch_option(torch: TorchOptions) -> str:
 
 def _is_nir(source: object) -> bool:
     if isinstance(source, str | Path):
-        return str(source) == _SHIPPED or Path(source).suffix.lower() in _NIR_SUFFIXES
+        return str(source) == SHIPPED or Path(source).suffix.lower() in _NIR_SUFFIXES
     return not is_module(source) and not isinstance(source, Network)
 
 
 def _read_file(source: str | Path, input_shape: tuple[int, int, int] | None, nir: NirOptions) -> Network:
     path = Path(source)
     suffix = path.suffix.lower()
-    if str(source) == _SHIPPED or suffix in _NIR_SUFFIXES:
+    if str(source) == SHIPPED or suffix in _NIR_SUFFIXES:
         from mapper.frontends.from_nir.file import load_nir  # noqa: PLC0415
 
-        if str(source) != _SHIPPED:
+        if str(source) != SHIPPED:
             return load_nir(path, nir, input_shape)
         with as_file(files("mapper") / "data" / "digits.nir") as shipped:
             return load_nir(shipped, nir, input_shape)
@@ -377,7 +381,7 @@ def _read_file(source: str | Path, input_shape: tuple[int, int, int] | None, nir
         from mapper.frontends.shapes import load_shapes  # noqa: PLC0415
 
         return load_shapes(path, input_shape)
-    raise NetworkError(no_network(str(source), _SHIPPED, (*_NIR_SUFFIXES, *_SHAPE_SUFFIXES)))
+    raise NetworkError(no_network(str(source), SHIPPED, NETWORK_SUFFIXES))
 
 
 def other_readings(

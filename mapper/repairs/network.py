@@ -57,7 +57,8 @@ def _change_text(search: Search, entry: SizeChange) -> str:
     before, after, title = _times(entry.before), _times(entry.after), search.network.title
     if entry.field == "features":
         linked = join_names([*map(title, linked_layers(search.network, entry.name))])
-        return f"{linked}: {after} features instead of {before}"
+        noun = "feature" if after == "1" else "features"
+        return f"{linked}: {after} {noun} instead of {before}"
     if entry.field == "pooling":
         where = f" on the way to {title(entry.target)}" if entry.target else " behind it"
         old, new = (f"a pool of {size}" if size != "1x1" else "no pool" for size in (before, after))

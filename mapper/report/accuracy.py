@@ -51,7 +51,9 @@ def print_accuracies(
     _print_steps(console, judgement)
     unanswered = judgement.unanswered.get("spikes", 0)
     if unanswered:
-        text = f"no output spike, and so no answer, for {unanswered} of {judgement.samples} samples"
+        text = (
+            f"no output spike, and so no answer, for {unanswered} of {counted(judgement.samples, 'sample')}"
+        )
         line(console, f"WARNING: by spikes {text}", "bold")
     mistaken = sorted(
         ((count, label, answer) for label, row in enumerate(judgement.confusion)

@@ -26,7 +26,7 @@ def print_comparison(console: Console, found: BoardComparison) -> None:
     cells = [_counts(sizes[kind], found.distance[kind]) for kind in kinds]
     rows.append(("all of them", str(sum(entry.board for entry in found.layers)), *cells))
     played = counted(found.samples, "sample") if found.samples == found.total else None
-    played = played or f"{found.samples} of {found.total} samples"
+    played = played or f"{found.samples} of {counted(found.total, 'sample')}"
     title = f"spikes at {played} of {found.data} (% that differ from the board)"
     print_table(console, columns, rows, title=title)
     if found.accuracies:
@@ -38,7 +38,8 @@ def print_comparison(console: Console, found: BoardComparison) -> None:
         print_table(console, ("right", "%", "95 %"), shares)
     line(console, found.verdict, "bold")
     if found.unheard:
-        text = f"the board gave no spike at {found.unheard} of {found.samples} samples, every simulation did"
+        samples = counted(found.samples, "sample")
+        text = f"the board gave no spike at {found.unheard} of {samples}, every simulation did"
         line(console, f"WARNING: {text}", "bold")
     line(
         console,

@@ -48,7 +48,7 @@ def print_matrix(console: Console, record: ReportRecord, *, is_brief: bool = Fal
     _print_head(console, record)
     printed = _print_cells(console, record)
     if (rest := len(record.variants) - printed) > 0:
-        line(console, f"{rest} further variants: see the files of the report")
+        line(console, f"{counted(rest, 'further variant')}: see the files of the report")
     _print_variants(console, record, printed)
     _print_networks(console, record)
     if is_brief:
@@ -70,7 +70,11 @@ def _print_head(console: Console, record: ReportRecord) -> None:
         line(console, f"by shapes, without weights: {_some(unweighted)}")
     if not record.complete:
         decided = len(record.cells) - verdicts["error"]
-        line(console, f"Partial: {decided} of {networks * variants} cells; {RESUME} goes on.", "bold")
+        line(
+            console,
+            f"Partial: {decided} of {counted(networks * variants, 'cell')}; {RESUME} goes on.",
+            "bold",
+        )
 
 
 def _print_cells(console: Console, record: ReportRecord) -> int:

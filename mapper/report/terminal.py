@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -40,12 +40,35 @@ def print_table(
     """
     head = Text(title, "table.title") if title else None
     table = Table(title=head, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in columns:
+    cells = [[*map(_cell, row)] for row in (columns, *rows)]
+    widths = _widths([*zip(*cells, strict=True)], console.width - 2 * len(columns))
+    for name, top, width in zip(columns, cells[0], widths, strict=True):
         is_right = name in (columns[1:] if right is None else right)
-        table.add_column(_cell(name), justify="right" if is_right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*map(_cell, row))
+        justify: Literal["left", "right"] = "right" if is_right else "left"
+        table.add_column(top, justify=justify, overflow="fold", width=width)
+    for row in cells[1:]:
+        table.add_row(*row)
     console.print(table)
+
+
+def _widths(columns: Sequence[Sequence[Text]], room: int) -> Sequence[int | None]:
+    """Widths at which no part of a word is broken; the widest columns give way.
+
+    None for each where there is room for all of them, or not even for these parts.
+    """
+    most = [max((len(cell.plain) for cell in column), default=0) for column in columns]
+    least = [max((_widest_part(cell.plain) for cell in column), default=0) for column in columns]
+    if sum(most) <= room or sum(least) > room:
+        return [None] * len(columns)
+    widths = list(most)
+    for _ in range(sum(most) - room):
+        widest = max((n for n in range(len(columns)) if widths[n] > least[n]), key=lambda n: (widths[n], n))
+        widths[widest] -= 1
+    return widths
+
+
+def _widest_part(text: str) -> int:
+    return max((len(part) for word in text.split() for part in _PARTS.findall(word)), default=0)
 
 
 class _Cell(Text):

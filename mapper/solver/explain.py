@@ -25,7 +25,7 @@ from mapper.solver.divided.run import divisible
 from mapper.solver.or_tools import cp_model
 from mapper.solver.plain import Group, group_layers
 from mapper.solver.requirements import Requirements
-from mapper.wording import join_names, join_numbers
+from mapper.wording import counted, join_names, join_numbers
 from mapper.work import Shortfall
 
 __all__ = ["hall_sets", "infeasible_report", "undecided_report"]
@@ -135,7 +135,8 @@ def _too_many(problem: Problem) -> list[Unmet]:
     if layers <= cores:
         return []
     left = "" if cores == problem.chip.core_count else f" free of its {problem.chip.core_count}"
-    sentence = f"{layers} layers need as many cores, and {problem.chip.name} has {cores}{left}."
+    need = counted(layers, "layer needs a core", "layers need as many cores")
+    sentence = f"{need}, and {problem.chip.name} has {cores}{left}."
     names = tuple(problem.name(layer) for layer in problem.by_name)
     return [unmet(Rule.ONE_LAYER_PER_CORE, names, (), layers, cores, "one core holds one layer", sentence)]
 

@@ -10,7 +10,7 @@ from mapper.result import Requirement
 from mapper.rules import Rule
 from mapper.solver.divided.explain import astray
 from mapper.solver.requirements import Part, Requirements
-from mapper.wording import join_names, join_numbers
+from mapper.wording import counted, join_names, join_numbers
 
 __all__ = ["Sentences"]
 
@@ -110,7 +110,7 @@ class Sentences:
             yield f"{text.format(join_names(names), have=have)} ({rule.code})"
         if any(part.kind == "monitors" for part in parts):
             most = self.asked.problem.chip.monitor.cores_max
-            yield f"{most} cores are watched at most ({Rule.MONITOR.code})"
+            yield f"at most {counted(most or 0, 'core is', 'cores are')} watched ({Rule.MONITOR.code})"
         if banned := [part.index for part in parts if part.kind == "forbidden"]:
             yield f"{_core_words(banned)} {'are' if len(banned) > 1 else 'is'} forbidden"
         if cores := sorted(c for part in parts if part.kind == "cores" for c in self.asked.cores_of(part)):
@@ -137,7 +137,7 @@ class Sentences:
         """What a rule does to a layer, with a place for its name."""
         features, most = self.asked.features(part.index), max(self.asked.tables.limits(part.index, part.rule))
         if 0 < most < features and self._may_cut(part.index):
-            return "allows", f"{{}} at most {most} of {features} features on a core"
+            return "allows", f"{{}} at most {most} of {counted(features, 'feature')} on a core"
         places = [f"off {self._where(classes)}{helps}" for helps, classes in self._short(part).items()]
         return "keeps", f"{{}} {' and '.join(places)}"
 
@@ -163,10 +163,12 @@ class Sentences:
         if missing:
             return Rule.MONITOR, f"no core shows {{}} pooled by {missing[0]}"
         if signal.kind == "sensor":
-            text = f"{{}} {{have}} {chip.input.fan_out if chip.input else 0} destinations"
+            most = chip.input.fan_out if chip.input else 0
+            text = f"{{}} {{have}} {counted(most, 'destination')}"
             largest = max(core.limits.output_height_max for core in chip.cores)
             if "relays" in self.moves and max(signal.shape.height, signal.shape.width) > largest:
                 size = f"{signal.shape.height}x{signal.shape.width}"
                 text += f", and no relay has a map of {size} as it is"
             return Rule.DVS_FAN_OUT, text
-        return Rule.FAN_OUT, f"{{}} {{have}} {max(core.fan_out for core in chip.cores)} destinations a core"
+        most = max(core.fan_out for core in chip.cores)
+        return Rule.FAN_OUT, f"{{}} {{have}} {counted(most, 'destination')} a core"

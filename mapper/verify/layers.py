@@ -9,6 +9,7 @@ from typing import TypeAlias
 from mapper.rules import Rule
 from mapper.solution import Relay
 from mapper.verify.case import Body, Case, Violation, covers
+from mapper.wording import counted
 
 # What is wrong with a body on its core under one rule.
 Problems: TypeAlias = Callable[[Body], Iterator[str]]
@@ -40,7 +41,7 @@ def _output_size(body: Body) -> Iterator[str]:
 def _features(body: Body) -> Iterator[str]:
     read, limits = body.incoming[0], body.core.limits
     if read > limits.input_features_max or body.features > limits.output_features_max:
-        yield f"{read} features in, {body.features} out"
+        yield f"{counted(read, 'feature')} in, {body.features} out"
 
 
 def _kernel_size(body: Body) -> Iterator[str]:

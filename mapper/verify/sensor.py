@@ -9,6 +9,7 @@ from mapper.network import Edge, Input, Network
 from mapper.rules import Rule
 from mapper.solution import DvsStage
 from mapper.verify.case import SENSOR, Case, Violation, edge_pool, signal_shape
+from mapper.wording import counted
 
 
 def pooling_behind_stage(edge: Edge, stage: DvsStage | None) -> int | None:
@@ -114,7 +115,7 @@ def _size_problems(stage: DvsStage, entry: Input, size: tuple[int, int]) -> Iter
 def _entry_problems(stage: DvsStage, sensor: InputSpec, entry: Input) -> Iterator[str]:
     """What an input wants of the stage beside the size."""
     if stage.merge != (entry.shape.features == 1) or entry.shape.features > sensor.features:
-        yield f"{entry.shape.features} features, merge {stage.merge}"
+        yield f"{counted(entry.shape.features, 'feature')}, merge {stage.merge}"
     dvs = entry.dvs
     if dvs is None:
         return

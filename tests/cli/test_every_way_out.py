@@ -49,6 +49,9 @@ SAID: dict[str, tuple[list[str], int, Change, int]] = {
     "Did you mean --chip {}?": (
         ["verify", "digits", "speck2e", "--steps", "2"], 2, lambda words, _: [*words[:2], "--chip", *words[2:]], 0,
     ),
+    "Give it as one: --chip {}": (
+        ["check", "digits", "speck2e"], 2, lambda words, _: [*words[:2], "--chip", *words[2:]], 0,
+    ),
     "mapper report --out DIR writes one": (["diff", "report/report.json", "digits"], 2, changed("digits", "report/report.json"), 0),
     "{}{} Help: {} --help": (["check", "digits", "--zzz"], 2, changed("--zzz", "--help"), 0),
     "Example: --pin conv2=5": (["check", "digits", "--pin", "conv2"], 2, changed("conv2", "conv2=5"), 0),
@@ -142,7 +145,7 @@ SAID: dict[str, tuple[list[str], int, Change, int]] = {
     "no repair of the network: {}; --repair chip changes the chip": (
         ["check", TOO_LARGE, "--chip", "speck2cmini", "--repair", "network"], 1, changed("network", "chip"), 1,
     ),
-    "Partial: {} of {} cells; --resume goes on.": (
+    "Partial: {} of {}; --resume goes on.": (
         ["report", "digits", "--chip", "speck2f", "--time-limit", "1e-9", "--out", "part"], 3,
         other("report --resume part/report.json --workers 1"), 0,
     ),

@@ -80,6 +80,8 @@ def test_the_command_that_was_meant(typed: str, meant: str, folder: Path, capsys
         ("widest digits speck2f", "Did you mean --chip speck2f?"),
         ("check digits speck2f", "speck2f: is a chip. Give it as one: --chip speck2f"),
         ("diff a b c", "It takes LEFT and RIGHT."),
+        ("emit digits --out there --step-us 0", "--step-us: a time step must be positive (got 0.0 microseconds"),
+        ("synthesize digits --kernel-words 3000", "(got 3000). Write --kernel-words 2048..4096"),
         ("doctor x", "It takes options alone."),
         ("--version x", "It takes none."),
         (f"check net.py:make {SHAPE} --relu-as-if 0.5x", "--relu-as-if: wants a threshold, or auto (got \"0.5x\")"),

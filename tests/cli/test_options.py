@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 from cyclopts import App
 from cyclopts.argument import Argument
 
+from mapper.cli import completion
 from mapper.cli.app import app
 from mapper.cli.entry import run
 from mapper.cli.examples import EXAMPLES
@@ -338,7 +340,9 @@ GENERATE = App.generate_completion
 
 @cache
 def script(shell: Literal["bash", "zsh", "fish"]) -> str:
-    return GENERATE(app, shell=shell)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(App, "generate_completion", GENERATE)
+        return completion.script(app, shell)
 
 
 @pytest.mark.no_cover
@@ -353,7 +357,8 @@ def test_completion_scripts(shell: Literal["bash", "zsh", "fish"], capsys: Captu
 
 
 def test_installed_completion(capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(App, "generate_completion", lambda *_, **words: script(words["shell"]))
+    known = {shell: GENERATE(app, shell=shell) for shell in ("bash", "zsh", "fish")}
+    monkeypatch.setattr(App, "generate_completion", lambda *_, **words: known[words["shell"]])
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     assert run(["--install-completion", "bash"]) == 0
@@ -371,6 +376,19 @@ def test_installed_completion(capsys: Capture, tmp_path: Path, monkeypatch: pyte
     assert "cannot be written" in capsys.readouterr().err
 
 
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program by the name that users type, in a folder below one with networks."""
+    folder = tmp_path_factory.mktemp("typed")
+    for name in ("net.py", "nets/a.yaml", "nets/b.nir", "nets/c.txt", "bin/mapper"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("def make():\n    raise SystemExit('it was run')\n", encoding="utf-8")
+    path = folder / "bin" / "mapper"
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m mapper "$@"\n', encoding="utf-8")
+    path.chmod(0o755)
+    return path
+
+
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
@@ -385,9 +403,17 @@ def test_installed_completion(capsys: Capture, tmp_path: Path, monkeypatch: pyte
                 "--no-rewrites",
             ],
         ),
+        ("solve digits --chip speck2f", ["speck2f", "speck2fmodule", "speck2fdevkit"]),
+        ("chips show speck2cm", ["speck2cmini"]),
+        ("explain M20", ["M201", "M202", "M203", "M204"]),
+        ("check dig", ["digits"]),
+        ("check ne", ["net.py", "nets/"]),
+        ("check nets/", ["nets/a.yaml", "nets/b.nir"]),
+        ("verify digits --calibrate digits-", ["digits-train"]),
+        ("check digits --v-min t", ["threshold"]),
     ],
 )
-def test_bash_completes(line: str, offered: list[str], tmp_path: Path) -> None:
+def test_bash_completes(line: str, offered: list[str], tmp_path: Path, program: Path) -> None:
     path = tmp_path / "script"
     path.write_text(script("bash"), encoding="utf-8")
     words = ["mapper", *line.split(" ")]
@@ -396,21 +422,36 @@ def test_bash_completes(line: str, offered: list[str], tmp_path: Path) -> None:
         "_mapper; printf '%s\\n' \"${COMPREPLY[@]}\""
     )
     bash = shutil.which("bash") or "bash"
-    done = subprocess.run([bash, "--norc", "-c", code], capture_output=True, text=True, check=True)
+    environment = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        [bash, "--norc", "-c", code],
+        capture_output=True, text=True, check=True, cwd=program.parents[1], env=environment,
+    )  # fmt: skip
     assert sorted(entry.strip() for entry in done.stdout.splitlines()) == sorted(offered)
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
 @pytest.mark.parametrize(
     ("line", "offered"),
-    [("mapper sol", "solve"), ("mapper solve digits --mon", "--monitor"), ("mapper chips s", "show")],
+    [
+        ("mapper sol", "solve"),
+        ("mapper solve digits --mon", "--monitor"),
+        ("mapper chips s", "show"),
+        ("mapper solve digits --chip speck2fm", "speck2fmodule"),
+        ("mapper explain M20", "M204"),
+        ("mapper check net.py:m", "net.py:make"),
+    ],
 )
-def test_fish_completes(line: str, offered: str, tmp_path: Path) -> None:
+def test_fish_completes(line: str, offered: str, tmp_path: Path, program: Path) -> None:
     path = tmp_path / "mapper.fish"
     path.write_text(script("fish"), encoding="utf-8")
     code = f"source {path}; complete -C '{line}'"
     words = [shutil.which("fish") or "fish", "--no-config", "-c", code]
-    done = subprocess.run(words, capture_output=True, text=True, check=True, env={"HOME": str(tmp_path)})
+    kept = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
+    environment = {"HOME": str(tmp_path), "PATH": f"{program.parent}:{os.environ['PATH']}", **kept}
+    done = subprocess.run(
+        words, capture_output=True, text=True, check=True, cwd=program.parents[1], env=environment
+    )
     assert offered in [entry.split("\t")[0] for entry in done.stdout.splitlines()]
 
 

@@ -241,7 +241,7 @@ def test_a_partial_report_ends_with_3(
     assert run([*arguments, "--time-limit", "1e6"]) == 3
     told = capsys.readouterr()
     assert "Interrupted." in told.err
-    assert "Partial: 0 of 1 cells" in told.out
+    assert "Partial: 0 of 1 cell" in told.out
     assert f"--resume {tmp_path / 'report.json'}" in told.err
 
 

@@ -16,8 +16,10 @@ import pytest
 
 import mapper
 from hwspec.variant import apply_overrides
+from mapper.asking import spoken_to
 from mapper.errors import OptionsError
 from mapper.explore import workers as workers_module
+from mapper.explore.cache import CellCache, sealed
 from mapper.explore.cell import decide
 from mapper.explore.plan import plan_networks, plan_variants
 from mapper.explore.record import Cell, ReportRecord, read_report
@@ -195,3 +197,12 @@ def test_partial_records_are_marked(tmp_path: Path) -> None:
     text = part.model_dump_json()
     assert '"complete":false' in text
     assert ReportRecord.model_validate_json(text) == part
+
+
+def test_a_kept_cell_speaks_to_who_asks(tmp_path: Path) -> None:
+    """What names options of a command is not told to Python."""
+    cache, cell = CellCache(tmp_path), Cell(network=0, variant=0, verdict="infeasible", sentence="--plain")
+    with spoken_to("command"):
+        cache.write("key", sealed(cell, "key"))
+        assert cache.read("key") == sealed(cell, "key")
+    assert cache.read("key") is None

@@ -197,7 +197,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert run(["report", *asked, "--out", str(part), "--time-limit", "1e-9"]) == 3
     told = capsys.readouterr()
     assert "Partial: 0 of 2 cells" in told.out
-    sentence = "The time limit of 1e-09 s came first: 0 of 2 cells are decided. To go on: "
+    sentence = "The time limit of 1e-09 s came first: 0 of 2 cells decided. To go on: "
     assert f"{sentence}mapper report --resume {part / 'report.json'} --time-limit 2e-09\n" in told.err
     assert {path.name for path in part.iterdir()} == FORMATS.keys()
     assert not read_report(part / "report.json").complete

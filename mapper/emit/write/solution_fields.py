@@ -15,6 +15,7 @@ from mapper.errors import Finding
 from mapper.network import DvsSettings, Input, Network
 from mapper.result import Result
 from mapper.solution import DVS, READOUT, DvsStage, HostEntry, Monitor, Placement, Relay, Route
+from mapper.wording import counted
 
 __all__ = ["placement_findings", "solution_findings"]
 
@@ -166,9 +167,8 @@ def _readout_findings(chip: ChipSpec, where: str, route: Route) -> Iterator[Find
 def _shift_findings(placed: Placed, where: str, shift: int, features: int, target: int) -> Iterator[Finding]:
     most = placed.parts[target].reads - features
     if not 0 <= shift <= most:
-        problem = (
-            f"{features} features do not arrive within the {placed.parts[target].reads} of core {target}"
-        )
+        come = counted(features, "feature does", "features do")
+        problem = f"{come} not arrive within the {placed.parts[target].reads} of core {target}"
         limit = f"0..{most}" if most >= 0 else "none"
         yield Finding(where, f"{problem} at this shift", shift, limit, "features")
 

@@ -7,7 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from mapper.asking import FUSION, INPUT_FROM, SENSOR
+from mapper.asking import (
+    EMITTED_STEP_US,
+    FUSION,
+    INPUT_FROM,
+    READOUT_THRESHOLD,
+    READOUT_WINDOW,
+    SENSOR,
+)
 from mapper.emit.shared.config import DvsDestination, DvsFilter, DvsLayer, Readout, Vector
 from mapper.emit.shared.slow_clock import slow_clock_findings
 from mapper.emit.write.options import EmitOptions
@@ -135,7 +142,9 @@ def option_findings(result: Result, wishes: EmitOptions) -> Iterator[Finding]:
     for who, rate in rates.items():
         yield from slow_clock_findings(rate, f"slow clock ({who})")
     if wishes.dt_us is not None and not 0 < wishes.dt_us < float("inf"):
-        yield Finding("dt", "a time step must be positive", wishes.dt_us, "> 0", "microseconds")
+        yield Finding(
+            str(EMITTED_STEP_US), "a time step must be positive", wishes.dt_us, "> 0", "microseconds"
+        )
     yield from _sensor_findings(result, wishes)
     yield from _readout_findings(result, wishes)
     yield from _core_findings(result, wishes)
@@ -175,9 +184,11 @@ def _readout_findings(result: Result, wishes: EmitOptions) -> Iterator[Finding]:
         return
     if wishes.readout_window_ticks not in spec.windows_ticks:
         allowed = ", ".join(map(str, spec.windows_ticks))
-        yield Finding("readout", "no such window", wishes.readout_window_ticks, allowed, "ticks")
+        yield Finding(str(READOUT_WINDOW), "no such window", wishes.readout_window_ticks, allowed, "ticks")
     if wishes.readout_threshold < 0:
-        yield Finding("readout", "a threshold must not be negative", wishes.readout_threshold, ">= 0")
+        yield Finding(
+            str(READOUT_THRESHOLD), "a threshold must not be negative", wishes.readout_threshold, ">= 0"
+        )
 
 
 def _core_findings(result: Result, wishes: EmitOptions) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ import numpy as np
 from mapper.errors import Finding, UnsupportedLayerError
 from mapper.network import Layer, Network
 from mapper.reading import Reading
+from mapper.wording import counted
 
 __all__ = ["with_head_start"]
 
@@ -48,8 +49,8 @@ def _started(layer: Layer, steps: int, findings: list[Finding], readings: list[R
         potential += bias
     if layer.between or np.any(potential > neuron.threshold):
         problem = (
-            f"its biases make neurons fire in the {steps} steps that its framework runs it before the first "
-            "input arrives there"
+            f"its biases make neurons fire in the {counted(steps, 'step')} that its framework runs it before "
+            "the first input arrives there"
         )
         if layer.between:
             problem = "it is run before the first input arrives there, and its biases are scaled behind it"

@@ -25,6 +25,7 @@ from mapper.operations import (
     Pool,
     Scale,
 )
+from mapper.wording import counted
 
 __all__ = [
     "NEURONS",
@@ -371,7 +372,8 @@ def times(operation: _Operation, resistance: Any) -> _Operation:
     bias: Any = operation.bias
     factor = np.asarray(resistance, np.float32)
     if factor.ndim and factor.shape[0] != weight.shape[0]:
-        raise ValueError(f"r has {factor.shape[0]} features, the weights before it make {weight.shape[0]}")
+        has = counted(factor.shape[0], "feature")
+        raise ValueError(f"r has {has}, the weights before it make {weight.shape[0]}")
     shaped = factor.reshape(-1, *[1] * (weight.ndim - 1)) if factor.ndim else factor
     with np.errstate(over="ignore"):
         scaled, scaled_bias = weight * shaped, None if bias is None else bias * factor

@@ -43,6 +43,7 @@ from mapper.network import Edge, Layer, Network
 from mapper.operations import Shape
 from mapper.reading import Reading
 from mapper.sim.network import along, current_of, deliver, fire
+from mapper.wording import counted
 
 __all__ = ["evidence"]
 
@@ -286,9 +287,8 @@ class _Comparison:
             raise DifferenceError(f"layer {layer.title}", layer.name, problem)
         tensor, count = tensors[number], self.plan.samples * self.plan.steps
         if tensor.numel() != count * layer.output_shape.size:
-            problem = (
-                f"has the shape {tuple(tensor.shape)} for {count} frames, and {layer.output_shape} as read"
-            )
+            frames = counted(count, "frame")
+            problem = f"has the shape {tuple(tensor.shape)} for {frames}, and {layer.output_shape} as read"
             raise DifferenceError(f"layer {layer.title}", layer.name, problem)
         return tensor.reshape(count, *layer.output_shape)[row].to(torch.float64).numpy()
 
@@ -358,7 +358,8 @@ class _Comparison:
                 deliver(part, np.abs(reach[part.source]), sizes)
             name = f"output {number}" if len(made) > 1 else "output"
             if given.numel() != count * total.size:
-                problem = f"has the shape {tuple(given.shape)} for {count} frames, and {value.shape} as read"
+                problem = f"has the shape {tuple(given.shape)} for {counted(count, 'frame')}, "
+                problem += f"and {value.shape} as read"
                 raise DifferenceError(name, "", problem)
             frames = given.detach().to(torch.float64).numpy().reshape(count, *total.shape)
             worst = max(self.rounding.get(part.source, self.relative) for part in parts)

@@ -16,7 +16,7 @@ from mapper.frontends.from_torch.values import Current, MisfitError, RefusalErro
 from mapper.frontends.inference import LayerDraft
 from mapper.network import Edge
 from mapper.operations import Neuron, Pair, Pool, Shape
-from mapper.wording import titled
+from mapper.wording import counted, titled
 
 __all__ = ["add_currents", "is_summed", "layers_of", "normalised", "with_neurons"]
 
@@ -170,7 +170,7 @@ def normalised(module: Any, value: Value) -> Current:
     expected = 3 if known_class(module) is nn.BatchNorm2d else 1
     if features != value.shape.features or len(value.dims) != expected or expected > len(value.dims):
         got = "x".join(map(str, value.dims))
-        raise MisfitError(f"{flat} of {features} features does not fit its input", "", got)
+        raise MisfitError(f"{flat} of {counted(features, 'feature')} does not fit its input", "", got)
     return replace(value, between=(*value.between, norm))
 
 

@@ -18,6 +18,7 @@ from mapper.frontends.from_torch.module import from_module
 from mapper.frontends.from_torch.weights_file import read_state_dict
 from mapper.network import Network
 from mapper.reading import Reading, gathered
+from mapper.wording import counted
 
 __all__ = ["read_module", "with_weights"]
 
@@ -165,11 +166,15 @@ def _findings(fit: _Fit, where: str) -> Iterator[Finding]:
     kind, step = type(fit.owner).__name__, "Give the weights of this very module, whole"
     if names := fit.missing:
         listed = ", ".join(f"{name} {_shape(fit.own[name])}" for name in names)
-        problem = f"lacks {len(names)} of the {len(fit.own)} tensors of {kind}: {listed}"
+        problem = f"lacks {len(names)} of the {counted(len(fit.own), 'tensor')} of {kind}: {listed}"
         yield Finding(where, problem, next_step=step)
     if entries := fit.unexpected:
         listed = ", ".join(f"{name} {_shape(value)}" for name, value in entries.items())
-        yield Finding(where, f"holds {len(entries)} entries that {kind} has not: {listed}", next_step=step)
+        yield Finding(
+            where,
+            f"holds {counted(len(entries), 'entry', 'entries')} that {kind} has not: {listed}",
+            next_step=step,
+        )
     if names := fit.misshapen:
         listed = ", ".join(f"{n} {_shape(fit.given[n])}, in {kind} {_shape(fit.own[n])}" for n in names)
         yield Finding(where, f"holds {len(names)} of another shape: {listed}", next_step=step)
@@ -215,7 +220,10 @@ def _readings(fit: _Fit, where: str) -> tuple[Reading, ...]:
     ]
     readings += gathered(told)
     if fit.states:
-        taken, why = "neurons start at rest", f"{len(fit.states)} states of a run are left out"
+        taken, why = (
+            "neurons start at rest",
+            f"{counted(len(fit.states), 'state of a run is', 'states of a run are')} left out",
+        )
         readings.append(Reading(where, taken, f"{why}: {', '.join(fit.states)}"))
     return tuple(readings)
 

@@ -8,6 +8,7 @@ from mapper.rules import Rule
 from mapper.solver.divided.need import least_pieces
 from mapper.solver.divided.run import divisible
 from mapper.solver.divided.tables import Tables
+from mapper.wording import counted
 
 __all__ = ["decisive_unmet"]
 
@@ -37,6 +38,6 @@ def decisive_unmet(problem: Problem, report: FeasibilityReport) -> Unmet | None:
     names = tuple(problem.name(layer) for layer in problem.by_name if layer in fewest)
     layers = f"its {len(names)} layers take" if len(names) > 1 else "its layer takes"
     has = f"and {problem.chip.name} has {cores}"
-    sentence = f"Cut over as few cores as can hold them, {layers} {needed} cores, {has}."
+    sentence = f"Cut over as few cores as can hold them, {layers} {counted(needed, 'core')}, {has}."
     terms = "fewest pieces of every layer, each as large as any core holds"
     return unmet(Rule.ONE_LAYER_PER_CORE, names, (), needed, cores, terms, sentence)

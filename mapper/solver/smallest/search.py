@@ -98,7 +98,8 @@ def least_with(
         return SmallestChip(Status.UNDECIDED, stopped_by=limit)
     every, most = len(catalogue.question.groups), catalogue.question.cores[1]
     doing(
-        f"looking for the least chip of {most} cores at most for {len(groups)} of {counted(every, 'network')}"
+        f"looking for the least chip of {counted(most, 'core')} at most for {len(groups)} "
+        f"of {counted(every, 'network')}"
     )
     synthesis = build_synthesis(catalogue, groups)
     if synthesis is None:
