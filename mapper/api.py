@@ -21,7 +21,7 @@ from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
 from mapper.passes import PrepareOptions, ReadoutSpacing, append_output_neuron, prepare
 from mapper.passes.legalize import form_like
-from mapper.process import without_collector
+from mapper.process import collector
 from mapper.question import Question, decide
 from mapper.references import LayerReference, layer_key, networks_apart, resolve_reference
 from mapper.result import Result
@@ -129,7 +129,7 @@ def _prepared(
                 if layer_key(networks, number, name) == key:
                     spacing[network.name] = ReadoutSpacing(name, chip.readout.feature_spacing)
 
-    @without_collector()
+    @collector(put_off=True)
     def ready(threshold: float | None) -> tuple[NormalNetwork, ...]:
         return tuple(
             prepare(network, PrepareOptions(add_output_neuron=threshold, readout=spacing.get(network.name)))

@@ -16,13 +16,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
 
 __all__ = [
     "BAD_INPUT",
     "FAULT",
     "OK",
     "UNDECIDED",
+    "collector",
     "completed",
     "ctrl_c",
     "interrupted",
@@ -31,8 +32,6 @@ __all__ = [
     "starting_workers",
     "undisturbed",
     "was_interrupted",
-    "with_collector",
-    "without_collector",
     "worker_processes",
 ]
 
@@ -156,31 +155,43 @@ def _in_thread(lost: Any) -> None:
         threading.__excepthook__(lost)
 
 
+class _Collector(threading.local):
+    """Python's search for reference cycles: off as long as a thread puts it off, then as it was before."""
+
+    lock: ClassVar = threading.Lock()
+    threads: ClassVar[int] = 0
+    was_on: ClassVar[bool] = True
+    is_put_off: bool = False
+
+    def put_off(self, wanted: bool) -> None:
+        """Say what this thread wants from now on."""
+        kind, change = type(self), int(wanted) - int(self.is_put_off)
+        self.is_put_off = wanted
+        with kind.lock:
+            if change > 0 and not kind.threads:
+                kind.was_on = gc.isenabled()
+                gc.disable()
+            kind.threads += change
+            if change < 0 and not kind.threads and kind.was_on:
+                gc.enable()
+
+
+_collector = _Collector()
+
+
 @contextmanager
-def without_collector() -> Iterator[None]:
-    """Put off Python's search for reference cycles in a block that makes many objects and no cycles.
+def collector(*, put_off: bool) -> Iterator[None]:
+    """Put off Python's search for cycles in a block that makes many objects and no cycles, or no longer.
 
     It would look at all of them again and again, which takes a quarter of the time of thousands of layers.
+    What may take long should not put it off: other threads compute meanwhile.
     """
-    was_on = gc.isenabled()
-    gc.disable()
+    before = _collector.is_put_off
     try:
+        _collector.put_off(put_off)
         yield
     finally:
-        if was_on:
-            gc.enable()
-
-
-@contextmanager
-def with_collector() -> Iterator[None]:
-    """Search for cycles in a block that may take long: other threads go on meanwhile."""
-    was_on = gc.isenabled()
-    gc.enable()
-    try:
-        yield
-    finally:
-        if not was_on:
-            gc.disable()
+        _collector.put_off(before)
 
 
 @contextmanager

@@ -35,7 +35,7 @@ from mapper.passes.legalize import (
 )
 from mapper.passes.quantize import in_floats
 from mapper.problem import Problem
-from mapper.process import without_collector
+from mapper.process import collector
 from mapper.references import layer_key
 from mapper.result import Result, Status, Unmet, unmet
 from mapper.rules import Rule
@@ -207,7 +207,7 @@ def decide(question: Question, detail: Detail = "all", budget: Budget | None = N
 
     spent = budget or Budget(question.resolved)
     try:
-        with without_collector():
+        with collector(put_off=True):
             answers = [_solved(question, problem, spent) for problem in question.prepare(spent)]
     except TimeLimitError:
         answers = [(Status.UNDECIDED, None, question.rewritten)]
@@ -215,7 +215,7 @@ def decide(question: Question, detail: Detail = "all", budget: Budget | None = N
     if solution is not None:
         given = tuple(map(as_rounded, question.networks, networks))
         violations: tuple[object, ...] = ()
-        with without_collector():
+        with collector(put_off=True):
             violations = verify(networks, question.chip, question.resolved, solution, given)
         if status is Status.OPTIMAL and not all(stage.proven for stage in solution.objectives):
             violations = (*violations, f"an optimum that is not proven: {solution.objectives}")

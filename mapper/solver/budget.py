@@ -12,7 +12,7 @@ from mapper.asking import TIME_LIMIT, WORK_LIMIT
 from mapper.deadline import NEVER, Deadline
 from mapper.errors import INTERRUPTION, TimeLimitError
 from mapper.options import SolveOptions
-from mapper.process import with_collector
+from mapper.process import collector
 from mapper.result import Statistics
 from mapper.solver.cp_sat import InterruptibleSolver
 from mapper.solver.or_tools import cp_model
@@ -133,7 +133,7 @@ class Budget:
             parameters.max_time_in_seconds = max(left, _LEAST)
         if (work := self._work_left()) < float("inf"):
             parameters.max_deterministic_time = max(work, _LEAST)
-        with with_collector():
+        with collector(put_off=False):
             status = solver.solve(model)
         self._count(model, solver)
         if status == cp_model.MODEL_INVALID:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 import mapper
 from mapper import question
-from mapper.process import with_collector, without_collector
+from mapper.process import collector
 from mapper.solver.cp_sat import InterruptibleSolver
 from mapper.verify import verify
 from tests.builders import gesture
@@ -48,10 +49,33 @@ def test_it_waits_for_the_checker_and_not_for_the_solver(monkeypatch: pytest.Mon
 
 
 def test_an_error_ends_the_wait() -> None:
-    with pytest.raises(ValueError, match="on the way"), without_collector():
+    with pytest.raises(ValueError, match="on the way"), collector(put_off=True):
         raise ValueError("on the way")
     assert gc.isenabled()
-    with without_collector():
-        with pytest.raises(ValueError, match="on the way"), with_collector():
+    with collector(put_off=True):
+        with pytest.raises(ValueError, match="on the way"), collector(put_off=False):
             raise ValueError("on the way")
         assert not gc.isenabled()
+
+
+def test_threads_that_overlap_leave_it_on() -> None:
+    """The one that begins second finds it off, and ends last."""
+    begun, ended = threading.Event(), threading.Event()
+
+    def second() -> None:
+        with collector(put_off=True):
+            begun.set()
+            ended.wait(10)
+            with collector(put_off=False):
+                assert gc.isenabled()
+            assert not gc.isenabled()
+
+    thread = threading.Thread(target=second)
+    with collector(put_off=True):
+        thread.start()
+        assert begun.wait(10)
+        with collector(put_off=False):
+            assert not gc.isenabled()
+    ended.set()
+    thread.join()
+    assert gc.isenabled()
