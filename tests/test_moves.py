@@ -184,7 +184,7 @@ def test_several_networks_share_a_chip() -> None:
     cores = {result.find_chip_layer(layer, network=n) for n in (0, 1) for layer in range(4)}
     assert len(cores) == 8
     for reference, message in (
-        ("fc", "Write 'digits:fc' or 'digits-2:fc'"),
+        ("fc", 'Write "digits:fc" or "digits-2:fc"'),
         ("nets:fc", "no network"),
         ("digits:gc", "no layer"),
     ):

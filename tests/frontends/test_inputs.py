@@ -67,7 +67,7 @@ def test_what_cannot_come_from_the_sensor() -> None:
     network = two_inputs()
     with pytest.raises(OptionsError, match=r"no such input \(allowed: left, right\)"):
         load_network(network, input_from={"middle": "sensor"})
-    with pytest.raises(OptionsError, match="no such place"):
+    with pytest.raises(OptionsError, match='mapping of text to "sensor" or "host"'):
         load_network(network, input_from={"left": "camera"})  # type: ignore[dict-item]
     wide = chain([conv(4)], (3, 8, 8))
     name = wide.inputs[0].name

@@ -177,7 +177,7 @@ def test_metadata_of_nodes_and_of_the_graph_are_answers() -> None:
     )
     for name in ("s", "t"):
         content[name].metadata = {**stated, "fires_at": "sometimes"}
-    with pytest.raises(UnsupportedLayerError, match="fires_at 'sometimes'"):
+    with pytest.raises(UnsupportedLayerError, match='fires_at "sometimes"'):
         load_network(graph(content))
     whole = graph()
     whole.metadata = {"source": "norse"}

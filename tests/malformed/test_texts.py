@@ -54,7 +54,7 @@ def test_a_layer_key_that_stands_twice(tmp_path: Path) -> None:
         '{"input": {"shape": [2, 8, 8]}, "layers": [{"name": "a", "conv": {"features": 4, "kernel": 3},'
         ' "conv": {"features": 2, "kernel": 1}}]}'
     )
-    with pytest.raises(NetworkError, match="'conv' stands twice"):
+    with pytest.raises(NetworkError, match='"conv" stands twice'):
         load_shapes(path)
 
 
