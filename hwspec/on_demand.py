@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module
 
 __all__ = ["loaded_on_demand"]
 
 
-def loaded_on_demand(package: str, home: Mapping[str, Sequence[str]]) -> Callable[[str], object]:
+def loaded_on_demand(
+    package: str, home: Mapping[str, Sequence[str]], parts: Collection[str] = ()
+) -> Callable[[str], object]:
     """The ``__getattr__`` of a package.
 
     Parameters
@@ -18,6 +20,8 @@ def loaded_on_demand(package: str, home: Mapping[str, Sequence[str]]) -> Callabl
         Its ``__name__``.
     home
         Names by the module that has them; ``"public=own"`` for one that is called otherwise there.
+    parts
+        Modules of the package that are asked for by name alone, as `package.part.name`.
     """
     places = {
         public: (module, own or public)
@@ -27,6 +31,8 @@ def loaded_on_demand(package: str, home: Mapping[str, Sequence[str]]) -> Callabl
 
     def attribute(name: str) -> object:
         """What the package is asked for, kept for the next time."""
+        if name in parts:
+            return import_module(f"{package}.{name}")
         if name not in places:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         module, own = places[name]

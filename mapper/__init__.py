@@ -17,6 +17,7 @@ from mapper.version import __version__
 
 if TYPE_CHECKING:
     from hwspec.catalog import load as load_chip
+    from mapper import boards, equivalence, events, options, passes, tuning  # noqa: F401  # see _PARTS
     from mapper.api import check, solve, verify_equivalence
     from mapper.compat.dynapcnn import DynapcnnCompatibleNetwork, DynapcnnNetwork
     from mapper.emit.read.diff import diff
@@ -69,6 +70,8 @@ _HOME = {
     "mapper.sim.config_frame": ("simulate_config",),
     "mapper.sim.event": ("EventOptions", "simulate_events"),
 }
+# What messages and the guide call `mapper.equivalence.read_labelled` needs no import of its own.
+_PARTS = ("boards", "equivalence", "events", "options", "passes", "tuning")
 __all__ = [
     "BatchNorm",
     "ChipConfig",
@@ -122,8 +125,8 @@ draw_with(lambda: import_module("mapper.report.notebook"))
 draw_with(lambda: import_module("mapper.report.text"))
 draw_with(lambda: import_module("mapper.report.tables"))
 
-__getattr__ = loaded_on_demand(__name__, _HOME)
+__getattr__ = loaded_on_demand(__name__, _HOME, _PARTS)
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted((*__all__, *_PARTS))

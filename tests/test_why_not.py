@@ -381,3 +381,19 @@ def test_moves_that_do_not_help_are_one_or_several() -> None:
         str(report_of(ROOT.parent / "mapper/data/wide.yaml", forbidden_cores=range(9), repairs=0)).split()
     )
     assert "Nor do joint relays and fused siblings help, proven." in told
+
+
+def test_narrower_layers_are_told_as_they_can_be_typed() -> None:
+    def network(*features: int) -> Network:
+        first, second, third, fourth = features
+        return chain([conv(first), conv(second), conv(third), conv(fourth, 8), conv(10, 1)], (2, 32, 32))
+
+    before = (32, 64, 128, 512)
+    report = mapper.check(network(*before), repairs=5).report
+    assert report is not None
+    (told,) = [repair.sentence for repair in report.repairs if repair.kind == "width"]
+    found = re.search(r"with (\d+)/(\d+) of its features, rounded down: (.*)\.$", told)
+    assert found is not None, told
+    after = [int(number) for number in re.findall(r"(\d+) of ", found[3])]
+    assert after == [count * int(found[1]) // int(found[2]) for count in before]
+    assert mapper.check(network(*after)).solution is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from itertools import islice, product
 
 from mapper.demand import is_pool
@@ -22,12 +23,15 @@ from mapper.repairs.network import (
 from mapper.repairs.search import Search, last, size_changes
 from mapper.result import Repair
 from mapper.rules import Rule
+from mapper.wording import join_names
 from mapper.work import HOLDING, CoreWork, largest, layer_work
 
 __all__ = ["combined_repairs"]
 
 # Widths are tried in steps of one 64th of a layer's features.
 _WIDTH_STEPS = 64
+# Sizes of more layers than these are told by their share alone.
+_LISTED_MAX = 8
 
 # Combinations of legal values that are tried when several values are illegal.
 _COMBINATIONS_MAX = 243
@@ -75,7 +79,10 @@ def combined_repairs(search: Search, kind: str) -> Iterator[Repair]:
         edits = _widened(search, edits)
         yield repair_of(search, kind, edits, _share(search, edits))
         return
-    sentence = f"Every hidden layer with {100 * best / _WIDTH_STEPS:.0f} % of its features"
+    share = Fraction(best, _WIDTH_STEPS)
+    sizes = [f"{edit.value} of {search.network.title(edit.name)}" for edit in edits]
+    listed = f": {join_names(sizes)}" if len(sizes) <= _LISTED_MAX else ""
+    sentence = f"Every hidden layer with {share} of its features, rounded down{listed}"
     repair = repair_of(search, kind, edits, 1 - best / _WIDTH_STEPS)
     yield repair.model_copy(update={"sentence": f"{sentence}{retrained(search)}."})
 

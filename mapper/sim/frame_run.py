@@ -282,13 +282,18 @@ class Run:
             )
         single = bound < SINGLE_MAX and (self.device.type == "cpu" or most <= SHORT_COUNT_MAX)
         kind = torch.float32 if single else torch.float64
+        # Of one feature both layouts have the same strides but one: oneDNN, told the last are features, reads
+        # beside the map where the steps of a kernel differ (torch 2.13).
+        layout = torch.contiguous_format if core.shape[2] == 1 else torch.channels_last
         if kind not in core.kernels:
             kernel = torch.tensor(core.weights, dtype=kind, device=self.device)
             bias = None if core.bias is None else torch.tensor(core.bias, dtype=kind, device=self.device)
-            core.kernels[kind] = kernel.to(memory_format=torch.channels_last), bias
+            core.kernels[kind] = kernel.contiguous(memory_format=layout), bias
         shape = core.dimensions
         stride, padding = (shape.stride.y, shape.stride.x), (shape.padding.y, shape.padding.x)
         flat = torch.from_numpy(arriving.reshape(-1, *core.shape)).to(self.device).to(kind)
-        convolved = torch.nn.functional.conv2d(flat.permute(0, 3, 1, 2), *core.kernels[kind], stride, padding)
+        is_single = core.shape[2] == 1
+        features_first = flat.reshape(-1, 1, *core.shape[:2]) if is_single else flat.permute(0, 3, 1, 2)
+        convolved = torch.nn.functional.conv2d(features_first, *core.kernels[kind], stride, padding)
         current = convolved.permute(0, 2, 3, 1).contiguous().cpu().numpy()
         return current.reshape(*arriving.shape[:2], *current.shape[1:])

@@ -124,7 +124,7 @@ def input_of(config: ChipConfig, name: str | None = None) -> str:
         There is no such input, or there are several.
     """
     if config.interface is None:
-        step = "Use mapper.sim.event.simulate_events with input_cores"
+        step = "Use mapper.simulate_events with input_cores"
         raise ConfigError(Finding("configuration", "does not say where events enter", next_step=step))
     names = [entry.name for entry in config.interface.inputs]
     if name is not None and name not in names:

@@ -23,7 +23,7 @@ from mapper.passes.quantize import quantize
 from mapper.sim.config_frame import simulate_config
 from mapper.sim.core_arrays import input_shape
 from mapper.sim.network import simulate
-from tests.builders import chain, conv, pool, weighted
+from tests.builders import UNDIVIDED, chain, conv, pool, weighted
 
 CASES = int(os.environ.get("MAPPER_INSTANCES", "60"))
 
@@ -357,3 +357,25 @@ def test_counts_of_every_size_are_exact(high: int, count: int) -> None:
         expected, potential = divmod(potential + 127 * count + 5, high)
         assert spikes == expected
     assert [a.item() for a in found.state.potentials.values()] == [potential]
+
+
+@pytest.mark.parametrize("stride", [(1, 1), (1, 2), (1, 8), (2, 1), (4, 1), (1, 4)])
+@pytest.mark.parametrize("kernel", [2, 3, 4, 5])
+def test_one_feature_and_maps_of_one_column(stride: tuple[int, int], kernel: int) -> None:
+    """Potentials are sums by hand: with its layout told wrongly oneDNN reads beside such a map."""
+    weight = np.arange(1, kernel * kernel + 1, dtype=float).reshape(1, 1, kernel, kernel)
+    for height, width in ((4, 2), (kernel, kernel), (5, 3), (8, 2)):
+        operation = Convolution(1, (kernel, kernel), stride=stride, padding=(1, 1), weight=weight)
+        if min(height, width) + 2 < kernel:
+            continue
+        quiet = Neuron(32767.0, minimum=-32768.0, spike_mode="single")
+        network = quantize(chain([operation], (1, height, width)))
+        layer = replace(network.layers[0], neuron=quiet)
+        configuration = build_config(mapper.solve(network.replacing(layers=(layer,)), **UNDIVIDED))
+        frame = np.random.default_rng(kernel).integers(0, 4, (1, 1, height, width))
+        held = layer.operation.weight[0, 0]
+        padded = np.pad(frame[0, 0], 1)
+        seen = np.lib.stride_tricks.sliding_window_view(padded, (kernel, kernel))[:: stride[0], :: stride[1]]
+        found = simulate_config(configuration, {"input": frame}).state.potentials
+        (potentials,) = found.values()
+        assert potentials.ravel().tolist() == (seen * held).sum((2, 3)).ravel().tolist(), (height, width)
