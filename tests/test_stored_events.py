@@ -88,16 +88,22 @@ def test_other_files(tmp_path: Path) -> None:
         assert stored_events(other, SHAPE) is None
 
 
-@pytest.mark.parametrize("change", ["other", "shorter"])
+@pytest.mark.parametrize("change", ["other", "shorter", "none", "folder"])
 def test_a_file_that_changes(change: str, tmp_path: Path) -> None:
     path = saved(tmp_path / "events.npy", random_events())
     found = StoredEvents(path)
     if change == "other":
         saved(tmp_path / "later.npy", random_events()).replace(path)
-    else:
+    elif change == "shorter":
         os.truncate(path, path.stat().st_size - 14)
+    else:
+        path.unlink()
+        if change == "folder":
+            path.mkdir()
     with pytest.raises(EventError, match=r"events\.npy: was changed while it was read"):
         found[-3:]
+    with pytest.raises(ValueError, match="one after the other"):
+        found[::2]
 
 
 @pytest.mark.parametrize("clock", [Clock(rebase=True), Clock(unwrap=True), Clock(time_unit="ms")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -27,7 +28,7 @@ class StoredEvents:
     EventError
         In a slice: the file is not what it was, or holds no events.
     OSError, ValueError
-        It cannot be read, or is no array of one dimension.
+        It cannot be read, or is no array of one dimension; a slice has steps.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,9 +44,12 @@ class StoredEvents:
         return self._count
 
     def __getitem__(self, part: slice) -> Events:
-        start, stop, _ = part.indices(self._count)
-        size = self._kind.itemsize
-        with self._path.open("rb") as file:
+        start, stop, step = part.indices(self._count)
+        if step != 1:
+            raise ValueError(f"events are read one after the other (got step {step})")
+        size, is_same, data = self._kind.itemsize, False, b""
+        # Where the file was, there may be none, or a folder.
+        with suppress(OSError), self._path.open("rb") as file:
             is_same = _state(file) == self._state
             file.seek(self._first + start * size)
             data = file.read(max(stop - start, 0) * size)

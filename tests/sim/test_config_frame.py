@@ -373,7 +373,7 @@ def test_one_feature_and_maps_of_one_column(stride: tuple[int, int], kernel: int
         layer = replace(network.layers[0], neuron=quiet)
         configuration = build_config(mapper.solve(network.replacing(layers=(layer,)), **UNDIVIDED))
         frame = np.random.default_rng(kernel).integers(0, 4, (1, 1, height, width))
-        held = layer.operation.weight[0, 0]
+        held = np.asarray(layer.operation.weight)[0, 0]
         padded = np.pad(frame[0, 0], 1)
         seen = np.lib.stride_tricks.sliding_window_view(padded, (kernel, kernel))[:: stride[0], :: stride[1]]
         found = simulate_config(configuration, {"input": frame}).state.potentials
