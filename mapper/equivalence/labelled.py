@@ -180,7 +180,7 @@ def read_labelled(
     step = "Write it by numpy.savez(path, rasters=..., labels=...), or images=... in 0..1, or name digits"
     if problem is not None:
         raise EventError(Finding(source, f"is no labelled data: {problem}", next_step=step))
-    arrays = arrays_of(path)
+    arrays = arrays_of(path, "images=x.numpy(), labels=y.numpy()")
     kind = "images" if "images" in arrays and "rasters" not in arrays else "rasters"
     is_labelled = needs_labels or "labels" in arrays
     if lacking := {kind, *(["labels"] if is_labelled else [])} - arrays.keys():

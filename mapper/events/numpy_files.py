@@ -27,6 +27,8 @@ BYTES_MAX = 512 << 20
 """Of all arrays of a file together, unpacked: 38 million events."""
 _ARRAYS_MAX = 1000
 _DIRECTORY_MAX = 1 << 20
+# What ends an archive: its end record, and before it, of zip64, the locator and the record of 64 bits.
+_END_BYTES, _LOCATOR_BYTES, _RECORD_BYTES = 22, 20, 56
 # What numpy's reader of headers lets through of its parser's errors.
 _HEADER_ERRORS = (
     ValueError, TypeError, KeyError, OverflowError, SyntaxError, tokenize.TokenError, RecursionError,
@@ -38,8 +40,13 @@ _ARCHIVE_ERRORS = (
 )  # fmt: skip
 
 
-def arrays_of(path: Path) -> dict[str, NDArray[Any]]:
+def arrays_of(path: Path, tensors: str = "NAME=x.numpy()") -> dict[str, NDArray[Any]]:
     """By name, the arrays of an .npz file; of an .npy file the one without a name.
+
+    Parameters
+    ----------
+    tensors
+        Who gives a file of `torch.save` is told to write its tensors so, as arguments of `numpy.savez`.
 
     Raises
     ------
@@ -54,17 +61,20 @@ def arrays_of(path: Path) -> dict[str, NDArray[Any]]:
             stream.seek(0)
             if magic != b"PK":
                 return {"": _array(stream, path.stat().st_size)}
-        return _archive(path)
+        return _archive(path, tensors)
     except _ARCHIVE_ERRORS as error:
         text = " ".join(str(error).split())[:200] or type(error).__name__
         raise EventError(Finding(str(path), f"cannot be read: {text}")) from None
 
 
-def _archive(path: Path) -> dict[str, NDArray[Any]]:
+def _archive(path: Path, tensors: str) -> dict[str, NDArray[Any]]:
     _check_directory(path)
     arrays: dict[str, NDArray[Any]] = {}
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
+        if any(entry.filename.endswith("/data.pkl") for entry in entries):
+            step = f"Load it by torch.load, and write its tensors by numpy.savez(FILE, {tensors})"
+            raise ValueError(f"this is a file of torch.save, a pickle, which may run code. {step}")
         if len(entries) > _ARRAYS_MAX:
             raise ValueError(f"it holds {len(entries)} arrays (allowed: {_ARRAYS_MAX})")
         if (total := sum(entry.file_size for entry in entries)) > BYTES_MAX:
@@ -85,13 +95,25 @@ def _archive(path: Path) -> dict[str, NDArray[Any]]:
 def _check_directory(path: Path) -> None:
     """Refuse a list of contents that alone would take minutes: a file of 1000 arrays needs 0.1 MB for it."""
     with path.open("rb") as stream:
-        stream.seek(max(0, path.stat().st_size - (1 << 16) - 64))
+        start = max(0, path.stat().st_size - (1 << 16) - 128)
+        stream.seek(start)
         tail = stream.read()
-    place = tail.rfind(b"PK\x05\x06")
-    if place >= 0 and len(tail) >= place + 16:
-        size = int.from_bytes(tail[place + 12 : place + 16], "little")
-        if size > _DIRECTORY_MAX or b"PK\x06\x07" in tail:
-            raise ValueError(f"its list of contents is too long (allowed: {_DIRECTORY_MAX} bytes)")
+    # As zipfile seeks it: the last bytes where no remark follows, else the last that look like it.
+    is_last = tail[-_END_BYTES : -_END_BYTES + 4] == b"PK\x05\x06" and tail[-2:] == b"\0\0"
+    place = len(tail) - _END_BYTES if is_last else tail.rfind(b"PK\x05\x06")
+    if place < 0 or len(tail) < place + _END_BYTES:
+        return
+    size = int.from_bytes(tail[place + 12 : place + 16], "little")
+    locator = place - _LOCATOR_BYTES
+    if locator >= 0 and tail.startswith(b"PK\x06\x07", locator):
+        # Where this stands, its size is the one that zipfile reads.
+        record = locator - _RECORD_BYTES
+        stated = int.from_bytes(tail[locator + 8 : locator + 16], "little")
+        if record < 0 or not tail.startswith(b"PK\x06\x06", record) or stated != start + record:
+            raise ValueError("its end record of 64 bits is not where it says")
+        size = int.from_bytes(tail[record + 40 : record + 48], "little")
+    if size > _DIRECTORY_MAX:
+        raise ValueError(f"its list of contents is too long (got {size} bytes; allowed: {_DIRECTORY_MAX})")
 
 
 def _array(stream: Any, size: int) -> NDArray[Any]:

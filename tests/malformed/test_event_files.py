@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from mapper.equivalence.labelled import read_labelled
 from mapper.errors import EventError
 from mapper.events import EVENT_DTYPE, read_events, read_raster
 from mapper.events.numpy_files import BYTES_MAX
@@ -61,6 +63,16 @@ def flipped(content: bytes, place: int) -> bytes:
     return bytes(data)
 
 
+def with_64_bits(content: bytes, size: int | None = None, shift: int = 0) -> bytes:
+    """An archive whose end is written as torch does: with a record of 64 bits, and its locator."""
+    end = content[-22:]
+    count, there, offset = struct.unpack("<10xHII2x", end)
+    stated = there if size is None else size
+    record = struct.pack("<4sQHHIIQQQQ", b"PK\6\6", 44, 45, 45, 0, 0, count, count, stated, offset)
+    locator = struct.pack("<4sIQI", b"PK\6\7", 0, len(content) - 22 + shift, 1)
+    return content[:-22] + record + locator + end
+
+
 EVENTS = saved(np.array(ROWS * 200, EVENT_DTYPE))
 HEAD = "{'descr': '<i8', 'fortran_order': False, 'shape': "
 GOOD = zipped(("events.npy", EVENTS))
@@ -89,6 +101,10 @@ FILES: dict[str, tuple[bytes, str]] = {
     "none.npz": (zipped(("readme", b"hello")), "header"),
     "many.npz": (zipped(*((f"{n}.npy", b"") for n in range(1001))), "1001 arrays"),
     "directory.npz": (zipped(*((f"{'x' * 60_000}{n}.npy", b"") for n in range(20))), "list of contents"),
+    "zip64-directory.npz": (with_64_bits(GOOD, 1 << 40), "list of contents"),
+    "zip64-elsewhere.npz": (with_64_bits(GOOD, shift=-56), "end record of 64 bits"),
+    "zip64-none.npz": (with_64_bits(GOOD).replace(b"PK\6\6", b"PK\6\0"), "end record of 64 bits"),
+    "hidden.npz": (zipped(*((f"{'x' * 60_000}{n}.npy", b"") for n in range(20)))[:-6] + b"PK\5\6\0\0", "read: its list"),
     "twice.csv": (b"t,t,p,y,x\n1,1,1,1,1\n", "both mean"),
     "long.csv": (b"t" * 200_000, "field"),
     "number.csv": (b"t,p,y,x\n" + b"9" * 100_000 + b",1,1,1\n", "field t"),
@@ -109,6 +125,27 @@ def test_damaged_files(name: str, tmp_path: Path) -> None:
     assert name.partition(".")[0] in str(caught.value)
     assert len(str(caught.value)) < 20_000
     assert time.monotonic() - start < 5
+
+
+def test_an_archive_of_64_bits(tmp_path: Path) -> None:
+    path = tmp_path / "e.npz"
+    path.write_bytes(with_64_bits(GOOD))
+    assert len(read_events(path, order="any")) == 600
+
+
+def test_a_file_of_torch_is_told_as_such(tmp_path: Path) -> None:
+    images, path = torch.rand(3, 1, 8, 8), tmp_path / "small.pt"
+    torch.save({"images": images}, path)
+    with pytest.raises(
+        EventError, match=r"torch\.save, a pickle.*numpy\.savez\(FILE, images=x\.numpy\(\)"
+    ) as told:
+        read_labelled(str(path))
+    assert str(told.value).endswith("labels=y.numpy())")
+    np.savez(tmp_path / "small.npz", images=images.numpy(), labels=torch.arange(3).numpy())
+    assert len(read_labelled(str(tmp_path / "small.npz")).labels) == 3
+    path.rename(tmp_path / "events.npz")
+    with pytest.raises(EventError, match=r"torch\.save.*NAME=x\.numpy\(\)"):
+        read_events(tmp_path / "events.npz")
 
 
 @pytest.mark.no_cover
