@@ -214,9 +214,18 @@ def _counts(where: str, raster: NDArray[Any]) -> NDArray[Any]:
 
 
 def _check_image(where: str, image: NDArray[Any]) -> None:
+    """Refuse values outside 0..1; of many images at once, the first axis counts samples."""
+    if image.dtype.kind == "f" and not (finite := np.isfinite(image)).all():
+        sample = int(np.argmin(finite.reshape(len(image), -1).all(axis=1)))
+        first = f", the first in sample {sample}" if image.ndim > 3 else ""
+        value = str(image[~finite][0])
+        step = "Leave such samples out, or give what is not finite a value of 0..1"
+        raise EventError(Finding(where, f"holds values that are not finite{first}", value, "0..1", "", step))
     if image.dtype.kind not in "biuf" or not np.all((image >= 0) & (image <= 1)):
         value = f"{image.min():g} to {image.max():g}" if image.dtype.kind in "biuf" else str(image.dtype)
         step = "Divide images of bytes by 255"
+        if image.dtype.kind in "if" and image.min() < 0:
+            step = "It looks normalised: undo Normalize(mean, std) by x * std + mean, or scale it to 0..1"
         raise EventError(Finding(where, "holds pixels that are no share of full", value, "0..1", "", step))
 
 

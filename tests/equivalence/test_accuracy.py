@@ -457,6 +457,10 @@ def test_data_sets_of_python() -> None:
     for wrong, message in (
         ((np.zeros((2, 2)), 0), "is no sample"),
         ((np.full((1, 4, 4), 200), 0), "Divide images of bytes by 255"),
+        (
+            (np.full((1, 4, 4), np.inf), 0),
+            r"sample 0: holds values that are not finite \(got inf; allowed: 0\.\.1\)",
+        ),
         ((np.full((1, 2, 4, 4), 0.5), 0), "whole numbers"),
     ):
         with pytest.raises(EventError, match=message):
@@ -465,6 +469,34 @@ def test_data_sets_of_python() -> None:
         labelled_data([(events, 0.5)], (2, 4, 4))
     with pytest.raises(EventError, match="no samples"):
         labelled_data([], (2, 4, 4))
+
+
+def test_images_that_are_no_shares_are_told_what_they_look_like(tmp_path: Path) -> None:
+    path, images = tmp_path / "made.npz", np.random.default_rng(2).random((3, 1, 4, 4)).astype(np.float32)
+    images[:, 0, 0, 0] = 0, 1, 0
+    labels = np.arange(3)
+
+    def told(given: np.ndarray[Any, Any]) -> str:
+        np.savez(path, images=given, labels=labels)
+        with pytest.raises(EventError) as caught:
+            read_labelled(str(path))
+        return str(caught.value)
+
+    normalised = (images - 0.5) / 0.5
+    message = told(normalised)
+    assert (
+        "(got -1 to 1; allowed: 0..1). It looks normalised: undo Normalize(mean, std) by x * std" in message
+    )
+    assert "255" not in message
+    np.savez(path, images=normalised * 0.5 + 0.5, labels=labels)
+    assert len(read_labelled(str(path)).labels) == 3
+    assert told(images * 255).endswith("Divide images of bytes by 255")
+    for value in (np.nan, np.inf, -np.inf):
+        damaged = normalised.copy()
+        damaged[1, 0, 2, 3] = damaged[2, 0, 0, 0] = value
+        message = told(damaged)
+        assert f"holds values that are not finite, the first in sample 1 (got {value}; " in message
+        assert "normalised" not in message
 
 
 @pytest.mark.filterwarnings("ignore::mapper.errors.MapperWarning")
