@@ -188,6 +188,8 @@ def read_labelled(
         raise EventError(Finding(source, problem, next_step=step))
     given = arrays[kind]
     labels = arrays["labels"] if is_labelled else np.zeros(given.shape[:1], np.int64)
+    if given.ndim and not len(given):
+        raise EventError(Finding(source, "holds no samples", f"{kind} of shape {given.shape}", "1 or more"))
     axes = "features, height, width" if kind == "images" else "time, features, height, width"
     if given.ndim != axes.count(",") + 2 or labels.shape != given.shape[:1] or not given.size:
         limit = f"{kind} (samples, {axes}), one label each"

@@ -471,6 +471,19 @@ def test_data_sets_of_python() -> None:
         labelled_data([], (2, 4, 4))
 
 
+@pytest.mark.parametrize(("kind", "shape"), [("images", (0, 1, 4, 4)), ("rasters", (0, 5, 1, 4, 4))])
+def test_files_without_samples(kind: str, shape: tuple[int, ...], tmp_path: Path) -> None:
+    arrays: dict[str, Any] = {kind: np.zeros(shape), "labels": np.zeros(0, int)}
+    np.savez(tmp_path / "none.npz", **arrays)
+    with pytest.raises(EventError) as caught:
+        read_labelled(str(tmp_path / "none.npz"))
+    assert str(caught.value).endswith(f"holds no samples (got {kind} of shape {shape}; allowed: 1 or more)")
+    arrays = {kind: np.zeros((2, *shape[1:-1], 0)), "labels": np.zeros(2, int)}
+    np.savez(tmp_path / "none.npz", **arrays)
+    with pytest.raises(EventError, match="has other shapes"):
+        read_labelled(str(tmp_path / "none.npz"))
+
+
 def test_images_that_are_no_shares_are_told_what_they_look_like(tmp_path: Path) -> None:
     path, images = tmp_path / "made.npz", np.random.default_rng(2).random((3, 1, 4, 4)).astype(np.float32)
     images[:, 0, 0, 0] = 0, 1, 0
