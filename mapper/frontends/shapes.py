@@ -291,7 +291,10 @@ def _inputs(form: ShapesForm, where: str, given: tuple[int, int, int] | None) ->
     for name, entry in forms.items():
         shape = entry.shape if entry else None
         if shape is not None and given is not None and tuple(shape) != tuple(given):
-            raise NetworkError(Finding(where, "states another input shape", shape, given))
+            problem = f"states another input shape than {INPUT_SHAPE}"
+            step = f"Leave {INPUT_SHAPE} out, or change the shape in the file"
+            place = f"{where}: input {name}"
+            raise NetworkError(Finding(place, problem, list(given), list(shape), "", step))
         shape = shape or given
         if shape is None or entry is None:
             step = f"Add it to the file, or give {INPUT_SHAPE.to(*INPUT_FORM)}"

@@ -131,6 +131,9 @@ SAID: dict[str, tuple[list[str], int, Change, int]] = {
     "Leave --input-shape out": (
         ["check", str(NIR / "norse_iaf_nir104.nir"), "--input-shape", "9,9,9"], 2, without("--input-shape", "9,9,9"), 0,
     ),
+    "Leave --input-shape out, or change the shape in the file": (
+        ["check", "one.yaml", "--input-shape", "2,9,9"], 2, without("--input-shape", "2,9,9"), 0,
+    ),
     "--from {}": (["check", str(NIR / "norse_iaf_nir104.nir")], 0, also("--from norse"), 0),
     "{} has no say: r is a gain here, not 1 / step (only --from spikingjelly has it so); the length of a time step in microseconds is --step-us": (
         ["check", str(NIR / "norse_iaf_nir104.nir"), "--from", "norse", "--dt", "1e-3"], 2, without("--dt", "1e-3"), 0,

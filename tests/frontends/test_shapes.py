@@ -161,8 +161,15 @@ def test_input_shape_may_come_from_outside() -> None:
     with pytest.raises(NetworkError, match=r"input_shape=\(features, height, width\)"):
         parse_shapes(content, "t")
     assert parse_shapes(content, "t", (2, 8, 8)).inputs[0].shape == Shape(2, 8, 8)
-    with pytest.raises(NetworkError, match="another input shape"):
+    with pytest.raises(NetworkError) as caught:
         parse_shapes(minimal(), "t", (2, 9, 9))
+    assert str(caught.value) == (
+        "t: input input: states another input shape than input_shape (got [2, 9, 9]; allowed: [2, 8, 8]). "
+        "Leave input_shape out, or change the shape in the file"
+    )
+    content = minimal()
+    content["input"]["shape"] = [2, 9, 9]
+    assert parse_shapes(content, "t", (2, 9, 9)).inputs[0].shape == Shape(2, 9, 9)
 
 
 WRONG: list[tuple[Any, str]] = [
