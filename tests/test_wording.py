@@ -64,6 +64,25 @@ def test_arrays_without_fields_are_refused_in_whole_words(tmp_path: Path) -> Non
         read_events(tmp_path / "0.npy")
     with pytest.raises(mapper.MapperError, match=r"events: no named fields \(got dtype float64"):
         events_from(np.zeros((3, 4)))
+    with pytest.raises(mapper.MapperError, match=r"Give a structured array, or a mapping"):
+        events_from(np.zeros(3))
+
+
+def test_the_line_that_names_columns_works(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    columns = np.array([[0, 0, 1, 2], [5, 1, 3, 4]])
+    with pytest.raises(
+        mapper.MapperError, match=r"allowed: fields t, p, y, x\)\. Name its columns"
+    ) as caught:
+        events_from(columns)
+    line = str(caught.value).rpartition("have: ")[2]
+    assert events_from(eval(line, {"numpy": np, "ARRAY": columns})).tolist() == [(0, 0, 1, 2), (5, 1, 3, 4)]  # noqa: S307  # our own message
+    named, plain = tmp_path / "named.npy", tmp_path / "plain.npy"
+    np.save(plain, columns)
+    words = ["verify", "digits", "--events"]
+    assert run([*words, str(plain)]) == 2
+    line = " ".join(capsys.readouterr().err.split()).rpartition("have: ")[2]
+    eval(line.replace("NAMED.npy", str(named)), {"numpy": np, "FILE": plain})  # noqa: S307  # our own message
+    assert read_events(named).tolist() == [(0, 0, 1, 2), (5, 1, 3, 4)]
 
 
 @pytest.mark.parametrize(("last", "told"), [(0.0, False), (0.5, True)])

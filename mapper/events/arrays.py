@@ -201,8 +201,7 @@ def _columns(
     else:
         array = np.asarray(array)
         if array.dtype.names is None:
-            step = "Give a structured array, or a mapping of names to columns"
-            return {}, [Finding(source, "no named fields", f"dtype {array.dtype}", next_step=step)]
+            return {}, [_unnamed(array, source)]
         names = list(array.dtype.names)
         if array.ndim != 1:
             return {}, [
@@ -219,6 +218,17 @@ def _columns(
         except ValueError as error:
             findings.append(Finding(f"{source}, field {field}", f"is not a column: {error}"))
     return columns, findings
+
+
+def _unnamed(array: NDArray[Any], source: str) -> Finding:
+    """An array without fields; where its columns may be those of events, the line that names them."""
+    given, known = f"dtype {array.dtype}, shape {array.shape}", "fields t, p, y, x"
+    step = "Give a structured array" + spoken(command="", python=", or a mapping of names to columns")
+    if array.ndim == 2 and array.shape[1] == len(FIELDS) and array.dtype.kind in "iuf":
+        line = 'numpy.rec.fromarrays(ARRAY.T, names="t,p,y,x")'
+        saved = 'numpy.save("NAMED.npy", numpy.rec.fromarrays(numpy.load(FILE).T, names="t,p,y,x"))'
+        step = f"Name its columns, in the order that they have: {spoken(command=saved, python=line)}"
+    return Finding(source, "no named fields", given, known, "", step)
 
 
 def column_findings(label: str, column: Column, largest: int, *, boolean: bool = False) -> list[Finding]:
