@@ -28,6 +28,13 @@ HOST = "Leave it to the host"
 UNKNOWN = "this program does not know it"
 
 
+def broken() -> nn.Module:
+    """A convolution after a training that diverged."""
+    layer = conv()
+    nn.init.constant_(layer.weight, float("nan"))
+    return layer
+
+
 def refused(module: nn.Module, shape: Any = SHAPE, relu: float | None = 1.0) -> str:
     with pytest.raises(UnsupportedLayerError) as caught:
         read(module, shape, relu)
@@ -128,6 +135,31 @@ def test_weights_that_no_core_has(layer: nn.Module, text: str, step: str) -> Non
     assert "layer 0 (Conv2d)" in message
     assert text in message
     assert step in message
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv1d(2, 4, 3),
+        nn.Conv3d(2, 4, 3),
+        nn.ConvTranspose2d(2, 4, 3),
+        conv(padding=1, padding_mode="reflect"),
+        broken(),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+@pytest.mark.parametrize(
+    "then", [(nn.ReLU(),), (nn.AvgPool2d(2), nn.ReLU()), (nn.ReLU(), conv(4), nn.ReLU())]
+)
+def test_a_first_layer_that_is_refused_is_the_only_problem(
+    layer: nn.Module, then: tuple[nn.Module, ...]
+) -> None:
+    body = nn.Sequential(layer, *then)
+    for module in (body, Made(lambda self, x: self.body(x), body=body)):
+        with pytest.raises(UnsupportedLayerError) as caught:
+            read(module, relu=1.0)
+        (finding,) = caught.value.findings
+        assert finding.where.startswith(("layer 0 (", "layer body.0"))
 
 
 @pytest.mark.parametrize(

@@ -331,6 +331,8 @@ class Reader:
         if self.relu_as_if is None:
             way_out = f"{RELU_AS_IF.to(1, '1.0')} makes it spiking neurons"
             raise RefusalError("ReLU: chips have spiking neurons only", way_out, instead=signal)
+        if not isinstance(value, Current):  # behind something refused: there are no neurons to tell of
+            return signal
         self.rectified.update(part.source for part in signal.parts)
         bounds = f"threshold {self.relu_as_if:g}, lower bound {-self.relu_as_if:g}"
         taken = f"ReLU taken as IF neuron with {bounds}, multi-spike, subtract"
