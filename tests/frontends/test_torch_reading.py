@@ -22,7 +22,7 @@ from mapper.frontends.from_torch.rerun import _copied
 from mapper.operations import same
 from tests.frontends.framework_stand_ins import IAFCell, IFNode, Leaky, QuantConv2d, SequentialState
 from tests.frontends.random_modules import check_random_modules
-from tests.frontends.sinabs_stand_in import IAF, IAFSqueeze, NeuromorphicReLU, SumPool2d
+from tests.frontends.sinabs_stand_in import IAFSqueeze, NeuromorphicReLU, SumPool2d
 from tests.frontends.test_torch import SHAPE, Made, conv, read
 
 INSTANCES = int(os.environ.get("MAPPER_INSTANCES", "90"))
@@ -136,7 +136,7 @@ def test_states_of_one_call_are_not_those_of_the_next() -> None:
         self.s.v_mem = self.zero
         return self.s(self.c(x))
 
-    module = Made(forward, c=conv(bias=False), s=IAF())
+    module = Made(forward, c=conv(bias=False), s=IAFSqueeze())
     module.zero = torch.zeros(0)
     with pytest.raises(NetworkError, match="computes something else"):
         read(nn.Sequential(module))

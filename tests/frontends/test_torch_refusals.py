@@ -90,6 +90,7 @@ def test_layers_on_spikes_that_no_core_has(layer: nn.Module, text: str, step: st
     [
         (nn.ReLU(), "chips have spiking neurons only", "relu_as_if=1.0"),
         (sinabs.NeuromorphicReLU(), "chips have spiking neurons only", "relu_as_if=1.0"),
+        (sinabs.IAF(), "IAF takes dimension 1 as time", "IAFSqueeze(batch_size=1)"),
         (sinabs.LIF(), "LIF: its neurons leak", "IAFSqueeze"),
         (sinabs.LIFSqueeze(), "LIFSqueeze: its neurons leak", "IAFSqueeze"),
         (sinabs.ALIF(), "ALIF: its neurons leak", "IAFSqueeze"),

@@ -11,6 +11,7 @@ import torch
 from sinabs.activation import MembraneReset, SingleSpike
 from torch import nn
 
+from mapper.errors import UnsupportedLayerError
 from mapper.frontends import TorchOptions, load_network
 from tests.frontends.random_modules import SHAPE, check_random_modules
 
@@ -50,6 +51,29 @@ def test_random_modules_are_equal_or_refused(neurons: Callable[[], nn.Module]) -
 def test_batch_and_time(module: nn.Module) -> None:
     torch.manual_seed(0)
     assert len(load_network(module.eval(), SHAPE, torch=TorchOptions(1.0)).layers) in (1, 2)
+
+
+@pytest.mark.parametrize(
+    "neurons", [sl.LIFSqueeze(tau_mem=10.0, batch_size=1), sl.IAF()], ids=("leak", "time")
+)
+def test_neurons_that_are_refused_are_told_those_that_are_read(neurons: nn.Module) -> None:
+    """IAF by itself would take the features of a convolution as time."""
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(2, 4, 3)
+    with pytest.raises(UnsupportedLayerError) as caught:
+        load_network(nn.Sequential(convolution, neurons), SHAPE)
+    (finding,) = caught.value.findings
+    assert "IAFSqueeze" in finding.next_step
+    assert "IAF and" not in finding.next_step
+    assert ("dimension 1 as time" in finding.problem) == isinstance(neurons, sl.IAF)
+    followed = nn.Sequential(convolution, sl.IAFSqueeze(batch_size=1))
+    assert load_network(followed.eval(), SHAPE).layers
+
+
+def test_linear_layers_before_neurons_with_time_read_batch_and_time() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Flatten(2), nn.Linear(2 * 8 * 8, 4), sl.IAF())
+    assert load_network(module.eval(), (2, 8, 8)).layers
 
 
 def test_a_lower_bound_far_away_rounds_potentials() -> None:

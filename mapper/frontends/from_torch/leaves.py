@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 _POOL_SIZE_MAX = 1 << 20
-READ_NEURONS = "sinabs' IAF and IAFSqueeze, SpikingJelly's IFNode, snnTorch's Leaky(beta=1), norse's IAFCell"
+READ_NEURONS = "sinabs' IAFSqueeze, SpikingJelly's IFNode, snnTorch's Leaky(beta=1), norse's IAFCell"
 """Neurons of frameworks that are read where they stand in a torch module."""
 _SPIKING = f"Use neurons without leak: {READ_NEURONS}"
 _TWO_DIMENSIONS = "cores convolve in two dimensions"

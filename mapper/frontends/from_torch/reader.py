@@ -229,6 +229,9 @@ class Reader:
             unpadded(values, kind)
         if kind in ("Conv2d", "BatchNorm2d", "IAFSqueeze") and value.sure:
             one_axis(value)
+        if spiking and kind == "IAF" and isinstance(value, Current) and value.sure and len(value.leads) == 1:
+            step = "Use IAFSqueeze(batch_size=1)"
+            raise RefusalError("IAF takes dimension 1 as time", step, instead=self._neurons(value, Neuron()))
         if kind in ("Conv2d", "Linear"):
             return self._weights(path, module, value, node)
         if foreign is not None:
