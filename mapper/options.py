@@ -33,11 +33,19 @@ from mapper.asking import (
     WORKERS,
     Option,
     spoken,
+    surface,
 )
 from mapper.errors import OptionsError
-from mapper.references import LayerReference, layer_key, layers_called, locate_layer, locate_signal
+from mapper.references import (
+    LayerReference,
+    layer_key,
+    layers_called,
+    locate_layer,
+    locate_signal,
+    signal_title,
+)
 from mapper.values import entries, is_positive, number, pairs, value_text
-from mapper.wording import join_numbers, titled
+from mapper.wording import join_numbers
 
 if TYPE_CHECKING:
     from hwspec.schema import ChipSpec
@@ -218,9 +226,15 @@ def resolve(options: SolveOptions, networks: Network | Sequence[Network], chip: 
     bounded = {name: row for name, row in _BOUNDS.items() if getattr(options, name) is not None}
     whole |= {name: number(findings, getattr(options, name), *row) for name, row in bounded.items()}
     resolution = _Resolution(several, chip, findings)
-    pins = tuple(sorted(set(resolution.pins(options.pins))))
+    pinned = sorted(resolution.pins(options.pins))
+    pins = tuple(dict.fromkeys((key, core) for key, core, _ in pinned))
     forbidden = tuple(sorted(set(resolution.forbidden(options.forbidden_cores))))
-    findings.extend(_pin_findings(pins, forbidden))
+    titles = {
+        layer_key(several, number, name): signal_title(several, number, name)
+        for number, network in enumerate(several)
+        for name in network.index
+    }
+    findings.extend(_pin_findings(pinned, forbidden, titles))
     monitors, readout = options.monitors, options.readout
     if monitors is not None:
         references = entries(MONITORS, "layers", monitors, findings)
@@ -297,10 +311,14 @@ class _Resolution:
         last = self.chip.core_count - 1
         return number(self.findings, value, where, f"{self.chip.name} has no such core", 0, last)
 
-    def pins(self, value: object) -> Iterator[tuple[str, int]]:
+    def pins(self, value: object) -> Iterator[tuple[str, int, str]]:
+        """Keys of layers, their cores, and the reference that was given."""
         for reference, place in pairs(PINS, "(layer, core)", value, self.findings):
-            core = self.core(f"{PINS} {value_text(reference, plain=True)}={value_text(place)}", place)
-            yield from ((key, core) for key in self.layers(PINS, (reference,)) if core is not None)
+            given = value_text(reference, plain=True)
+            # What the class like sinabs' is given as a number is an index.
+            given = given.removeprefix("#") if surface() == "sinabs" else given
+            core = self.core(f"{PINS} {given}={value_text(place)}", place)
+            yield from ((key, core, given) for key in self.layers(PINS, (reference,)) if core is not None)
 
     def forbidden(self, value: object) -> Iterator[int]:
         given, last = entries(FORBIDDEN_CORES, "core ids", value, self.findings), self.chip.core_count - 1
@@ -333,17 +351,21 @@ class _Resolution:
             yield from ((key, core) for key in keys if core is not None and core < self.chip.core_count)
 
 
-def _pin_findings(pins: Iterable[tuple[str, int]], forbidden: Sequence[int]) -> Iterator[Finding]:
+def _pin_findings(
+    pinned: Iterable[tuple[str, int, str]], forbidden: Sequence[int], titles: Mapping[str, str]
+) -> Iterator[Finding]:
+    """What contradicts itself in pins as (layer, core, the reference that was given)."""
     by_layer: dict[str, int] = {}
     by_core: dict[int, str] = {}
-    for layer, core in pins:
-        where = f"{PINS} {layer}={core}"
+    for layer, core, given in pinned:
+        title = titles[layer]
+        where = f"{PINS} {given}={core}" + ("" if given == title else f": layer {title}")
         if core in forbidden:
             yield Finding(where, "the core is also forbidden", core, next_step="Drop one of the two")
         if by_layer.setdefault(layer, core) != core:
             yield Finding(where, f"the layer is also pinned to core {by_layer[layer]}")
         if by_core.setdefault(core, layer) != layer:
-            yield Finding(where, f"the core is also taken by pinned layer {titled(by_core[core])}")
+            yield Finding(where, f"the core is also taken by pinned layer {titles[by_core[core]]}")
 
 
 def _choice_findings(options: SolveOptions) -> Iterator[Finding]:

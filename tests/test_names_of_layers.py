@@ -59,6 +59,17 @@ def test_every_way_to_write_a_title_is_read(reference: str) -> None:
     assert run(["check", *OF_NET, "--pin", "2 (Linear)=5"]) == 2
 
 
+def test_pins_of_one_core_are_named_as_they_were_given(capsys: Capture) -> None:
+    said = "=5: layer 2 (Conv2d): the core is also taken by pinned layer 0 (Conv2d)"
+    assert run(["check", *OF_NET, "--pin", "0=5", "--pin", "1=5"]) == 2
+    assert f"--pin 1{said}" in capsys.readouterr().err
+    assert run(["check", *OF_NET, "--pin", "0=5", "--pin", "2 (Conv2d)=5"]) == 2
+    assert "--pin 2 (Conv2d)=5: the core is also taken" in capsys.readouterr().err
+    options = mapper.TorchOptions(1.0)
+    with pytest.raises(mapper.OptionsError, match=re.escape(f"pins 1{said}")):
+        mapper.solve("net.py:net", input_shape=(2, 8, 8), torch=options, pins={0: 5, 1: 5})
+
+
 def test_verify_and_simulate_show_titles(capsys: Capture, tmp_path: Path) -> None:
     assert run(["verify", *OF_NET, "--random", "0.3", "--steps", "20"]) == 0
     told = capsys.readouterr().out

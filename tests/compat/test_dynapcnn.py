@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
 
 import numpy as np
@@ -127,6 +128,15 @@ def test_placement_and_look_up() -> None:
 def test_orderings_that_do_not_suit(ordering: Any, text: str) -> None:
     with pytest.raises((ValueError, OptionsError), match=text):
         mapper.DynapcnnNetwork(snn(), SHAPE).place("speck2f", ordering)
+
+
+@pytest.mark.parametrize("ordering", [{0: 0, 1: 0}, [0, 0, 1]])
+def test_layers_that_share_a_core_are_named_as_they_were_given(ordering: Any) -> None:
+    network = mapper.DynapcnnNetwork(snn(), SHAPE)
+    first, second = (layer.title for layer in network.network.layers[:2])
+    text = f"layer2core_map 1=0: layer {second}: the core is also taken by pinned layer {first}"
+    with pytest.raises(OptionsError, match=re.escape(text)):
+        network.place("speck2f", layer2core_map=ordering)
 
 
 def test_compatibility_needs_no_samna() -> None:
