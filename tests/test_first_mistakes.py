@@ -44,6 +44,24 @@ def test_a_way_out_is_named_and_works() -> None:
     assert 'Did you mean "digits"?' in said(lambda: mapper.load_network("digit"))
 
 
+@pytest.mark.parametrize("options", [None, mapper.TorchOptions(1.0), mapper.TorchOptions(weights="w.pth")])
+def test_weights_in_the_place_of_a_network(
+    options: mapper.TorchOptions | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU())
+    torch.save(module.state_dict(), "w.pth")
+    told = said(lambda: mapper.solve("w.pth", "speck2f", input_shape=(2, 6, 6), torch=options))
+    assert told.startswith("w.pth: is a file of weights, and no network")
+    assert told.endswith('net.py:Net, with torch=TorchOptions(weights="w.pth")')
+    Path("net.py").write_text(
+        "from torch import nn\n\ndef Net():\n    return nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU())\n",
+        encoding="utf-8",
+    )
+    followed = mapper.TorchOptions(relu_as_if=1.0, weights="w.pth")
+    assert mapper.solve("net.py:Net", input_shape=(2, 6, 6), torch=followed).solution is not None
+
+
 def test_what_was_right_goes_on() -> None:
     """Numbers of NumPy and torch, whole floats, lists for tuples, paths for text, and one change alone."""
     assert repr(mapper.EventOptions(spike_limit=1e6).spike_limit) == "1000000"  # type: ignore[arg-type]

@@ -28,7 +28,7 @@ from mapper.asking import (
 from mapper.errors import Finding, NetworkError, OptionsError, warn_caller
 from mapper.frontends.concerns import Concerns, by_samples
 from mapper.frontends.inputs import InputFrom, fed
-from mapper.frontends.target import code_file, is_module, is_target, loaded_target, no_network
+from mapper.frontends.target import code_file, is_module, is_target, is_weights, loaded_target, no_network
 from mapper.network import Network
 from mapper.values import is_positive
 from mapper.wording import channels_last
@@ -293,7 +293,8 @@ def _read(
     name: str,
 ) -> Network:
     # What is to be said of such a file is what in it could be meant.
-    is_lone = isinstance(source, str | Path) and code_file(str(source)) is not None
+    text = str(source) if isinstance(source, str | Path) else ""
+    is_lone = code_file(text) is not None or is_weights(text)
     if nir != NirOptions() and not is_lone and not concerns.takes("nir", _nir_misfit(source, nir, name)):
         nir = NirOptions()
     if (

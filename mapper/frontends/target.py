@@ -19,12 +19,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from mapper.asking import CHIP
+from mapper.asking import CHIP, WEIGHTS
 from mapper.errors import Finding, MapperError, NetworkError, unreadable
 from mapper.frontends.outline import offered_names
 from mapper.network import Network
 
-__all__ = ["code_file", "is_module", "is_nir_graph", "is_target", "loaded_target", "no_network"]
+__all__ = ["code_file", "is_module", "is_nir_graph", "is_target", "is_weights", "loaded_target", "no_network"]
 
 _NAME = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 # A path may hold colons of its own: what follows the last one is the name.
@@ -33,6 +33,8 @@ _FILE = re.compile(rf"(?P<home>.+\.py):(?P<name>{_NAME})", re.IGNORECASE | re.DO
 _FILE_ALONE = re.compile(r"(?P<home>.+?\.py)(?:\W.*)?", re.IGNORECASE | re.DOTALL)
 # One letter before the colon is a drive.
 _MODULE = re.compile(rf"(?!\w:)(?P<home>{_NAME}):(?P<name>{_NAME})")
+# What names of files with a state dict end in.
+_WEIGHTS_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
 # More names than these are not listed.
 _NAMES_MAX = 8
 
@@ -56,6 +58,11 @@ def code_file(text: str) -> Path | None:
         return Path(text) if text.lower().endswith(".py") else None
     match = _FILE_ALONE.fullmatch(text)
     return None if match is None else Path(match["home"])
+
+
+def is_weights(text: str) -> bool:
+    """Whether a text names a file of weights, by what it ends in."""
+    return Path(text).suffix.lower() in _WEIGHTS_SUFFIXES
 
 
 def is_module(source: object) -> bool:
@@ -83,6 +90,9 @@ def no_network(source: str, shipped: str, suffixes: tuple[str, ...]) -> Finding:
 
     if (code := code_file(source)) is not None:
         return _file_alone(source, code)
+    if is_weights(source):
+        step = f"Name the module, as net.py:Net, with {WEIGHTS.to(source)}"
+        return Finding(source, "is a file of weights, and no network", next_step=step)
     if is_name(source):
         return Finding(source, "is a chip", next_step=f"Give it as one: {CHIP.to(source)}")
     hint = f'Did you mean "{shipped}"? ' if get_close_matches(source, [shipped]) else ""

@@ -9,6 +9,7 @@ from contextlib import chdir
 from pathlib import Path
 
 import pytest
+import torch
 
 from mapper.cli.entry import run
 from tests.cli.suggestions import suggestions
@@ -51,6 +52,10 @@ SAID: dict[str, tuple[list[str], int, Change, int]] = {
     ),
     "Give it as one: --chip {}": (
         ["check", "digits", "speck2e"], 2, lambda words, _: [*words[:2], "--chip", *words[2:]], 0,
+    ),
+    "Name the module, as net.py:Net, with --weights {}": (
+        ["check", "weights.pth", *SHAPE, "--relu-as-if", "1"], 2,
+        lambda words, _: [words[0], "net.py:rectified", *words[2:], "--weights", words[1]], 0,
     ),
     "mapper report --out DIR writes one": (["diff", "report/report.json", "digits"], 2, changed("digits", "report/report.json"), 0),
     "{}{} Help: {} --help": (["check", "digits", "--zzz"], 2, changed("--zzz", "--help"), 0),
@@ -232,6 +237,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bench")
     with chdir(folder):
         Path("net.py").write_text(CODE, encoding="utf-8")
+        torch.save({f"{layer}.weight": torch.full((2, 2, 3, 3), 0.5) for layer in (0, 2)}, "weights.pth")
         Path("biased.py").write_text(BIASES, encoding="utf-8")
         assert run(["solve", "digits", "--out", "."]) == 0
         assert run(["emit", "digits", "--no-self-test", "--out", "."]) == 0
