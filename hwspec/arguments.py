@@ -181,7 +181,8 @@ class _Arguments:
     def held(self, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """What a call says by position and by name, once it is known that it can say so.
 
-        A float that is whole, as 1e6, is an integer where integers are wanted.
+        Numbers of whatever type are those of Python afterwards; what is whole, as 1e6, is an integer where
+        integers are wanted.
 
         Raises
         ------
@@ -192,15 +193,14 @@ class _Arguments:
         if not is_known and (wrong := [name for name in named if name not in self.known]):
             raise unknown_keywords(wrong, self.known, self.checker.meant)
         # Layers and edges are made by the thousand: a look at the type does for nearly all.
-        misfit = any(_is_misfit(form, value) for form, value in zip(self.by_position, given, strict=False))
-        if not misfit and not any(_is_misfit(self.forms.get(name), value) for name, value in named.items()):
+        is_odd = any(_is_odd(form, value) for form, value in zip(self.by_position, given, strict=False))
+        if not is_odd and not any(_is_odd(self.forms.get(name), value) for name, value in named.items()):
             return given, named
-        known = len(self.positions)
-        read = [*map(_read, self.by_position, given), *given[known:]]
-        by_name = {name: _read(self.forms.get(name), value) for name, value in named.items()}
-        if findings := [*self._findings({**dict(zip(self.positions, read, strict=False)), **by_name})]:
+        if findings := [*self._findings({**dict(zip(self.positions, given, strict=False)), **named})]:
             raise self.checker.error(*findings)
-        return tuple(read), by_name
+        known = len(self.positions)
+        read = (*map(_plain, self.by_position, given), *given[known:])
+        return read, {name: _plain(self.forms.get(name), value) for name, value in named.items()}
 
     def _findings(self, given: Mapping[str, Any]) -> Iterator[Finding]:
         for name, form in self.forms.items():
@@ -208,12 +208,9 @@ class _Arguments:
                 yield form.finding(name, given[name])
 
 
-def _read(form: Form | None, value: object) -> object:
-    """A whole float as an integer where that alone fits."""
-    if isinstance(value, float) and value.is_integer() and _is_misfit(form, value):
-        return int(value)
-    return value
+def _plain(form: Form | None, value: object) -> object:
+    return value if form is None else form.plain(value)
 
 
-def _is_misfit(form: Form | None, value: object) -> bool:
-    return form is not None and type(value) not in form.types and not form.fits(value)
+def _is_odd(form: Form | None, value: object) -> bool:
+    return form is not None and type(value) not in form.types

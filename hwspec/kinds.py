@@ -5,7 +5,9 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from difflib import get_close_matches
+from fractions import Fraction
 from operator import contains, index
 from os import PathLike
 from pathlib import Path
@@ -15,13 +17,15 @@ from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 from hwspec.errors import Finding
 from hwspec.inert import quoted
 
-__all__ = ["ARRAY", "Form", "Kind", "form_of", "is_array", "is_whole", "named", "own_class", "said"]
+__all__ = [
+    "ARRAY", "Form", "Kind", "form_of", "is_array", "is_whole", "named", "own_class", "said", "whole",
+]  # fmt: skip
 
 _COUNTS = {1: "one", 2: "two", 3: "three", 4: "four"}
 # What is allowed of an argument that is called so, everywhere.
 _ALLOWED: Mapping[str, str] = {
     **dict.fromkeys(("shape", "input_shape"), "(features, height, width)"),
-    **dict.fromkeys(("chip", "device", "device_type"), 'a name as "speck2f"'),
+    **dict.fromkeys(("chip", "device_type"), 'a name as "speck2f"'),
 }
 _PACKAGES = ("mapper", "hwspec")
 
@@ -66,6 +70,10 @@ class Kind:
         How to get one, as a sentence; "" where that goes without saying.
     several
         What more of them are called; "" for `words`.
+    plain
+        A value that fits as Python's own types have it; None where each stays what it is.
+    allowed
+        What more is to be said of it, with an example.
     choices
         Of values to choose from, all, as Python writes them.
     types
@@ -76,6 +84,8 @@ class Kind:
     fits: Callable[[Any], bool]
     way_out: str = ""
     several: str = ""
+    plain: Callable[[Any], Any] | None = None
+    allowed: str = ""
     choices: tuple[str, ...] = ()
     types: frozenset[type] = frozenset()
 
@@ -90,6 +100,18 @@ class Form:
     def fits(self, value: object) -> bool:
         """Whether a value is of one of the kinds."""
         return any(kind.fits(value) for kind in self.kinds)
+
+    def plain(self, value: object) -> object:
+        """A value that fits as Python's own types have it, unless one of the kinds leaves it as it is."""
+        if type(value) in self.types or any(kind.plain is None and kind.fits(value) for kind in self.kinds):
+            return value
+        made = (kind.plain for kind in self.kinds if kind.plain and kind.fits(value))
+        return next((plain(value) for plain in made), value)
+
+    @property
+    def changes(self) -> bool:
+        """Whether some value that fits becomes another."""
+        return any(kind.plain for kind in self.kinds)
 
     @property
     def words(self) -> str:
@@ -108,24 +130,40 @@ class Form:
         choices = [word for kind in self.kinds for word in kind.choices]
         if isinstance(value, str) and (close := get_close_matches(f'"{value}"', choices, n=1)):
             steps = [f"Did you mean {close[0]}?"]
-        return Finding(
-            name, f"must be {self.words}", said(value), _ALLOWED.get(name), next_step=". ".join(steps)
-        )
+        allowed = "".join(kind.allowed for kind in self.kinds) or _ALLOWED.get(name)
+        return Finding(name, f"must be {self.words}", said(value), allowed, next_step=". ".join(steps))
+
+
+def whole(value: object) -> int | None:
+    """A number without fraction, of any library and type, as an integer; None of all else."""
+    found = _number(value)
+    return int(found) if isinstance(found, int) or (found is not None and found.is_integer()) else None
 
 
 def is_whole(value: object) -> bool:
-    """Whether a value is an integer of any library; truth values are none."""
+    """Whether a value is a number without fraction, of any library and type; truth values are none."""
+    return whole(value) is not None
+
+
+def _number(value: Any) -> int | float | None:
+    """One number of any library, an integer if its type is of such; None of truth values and all else."""
+    is_listed = getattr(value, "ndim", 0) or getattr(getattr(value, "dtype", None), "kind", "f") not in "iufO"
+    if is_listed or isinstance(value, str | bytes) or _is_flag(value):
+        return None
     try:
-        index(value)  # type: ignore[arg-type]  # found out here
+        return index(value)
     except TypeError:
-        return False
-    return not isinstance(value, bool)
+        pass
+    try:
+        # Rationals and decimals may have more digits than a float.
+        return int(value) if isinstance(value, Fraction | Decimal) and value == int(value) else float(value)
+    except (TypeError, ValueError, ArithmeticError, RuntimeError):
+        # An infinite decimal is no integer.
+        return float(value) if isinstance(value, Decimal) else None
 
 
 def _is_number(value: object) -> bool:
-    """Whether a value is one number of any library; text and truth values are none."""
-    is_other = isinstance(value, str | bytes) or _is_flag(value) or bool(getattr(value, "ndim", 0))
-    return not is_other and (hasattr(value, "__float__") or is_whole(value))
+    return _number(value) is not None
 
 
 def _is_flag(value: object) -> bool:
@@ -141,7 +179,8 @@ def is_array(value: object) -> bool:
 
 def _is_listed(value: object) -> bool:
     """Whether a value has entries, and is neither text nor a mapping."""
-    return hasattr(value, "__iter__") and not isinstance(value, str | bytes | Mapping)
+    is_one = isinstance(value, str | bytes | Mapping) or getattr(value, "ndim", 1) == 0
+    return hasattr(value, "__iter__") and not is_one
 
 
 def own_class(name: str, way_out: str = "", several: str = "") -> Kind:
@@ -177,10 +216,15 @@ def named(name: str, kind: Kind) -> type:
 
 _PLAIN: Mapping[Any, Kind] = {
     NoneType: Kind("None", lambda value: value is None, types=frozenset({NoneType})),
-    int: Kind("a whole number", is_whole, several="whole numbers", types=frozenset({int})),
-    float: Kind("a number", _is_number, several="numbers", types=frozenset({int, float})),
+    int: Kind("a whole number", is_whole, several="whole numbers", plain=whole, types=frozenset({int})),
+    float: Kind("a number", _is_number, several="numbers", plain=_number, types=frozenset({int, float})),
     bool: Kind(
-        "True or False", _is_flag, several="truth values", choices=("True", "False"), types=frozenset({bool})
+        "True or False",
+        _is_flag,
+        several="truth values",
+        plain=bool,
+        choices=("True", "False"),
+        types=frozenset({bool}),
     ),
     str: Kind("text", lambda value: isinstance(value, str), types=frozenset({str})),
     Path: Kind("a path", lambda value: isinstance(value, PathLike), several="paths"),
@@ -249,9 +293,12 @@ def _mapping_kind(parts: tuple[Any, ...]) -> Kind:
             return False
         return _all_fit(key, given.keys()) and (value is None or _all_fit(value, given.values()))
 
+    def plain(given: Any) -> Any:
+        return dict(zip(given.keys(), map(value.plain, given.values()), strict=True)) if value else given
+
     of = f" of {key.several if key else 'names'} to {value.several if value else 'values'}"
     step = 'Give {"NAME": ...}' if key is not None and key.fits("") else ""
-    return Kind(f"a mapping{of}", fits, step)
+    return Kind(f"a mapping{of}", fits, step, plain=plain if value and value.changes else None)
 
 
 def _all_fit(form: Form | None, entries: Iterable[object]) -> bool:
@@ -269,7 +316,14 @@ def _list_kind(parts: tuple[Any, ...]) -> Kind:
             _is_listed(given) and (isinstance(given, Iterator) or _all_fit(form, given))
         )
 
-    return Kind(f"a list or tuple of {form.several}" if form else "a list or tuple", fits)
+    def plain(given: Any) -> Any:
+        if form is None or isinstance(given, Iterator):
+            return given
+        entries = map(form.plain, given)
+        return tuple(entries) if isinstance(given, tuple) else list(entries)
+
+    words = f"a list or tuple of {form.several}" if form else "a list or tuple"
+    return Kind(words, fits, plain=plain if form and form.changes else None)
 
 
 def _tuple_kind(parts: tuple[Any, ...]) -> Kind:
@@ -283,6 +337,13 @@ def _tuple_kind(parts: tuple[Any, ...]) -> Kind:
             return isinstance(given, Iterator)
         return len(given) == len(forms) and all(map(_all_fit, forms, ([entry] for entry in given)))
 
+    def plain(given: Any) -> Any:
+        # A shape stays one.
+        is_plain = isinstance(given, tuple) and all(map(contains, exact, map(type, given)))
+        if is_plain or isinstance(given, Iterator):
+            return given
+        return tuple(form.plain(entry) if form else entry for form, entry in zip(forms, given, strict=True))
+
     words = list(dict.fromkeys(form.several if form else "values" for form in forms))
     count = _COUNTS.get(len(forms), str(len(forms)))
     return Kind(
@@ -290,4 +351,5 @@ def _tuple_kind(parts: tuple[Any, ...]) -> Kind:
         if len(words) == 1
         else f"({', '.join(f.words if f else '...' for f in forms)})",
         fits,
+        plain=plain,
     )

@@ -192,7 +192,7 @@ def verify_equivalence(
     seed: int = 0,
     dt_us: int = 1000,
     drop_outside: bool = False,
-    data: str | LabelledData | None = None,
+    data: str | Path | LabelledData | None = None,
     encode: Encoding = "accumulate",
     workers: int | None = None,
     expect: str | Path | None = None,
@@ -251,12 +251,14 @@ def _told(report: EquivalenceReport) -> EquivalenceReport:
     return report
 
 
-def _labelled(data: str | LabelledData | None, network: Network, how: DataOptions) -> LabelledData | None:
+def _labelled(
+    data: str | Path | LabelledData | None, network: Network, how: DataOptions
+) -> LabelledData | None:
     """Labelled data as it is, or read for a network; it must go with it."""
     from mapper.equivalence.judge import check_labels  # noqa: PLC0415
     from mapper.equivalence.labelled import read_labelled  # noqa: PLC0415
 
-    found = read_labelled(data, network.inputs[0].shape, how) if isinstance(data, str) else data
+    found = read_labelled(data, network.inputs[0].shape, how) if isinstance(data, str | Path) else data
     check_labels(found, network)
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from hwspec.catalog import load as load_chip
 from mapper.api import solve
@@ -38,6 +38,7 @@ from mapper.result import FeasibilityReport, Result
 
 __all__ = ["Monitors", "PlacedNetwork"]
 
+ChipDevice: TypeAlias = str | Path
 Monitors = Sequence[LayerReference] | LayerReference | None
 
 
@@ -78,7 +79,7 @@ class PlacedNetwork(LayerViews):
     @checked.but("chip_layers_ordering", "monitor_layers", "layer2core_map")
     def place(
         self,
-        device: str | Path = "speck2fmodule:0",
+        device: ChipDevice = "speck2fmodule:0",
         chip_layers_ordering: Ordering | None = "auto",
         monitor_layers: Monitors = None,
         *,
@@ -138,7 +139,7 @@ class PlacedNetwork(LayerViews):
     @checked.but("chip_layers_ordering", "monitor_layers", "layer2core_map")
     def plain_config(
         self,
-        device: str | Path = "speck2fmodule:0",
+        device: ChipDevice = "speck2fmodule:0",
         chip_layers_ordering: Ordering | None = "auto",
         monitor_layers: Monitors = None,
         options: EmitOptions | None = None,
@@ -176,7 +177,7 @@ class PlacedNetwork(LayerViews):
     def make_config(
         self,
         chip_layers_ordering: Ordering | None = "auto",
-        device: str | None = None,
+        device: ChipDevice | None = None,
         monitor_layers: Monitors = None,
         config_modifier: Callable[[Any], Any] | None = None,
         *,

@@ -144,7 +144,11 @@ def encoded(image: NDArray[Any], options: DataOptions, index: int = 0) -> NDArra
 
 @checked
 def read_labelled(
-    source: str, shape: Shape3 | None = None, options: DataOptions | None = None, *, needs_labels: bool = True
+    source: str | Path,
+    shape: Shape3 | None = None,
+    options: DataOptions | None = None,
+    *,
+    needs_labels: bool = True,
 ) -> LabelledData:
     """Half of the digits that ship with the package, a .npz file, or a folder of recordings.
 
@@ -166,14 +170,10 @@ def read_labelled(
         It cannot be read or holds something else.
     """
     chosen, path = options or DataOptions(), Path(source)
-    if source in DIGITS:
-        with np.load(str(files("mapper") / "data" / DIGITS[source]), allow_pickle=False) as data:
-            images, labels = data["images"][:, None] / 16.0, data["labels"].astype(np.int64)
-        how = replace(chosen, steps=chosen.steps or _DIGITS_STEPS)
-        rasters: Rasters = _Made(len(labels), lambda index: encoded(images[index], how, index))
-        # Of any number of steps memory would have no bound.
-        rasters = rasters if chosen.steps else np.stack([rasters[n] for n in range(len(labels))])
-        return LabelledData(source, rasters, labels, images=images)
+    # A path is one, whatever it is called.
+    if isinstance(source, str) and source in DIGITS:
+        return _digits(source, chosen)
+    source = str(source)
     problem = unreachable(path)
     if problem is None and path.is_dir():
         return _folder(path, shape, chosen)
@@ -202,6 +202,16 @@ def read_labelled(
     _check_image(source, given)
     made = _Made(len(labels), lambda index: encoded(given[index], chosen, index))
     return LabelledData(path.stem, made, labels, images=given, is_labelled=is_labelled)
+
+
+def _digits(name: str, options: DataOptions) -> LabelledData:
+    with np.load(str(files("mapper") / "data" / DIGITS[name]), allow_pickle=False) as data:
+        images, labels = data["images"][:, None] / 16.0, data["labels"].astype(np.int64)
+    how = replace(options, steps=options.steps or _DIGITS_STEPS)
+    rasters: Rasters = _Made(len(labels), lambda index: encoded(images[index], how, index))
+    # Of any number of steps memory would have no bound.
+    rasters = rasters if options.steps else np.stack([rasters[n] for n in range(len(labels))])
+    return LabelledData(name, rasters, labels, images=images)
 
 
 def _counts(where: str, raster: NDArray[Any]) -> NDArray[Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
@@ -70,7 +71,7 @@ def events_from(
     shape: Shape3 | None = None,
     order: Order = "ascending",
     ignore: Collection[str] = (),
-    source: str = "events",
+    source: str | Path = "events",
     copy: bool = True,
 ) -> Events:
     """Events of any layout as an array of `EVENT_DTYPE`.
@@ -103,6 +104,7 @@ def events_from(
     EventError
         With everything that is wrong. Nothing is clipped, rounded or wrapped.
     """
+    source = str(source)
     columns, findings = _columns(array, ignore, source)
     is_made = not copy and isinstance(array, np.ndarray) and array.dtype == EVENT_DTYPE
     made = array if is_made else None
@@ -193,8 +195,8 @@ def fields_by_name(
 def _columns(
     array: NDArray[Any] | Mapping[str, Any], ignore: Collection[str], source: str
 ) -> tuple[dict[str, Column], list[Finding]]:
-    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
-        step = "Leave masked events out first, with array.compressed()"
+    if isinstance(array, np.ma.MaskedArray) and _hides_some(array):
+        step = "Give array.data, or leave masked events out first: array.data[~mask]"
         return {}, [Finding(source, "a masked array, whose mask would be lost", next_step=step)]
     if isinstance(array, Mapping):
         names = [str(name) for name in array]
@@ -229,6 +231,11 @@ def _unnamed(array: NDArray[Any], source: str) -> Finding:
         saved = 'numpy.save("NAMED.npy", numpy.rec.fromarrays(numpy.load(FILE).T, names="t,p,y,x"))'
         step = f"Name its columns, in the order that they have: {spoken(command=saved, python=line)}"
     return Finding(source, "no named fields", given, known, "", step)
+
+
+def _hides_some(array: np.ma.MaskedArray[Any, Any]) -> bool:
+    mask: Any = np.ma.getmaskarray(array)
+    return any(bool(mask[name].any()) for name in mask.dtype.names) if mask.dtype.names else bool(mask.any())
 
 
 def column_findings(label: str, column: Column, largest: int, *, boolean: bool = False) -> list[Finding]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -29,6 +29,8 @@ from mapper.sim.network import NO_COUNTS, are_spike_counts
 from mapper.sim.stages import one_sensor
 
 __all__ = ["FrameResult", "FrameState", "simulate_config"]
+
+TorchDevice: TypeAlias = str | torch.device
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def simulate_config(
     input_cores: Mapping[str, int] | None = None,
     ignore_lossy: bool = False,
     record: Collection[str] | None = None,
-    device: str = "cpu",
+    device: TorchDevice = "cpu",
     pause: Callable[[], object] | None = None,
 ) -> FrameResult:
     """Run a configuration on spike counts.
@@ -90,7 +92,7 @@ def simulate_config(
     record
         Layers whose spikes are given back ("core3" without interface); None for all. Outputs always are.
     device
-        Where torch convolves: "cpu", "cuda:0".
+        Where torch convolves: "cpu", "cuda:0", torch.device("cuda").
     pause
         Called before every core's part of a few steps; what it raises ends the run.
 
@@ -123,7 +125,7 @@ def simulate_config(
     return FrameResult(spikes, layers, outputs, synops, beyond, run.state())
 
 
-def _device(name: str) -> torch.device:
+def _device(name: TorchDevice) -> torch.device:
     try:
         return torch.device(name)
     except RuntimeError:

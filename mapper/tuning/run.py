@@ -113,8 +113,8 @@ def tuned_by(
     network: Network | str | Path | object,
     chip: ChipSpec | str | Path = "speck2f",
     *,
-    calibrate: str | LabelledData,
-    data: str | LabelledData | None = None,
+    calibrate: str | Path | LabelledData,
+    data: str | Path | LabelledData | None = None,
     tuning: TuneOptions | None = None,
     how: DataOptions | None = None,
     progress: Callable[[int], None] | None = None,
@@ -224,8 +224,8 @@ class _Search:
         return searched(floating, start, timed, progress)
 
 
-def _labelled(data: str | LabelledData, network: Network, how: DataOptions) -> LabelledData:
-    found = read_labelled(data, network.inputs[0].shape, how) if isinstance(data, str) else data
+def _labelled(data: str | Path | LabelledData, network: Network, how: DataOptions) -> LabelledData:
+    found = read_labelled(data, network.inputs[0].shape, how) if isinstance(data, str | Path) else data
     check_labels(found, network)
     # What is wrong with the first is not told after minutes of search.
     next(samples_of(found, network.inputs[0].shape, how.dt_us, 1, Harder(0, 0), None))
@@ -239,7 +239,10 @@ def _require_weights(network: Network) -> None:
 
 
 def _labelled_apart(
-    calibrate: str | LabelledData, data: str | LabelledData | None, network: Network, how: DataOptions
+    calibrate: str | Path | LabelledData,
+    data: str | Path | LabelledData | None,
+    network: Network,
+    how: DataOptions,
 ) -> tuple[LabelledData, LabelledData | None]:
     choosing = _labelled(calibrate, network, how)
     judging = None if data is None else _labelled(data, network, how)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ class Tuned:
 @checked.but(rest=verify_equivalence)
 def worth(
     network: object,
-    chip: ChipSpec | str = "speck2f",
+    chip: ChipSpec | str | Path = "speck2f",
     *,
     data: LabelledData,
     dt_us: int = 1000,
