@@ -204,12 +204,12 @@ class _Arguments:
 
     def _findings(self, given: Mapping[str, Any]) -> Iterator[Finding]:
         for name, form in self.forms.items():
-            if name in given and not form.fits(given[name]):
+            if name in given and _is_odd(form, given[name]) and not form.fits(given[name]):
                 yield form.finding(name, given[name])
 
 
 def _plain(form: Form | None, value: object) -> object:
-    return value if form is None else form.plain(value)
+    return form.plain(value) if form is not None and _is_odd(form, value) else value
 
 
 def _is_odd(form: Form | None, value: object) -> bool:

@@ -103,7 +103,7 @@ class Form:
 
     def plain(self, value: object) -> object:
         """A value that fits as Python's own types have it, unless one of the kinds leaves it as it is."""
-        if type(value) in self.types or any(kind.plain is None and kind.fits(value) for kind in self.kinds):
+        if not self.changes or any(kind.plain is None and kind.fits(value) for kind in self.kinds):
             return value
         made = (kind.plain for kind in self.kinds if kind.plain and kind.fits(value))
         return next((plain(value) for plain in made), value)
