@@ -213,4 +213,4 @@ def _plain(form: Form | None, value: object) -> object:
 
 
 def _is_odd(form: Form | None, value: object) -> bool:
-    return form is not None and type(value) not in form.types
+    return form is not None and type(value) not in form.types and not form.keeps(value)

@@ -72,6 +72,8 @@ class Kind:
         What more of them are called; "" for `words`.
     plain
         A value that fits as Python's own types have it; None where each stays what it is.
+    keeps
+        Where some change, whether one fits and is plain already, by a look.
     allowed
         What more is to be said of it, with an example.
     choices
@@ -85,6 +87,7 @@ class Kind:
     way_out: str = ""
     several: str = ""
     plain: Callable[[Any], Any] | None = None
+    keeps: Callable[[Any], bool] = lambda _: False
     allowed: str = ""
     choices: tuple[str, ...] = ()
     types: frozenset[type] = frozenset()
@@ -101,9 +104,13 @@ class Form:
         """Whether a value is of one of the kinds."""
         return any(kind.fits(value) for kind in self.kinds)
 
+    def keeps(self, value: object) -> bool:
+        """Whether a value fits and stays what it is, as one of the kinds has it."""
+        return any((kind.fits if kind.plain is None else kind.keeps)(value) for kind in self.kinds)
+
     def plain(self, value: object) -> object:
         """A value that fits as Python's own types have it, unless one of the kinds leaves it as it is."""
-        if not self.changes or any(kind.plain is None and kind.fits(value) for kind in self.kinds):
+        if self.keeps(value):
             return value
         made = (kind.plain for kind in self.kinds if kind.plain and kind.fits(value))
         return next((plain(value) for plain in made), value)
@@ -136,6 +143,8 @@ class Form:
 
 def whole(value: object) -> int | None:
     """A number without fraction, of any library and type, as an integer; None of all else."""
+    if type(value) is int:
+        return value
     found = _number(value)
     return int(found) if isinstance(found, int) or (found is not None and found.is_integer()) else None
 
@@ -330,17 +339,18 @@ def _tuple_kind(parts: tuple[Any, ...]) -> Kind:
     forms = [form_of(part) for part in parts]
     exact = [form.types if form else frozenset[type]() for form in forms]
 
+    def keeps(given: Any) -> bool:
+        # A shape stays one.
+        is_short = isinstance(given, tuple) and len(given) == len(exact)
+        return is_short and all(map(contains, exact, map(type, given)))
+
     def fits(given: Any) -> bool:
-        if type(given) is tuple and len(given) == len(exact) and all(map(contains, exact, map(type, given))):
-            return True
         if not _is_listed(given) or not hasattr(given, "__len__"):
             return isinstance(given, Iterator)
         return len(given) == len(forms) and all(map(_all_fit, forms, ([entry] for entry in given)))
 
     def plain(given: Any) -> Any:
-        # A shape stays one.
-        is_plain = isinstance(given, tuple) and all(map(contains, exact, map(type, given)))
-        if is_plain or isinstance(given, Iterator):
+        if isinstance(given, Iterator):
             return given
         return tuple(form.plain(entry) if form else entry for form, entry in zip(forms, given, strict=True))
 
@@ -352,4 +362,5 @@ def _tuple_kind(parts: tuple[Any, ...]) -> Kind:
         else f"({', '.join(f.words if f else '...' for f in forms)})",
         fits,
         plain=plain,
+        keeps=keeps,
     )

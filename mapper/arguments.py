@@ -19,8 +19,13 @@ def _is_shape(value: object) -> bool:
     return _SHAPE.fits(value) and isinstance(value, tuple) and all(map(is_whole, value))
 
 
+def _is_plain_shape(value: Any) -> bool:
+    # Its class is looked at last: that takes longest.
+    return isinstance(value, tuple) and {*map(type, value)} == {int} and _SHAPE.fits(value)
+
+
 def _of_integers(shape: Any) -> Any:
-    return shape if all(type(entry) is int for entry in shape) else shape._make(map(whole, shape))
+    return shape._make(map(whole, shape))
 
 
 def _is_values(value: object) -> bool:
@@ -68,6 +73,7 @@ _KINDS: Mapping[str, Kind] = {
         fits=_is_shape,
         way_out="Write mapper.Shape(features, height, width), of whole numbers",
         plain=_of_integers,
+        keeps=_is_plain_shape,
     ),
     "Knobs": own_class("Knobs", "Write mapper.tuning.Knobs(...)", "Knobs"),
     "Events": Kind(
