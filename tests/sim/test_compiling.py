@@ -28,7 +28,7 @@ import mapper.sim
 for module in pkgutil.iter_modules(mapper.sim.__path__, "mapper.sim."):
     import_module(module.name)
 from mapper.cli.entry import run
-assert run(["check", "digits"]) == 0
+assert run(["verify", "digits", "--steps", "20"]) == 0
 """
 NOWHERE = "from numba.core import caching\ncaching.CacheImpl._locator_classes = []\ncaching.FunctionCache._impl_class._locator_classes = []"
 FULL = "from numba.core import caching\ndef full(*_): raise OSError(28, 'full')\ncaching.IndexDataCacheFile.save = full"
@@ -63,7 +63,7 @@ def test_a_damaged_store(tmp_path: Path) -> None:
 
 
 def test_no_home_and_packages_that_cannot_be_written(tmp_path: Path) -> None:
-    """A kernel would be refused as its module is imported: every one is, and one runs."""
+    """A kernel would be refused as its module is imported: every one is, and a whole command runs."""
     for name in ("mapper", "hwspec"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     # What stands in the way of a folder stops the superuser as well.
@@ -74,5 +74,6 @@ def test_no_home_and_packages_that_cannot_be_written(tmp_path: Path) -> None:
         [sys.executable, "-c", EVERYTHING + PROGRAM.format(before="")],
         capture_output=True, text=True, cwd="/", env=inherited | lost, check=False,
     )  # fmt: skip
+    assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert done.stdout.strip().endswith("[3, 3]")
