@@ -99,7 +99,7 @@ def solve(
             raise OptionsError(Finding("pins", "are given twice, on their own and in options"))
         options = replace(options, pins=pins)  # type: ignore[arg-type]  # `resolve` reads mappings and pairs
     ready = _prepared(read, spec, options, add_output_neuron)
-    return _placed(Question(ready, spec, options), time.perf_counter())
+    return _placed(Question(ready, spec, options))
 
 
 def _read(
@@ -143,7 +143,7 @@ def _prepared(
             raise
         # The way out is tried before it is offered; the threshold does not matter to the placement.
         tried = Question(ready(1.0), chip, SolveOptions(repairs=0))
-        fits = _placed(tried, time.perf_counter()).solution is not None
+        fits = _placed(tried).solution is not None
         verdict = f"with them it {'fits' if fits else 'does not fit'} {chip.name} (tried)"
         findings = (
             replace(finding, next_step=f"{finding.next_step}; {verdict}") for finding in error.findings
@@ -151,11 +151,14 @@ def _prepared(
         raise MissingNeuronError(*findings, only_outputs=True) from None
 
 
-def _placed(question: Question, start_s: float) -> Result:
-    """Decide, and look for repairs if it does not fit, all within limits that count from `start_s`."""
-    from mapper.solver.budget import Budget  # noqa: PLC0415  # loads OR-Tools
+def _placed(question: Question) -> Result:
+    """Decide, and look for repairs if it does not fit, all within limits that count from here.
 
-    budget = Budget(question.resolved, start_s)
+    OR-Tools is loaded before: what that takes says nothing about the question.
+    """
+    from mapper.solver.budget import Budget  # noqa: PLC0415
+
+    budget = Budget(question.resolved)
     doing(f"placing {join_names([network.name for network in question.networks])} on {question.chip.name}")
     result = decide(question, budget=budget)
     if result.report is None:
