@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 import mapper
@@ -123,3 +124,34 @@ def test_samna_that_is_not_there_is_missed_in_a_sentence(
     )
     for call, needed_for in calls:
         assert said(call).startswith(f"{needed_for} needs samna, {missing}. Install the vendor's library")
+
+
+def relus(*, bias: bool, norm: bool = False, count: int = 1) -> nn.Sequential:
+    norms = [nn.BatchNorm2d(2)] if norm else []
+    entries = [entry for _ in range(count) for entry in (nn.Conv2d(2, 2, 1, bias=bias), *norms, nn.ReLU())]
+    return nn.Sequential(*entries).eval()
+
+
+@pytest.mark.parametrize(("bias", "norm"), [(True, False), (False, True), (False, False)])
+@pytest.mark.filterwarnings("ignore:rounding")
+def test_biases_of_rectifiers_are_told_to_need_the_slow_clock(bias: bool, norm: bool) -> None:
+    torch.manual_seed(0)
+    options = mapper.TorchOptions(1.0)
+    result = mapper.solve(relus(bias=bias, norm=norm, count=4), input_shape=(2, 6, 6), torch=options)
+    told = [str(reading) for reading in result.readings if "slow clock" in reading.taken]
+    assert len(told) == (bias or norm)
+    assert all(text.startswith("layer 0 (Conv2d), layer ") and "bias=False" in text for text in told)
+    assert ("biases are added at ticks" in str(result)) == (bias or norm)
+
+
+def test_a_misfit_by_biases_says_that_training_can_do_without() -> None:
+    torch.manual_seed(0)
+    options, hint = mapper.TorchOptions(1.0), "trained without biases (bias=False) ask for no bias words"
+    told = mapper.check(
+        relus(bias=True, count=4), "speck2cmini", input_shape=(2, 6, 6), torch=options, repairs=0
+    )
+    assert not told
+    assert hint in " ".join(str(told).split())
+    assert mapper.check(relus(bias=False, count=4), "speck2cmini", input_shape=(2, 6, 6), torch=options)
+    large = mapper.check(relus(bias=False, count=12), "speck2cmini", input_shape=(2, 6, 6), torch=options)
+    assert hint not in " ".join(str(large).split())
