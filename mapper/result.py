@@ -14,7 +14,7 @@ from mapper.by_value import ByValue
 from mapper.errors import InfeasibleError, OptionsError, UndecidedError
 from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
-from mapper.reading import Reading
+from mapper.reading import Reading, readings_of
 from mapper.reasons import (
     Conflict,
     Correction,
@@ -31,7 +31,7 @@ from mapper.reasons import (
     Unmet,
     unmet,
 )
-from mapper.references import LayerReference, locate_layer, readings_of, resolve_layer, whole_number
+from mapper.references import LayerReference, locate_layer, resolve_layer, whole_number
 from mapper.solution import LayerPart, Solution
 from mapper.wording import join_names
 
