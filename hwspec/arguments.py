@@ -10,7 +10,7 @@ import builtins
 import collections.abc
 import re
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property, wraps
@@ -25,33 +25,44 @@ __all__ = ["Checker", "Kind", "unknown_keywords"]
 Checkable = TypeVar("Checkable", bound=Callable[..., Any])
 
 _BY_KEYWORD = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+# Enough to recognise the one that was meant.
+_PLACES_MAX = 3
 _BY_POSITION = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def unknown_keywords(
-    wrong: Collection[str], known: Collection[str], meant: Callable[[str], str] = lambda _: ""
+    wrong: Collection[str],
+    known: Collection[str],
+    meant: Callable[[str], str] = lambda _: "",
+    places: Callable[[str], Sequence[str]] = lambda _: (),
 ) -> TypeError:
-    """The error of keywords that nothing takes, each with the one that was meant.
+    """The error of keywords that nothing takes, each with the one that was meant, or with what takes it.
 
     Parameters
     ----------
     meant
         What a word that is none of these stands for; "" where nobody knows.
+    places
+        What else takes a keyword, as users call it.
     """
     hints = []
     for name in wrong:
         longer = [entry for entry in sorted(known) if entry.startswith(f"{name}_")]
         close = longer or get_close_matches(name, sorted(known), n=1)
-        found = _of_these(meant(name), known) or "".join(close[:1])
-        hints.append(f"{name} (did you mean {found}?)" if found else name)
+        found = meant(name)
+        elsewhere = () if found else places(name)
+        found = found or "".join(close[:1])
+        told = [f"did you mean {found}?"] if found else []
+        told += [f"{name if found else 'it'} is of {_some(elsewhere)}"] if elsewhere else []
+        hints.append(f"{name} ({' '.join(told)})" if told else name)
     there_are = f"There are {', '.join(sorted(known))}" if known else "It takes none"
     return TypeError(f"unknown keyword: {', '.join(hints)}. {there_are}")
 
 
-def _of_these(said: str, known: Collection[str]) -> str:
-    """A wish as it is said, unless it is one for a keyword that is not known here."""
-    keyword = re.match(r"[a-z]\w*", said)
-    return "" if keyword and keyword[0] not in known else said
+def _some(places: Sequence[str]) -> str:
+    """A few of them, as a list."""
+    *others, last = places[:_PLACES_MAX]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 @dataclass(frozen=True)
@@ -64,21 +75,22 @@ class Checker:
         Made of all findings about the arguments of a call.
     kinds
         By name of an annotation, what it stands for, where that is not to be seen from the annotation itself.
-    meant
-        As in `unknown_keywords`.
+    meant, places
+        As in `unknown_keywords`; `places` is told the function too.
     """
 
     error: Callable[..., Exception]
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     meant: Callable[[str], str] = lambda _: ""
+    places: Callable[[str, Callable[..., Any]], Sequence[str]] = lambda *_: ()
 
     def __call__(self, target: Checkable) -> Checkable:
         """A function whose arguments are checked, or a class that is made of checked ones."""
         return self.but()(target)
 
-    def by_name(self, target: Checkable) -> Checkable:
+    def by_name(self, target: Checkable, rest: Callable[..., Any] | None = None) -> Checkable:
         """The same, where keywords alone are checked, and somebody else judges the values."""
-        return self.but(*signature(target).parameters)(target)
+        return self.but(*signature(target).parameters, rest=rest)(target)
 
     def but(self, *apart: str, rest: Callable[..., Any] | None = None) -> Callable[[Checkable], Checkable]:
         """The same, where some arguments need another judge.
@@ -93,8 +105,11 @@ class Checker:
 
         def of(target: Checkable) -> Checkable:
             if isinstance(target, type):
-                # Not by `setattr` of a name that is known: a class has no type for it.
-                type.__setattr__(target, "__init__", self._checking(vars(target)["__init__"], apart, rest))
+                # A named tuple has no other. Not by `setattr`: a class has no type for such a name.
+                maker = "__init__" if "__init__" in vars(target) else "__new__"
+                made = vars(target)[maker]
+                made = made.__func__ if isinstance(made, staticmethod) else made
+                type.__setattr__(target, maker, self._checking(made, apart, rest))
                 return target
             return cast(Checkable, self._checking(target, apart, rest))
 
@@ -150,7 +165,7 @@ class _Arguments:
     def keywords(self) -> frozenset[str]:
         """All keywords of its own."""
         named = (name for name, entry in self.parameters.items() if entry.kind in _BY_KEYWORD)
-        return frozenset(named) - {"self"}
+        return frozenset(named) - {"self", "_cls"}
 
     @cached_property
     def known(self) -> frozenset[str]:
@@ -168,9 +183,11 @@ class _Arguments:
     @cached_property
     def forms(self) -> Mapping[str, Form]:
         """What each argument may be."""
+        judged = self.keywords - self.apart
+        if not judged:
+            return {}
         names = _Names(self.checker.kinds, self.function.__module__)
         hints = get_type_hints(self.function, globalns={}, localns=names)
-        judged = self.keywords - self.apart
         return {name: form for name in hints if name in judged and (form := form_of(hints[name]))}
 
     @cached_property
@@ -191,7 +208,9 @@ class _Arguments:
         """
         is_known = self.takes_any or named.keys() <= self.keywords
         if not is_known and (wrong := [name for name in named if name not in self.known]):
-            raise unknown_keywords(wrong, self.known, self.checker.meant)
+            raise unknown_keywords(wrong, self.known, self._meant, self._places)
+        if not self.forms:
+            return given, named
         # Layers and edges are made by the thousand: a look at the type does for nearly all.
         is_odd = any(_is_odd(form, value) for form, value in zip(self.by_position, given, strict=False))
         if not is_odd and not any(_is_odd(self.forms.get(name), value) for name, value in named.items()):
@@ -201,6 +220,20 @@ class _Arguments:
         known = len(self.positions)
         read = (*map(_plain, self.by_position, given), *given[known:])
         return read, {name: _plain(self.forms.get(name), value) for name, value in named.items()}
+
+    def _meant(self, word: str) -> str:
+        """What a word stands for here; a field of the class of an argument with that argument."""
+        said = self.checker.meant(word)
+        keyword = re.match(r"[a-z]\w*", said)
+        if keyword:
+            return said if keyword[0] in self.known else ""
+        owner = said.partition("(")[0]
+        takers = (name for name, entry in self.parameters.items() if owner in str(entry.annotation))
+        taker = next(takers, "") if owner.isidentifier() else ""
+        return f"{taker}={said}" if taker else ("" if owner.isidentifier() else said)
+
+    def _places(self, word: str) -> Sequence[str]:
+        return self.checker.places(word, self.function)
 
     def _findings(self, given: Mapping[str, Any]) -> Iterator[Finding]:
         for name, form in self.forms.items():

@@ -18,13 +18,16 @@ from hwspec.errors import Finding
 from hwspec.inert import quoted
 
 __all__ = [
-    "ARRAY", "Form", "Kind", "form_of", "is_array", "is_whole", "named", "own_class", "said", "whole",
+    "ARRAY", "Form", "Kind", "as_number", "form_of", "is_array", "is_whole", "named", "of_map", "own_class",
+    "said", "whole",
 ]  # fmt: skip
 
 _COUNTS = {1: "one", 2: "two", 3: "three", 4: "four"}
+# Arguments that are called so are shapes of maps, whose sides are three; what stands before them in arrays.
+_SHAPES, _SIDES, _BEFORE = ("shape", "input_shape"), 3, ("the batch", "batch and time")
 # What is allowed of an argument that is called so, everywhere.
 _ALLOWED: Mapping[str, str] = {
-    **dict.fromkeys(("shape", "input_shape"), "(features, height, width)"),
+    **dict.fromkeys(_SHAPES, "(features, height, width)"),
     **dict.fromkeys(("chip", "device_type"), 'a name as "speck2f"'),
 }
 _PACKAGES = ("mapper", "hwspec")
@@ -40,6 +43,8 @@ class _Said(reprlib.Repr):
         return quoted(x)
 
     def repr_instance(self, x: object, level: int) -> str:
+        if isinstance(x, tuple):
+            return self.repr_tuple(tuple(x), level)
         plain = isinstance(x, float | complex | bool | bytes | PathLike | NoneType)
         return repr(x) if plain else f"<{type(x).__name__}>"
 
@@ -80,6 +85,8 @@ class Kind:
         Of values to choose from, all, as Python writes them.
     types
         All values of exactly these types fit.
+    instead
+        Of a value of another kind, what is to be done with it, as a sentence; "" where nobody knows.
     """
 
     words: str
@@ -91,6 +98,7 @@ class Kind:
     allowed: str = ""
     choices: tuple[str, ...] = ()
     types: frozenset[type] = frozenset()
+    instead: Callable[[Any], str] = lambda _: ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,15 +145,38 @@ class Form:
         choices = [word for kind in self.kinds for word in kind.choices]
         if isinstance(value, str) and (close := get_close_matches(f'"{value}"', choices, n=1)):
             steps = [f"Did you mean {close[0]}?"]
+        instead = next(filter(None, (kind.instead(value) for kind in self.kinds)), "")
+        if instead or (name in _SHAPES and (instead := of_map(value, f"{name}="))):
+            steps = [instead]
         allowed = "".join(kind.allowed for kind in self.kinds) or _ALLOWED.get(name)
         return Finding(name, f"must be {self.words}", said(value), allowed, next_step=". ".join(steps))
+
+
+def of_map(value: Any, written: str) -> str:
+    """How the shape of one map is given, if a value is a batch or its shape, or a map itself; else "".
+
+    Parameters
+    ----------
+    written
+        How a shape is written, before its sides: "input_shape=".
+    """
+    is_map = getattr(value, "ndim", 1) > 1
+    given = value.shape if is_map else value
+    sizes = [whole(size) for size in given] if _is_listed(given) and not isinstance(given, Iterator) else []
+    behind = len(sizes) - _SIDES
+    if None in sizes or not (0 if is_map else 1) <= behind <= len(_BEFORE):
+        return ""
+    shape = f"{written}{tuple(sizes[behind:])}"
+    if not behind:
+        return f"Give its shape: {shape}"
+    return f"Leave {_BEFORE[behind - 1]} out: {shape}, which is tuple(x.shape[{behind}:])"
 
 
 def whole(value: object) -> int | None:
     """A number without fraction, of any library and type, as an integer; None of all else."""
     if type(value) is int:
         return value
-    found = _number(value)
+    found = as_number(value)
     return int(found) if isinstance(found, int) or (found is not None and found.is_integer()) else None
 
 
@@ -154,7 +185,7 @@ def is_whole(value: object) -> bool:
     return whole(value) is not None
 
 
-def _number(value: Any) -> int | float | None:
+def as_number(value: Any) -> int | float | None:
     """One number of any library, an integer if its type is of such; None of truth values and all else."""
     is_listed = getattr(value, "ndim", 0) or getattr(getattr(value, "dtype", None), "kind", "f") not in "iufO"
     if is_listed or isinstance(value, str | bytes) or _is_flag(value):
@@ -172,7 +203,7 @@ def _number(value: Any) -> int | float | None:
 
 
 def _is_number(value: object) -> bool:
-    return _number(value) is not None
+    return as_number(value) is not None
 
 
 def _is_flag(value: object) -> bool:
@@ -226,7 +257,7 @@ def named(name: str, kind: Kind) -> type:
 _PLAIN: Mapping[Any, Kind] = {
     NoneType: Kind("None", lambda value: value is None, types=frozenset({NoneType})),
     int: Kind("a whole number", is_whole, several="whole numbers", plain=whole, types=frozenset({int})),
-    float: Kind("a number", _is_number, several="numbers", plain=_number, types=frozenset({int, float})),
+    float: Kind("a number", _is_number, several="numbers", plain=as_number, types=frozenset({int, float})),
     bool: Kind(
         "True or False",
         _is_flag,

@@ -257,6 +257,9 @@ class ChipSpec(Shown, _Spec):
         """SHA-256 of the specification as canonical JSON, hexadecimal."""
         return self._hash
 
+    def __hash__(self) -> int:
+        return hash(self._hash)
+
     @cached_property
     def _hash(self) -> str:
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))

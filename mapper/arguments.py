@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hwspec.arguments import Checker
-from hwspec.kinds import ARRAY, Kind, is_array, is_whole, own_class, whole
+from hwspec.kinds import ARRAY, Kind, is_array, is_whole, of_map, own_class, whole
 from mapper.asking import asked_as
 from mapper.errors import OptionsError
 
@@ -46,19 +48,78 @@ def _is_events(value: object) -> bool:
     return hasattr(value, "__array__") or isinstance(value, Mapping)
 
 
+# Of the package, which loads its parts when it is asked for them.
+_PARTS = ("boards", "equivalence", "events", "tuning")
+# This needs torch, and is asked only where somebody has loaded it. The other is its name of old.
+_OF_TORCH, _OLD = ("mapper.compat.dynapcnn", "DynapcnnNetwork"), "DynapcnnCompatibleNetwork"
+_IS_OPEN = re.compile("[a-z]").match
+
+
+def _callables() -> Iterator[tuple[str, Any]]:
+    """All that users call and that is checked, as they write it, with its arguments."""
+    unseen = {_OLD} if _OF_TORCH[0] in sys.modules else {_OLD, _OF_TORCH[1]}
+    package: Any = sys.modules["mapper"]
+    for module in (package, *(getattr(package, part) for part in _PARTS)):
+        for name in sorted({*module.__all__} - unseen):
+            entry = getattr(module, name)
+            held = entry.__dict__ if isinstance(entry, type) else {}
+            for made in (entry, held.get("__init__"), held.get("__new__")):
+                yield f"{module.__name__}.{name}", getattr(made, "arguments", None)
+            for key in filter(_IS_OPEN, dir(entry) if held else ()):
+                yield f"{name}.{key}", getattr(getattr(entry, key), "arguments", None)
+
+
+def _places(word: str, asked: Callable[..., Any]) -> list[str]:
+    """What takes a keyword: methods beside the one that was asked, who has it itself, who passes it on."""
+    found: list[tuple[bool, bool, int, str]] = []
+    owner = asked.__qualname__.rpartition(".")[0]
+    for name, arguments in _callables():
+        if arguments is not None and word in arguments.known:
+            is_beside = bool(owner) and arguments.function.__qualname__.rpartition(".")[0] == owner
+            found.append((not is_beside, word not in arguments.keywords, len(found), name))
+    return list(dict.fromkeys(name for *_, name in sorted(found)))
+
+
+def _as_shape(value: object) -> str:
+    """How a shape is written that was given as its sides, or with what stands before them."""
+    if isinstance(value, tuple | list) and len(value) == 3 and all(map(is_whole, value)):
+        return f"Write mapper.Shape{tuple(map(whole, value))}"
+    return of_map(value, "mapper.Shape")
+
+
+def _as_config(value: object) -> str:
+    """How a configuration is made of what was given in its place."""
+    if _RESULT.fits(value):
+        return "Give mapper.build_config(result), of this Result"
+    if own_class("Network").fits(value):
+        return "Give mapper.build_config(mapper.solve(network)), of this Network"
+    if isinstance(value, str | Path) and str(value).endswith(".json"):
+        return f'Give mapper.read_config("{value}")'
+    return ""
+
+
+def _as_result(value: object) -> str:
+    """How a result is made of what was given in its place."""
+    if own_class("ChipConfig").fits(value):
+        return "This is a configuration already: mapper.write_config(config, path) writes it"
+    if own_class("Network").fits(value):
+        return "Give mapper.solve(network), of this Network"
+    if any(cls.__module__ == "torch.nn.modules.module" for cls in type(value).__mro__):
+        return "Give mapper.solve(module, input_shape=(features, height, width)), of this module"
+    return ""
+
+
 _SHAPE = own_class("Shape")
-_RESULT = 'mapper.solve("digits") gives one'
+_RESULT = own_class("Result", 'mapper.solve("digits") gives one')
+_CONFIG = 'mapper.build_config(mapper.solve("digits")) makes one, mapper.read_config("config.json") reads one'
 _DEVICE = 'a name as "speck2f"'
 _OPTIONS = (
     "SolveOptions", "NirOptions", "TorchOptions", "EmitOptions", "EventOptions", "NoiseFilter", "DvsSettings",
 )  # fmt: skip
 
 _KINDS: Mapping[str, Kind] = {
-    "Result": own_class("Result", _RESULT),
-    "ChipConfig": own_class(
-        "ChipConfig",
-        'mapper.build_config(mapper.solve("digits")) makes one, mapper.read_config("config.json") reads one',
-    ),
+    "Result": replace(_RESULT, instead=_as_result),
+    "ChipConfig": replace(own_class("ChipConfig", _CONFIG), instead=_as_config),
     "ChipSpec": own_class("ChipSpec", 'mapper.load_chip("speck2f") gives one'),
     "Network": own_class("Network", 'mapper.load_network("digits") reads one'),
     "NormalNetwork": own_class("NormalNetwork", 'mapper.solve("digits").networks are such'),
@@ -74,6 +135,7 @@ _KINDS: Mapping[str, Kind] = {
         way_out="Write mapper.Shape(features, height, width), of whole numbers",
         plain=_of_integers,
         keeps=_is_plain_shape,
+        instead=_as_shape,
     ),
     "Knobs": own_class("Knobs", "Write mapper.tuning.Knobs(...)", "Knobs"),
     "Events": Kind(
@@ -92,4 +154,4 @@ _KINDS: Mapping[str, Kind] = {
     **{name: own_class(name, f"Write mapper.tuning.{name}(...)") for name in ("TuneOptions", "Harder")},
 }
 
-checked = Checker(OptionsError, _KINDS, asked_as)
+checked = Checker(OptionsError, _KINDS, asked_as, _places)

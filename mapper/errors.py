@@ -142,9 +142,11 @@ class BackendMissingError(MapperError):
 
     exit_code = 2
 
-    def __init__(self, package: str, needed_for: str, next_step: str) -> None:
+    def __init__(
+        self, package: str, needed_for: str, next_step: str, missing: str = "which is not installed"
+    ) -> None:
         self.package = package
-        super().__init__(f"{needed_for} needs {package}, which is not installed. {next_step}")
+        super().__init__(f"{needed_for} needs {package}, {missing}. {next_step}")
 
 
 class BoardError(MapperError):
@@ -164,13 +166,19 @@ class BoardError(MapperError):
 
 
 class InfeasibleError(MapperError):
-    """The network provably does not fit; `report` says why, and `next_step` what helps, where known."""
+    """The network provably does not fit; `report` says why, and `next_step` what helps, where known.
+
+    Attributes
+    ----------
+    who
+        What does not fit, as a sentence; "" where more than one network and chip were tried.
+    """
 
     exit_code = 1
 
-    def __init__(self, report: FeasibilityReport, next_step: str = "") -> None:
-        self.report, self.next_step = report, next_step
-        super().__init__(f"{report.sentence()}{f' {next_step}' if next_step else ''}")
+    def __init__(self, report: FeasibilityReport, next_step: str = "", who: str = "") -> None:
+        self.report, self.next_step, self.who = report, next_step, who
+        super().__init__(" ".join(filter(None, (who, report.sentence(), next_step))))
 
 
 class UndecidedError(MapperError):
@@ -193,7 +201,10 @@ class UndecidedError(MapperError):
         reached, step = "was reached", f"Raise the limit ({limits}) or leave it out"
         if limit == INTERRUPTION:
             reached, step = "came", f"Let it run, or give it a limit ({limits})"
-        super().__init__(f"undecided: {limit} {reached} before a placement was found or excluded. {step}")
+        who = f"{', '.join(network.name for network in result.networks)} on {result.chip.name}: "
+        super().__init__(
+            f"{who}undecided: {limit} {reached} before a placement was found or excluded. {step}"
+        )
 
 
 class TimeLimitError(MapperError):

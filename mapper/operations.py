@@ -7,13 +7,14 @@ and `mapper.sim.network` is the executable form of it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from mapper.arguments import checked
+from mapper.by_value import ByValue
 
 __all__ = [
     "Array",
@@ -29,7 +30,6 @@ __all__ = [
     "Pool",
     "Scale",
     "Shape",
-    "same",
     "shape_after",
 ]
 
@@ -37,6 +37,7 @@ Array: TypeAlias = npt.NDArray[np.generic]
 Pair: TypeAlias = tuple[int, int]
 
 
+@checked.by_name
 class Shape(NamedTuple):
     """Features, height, width: the order of every shape in this project."""
 
@@ -130,7 +131,7 @@ class Integers:
 
 @checked
 @dataclass(frozen=True, slots=True, eq=False)
-class Convolution:
+class Convolution(ByValue):
     """A two-dimensional convolution with zero padding.
 
     Attributes
@@ -176,7 +177,7 @@ class Convolution:
 
 @checked
 @dataclass(frozen=True, slots=True, eq=False)
-class Linear:
+class Linear(ByValue):
     """A dense map of a flattened signal.
 
     Attributes
@@ -206,7 +207,7 @@ class Linear:
 
 @checked
 @dataclass(frozen=True, slots=True, eq=False)
-class BatchNorm:
+class BatchNorm(ByValue):
     """Batch normalisation at inference: ``(x - mean) / sqrt(variance + epsilon) * scale + shift``.
 
     All arrays have shape (features,), or are all None for shapes alone.
@@ -225,7 +226,7 @@ class BatchNorm:
 
 @checked
 @dataclass(frozen=True, slots=True, eq=False)
-class Neuron:
+class Neuron(ByValue):
     """Integrate-and-fire neurons without leak.
 
     Attributes
@@ -276,16 +277,3 @@ def shape_after(shape: Shape, path: Iterable[PathOperation]) -> Shape:
         elif isinstance(step, Flatten):
             shape = Shape(shape.size, 1, 1)
     return shape
-
-
-def same(left: object, right: object) -> bool:
-    """Whether two networks, or parts of them, are equal in every field and every array value."""
-    if isinstance(left, np.ndarray) or isinstance(right, np.ndarray):
-        return np.array_equal(np.asarray(left), np.asarray(right))
-    if type(left) is not type(right):
-        return False
-    if is_dataclass(left) and not isinstance(left, type):
-        return all(same(getattr(left, f.name), getattr(right, f.name)) for f in fields(left) if f.compare)
-    if isinstance(left, tuple) and isinstance(right, tuple):
-        return len(left) == len(right) and all(map(same, left, right))
-    return left == right

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from hwspec.errors import Finding
+from hwspec.kinds import as_number
 from mapper.arguments import checked
 from mapper.asking import (
     FORBIDDEN_CORES,
@@ -35,7 +36,9 @@ from mapper.asking import (
     spoken,
     surface,
 )
+from mapper.by_value import ByValue
 from mapper.errors import OptionsError
+from mapper.kept import strangers
 from mapper.references import (
     LayerReference,
     layer_key,
@@ -99,8 +102,8 @@ _RATE_MAX = 2**50
 
 
 @checked.by_name
-@dataclass(frozen=True, slots=True)
-class SolveOptions:
+@dataclass(frozen=True, slots=True, eq=False)
+class SolveOptions(ByValue):
     """Requests to the solver; the defaults ask for nothing.
 
     Layers are named as `mapper.references` describes: by name, by text "#3" for an index, or by an integer.
@@ -180,6 +183,11 @@ class SolveOptions:
     traffic: tuple[tuple[LayerReference, int], ...] = ()
     keep: tuple[tuple[LayerReference, int], ...] = ()
 
+    def __post_init__(self) -> None:
+        for option in (TIME_LIMIT, WORK_LIMIT):
+            if (limit := as_number(getattr(self, option.written))) is not None:
+                object.__setattr__(self, option.written, limit)
+
     @property
     def divides(self) -> bool:
         """Whether anything but one whole layer per core is allowed; siblings on one core apart."""
@@ -246,7 +254,10 @@ def resolve(options: SolveOptions, networks: Network | Sequence[Network], chip: 
     try:
         traffic = locate_traffic(options.traffic, several)
         if not traffic and str(options.objective) == "balance":
-            step = "mapper simulate CONFIG --events FILE --traffic rates.json measures it"
+            step = spoken(
+                command="mapper simulate CONFIG --events FILE --traffic rates.json measures it",
+                python="Give traffic=((layer, spikes per second), ...)",
+            )
             findings.append(
                 Finding(f"{OBJECTIVE} balance", "needs the traffic of the layers", next_step=step)
             )
@@ -335,14 +346,8 @@ class _Resolution:
         known = layers_called(self.networks)
         given = list(pairs(KEEP, "(layer, core)", value, self.findings))
         names = [reference for reference, _ in given if isinstance(reference, str)]
-        if names and len(names) == len(given) and not known.keys() & {*names}:
-            several = " and ".join(network.name for network in self.networks)
-            problem, listed = (
-                f"is of another network: {several} has none of its layers",
-                [*dict.fromkeys(names)],
-            )
-            step = "Leave it out, or name a placement of this network as it was"
-            self.findings.append(Finding(str(KEEP), problem, ", ".join(listed[:8]), next_step=step))
+        if len(names) == len(given):
+            self.findings.extend(strangers(value, names, known, self.networks, self.chip.name))
         for reference, place in given:
             where = f"{KEEP} {value_text(reference, plain=True)}"
             core = number(self.findings, place, where, "no chip has such a core", 0, _CORE_MAX)

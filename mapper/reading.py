@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from mapper.wording import join_names
 if TYPE_CHECKING:
     from mapper.network import Network
 
-__all__ = ["Reading", "gathered", "require_answers"]
+__all__ = ["Reading", "gathered", "readings_of", "require_answers"]
 
 # More names than these are counted instead.
 _NAMES_MAX = 3
@@ -93,3 +93,12 @@ def require_answers(networks: Iterable[Network]) -> None:
     ]
     if findings:
         raise NetworkError(*dict.fromkeys(findings))
+
+
+def readings_of(networks: Sequence[Network]) -> tuple[Reading, ...]:
+    """What was taken for granted while reading; of several networks, subjects begin with their names."""
+    return tuple(
+        replace(reading, subject=f"{network.name}: {reading.subject}") if len(networks) > 1 else reading
+        for network in networks
+        for reading in network.readings
+    )

@@ -15,6 +15,7 @@ from hwspec.schema import AssumedFact
 from mapper.demand import layer_demands
 from mapper.errors import Finding, OptionsError, unreadable
 from mapper.files import own_file
+from mapper.kept import KeptCores
 from mapper.operations import Pair, Pool, Shape
 from mapper.reading import Reading
 from mapper.references import layers_called, signal_title
@@ -301,14 +302,16 @@ def _signal_shape(result: Result, relay: Relay) -> Shape:
     return Shape(1 if stage.merge else 2, *((width, height) if stage.swap else (height, width)))
 
 
-def kept_cores(record: PlacementRecord) -> tuple[tuple[str, int], ...]:
+def kept_cores(record: PlacementRecord) -> KeptCores:
     """(layer, core) pairs of a placement, as `SolveOptions.keep` takes them."""
     several = len(record.networks) > 1
-    return tuple(
+    kept = KeptCores(
         (f"{record.networks[layer.network]}:{layer.name}" if several else layer.name, core)
         for layer in record.layers
         for core in layer.cores
     )
+    kept.networks, kept.chip = record.networks, record.chip
+    return kept
 
 
 def moved_layers(

@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 from difflib import get_close_matches
 from itertools import chain, count
 from operator import index
@@ -25,13 +25,12 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from hwspec.errors import Finding
 from hwspec.inert import quoted
-from mapper.errors import NetworkError, OptionsError
+from mapper.errors import NetworkError, OptionsError, warn_caller
 from mapper.wording import untitled
 
 if TYPE_CHECKING:
     from mapper.asking import Option
     from mapper.network import Network
-    from mapper.reading import Reading
 
 AnyNetwork = TypeVar("AnyNetwork", bound="Network")
 
@@ -46,7 +45,6 @@ __all__ = [
     "named_apart",
     "natural_key",
     "networks_apart",
-    "readings_of",
     "require_distinct",
     "resolve_layer",
     "resolve_reference",
@@ -237,9 +235,19 @@ class _Lookup:
         known = reference if isinstance(reference, str) else _integer(reference, where)
         meanings = self.meanings(known)
         if len(meanings) == 1:
+            self.tell(known, meanings[0], where)
             return meanings[0].network, meanings[0].name
         where = f"{where} {known!s:.80}"
         raise OptionsError(self.ambiguity(meanings, where) if meanings else self.absence(known, where))
+
+    def tell(self, reference: LayerReference, meaning: _Meaning, where: str) -> None:
+        """Warn of a bare number that is taken as an index where layers are called by numbers."""
+        network = self.networks[meaning.network]
+        is_bare = meaning.is_index and str(reference).isdecimal()
+        if is_bare and all(map(str.isdecimal, network.index)) and meaning.name != str(reference):
+            title = network.title(meaning.name)
+            told = f'no layer is called {reference}: as an index it is {title}; "#{reference}" says so'
+            warn_caller(f"{where} {reference}: {told}")
 
     def names(self, network: Network) -> Collection[str]:
         """The names that references can mean in a network."""
@@ -387,12 +395,3 @@ def whole_number(value: object) -> int | None:
         return None if isinstance(value, bool) else index(value)  # type: ignore[arg-type]  # found out here
     except TypeError:
         return None
-
-
-def readings_of(networks: Sequence[Network]) -> tuple[Reading, ...]:
-    """What was taken for granted while reading; of several networks, subjects begin with their names."""
-    return tuple(
-        replace(reading, subject=f"{network.name}: {reading.subject}") if len(networks) > 1 else reading
-        for network in networks
-        for reading in network.readings
-    )

@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Literal, TypeAlias
-
-from pydantic import BaseModel, ConfigDict
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from hwspec.display import Displayed
 from hwspec.errors import Finding
-from hwspec.schema import AssumedFact, ChipSpec
+from hwspec.schema import ChipSpec
+from mapper.arguments import checked
+from mapper.asking import spoken
+from mapper.by_value import ByValue
 from mapper.errors import InfeasibleError, OptionsError, UndecidedError
 from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
-from mapper.reading import Reading
-from mapper.references import LayerReference, locate_layer, readings_of, resolve_layer, whole_number
-from mapper.rules import Rule
+from mapper.reading import Reading, readings_of
+from mapper.reasons import (
+    Conflict,
+    Correction,
+    DividedConflict,
+    FeasibilityReport,
+    Gap,
+    HallSet,
+    Record,
+    Repair,
+    ReportNature,
+    Requirement,
+    SizeChange,
+    Status,
+    Unmet,
+    unmet,
+)
+from mapper.references import LayerReference, locate_layer, resolve_layer, whole_number
 from mapper.solution import LayerPart, Solution
+from mapper.wording import join_names
 
+# Whoever has a result has its reasons too.
 __all__ = [
     "Conflict",
     "Correction",
@@ -28,239 +45,15 @@ __all__ = [
     "HallSet",
     "Record",
     "Repair",
+    "ReportNature",
     "Requirement",
     "Result",
     "SizeChange",
     "Statistics",
     "Status",
     "Unmet",
+    "unmet",
 ]
-
-ReportNature: TypeAlias = Literal["capacity", "count", "output", "routing", "structural", "undecided"]
-
-
-class Status(StrEnum):
-    """How far the solver got."""
-
-    OPTIMAL = "optimal"
-    FEASIBLE = "feasible"
-    INFEASIBLE = "infeasible"
-    UNDECIDED = "undecided"
-
-
-class Record(BaseModel):
-    """Part of a file: immutable, and refuses fields it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
-
-
-class _Sentence(Record):
-    sentence: str
-
-
-class Gap(Record):
-    """By how much a requirement is missed.
-
-    Attributes
-    ----------
-    rule, code
-        Name and stable code of the rule.
-    layers
-        Who asks.
-    demand, bound, gap, unit
-        What is asked, what there is, the difference (None where they are no numbers), in what unit.
-    """
-
-    rule: str
-    code: str
-    layers: tuple[str, ...]
-    demand: int | str
-    bound: int | str
-    gap: int | None
-    unit: str
-
-
-class Unmet(Gap, _Sentence):
-    """One requirement no core (or not the chip) meets.
-
-    Attributes
-    ----------
-    cores
-        The cores that come nearest; empty where the chip as a whole is meant.
-    terms
-        How the demand comes about.
-    """
-
-    cores: tuple[int, ...]
-    terms: str
-
-    def bare(self) -> Gap:
-        """The numbers alone."""
-        return Gap(**self.model_dump(include=set(Gap.model_fields)))
-
-
-class HallSet(_Sentence):
-    """Layers that compete for too few cores: the certificate of a matching conflict.
-
-    Attributes
-    ----------
-    layers, cores
-        All that these layers can use are these cores, and ``len(layers) > len(cores)``.
-    reason
-        Why they can use no others.
-    """
-
-    layers: tuple[str, ...]
-    cores: tuple[int, ...]
-    reason: str
-
-
-class Requirement(_Sentence):
-    """One thing that is asked of a placement, as part of a conflict or of a correction.
-
-    Attributes
-    ----------
-    kind
-        "layer": the layer is placed. "rule": the layer keeps to the rule. "cores": these cores hold one
-        layer each. "pin", "forbidden": a request of the user. "chip": a rule the chip as a whole keeps.
-    code
-        Stable code of the rule behind it.
-    layers, cores
-        Whom it concerns.
-    """
-
-    kind: Literal["layer", "rule", "cores", "pin", "forbidden", "chip"]
-    code: str
-    layers: tuple[str, ...]
-    cores: tuple[int, ...]
-
-
-class Conflict(_Sentence):
-    """Requirements that cannot hold together.
-
-    Attributes
-    ----------
-    irreducible
-        Whether any one left out makes the others possible; False where a limit came first.
-    """
-
-    requirements: tuple[Requirement, ...]
-    irreducible: bool
-
-
-class DividedConflict(Conflict):
-    """Requirements that cannot hold together although layers may be cut, copied or relayed.
-
-    Attributes
-    ----------
-    moves
-        What was allowed: "pieces", "relays", "copies". The verdict holds within these moves.
-    """
-
-    moves: tuple[str, ...]
-
-
-class Correction(_Sentence):
-    """The fewest requirements without which everything else is possible."""
-
-    requirements: tuple[Requirement, ...]
-
-
-class SizeChange(Record):
-    """One size of the network that a repair changes; values as in `mapper.edits.Edit`."""
-
-    name: str
-    field: Literal["features", "kernel", "stride", "padding", "pooling", "input_size"]
-    before: int | tuple[int, int]
-    after: int | tuple[int, int]
-    target: str | None = None
-
-
-class Repair(_Sentence):
-    """A change after which the network fits: solved and checked before it is shown.
-
-    Attributes
-    ----------
-    kind
-        What is changed: "request", "features", "kernel", "stride", "padding", "pooling", "input_size",
-        "legal_values", "several", "width" (of the network), "memory", "cores", "memory_and_cores", "fan_out"
-        or "bandwidth" (of the chip).
-    change
-        How much it changes, 0 .. 1: the share of features, taps, map or memory that is lost or added.
-    sizes
-        What to change in the network.
-    overrides
-        What to change in the chip, as `--set` takes it.
-    dropped_pins, allowed_cores
-        Requests to withdraw: layers no longer pinned, cores no longer forbidden.
-    """
-
-    kind: str
-    change: float
-    sizes: tuple[SizeChange, ...] = ()
-    overrides: tuple[str, ...] = ()
-    dropped_pins: tuple[str, ...] = ()
-    allowed_cores: tuple[int, ...] = ()
-
-
-class FeasibilityReport(Displayed, Record):
-    """Why a network does not fit, by how much, and on which facts that rests.
-
-    Attributes
-    ----------
-    nature
-        "structural" where a value is outside this chip's limits, else "capacity", "count",
-        "routing" (destinations), "output" (readout stage and monitors), or "undecided".
-    unmet
-        Requirements that cannot be met whatever else is decided.
-    certificate
-        Groups of layers that compete for too few cores.
-    conflict
-        One irreducible set of requirements that cannot hold together; None while undecided.
-    correction
-        The fewest requirements to give up.
-    divided
-        Why cutting, copying and relaying does not help, where tried; entries above are about whole layers.
-    repairs
-        Changes that were solved and checked, least change first; empty unless asked for.
-    repairs_missing, repairs_note
-        Kinds of repair of which none exists on its own, as far as they were tried; why those that were asked
-        for were not sought, or None.
-    assumed_facts
-        Facts of the chip that no source states and this verdict may rest on.
-    chip_hash
-        SHA-256 of the chip's specification.
-    limit, cut_short
-        What stopped an undecided solve; what a limit left undone, beside the verdict.
-    """
-
-    schema_version: Literal[1] = 1
-    status: Status
-    nature: ReportNature
-    chip: str
-    chip_hash: str
-    unmet: tuple[Unmet, ...] = ()
-    certificate: tuple[HallSet, ...] = ()
-    conflict: Conflict | None = None
-    correction: Correction | None = None
-    divided: DividedConflict | None = None
-    repairs: tuple[Repair, ...] = ()
-    repairs_missing: tuple[str, ...] = ()
-    repairs_note: str | None = None
-    assumed_facts: tuple[AssumedFact, ...] = ()
-    limit: str | None = None
-    cut_short: tuple[str, ...] = ()
-
-    def sentences(self) -> tuple[str, ...]:
-        """One sentence for each thing that stands in the way."""
-        entries = (*self.unmet, *self.certificate, *filter(None, (self.divided,)))
-        if not entries and self.limit:
-            return (f"Undecided: {self.limit} was reached.",)
-        return tuple(entry.sentence for entry in entries)
-
-    def sentence(self) -> str:
-        """The whole report as text."""
-        return " ".join(self.sentences())
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,8 +78,8 @@ class Statistics:
     interrupted: bool = False
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Result(Displayed):
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Result(ByValue, Displayed):
     """Outcome of a solve. A solution that stands here has passed the checker.
 
     Attributes
@@ -303,24 +96,55 @@ class Result(Displayed):
         None unless the status is INFEASIBLE or UNDECIDED.
     """
 
+    _other_names = MappingProxyType(
+        {
+            **dict.fromkeys(
+                ("ok", "fits", "feasible", "success", "valid", "is_feasible", "placed", "optimal", "proven"),
+                "status, or bool(result)",
+            ),
+            **dict.fromkeys(
+                ("placement", "placements", "mapping", "assignment", "routes", "cores"),
+                "solution, which is None without a placement, or find_chip_layers(layer)",
+            ),
+            **dict.fromkeys(("reason", "reasons", "why", "error", "repairs", "conflict"), "report"),
+            **dict.fromkeys(("config", "configuration"), "mapper.build_config(result)"),
+            "network": "networks",
+        }
+    )
+
     status: Status
     networks: tuple[NormalNetwork, ...]
     chip: ChipSpec
     options: SolveOptions
     solution: Solution | None
     report: FeasibilityReport | None
-    statistics: Statistics
+    statistics: Statistics = field(compare=False)
     given: tuple[NormalNetwork, ...] = ()
     moves: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "given", self.given or self.networks)
 
+    def __bool__(self) -> bool:
+        """Whether there is a placement.
+
+        Raises
+        ------
+        UndecidedError
+            Nobody knows: a limit came first. `status` says so without an error.
+        """
+        return self.solution is not None or (self.status is not Status.INFEASIBLE and bool(self.require()))
+
+    @property
+    def _names(self) -> str:
+        return join_names([network.name for network in self.networks])
+
     @property
     def readings(self) -> tuple[Reading, ...]:
         """What was taken for granted while reading; of several networks, subjects begin with their names."""
         return readings_of(self.networks)
 
+    @checked.by_name
     def find_chip_layer(self, layer: LayerReference, network: int | None = None) -> int:
         """The core on which a layer lives.
 
@@ -345,6 +169,7 @@ class Result(Displayed):
             raise OptionsError(Finding(f"layer {layer}", "lives on several cores", cores, next_step=step))
         return cores[0]
 
+    @checked.by_name
     def find_chip_layers(self, layer: LayerReference, network: int | None = None) -> list[int]:
         """All cores that hold a layer, a piece or a copy of it, ascending; the rest as `find_chip_layer`."""
         number = None if network is None else whole_number(network)
@@ -377,23 +202,9 @@ class Result(Displayed):
         if self.solution is not None:
             return self.solution
         if self.status is Status.INFEASIBLE and self.report is not None:
-            raise InfeasibleError(self.report)
+            verb = "does" if len(self.networks) == 1 else "do"
+            who = f"{self._names} {verb} not fit {self.chip.name}, proven ({self.report.nature})."
+            step = "The numbers, and changes that mend it, are in report of the result and of this error"
+            raise InfeasibleError(self.report, spoken(command="", python=step), who)
         limit = self.report.limit if self.report and self.report.limit else "a limit"
         raise UndecidedError(limit, self)
-
-
-def unmet(
-    rule: Rule,
-    layers: tuple[str, ...],
-    cores: tuple[int, ...],
-    demand: int | str,
-    bound: int | str,
-    terms: str,
-    sentence: str,
-) -> Unmet:
-    """An `Unmet` with code, unit and gap filled in."""
-    gap = demand - bound if isinstance(demand, int) and isinstance(bound, int) else None
-    return Unmet(
-        rule=rule.name.lower(), code=rule.code, layers=layers, cores=cores, demand=demand, bound=bound,
-        gap=gap, unit=rule.value.unit, terms=terms, sentence=sentence,
-    )  # fmt: skip

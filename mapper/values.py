@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from hwspec.errors import Finding
 from hwspec.inert import quoted
+from hwspec.kinds import as_number
 from mapper.references import whole_number
 
 if TYPE_CHECKING:
@@ -49,11 +49,10 @@ def number(
 
 
 def is_positive(value: object) -> bool:
-    """Whether a value is a number, finite and positive."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        return False
+    """Whether a value is a number of any library, finite and positive."""
+    number = as_number(value)
     try:
-        return 0 < float(value) < float("inf")
+        return number is not None and 0 < float(number) < float("inf")
     except OverflowError:
         return False
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,6 @@ def said(call: Callable[[], object]) -> str:
 
 def test_a_way_out_is_named_and_works() -> None:
     assert 'mapper.solve("digits") gives one' in said(lambda: mapper.build_config("digits"))  # type: ignore[arg-type]
-    config = mapper.build_config(mapper.solve("digits"))
     assert 'mapper.build_config(mapper.solve("digits"))' in said(lambda: mapper.write_config("x", "y"))  # type: ignore[arg-type]
     assert said(lambda: mapper.solve("digits", plain=True)).startswith(
         "unknown keyword: plain (did you mean **mapper.options.PLAIN?)"
@@ -39,8 +40,7 @@ def test_a_way_out_is_named_and_works() -> None:
     assert "(did you mean data?)" in said(lambda: mapper.verify_equivalence("digits", dat=3))
     assert "torch=TorchOptions(relu_as_if=...)" in said(lambda: mapper.solve("digits", relu_as_if=1))
     assert 'Did you mean "depth"?' in said(lambda: mapper.EventOptions(order="dept"))  # type: ignore[arg-type]
-    assert "(did you mean dt_us?)" in said(lambda: mapper.EmitOptions(dt=1))  # type: ignore[call-arg]
-    assert 'Give {"NAME": ...}' in said(lambda: mapper.simulate_config(config, np.zeros((1, 1, 8, 8))))  # type: ignore[arg-type]
+    assert "(did you mean dt_us? dt is of mapper.NirOptions)" in said(lambda: mapper.EmitOptions(dt=1))  # type: ignore[call-arg]
     assert 'Did you mean "digits"?' in said(lambda: mapper.load_network("digit"))
 
 
@@ -145,3 +145,172 @@ def test_a_warning_shows_the_line_of_whoever_called() -> None:
     with pytest.warns(UserWarning, match="discretize is False") as floats:
         network.plain_config()
     assert {entry.filename for entry in (*told, *floats)} == {__file__}
+
+
+def layers(*entries: nn.Module, shape: tuple[int, int, int] = (2, 12, 12)) -> Callable[[], object]:
+    return lambda: mapper.load_network(nn.Sequential(*entries), shape, torch=mapper.TorchOptions(1.0))
+
+
+RELU, FLATTEN = nn.ReLU(), nn.Flatten()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told", "mended"),
+    [
+        (
+            (nn.Conv2d(2, 8, 3), RELU, nn.Conv2d(4, 6, 3), RELU),
+            "layer 2 (Conv2d): takes 4 features, and gets 8, of a map of 8x10x10. "
+            "Write Conv2d(8, 6, 3), or let what is before it give 4",
+            (nn.Conv2d(2, 8, 3), RELU, nn.Conv2d(8, 6, 3), RELU),
+        ),
+        (
+            (nn.Conv2d(8, 8, (3, 5), padding=1), RELU),
+            "takes 8 features, and gets 2, of a map of 2x12x12. "
+            "Give input_shape=(8, 12, 12), or write Conv2d(2, 8, (3, 5), ...)",
+            (nn.Conv2d(2, 8, (3, 5), padding=1), RELU),
+        ),
+        (
+            (FLATTEN, nn.Linear(99, 10), RELU),
+            "layer 1 (Linear): takes 99 values, and gets 288. Write Linear(288, 10)",
+            (FLATTEN, nn.Linear(288, 10), RELU),
+        ),
+        (
+            (nn.Linear(99, 10), RELU),
+            "takes 99 values in a row, and gets a map of 2x12x12, which has 288. "
+            "Put nn.Flatten() before it and write Linear(288, 10)",
+            (FLATTEN, nn.Linear(288, 10), RELU),
+        ),
+        (
+            (nn.Linear(288, 10), RELU),
+            "Put nn.Flatten() before it",
+            (FLATTEN, nn.Linear(288, 10), RELU),
+        ),
+        (
+            (nn.Conv2d(2, 8, 3), nn.BatchNorm2d(4), RELU),
+            "layer 1 (BatchNorm2d): takes 4 features, and gets 8x10x10. Write BatchNorm2d(8)",
+            (nn.Conv2d(2, 8, 3), nn.BatchNorm2d(8), RELU),
+        ),
+    ],
+)
+def test_a_layer_that_does_not_fit_is_told_what_it_takes_and_gets_and_which_change_mends_it(
+    wrong: tuple[nn.Module, ...], told: str, mended: tuple[nn.Module, ...]
+) -> None:
+    assert told in said(layers(*wrong))
+    assert said(layers(*mended)) == "None"
+
+
+def test_groups_that_cannot_divide_what_arrives_are_not_proposed() -> None:
+    text = said(layers(nn.Conv2d(4, 8, 3, groups=4), RELU))
+    assert text.endswith("Give input_shape=(4, 12, 12)")
+    assert said(layers(nn.Conv2d(4, 8, 3, groups=4), RELU, shape=(4, 12, 12))) == "None"
+    with pytest.warns(UserWarning, match="features come first"):
+        text = said(layers(nn.Conv2d(2, 8, 3), RELU, shape=(12, 13, 2)))
+    assert "Give input_shape=(2, 12, 13), features first" in text
+
+
+def test_the_shape_of_a_batch_is_told_to_leave_the_batch_out() -> None:
+    module, options = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU()), mapper.TorchOptions(1.0)
+    batch = torch.ones(4, 2, 12, 12)
+    one = "Leave the batch out: input_shape=(2, 12, 12), which is tuple(x.shape[1:])"
+    two = "Leave batch and time out: input_shape=(2, 12, 12), which is tuple(x.shape[2:])"
+    for given, step in (
+        (batch.shape, one), ([4, 2, 12, 12], one), (np.array(batch.shape), one), (batch, one),
+        (batch[None].shape, two), (batch[0], "Give its shape: input_shape=(2, 12, 12)"),
+    ):  # fmt: skip
+        shape: Any = given
+        for call in (
+            lambda: mapper.load_network(module, shape, torch=options),  # noqa: B023
+            lambda: mapper.solve(module, input_shape=shape, torch=options),  # noqa: B023
+            lambda: mapper.DynapcnnNetwork(module, shape, relu_as_if=1.0),  # noqa: B023
+        ):
+            assert said(call).endswith(step)
+    assert "got (4, 2, 12, 12)" in said(lambda: mapper.load_network(module, batch.shape))  # type: ignore[arg-type]
+    several: Any = (4, 2, 12, 12)
+    assert said(lambda: mapper.Input("a", several)).endswith(
+        "Leave the batch out: mapper.Shape(2, 12, 12), which is tuple(x.shape[1:])"
+    )
+    assert said(lambda: mapper.Input("a", several[1:])).endswith("Write mapper.Shape(2, 12, 12)")
+    for no_shape in ((12, 12), "2x12x12", 3, (1.5, 2, 3, 4)):
+        wrong: Any = no_shape
+        assert "Leave" not in said(lambda: mapper.load_network(module, wrong))  # noqa: B023
+
+
+def test_a_keyword_is_told_where_it_belongs() -> None:
+    network = mapper.DynapcnnNetwork(tiny())
+    result = mapper.solve(tiny())
+    calls: tuple[tuple[Any, str, str], ...] = (
+        (mapper.TorchOptions, "add_output_neuron", "(it is of mapper.DynapcnnNetwork, mapper.solve and "),
+        (partial(mapper.load_network, "digits"), "add_output_neuron", "mapper.solve and "),
+        (partial(mapper.build_config, result), "steps", "(it is of mapper.verify_equivalence, "),
+        (
+            network.plain_config,
+            "config_modifier",
+            "(it is of DynapcnnNetwork.make_config, DynapcnnNetwork.to and mapper.boards.",
+        ),
+        (network.to, "pins", "mapper.solve and "),
+        (partial(mapper.build_config, result), "sensor", "(did you mean options=EmitOptions(sensor=...)?)"),
+        (mapper.EmitOptions, "tick_us", "tick_us is of mapper.EventOptions)"),
+        (partial(mapper.Shape, 1, 2), "widht", "(did you mean width?)"),
+        (result.find_chip_layer, "layr", "(did you mean layer?)"),
+        (result.find_chip_layers, "layr", "(did you mean layer?)"),
+    )
+    for call, word, told in calls:
+        text = said(partial(call, **{word: 1}))
+        assert text.startswith(f"unknown keyword: {word} ")
+        assert told in text
+    assert mapper.Shape(features=1, height=2, width=3) == (1, 2, 3)
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'width'"):
+        mapper.Shape(1, 2)  # type: ignore[call-arg]
+
+
+def test_what_is_given_in_the_place_of_another_is_told_what_to_do_with_it(tmp_path: Path) -> None:
+    module: Any = nn.Conv2d(2, 3, 3)
+    network = tiny()
+    result: Any = mapper.solve(network)
+    config: Any = mapper.build_config(result)
+    # A path is named whole, however long.
+    folder = tmp_path / ("long" * 20)
+    folder.mkdir()
+    mapper.write_config(config, folder / "config.json")
+    file: Any = str(folder / "config.json")
+    made = "Give mapper.build_config(result), of this Result"
+    wrong: tuple[tuple[Callable[[], object], str], ...] = (
+        (lambda: mapper.write_config(result, tmp_path / "x.json"), made),
+        (lambda: mapper.extract(result), made),
+        (lambda: mapper.diff(config, result), made),
+        (lambda: mapper.diff(result, config), made),
+        (lambda: mapper.simulate_config(result, {}), made),
+        (lambda: mapper.extract(network), "Give mapper.build_config(mapper.solve(network)), of this Network"),  # type: ignore[arg-type]
+        (lambda: mapper.extract(file), f'Give mapper.read_config("{file}")'),
+        (lambda: mapper.build_config(network), "Give mapper.solve(network), of this Network"),  # type: ignore[arg-type]
+        (lambda: mapper.build_config(module), "Give mapper.solve(module, input_shape=(features, height, width))"),
+        (lambda: mapper.build_config(config), "configuration already: mapper.write_config(config, path) writes it"),
+    )  # fmt: skip
+    for call, step in wrong:
+        assert step in said(call)
+    assert mapper.extract(mapper.build_config(mapper.solve(network))) == mapper.extract(
+        mapper.read_config(file)
+    )
+
+
+@pytest.mark.parametrize(
+    "half", [Fraction(1, 2), Decimal("0.5"), np.array(0.5), np.float16(0.5), np.longdouble(0.5), torch.tensor(0.5)]
+)  # fmt: skip
+def test_one_number_of_every_library_is_one(half: Any) -> None:
+    module = nn.Sequential(nn.Conv2d(2, 3, 3, bias=False), nn.ReLU())
+    assert repr(mapper.TorchOptions(half).relu_as_if) == "0.5"
+    network = mapper.DynapcnnNetwork(module, (2, 6, 6), False, False, relu_as_if=half)
+    assert network.network.layers[0].neuron.threshold == 0.5
+    assert repr(mapper.NirOptions(dt=half).dt) == "0.5"
+    assert repr(mapper.SolveOptions(time_limit_s=half).time_limit_s) == "0.5"
+    assert mapper.solve(tiny(), time_limit_s=half * 40, add_output_neuron=half).solution is not None
+    bare = mapper.DynapcnnNetwork(module[:1], (2, 6, 6), False, False, add_output_neuron=half)
+    assert bare.network.layers[0].neuron.threshold == 0.5
+
+
+@pytest.mark.parametrize("value", [0, -1, Decimal("NaN"), Decimal("Infinity"), Fraction(-1, 3), 10**400, True, "1", np.ones(1)])  # fmt: skip
+def test_what_is_no_threshold_is_refused(value: Any) -> None:
+    told = said(lambda: mapper.TorchOptions(value))
+    assert told.startswith("relu_as_if: ")
+    assert "must be a" in told
+    assert len(told) < 200

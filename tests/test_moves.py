@@ -331,7 +331,8 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "moved: conv1 from 3 to 5" in capsys.readouterr().out
     assert run(["solve", str(tall), "--keep", str(tmp_path / "placement.json")]) == 2
     told = capsys.readouterr().err
-    assert "--keep: is of another network: tall has none of its layers (got conv1, conv2, conv3, fc)" in told
+    of = "--keep: is a placement of digits on speck2f: tall has none of its layers (got conv1, conv2, conv3, fc)"
+    assert of in told
     assert "Leave it out, or name a placement of this network as it was" in told
     # Of two networks that were placed together one alone is placed, and of one two.
     both = ["solve", "digits", str(tall), "--out", str(tmp_path / "both")]

@@ -59,6 +59,7 @@ def test_every_way_to_write_a_title_is_read(reference: str) -> None:
     assert run(["check", *OF_NET, "--pin", "2 (Linear)=5"]) == 2
 
 
+@pytest.mark.filterwarnings("ignore:.*no layer is called")
 def test_pins_of_one_core_are_named_as_they_were_given(capsys: Capture) -> None:
     said = "=5: layer 2 (Conv2d): the core is also taken by pinned layer 0 (Conv2d)"
     assert run(["check", *OF_NET, "--pin", "0=5", "--pin", "1=5"]) == 2

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mapper.by_value import same
 from mapper.edits import Edit, apply_edits
 from mapper.errors import NetworkError, ShapeError
 from mapper.network import Edge, Input, Layer, Network, Output
@@ -22,7 +23,6 @@ from mapper.operations import (
     Pool,
     Scale,
     Shape,
-    same,
 )
 from mapper.passes import prepare
 from mapper.passes.quantize import quantize

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from torch import nn
 import mapper
 from mapper.cli.entry import run
 from mapper.emit.shared.joined import joined
-from mapper.errors import NetworkError, OptionsError
+from mapper.errors import MapperWarning, NetworkError, OptionsError
 from mapper.explore.plan import plan_networks, with_traffic
 from mapper.frontends import TorchOptions
 from mapper.network import Network
@@ -70,6 +71,23 @@ def torch_network() -> Network:
     return mapper.load_network(sequential(), (2, 16, 16), torch=TorchOptions(relu_as_if=1.0))
 
 
+def test_a_number_that_names_no_layer_is_told_to_be_an_index_where_layers_are_numbered() -> None:
+    network = torch_network()
+    with pytest.warns(
+        MapperWarning, match=r'^layer 1: no layer is called 1: as an index it is 3 \(Conv2d\); "#1" says so$'
+    ):
+        assert mapper.solve(network).find_chip_layer(1) == mapper.solve(network).find_chip_layer("#1")
+    result = mapper.solve(network)
+    with pytest.warns(MapperWarning, match=r"^monitors: layer 2: no layer is called 2"):
+        mapper.solve(network, monitors=("2",))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # Names, indexes that say so, those that mean the same, and layers with names of their own.
+        assert [result.find_chip_layer(layer) for layer in ("3", "#1", 0, -1)]
+        mapper.solve("digits").find_chip_layer(1)
+
+
+@pytest.mark.filterwarnings("ignore:.*no layer is called")
 def test_numbers_as_names_of_a_torch_network() -> None:
     network = torch_network()
     assert tuple(network.index) == NUMBERED

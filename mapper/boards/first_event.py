@@ -43,7 +43,7 @@ def loses_first_event(board: Board, *, with_harmless_event: bool = False) -> boo
         raise ConfigError(
             Finding("configuration", "lets the sensor's events in, beside the test's", next_step=step)
         )
-    library = chip_library(board.chip, "the test")
+    library = chip_library(board.chip, "the test of the first event")
     core, start, spike = _telling_event(board, library)
     first: list[Any] = []
     if with_harmless_event:

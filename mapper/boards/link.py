@@ -63,8 +63,8 @@ class Link:
         self.slow_clock_hz, self._settle_seconds = slow_clock_hz, settle_seconds
         # How the last call ended, while nothing else was asked of the board.
         self._last_end = ""
-        self._samna = samna_library("a board")
-        self._library = chip_library(chip, "a board")
+        self._samna = samna_library(f"board {device}")
+        self._library = chip_library(chip, f"board {device}")
         self._graphs: list[Any] = []
         self._power: Any = None
         self.kit: Any = None

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mapper.arguments import checked
+from mapper.by_value import ByValue
 from mapper.errors import Finding, OptionsError
 from mapper.wording import counted
 
@@ -86,8 +87,8 @@ class Asked(Protocol):
     def receive(self) -> list[Any]: ...
 
 
-@dataclass(slots=True)
-class Heard:
+@dataclass(slots=True, eq=False)
+class Heard(ByValue):
     """What a board answered to a call.
 
     Attributes

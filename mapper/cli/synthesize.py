@@ -95,7 +95,7 @@ def synthesize(
     from mapper.explore.smallest import curves as curves_of  # noqa: PLC0415
     from mapper.explore.smallest import synthesize as find  # noqa: PLC0415
     from mapper.files import file_name, require_writable  # noqa: PLC0415
-    from mapper.references import readings_of  # noqa: PLC0415
+    from mapper.reading import readings_of  # noqa: PLC0415
     from mapper.report.synthesis import plot_curves, print_synthesis, synthesis_record  # noqa: PLC0415
     from mapper.report.text import print_readings  # noqa: PLC0415
 

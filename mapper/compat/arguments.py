@@ -37,6 +37,7 @@ __all__ = [
     "pins",
     "samna_bridge",
     "surrogates",
+    "torch_to",
     "warn_of_numbers",
     "warn_of_pools",
     "with_states",
@@ -142,6 +143,16 @@ def one_ordering(ordering: Ordering | None, newer: Ordering | None) -> tuple[Ord
 
 def _is_auto(ordering: Ordering) -> bool:
     return isinstance(ordering, str) and ordering == "auto"
+
+
+def torch_to(
+    tensor: Any = None,
+    dtype: Any = None,
+    non_blocking: bool = False,
+    copy: bool = False,
+    memory_format: Any = None,
+) -> None:
+    """What torch's `to` takes by keyword."""
 
 
 def is_board(device: object) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -10,18 +10,16 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from hwspec.inert import quoted
 from mapper.errors import Finding, OptionsError
 from mapper.references import whole_number
 
-__all__ = ["JUDGED", "LEFT_OUT", "Arguments", "LeftOut", "Shape3", "checked_shape", "samples_and_steps"]
+__all__ = ["JUDGED", "LEFT_OUT", "Arguments", "LeftOut", "Shape3", "samples_and_steps"]
 
 Shape3 = tuple[int, int, int]
 
 # Of a `DynapcnnNetwork`, arguments with words of their own for what is wrong with them.
 JUDGED = (
-    "snn", "input_shape", "dvs_input", "discretize", "semantics", "batch_size", "weight_rescaling_fn",
-    "relu_as_if",
+    "snn", "dvs_input", "discretize", "semantics", "batch_size", "weight_rescaling_fn", "relu_as_if",
 )  # fmt: skip
 
 
@@ -97,22 +95,6 @@ class Arguments:
         flag = self.dvs_input
         flag = bool(flag) if isinstance(flag, bool | np.bool_) else flag
         return replace(self, batch_size=size, discretize=bool(self.discretize), dvs_input=flag)
-
-
-def checked_shape(input_shape: Sequence[int]) -> Shape3:
-    """(features, height, width), if it is that.
-
-    Raises
-    ------
-    OptionsError
-        It is not.
-    """
-    given = list(input_shape) if isinstance(input_shape, Iterable) else [input_shape]
-    sizes = [size for size in map(whole_number, given) if size is not None]
-    if len(sizes) != len(given) or len(sizes) != 3:
-        problem, limit = "must be three whole numbers", "(features, height, width)"
-        raise OptionsError(Finding("input_shape", problem, quoted(input_shape), limit))
-    return sizes[0], sizes[1], sizes[2]
 
 
 def samples_and_steps(snn: nn.Module) -> tuple[int | None, int | None]:

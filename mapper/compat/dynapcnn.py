@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from hwspec.catalog import load as load_chip
+from hwspec.kinds import said
 from mapper.arguments import checked
 from mapper.boards import Board
 from mapper.compat.arguments import (
@@ -21,6 +22,7 @@ from mapper.compat.arguments import (
     pins,
     samna_bridge,
     surrogates,
+    torch_to,
 )
 from mapper.compat.arrivals import Semantics, checked_semantics
 from mapper.compat.checkpoints import translated, with_weights
@@ -30,11 +32,11 @@ from mapper.compat.constructor import (
     Arguments,
     LeftOut,
     Shape3,
-    checked_shape,
     samples_and_steps,
 )
 from mapper.compat.failures import as_sinabs_raises
 from mapper.compat.forward import along
+from mapper.compat.frames import checked_frames
 from mapper.compat.placed import Monitors, PlacedNetwork
 from mapper.compat.sensor import sensor_is_wanted, sensor_view, stage_as_set
 from mapper.compat.viewer import sensor_alone
@@ -101,7 +103,7 @@ class DynapcnnNetwork(PlacedNetwork):
     def __init__(
         self,
         snn: nn.Module | Network,
-        input_shape: Sequence[int] | None = None,
+        input_shape: tuple[int, int, int] | None = None,
         *more: Any,
         dvs_input: bool | LeftOut | None = LEFT_OUT,
         discretize: bool = True,
@@ -119,7 +121,6 @@ class DynapcnnNetwork(PlacedNetwork):
         checked_semantics(semantics)
         given = Arguments(dvs_input, discretize, batch_size, weight_rescaling_fn)
         given = given.with_positions(more).checked()
-        shape = None if input_shape is None else checked_shape(input_shape)
         module = snn if isinstance(snn, nn.Module) else nn.Module()
         stage = next((m for m in module.modules() if type(m).__name__ == "DVSLayer"), None)
         wants_sensor = sensor_is_wanted(given.dvs_input, stage)
@@ -128,8 +129,8 @@ class DynapcnnNetwork(PlacedNetwork):
         )
         with as_sinabs_raises():
             options = TorchOptions(relu_as_if, reading_check=reading_check) if module is snn else None
-            read = sensor_alone(module, stage, shape, wants_sensor=wants_sensor)
-            read = read or load_network(snn, shape, None, options)
+            read = sensor_alone(module, stage, input_shape, wants_sensor=wants_sensor)
+            read = read or load_network(snn, input_shape, None, options)
             read = _without_remark(read) if wants_sensor else read
             ready = prepare(fed(read, "sensor" if wants_sensor else None), asked)
         super().__init__(ready, surrogates(snn, ready, options) if module is snn else None, given.discretize)
@@ -145,7 +146,7 @@ class DynapcnnNetwork(PlacedNetwork):
         # No child: the stage has nothing to train or to save.
         object.__setattr__(self, "_sensor_stage", stage_as_set(stage, wants_sensor))
         more_given = {"relu_as_if": relu_as_if, "add_output_neuron": add_output_neuron}
-        self._made_of = (snn, shape, {**asdict(given), **more_given, "reading_check": False})
+        self._made_of = (snn, input_shape, {**asdict(given), **more_given, "reading_check": False})
         self.register_buffer("structure_version", torch.tensor(_STRUCTURE_VERSION))
         self.board: Board | None = None
 
@@ -170,18 +171,7 @@ class DynapcnnNetwork(PlacedNetwork):
         """
         if self.board is not None:
             return on_board(self.board, x, self.structure)
-        if not isinstance(x, torch.Tensor) or x.ndim == 0 or len(x) == 0:
-            step = "Give a tensor (batch * time, features, height, width)"
-            raise NetworkError(Finding("input", "is no tensor of frames", type(x).__name__, next_step=step))
-        if x.is_complex():
-            raise NetworkError(Finding("input", "must be spike counts", f"a tensor of {x.dtype}"))
-        x = x if x.is_floating_point() else x.to(torch.get_default_dtype())
-        seen = x if self.sensor_view is None else self.sensor_view(x)
-        if seen.ndim != 4 or tuple(seen.shape[1:]) != self.input_shape:
-            limit = f"(batch * time, {', '.join(map(str, self.input_shape))})"
-            way_out = f"Set batch_size to {len(seen)} and give x.flatten(0, 1)" if seen.ndim == 5 else ""
-            shape = tuple(seen.shape)
-            raise NetworkError(Finding("input", "has another shape", shape, limit, next_step=way_out))
+        x, seen = checked_frames(x, self.input_shape, self.sensor_view)
         frames = seen.reshape(self._samples_in(seen.shape[0]), -1, *seen.shape[1:])
         if not self.structure.layers:
             return seen
@@ -280,6 +270,7 @@ class DynapcnnNetwork(PlacedNetwork):
         module = with_weights(source, weights, missing, unexpected)
         return None if module is None else DynapcnnNetwork(module, shape, **arguments).state_dict()
 
+    @partial(checked.by_name, rest=torch_to)
     def to(  # type: ignore[override]  # as sinabs
         self,
         device: Any = "cpu",
@@ -327,7 +318,7 @@ class DynapcnnNetwork(PlacedNetwork):
             return super().to(device, *more, **keywords)
         chip = load_chip(device)
         pins(self.structure, *one_ordering(chip_layers_ordering, layer2core_map))
-        samna_bridge("to", chip)
+        samna_bridge(f"to({said(device)})", chip)
         config = self.plain_config(
             device,
             chip_layers_ordering,

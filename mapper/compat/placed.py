@@ -11,6 +11,7 @@ from hwspec.catalog import load as load_chip
 from mapper.api import solve
 from mapper.arguments import checked
 from mapper.asking import spoken_to
+from mapper.by_value import same
 from mapper.compat.arguments import (
     OLDER,
     Ordering,
@@ -30,7 +31,6 @@ from mapper.emit.write.build import build_config
 from mapper.emit.write.options import EmitOptions
 from mapper.errors import InfeasibleError, UndecidedError, warn_caller
 from mapper.normal_form import NormalNetwork
-from mapper.operations import same
 from mapper.options import SolveOptions
 from mapper.question import Question, fits
 from mapper.references import LayerReference, as_index
@@ -123,8 +123,11 @@ class PlacedNetwork(LayerViews):
             result = solve(network, chip, options=replace(alone, fusion=fusion))
         try:
             result.require()
-        except (InfeasibleError, UndecidedError) as error:
-            raise ValueError(f"{self.structure.name} on {chip.name}: {error}") from error
+        except InfeasibleError as error:
+            step = "network.why_incompatible_with(device) gives the numbers, and changes that mend it"
+            raise ValueError(str(InfeasibleError(error.report, step, error.who))) from error
+        except UndecidedError as error:
+            raise ValueError(str(error)) from error
         if result.given != result.networks and not same(result.given[0].layers, network.layers):
             text = "layers share a core, and with it one scale: forward has the scales of their own"
             warn_caller(f"{text}. {' '.join(result.networks[0].notes)}", UserWarning)
@@ -216,7 +219,7 @@ class PlacedNetwork(LayerViews):
             The network does not fit, or samna calls the configuration invalid.
         """
         if device is None:
-            samna_bridge("make_config")
+            samna_bridge("make_config(...)")
             device = default_device()
         # Whatever is wrong with what was asked is said before samna is missed.
         config = self.plain_config(
@@ -224,7 +227,7 @@ class PlacedNetwork(LayerViews):
             layer2core_map=layer2core_map, initial_state=initial_state, objective=objective,
         )  # fmt: skip
         chip = load_chip(device)
-        samna = samna_bridge("make_config", chip)
+        samna = samna_bridge("make_config(...)", chip)
         samna_config = samna.to_samna(config, chip)
         if config_modifier is not None:
             samna_config = config_modifier(samna_config)

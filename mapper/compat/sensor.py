@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from mapper.compat.constructor import LeftOut
+from mapper.compat.frames import way_out
 from mapper.errors import Finding, NetworkError, warn_caller
 
 __all__ = ["SensorView", "sensor_is_wanted", "sensor_view", "stage_as_set"]
@@ -49,8 +50,11 @@ class SensorView:
             The frames are not the sensor's.
         """
         if x.ndim != 4 or tuple(x.shape[2:]) != self.size or x.shape[1] not in (1, 2):
-            limit = f"(time, 2, {self.size[0]}, {self.size[1]})"
-            raise NetworkError(Finding("input", "has another shape than the sensor", tuple(x.shape), limit))
+            given, limit = tuple(x.shape), f"(time, 2, {self.size[0]}, {self.size[1]})"
+            step = way_out(given, (2, *self.size)) or way_out(given, (1, *self.size))
+            raise NetworkError(
+                Finding("input", "has another shape than the sensor", given, limit, next_step=step)
+            )
         x = x.sum(1, keepdim=True) if self.is_merged else x
         # Cut and mirrored before the pool instead of behind it: the same, since the cut is a multiple of it.
         x = x[:, :, slice(*self.rows), slice(*self.columns)]

@@ -118,9 +118,10 @@ def require_samna(needed_for: str) -> None:
     """
     state = find_samna()
     if state != "real":
-        what = "samna (only its installer stub is here)" if state == "stub" else "samna"
+        is_stub = state == "stub"
+        missing = "of which only the installer stub is installed" if is_stub else "which is not installed"
         step = "Install the vendor's library as SynSense describes; configurations as files work without it"
-        raise BackendMissingError(what, needed_for, step)
+        raise BackendMissingError("samna", needed_for, step, missing)
 
 
 def samna_library(needed_for: str) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mapper.by_value import ByValue
 from mapper.equivalence.rates import LayerRates
 
 __all__ = ["KINDS", "NO_ANSWER", "Accuracy", "Difference", "Effort", "Judgement", "Kind", "LostIn", "table"]
@@ -122,8 +123,8 @@ class Effort:
     synops: float
 
 
-@dataclass(frozen=True)
-class Judgement:
+@dataclass(frozen=True, eq=False)
+class Judgement(ByValue):
     """What labelled data shows beside the accuracies.
 
     Attributes

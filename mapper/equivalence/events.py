@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from hwspec.schema import ChipSpec
 from mapper.arguments import checked
+from mapper.asking import spoken
+from mapper.by_value import ByValue
 from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.graph import Link
 from mapper.equivalence.exactness import exactness
@@ -65,8 +67,8 @@ class CoreLoad:
         return self.bandwidth is not None and self.synops_per_second > self.bandwidth
 
 
-@dataclass(frozen=True, slots=True)
-class EventComparison:
+@dataclass(frozen=True, slots=True, eq=False)
+class EventComparison(ByValue):
     """Frame against event semantics.
 
     Attributes
@@ -94,7 +96,7 @@ class EventComparison:
     outputs: Mapping[str, Events]
 
 
-@checked
+@checked.but("inputs")
 def compare_events(
     config: ChipConfig,
     frames: Mapping[str, NDArray[Any]],
@@ -202,7 +204,8 @@ def _beyond(layer: str, times: int) -> str:
     """What it means that potentials left 16 bits, and what helps."""
     what = f"{layer}: {counted(times, 'time')} a potential would have left the 16 bits that a core has for it"
     meaning = "spike by spike it stays at their end, as is assumed of the chip; time steps have no such end"
-    return f"{what}: {meaning}. Fewer spikes in, or a smaller range of weights (mapper tune seeks one) help"
+    tune = spoken(command="mapper tune", python="mapper.tuning.tuned_by")
+    return f"{what}: {meaning}. Fewer spikes in, or a smaller range of weights ({tune} seeks one) help"
 
 
 def _notes(

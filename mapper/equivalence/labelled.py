@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from hwspec.inert import quoted
 from mapper.arguments import checked
+from mapper.arrays import plain_array
+from mapper.by_value import ByValue
 from mapper.errors import EventError, Finding, OptionsError
 from mapper.events import raster_from_events, read_events
 from mapper.events.numpy_files import arrays_of
@@ -88,8 +90,8 @@ class DataOptions:
 
 
 @checked
-@dataclass(frozen=True)
-class LabelledData:
+@dataclass(frozen=True, eq=False)
+class LabelledData(ByValue):
     """Samples and their classes.
 
     Attributes
@@ -110,6 +112,18 @@ class LabelledData:
     classes: tuple[str, ...] = ()
     images: Rasters | None = field(default=None, repr=False)
     is_labelled: bool = True
+
+    def __post_init__(self) -> None:
+        given, name = self.rasters, self.name
+        if isinstance(given, list | tuple):
+            read: Rasters = [_as_counts(f"{name}, sample {n}", raster) for n, raster in enumerate(given)]
+        elif isinstance(given, _Made):
+            read = given
+        elif hasattr(given, "__array__"):
+            read = _as_counts(name, given)
+        else:
+            read = _Made(len(given), lambda index: _as_counts(f"{name}, sample {index}", given[index]))
+        object.__setattr__(self, "rasters", read)
 
     def frame(self, index: int) -> NDArray[Any]:
         """What a network without time is shown: a sample's image, else the mean of its steps."""
@@ -225,6 +239,19 @@ def _counts(where: str, raster: NDArray[Any]) -> NDArray[Any]:
     return raster.astype(np.int64 if raster.dtype.kind == "f" else raster.dtype.newbyteorder("="))
 
 
+def _array(where: str, given: Any) -> NDArray[Any]:
+    try:
+        return plain_array(given)
+    except ValueError as error:
+        raise EventError(Finding(where, str(error))) from None
+
+
+def _as_counts(where: str, raster: Any) -> NDArray[Any]:
+    """A raster that somebody made, as an array; integers stay what they are, and are looked at on use."""
+    array = _array(where, raster)
+    return array if array.dtype.kind in "biu" else _counts(where, array)
+
+
 def _check_image(where: str, image: NDArray[Any]) -> None:
     """Refuse values outside 0..1; of many images at once, the first axis counts samples."""
     if image.dtype.kind == "f" and not (finite := np.isfinite(image)).all():
@@ -299,7 +326,7 @@ def labelled_data(
 
     def make(index: int) -> NDArray[Any]:
         sample, where = dataset[index][0], f"{name}, sample {index}"
-        array = np.asarray(sample)
+        array = _array(where, sample)
         if array.dtype.names is not None:
             return _raster(events_from(sample, source=where), shape, chosen)
         if array.ndim == 3:
@@ -327,7 +354,7 @@ def _labels(dataset: Any, name: str) -> Iterator[int]:
         raise EventError(Finding("dataset", problem, quoted(dataset), next_step=step))
     for index in range(len(dataset)):
         try:
-            label = np.asarray(dataset[index][1])
+            label = _array(f"{name}, label {index}", dataset[index][1])
         except (TypeError, IndexError, KeyError):
             problem = "is no pair of a sample and its label"
             raise EventError(Finding(f"dataset: {name}, sample {index}", problem)) from None

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mapper.by_value import ByValue
 from mapper.equivalence.accuracy import NO_ANSWER, Accuracy, Kind
 from mapper.wording import counted, join_names
 
@@ -43,8 +44,8 @@ def orders_run(random_orders: int) -> tuple[Run, ...]:
     return (Run("depth"), Run("breadth"), *(Run(_RANDOM, n) for n in range(random_orders)))
 
 
-@dataclass(frozen=True)
-class LayerCounts:
+@dataclass(frozen=True, eq=False)
+class LayerCounts(ByValue):
     """A layer that is read, over all samples; of random orders the mean of the runs.
 
     Attributes
@@ -67,8 +68,8 @@ class LayerCounts:
     simulated_features: Mapping[str, tuple[float, ...]]
 
 
-@dataclass(frozen=True)
-class BoardComparison:
+@dataclass(frozen=True, eq=False)
+class BoardComparison(ByValue):
     """What a board spiked at samples, against the simulations.
 
     A distance is the sum of ``|a - b|`` over the sum of ``max(a, b)``, a and b being the spikes of a neuron

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from hwspec.display import Shown
+from mapper.by_value import ByValue
 from mapper.equivalence.accuracy import Accuracy, Judgement
 from mapper.equivalence.compare import FrameDifference
 from mapper.equivalence.events import EventComparison
@@ -35,8 +37,8 @@ class OutputTrace:
     neurons: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class EquivalenceReport(Shown):
+@dataclass(frozen=True, eq=False)
+class EquivalenceReport(ByValue, Shown):
     """A placed network, its configuration, and how alike they are.
 
     Attributes
@@ -73,6 +75,10 @@ class EquivalenceReport(Shown):
         Whether no limit cut the labelled data short.
     """
 
+    _other_names = MappingProxyType(
+        dict.fromkeys(("ok", "equivalent", "equal", "passed", "success", "same", "valid"), "is_equivalent")
+    )
+
     network: str
     chip: str
     steps: int
@@ -91,6 +97,10 @@ class EquivalenceReport(Shown):
     rounding: tuple[RoundingLoss, ...] = ()
     titles: Mapping[str, str] = field(default_factory=dict)
     is_complete: bool = True
+
+    def __bool__(self) -> bool:
+        """As `is_equivalent`."""
+        return self.is_equivalent
 
     @property
     def is_equivalent(self) -> bool:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from hwspec.inert import quoted
 from mapper.arguments import checked
+from mapper.arrays import plain_array
 from mapper.asking import ORDER, TIME_UNIT, UNWRAP, spoken
 from mapper.errors import EventError, Finding
 
@@ -201,7 +202,10 @@ def _columns(
     if isinstance(array, Mapping):
         names = [str(name) for name in array]
     else:
-        array = np.asarray(array)
+        try:
+            array = plain_array(array)
+        except ValueError as error:
+            return {}, [Finding(source, str(error))]
         if array.dtype.names is None:
             return {}, [_unnamed(array, source)]
         names = list(array.dtype.names)
@@ -216,9 +220,9 @@ def _columns(
             continue
         given = array[name_of[field]]
         try:
-            columns[field] = np.asarray(given)
+            columns[field] = plain_array(given)
         except ValueError as error:
-            findings.append(Finding(f"{source}, field {field}", f"is not a column: {error}"))
+            findings.append(Finding(f"{source}, field {field}", str(error)))
     return columns, findings
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapper.arguments import checked
+from mapper.by_value import ByValue
 from mapper.errors import EventError, Finding
 from mapper.events.arrays import (
     Column,
@@ -57,8 +58,8 @@ Part: TypeAlias = PartLike | tuple[int, int, int]
 
 
 @checked
-@dataclass(frozen=True, slots=True)
-class MonitoredLayer:
+@dataclass(frozen=True, slots=True, eq=False)
+class MonitoredLayer(ByValue):
     """Where a layer's spikes are read.
 
     Attributes
@@ -81,8 +82,8 @@ class MonitoredLayer:
     origin: Origin | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MonitorEvents:
+@dataclass(frozen=True, slots=True, eq=False)
+class MonitorEvents(ByValue):
     """Events by layer, and what is not among them.
 
     Attributes

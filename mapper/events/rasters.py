@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapper.arguments import checked
+from mapper.arrays import plain_array
 from mapper.asking import DROP_OUTSIDE
+from mapper.by_value import ByValue
 from mapper.errors import EventError, Finding
 from mapper.events.arrays import (
     EVENT_DTYPE,
@@ -35,8 +37,8 @@ MOST_EVENTS = 2**28
 LONGEST_STEP_US = 2**32
 
 
-@dataclass(frozen=True, slots=True)
-class EventRaster:
+@dataclass(frozen=True, slots=True, eq=False)
+class EventRaster(ByValue):
     """A raster and what did not fit into it.
 
     Attributes
@@ -164,7 +166,10 @@ def checked_raster(raster: object, label: str = "raster") -> Raster:
     EventError
         Not four-dimensional, not of integers, negative, or a side over 65536.
     """
-    array = np.asarray(raster)
+    try:
+        array = plain_array(raster)
+    except ValueError as error:
+        raise EventError(Finding(label, str(error))) from None
     findings = []
     if array.ndim != 4:
         text = "must be (time, features, height, width)"
@@ -178,7 +183,8 @@ def checked_raster(raster: object, label: str = "raster") -> Raster:
     if array.dtype.kind == "f" and array.size:
         nan = int(np.isnan(array).sum())
         text = f"holds floats ({nan} NaN); spike counts are integers"
-        step = "Convert it with .astype(numpy.int64) if its values are whole"
+        made = ".to(torch.int64)" if hasattr(raster, "detach") else ".astype(numpy.int64)"
+        step = f"Convert it with {made} if its values are whole"
         findings.append(Finding(label, text, f"dtype {array.dtype}", next_step=step))
     elif array.dtype.kind not in "biuf":
         findings.append(Finding(label, "does not hold integers", f"dtype {array.dtype}"))

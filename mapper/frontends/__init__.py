@@ -30,7 +30,7 @@ from mapper.frontends.concerns import Concerns, by_samples
 from mapper.frontends.inputs import InputFrom, fed
 from mapper.frontends.target import code_file, is_module, is_target, is_weights, loaded_target, no_network
 from mapper.network import Network
-from mapper.values import is_positive
+from mapper.values import is_positive, value_text
 from mapper.wording import channels_last
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ _WORDS = {
 }
 
 
-@checked.but("source", "reset", "spike_mode", "fires_at", "dt")
+@checked.but("source", "reset", "spike_mode", "fires_at")
 @dataclass(frozen=True, slots=True)
 class NirOptions:
     """How to read what a NIR file leaves open; None leaves it to the file, and to its framework.
@@ -122,7 +122,7 @@ class NirOptions:
             raise OptionsError(*findings)
 
 
-@checked.but("relu_as_if", "weights", "calibrate")
+@checked.but("weights", "calibrate")
 @dataclass(frozen=True, slots=True)
 class TorchOptions:
     """How to read what a torch module leaves open.
@@ -160,9 +160,8 @@ class TorchOptions:
         if is_auto != (self.calibrate is not None):
             raise OptionsError(Finding(f"{RELU_AS_IF} auto", "goes with samples", next_step=by_samples()))
         if value is not None and not is_auto and not is_positive(value):
-            raise OptionsError(
-                Finding(str(RELU_AS_IF), "a threshold must be a positive number", value, "> 0")
-            )
+            problem = "a threshold must be a positive number"
+            raise OptionsError(Finding(str(RELU_AS_IF), problem, value_text(value), "> 0"))
         if self.calibrate is not None and not hasattr(self.calibrate, "labels"):
             given = (
                 str(self.calibrate)

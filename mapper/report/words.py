@@ -10,6 +10,7 @@ from hwspec.schema import AssumedFact
 from hwspec.variant import SET
 from mapper.asking import spoken
 from mapper.result import FeasibilityReport, Status
+from mapper.rules import Rule
 from mapper.wording import join_numbers
 
 __all__ = [
@@ -71,10 +72,14 @@ def refused_words(report: FeasibilityReport) -> str:
 
 
 def reasons(report: FeasibilityReport) -> Iterator[str]:
-    """What cannot hold together, what to give up, and what a limit left undone."""
+    """What cannot hold together, what to give up or to train without, and what a limit left undone."""
     if report.conflict is not None:
         kind = "smallest conflict" if report.conflict.irreducible else "a conflict, perhaps not the smallest"
         yield f"{kind}: {report.conflict.sentence}"
     if report.correction is not None:
         yield report.correction.sentence
+    codes = {entry.code for entry in report.unmet}
+    codes |= {entry.code for entry in report.conflict.requirements} if report.conflict else set()
+    if Rule.BIAS_MEMORY.code in codes:
+        yield "layers that are trained without biases (bias=False) ask for no bias words"
     yield from (f"not done: {left_undone}" for left_undone in report.cut_short)

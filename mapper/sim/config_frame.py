@@ -17,6 +17,8 @@ import numpy as np
 import torch
 
 from mapper.arguments import checked
+from mapper.asking import IGNORE_LOSSY
+from mapper.by_value import ByValue
 from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.file import config_of
 from mapper.emit.shared.graph import ConfigGraph, graph_of
@@ -25,7 +27,7 @@ from mapper.errors import ConfigError, Finding
 from mapper.network import Origin
 from mapper.own_shape import own_map
 from mapper.sim.frame_run import FrameState, Run
-from mapper.sim.network import NO_COUNTS, are_spike_counts
+from mapper.sim.inputs import by_name, count_arrays
 from mapper.sim.stages import one_sensor
 
 __all__ = ["FrameResult", "FrameState", "simulate_config"]
@@ -33,8 +35,8 @@ __all__ = ["FrameResult", "FrameState", "simulate_config"]
 TorchDevice: TypeAlias = str | torch.device
 
 
-@dataclass(frozen=True)
-class FrameResult:
+@dataclass(frozen=True, eq=False)
+class FrameResult(ByValue):
     """What a run gives; shapes without the batch axis if the inputs had none.
 
     Attributes
@@ -62,7 +64,7 @@ class FrameResult:
     state: FrameState
 
 
-@checked
+@checked.but("inputs")
 def simulate_config(
     config: ChipConfig | str | Path,
     inputs: Mapping[str, Any],
@@ -103,11 +105,7 @@ def simulate_config(
     """
     config = config_of(config)
     graph = graph_of(config, input_cores)
-    arrays = {name: np.asarray(array) for name, array in inputs.items()}
-    findings = [*_input_findings(graph, arrays), *(() if ignore_lossy else _lossy(graph))]
-    if findings:
-        raise ConfigError(*findings)
-    arrays = one_sensor(arrays, graph, partial(_same_counts, graph))
+    arrays = _counts_of(graph, inputs, ignore_lossy)
     batched = all(array.ndim == 5 for array in arrays.values())
     ready = {name: array if array.ndim == 5 else array[None] for name, array in arrays.items()}
     interface_outputs = config.interface.outputs if config.interface else ()
@@ -133,27 +131,39 @@ def _device(name: TorchDevice) -> torch.device:
         raise ConfigError(Finding("device", "torch knows no such device", name, next_step=step)) from None
 
 
-def _input_findings(graph: ConfigGraph, arrays: Mapping[str, Any]) -> Iterator[Finding]:
+def _counts_of(graph: ConfigGraph, inputs: Mapping[str, Any], ignore_lossy: bool) -> dict[str, Any]:
+    """Spike counts by the names of `graph.entries`, once everything is known to be right."""
+    given = by_name(inputs, graph.input_names, "arrays")
+    findings = [*_name_findings(graph, given), *(() if ignore_lossy else _lossy(graph))]
+    arrays = count_arrays(given, findings)
+    findings.extend(_map_findings(graph, arrays))
+    if findings:
+        raise ConfigError(*findings)
+    return one_sensor(arrays, graph, partial(_same_counts, graph))
+
+
+def _name_findings(graph: ConfigGraph, given: Mapping[str, Any]) -> Iterator[Finding]:
     known = ", ".join(graph.input_names) or "none: name them by input_cores"
-    for name in arrays:
+    for name in given:
         if name not in graph.input_names:
             yield Finding(f"input {name}", "the configuration has no such input", limit=known)
     for name in graph.entries:
-        if name not in arrays and not (
-            name in graph.sensor_inputs and arrays.keys() & set(graph.sensor_inputs)
+        if name not in given and not (
+            name in graph.sensor_inputs and given.keys() & set(graph.sensor_inputs)
         ):
             yield Finding(f"input {name}", "is missing")
+
+
+def _map_findings(graph: ConfigGraph, arrays: Mapping[str, Any]) -> Iterator[Finding]:
     if len({(array.ndim, array.shape[: array.ndim - 3]) for array in arrays.values()}) > 1:
         yield Finding("inputs", "differ in batch size or number of time steps")
     for name, array in arrays.items():
         entries, (py, px) = graph.entries.get(graph.entry_name(name), ((), (1, 1)))
-        if array.ndim not in (4, 5) or array.dtype.kind not in "biuf":
-            yield Finding(
-                f"input {name}", "must be (time, features, height, width), batch before it", array.shape
-            )
+        if array.ndim not in (4, 5):
+            problem = "must be (time, features, height, width), or batch before these"
+            step = "x[None] is one time step of it" if array.ndim == 3 else ""
+            yield Finding(f"input {name}", problem, array.shape, next_step=step)
             continue
-        if not are_spike_counts(array):
-            yield Finding(f"input {name}", NO_COUNTS)
         features, height, width = array.shape[-3:]
         for entry in entries:
             shape = graph.cores[entry.core].dimensions if entry.core in graph.cores else None
@@ -188,7 +198,7 @@ def _lossy(graph: ConfigGraph) -> Iterator[Finding]:
             ("congestion balancer", core.input_congestion_balancer_enable),
         ):
             if on:
-                step = "Run it with ignore_lossy to leave that out"
+                step = f"Run it with {IGNORE_LOSSY.to(True)} to leave that out"
                 yield Finding(
                     f"core {number}", f"its {name} drops spikes, which time steps cannot show", next_step=step
                 )

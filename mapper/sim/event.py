@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapper.arguments import checked
+from mapper.asking import IGNORE_LOSSY
+from mapper.by_value import ByValue
 from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.file import config_of
 from mapper.emit.shared.graph import ConfigGraph, graph_of
@@ -30,6 +32,7 @@ from mapper.sim.event_kernel import COUNT, ORDERS
 from mapper.sim.event_outputs import Outputs, Way, pooled
 from mapper.sim.event_pipeline import run_arrivals
 from mapper.sim.event_tables import Chip, Rules, Tables, tables_of
+from mapper.sim.inputs import by_name
 from mapper.sim.stages import (
     fanned_out,
     one_sensor,
@@ -93,8 +96,8 @@ class EventOptions:
     record: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True)
-class EventResult:
+@dataclass(frozen=True, eq=False)
+class EventResult(ByValue):
     """What a run gives, by core unless said otherwise.
 
     Attributes
@@ -130,7 +133,7 @@ class EventResult:
     classes: NDArray[np.int64] | None = None
 
 
-@checked
+@checked.but("inputs")
 def simulate_events(
     config: ChipConfig | str | Path,
     inputs: Mapping[str, Events],
@@ -281,6 +284,7 @@ class EventSimulator:
 
     def _arrivals(self, inputs: Mapping[str, Events]) -> tuple[NDArray[np.int64], Events, int]:
         """All inputs in order, as `run_events` takes them; the sensor's events; those outside."""
+        inputs = by_name(inputs, self.graph.input_names, "arrays of events")
         known = ", ".join(self.graph.input_names) or "none: name them by input_cores"
         wrong = [
             Finding(f"input {n}", "there is no such input", None, known)
@@ -367,7 +371,7 @@ def _option_findings(options: EventOptions) -> Iterator[Finding]:
 def _core_findings(graph: ConfigGraph, options: EventOptions) -> Iterator[Finding]:
     for number, core in graph.cores.items():
         if core.input_congestion_balancer_enable and not options.ignore_lossy:
-            step = "Run it with ignore_lossy to leave that out"
+            step = f"Run it with {IGNORE_LOSSY.to(True)} to leave that out"
             yield Finding(f"core {number}", "its congestion balancer drops spikes", next_step=step)
 
 

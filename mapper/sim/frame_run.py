@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
+from mapper.by_value import ByValue
 from mapper.emit.shared.graph import ConfigGraph
 from mapper.errors import ConfigError, Finding
 from mapper.sim.core_arrays import SHORT_COUNT_MAX, initial_of
@@ -48,8 +49,8 @@ _SPIKE, _VECTOR, _READY, _CURRENT, _CALL = 350, 9, 30, 20, 4 << 20
 _LANES = 16
 
 
-@dataclass(frozen=True)
-class FrameState:
+@dataclass(frozen=True, eq=False)
+class FrameState(ByValue):
     """What persists between calls.
 
     Attributes

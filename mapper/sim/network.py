@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from mapper.by_value import ByValue
 from mapper.errors import Finding, NetworkError
 from mapper.integers import widened
 from mapper.network import Edge, Layer, Network
@@ -49,8 +50,8 @@ _COUNT_MAX = 2**53
 NO_COUNTS = "must hold spike counts: whole numbers from 0 to 2^53"
 
 
-@dataclass(frozen=True)
-class State:
+@dataclass(frozen=True, eq=False)
+class State(ByValue):
     """What persists between calls.
 
     Attributes
@@ -65,8 +66,8 @@ class State:
     history: Mapping[str, Array] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Simulation:
+@dataclass(frozen=True, eq=False)
+class Simulation(ByValue):
     """What a run gives.
 
     Attributes
@@ -160,7 +161,7 @@ def are_spike_counts(array: Array) -> bool:
     if array.dtype.kind not in "biuf":
         return False
     is_whole = array.dtype.kind != "f" or bool(np.all(array == np.floor(array)))
-    return is_whole and (not array.size or (array.min() >= 0 and array.max() <= _COUNT_MAX))
+    return is_whole and (not array.size or (array.min() >= 0 and float(array.max()) <= _COUNT_MAX))
 
 
 def _input_findings(network: Network, inputs: Mapping[str, Array]) -> Iterable[Finding]:

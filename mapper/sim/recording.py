@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mapper.asking import INPUT, LAYER
+from mapper.by_value import ByValue
 from mapper.emit.shared.config import ChipConfig
 from mapper.errors import ConfigError, Finding, OptionsError
 from mapper.events import Events
@@ -30,8 +31,8 @@ __all__ = [
 _LISTED_MAX = 20
 
 
-@dataclass(frozen=True)
-class RecordingSummary:
+@dataclass(frozen=True, eq=False)
+class RecordingSummary(ByValue):
     """Totals of a run.
 
     Attributes

@@ -17,6 +17,7 @@ from hwspec.display import Shown
 from hwspec.schema import ChipSpec
 from mapper.api import solve, verify_equivalence
 from mapper.arguments import checked
+from mapper.by_value import ByValue
 from mapper.deadline import NEVER, Deadline
 from mapper.equivalence.accuracy import Difference
 from mapper.equivalence.judge import check_labels
@@ -72,8 +73,8 @@ class TuneOptions:
             raise OptionsError(*findings)
 
 
-@dataclass(frozen=True)
-class TuneResult(Shown):
+@dataclass(frozen=True, eq=False)
+class TuneResult(ByValue, Shown):
     """What tuning gives.
 
     Attributes

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hwspec.schema import ChipSpec
 from mapper.api import solve, verify_equivalence
 from mapper.arguments import checked
+from mapper.by_value import ByValue
 from mapper.equivalence.accuracy import NO_ANSWER, Difference
 from mapper.equivalence.labelled import LabelledData
 from mapper.equivalence.report import EquivalenceReport
@@ -23,8 +24,8 @@ from mapper.tuning.trial import ORDERS, Harder, Trial, samples_of
 __all__ = ["Tuned", "answers_by_order", "gains", "worth"]
 
 
-@dataclass(frozen=True)
-class Tuned:
+@dataclass(frozen=True, eq=False)
+class Tuned(ByValue):
     """A network before or after it was changed, on the samples that judge.
 
     Attributes

@@ -57,6 +57,9 @@ SAID: dict[str, tuple[list[str], int, Change, int]] = {
         ["check", "weights.pth", *SHAPE, "--relu-as-if", "1"], 2,
         lambda words, _: [words[0], "net.py:rectified", *words[2:], "--weights", words[1]], 0,
     ),
+    "Give --input-shape {}{}": (
+        ["check", "net.py:rectified", "--input-shape", "3,8,8", "--relu-as-if", "1"], 2, changed("3,8,8", "2,8,8"), 0,
+    ),
     "mapper report --out DIR writes one": (["diff", "report/report.json", "digits"], 2, changed("digits", "report/report.json"), 0),
     "{}{} Help: {} --help": (["check", "digits", "--zzz"], 2, changed("--zzz", "--help"), 0),
     "Example: --pin conv2=5": (["check", "digits", "--pin", "conv2"], 2, changed("conv2", "conv2=5"), 0),
@@ -219,7 +222,10 @@ UNTYPED: Mapping[str, str] = {
     "export the network to NIR and say who wrote it (--from)": "takes another file of code",
     "--relu-as-if auto": "is the place that an error is about",
     "--data are the samples of --calibrate: thresholds that were found on them say little of others": NO_STEP,
-    "{}: {}. Fewer spikes in, or a smaller range of weights (mapper tune seeks one) help":
+    "check --input-shape, from which the sizes of all maps follow":
+        "stands beside the change of code that mends it: tests/test_first_mistakes.py",
+    "Run it with --ignore-lossy to leave that out": "goes with cores that emit never writes so: tests/sim",
+    "mapper tune":
         "goes with potentials beyond 16 bits; `tune` is typed in tests/tuning",
     "--add-output-neuron 1.0 appends them to an output layer": "is said to Python, which skipped the passes",
     "Use --fires-at reached, or scale weights and threshold down alike": "goes with thresholds of 2^15: tests/passes",

@@ -373,7 +373,7 @@ def test_all_layers_and_wrong_inputs() -> None:
     assert {n: list(ways) for n, ways in complete.items()} == {"input": [0], 0: [1], 1: [2], 2: [-1]}
     assert complete[0][1].shape == (6, 4, 4, 4)
     assert complete[2][-1].shape == (6, 5, 1, 1)
-    with pytest.raises(NetworkError, match="another shape"):
+    with pytest.raises(NetworkError, match=r"must be \(batch \* time"):
         network(torch.zeros(3, 1, 8, 8))
     batch = torch.stack([events(), events()])
     with pytest.raises(NetworkError, match=r"Set batch_size to 2 and give x\.flatten\(0, 1\)"):

@@ -13,10 +13,11 @@ import nir
 import numpy as np
 import pytest
 
+from mapper.by_value import same
 from mapper.errors import NetworkError, UnsupportedLayerError
 from mapper.frontends import NirOptions, load_network
 from mapper.frontends.from_nir.nodes import operation_of, path_step_of
-from mapper.operations import Convolution, Flatten, Linear, Pool, Shape, same
+from mapper.operations import Convolution, Flatten, Linear, Pool, Shape
 from mapper.passes import prepare
 from mapper.sim.network import simulate
 

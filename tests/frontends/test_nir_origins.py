@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import mapper
+from mapper.by_value import same
 from mapper.cli import options as cli_options
 from mapper.cli.entry import run
 from mapper.equivalence.expected import Expectation, compared, read_expectation
@@ -18,7 +19,6 @@ from mapper.errors import EventError, NetworkError, OptionsError, UnsupportedLay
 from mapper.frontends import NirOptions, NirSource, load_network
 from mapper.frontends.from_nir.alternatives import alternatives
 from mapper.frontends.from_nir.origins import ORIGINS
-from mapper.operations import same
 from mapper.passes import prepare
 from mapper.reading import require_answers
 from mapper.sim.network import simulate

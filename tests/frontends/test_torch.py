@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
+from mapper.by_value import same
 from mapper.errors import NetworkError
 from mapper.frontends import TorchOptions, load_network
 from mapper.network import DvsSettings, Input, Network
-from mapper.operations import BatchNorm, Convolution, Flatten, Linear, Pool, Scale, Shape, same
+from mapper.operations import BatchNorm, Convolution, Flatten, Linear, Pool, Scale, Shape
 from mapper.passes import prepare
 from tests.frontends import sinabs_stand_in as sinabs
 from tests.frontends.sinabs_stand_in import IAFSqueeze
@@ -85,7 +86,8 @@ def test_a_sequence_becomes_layers_edges_and_an_output() -> None:
         "multi",
     )
     assert [output.source for output in network.outputs] == ["5"]
-    (reading,) = network.readings
+    reading, biases = network.readings
+    assert str(biases).startswith("layer 5 (Linear): biases are added at ticks of the chip's slow clock")
     assert reading.subject == "layer 0 (Conv2d) and layer 5 (Linear)"
     assert (
         reading.taken == "ReLU taken as IF neuron with threshold 0.5, lower bound -0.5, multi-spike, subtract"

@@ -16,10 +16,10 @@ from torch.ao.nn import qat
 from torch.ao.quantization import FakeQuantize, MinMaxObserver, QConfig
 from torch.nn.utils import parametrize, prune
 
+from mapper.by_value import same
 from mapper.errors import NetworkError
 from mapper.frontends import TorchOptions, load_network
 from mapper.frontends.from_torch.rerun import _copied
-from mapper.operations import same
 from tests.frontends.framework_stand_ins import IAFCell, IFNode, Leaky, QuantConv2d, SequentialState
 from tests.frontends.random_modules import check_random_modules
 from tests.frontends.sinabs_stand_in import IAFSqueeze, NeuromorphicReLU, SumPool2d

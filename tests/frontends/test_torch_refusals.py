@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
+from mapper.by_value import same
 from mapper.errors import (
     MapperError,
     NetworkError,
@@ -19,7 +20,6 @@ from mapper.errors import (
 from mapper.frontends import TorchOptions, load_network
 from mapper.frontends.from_torch.foreign import FOREIGN_NEURONS
 from mapper.frontends.from_torch.leaves import READ_NEURONS
-from mapper.operations import same
 from tests.frontends import sinabs_stand_in as sinabs
 from tests.frontends.sinabs_stand_in import IAFSqueeze
 from tests.frontends.test_torch import SHAPE, Made, behind, conv, read
@@ -305,15 +305,15 @@ def test_everything_is_told_at_once() -> None:
 @pytest.mark.parametrize(
     ("module", "text"),
     [
-        (nn.Sequential(conv(3), IAFSqueeze()), r"layer 0 .* read 3 features \(the input shape is 2x8x8\) \(got 2x8x8"),
-        (nn.Sequential(conv(), IAFSqueeze(), conv(5), IAFSqueeze()), "layer 2 .*read 5 features"),
-        (nn.Sequential(conv(), IAFSqueeze(), nn.Flatten(), nn.Linear(7, 2)), "layer 3 .*read 7 values"),
-        (nn.Sequential(conv(), IAFSqueeze(), nn.Linear(6, 2)), "Flatten before it"),
-        (nn.Sequential(nn.Flatten(), conv()), "layer 1 .*read 2 features"),
+        (nn.Sequential(conv(3), IAFSqueeze()), r"layer 0 .* takes 3 features, and gets 2, of a map of 2x8x8\. Give input_shape=\(3, 8, 8\)"),
+        (nn.Sequential(conv(), IAFSqueeze(), conv(5), IAFSqueeze()), "layer 2 .*takes 5 features, and gets 4"),
+        (nn.Sequential(conv(), IAFSqueeze(), nn.Flatten(), nn.Linear(7, 2)), "layer 3 .*takes 7 values, and gets 144"),
+        (nn.Sequential(conv(), IAFSqueeze(), nn.Linear(6, 2)), r"Put nn\.Flatten\(\) before it"),
+        (nn.Sequential(nn.Flatten(), conv()), "layer 1 .*takes a map of 2 features"),
         (nn.Sequential(conv(kernel=9), IAFSqueeze()), "leaves nothing of a map of 8x8"),
         (nn.Sequential(conv(), IAFSqueeze(), nn.AvgPool2d(7)), "leaves nothing of a map of 6x6"),
-        (nn.Sequential(conv(), nn.BatchNorm2d(5), IAFSqueeze()), "5 features does not fit"),
-        (nn.Sequential(conv(), nn.BatchNorm1d(4), IAFSqueeze()), "does not fit"),
+        (nn.Sequential(conv(), nn.BatchNorm2d(5), IAFSqueeze()), r"takes 5 features, and gets 4x6x6\. Write BatchNorm2d\(4\)"),
+        (nn.Sequential(conv(), nn.BatchNorm1d(4), IAFSqueeze()), r"takes 4 features in a row, and gets 4x6x6\. Write BatchNorm2d\(4\)"),
         (nn.Sequential(nn.Flatten(), nn.AvgPool2d(2), conv()), "pools a flattened signal"),
         (Made(lambda self, x: self.a(x.view(1, -1)), a=nn.Linear(128, 2)), r"Keep the batch: x.flatten\(1\)"),
         (Made(lambda self, x: self.a(x.view(-1, 64)), a=nn.Linear(64, 2)), r"batch, then 128 values"),
@@ -459,7 +459,7 @@ def test_a_trace_that_fails_names_the_place_and_the_way_out() -> None:
 
 @pytest.mark.parametrize("threshold", [0.0, -1.0, float("nan"), float("inf"), "one"])
 def test_thresholds_of_rectifiers(threshold: Any) -> None:
-    with pytest.raises(OptionsError, match="positive"):
+    with pytest.raises(OptionsError, match=r"relu_as_if: (a threshold )?must be a (positive )?number"):
         TorchOptions(threshold)
 
 

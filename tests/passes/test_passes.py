@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mapper.by_value import same
 from mapper.errors import NetworkError, UnsupportedLayerError
 from mapper.network import Edge, Input, Layer, Network, Output
 from mapper.normal_form import NormalLayer, NormalNetwork, normal_form
@@ -25,7 +26,6 @@ from mapper.operations import (
     Pool,
     Scale,
     Shape,
-    same,
     shape_after,
 )
 from mapper.passes import PASSES, PrepareOptions, ReadoutSpacing, prepare

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from hwspec.catalog import load
+from mapper.by_value import same
 from mapper.edits import shapes_only
 from mapper.network import Edge, Input, Network, Output
 from mapper.normal_form import NormalLayer, NormalNetwork
-from mapper.operations import Convolution, Neuron, Pair, Pool, Shape, same
+from mapper.operations import Convolution, Neuron, Pair, Pool, Shape
 from mapper.passes.legalize import has_phases, phased, phased_by
 from mapper.sim.network import simulate
 from mapper.verify.rewriting import differences

@@ -7,8 +7,9 @@ from dataclasses import replace
 from itertools import chain, combinations, product
 from typing import TypeVar
 
+from mapper.by_value import same
 from mapper.network import Edge, Layer, Network
-from mapper.operations import Convolution, Neuron, Pool, Shape, same, shape_after
+from mapper.operations import Convolution, Neuron, Pool, Shape, shape_after
 
 __all__ = ["fused_variants", "joint_variants", "variants"]
 

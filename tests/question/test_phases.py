@@ -13,6 +13,7 @@ import pytest
 
 import mapper
 from mapper.boards.monitored import monitored_layers
+from mapper.by_value import same
 from mapper.cli.entry import run
 from mapper.emit.read.compare import compare
 from mapper.emit.read.diff import diff
@@ -26,7 +27,7 @@ from mapper.equivalence.run import check_equivalence, random_recording
 from mapper.events import events_from_raster, events_from_spikes
 from mapper.network import Edge, Input, Layer, Network, Output
 from mapper.normal_form import NormalLayer, NormalNetwork
-from mapper.operations import Convolution, Neuron, Pool, Shape, same
+from mapper.operations import Convolution, Neuron, Pool, Shape
 from mapper.options import SolveOptions
 from mapper.passes.legalize import has_phases
 from mapper.question import Question, fits

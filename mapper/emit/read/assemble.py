@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from mapper.by_value import same
 from mapper.emit.shared.config import CnnLayer
 from mapper.emit.shared.interface import InterfaceLayer, LayerPlace
 from mapper.emit.shared.tensor import alive
 from mapper.errors import Finding
 from mapper.integers import widened
 from mapper.normal_form import NormalLayer
-from mapper.operations import Convolution, Neuron, Shape, same
+from mapper.operations import Convolution, Neuron, Shape
 from mapper.wording import titled
 
 __all__ = ["assembled"]

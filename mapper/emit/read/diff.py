@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel
@@ -51,11 +51,10 @@ class Difference:
         return f"{self.where}: {self.what}: {self.left} | {self.right}{more}"
 
 
-Side: TypeAlias = ChipConfig | Network | Sequence[Network]
-
-
 @checked
-def diff(left: Side, right: Side) -> tuple[Difference, ...]:
+def diff(
+    left: ChipConfig | Network | Sequence[Network], right: ChipConfig | Network | Sequence[Network]
+) -> tuple[Difference, ...]:
     """All differences, layer by layer; empty if both are the same.
 
     Two configurations are compared field by field, a configuration with a network by what is extracted
@@ -73,7 +72,7 @@ def diff(left: Side, right: Side) -> tuple[Difference, ...]:
     return tuple(_networks(_network(left), _network(right)))
 
 
-def _network(side: Side) -> NormalNetwork:
+def _network(side: ChipConfig | Network | Sequence[Network]) -> NormalNetwork:
     if isinstance(side, ChipConfig):
         return extract(side)
     networks = [side] if isinstance(side, Network) else list(side)

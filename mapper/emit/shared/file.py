@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from mapper.arguments import checked
+from mapper.asking import spoken
 from mapper.emit.shared.agreement import agreement_findings
 from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.ranges import config_findings
@@ -21,13 +22,20 @@ from mapper.texts import json_of, plain_text
 
 __all__ = ["config_of", "config_pieces", "config_text", "read_config", "write_config"]
 
-_EMIT = "mapper emit NETWORK --out DIR writes DIR/config.json for a network"
 # Ten times what the largest chip of the family takes.
 _BYTES_MAX = 1 << 25
 # Of all tensors together: runs make a long tensor of a few letters. 512 MiB where all have 64 bits.
 _ENTRIES_MAX = 1 << 26
 _AXES_MAX = 8
 _FINDINGS_MAX = 20
+
+
+def _written() -> str:
+    """What writes a configuration."""
+    return spoken(
+        command="mapper emit NETWORK --out DIR writes DIR/config.json for a network",
+        python="mapper.write_config(mapper.build_config(result), path) writes one",
+    )
 
 
 def config_text(config: ChipConfig) -> str:
@@ -67,17 +75,17 @@ def read_config(path: str | Path) -> ChipConfig:
     try:
         text = plain_text(where, _BYTES_MAX)
     except OSError as error:
-        raise ConfigError(Finding(str(where), unreadable(error), next_step=_EMIT)) from None
+        raise ConfigError(Finding(str(where), unreadable(error), next_step=_written())) from None
     except ValueError as error:
         raise ConfigError(Finding(str(where), str(error))) from None
     try:
         content: Any = json_of(text)
     except ValueError as error:
         problem = " ".join(str(error).split())[:150]
-        raise ConfigError(Finding(where.name, f"is not JSON: {problem}", next_step=_EMIT)) from None
+        raise ConfigError(Finding(where.name, f"is not JSON: {problem}", next_step=_written())) from None
     if not isinstance(content, dict) or "hardware" not in content:
         problem = own_file(content) or "is no configuration"
-        raise ConfigError(Finding(where.name, problem, next_step=_EMIT))
+        raise ConfigError(Finding(where.name, problem, next_step=_written()))
     version = content.get("schema_version")
     if version != 1:
         raise ConfigError(Finding(where.name, "has a schema version this program does not know", version, 1))

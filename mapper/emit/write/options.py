@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mapper.arguments import checked
+from mapper.by_value import ByValue
 
 __all__ = ["EmitOptions", "NoiseFilter"]
 
@@ -35,8 +36,8 @@ class NoiseFilter:
 
 
 @checked
-@dataclass(frozen=True, slots=True)
-class EmitOptions:
+@dataclass(frozen=True, slots=True, eq=False)
+class EmitOptions(ByValue):
     """Wishes for a configuration; the defaults add nothing to the placement.
 
     Attributes

@@ -16,8 +16,8 @@ from mapper.frontends.from_torch.thresholds import Frames, thresholds_of, with_t
 from mapper.frontends.from_torch.trace import Trace, known_class, trace, unchanged, unwrapped
 from mapper.frontends.from_torch.values import BATCH, TIME, Opaque, Signal, values_in
 from mapper.frontends.inference import build_network, left_to_host
-from mapper.network import Edge, Network
-from mapper.operations import Shape
+from mapper.network import Edge, Layer, Network
+from mapper.operations import BatchNorm, Shape
 from mapper.reading import Reading, gathered
 
 __all__ = ["from_module", "neurons_by_layer"]
@@ -64,10 +64,24 @@ def from_module(
     if reader.misfits:
         raise ShapeError(*reader.findings)
     network = _network(name, reader)
+    network = network.replacing(readings=(*network.readings, *_biases(network, reader)))
     told = evidence(root, reader, network, training) if asked.reading_check else (_unchecked(name),)
     compared = "what the module computes on random frames, layer by layer" if asked.reading_check else ""
     network = network.replacing(readings=(*network.readings, *told), compared_with=compared)
     return network if asked.calibrate is None else _calibrated(network, reader, asked.calibrate)
+
+
+def _biases(network: Network, reader: Reader) -> tuple[Reading, ...]:
+    """That biases which were trained without time steps act in time on the chip."""
+    taken = "biases are added at ticks of the chip's slow clock, one a time step"
+    why = "ReLUs know no time: training with bias=False, and without batch norm, keeps more accuracy"
+    biased = filter(_has_bias, network.layers) if reader.rectified else ()
+    return gathered(Reading(f"layer {entry.title}", taken, why) for entry in biased)
+
+
+def _has_bias(layer: Layer) -> bool:
+    bias, is_normalised = layer.operation.bias, any(isinstance(step, BatchNorm) for step in layer.between)
+    return is_normalised or (layer.operation.has_bias if bias is None else bool(bias.any()))
 
 
 def _threshold(options: TorchOptions) -> float | None:

@@ -19,6 +19,7 @@ from mapper.frontends.from_torch.leaves import (
     spiking_neuron,
     unknown_module,
 )
+from mapper.frontends.from_torch.misfits import misfit
 from mapper.frontends.from_torch.sensor import sensor_stage
 from mapper.frontends.from_torch.steps import (
     MODULE_STEPS,
@@ -43,7 +44,6 @@ from mapper.frontends.from_torch.values import (
     entries,
     flattened,
     guess,
-    misfit,
     one_axis,
     unpadded,
     values_in,
@@ -273,7 +273,7 @@ class Reader:
             operation = zero_padded(operation, (value.shape.height, value.shape.width), value.margins)
             value = replace(value, margins=NO_MARGINS, dims=tuple(value.shape))
         reads = int(module.in_features if flat else module.in_channels)
-        signal, fits = self._arriving(node, value, reads, flat)
+        signal, fits = self._arriving(node, value, module)
         if str(module.weight.dtype) == "torch.float64":
             self._take(f"layer {titled(path)}", "weights rounded to float32", "they are in double precision")
         shape = Layer(path, signal.shape, operation).output_shape
@@ -296,12 +296,13 @@ class Reader:
         problem = f"reads the currents of layer {titled(current.layer)}, which has no spiking neurons"
         self._refuse(node, RefusalError(problem, step), ())
 
-    def _arriving(self, node: fx.Node, signal: Signal, reads: int, flat: bool) -> tuple[Signal, bool]:
+    def _arriving(self, node: fx.Node, signal: Signal, module: nn.Module) -> tuple[Signal, bool]:
         """The signal as the weights see it, and whether it is what they read."""
-        error = misfit(signal, reads, flat, self.shape)
+        is_input = all(part.source in self.inputs for part in signal.parts)
+        error = misfit(module, signal, self.shape if is_input else None)
         if error is not None:
             self._refuse(node, error, signal)
-        return (flattened(signal) if flat else signal), error is None
+        return (flattened(signal) if isinstance(module, nn.Linear) else signal), error is None
 
     def _neurons(self, value: Value, neuron: Neuron) -> Signal:
         if isinstance(value, Signal):

@@ -11,12 +11,13 @@ from torch import fx, nn
 from mapper.folding import Between, folded, linear_part
 from mapper.frontends.currents import Branch, joined
 from mapper.frontends.from_torch.leaves import batch_norm_of
+from mapper.frontends.from_torch.misfits import misfit_of_norm
 from mapper.frontends.from_torch.trace import known_class
 from mapper.frontends.from_torch.values import Current, MisfitError, RefusalError, Signal, Value, flattened
 from mapper.frontends.inference import LayerDraft
 from mapper.network import Edge
 from mapper.operations import Neuron, Pair, Pool, Shape
-from mapper.wording import counted, titled
+from mapper.wording import titled
 
 __all__ = ["add_currents", "is_summed", "layers_of", "normalised", "with_neurons"]
 
@@ -166,11 +167,10 @@ def normalised(module: Any, value: Value) -> Current:
         problem = "batch normalisation of spikes: a core normalises currents, folded into its weights"
         raise RefusalError(problem, "Put it between weights and neurons")
     norm = batch_norm_of(module)
-    features, flat = int(module.num_features), type(module).__name__
+    features, kind = int(module.num_features), type(module).__name__
     expected = 3 if known_class(module) is nn.BatchNorm2d else 1
     if features != value.shape.features or len(value.dims) != expected or expected > len(value.dims):
-        got = "x".join(map(str, value.dims))
-        raise MisfitError(f"{flat} of {counted(features, 'feature')} does not fit its input", "", got)
+        raise misfit_of_norm(kind, features, value.shape, value.dims)
     return replace(value, between=(*value.between, norm))
 
 

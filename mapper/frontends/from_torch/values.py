@@ -14,7 +14,6 @@ from typing import Any, TypeAlias
 
 from mapper.folding import Between
 from mapper.operations import Flatten, Pair, PathOperation, Scale, Shape, shape_after
-from mapper.wording import counted
 
 __all__ = [
     "BATCH",
@@ -33,7 +32,6 @@ __all__ = [
     "full_shape",
     "guess",
     "merged",
-    "misfit",
     "one_axis",
     "reshaped",
     "timed",
@@ -257,28 +255,6 @@ def followed(signal: Signal, step: PathOperation) -> Signal:
     except ValueError as error:
         raise MisfitError(str(error), "Check the input shape and the pools before it") from None
     return replace(signal, parts=parts, shape=shape, dims=tuple(shape))
-
-
-def misfit(signal: Signal, reads: int, flat: bool, input_shape: Shape) -> MisfitError | None:
-    """Why weights cannot read a signal; None if they can.
-
-    Parameters
-    ----------
-    reads, flat
-        Number of values if the weights are of a linear layer, else of features.
-    """
-    got = "x".join(map(str, signal.dims))
-    where = f"(the input shape is {input_shape})"
-    if flat and (len(signal.dims) != 1 or signal.dims[0] != reads):
-        step = "Flatten before it, and check the input shape"
-        return MisfitError(f"its weights read {reads} values {where}", step, got)
-    if not flat and len(signal.dims) == 3 and signal.dims != tuple(signal.shape):
-        problem = f"reads a map of {got} that was made of {signal.shape}: a spike keeps its feature and place"
-        return MisfitError(problem, "Convolve before flattening, or keep linear layers behind the first one")
-    if not flat and (signal.dims != tuple(signal.shape) or signal.shape.features != reads):
-        step = "Check the input shape and what is concatenated before it"
-        return MisfitError(f"its weights read {counted(reads, 'feature')} {where}", step, got)
-    return None
 
 
 def values_in(arguments: Any) -> Iterator[Signal | Current | Opaque]:

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from mapper.by_value import same
 from mapper.network import Edge
 from mapper.normal_form import NormalLayer, NormalNetwork
-from mapper.operations import Pair, Shape, same
+from mapper.operations import Pair, Shape
 from mapper.passes.legalize.kernel import event_remark
 from mapper.passes.minimum import mended
 from mapper.passes.quantize import declared_scale, layer_scale, rounded

@@ -14,9 +14,10 @@ from itertools import count
 from math import gcd
 
 from hwspec.schema import ChipSpec
+from mapper.by_value import same
 from mapper.network import Edge, Origin
 from mapper.normal_form import NormalLayer, NormalNetwork
-from mapper.operations import Pair, same
+from mapper.operations import Pair
 from mapper.passes.legalize.kernel import event_remark, squared
 from mapper.passes.legalize.phase_layers import Phased, form_of, joint_of, may_read, needs_form
 from mapper.passes.legalize.pools import UNPOOLED, size_and_stride

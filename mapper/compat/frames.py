@@ -1,0 +1,92 @@
+"""Frames that a `DynapcnnNetwork` is given: of which tensors it can run, and how others become such."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import permutations
+from typing import Any
+
+import torch
+
+from mapper.errors import Finding, NetworkError
+
+__all__ = ["checked_frames", "way_out"]
+
+_AXES = "(batch * time, features, height, width)"
+# Of a map's axes, the orders that may be meant: features last before all others.
+_ORDERS = ((0, 1, 2), (2, 0, 1), *sorted({*permutations(range(3))} - {(0, 1, 2), (2, 0, 1)}))
+# Floats of single precision hold every whole number up to here.
+_SINGLE_MAX = 1 << 24
+
+
+def checked_frames(
+    x: Any, shape: tuple[int, int, int], view: Callable[[torch.Tensor], torch.Tensor] | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Frames in floats, as they are given and as the network reads them: (batch * time, ...).
+
+    Parameters
+    ----------
+    shape
+        (features, height, width) that the network reads.
+    view
+        What the sensor stage makes of the sensor's map; None where there is none.
+
+    Raises
+    ------
+    NetworkError
+        It is no tensor, or one without values, of no spike counts, or of another shape.
+    """
+    if not isinstance(x, torch.Tensor) or x.ndim == 0 or len(x) == 0:
+        made = 'torch.tensor(numpy.array(x, "float32")) is one of this array'
+        step = f"{made}: {_AXES}" if _is_array(x) else f"Give a tensor {_AXES}"
+        raise NetworkError(Finding("input", "is no tensor of frames", type(x).__name__, next_step=step))
+    if x.is_complex():
+        raise NetworkError(Finding("input", "must be spike counts", f"a tensor of {x.dtype}"))
+    if x.device.type == "meta":
+        raise NetworkError(Finding("input", "has no values", "a tensor on the device meta"))
+    frames = _floats(x)
+    seen = frames if view is None else view(frames)
+    given = tuple(seen.shape)
+    if len(given) != 4 or given[1:] != shape:
+        limit = f"(batch * time, {', '.join(map(str, shape))})"
+        raise NetworkError(Finding("input", f"must be {_AXES}", given, limit, "", way_out(given, shape)))
+    return frames, seen
+
+
+def _is_array(x: Any) -> bool:
+    return hasattr(x, "__array__") and getattr(x, "size", 0) != 0 and getattr(x, "ndim", 0) > 0
+
+
+def _floats(x: torch.Tensor) -> torch.Tensor:
+    """The same values in floats that a convolution takes."""
+    x = x.dequantize() if x.is_quantized else x
+    x = x if x.layout == torch.strided else x.to_dense()
+    if not x.is_floating_point():
+        wide = x.double() if x.dtype.itemsize > 2 else x
+        is_large = wide.is_floating_point() and float(wide.detach().abs().max()) > _SINGLE_MAX
+        return wide if is_large else x.to(torch.get_default_dtype())
+    # torch computes nothing with floats of one byte.
+    return x if x.dtype.itemsize > 1 else x.float()
+
+
+def way_out(given: Sequence[int], shape: Sequence[int]) -> str:
+    """What to give instead of frames `x`; "" where nothing makes frames of them.
+
+    Parameters
+    ----------
+    given
+        The shape of `x`, of any number of axes.
+    shape
+        (features, height, width) of a frame.
+    """
+    if shape[0] == 1 and tuple(given[-2:]) == tuple(shape[1:]) and len(given) in (2, 3):
+        return "Give x[None, None]" if len(given) == 2 else "Give x[:, None]"
+    before = len(given) - 3
+    order = next((o for o in _ORDERS if tuple(given[before + n] for n in o) == tuple(shape)), None)
+    if not 0 <= before <= 2 or order is None:
+        return ""
+    axes = ", ".join(map(str, (*range(before), *(before + n for n in order))))
+    turned = "x" if order == _ORDERS[0] else f"x.permute({axes})"
+    if before == 2:
+        return f"Set batch_size to {given[0]} and give {turned}.flatten(0, 1)"
+    return f"Give {turned}[None]" if before == 0 else f"Give {turned}"
