@@ -241,10 +241,10 @@ class _Lookup:
         raise OptionsError(self.ambiguity(meanings, where) if meanings else self.absence(known, where))
 
     def tell(self, reference: LayerReference, meaning: _Meaning, where: str) -> None:
-        """Warn of a bare number that is taken as an index where layers are called by numbers."""
+        """Warn of the text of a bare number that is taken as an index where layers are called by numbers."""
         network = self.networks[meaning.network]
-        is_bare = meaning.is_index and str(reference).isdecimal()
-        if is_bare and all(map(str.isdecimal, network.index)) and meaning.name != str(reference):
+        is_bare = meaning.is_index and isinstance(reference, str) and reference.isdecimal()
+        if is_bare and all(map(str.isdecimal, network.index)) and meaning.name != reference:
             title = network.title(meaning.name)
             told = f'no layer is called {reference}: as an index it is {title}; "#{reference}" says so'
             warn_caller(f"{where} {reference}: {told}")

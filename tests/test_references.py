@@ -76,14 +76,14 @@ def test_a_number_that_names_no_layer_is_told_to_be_an_index_where_layers_are_nu
     with pytest.warns(
         MapperWarning, match=r'^layer 1: no layer is called 1: as an index it is 3 \(Conv2d\); "#1" says so$'
     ):
-        assert mapper.solve(network).find_chip_layer(1) == mapper.solve(network).find_chip_layer("#1")
+        assert mapper.solve(network).find_chip_layer("1") == mapper.solve(network).find_chip_layer("#1")
     result = mapper.solve(network)
     with pytest.warns(MapperWarning, match=r"^monitors: layer 2: no layer is called 2"):
         mapper.solve(network, monitors=("2",))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        # Names, indexes that say so, those that mean the same, and layers with names of their own.
-        assert [result.find_chip_layer(layer) for layer in ("3", "#1", 0, -1)]
+        # Names, indexes that say so, numbers of Python, those that mean the same, and layers with names.
+        assert [result.find_chip_layer(layer) for layer in ("3", "#1", 1, 0, -1)]
         mapper.solve("digits").find_chip_layer(1)
 
 
