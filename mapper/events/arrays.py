@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +30,10 @@ __all__ = [
     "Events",
     "Order",
     "Shape3",
+    "are_events",
     "build_events",
     "column_findings",
+    "copied",
     "events_from",
     "fields_by_name",
     "order_findings",
@@ -110,6 +112,20 @@ def events_from(
     is_made = not copy and isinstance(array, np.ndarray) and array.dtype == EVENT_DTYPE
     made = array if is_made else None
     return build_events(columns, findings, shape=shape, order=order, source=source, made=made)
+
+
+def are_events(array: object) -> TypeGuard[Events]:
+    """Whether these are events in ascending time, as `events_from` makes them: it need not look."""
+    if type(array) is not np.ndarray or array.dtype != EVENT_DTYPE or array.ndim != 1:
+        return False
+    times = array["t"]
+    # Coordinates of the dtype cannot be wrong.
+    return not len(times) or (bool(times[0] >= 0) and not (times[1:] < times[:-1]).any())
+
+
+def copied(events: Events) -> Events:
+    """A copy: as bytes, which numpy copies at once, and not field by field."""
+    return np.ascontiguousarray(events).view(np.uint16).copy().view(EVENT_DTYPE)
 
 
 def build_events(

@@ -1,7 +1,7 @@
-"""The compiled loop of one core: what arrives, in order, and what it emits.
+"""The compiled loop of a block of arrivals: core by core, what arrives, in order, and what it emits.
 
 Spikes are packed: cause, feature, row, column, of 16 bits each. A cause is an arrival from outside, by its
-number in a block of them.
+number in the block.
 """
 
 from __future__ import annotations
@@ -11,171 +11,73 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mapper.sim.compiling import compiled
-from mapper.sim.event_kernel import CORE, COUNT, in_16_bits, sort_few
-from mapper.sim.vector_add import (
-    LANES,
-    SORTED_MAX,
-    add_16,
-    add_32,
-    lowest_bit,
-    set_lanes,
-    sort_8,
-    sort_16,
-)
+from mapper.sim.core_neurons import CELL, START, STEP, apart, inlined, spikes_of_many, spikes_of_one, tick
+from mapper.sim.event_kernel import COUNT
+from mapper.sim.vector_add import LANES, SORTED_MAX, add_16, add_32
 
 if TYPE_CHECKING:
-    from mapper.sim.event_cores import CoreArrays, Way
+    from mapper.sim.event_cores import BlockArrays, Cores, Scratch, Totals
 
-__all__ = ["CAUSES_MAX", "run_core", "sent", "ticks_between"]
+__all__ = ["CAUSES_MAX", "FROM_OUTSIDE", "GATHERED", "run_cores", "sent", "ticks_between"]
 
 CAUSES_MAX = 1 << 15
 """Causes of a block: so many fit above the coordinates of a packed spike."""
 
-_IN_F, _F, _W, _K = CORE["in_features"], CORE["features"], CORE["width"], CORE["kernel"]
-_HIGH, _LOW, _ZERO, _KILLS = CORE["high"], CORE["low"], CORE["to_zero"], CORE["kills"]
-_ARRIVED, _SYNOPS, _SPIKES, _SATURATED = (COUNT[n] for n in ("arrived", "synops", "spikes", "saturated"))
-_CLAMPED, _OUTSIDE = COUNT["clamped"], COUNT["outside"]
+FROM_OUTSIDE, GATHERED = -1, -2
+"""In the place of a core's one source: its arrivals are the block's, or are put together before it runs."""
+
+(
+    _IN_F, _F, _TAPS, _WAYS, _PITCH, _SPANS, _REACH, _P0, _NEURONS, _WIDE, _NARROW, _AT_ONCE, _MOST, _OFFSET,
+    _BOUND, _CEILING, _KEPT, _CHANGE, _HELD_AS, _LEAKS, _PLAIN, _LIFT, _DECIMATE, _SOURCE, _SLOT, _POOL,
+    _SHIFT, _HEIGHT, _WIDTH,
+) = (
+    CELL[name]
+    for name in (
+        "in_features", "features", "taps", "ways", "ways_pitch", "spans", "reach", "potentials", "neurons",
+        "wide", "is_narrow", "at_once", "most", "offset", "bound", "ceiling", "kept", "change", "held_as",
+        "leaks", "is_plain", "lift", "decimate", "source", "slot", "pool", "shift", "height", "width",
+    )
+)  # fmt: skip
+_SYNOPS, _SPIKES, _DECIMATED, _OUTSIDE = (
+    COUNT[name] for name in ("synops", "spikes", "decimated", "outside")
+)
+_AT, _NEXT, _TICKS, _USED, _EMITTED = (STEP[n] for n in ("at", "next", "ticks", "used", "spikes"))
 _MAX, _MIN = 32767, -32768
-# Where a run stands: the next arrival, ticks that are done, spikes emitted, arrivals outside the map.
-_NEXT, _TICKS, _USED, _BORDER = range(4)
+_PLACE = (1 << 48) - 1
 # Lanes count in 16 bits what they hold: of so many blocks, and of the most that are added at once.
 _COUNTED = 1 << 13
-# Entries of `starts` for an arrival.
-_START = 4
-
-_inlined = compiled(is_kept=False, error_model="numpy", forceinline=True, no_cpython_wrapper=True, _nrt=False)
-# Of their own, so that their loops have all registers.
-_apart = compiled(is_kept=False, error_model="numpy", no_cpython_wrapper=True, _nrt=False)
+# Spikes of a call, after which no other core is begun: some milliseconds.
+_UNPAUSED = 1 << 17
 
 
-@_inlined
-def _settled(core: CoreArrays, at: int, added: int, fires: bool, wraps: bool) -> bool:
-    """Bring one potential into its range, after the comparison; whether the neuron spikes."""
-    row = core.row
-    value: Any = np.int64(core.potentials[at]) + core.offset + added
-    if value > _MAX or value < _MIN:
-        core.counts[_SATURATED] += 1
-        value = in_16_bits(value, wraps)
-    spikes = fires and value >= row[_HIGH]
-    if spikes:
-        value = 0 if row[_ZERO] else value - row[_HIGH]
-    if value < row[_LOW]:
-        core.counts[_CLAMPED] += 1
-        value = row[_LOW]
-    core.potentials[at] = value - core.offset
-    return spikes
-
-
-@_inlined
-def _ticked(core: CoreArrays, until: int, wraps: bool, progress: Any) -> None:
-    """Add the biases once a tick, up to so many ticks of the block; nothing is compared."""
-    while progress[_TICKS] < until:
-        for place in range(0, core.neurons, core.wide):
-            for n in range(core.row[_F]):
-                _settled(core, place + n, core.biases[n], False, wraps)
-        progress[_TICKS] += 1
-
-
-@_inlined
-def _ordered(emitted: Any, first: int, count: int) -> None:
-    """Bring an arrival's spikes into order."""
-    if count == 2:
-        # Without a branch, which could not be foretold.
-        one, other = emitted[np.uint64(first)], emitted[np.uint64(first + 1)]
-        emitted[np.uint64(first)], emitted[np.uint64(first + 1)] = min(one, other), max(one, other)
-    elif 2 < count <= 8:
-        sort_8(emitted, first, count)
-    elif 8 < count <= SORTED_MAX:
-        sort_16(emitted, first, count)
-    elif count > SORTED_MAX:
-        sort_few(emitted, first, count)
-
-
-@_inlined
-def _added(core: CoreArrays, size: int, is_plain: bool) -> None:
+@inlined
+def _added(core: Any, cores: Cores, scratch: Scratch, size: int, is_plain: bool) -> None:
     """Add so many arrivals at once."""
-    kept, change = (core.kept, core.change) if is_plain else (np.int16(-1), np.int16(0))
-    if core.is_narrow:
+    kept, change = np.int16(core[_KEPT] if is_plain else -1), np.int16(core[_CHANGE] if is_plain else 0)
+    bound, ceiling = np.int16(core[_BOUND]), np.int16(core[_CEILING])
+    if core[_NARROW]:
         add_16(
-            core.potentials, core.weights, core.starts, core.blocks, core.held, core.masks, size, core.bound,
-            core.ceiling, kept, change,
+            cores.potentials, cores.weights, scratch.starts, cores.blocks, scratch.held, scratch.masks, size,
+            bound, ceiling, kept, change,
         )  # fmt: skip
     else:
         add_32(
-            core.potentials, core.weights, core.starts, core.blocks, core.held, core.masks, size, core.bound,
-            core.ceiling, kept, change,
+            cores.potentials, cores.weights, scratch.starts, cores.blocks, scratch.held, scratch.masks, size,
+            bound, ceiling, kept, change,
         )  # fmt: skip
 
 
-@_apart
-def _emitted(
-    starts: Any, places: Any, table: Any, masks: Any, blocks: int, emitted: Any, came_by: Any, used: int
-) -> int:
-    """Spikes of what was added at once, of so many blocks; how many entries of `emitted` are filled then."""
-    arrival: Any = 0
-    first: Any = 0
-    end, begun = starts[3], used
-    for part in range(0, blocks, LANES):
-        found = set_lanes(masks, part)
-        if blocks - part < LANES:
-            found &= (1 << (blocks - part)) - 1
-        while found:
-            block = part + lowest_bit(found)
-            found &= found - 1
-            if block >= end:
-                _ordered(emitted, begun, used - begun)
-                if len(came_by):
-                    for n in range(begun, used):
-                        came_by[np.uint64(n)] = places[np.uint64(2 * arrival + 1)]
-                begun = used
-                while block >= end:
-                    arrival, first = arrival + 1, end
-                    end += starts[np.uint64(_START * arrival + 3)]
-            entry = starts[np.uint64(_START * arrival + 2)] + 3 * (block - first)
-            place = places[np.uint64(2 * arrival)] + table[np.uint64(entry + 2)]
-            reached = np.int64(masks[np.uint64(block)])
-            while reached:
-                emitted[np.uint64(used)] = place + (lowest_bit(reached) << 32)
-                reached &= reached - 1
-                used += 1
-    _ordered(emitted, begun, used - begun)
-    if len(came_by):
-        for n in range(begun, used):
-            came_by[np.uint64(n)] = places[np.uint64(2 * arrival + 1)]
-    return used
-
-
-@_inlined
-def _settled_one(core: CoreArrays, blocks: int, wraps: bool, emitted: Any, came_by: Any, used: int) -> int:
-    """As `_emitted`, of one arrival whose potentials have to be brought into their range."""
-    starts, places, table, masks, begun = core.starts, core.places, core.blocks, core.masks, used
-    for block in range(blocks):
-        entry, reached = starts[2] + 3 * block, np.int64(masks[block])
-        while reached:
-            n = lowest_bit(reached)
-            reached &= reached - 1
-            # A weight that is switched off does not touch its neuron.
-            touched = len(core.kills) == 0 or not core.kills[starts[1] + table[entry + 1] + n]
-            if _settled(core, starts[0] + table[entry] + n, 0, touched, wraps):
-                emitted[used] = places[0] + table[entry + 2] + (n << 32)
-                if len(came_by):
-                    came_by[used] = places[1]
-                used += 1
-    _ordered(emitted, begun, used - begun)
-    return used
-
-
-@_inlined
-def _steps(core: CoreArrays) -> Any:
+@inlined
+def _steps(core: Any, potentials: Any) -> Any:
     """So many arrivals can lift no potential beyond 16 bits."""
     highest: Any = np.int16(_MIN)
-    for n in range(core.neurons):
-        highest = max(highest, core.potentials[np.uint64(n)])
-    return (_MAX - core.offset - np.int64(highest)) // max(core.lift, 1)
+    for n in range(core[_P0], core[_P0] + core[_NEURONS]):
+        highest = max(highest, potentials[np.uint64(n)])
+    return (_MAX - core[_OFFSET] - np.int64(highest)) // max(core[_LIFT], 1)
 
 
-@_inlined
-def _at_once(core: CoreArrays, room: int, steps: int) -> Any:
+@apart
+def _at_once(core: Any, potentials: Any, steps: int) -> Any:
     """How many arrivals may be added at once, whether they are plain, and `steps` behind them.
 
     Parameters
@@ -183,21 +85,21 @@ def _at_once(core: CoreArrays, room: int, steps: int) -> Any:
     steps
         Arrivals until one has to look again: plain ones, or, negative, others.
     """
-    if not core.is_plain:
+    if not core[_PLAIN]:
         return 1, False, 0
-    if not core.lift:
-        return room, True, 0
+    if not core[_LIFT]:
+        return core[_AT_ONCE], True, 0
     if steps == 0:
-        steps = _steps(core)
+        steps = _steps(core, potentials)
         # Where 16 bits may end it is one by one, for as long as it takes to look again.
-        steps = -1 - core.neurons // LANES if steps <= 0 else steps
+        steps = -1 - core[_NEURONS] // LANES if steps <= 0 else steps
     if steps < 0:
         return 1, False, steps + 1
-    room = min(room, steps)
+    room = min(core[_AT_ONCE], steps)
     return room, True, steps - room
 
 
-@_inlined
+@inlined
 def _taken(held: Any) -> Any:
     """What lanes have counted, which begin anew."""
     total: Any = 0
@@ -207,114 +109,173 @@ def _taken(held: Any) -> Any:
     return total
 
 
-@_apart
+@apart
 def _begun(
-    spans: Any, starts: Any, places: Any, counts: Any, in_features: int, taps: int, most: int, arrivals: Any,
-    is_kept: Any, way: Way, progress: Any, room: int,
+    core: Any, spans: Any, starts: Any, places: Any, counts: Any, arrivals: Any, is_kept: Any, way: Any,
+    first: int, room: int, delivered: bool,
 ) -> Any:  # fmt: skip
-    """Fill `starts` with what arrivals reach; how many these are, and their blocks."""
+    """Fill `starts` with what arrivals reach; how many these are, their blocks, and the next arrival."""
     size: Any = 0
     blocks: Any = 0
-    reach, n, total, outside, beyond = len(spans) // 8, progress[_NEXT], len(arrivals), 0, 0
+    n: Any = first
+    outside, beyond, total = 0, 0, len(arrivals)
+    down0, across0 = core[_SPANS], core[_SPANS] + 4 * core[_REACH]
+    in_features, reach, taps, ways, pitch = core[_IN_F], core[_REACH], core[_TAPS], core[_WAYS], core[_PITCH]
+    pool, shift, height, width = core[_POOL], core[_SHIFT], core[_HEIGHT], core[_WIDTH]
     while n < total and size < room:
         packed = arrivals[np.uint64(n)]
         n += 1
         if len(is_kept) and not is_kept[np.uint64(n - 1)]:
             continue
-        f = ((packed >> 32) & 0xFFFF) + way.shift
-        y, x = (((packed >> 16) & 0xFFFF) * way.pool) >> 32, ((packed & 0xFFFF) * way.pool) >> 32
-        if y >= way.height or x >= way.width:
+        f = ((packed >> 32) & 0xFFFF) + shift
+        y, x = (((packed >> 16) & 0xFFFF) * pool) >> 32, ((packed & 0xFFFF) * pool) >> 32
+        if y >= height or x >= width:
             beyond += 1
-            if not way.delivered:
+            if not delivered:
                 continue
         if f >= in_features or max(y, x) >= reach:
             outside += 1
             continue
-        down, across = np.uint64(4 * y), np.uint64(4 * (reach + x))
+        down, across = np.uint64(down0 + 4 * y), np.uint64(across0 + 4 * x)
         columns = spans[across + np.uint64(3)]
         length = spans[down + np.uint64(3)] * columns
         if length:
-            at, place = np.uint64(_START * size), np.uint64(2 * size)
+            at, place = np.uint64(START * size), np.uint64(2 * size)
             starts[at] = spans[down] + spans[across]
             starts[at + np.uint64(1)] = f * taps + spans[down + np.uint64(1)] + spans[across + np.uint64(1)]
-            starts[at + np.uint64(2)], starts[at + np.uint64(3)] = most * columns, length
-            places[place] = (
-                (packed & ~np.int64(0xFFFFFFFFFFFF))
-                + spans[down + np.uint64(2)]
-                + spans[across + np.uint64(2)]
-            )
+            starts[at + np.uint64(2)], starts[at + np.uint64(3)] = ways + pitch * columns, length
+            places[place] = (packed & ~_PLACE) + spans[down + np.uint64(2)] + spans[across + np.uint64(2)]
             places[place + np.uint64(1)] = n - 1
             size += 1
             blocks += length
-    progress[_NEXT] = n
-    progress[_BORDER] += beyond
     counts[_OUTSIDE] += outside
-    return size, blocks
+    if beyond:
+        # Else it may be another core's, at which another thread is.
+        way[0] += beyond
+    return size, blocks, n
 
 
-@compiled(nogil=True, error_model="numpy")
-def run_core(
-    core: CoreArrays, arrivals: Any, is_kept: Any, way: Way, ticks: Any, wraps: bool, progress: Any,
-    emitted: Any, came_by: Any,
+@inlined
+def _entered(row: int, inputs: Any, packed: Any, used: int) -> Any:
+    """What of a block's arrivals enters a core, numbered; how many entries of `packed` are filled then."""
+    for n in range(len(inputs)):
+        arrival = inputs[np.uint64(n), 1]
+        packed[np.uint64(used)] = (n << 48) | (arrival & _PLACE)
+        used += arrival >> 48 == row
+    return used
+
+
+@inlined
+def _thin(core: Any, counts: Any, phase: Any, row: int, is_kept: Any, ends: Any) -> None:
+    """Mark which spikes a core's decimator lets pass: the last of every so many."""
+    every = core[_DECIMATE]
+    for n in range(ends[2], ends[3]):
+        is_kept[n] = every == 0
+        if every:
+            phase[row] = (phase[row] + 1) % every
+            is_kept[n] = phase[row] == 0
+            counts[_DECIMATED] += phase[row] != 0
+
+
+@inlined
+def _worked_off(
+    row: int, cores: Cores, block: BlockArrays, totals: Totals, scratch: Scratch, wraps: bool,
+    delivered: bool,
 ) -> bool:  # fmt: skip
-    """Run a block's arrivals at one core, and its ticks; whether it ended, or `emitted` is full.
-
-    Parameters
-    ----------
-    arrivals
-        Packed, in order: as they left their core, and so far as `way` brings them to this one.
-    is_kept
-        Which of them a decimator lets pass; empty for all.
-    ticks
-        By cause, ticks of the slow clock in the block before it; at last those before its end.
-    progress
-        Next arrival, ticks done, spikes emitted, arrivals outside the map: where to begin, and where it
-        stopped.
-    emitted, came_by
-        Spikes, packed, and the arrival that each is of; the latter is empty where nobody asks.
-    """
-    used, done, counted, clamped, steps, total = progress[_USED], 0, 0, 0, 0, len(arrivals)
-    starts, places, masks = core.starts, core.places, core.masks
-    in_features, taps, most = core.row[_IN_F], core.row[_K] ** 2 * core.wide, 3 * core.blocks_most
-    while progress[_NEXT] < total:
-        room = min(len(starts) // _START, (len(emitted) - used - SORTED_MAX) // core.most)
-        if room <= 0:
+    """Go on with a core; whether it ended, or `packed` is full."""
+    core, counts, ends, progress = cores.table[row], totals.counts[row], block.ends[row], block.progress
+    starts, places, masks, potentials = scratch.starts, scratch.places, scratch.masks, cores.potentials
+    arrivals, is_kept = block.packed[ends[0] : ends[1]], block.is_kept[ends[0] : ends[1]]
+    most, limit = core[_MOST], len(block.packed) - SORTED_MAX
+    used, done, counted, clamped, steps = progress[_USED], 0, 0, 0, 0
+    way = totals.border[max(core[_SOURCE], 0), core[_SLOT] : core[_SLOT] + 1]
+    while progress[_NEXT] < len(arrivals):
+        room, is_plain, steps = _at_once(core, potentials, steps)
+        if used + room * most > limit:
             break
-        room, is_plain, steps = _at_once(core, room, steps)
-        size, blocks = _begun(
-            core.spans, starts, places, core.counts, in_features, taps, most, arrivals, is_kept, way,
-            progress, room,
+        size, blocks, progress[_NEXT] = _begun(
+            core, cores.spans, starts, places, counts, arrivals, is_kept, way, progress[_NEXT], room,
+            delivered,
         )  # fmt: skip
         if size == 0:
             continue
-        if core.leaks:
+        if core[_LEAKS]:
             # Then it is one arrival.
-            _ticked(core, ticks[places[0] >> 48], wraps, progress)
-        _added(core, size, is_plain)
+            tick(core, potentials, cores.biases, counts, wraps, block.ticks, places[0] >> 48, progress)
+        _added(core, cores, scratch, size, is_plain)
         if is_plain:
-            used = _emitted(starts, places, core.blocks, masks, blocks, emitted, came_by, used)
+            used = spikes_of_many(
+                starts, places, cores.blocks, masks, blocks, block.packed, block.came_by, used
+            )
         else:
-            used = _settled_one(core, blocks, wraps, emitted, came_by, used)
+            used = spikes_of_one(
+                core, potentials, cores.kills, cores.blocks, starts, places, masks, counts, blocks, wraps,
+                block.packed, block.came_by, used,
+            )  # fmt: skip
         done += blocks
         if done - counted > _COUNTED:
-            clamped, counted = clamped + _taken(core.held), done
-    if core.leaks and progress[_NEXT] == total:
-        _ticked(core, ticks[len(ticks) - 1], wraps, progress)
-    core.counts[core.held_as] += clamped + _taken(core.held)
-    core.counts[_SYNOPS] += done // (core.wide // (16 if core.is_narrow else LANES)) * core.row[_F]
-    core.counts[_SPIKES] += used - progress[_USED]
+            clamped, counted = clamped + _taken(scratch.held), done
+    is_done = progress[_NEXT] == len(arrivals)
+    if core[_LEAKS] and is_done:
+        tick(core, potentials, cores.biases, counts, wraps, block.ticks, len(block.ticks) - 1, progress)
+    counts[core[_HELD_AS]] += clamped + _taken(scratch.held)
+    counts[_SYNOPS] += done // (core[_WIDE] // (16 if core[_NARROW] else LANES)) * core[_F]
+    counts[_SPIKES] += used - progress[_USED]
+    progress[_EMITTED] += used - progress[_USED]
     progress[_USED] = used
-    return bool(progress[_NEXT] == total)
+    return bool(is_done)
 
 
-@compiled(nogil=True, error_model="numpy")
-def sent(emitted: Any, is_kept: Any, way: Way, packed: Any, spike: Any) -> Any:
+@compiled(nogil=True, error_model="numpy", _nrt=False)
+def run_cores(
+    cores: Cores, block: BlockArrays, totals: Totals, scratch: Scratch, stop: int, wraps: bool,
+    delivered: bool,
+) -> bool:  # fmt: skip
+    """Run a block at its next cores, in order; whether it stopped of itself, or `packed` is full.
+
+    Parameters
+    ----------
+    cores
+        Their potentials go on.
+    block, totals
+        Go on.
+    stop
+        Cores that are done then, or fewer: a call that has taken some milliseconds begins no other one.
+    """
+    progress, ends, begun = block.progress, block.ends, block.progress[_EMITTED]
+    while progress[_AT] < stop and progress[_EMITTED] - begun < _UNPAUSED:
+        row = cores.order[progress[_AT]]
+        source = cores.table[row, _SOURCE]
+        if progress[_NEXT] < 0:
+            if source == FROM_OUTSIDE:
+                if progress[_USED] + len(block.inputs) >= len(block.packed):
+                    return False
+                first = progress[_USED]
+                progress[_USED] = _entered(row, block.inputs, block.packed, first)
+                ends[row, 0], ends[row, 1] = first, progress[_USED]
+                block.is_kept[first : progress[_USED]] = True
+            elif source >= 0:
+                ends[row, 0], ends[row, 1] = ends[source, 2], ends[source, 3]
+            ends[row, 2], progress[_NEXT], progress[_TICKS] = progress[_USED], 0, 0
+        if not _worked_off(row, cores, block, totals, scratch, wraps, delivered):
+            return False
+        ends[row, 3] = progress[_USED]
+        if len(block.is_kept):
+            _thin(cores.table[row], totals.counts[row], totals.phase, row, block.is_kept, ends[row])
+        progress[_AT], progress[_NEXT] = progress[_AT] + 1, -1
+    return True
+
+
+@compiled(nogil=True, error_model="numpy", _nrt=False)
+def sent(emitted: Any, is_kept: Any, link: Any, delivered: bool, packed: Any, spike: Any) -> Any:
     """Spikes on their way to a core; how many arrive, and how many lie outside its map.
 
     Parameters
     ----------
     is_kept
-        As in `run_core`.
+        Which of them a decimator lets pass; empty for all.
+    link
+        2^32 by the pool, rounded up, the shift of features, and the height and width of the map.
     packed, spike
         What arrives, and which of the spikes it is.
     """
@@ -323,26 +284,25 @@ def sent(emitted: Any, is_kept: Any, way: Way, packed: Any, spike: Any) -> Any:
         if len(is_kept) and not is_kept[n]:
             continue
         one = emitted[n]
-        y, x = (((one >> 16) & 0xFFFF) * way.pool) >> 32, ((one & 0xFFFF) * way.pool) >> 32
-        if y >= way.height or x >= way.width:
+        y, x = (((one >> 16) & 0xFFFF) * link[0]) >> 32, ((one & 0xFFFF) * link[0]) >> 32
+        if y >= link[2] or x >= link[3]:
             outside += 1
-            if not way.delivered:
+            if not delivered:
                 continue
-        packed[count] = (((one >> 32) + way.shift) << 32) | (y << 16) | x
+        packed[count] = (((one >> 32) + link[1]) << 32) | (y << 16) | x
         spike[count] = n
         count += 1
     return count, outside
 
 
-@compiled(nogil=True)
-def ticks_between(times: Any, clock: Any, period: float, end: float) -> Any:
+@compiled(nogil=True, _nrt=False)
+def ticks_between(times: Any, clock: Any, period: float, end: float, ticks: Any) -> None:
     """Ticks before each arrival, one at its time included, and before the end; the clock goes on."""
-    ticks, done = np.empty(len(times) + 1, np.int64), 0
+    done = 0
     for n in range(len(times) + 1):
         is_last = n == len(times)
-        now = end if is_last else float(times[n])
+        now = end if is_last else float(times[n, 0])
         while clock[0] < now or (clock[0] == now and not is_last):
             clock[0] += period
             done += 1
         ticks[n] = done
-    return ticks

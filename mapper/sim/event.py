@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
@@ -25,11 +25,13 @@ from mapper.emit.shared.file import config_of
 from mapper.emit.shared.graph import ConfigGraph, graph_of
 from mapper.errors import ConfigError, Finding
 from mapper.events import EVENT_DTYPE, Events, events_from
+from mapper.events.arrays import are_events
 from mapper.own_shape import own_events, own_shape
 from mapper.sim.event_blocks import plan_of
+from mapper.sim.event_cores import HeldCores
 from mapper.sim.event_groups import groups_of
 from mapper.sim.event_kernel import COUNT, ORDERS
-from mapper.sim.event_outputs import Outputs, Way, pooled
+from mapper.sim.event_outputs import Outputs, Way, pooled, unpacked
 from mapper.sim.event_pipeline import run_arrivals
 from mapper.sim.event_tables import Chip, Rules, Tables, tables_of
 from mapper.sim.inputs import by_name
@@ -196,11 +198,11 @@ class EventSimulator:
         recorded |= set(self.graph.readout)
         outputs = self.config.interface.outputs if self.config.interface else ()
         recorded |= {part.core for o in outputs if o.layer in self.recorded for part in o.parts}
-        self.tables: Tables = tables_of(self.graph, recorded)
+        self._tables: Tables = tables_of(self.graph, recorded)
+        self._shown_by_row = {n: core for n, core in enumerate(self._tables.numbers) if core in recorded}
         parted = [[core for core, _ in parts] for parts in self.places.values()]
         together = [*parted, *([part.core for part in output.parts] for output in outputs)]
-        self._groups = groups_of(self.tables.index, self.graph.links, together)
-        self._plan = plan_of(self.graph, self.tables.index, together)
+        self._groups = groups_of(self._tables.index, self.graph.links, together)
         rate = self.config.interface.slow_clock_hz if self.config.interface else None
         leaks = any(core.leak_enable for core in self.graph.cores.values())
         self.period = period_us(self.options.tick_us, rate, leaks=leaks)
@@ -210,6 +212,26 @@ class EventSimulator:
         self._random = np.array([self.options.seed * 2 + 0x9E3779B97F4A7C15], np.uint64)
         # What the readout's moving window still sees of earlier runs.
         self._seen: Events = np.empty(0, EVENT_DTYPE)
+        tables = self._tables
+        self._chip = Chip(
+            tables.cores, tables.links, tables.spans, tables.weights, tables.kills, tables.biases,
+            tables.potentials, tables.counts, tables.border, tables.phase, self._random, self._clock,
+        )  # fmt: skip
+        rules = self._rules = Rules(
+            ORDERS[self.options.order], self.options.pooled_border == "delivered",
+            self.options.overflow == "wrap", self.options.fires_on_tick, self.options.spike_limit,
+            float(self.period), -math.inf,
+        )  # fmt: skip
+        is_depth = rules.order == ORDERS["depth"] and not rules.fires_on_tick
+        plan = plan_of(self.graph, tables.index, together) if is_depth else None
+        self._held = HeldCores(self._chip, rules, plan) if plan is not None else None
+
+    @property
+    def tables(self) -> Tables:
+        """The arrays of all cores: whoever writes potentials there changes those of the next run."""
+        if self._held is not None:
+            self._held.give_back(self._chip)
+        return self._tables
 
     def _start(self, arrivals: NDArray[np.int64], end_us: float | None) -> float:
         """The next tick's time; the clock starts with the first run that has events or an end."""
@@ -230,47 +252,37 @@ class EventSimulator:
     ) -> EventResult:
         """Run events; times must not lie before those of an earlier call. `pause` as in `simulate_events`."""
         arrivals, sensor, outside = self._arrivals(inputs)
-        tables, options = self.tables, self.options
+        tables = self._tables
         before = tables.counts.copy(), tables.border.copy()
         start = self._start(arrivals, end_us)
-        chip = Chip(
-            tables.cores, tables.links, tables.spans, tables.weights, tables.kills, tables.biases,
-            tables.potentials, tables.counts, tables.border, tables.phase, self._random, self._clock,
-        )  # fmt: skip
-        rules = Rules(
-            ORDERS[options.order], options.pooled_border == "delivered", options.overflow == "wrap",
-            options.fires_on_tick, options.spike_limit, float(self.period),
-            -math.inf if end_us is None else float(end_us),
-        )  # fmt: skip
-        record, broken = run_arrivals(arrivals, chip, rules, pause, self._groups, self._plan)
+        rules = self._rules if end_us is None else self._rules._replace(end=float(end_us))
+        record, broken = run_arrivals(arrivals, self._chip, rules, pause, self._groups, self._held)
         if broken >= 0:
             step = "A cycle may never end: raise spike_limit, or change the network"
             where = f"input event {broken}"
             raise ConfigError(
-                Finding(where, "causes too many spikes", None, options.spike_limit, next_step=step)
+                Finding(where, "causes too many spikes", None, self.options.spike_limit, next_step=step)
             )
-        spikes = _unpacked(record, tables.numbers)
+        spikes = unpacked(record, self._shown_by_row)
         layers = {
             name: own_events(self._together(record, spikes, self.places[name]), self._origins.get(name))
             for name in self.recorded
         }
         counts, border = tables.counts - before[0], tables.border - before[1]
         core_counts = {
-            name: dict(zip(tables.numbers, counts[:, n].tolist(), strict=True)) for name, n in COUNT.items()
+            name: dict(zip(tables.numbers, column, strict=True))
+            for name, column in zip(COUNT, counts.T.tolist(), strict=True)
         }
         return EventResult(
             layers=layers,
-            outputs=Outputs(self._shown(), partial(self._output, record, spikes)),
+            outputs=Outputs(self._shown, partial(self._output, record, spikes)),
             spikes=core_counts["spikes"],
             synops=core_counts["synops"],
             saturated=core_counts["saturated"],
             clamped=core_counts["clamped"],
             decimated=core_counts["decimated"],
             border={
-                (core, slot): int(border[n, slot])
-                for n, core in enumerate(tables.numbers)
-                for slot in range(border.shape[1])
-                if border[n, slot]
+                (tables.numbers[n], slot): int(border[n, slot]) for n, slot in np.argwhere(border).tolist()
             },
             outside=outside + sum(core_counts["outside"].values()),
             sensor=sensor,
@@ -297,7 +309,8 @@ class EventSimulator:
         sensor, stage = np.empty(0, EVENT_DTYPE), self.config.hardware.dvs_layer
         raw = self.options.sensor_view == "raw"
         recordings = {
-            name: events_from(given, source=f"input {name}", copy=False) for name, given in inputs.items()
+            name: given if are_events(given) else events_from(given, source=f"input {name}", copy=False)
+            for name, given in inputs.items()
         }
         recordings = one_sensor(recordings, self.graph, partial(same_events, stage=stage, raw=raw))
         for name, given in recordings.items():
@@ -305,14 +318,15 @@ class EventSimulator:
             if name in self.graph.sensor_inputs and stage is not None:
                 events, lost = through_stage(given, stage, raw)
                 sensor, outside = events, outside + lost
-            rows, lost = fanned_out(events, entries, self.graph, self.tables.index)
+            rows, lost = fanned_out(events, entries, self.graph, self._tables.index)
             parts.append(rows)
             outside += lost
-        arrivals = np.concatenate(parts) if parts else np.empty((0, 2), np.int64)
-        if len(parts) > 1:
-            arrivals = arrivals[np.argsort(arrivals[:, 0], kind="stable")]
-        return arrivals, sensor, outside
+        if len(parts) == 1:
+            return parts[0], sensor, outside
+        arrivals = np.concatenate([np.empty((0, 2), np.int64), *parts])
+        return arrivals[np.argsort(arrivals[:, 0], kind="stable")], sensor, outside
 
+    @cached_property
     def _shown(self) -> dict[str, Way]:
         """By output of a recorded layer, how it is shown."""
         outputs = self.config.interface.outputs if self.config.interface else ()
@@ -343,7 +357,7 @@ class EventSimulator:
         joined = np.concatenate([spikes[core] for core, _ in parts])
         starts = np.repeat([start for _, start in parts], [len(spikes[core]) for core, _ in parts])
         joined["p"] += starts.astype(joined["p"].dtype)
-        rows = [np.flatnonzero(record[:, 1] == self.tables.index[core]) for core, _ in parts]
+        rows = [np.flatnonzero(record[:, 1] == self._tables.index[core]) for core, _ in parts]
         return joined[np.argsort(np.concatenate(rows), kind="stable")]
 
     def _readout(self, spikes: Mapping[int, Events], start: float) -> NDArray[np.int64] | None:
@@ -384,15 +398,3 @@ def _places(config: ChipConfig, graph: ConfigGraph) -> dict[str, list[tuple[int,
         for layer in config.interface.layers
     }
     return {name: places[layer] for name, (layer, _) in config.interface.shown.items()}
-
-
-def _unpacked(record: NDArray[np.int64], numbers: Iterable[int]) -> dict[int, Events]:
-    """By core, the spikes of a record in order."""
-    by_core = {}
-    for n, core in enumerate(numbers):
-        rows = record[record[:, 1] == n]
-        spikes = np.empty(len(rows), EVENT_DTYPE)
-        spikes["t"], spikes["p"] = rows[:, 0], rows[:, 2] >> 32
-        spikes["y"], spikes["x"] = (rows[:, 2] >> 16) & 0xFFFF, rows[:, 2] & 0xFFFF
-        by_core[core] = spikes
-    return by_core

@@ -17,15 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapper.emit.shared.graph import ConfigGraph, Link
-from mapper.sim.core_kernel import run_core, sent
-from mapper.sim.event_cores import ALL, ARRIVED, CoreArrays, Prepared, way_to
-from mapper.sim.event_kernel import CORE, COUNT
-from mapper.sim.event_tables import Chip, Rules
+from mapper.sim.core_kernel import run_cores, sent
+from mapper.sim.core_neurons import CELL, STEP
+from mapper.sim.event_cores import BlockArrays, Cores, Scratch, Totals, way_of
+from mapper.sim.event_tables import Rules
+from mapper.sim.vector_add import SORTED_MAX
 
 __all__ = ["EMITTED_MAX", "Block", "CorePlan", "TooManyError", "plan_of"]
 
 EMITTED_MAX = 1 << 23
-"""Spikes of one core in one block, 96 MiB: whatever emits more is run spike by spike."""
+"""Spikes of a block, some 100 MiB: whatever holds more is run spike by spike."""
+_PLACE = (1 << 48) - 1
 
 
 class TooManyError(Exception):
@@ -44,16 +46,17 @@ class CorePlan:
         By row, the links that end there, by rows.
     joined
         Rows whose spikes are shown together, in the order of emission.
+    gathered
+        Rows at which spikes arrive in several ways, from other cores and from outside.
+    parts
+        Whether any core sends to more than one.
     """
 
     order: tuple[int, ...]
     links: Mapping[int, tuple[Link, ...]]
     joined: tuple[tuple[int, ...], ...]
-
-    @cached_property
-    def prepared(self) -> dict[int, Prepared | None]:
-        """By row, what of a core stays from run to run; whoever needs it adds it."""
-        return {}
+    gathered: frozenset[int]
+    parts: bool
 
     @cached_property
     def before(self) -> dict[int, set[int]]:
@@ -62,12 +65,6 @@ class CorePlan:
         for row in self.order:
             found[row] = {row}.union(*(found[link.source] for link in self.links[row]))
         return found
-
-    @cached_property
-    def parts(self) -> bool:
-        """Whether any core sends to more than one."""
-        sources = [link.source for links in self.links.values() for link in links]
-        return len(set(sources)) < len(sources)
 
     def parting(self, ends: Iterable[int]) -> list[int]:
         """Rows at which paths to these rows part, in order."""
@@ -107,29 +104,22 @@ def plan_of(
         joined = {index[core] for core in cores}
         meeting = [each for each in sets if each & joined]
         sets = [each for each in sets if not each & joined] + [joined.union(*meeting)]
-    plan = CorePlan(order, links, tuple(tuple(sorted(each)) for each in sets if len(each) > 1))
+    entered = {index[entry.core] for entries, _ in graph.entries.values() for entry in entries}
+    gathered = frozenset(row for row in links if len(links[row]) + (row in entered) > 1)
+    sources = [link.source for each in links.values() for link in each]
+    parts = len(set(sources)) < len(sources)
+    shown = tuple(tuple(sorted(each)) for each in sets if len(each) > 1)
+    plan = CorePlan(order, links, shown, gathered, parts)
     if any(plan.before[one] & {*each} != {one} for each in plan.joined for one in each):
         return None
     return plan
 
 
 class _Arrivals(NamedTuple):
-    """What arrives at a core: packed, and by arrival its link (−1: from outside) and the spike there.
+    """By arrival at a core where they are gathered, its link (−1: from outside) and the spike there."""
 
-    Without these, arrivals are the spikes of the one link, as they left.
-    """
-
-    packed: NDArray[np.int64]
-    link: NDArray[np.int16] | None
-    spike: NDArray[np.int32] | None
-
-
-class _Emitted(NamedTuple):
-    """A core's spikes, packed; by spike the arrival, if paths part; which of them are sent, empty for all."""
-
-    packed: NDArray[np.int64]
-    came_by: NDArray[np.int32]
-    is_kept: NDArray[np.bool_]
+    link: NDArray[np.int16]
+    spike: NDArray[np.int32]
 
 
 class Block:
@@ -137,71 +127,82 @@ class Block:
 
     Parameters
     ----------
-    arrivals
-        (arrivals, 2), `CAUSES_MAX` at most, as `run_events` takes them.
-    ticks
-        As `run_core` takes them.
+    inputs, ticks, packed
+        As in `BlockArrays`; `CAUSES_MAX` arrivals at most, and some room for spikes.
+    is_lossy
+        Whether any core drops spikes.
     """
 
-    def __init__(self, plan: CorePlan, arrivals: NDArray[np.int64], ticks: NDArray[np.int64]) -> None:
-        self.plan, self.times, self.ticks = plan, arrivals[:, 0], ticks
-        numbers = np.arange(len(arrivals))
-        packed = numbers << 48 | arrivals[:, 1] & 0xFFFFFFFFFFFF
-        rows = arrivals[:, 1] >> 48
-        entered = [row for row in plan.order if not plan.links[row] or (rows == row).any()]
-        self.entering = {row: packed if len(entered) == 1 else packed[rows == row] for row in entered}
-        self.emitted: dict[int, _Emitted] = {}
+    def __init__(self, plan: CorePlan, inputs: Any, ticks: Any, packed: Any, *, is_lossy: bool) -> None:
+        self.plan, self.is_lossy = plan, is_lossy
+        came_by = np.empty(len(packed) if plan.parts else 0, np.int32)
+        is_kept = np.empty(len(packed) if is_lossy else 0, np.bool_)
+        ends, progress = np.zeros((len(plan.order), 4), np.int64), np.array([0, -1, 0, 0, 0])
+        self.arrays = BlockArrays(inputs, ticks, packed, came_by, is_kept, ends, progress)
         self.arrived: dict[int, _Arrivals] = {}
+        # Cores that are done, in order, and whether a thread is at the next ones.
+        self.done, self.is_busy = 0, False
 
-    def compute(self, row: int, core: CoreArrays, chip: Chip, rules: Rules) -> None:
-        """Work off a core; those that send to it are done. `chip` has what else of it changes."""
-        links, is_kept, way = self.plan.links[row], ALL, ARRIVED
-        if len(links) == 1 and row not in self.entering:
-            source, way = self.emitted[links[0].source], way_to(links[0], core, rules)
-            arrived, is_kept = _Arrivals(source.packed, None, None), source.is_kept
-        else:
-            arrived = self._gathered(row, core, chip, rules)
-        self.arrived[row] = arrived
-        room, progress = core.most * len(core.places) + 2 * len(arrived.packed), np.zeros(4, np.int64)
-        packed, came_by = np.empty(room, np.int64), np.empty(room if self.plan.parts else 0, np.int32)
-        while not run_core(
-            core, arrived.packed, is_kept, way, self.ticks, rules.wraps, progress, packed, came_by
-        ):
-            room = 2 * room + core.most
-            if room > EMITTED_MAX + core.most:
-                raise TooManyError
-            packed, came_by = _grown(packed, room), _grown(came_by, room if self.plan.parts else 0)
-        used = int(progress[2])
-        if way is not ARRIVED:
-            chip.border[links[0].source, links[0].slot] += progress[3]
-        is_kept, every = ALL, int(core.row[CORE["decimate"]])
-        if every:
-            # The last of every so many passes.
-            is_kept = (chip.phase[row] + np.arange(1, used + 1)) % every == 0
-            chip.phase[row] = (chip.phase[row] + used) % every
-            core.counts[COUNT["decimated"]] += used - np.count_nonzero(is_kept)
-        self.emitted[row] = _Emitted(packed[:used], came_by[:used], is_kept)
+    def compute(self, stop: int, cores: Cores, totals: Totals, scratch: Scratch, rules: Rules) -> int:
+        """Work off some of the next cores, up to `stop` of all; how many are done then."""
+        order, progress, gathered = self.plan.order, self.arrays.progress, self.plan.gathered
+        if order[self.done] in gathered:
+            self._gather(order[self.done], totals, rules, cores)
+        stop = next((n for n in range(self.done + 1, stop) if order[n] in gathered), stop)
+        while not run_cores(cores, self.arrays, totals, scratch, stop, rules.wraps, rules.delivered):
+            row = cores.table[order[int(progress[STEP["at"]])]]
+            self._grow(len(self.arrays.inputs) + int(row[CELL["at_once"]] * row[CELL["most"]]))
+        return int(progress[STEP["at"]])
 
-    def _gathered(self, row: int, core: CoreArrays, chip: Chip, rules: Rules) -> _Arrivals:
-        """What arrives over several links, and from outside."""
-        entering = self.entering.get(row, np.empty(0, np.int64))
-        parts = [] if not len(entering) else [(-1, entering, np.zeros(len(entering), np.int32))]
+    def of(self, row: int) -> slice:
+        """Where a core's spikes are."""
+        return slice(*self.arrays.ends[row, 2:].tolist())
+
+    @property
+    def spikes(self) -> int:
+        """How many there are."""
+        return int(self.arrays.progress[STEP["spikes"]])
+
+    def _grow(self, more: int) -> None:
+        """Make room for so many more spikes, and twice as many as there are."""
+        arrays, used = self.arrays, int(self.arrays.progress[STEP["used"]])
+        if used > EMITTED_MAX:
+            raise TooManyError
+        room = 2 * used + more + SORTED_MAX + 1
+        self.arrays = arrays._replace(
+            packed=_grown(arrays.packed, used, room),
+            came_by=_grown(arrays.came_by, used, room if self.plan.parts else 0),
+            is_kept=_grown(arrays.is_kept, used, room if self.is_lossy else 0),
+        )
+
+    def _gather(self, row: int, totals: Totals, rules: Rules, cores: Cores) -> None:
+        """Put together what arrives at a core in several ways."""
+        packed, is_kept, delivered = self.arrays.packed, self.arrays.is_kept, rules.delivered
+        inputs = self.arrays.inputs[:, 1]
+        own = np.flatnonzero(inputs >> 48 == row)
+        parts = [(-1, own << 48 | inputs[own] & _PLACE, np.zeros(len(own), np.int32))]
         for number, link in enumerate(self.plan.links[row]):
-            source = self.emitted[link.source]
-            packed, spike = np.empty(len(source.packed), np.int64), np.empty(len(source.packed), np.int32)
-            count, outside = sent(source.packed, source.is_kept, way_to(link, core, rules), packed, spike)
-            chip.border[link.source, link.slot] += outside
-            if count:
-                parts.append((number, packed[:count], spike[:count]))
-        if not parts or not self.plan.links[row]:
-            return _Arrivals(entering, None, None)
-        packed = np.concatenate([part[1] for part in parts]) if len(parts) > 1 else parts[0][1]
-        spike = np.concatenate([part[2] for part in parts]) if len(parts) > 1 else parts[0][2]
+            source = self.of(link.source)
+            count = source.stop - source.start
+            arrived, spike = np.empty(count, np.int64), np.empty(count, np.int32)
+            way = np.array(way_of(link, dict(zip(CELL, cores.table[row].tolist(), strict=True))))
+            count, outside = sent(packed[source], is_kept[source], way, delivered, arrived, spike)
+            totals.border[link.source, link.slot] += outside
+            parts.append((number, arrived[:count], spike[:count]))
+        parts = [part for part in parts if len(part[1])] or parts[:1]
+        together = np.concatenate([part[1] for part in parts])
+        spike = np.concatenate([part[2] for part in parts])
         number_of = np.repeat([part[0] for part in parts], [len(part[1]) for part in parts]).astype(np.int16)
-        if len(parts) == 1:
-            return _Arrivals(packed, number_of, spike)
-        order = self._order(row, packed, spike, number_of)
-        return _Arrivals(packed[order], number_of[order], spike[order])
+        if len(parts) > 1:
+            order = self._order(row, together, spike, number_of)
+            together, number_of, spike = together[order], number_of[order], spike[order]
+        self.arrived[row] = _Arrivals(number_of, spike)
+        first = int(self.arrays.progress[STEP["used"]])
+        end = first + len(together)
+        if end > len(packed):
+            self._grow(len(together))
+        self.arrays.packed[first:end], self.arrays.is_kept[first:end] = together, True
+        self.arrays.ends[row, :2], self.arrays.progress[STEP["used"]] = (first, end), end
 
     def _order(self, row: int, packed: Any, spike: Any, number_of: Any) -> Any:
         parting = self.plan.parting([row])
@@ -217,9 +218,9 @@ class Block:
             keys[row][at] = spike.astype(np.int64) << 16 | slot
         if not len(at) or not self.plan.before[row] - {row} & keys.keys():
             return
-        came_by, arrived = self.emitted[row].came_by[spike], self.arrived[row]
+        came_by, arrived = self.arrays.came_by[self.of(row)][spike], self.arrived.get(row)
         for number, link in enumerate(self.plan.links[row]):
-            if arrived.link is None or arrived.spike is None:
+            if arrived is None:
                 self._trace(link.source, came_by, link.slot, at, keys)
                 continue
             chosen = np.flatnonzero(arrived.link[came_by] == number)
@@ -231,7 +232,7 @@ class Block:
         joined = [[row for row in each if row in wanted] for each in self.plan.joined]
         inside = {row for each in joined for row in each}
         for each in [*joined, *([row] for row in wanted if row not in inside)]:
-            packed = [self.emitted[row].packed for row in each]
+            packed = [self.arrays.packed[self.of(row)] for row in each]
             whole = np.empty((sum(map(len, packed)), 3), np.int64)
             if not len(whole):
                 continue
@@ -240,8 +241,8 @@ class Block:
             if len(each) > 1:
                 order = self._order_together(each, spikes)
                 spikes, rows_of = spikes[order], rows_of[order]
-            whole[:, 0], whole[:, 1] = self.times[spikes >> 48], rows_of
-            whole[:, 2] = spikes & 0xFFFFFFFFFFFF
+            whole[:, 0], whole[:, 1] = self.arrays.inputs[spikes >> 48, 0], rows_of
+            whole[:, 2] = spikes & _PLACE
             made.append(whole)
         return made
 
@@ -249,18 +250,16 @@ class Block:
         parting, first = self.plan.parting(rows), 0
         keys = {one: np.full(len(spikes), -1, np.int64) for one in parting}
         for row in rows:
-            count = len(self.emitted[row].packed)
+            count = len(self.arrays.packed[self.of(row)])
             self._trace(row, np.arange(count, dtype=np.int32), 0, np.arange(first, first + count), keys)
             first += count
         return _sorted(spikes, [keys[one] for one in parting])
 
     def exceeds(self, limit: int) -> bool:
         """Whether an arrival caused more spikes than the limit."""
-        if sum(len(each.packed) for each in self.emitted.values()) <= limit:
-            return False
-        caused = np.zeros(len(self.times), np.int64)
-        for each in self.emitted.values():
-            caused += np.bincount(each.packed >> 48, minlength=len(self.times))
+        caused = np.zeros(len(self.arrays.inputs), np.int64)
+        for row in self.plan.order:
+            caused += np.bincount(self.arrays.packed[self.of(row)] >> 48, minlength=len(caused))
         return bool((caused > limit).any())
 
 
@@ -273,7 +272,7 @@ def _sorted(packed: Any, keys: Sequence[Any]) -> Any:
     return np.lexsort((*reversed(keys), packed >> 48))
 
 
-def _grown(array: Any, room: int) -> Any:
+def _grown(array: Any, used: int, room: int) -> Any:
     larger = np.empty(room, array.dtype)
-    larger[: len(array)] = array
+    larger[:used] = array[:used]
     return larger

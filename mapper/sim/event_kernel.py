@@ -18,20 +18,20 @@ from mapper.sim.compiling import compiled
 if TYPE_CHECKING:
     from mapper.sim.event_tables import Chip, Rules
 
-__all__ = ["CORE", "COUNT", "NO_LINK", "ORDERS", "go_on", "in_16_bits", "run_events", "sort_few"]
+__all__ = ["CORE", "COUNT", "NO_LINK", "ORDERS", "columns", "go_on", "in_16_bits", "run_events", "sort_few"]
 
 
-def _columns(*names: str) -> dict[str, int]:
+def columns(*names: str) -> dict[str, int]:
     """Numbers of the columns of a table."""
     return {name: n for n, name in enumerate(names)}
 
 
-CORE = _columns(
+CORE = columns(
     "in_features", "in_height", "in_width", "features", "height", "width", "kernel", "stride_y", "stride_x",
     "padding_y", "padding_x", "high", "low", "to_zero", "weights", "potentials", "biases", "leak", "record",
     "decimate", "kills",
 )  # fmt: skip
-COUNT = _columns("arrived", "synops", "spikes", "saturated", "clamped", "decimated", "outside")
+COUNT = columns("arrived", "synops", "spikes", "saturated", "clamped", "decimated", "outside")
 ORDERS = {"depth": 0, "breadth": 1, "random": 2}
 NO_LINK = -1
 

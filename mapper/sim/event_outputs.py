@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
-from mapper.emit.shared.interface import OutputPart
-from mapper.events import Events
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["Outputs", "Way", "pooled"]
+from mapper.emit.shared.interface import OutputPart
+from mapper.events import EVENT_DTYPE, Events
+
+__all__ = ["Outputs", "Way", "pooled", "unpacked"]
 
 # Of an output: the layer, the parts of it that are shown, and the pool of the host.
 Way: TypeAlias = tuple[str, tuple[OutputPart, ...], tuple[int, int]]
@@ -52,3 +55,15 @@ def pooled(spikes: Events, pool: tuple[int, int], size: tuple[int, int]) -> Even
     pooled = spikes[kept].copy()
     pooled["y"], pooled["x"] = y[kept], x[kept]
     return pooled
+
+
+def unpacked(record: NDArray[np.int64], cores: Mapping[int, int]) -> dict[int, Events]:
+    """By core, the spikes of a record in order; `cores` by row."""
+    by_core = {}
+    for n, core in cores.items():
+        rows = record[record[:, 1] == n]
+        spikes = np.empty(len(rows), EVENT_DTYPE)
+        spikes["t"], spikes["p"] = rows[:, 0], rows[:, 2] >> 32
+        spikes["y"], spikes["x"] = (rows[:, 2] >> 16) & 0xFFFF, rows[:, 2] & 0xFFFF
+        by_core[core] = spikes
+    return by_core

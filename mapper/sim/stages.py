@@ -12,6 +12,7 @@ from mapper.emit.shared.config import DvsLayer, Readout
 from mapper.emit.shared.graph import ConfigGraph
 from mapper.errors import ConfigError, Finding
 from mapper.events import Events
+from mapper.events.arrays import copied
 
 __all__ = [
     "fanned_out",
@@ -87,7 +88,7 @@ def through_stage(events: Events, stage: DvsLayer, raw: bool) -> tuple[Events, i
         The events are the sensor's own; else they are counted behind crop, mirror and swap, and only
         pooled here.
     """
-    kept = events.copy()
+    kept = copied(events)
     if not (stage.on_channel and stage.off_channel):
         kept = kept[np.where(kept["p"] > 0, stage.on_channel, stage.off_channel)]
     if stage.merge:

@@ -13,11 +13,10 @@ from mapper.emit.shared.interface import InterfaceLayer, LayerPlace
 from mapper.emit.shared.tensor import Tensor
 from mapper.errors import ConfigError
 from mapper.events import EVENT_DTYPE
-from mapper.sim import event_blocks, event_cores, event_pipeline, side_by_side
+from mapper.sim import event_blocks, event_pipeline, side_by_side
 from mapper.sim.compiling import compiled
 from mapper.sim.event import EventOptions, EventSimulator
 from mapper.sim.event_kernel import COUNT
-from mapper.sim.event_tables import Rules
 from mapper.sim.vector_add import (
     LANES,
     SORTED_MAX,
@@ -42,9 +41,15 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads even where there is one processor, and blocks of few arrivals."""
     for module in (event_pipeline, side_by_side):
         monkeypatch.setattr(module, "threads_for", lambda works: min(works, 3))
-    for name in ("_WORTH", "_WORTH_THREADS"):
-        monkeypatch.setattr(event_pipeline, name, 1)
-    for name, count in (("_ARRIVALS_MIN", 3), ("_ARRIVALS_FIRST", 5), ("_ARRIVALS_MAX", 17)):
+    sizes = {
+        "_WORTH": 1,
+        "_WORTH_THREADS": 1,
+        "_ROOM": 1,
+        "_ARRIVALS_MIN": 3,
+        "_ARRIVALS_FIRST": 5,
+        "_ARRIVALS_MAX": 17,
+    }
+    for name, count in sizes.items():
         monkeypatch.setattr(event_pipeline, name, count)
 
 
@@ -108,9 +113,9 @@ def test_random_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
     blocks: list[int] = []
     original = event_blocks.Block.compute
 
-    def counted(self: Any, row: int, *more: Any) -> None:
-        blocks.append(row)
-        original(self, row, *more)
+    def counted(self: Any, stop: int, *more: Any) -> int:
+        blocks.append(stop)
+        return original(self, stop, *more)
 
     monkeypatch.setattr(event_blocks.Block, "compute", counted)
     spikes = cut = 0
@@ -118,8 +123,8 @@ def test_random_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
         made, given = random_graph(seed), {"in": random_events(seed, 60)}
         options = EventOptions(tick_us=70.0)
         pipeline, one = EventSimulator(made, options), EventSimulator(made, options)
-        assert pipeline._plan is not None
-        one._plan = None
+        assert pipeline._held is not None
+        one._held = None
         wanted = outcome(one, given)
         before = len(blocks)
         assert outcome(pipeline, given) == wanted, seed
@@ -154,7 +159,7 @@ def test_pieces_relays_and_several_networks(threads: int, monkeypatch: pytest.Mo
     for seed in range(max(8, CASES // 8)):
         made, inputs, wanted = _several(seed)
         pipeline = EventSimulator(made, _SEVERAL)
-        planned += pipeline._plan is not None
+        planned += pipeline._held is not None
         assert outcome(pipeline, inputs) == wanted, seed
     assert planned > 0
 
@@ -170,14 +175,14 @@ def _several(seed: int) -> tuple[ChipConfig, dict[str, Any], Any]:
         # Plain Python takes half a minute for all events.
         inputs = {name: given[::8] for name, given in inputs.items()}
     one = EventSimulator(made, _SEVERAL)
-    one._plan, one._groups = None, (tuple(range(len(one.tables.numbers))),)
+    one._held, one._groups = None, (tuple(range(len(one.tables.numbers))),)
     return made, inputs, outcome(one, inputs)
 
 
 def test_what_comes_back_has_no_plan() -> None:
     to_second, to_first = (Destination(layer=n, enable=True) for n in (1, 0))
-    assert EventSimulator(config(core(ONE, to=(to_second,)), core(ONE)))._plan is not None
-    assert EventSimulator(config(core(ONE, to=(to_second,)), core(ONE, to=(to_first,))))._plan is None
+    assert EventSimulator(config(core(ONE, to=(to_second,)), core(ONE)))._held is not None
+    assert EventSimulator(config(core(ONE, to=(to_second,)), core(ONE, to=(to_first,))))._held is None
 
 
 def test_the_limit_names_the_same_event() -> None:
@@ -191,7 +196,7 @@ def test_the_limit_names_the_same_event() -> None:
     for planned in (True, False):
         simulator = EventSimulator(made, EventOptions(spike_limit=10))
         if not planned:
-            simulator._plan = None
+            simulator._held = None
         with pytest.raises(ConfigError) as caught:
             simulator.run({"in": given})
         told.append((str(caught.value), simulator.tables.potentials.tolist()))
@@ -203,7 +208,33 @@ def test_too_many_spikes_for_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     made, given = random_graph(1), {"in": random_events(1, 60)}
     one = EventSimulator(made, EventOptions(tick_us=70.0))
     pipeline = EventSimulator(made, EventOptions(tick_us=70.0))
-    one._plan = None
+    one._held = None
+    assert outcome(pipeline, given) == outcome(one, given)
+
+
+def test_a_run_that_is_ended_has_not_been() -> None:
+    made, given = random_graph(4), random_events(4, 60)
+    ended, whole = (EventSimulator(made, EventOptions(tick_us=70.0)) for _ in range(2))
+    calls: list[int] = []
+
+    def pause() -> None:
+        calls.append(len(calls))
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ended.run({"in": given}, pause=pause)
+    assert outcome(ended, {"in": given}) == outcome(whole, {"in": given})
+    assert int(whole.tables.counts[:, COUNT["spikes"]].sum()) > 100
+
+
+def test_potentials_written_between_runs() -> None:
+    made, given = random_graph(4), {"in": random_events(4, 60)}
+    pipeline, one = (EventSimulator(made, EventOptions(tick_us=70.0)) for _ in range(2))
+    one._held = None
+    for simulator in (pipeline, one):
+        simulator.run(given)
+        simulator.tables.potentials[:] += 1
     assert outcome(pipeline, given) == outcome(one, given)
 
 
@@ -229,9 +260,9 @@ def test_what_sixteen_bits_hold(change: dict[str, Any], is_within: bool) -> None
     given, options = {"in": random_events(2, 900)}, EventOptions(tick_us=70.0)
     given["in"]["p"] %= 3
     pipeline, one = EventSimulator(made, options), EventSimulator(made, options)
-    one._plan = None
-    tables, rules = pipeline.tables, Rules(0, False, False, False, 10, 70.0, 0.0)
-    assert (event_cores.core_arrays_of(tables, 0, rules, {}) is not None) == is_within  # type: ignore[arg-type]
+    one._held = None
+    assert pipeline._held is not None
+    assert (pipeline._held.begin(pipeline._chip) is not None) == is_within
     assert outcome(pipeline, given) == outcome(one, given)
 
 
@@ -243,7 +274,7 @@ def test_potentials_that_climb_to_the_end(low: int, high: int, to_zero: bool) ->
     """A neuron that subtracts less than a weight adds is lifted until it saturates."""
     made = config(core(np.full((1, 1, 1, 1), 20), 1, low=low, high=high, return_to_zero=to_zero))
     pipeline, one = EventSimulator(made), EventSimulator(made)
-    one._plan = None
+    one._held = None
     given = {"in": np.zeros(4000, EVENT_DTYPE)}
     for _ in range(2):
         found = outcome(pipeline, given)
@@ -256,7 +287,7 @@ def test_potentials_that_climb_to_the_end(low: int, high: int, to_zero: bool) ->
 def test_a_lower_bound_above_zero(to_zero: bool) -> None:
     made = config(core(np.full((1, 1, 1, 1), 20), 1, low=5, high=31, initial=5, return_to_zero=to_zero))
     pipeline, one = EventSimulator(made), EventSimulator(made)
-    one._plan = None
+    one._held = None
     given = {"in": np.zeros(100, EVENT_DTYPE)}
     found = outcome(pipeline, given)
     assert found == outcome(one, given)
@@ -279,7 +310,7 @@ def test_as_many_features_as_fill_vectors_and_others(features: int) -> None:
     given = {"in": random_events(features, 300)}
     given["in"]["p"] %= 3
     pipeline, one = EventSimulator(made), EventSimulator(made)
-    one._plan = None
+    one._held = None
     found = outcome(pipeline, given)
     assert found == outcome(one, given)
     assert all(count > 10 for count in pipeline.tables.counts[:, COUNT["spikes"]].tolist())
@@ -290,7 +321,7 @@ def test_potentials_that_sink_to_the_lower_bound(low: int) -> None:
     """At the end of 16 bits what is held counts as beyond them, above it as clamped."""
     made = config(core(np.full((1, 1, 1, 1), -20), 1, low=low, high=127))
     pipeline, one = EventSimulator(made), EventSimulator(made)
-    one._plan = None
+    one._held = None
     given = {"in": np.zeros(4000, EVENT_DTYPE)}
     found = pipeline.run(given)
     assert (found.saturated[0] > 0, found.clamped[0] > 0) == (low == -32768, low != -32768)

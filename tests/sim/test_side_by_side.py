@@ -96,7 +96,7 @@ def test_networks_that_share_no_core(order: Any, monkeypatch: pytest.MonkeyPatch
         options = EventOptions(order, tick_us=30.0, spike_limit=1000, fires_on_tick=bool(seed % 2))
         together, one = EventSimulator(config, options), EventSimulator(config, options)
         assert len(together._groups) > 1
-        together._plan = one._plan = None
+        together._held = one._held = None
         one._groups = (tuple(range(len(one.tables.numbers))),)
         wanted = outcome(one, inputs)
         assert outcome(together, inputs) == wanted, seed
