@@ -181,7 +181,7 @@ def _change(draft: Draft, table: dict[str, Any], where: str) -> None:
     for line in lines:
         findings += filter(None, [edit(draft, line, changed)])
     plain = {key: value for key, value in table.items() if key not in _VARIANT_KEYS}
-    for path, value in (*entries.items(), *_flat(plain), *_core_lines(table)):
+    for path, value in (*_flat(entries), *_flat(plain), *_core_lines(table)):
         findings += filter(None, [edit(draft, f"{path}={_literal(value)}", changed)])
     if findings:
         raise SpecError(*(replace(f, where=f"{where}: {f.where.removeprefix(f'{SET} ')}") for f in findings))
