@@ -255,23 +255,17 @@ def _findings(error: ValidationError, groups: list[dict[str, Any]], where: str) 
         text = None if isinstance(value, dict | list | tuple) else quoted(value)
         wrong.append((core, ".".join(path), re.sub("^Input should", "should", problem), text, step))
     for (core, table), names in lacking.items():
+        *others, last = names
+        listed = f"{', '.join(others)} and {last}" if others else last
         step = _WITHOUT_CORES if "core" in names else ""
-        wrong.append(
-            (
-                core,
-                table,
-                f"lacks {' and '.join(filter(None, [', '.join(names[:-1]), names[-1]]))}",
-                None,
-                step,
-            )
-        )
+        wrong.append((core, table, f"lacks {listed}", None, step))
     alike: dict[tuple[str, str, str | None, str], list[int]] = {}
-    for core, *facts in wrong:
-        alike.setdefault((*facts,), []).extend([] if core is None else [core])
-    for (path, problem, text, step), cores in alike.items():
-        if not cores or path != "fan_out" or ("routing.fan_out", problem, text, step) not in alike:
-            place = _place(path, cores, groups)
-            yield Finding(f"{where}: {place}" if place else where, problem, text, next_step=step)
+    for core, field, problem, text, step in wrong:
+        alike.setdefault((field, problem, text, step), []).extend([] if core is None else [core])
+    for (field, problem, text, step), cores in alike.items():
+        if not cores or field != "fan_out" or ("routing.fan_out", problem, text, step) not in alike:
+            spot = _place(field, cores, groups)
+            yield Finding(f"{where}: {spot}" if spot else where, problem, text, next_step=step)
 
 
 def _ids(first: Mapping[str, Any], last: Mapping[str, Any] | None = None) -> str:

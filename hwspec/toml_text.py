@@ -33,8 +33,8 @@ def toml_of(text: str) -> dict[str, Any]:
         with parser_limits():
             table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        if (line := _quoted(text, str(error))) is not None:
-            raise ValueError(f"{error}. Put quotes where TOML wants them: {line}") from None
+        if (quoted := _quoted(text, str(error))) is not None:
+            raise ValueError(f"{error}. Put quotes where TOML wants them: {quoted}") from None
         raise
     check_depth(table)
     return table

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from math import prod
 
-__all__ = ["channels_last", "counted", "join_names", "join_numbers", "titled", "untitled"]
+from mapper.errors import Finding
+
+__all__ = ["channels_last", "counted", "join_names", "join_numbers", "other_shape", "titled", "untitled"]
 
 # What a reader, or `mapper.references`, may take for an index.
 _NUMBER = re.compile(r"#?-?[0-9]+")
@@ -36,6 +39,42 @@ def counted(number: int, one: str, several: str = "") -> str:
 def channels_last(shape: Sequence[int]) -> tuple[int, ...] | None:
     """What was meant by (height, width, channels), where a shape seems to be given so; else None."""
     return (shape[2], *shape[:2]) if len(shape) == 3 and shape[2] <= 4 < min(shape[:2]) else None
+
+
+def other_shape(
+    where: str,
+    array: str,
+    given: Sequence[int],
+    wanted: Sequence[int],
+    front: Sequence[str] = (),
+    turn: str = "transpose",
+) -> Finding:
+    """Maps of another shape than an input's; where they hold the same, with the line that turns them.
+
+    Parameters
+    ----------
+    array
+        What the line calls the array.
+    given
+        Its shape.
+    wanted
+        (features, height, width) of the input.
+    front
+        The axes before these.
+    turn
+        Method of the array that orders its axes.
+    """
+    kept, maps = len(front), tuple(given[len(front) :])
+    limit, step = f"({', '.join((*front, *map(str, wanted)))})", ""
+    if maps == (*wanted[1:], wanted[0]):
+        axes = (*range(kept), kept + 2, kept, kept + 1)
+        step = f"Its features come last; this puts them first: {array}.{turn}({', '.join(map(str, axes))})"
+    elif (1, *maps) == tuple(wanted):
+        step = f"It lacks the axis of its one feature; this adds it: {array}[{':, ' * kept}None]"
+    elif len(maps) == 1 and maps[0] == prod(wanted):
+        sides = ", ".join(map(str, (*given[:kept], *wanted)))
+        step = f"Its maps are lists of values; this gives them their sides: {array}.reshape({sides})"
+    return Finding(where, "has another shape than the network's input", tuple(given), limit, "", step)
 
 
 def join_names(names: Sequence[str]) -> str:

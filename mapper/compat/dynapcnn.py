@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -44,6 +44,7 @@ from mapper.frontends import TorchOptions, load_network
 from mapper.frontends.inputs import fed
 from mapper.network import Network
 from mapper.passes import PrepareOptions, prepare
+from mapper.wording import other_shape
 
 __all__ = ["DynapcnnCompatibleNetwork", "DynapcnnNetwork"]
 
@@ -178,10 +179,11 @@ class DynapcnnNetwork(PlacedNetwork):
         x = x if x.is_floating_point() else x.to(torch.get_default_dtype())
         seen = x if self.sensor_view is None else self.sensor_view(x)
         if seen.ndim != 4 or tuple(seen.shape[1:]) != self.input_shape:
-            limit = f"(batch * time, {', '.join(map(str, self.input_shape))})"
+            wrong = other_shape(
+                "input", "x", tuple(seen.shape), self.input_shape, ("batch * time",), "permute"
+            )
             way_out = f"Set batch_size to {len(seen)} and give x.flatten(0, 1)" if seen.ndim == 5 else ""
-            shape = tuple(seen.shape)
-            raise NetworkError(Finding("input", "has another shape", shape, limit, next_step=way_out))
+            raise NetworkError(replace(wrong, next_step=way_out or wrong.next_step))
         frames = seen.reshape(self._samples_in(seen.shape[0]), -1, *seen.shape[1:])
         if not self.structure.layers:
             return seen

@@ -22,6 +22,7 @@ from mapper.events.numpy_files import arrays_of
 from mapper.references import natural_key
 from mapper.sim.network import NO_COUNTS, are_spike_counts
 from mapper.texts import unreachable
+from mapper.wording import other_shape
 
 __all__ = [
     "STEPS", "DataOptions", "Encoding", "LabelledData", "Rasters", "encoded", "labelled_data",
@@ -102,6 +103,8 @@ class LabelledData:
         By sample, what its raster was made of, (features, height, width), 0..1; None where there is none.
     is_labelled
         Whether the labels are known; where they are not, all of them are 0.
+    source
+        The file that they are from, as messages call it; empty where there is none.
     """
 
     name: str
@@ -110,6 +113,20 @@ class LabelledData:
     classes: tuple[str, ...] = ()
     images: Rasters | None = field(default=None, repr=False)
     is_labelled: bool = True
+    source: str = field(default="", repr=False)
+
+    def misfit(self, shape: Shape3) -> Finding | None:
+        """What is wrong with samples of another shape; of many that are made, the first tells."""
+        kind, samples = ("rasters", self.rasters) if self.images is None else ("images", self.images)
+        front: tuple[str, ...] = ("samples",) if kind == "images" else ("samples", "time")
+        where = f"{self.source or self.name}: {kind}"
+        if not isinstance(samples, np.ndarray):
+            if not len(samples):
+                return None
+            where, kind, front = f"{self.source or self.name}, sample 0", kind[:-1], front[1:]
+            samples = samples[0]
+        given = np.shape(samples)
+        return None if given[len(front) :] == tuple(shape) else other_shape(where, kind, given, shape, front)
 
     def frame(self, index: int) -> NDArray[Any]:
         """What a network without time is shown: a sample's image, else the mean of its steps."""
@@ -191,6 +208,9 @@ def read_labelled(
     if given.ndim and not len(given):
         raise EventError(Finding(source, "holds no samples", f"{kind} of shape {given.shape}", "1 or more"))
     axes = "features, height, width" if kind == "images" else "time, features, height, width"
+    if given.ndim != axes.count(",") + 2 and shape is not None:
+        front = ("samples",) if kind == "images" else ("samples", "time")
+        raise EventError(other_shape(f"{source}: {kind}", kind, given.shape, shape, front))
     if given.ndim != axes.count(",") + 2 or labels.shape != given.shape[:1] or not given.size:
         limit = f"{kind} (samples, {axes}), one label each"
         raise EventError(Finding(source, "has other shapes", (given.shape, labels.shape), limit))
@@ -198,10 +218,10 @@ def read_labelled(
         raise EventError(Finding(source, "has labels that are no whole numbers", str(labels.dtype)))
     labels = labels.astype(np.int64)
     if kind == "rasters":
-        return LabelledData(path.stem, _counts(source, given), labels, is_labelled=is_labelled)
+        return LabelledData(path.stem, _counts(source, given), labels, is_labelled=is_labelled, source=source)
     _check_image(source, given)
     made = _Made(len(labels), lambda index: encoded(given[index], chosen, index))
-    return LabelledData(path.stem, made, labels, images=given, is_labelled=is_labelled)
+    return LabelledData(path.stem, made, labels, images=given, is_labelled=is_labelled, source=source)
 
 
 def _digits(name: str, options: DataOptions) -> LabelledData:
@@ -235,10 +255,21 @@ def _check_image(where: str, image: NDArray[Any]) -> None:
         raise EventError(Finding(where, f"holds values that are not finite{first}", value, "0..1", "", step))
     if image.dtype.kind not in "biuf" or not np.all((image >= 0) & (image <= 1)):
         value = f"{image.min():g} to {image.max():g}" if image.dtype.kind in "biuf" else str(image.dtype)
-        step = "Divide images of bytes by 255"
+        step = f"Divide them by {_full(image)}, or by what else is full light in them"
         if image.dtype.kind in "if" and image.min() < 0:
             step = "It looks normalised: undo Normalize(mean, std) by x * std + mean, or scale it to 0..1"
         raise EventError(Finding(where, "holds pixels that are no share of full", value, "0..1", "", step))
+
+
+def _full(image: NDArray[Any]) -> str:
+    """What a pixel of most light is in images that are no shares: the largest number of so many bits."""
+    if image.dtype.kind in "iu":
+        bits = image.dtype.itemsize * 8 - (image.dtype.kind == "i")
+        # Bytes and words are often kept in a wider type.
+        bits = next((fewer for fewer in (8, 16) if fewer < bits and image.max() < 1 << fewer), bits)
+    else:
+        bits = next((bits for bits in (8, 16) if image.max() < 1 << bits), 0)
+    return f"{(1 << bits) - 1} (of {bits} bits)" if bits else "their largest value"
 
 
 def _folder(path: Path, shape: Shape3 | None, options: DataOptions) -> LabelledData:
@@ -302,6 +333,9 @@ def labelled_data(
         array = np.asarray(sample)
         if array.dtype.names is not None:
             return _raster(events_from(sample, source=where), shape, chosen)
+        axes = ("time",) if array.ndim == 4 else ()
+        if array.ndim in (3, 4) and array.shape[len(axes) :] != tuple(shape):
+            raise EventError(other_shape(where, "raster" if axes else "image", array.shape, shape, axes))
         if array.ndim == 3:
             _check_image(where, array)
             return encoded(array, chosen, index)
