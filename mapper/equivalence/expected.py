@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -18,6 +17,7 @@ from mapper.events import events_from_raster
 from mapper.events.numpy_files import arrays_of
 from mapper.network import Network
 from mapper.sim.network import simulate
+from mapper.texts import irregular, unreachable
 from mapper.wording import counted, other_shape
 
 __all__ = ["Expectation", "compared", "read_expectation", "recorded"]
@@ -73,9 +73,12 @@ def read_expectation(path: Path, network: Network) -> Expectation:
     EventError
         The file cannot be read, lacks an array, or holds what are no counts of these shapes.
     """
-    if path.suffix.lower() != ".npz" or not os.path.isfile(path):
+    problem = unreachable(path) or irregular(path)
+    if problem is None and path.suffix.lower() != ".npz":
+        problem = "is no .npz file"
+    if problem is not None:
         step = "Write it by numpy.savez(path, input=..., output=...)"
-        raise EventError(Finding(str(path), "is no .npz file that is there", next_step=step))
+        raise EventError(Finding(str(path), problem, next_step=step))
     arrays = arrays_of(path)
     shapes = {entry.name: tuple(entry.shape) for entry in network.inputs}
     inputs = _named(path, arrays, list(shapes), "input")

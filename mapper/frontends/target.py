@@ -23,6 +23,7 @@ from mapper.asking import CHIP, WEIGHTS
 from mapper.errors import Finding, MapperError, NetworkError, unreadable
 from mapper.frontends.outline import offered_names
 from mapper.network import Network
+from mapper.texts import irregular, unreachable
 
 __all__ = ["code_file", "is_module", "is_nir_graph", "is_target", "is_weights", "loaded_target", "no_network"]
 
@@ -143,7 +144,9 @@ def loaded_target(target: str) -> Iterator[object]:
     home, name, is_file = parsed
     path = Path(home).absolute()
     if is_file and not os.path.isfile(path):
-        raise NetworkError(Finding(target, "there is no such file", str(path)))
+        problem = unreachable(Path(home)) or irregular(path) or "is no file"
+        # A file that may be meant is asked about with the name in it.
+        raise NetworkError(Finding(target, re.sub(r"\?$", f":{name}?", problem)))
     folder = path.parent if is_file else None
     with _importable(folder), redirect_stdout(sys.stderr):
         yield _loaded(target, path if is_file else home, name)
