@@ -78,6 +78,9 @@ EVENTS = file("recorded events: .npy, .npz, .csv, .aedat4")
 INPUT = text("NAME", "input, where there are several", "the only one", name="--input")
 STEP = number("MICROSECONDS", "length of a time step", name="--step-us")
 PLOT = file("draw it there: .png or .svg", "no drawing")
+CALIBRATE = file(
+    "samples that thresholds are found by, as of verify --data", "none", completer=completion.samples
+)
 TRAFFIC = file("spikes per second by signal, from mapper simulate --traffic", "unknown")
 
 Texts = tuple[str, ...]
@@ -166,12 +169,7 @@ class Reading:
             completer=completion.words("auto"),
         ),
     ] = None
-    calibrate: Annotated[
-        str | None,
-        file(
-            "samples that thresholds are found by, as of verify --data", "none", completer=completion.samples
-        ),
-    ] = None
+    calibrate: Annotated[str | None, CALIBRATE] = None
     weights: Annotated[Path | None, file("torch: a state dict, all of it or none", "the module's")] = None
     reading_check: Annotated[
         bool,
