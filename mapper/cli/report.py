@@ -20,10 +20,10 @@ from mapper.cli.placement import open_page
 from mapper.deadline import Deadline
 from mapper.errors import Finding, NetworkError, OptionsError
 from mapper.process import BAD_INPUT, FAULT, OK, UNDECIDED
-from mapper.wording import counted
+from mapper.wording import counted, join_names
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from mapper.explore.plan import PlannedNetwork, PlannedVariant
     from mapper.explore.record import ReportRecord
@@ -135,6 +135,8 @@ def report(
     variants, notes = _variants(chips, earlier)
     _require_all(earlier if output.out is None else None, planned, variants)
     paths = {name: output.folder(sweeping.resume) / name for name in FORMATS}
+    if output.out is None and earlier is None:
+        _require_none(paths.values())
     require_writable(*paths.values())
     place = Place(sweeping.workers, sweeping.scheduler, sweeping.cache, limits.time_limit)
     deadline, resumed = Deadline.after(limits.time_limit), list["Resumed"]()
@@ -186,6 +188,16 @@ def _require_all(
         raise OptionsError(
             Finding("--resume", "has cells that would be lost", ", ".join(lost), next_step=step)
         )
+
+
+def _require_none(paths: Iterable[Path]) -> None:
+    """Refuse to write over a report, of hours perhaps, in a folder that nobody named."""
+    if there := [path for path in paths if path.exists()]:
+        home, record = there[0].parent, there[-1]
+        way = f"--out {home} writes over it, --out DIR elsewhere"
+        step = f"{way}, and --resume {record} goes on with it" if record.name == "report.json" else way
+        problem = f"holds {join_names([path.name for path in there])} already"
+        raise OptionsError(Finding(str(home), problem, next_step=step))
 
 
 def _require_usable(sweeping: Sweep) -> None:

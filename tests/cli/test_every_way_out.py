@@ -72,6 +72,8 @@ SAID: dict[str, tuple[list[str], int, Change, int]] = {
     "Name them too, and the options that they were read by, or write elsewhere: --out DIR": (
         ["report", "--chip", "speck2e", "--workers", "1", "--resume", "report/report.json"], 2, also("--out elsewhere"), 0,
     ),
+    "{}, and --resume {} goes on with it": (REPORT, 2, also("--resume report/report.json"), 0),
+    "--out {} writes over it, --out DIR elsewhere": (REPORT, 2, lambda words, found: [*words, "--out", found[1]], 0),
     "Name some, or --resume a report": (["report"], 2, also("--resume report/report.json"), 0),
     "goes with --what {} alone": (["widest", "digits", "--output", "fc"], 2, also("--what classes"), 0),
     "Did you mean --out {}?": (["solve", "digits", "there"], 2, lambda words, _: [*words[:2], "--out", words[2]], 0),
