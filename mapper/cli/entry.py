@@ -20,7 +20,7 @@ from hwspec.errors import SpecError, gathered
 from hwspec.inert import inert
 from mapper.asking import spoken_to
 from mapper.cli.app import app
-from mapper.cli.completion import CALLED_BACK
+from mapper.cli.completion import CALLED_BACK, unquoted
 from mapper.cli.help import help_text
 from mapper.cli.loudness import is_quiet, loudness_of, under, wants_json, wipe
 from mapper.cli.output import print_json
@@ -97,7 +97,7 @@ def _warnings_in_a_line() -> Iterator[None]:
 def _dispatch(words: list[str]) -> Outcome:
     """Print help where it is asked for, or where no command is named; else run the command."""
     if words[:1] == [CALLED_BACK]:
-        command, bound, _ = app.parse_args(words)
+        command, bound, _ = app.parse_args([*words[:-1], unquoted(words[-1])])
         command(*bound.args)
         return OK
     own = words[: words.index("--")] if "--" in words else words
