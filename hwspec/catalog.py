@@ -130,7 +130,10 @@ def _read(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise SpecError(Finding(str(path), "is not UTF-8 text")) from None
     except ValueError as error:
-        raise SpecError(Finding(str(path), f"is not TOML: {error}")) from None
+        problem = (
+            f"is not TOML: {error}" if path.suffix == ".toml" else "is no chip file, which ends in .toml"
+        )
+        raise SpecError(Finding(str(path), problem)) from None
 
 
 def _from_file(path: Path, chain: tuple[Path, ...]) -> ChipSpec:

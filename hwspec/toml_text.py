@@ -62,7 +62,7 @@ def _candidates(line: str) -> Iterator[tuple[str, str]]:
     if section := re.fullmatch(r"\[core\.([0-9. ]+)\]", line):
         yield (f'[core."{section[1]}"]',) * 2
     key, equals, value = (part.strip() for part in line.partition("="))
-    if not equals:  # an entry of a list
+    if not equals and "core[" in line:  # an entry of a list
         entry = f'"{line.rstrip(",")}",'
         yield entry, f"list = [{entry}]"
     listed = f'"{value}"'

@@ -162,12 +162,14 @@ def missing(
 def _further(command: App, own: Sequence[str]) -> Iterator[str]:
     """Words that stand where operands do, but for the first one."""
     flags = {name for entry in _options(command) if _is_flag(entry) for name in entry.names}
-    operands = [
-        word
-        for before, word in pairwise(["", *own])
-        # An option that the command does not have may take a value.
-        if not word.startswith("-") and (not before.startswith("-") or before in flags or "=" in before)
-    ]
+    operands = []
+    for n, word in enumerate(own):
+        before, first = own[n - 1] if n else "", own[n - 2] if n > 1 else ""
+        # A change whose = was a blank; and an option that the command does not have may take a value.
+        is_change = first == "--set" and "=" not in before and before[:1] not in ("+", "-")
+        is_value = before.startswith("-") and before not in flags and "=" not in before
+        if not (word.startswith("-") or is_value or is_change):
+            operands.append(word)
     yield from operands[1:]
 
 
@@ -250,6 +252,9 @@ def require_sense(command: App, words: Sequence[str]) -> None:
     if "-" in own:
         step = "Name a file; what a command prints goes on by > FILE or | COMMAND"
         findings.append(Finding("-", "is no name of a stream here", next_step=step))
+    for word in _chips_meant(command, own):
+        option = "--chip" if _has(command, "--chip") else "--extends"
+        findings.append(Finding(word, "is a chip", next_step=f"Give it as one: {option} {word}"))
     for word in _folders_meant(command, own):
         step = f"Did you mean --out {quote(word)}?"
         findings.append(Finding(word, "is neither a network nor a chip", next_step=step))
@@ -266,6 +271,18 @@ def require_sense(command: App, words: Sequence[str]) -> None:
         findings.append(Finding(flag, "takes no value", quoted(value), next_step=step))
     if findings:
         raise OptionsError(*findings)
+
+
+def _chips_meant(command: App, own: Sequence[str]) -> list[str]:
+    """Chips behind the networks of a command that takes several, and a chip by an option."""
+    operands = [entry for entry in _arguments(command) if entry.index is not None]
+    if (
+        not operands
+        or not operands[-1].is_var_positional()
+        or not (_has(command, "--chip") or _has(command, "--extends"))
+    ):
+        return []
+    return [word for word in _further(command, own) if _is_chip(word) and not _is_network(word)]
 
 
 def _folders_meant(command: App, own: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
@@ -196,7 +197,15 @@ def read_labelled(
         return _folder(path, shape, chosen)
     step = "Write it by numpy.savez(path, rasters=..., labels=...), or images=... in 0..1, or name digits"
     if problem is not None:
+        if "?" not in problem and (close := get_close_matches(source, DIGITS, n=1, cutoff=0.75)):
+            problem += f". Did you mean {close[0]}?"
         raise EventError(Finding(source, f"is no labelled data: {problem}", next_step=step))
+    if path.suffix.lower() in (".csv", ".aedat4", ".aedat"):
+        problem, folders = (
+            "is a recording without a label",
+            "Put recordings into a folder, in one sub-folder a class",
+        )
+        raise EventError(Finding(source, problem, next_step=folders))
     arrays = arrays_of(path, "images=x.numpy(), labels=y.numpy()")
     kind = "images" if "images" in arrays and "rasters" not in arrays else "rasters"
     is_labelled = needs_labels or "labels" in arrays

@@ -91,6 +91,8 @@ def no_network(source: str, shipped: str, suffixes: tuple[str, ...]) -> Finding:
 
     if (code := code_file(source)) is not None:
         return _file_alone(source, code)
+    if source and os.path.isdir(source):
+        return Finding(source, irregular(Path(source)) or "is a folder")
     if is_weights(source):
         step = f"Name the module, as net.py:Net, with {WEIGHTS.to(source)}"
         return Finding(source, "is a file of weights, and no network", next_step=step)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from mapper.cli.entry import run
+from mapper.cli.option_values import read_number
 from tests.cli.test_first_mistakes import CODE
 
 Capture = pytest.CaptureFixture[str]
@@ -94,6 +95,18 @@ MENDED = [
     ("solve digits there -q", "Did you mean --out there?", "solve digits --out there -q"),
     ("simulate made/config.json events.csv", "Error: Did you mean --events events.csv? Help: mapper", "simulate made/config.json --events events.csv"),
     ("simulate digits --random 0.5 --steps 2", "Unknown option: --random. It belongs to mapper verify.", "verify digits --random 0.5 --steps 2"),
+    ("simulate events.csv --events made/config.json", "Did you mean made/config.json --events events.csv?", "simulate made/config.json --events events.csv"),
+    ("verify digits --steps 2 --data digit", "Did you mean digits? Write it by", "verify digits --steps 2 --data digits"),
+    ("report digits speck2f --out chosen --workers 1", "speck2f: is a chip. Give it as one: --chip speck2f", "report digits --chip speck2f --out chosen --workers 1"),
+    ("synthesize digits speck2f", "speck2f: is a chip. Give it as one: --extends speck2f", "synthesize digits --extends speck2f"),
+    ("check digits --set core[8].kernel_words 16Ki", "--set core[8].kernel_words: not of the form PATH=VALUE", "check digits --set core[8].kernel_words=16Ki"),
+    ("diff made made/config.json", "made: is a folder; name a file in it", "diff made/config.json made/config.json"),
+    ("chips show made/config.json", "made/config.json: is no chip file, which ends in .toml", "chips show speck2f"),
+    ("simulate made/config.json --events events.csv --piece 0", "--piece: must be positive", "simulate made/config.json --events events.csv --piece 1"),
+    ("solve digits --out events.csv", "cannot be written: events.csv is a file, and no folder", "solve digits --out here"),
+    ("tune digits --calibrate events.csv --runs 1 --time-limit 0.1 --out there",
+     "events.csv: is a recording without a label. Put recordings into a folder, in one sub-folder a class",
+     "tune digits --calibrate digits-train --runs 1 --time-limit 0.1 --out there"),
     ("tune digits there --runs 1 --time-limit 0.1",
      "Did you mean --out there? --calibrate is missing (FILE): samples that thresholds are found by",
      "tune digits --out there --calibrate digits-train --runs 1 --time-limit 0.1"),
@@ -108,6 +121,44 @@ def test_what_stands_in_the_wrong_place(
     assert run(shlex.split(typed)) == 2
     assert said in capsys.readouterr().err
     assert run(shlex.split(then)) == 0
+
+
+def test_a_chip_that_ships_may_be_checked(capsys: Capture) -> None:
+    assert run(["chips", "check", "speck2f"]) == 0
+    assert run(["chips", "check", "speck2f", "--set", "limits.padding_max=16"]) == 2
+    assert "below kernel_size_max" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "is_whole", "value"),
+    [
+        ("10s", "SECONDS", False, 10.0), ("1h", "SECONDS", False, 3600.0), ("2.5 min", "SECONDS", False, 150.0),
+        ("100ms", "SECONDS", False, 0.1), ("1e-3s", "SECONDS", False, 0.001), ("1ms", "MICROSECONDS", True, 1000),
+        ("0.5ms", "MICROSECONDS", True, 500), ("7µs", "MICROSECONDS", True, 7), ("5%", "RATE", False, 0.05),
+        ("1kHz", "HZ", False, 1000.0), ("1e3", "SECONDS", False, 1000.0), ("inf", "SECONDS", False, float("inf")),
+        ("12", "COUNT", True, 12),
+    ],
+)  # fmt: skip
+def test_a_number_may_have_its_unit(text: str, unit: str, is_whole: bool, value: float) -> None:
+    read = read_number(text, unit, is_whole=is_whole)
+    assert read == value
+    assert isinstance(read, int if is_whole else float)
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("verify digits --steps 10ms", '"10ms" is no whole number.'),
+        ("verify digits --time-limit 10x", '"10x" is no number of seconds.'),
+        ("verify digits --time-limit 5%", '"5%" is no number of seconds.'),
+        ("verify digits --step-us 0.5us", '"0.5us" is no whole number of microseconds.'),
+        ("verify digits --step-us 1.5", '"1.5" is no whole number of microseconds.'),
+        ("verify digits --random s", '"s" is no number.'),
+    ],
+)
+def test_what_is_no_number_of_its_unit(typed: str, said: str, capsys: Capture) -> None:
+    assert run(shlex.split(typed)) == 2
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
