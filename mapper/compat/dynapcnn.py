@@ -179,9 +179,7 @@ class DynapcnnNetwork(PlacedNetwork):
         x = x if x.is_floating_point() else x.to(torch.get_default_dtype())
         seen = x if self.sensor_view is None else self.sensor_view(x)
         if seen.ndim != 4 or tuple(seen.shape[1:]) != self.input_shape:
-            wrong = other_shape(
-                "input", "x", tuple(seen.shape), self.input_shape, ("batch * time",), "permute"
-            )
+            wrong = other_shape("input", "x", seen.shape, self.input_shape, ("batch * time",), "permute")
             way_out = f"Set batch_size to {len(seen)} and give x.flatten(0, 1)" if seen.ndim == 5 else ""
             raise NetworkError(replace(wrong, next_step=way_out or wrong.next_step))
         frames = seen.reshape(self._samples_in(seen.shape[0]), -1, *seen.shape[1:])

@@ -5,6 +5,7 @@ A sample's raster is made when it is asked for, so that a folder or a data set m
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -40,6 +41,7 @@ STEPS, _DIGITS_STEPS = 50, 16
 # Every one of them is an event of its own; of a sample so many take a GiB.
 _SPIKES_MAX = 10_000_000
 _STEPS_MAX = 1 << 20
+_WRITTEN = "Write it by numpy.savez(path, rasters=..., labels=...), or images=... in 0..1, or name digits"
 _SUFFIXES = (".npy", ".npz", ".csv", ".aedat4")
 
 
@@ -192,26 +194,15 @@ def read_labelled(
     if isinstance(source, str) and source in DIGITS:
         return _digits(source, chosen)
     source = str(source)
-    problem = unreachable(path)
-    if problem is None and path.is_dir():
+    if os.path.isdir(path):
         return _folder(path, shape, chosen)
-    step = "Write it by numpy.savez(path, rasters=..., labels=...), or images=... in 0..1, or name digits"
-    if problem is not None:
-        if "?" not in problem and (close := get_close_matches(source, DIGITS, n=1, cutoff=0.75)):
-            problem += f". Did you mean {close[0]}?"
-        raise EventError(Finding(source, f"is no labelled data: {problem}", next_step=step))
-    if path.suffix.lower() in (".csv", ".aedat4", ".aedat"):
-        problem, folders = (
-            "is a recording without a label",
-            "Put recordings into a folder, in one sub-folder a class",
-        )
-        raise EventError(Finding(source, problem, next_step=folders))
+    _require_file(path, source)
     arrays = arrays_of(path, "images=x.numpy(), labels=y.numpy()")
     kind = "images" if "images" in arrays and "rasters" not in arrays else "rasters"
     is_labelled = needs_labels or "labels" in arrays
     if lacking := {kind, *(["labels"] if is_labelled else [])} - arrays.keys():
         problem = f"is no labelled data: it lacks {' and '.join(sorted(lacking))}"
-        raise EventError(Finding(source, problem, next_step=step))
+        raise EventError(Finding(source, problem, next_step=_WRITTEN))
     given = arrays[kind]
     labels = arrays["labels"] if is_labelled else np.zeros(given.shape[:1], np.int64)
     if given.ndim and not len(given):
@@ -231,6 +222,18 @@ def read_labelled(
     _check_image(source, given)
     made = _Made(len(labels), lambda index: encoded(given[index], chosen, index))
     return LabelledData(path.stem, made, labels, images=given, is_labelled=is_labelled, source=source)
+
+
+def _require_file(path: Path, source: str) -> None:
+    """Refuse a path at which nothing is, and a recording, which is one sample without a label."""
+    problem = unreachable(path)
+    if problem is not None:
+        if "?" not in problem and (close := get_close_matches(source, DIGITS, n=1, cutoff=0.75)):
+            problem += f". Did you mean {close[0]}?"
+        raise EventError(Finding(source, f"is no labelled data: {problem}", next_step=_WRITTEN))
+    if path.suffix.lower() in (".csv", ".aedat4", ".aedat"):
+        step = "Put recordings into a folder, in one sub-folder a class"
+        raise EventError(Finding(source, "is a recording without a label", next_step=step))
 
 
 def _digits(name: str, options: DataOptions) -> LabelledData:
