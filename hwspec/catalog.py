@@ -130,7 +130,10 @@ def _read(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise SpecError(Finding(str(path), "is not UTF-8 text")) from None
     except ValueError as error:
-        raise SpecError(Finding(str(path), f"is not TOML: {error}")) from None
+        problem = (
+            f"is not TOML: {error}" if path.suffix == ".toml" else "is no chip file, which ends in .toml"
+        )
+        raise SpecError(Finding(str(path), problem)) from None
 
 
 def _from_file(path: Path, chain: tuple[Path, ...]) -> ChipSpec:
@@ -181,7 +184,7 @@ def _change(draft: Draft, table: dict[str, Any], where: str) -> None:
     for line in lines:
         findings += filter(None, [edit(draft, line, changed)])
     plain = {key: value for key, value in table.items() if key not in _VARIANT_KEYS}
-    for path, value in (*entries.items(), *_flat(plain), *_core_lines(table)):
+    for path, value in (*_flat(entries), *_flat(plain), *_core_lines(table)):
         findings += filter(None, [edit(draft, f"{path}={_literal(value)}", changed)])
     if findings:
         raise SpecError(*(replace(f, where=f"{where}: {f.where.removeprefix(f'{SET} ')}") for f in findings))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, get_args
@@ -26,6 +26,23 @@ _RANGE = re.compile(r"\s*(\d{1,7})\s*(?:\.\.\s*(\d{1,7})\s*)?")
 # Memories are counted in powers of two: K is no thousand here, whoever writes it.
 _WORDS = re.compile(r"([0-9]{1,9})\s*(?:([Kk])|(M))(?:i|iB)?")
 CORES_MAX = 1_000_000
+# In words of those who write chips, what the validator says in its own.
+_PROBLEMS = {
+    "extra_forbidden": "no such field",
+    "int_type": "must be a whole number",
+    "bool_type": "must be true or false",
+    "string_type": "must be a text",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "too_short": "must not be empty",
+}
+_WITHOUT_CORES = (
+    'For a chip that is another one with changes begin with extends = "speck2f"; a whole one states its '
+    'cores as in [core."0..8"]'
+)
+# What a chip's fields are called in files, where they have another name.
+_FILE_NAMES = {"core_groups": "core"}
 
 
 @dataclass
@@ -217,29 +234,57 @@ def _general(paths: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(re.sub(r"^core\[[^]]*\]", "core", path) for path in paths))
 
 
-def _findings(error: ValidationError, groups: list[dict[str, Any]], where: str) -> Iterable[Finding]:
+def _findings(error: ValidationError, groups: list[dict[str, Any]], where: str) -> Iterator[Finding]:
+    """Each cause once: what a table lacks together, and what many cores have, which one line says."""
+    wrong: list[tuple[int | None, str, str, str | None, str]] = []
+    lacking: dict[tuple[int | None, str], list[str]] = {}
     for entry in error.errors(include_url=False, include_context=False):
-        location = [str(part) for part in entry["loc"]]
+        location, kind, value = [str(part) for part in entry["loc"]], entry["type"], entry.get("input")
         if location == ["core_groups"] and groups:
             continue  # none is left of those that are wrong, each of which is told
-        if len(location) > 1 and location[0] == "core_groups" and location[1].isdecimal():
-            group = groups[int(location[1])]
-            ids = (
-                f"{group['first']}"
-                if group["first"] == group["last"]
-                else f"{group['first']}..{group['last']}"
-            )
-            location = [f"core[{ids}]", *location[3:]]
-        value = entry.get("input")
-        value_text = None if entry["type"] == "missing" or isinstance(value, dict | list) else quoted(value)
-        problem = entry["msg"].removeprefix("Value error, ")
-        if problem.startswith(("Input", "Field", "String", "Tuple")):
-            problem = problem[0].lower() + problem[1:]
+        core = int(location[1]) if len(location) > 1 and location[0] == "core_groups" else None
+        path = location if core is None else location[3:]
+        if location == ["core_groups"] or kind == "missing":
+            lacking.setdefault((core, ".".join(path[:-1])), []).append(_FILE_NAMES.get(path[-1], path[-1]))
+            continue
+        problem = _PROBLEMS.get(kind) or entry["msg"].removeprefix("Value error, ")
         step = ""
-        if entry["type"] == "extra_forbidden":
-            names = _siblings(location)
-            problem, step = "no such field", meant(".".join(location), names)
-        yield Finding(f"{where}: {'.'.join(location)}", problem, value_text, next_step=step)
+        if kind == "extra_forbidden":
+            place = [*([] if core is None else [f"core[{_ids(groups[core])}]"]), *path]
+            step = meant(".".join(place), _siblings(place))
+        text = None if isinstance(value, dict | list | tuple) else quoted(value)
+        wrong.append((core, ".".join(path), re.sub("^Input should", "should", problem), text, step))
+    for (core, table), names in lacking.items():
+        *others, last = names
+        listed = f"{', '.join(others)} and {last}" if others else last
+        step = _WITHOUT_CORES if "core" in names else ""
+        wrong.append((core, table, f"lacks {listed}", None, step))
+    alike: dict[tuple[str, str, str | None, str], list[int]] = {}
+    for core, field, problem, text, step in wrong:
+        alike.setdefault((field, problem, text, step), []).extend([] if core is None else [core])
+    for (field, problem, text, step), cores in alike.items():
+        if not cores or field != "fan_out" or ("routing.fan_out", problem, text, step) not in alike:
+            spot = _place(field, cores, groups)
+            yield Finding(f"{where}: {spot}" if spot else where, problem, text, next_step=step)
+
+
+def _ids(first: Mapping[str, Any], last: Mapping[str, Any] | None = None) -> str:
+    start, end = first["first"], (last or first)["last"]
+    return f"{start}" if start == end else f"{start}..{end}"
+
+
+def _place(path: str, cores: Sequence[int], groups: Sequence[Mapping[str, Any]]) -> str:
+    """A field, of the chip or of the cores of these groups; what all cores share stands in [limits]."""
+    if not cores or (path.startswith("limits.") and len(cores) == len(groups) > 1):
+        return path
+    runs: list[list[int]] = []
+    for core in cores:
+        if runs and core == runs[-1][-1] + 1:
+            runs[-1].append(core)
+        else:
+            runs.append([core])
+    end = f".{path}" if path else ""
+    return ", ".join(f"core[{_ids(groups[run[0]], groups[run[-1]])}]{end}" for run in runs)
 
 
 def _siblings(location: Sequence[str]) -> tuple[str, ...]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from hwspec.inert import inert
 
@@ -12,6 +14,9 @@ __all__ = ["Finding", "SpecError", "gathered", "sentence_list", "unreadable"]
 
 # A place that others may share a cause with: "layer 3", "net.py:make: layer 3".
 _PLACE = re.compile(r"((?:.*: )?(?:layer|node|edge|output|input)) ([^:]+)")
+
+# Of a folder, those that are looked at for a name that is nearly one of them.
+_ENTRIES_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ class Finding:
         if facts:
             text += f" ({'; '.join(facts)})"
         if self.next_step:
-            text += f". {self.next_step}"
+            text += f"{'' if text.endswith('?') else '.'} {self.next_step}"
         # Names from files stand in it, and values as they came.
         return inert(text)
 
@@ -86,8 +91,27 @@ def sentence_list(findings: Iterable[Finding]) -> str:
 def unreadable(error: OSError | ValueError) -> str:
     """Why a file could not be read, as a clause; a name with a zero in it is a `ValueError`."""
     if isinstance(error, FileNotFoundError):
-        return "there is no such file"
+        return f"there is no such file{_beside(error.filename)}"
     return f"cannot be read: {getattr(error, 'strerror', None) or error}"
+
+
+def _beside(name: object) -> str:
+    """Of a path at which nothing is, the file of its folder that may be meant, as a question."""
+    if not isinstance(name, str | os.PathLike):
+        return ""
+    from difflib import get_close_matches  # noqa: PLC0415
+
+    folder, wanted = os.path.split(os.fspath(name))
+    try:
+        with os.scandir(folder or ".") as entries:
+            there = [entry.name for entry in islice(entries, _ENTRIES_MAX)]
+    except (OSError, ValueError):
+        return ""
+    kind = os.path.splitext(wanted)[1]
+    for names in ([entry for entry in there if entry.endswith(kind)], there):
+        if close := get_close_matches(wanted, names, n=1, cutoff=0.7):
+            return f". Did you mean {os.path.join(folder, close[0])}?"
+    return ""
 
 
 class SpecError(Exception):

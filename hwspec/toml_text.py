@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 __all__ = ["DEPTH_MAX", "check_depth", "parser_limits", "toml_of"]
@@ -28,10 +29,49 @@ def toml_of(text: str) -> dict[str, Any]:
         parts = () if line.lstrip().startswith("#") else line.replace("=", ",").split(",")
         if any(part.count(".") > DEPTH_MAX for part in parts):
             raise ValueError(f"line {number}: {_TOO_DEEP}")
-    with parser_limits():
-        table = tomllib.loads(text)
+    try:
+        with parser_limits():
+            table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        if (quoted := _quoted(text, str(error))) is not None:
+            raise ValueError(f"{error}. Put quotes where TOML wants them: {quoted}") from None
+        raise
     check_depth(table)
     return table
+
+
+def _quoted(text: str, problem: str) -> str | None:
+    """The line at which TOML stopped, with the quotes that its path, range or number of words lacks."""
+    found = re.search(r"at line (\d+)", problem)
+    lines = text.splitlines()
+    if (
+        found is None
+        or not 0 < int(found[1]) <= len(lines)
+        or len(line := lines[int(found[1]) - 1].strip()) > 200
+    ):
+        return None
+    for candidate, whole in _candidates(line):
+        with suppress(ValueError):
+            tomllib.loads(whole)
+            return candidate
+    return None
+
+
+def _candidates(line: str) -> Iterator[tuple[str, str]]:
+    """A line with quotes in some places, and a text that is TOML if these are the right ones."""
+    if section := re.fullmatch(r"\[core\.([0-9. ]+)\]", line):
+        yield (f'[core."{section[1]}"]',) * 2
+    key, equals, value = (part.strip() for part in line.partition("="))
+    if not equals and "core[" in line:  # an entry of a list
+        entry = f'"{line.rstrip(",")}",'
+        yield entry, f"list = [{entry}]"
+    listed = f'"{value}"'
+    if value.startswith("["):
+        entries = (entry.strip() for entry in value.removeprefix("[").removesuffix("]").split(","))
+        listed = '["' + '", "'.join(entries) + '"]'
+    for name in (key, f'"{key}"'):
+        for content in (value, listed):
+            yield (f"{name} = {content}",) * 2
 
 
 @contextmanager

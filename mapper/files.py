@@ -281,7 +281,9 @@ def _telling(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OptionsError(Finding(str(path), f"cannot be written: {error.strerror or error}")) from None
+        file = next((home for home in path.parents if home.exists() and not home.is_dir()), None)
+        why = f"{file} is a file, and no folder" if file is not None else error.strerror or error
+        raise OptionsError(Finding(str(path), f"cannot be written: {why}")) from None
 
 
 def _place_of(path: Path) -> tuple[Path, int | None]:

@@ -354,13 +354,27 @@ def recorded(path: Path, content: dict[str, Any], name: str | None) -> Any:
             raise ValueError("is no regular file")
         with path.open("rb") as stream:
             # Of any other file numpy says that it might be loaded unsafely.
-            if stream.read(6) != b"\x93NUMPY":
-                raise ValueError("is no .npy file of events, and this script reads no other")
+            is_array = stream.read(6) == b"\x93NUMPY"
             stream.seek(0)
-            events = np.load(stream, allow_pickle=False)
-        events = by_field(events)
+            events = np.load(stream, allow_pickle=False) if is_array else None
+        events = by_field(events) if is_array else read_by_the_package(path)
         require_played(events, entry)
     return events
+
+
+def read_by_the_package(path: Path) -> Any:
+    """Events of a file that is no .npy: by the reader of `mapper simulate`, where it is installed."""
+    try:
+        from mapper.errors import MapperError  # noqa: PLC0415
+        from mapper.events import read_events  # noqa: PLC0415
+    except ImportError:
+        line = f'from mapper.events import *; write_events("events.npy", read_events("{path.name}"))'
+        way = f"Where dynapcnn-mapper is installed, which reads others, say: python -c '{line}'"
+        raise ValueError(f"is no .npy file of events, and this script alone reads no other. {way}") from None
+    try:
+        return read_events(path)
+    except MapperError as error:
+        raise ValueError(str(error)) from None
 
 
 def by_field(events: Any) -> Any:
@@ -716,7 +730,11 @@ def main(arguments: list[str] | None = None, wait_for_user: Callable[[str], obje
     parser = argparse.ArgumentParser(description="Put a config.json on a board.")
     parser.add_argument("config", type=Path)
     parser.add_argument("--device", required=True, help="name or name:index, such as speck2fmodule:0")
-    parser.add_argument("--events", type=Path, help=".npy: a structured array of t, p, y, x")
+    parser.add_argument(
+        "--events",
+        type=Path,
+        help=".npy: a structured array of t, p, y, x; with the package also what it reads",
+    )
     parser.add_argument("--slow-clock", type=float, help="Hz; default: what the configuration says")
     parser.add_argument("--wait", type=seconds, default=1.0, help="seconds that a configuration settles")
     parser.add_argument(

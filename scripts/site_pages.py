@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,6 +21,7 @@ from mkdocs.exceptions import PluginError  # noqa: E402
 from mkdocs.structure.files import File, Files  # noqa: E402
 from notebooks import Cell, executed, notebooks  # noqa: E402
 
+import mapper  # noqa: E402
 from mapper.cli.app import app  # noqa: E402
 from mapper.cli.help import help_text  # noqa: E402
 
@@ -29,6 +31,10 @@ _FETCHED = re.compile(
     r"""<(?:script|img|iframe|source)[^>]*\bsrc=["']?(?:https?:)?//|<link[^>]*\bhref=["']?(?:https?:)?//"""
 )
 
+# A line of the reference: a name, and the first sentence of its description.
+_NAMED = re.compile(r"^- `(mapper\.\w+)`: .*$", re.MULTILINE)
+_MEMBERS = "\n    options:\n      members: true"
+
 
 def on_files(files: Files, *, config: Any) -> Files:
     """Add the pages that no file holds."""
@@ -37,6 +43,20 @@ def on_files(files: Files, *, config: Any) -> Files:
     for path in notebooks():
         files.append(File.generated(config, f"examples/{path.stem}.md", content=notebook_page(path)))
     return files
+
+
+def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Files) -> str:
+    """Put the whole description in the place of every line of the reference that names something."""
+    return reference(markdown) if page.file.src_uri == "python.md" else markdown
+
+
+def reference(text: str) -> str:
+    """The page of the reference as mkdocstrings takes it: of modules all that is theirs."""
+    return _NAMED.sub(lambda found: f"\n::: {found[1]}{_MEMBERS if _is_module(found[1]) else ''}\n", text)
+
+
+def _is_module(name: str) -> bool:
+    return isinstance(getattr(mapper, name.removeprefix("mapper.")), ModuleType)
 
 
 def on_post_page(output: str, *, page: Any, config: Any) -> str:

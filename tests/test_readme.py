@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import tomllib
@@ -84,10 +85,12 @@ def test_every_page_is_in_the_site_and_on_its_first_page() -> None:
 
 def test_the_reference_has_every_public_name() -> None:
     page = (GUIDE / "python.md").read_text(encoding="utf-8")
-    named = re.findall(r"^::: mapper\.(\w+)$", page, re.MULTILINE)
+    lines = dict(re.findall(r"^- `mapper\.(\w+)`: (.+)$", page, re.MULTILINE))
     modules = {"events", "boards", "equivalence", "tuning"}
-    assert set(named) - modules == set(mapper.__all__) - {"__version__"}
-    assert len(named) == len(set(named))
+    assert set(lines) - modules == set(mapper.__all__) - {"__version__"}
+    assert page.count("- `mapper.") == len(lines)
+    for name, sentence in lines.items():
+        assert sentence == (inspect.getdoc(getattr(mapper, name)) or "").partition("\n")[0], name
 
 
 def test_the_citation_is_of_this_version() -> None:

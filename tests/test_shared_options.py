@@ -186,3 +186,40 @@ def test_a_report_is_not_written_over_by_one_that_lacks_its_cells(
         assert said in capsys.readouterr().err
         assert path.read_bytes() == before
     assert run([*typed, "--out", str(tmp_path / "other")]) == 0
+
+
+# What a file of samples holds, and the options that take it. What is shown turns them.
+TURNED = {
+    "images": ((6, 8, 8, 1), "images: has another shape than the network's input (got (6, 8, 8, 1); allowed: (samples, 1, 8, 8))"),
+    "images of one feature": ((6, 8, 8), "(got (6, 8, 8); allowed: (samples, 1, 8, 8))"),
+    "images as lists": ((6, 64), "(got (6, 64); allowed: (samples, 1, 8, 8))"),
+    "rasters": ((6, 5, 8, 8, 1), "rasters: has another shape than the network's input (got (6, 5, 8, 8, 1); allowed: (samples, time, 1, 8, 8))"),
+}  # fmt: skip
+TAKING = {
+    "verify": "verify digits --steps 4 --data samples.npz",
+    "tune": "tune digits --runs 2 --time-limit 0.1 --out tuned --calibrate samples.npz",
+    "tune, data": "tune digits --runs 2 --time-limit 0.1 --out tuned --calibrate digits-train --data samples.npz",
+    "check": "check one.py:net --input-shape 1,8,8 --relu-as-if auto --calibrate samples.npz",
+}
+
+
+@pytest.mark.parametrize("taking", TAKING)
+@pytest.mark.parametrize("held", TURNED)
+def test_samples_whose_axes_stand_otherwise_are_turned_as_is_said(
+    held: str, taking: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """One wording for all options that take samples: the file, the array, both shapes, and a line that helps."""
+    (tmp_path / "one.py").write_text(CODE.replace("Conv2d(2,", "Conv2d(1,"), encoding="utf-8")
+    shape, said = TURNED[held]
+    kind = held.partition(" ")[0]
+    samples = np.random.default_rng(0).integers(0, 2, shape)
+    np.savez(tmp_path / "samples.npz", **{kind: samples, "labels": np.arange(6) % 3})  # type: ignore[arg-type]
+    words = shlex.split(TAKING[taking])
+    assert run(words) == 2
+    told = capsys.readouterr().err
+    assert "samples.npz: " in told
+    assert said in told
+    line = told.rpartition("Give ")[2].strip()
+    turned = eval(line, {kind: samples})  # noqa: S307  # our own message
+    np.savez(tmp_path / "samples.npz", **{kind: turned, "labels": np.arange(6) % 3})
+    assert run(words) == 0

@@ -24,7 +24,7 @@ from mapper.cli.options import (
     text,
 )
 from mapper.cli.output import console, print_json, print_record, say
-from mapper.cli.recordings import ENCODE, STEPS, Clock, recorded
+from mapper.cli.recordings import ENCODE, STEPS, Clock, recorded, require_in_order
 from mapper.errors import Finding, OptionsError
 from mapper.wording import counted
 
@@ -115,6 +115,7 @@ def run(
     from mapper.emit.shared.file import read_config  # noqa: PLC0415
 
     listening = settings.listening()
+    require_in_order(config, settings.events)
     if (settings.events is None) == (samples.data is None):
         problem = "is missing" if settings.events is None else "cannot be run together with --data"
         step = "Name a recording by --events, or samples by --data"

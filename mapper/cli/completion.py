@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -12,7 +13,9 @@ if TYPE_CHECKING:
     from cyclopts import App
     from cyclopts.completion import CompletionContext
 
-__all__ = ["CALLED_BACK", "Shell", "chips", "networks", "rules", "samples", "script", "words"]
+__all__ = [
+    "CALLED_BACK", "Shell", "chips", "networks", "rules", "samples", "script", "unquoted", "words",
+]  # fmt: skip
 
 CALLED_BACK = "__complete"
 """The command that the scripts call for such values."""
@@ -29,9 +32,106 @@ fi
 """
 
 
+# Bash splits words at colons and hands quotes over as they were typed, and readline sets a blank behind
+# whatever is whole. Around the parser's own function: words as they were meant, and answers for what readline
+# replaces.
+_TYPED = r"""
+_mapper_files() {
+  local path plain
+  COMPREPLY=()
+  while IFS= read -r path; do
+    [[ -d "${path/#\~/$HOME}" ]] && path+=/
+    printf -v plain '%q' "$path"
+    [[ "$path" == "~"* ]] && plain="~${plain#\\\~}"
+    COMPREPLY+=("$plain")
+  done < <(compgen -f -- "$1")
+}
+
+_mapper_typed() {
+  local rest="$COMP_LINE" trimmed word last=-1 at=0 i quote="" colons
+  local -a joined=()
+  for i in "${!COMP_WORDS[@]}"; do
+    word="${COMP_WORDS[i]}"
+    trimmed="${rest#"${rest%%[![:space:]]*}"}"
+    if ((last >= 0)) && [[ "$trimmed" == "$rest" && ( "$word" == :* || "${joined[last]}" == *: ) ]]; then
+      joined[last]+="$word"
+    else
+      joined[++last]="$word"
+    fi
+    rest="${trimmed#"$word"}"
+    ((i == COMP_CWORD)) && at=$last
+  done
+  word="${joined[at]}"
+  if [[ "$word" == [\"\']* ]]; then
+    quote="${word:0:1}"
+    word="${word:1}"
+  else
+    word="${word//\\/}"
+  fi
+  joined[at]="$word"
+  local -a COMP_WORDS=("${joined[@]}")
+  local COMP_CWORD=$at
+  _mapper
+  [[ -n "$quote" || "$COMP_WORDBREAKS" != *:* ]] && word=""
+  colons="${word//[^:]/}"
+  for i in "${!COMPREPLY[@]}"; do
+    word="${COMPREPLY[i]}"
+    [[ -n "$quote" ]] && word="${word//\\/}"
+    for ((at = 0; at < ${#colons}; at++)); do word="${word#*:}"; done
+    COMPREPLY[i]="$word"
+  done
+  # What a folder holds goes on, and a file of code with the name in it; quotes stay open before files alone.
+  if [[ ${#COMPREPLY[@]} -eq 1 && "${COMPREPLY[0]}" =~ (/|\.py)$ ]]; then
+    compopt -o nospace 2>/dev/null
+    if [[ -n "$quote" && "${COMPREPLY[0]}" == */ ]] && compopt -o filenames -o noquote 2>/dev/null; then
+      COMPREPLY[0]="${COMPREPLY[0]%/}"
+    fi
+  fi
+}
+
+complete -F _mapper_typed mapper
+"""
+
+
+# Zsh sets a blank behind whatever is whole, and quotes the home that is meant.
+_OFFERED = r"""
+_mapper_offer() {
+  local i
+  for ((i = 1; i <= ${#_cyc_vals}; i++)); do
+    local value="${_cyc_vals[i]}"
+    local -a shown=("${_cyc_disp[i]}") open=()
+    [[ "$value" == (*/|*.py) ]] && open=(-S "")
+    if [[ "$value" == "~"* ]]; then
+      compadd -Q "${open[@]}" -d shown -- "~${(q)value#\~}"
+    else
+      compadd "${open[@]}" -d shown -- "$value"
+    fi
+  done
+}
+
+"""
+# By shell, what of the parser's script is put in whose place.
+_REPLACED: dict[str, tuple[str, str]] = {
+    "bash": ('COMPREPLY=( $(compgen -f -- "${cur}") )', '_mapper_files "${cur}"'),
+    "zsh": ("(( ${#_cyc_vals} )) && compadd -d _cyc_disp -a _cyc_vals", "_mapper_offer"),
+}
+_AROUND = {"bash": ("", _TYPED), "zsh": (_OFFERED, _LOADED)}
+
+
 def script(app: App, shell: Shell) -> str:
     """The completion script of a shell: to be read by it, or of zsh on its `fpath` under any name."""
-    return app.generate_completion(shell=shell) + (_LOADED if shell == "zsh" else "")
+    made = app.generate_completion(shell=shell)
+    if shell not in _REPLACED:
+        return made
+    # The first line says to zsh what the file is.
+    first, _, rest = made.replace(*_REPLACED[shell]).partition("\n")
+    before, behind = _AROUND[shell]
+    return f"{first}\n{before}{rest}{behind}"
+
+
+def unquoted(word: str) -> str:
+    """A word that somebody is typing, without the quote that it begins with and without backslashes."""
+    return word[1:].removesuffix(word[0]) if word[:1] in ("'", '"') else re.sub(r"\\(.)", r"\1", word)
 
 
 def chips(context: CompletionContext) -> dict[str, str]:
@@ -59,7 +159,7 @@ def networks(context: CompletionContext) -> dict[str, str]:
     home, colon, _ = context.incomplete.rpartition(":")
     if colon and home.endswith(".py"):
         try:
-            return {f"{home}:{name}": "" for name in offered_names(Path(home))}
+            return {f"{home}:{name}": "" for name in offered_names(Path(home).expanduser())}
         except (OSError, ValueError):
             return {}
     shipped = {SHIPPED: "a small network that comes with the package"}
@@ -87,7 +187,8 @@ def _files(begun: str, suffixes: Iterable[str]) -> dict[str, str]:
     folder, _, start = begun.rpartition("/")
     found = {}
     try:
-        entries = sorted(os.scandir(f"{folder}/" if "/" in begun else "."), key=lambda entry: entry.name)
+        home = os.path.expanduser(f"{folder}/") if "/" in begun else "."
+        entries = sorted(os.scandir(home), key=lambda entry: entry.name)
     except OSError:
         return {}
     for entry in entries:

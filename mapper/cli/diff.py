@@ -13,7 +13,7 @@ from mapper.cli.output import console, print_json, print_record, say
 from mapper.cli.verdict import Outcome, Refuted
 from mapper.errors import Finding, OptionsError, unreadable
 from mapper.process import OK
-from mapper.texts import plain_text
+from mapper.texts import plain_text, unreachable
 from mapper.wording import counted
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ def _diff_reports(left: str, right: str, as_json: bool) -> Outcome:
     from mapper.report.matrix import print_difference  # noqa: PLC0415
 
     for side in (left, right):
-        if side.endswith(".json") and not Path(side).exists():
-            raise OptionsError(Finding(side, "there is no such file"))
+        if side.endswith(".json") and (problem := unreachable(Path(side))) is not None:
+            raise OptionsError(Finding(side, problem))
         if kind_of(side) != "report":
             problem, step = "is no report, and the other side is one", "mapper report --out DIR writes one"
             raise OptionsError(Finding(side, problem, next_step=step))

@@ -20,12 +20,21 @@ from hwspec.errors import SpecError, gathered
 from hwspec.inert import inert
 from mapper.asking import spoken_to
 from mapper.cli.app import app
-from mapper.cli.completion import CALLED_BACK
-from mapper.cli.help import help_text, label
+from mapper.cli.completion import CALLED_BACK, unquoted
+from mapper.cli.help import help_text
 from mapper.cli.loudness import is_quiet, loudness_of, under, wants_json, wipe
 from mapper.cli.output import print_json
 from mapper.cli.verdict import Outcome, Refuted, exit_status
-from mapper.cli.words import as_typed, filled, require_once, unexpected, unknown_command, unknown_option
+from mapper.cli.words import (
+    as_typed,
+    filled,
+    missing,
+    require_once,
+    require_sense,
+    unexpected,
+    unknown_command,
+    unknown_option,
+)
 from mapper.errors import EventError, Finding, InfeasibleError, MapperError, MapperWarning, OptionsError
 from mapper.process import BAD_INPUT, OK, interrupted, report_fault, was_interrupted
 
@@ -88,7 +97,7 @@ def _warnings_in_a_line() -> Iterator[None]:
 def _dispatch(words: list[str]) -> Outcome:
     """Print help where it is asked for, or where no command is named; else run the command."""
     if words[:1] == [CALLED_BACK]:
-        command, bound, _ = app.parse_args(words)
+        command, bound, _ = app.parse_args([*words[:-1], unquoted(words[-1])])
         command(*bound.args)
         return OK
     own = words[: words.index("--")] if "--" in words else words
@@ -102,6 +111,7 @@ def _dispatch(words: list[str]) -> Outcome:
         print(help_text(chain, apps[-1]))
         return OK
     words = filled(words)
+    require_sense(apps[-1], words[len(chain) :])
     require_once(apps[-1], words)
     command, bound, _ = app.parse_args(words)
     try:
@@ -123,9 +133,7 @@ def _usage_error(error: CycloptsError, words: Sequence[str]) -> OptionsError:
         unused = list(error.unused_tokens or ())
         message = f"Unexpected argument: {' '.join(unused)}. {unexpected(app, chain, unused)}"
     elif isinstance(error, MissingArgumentError) and error.argument is not None:
-        option = error.argument.parameter
-        lack = f"{error.keyword} needs a value" if error.keyword else f"{label(error.argument)} is missing"
-        message = f"{lack}{f' ({option.metavar})' if option.metavar else ''}: {option.help}."
+        message = missing(app, chain, words, error.argument, error.keyword)
     elif isinstance(error, UnknownOptionError):
         option_typed = error.token.keyword or error.token.value
         if step := unknown_option(app, chain, option_typed):

@@ -13,7 +13,45 @@ from mapper.errors import Finding, MapperWarning, OptionsError
 from mapper.references import Typed
 from mapper.wording import channels_last
 
-__all__ = ["READERS", "read_rates"]
+__all__ = ["READERS", "read_number", "read_rates"]
+
+_PER_SECOND = {"us": 1_000_000, "µs": 1_000_000, "ms": 1000, "s": 1}
+_SECONDS = {"min": 60, "h": 3600}
+# By an option's unit, how many of it what people write behind a number is, or what part of it.
+_TIMES: dict[str, dict[str, int]] = {
+    "SECONDS": {"s": 1, **_SECONDS},
+    "MICROSECONDS": {unit: 1_000_000 // per for unit, per in _PER_SECOND.items()},
+    "HZ": {"hz": 1, "khz": 1000},
+}
+_PARTS: dict[str, dict[str, int]] = {
+    "SECONDS": {"ms": 1000, "us": 1_000_000, "µs": 1_000_000},
+    "RATE": {"%": 100},
+}
+
+
+def read_number(text: str, unit: str, *, is_whole: bool) -> float:
+    """A number as Python writes it, or with a unit that says how many of the option's own it means.
+
+    Parameters
+    ----------
+    unit
+        Of the option, as its help has it.
+    """
+    found = re.fullmatch(r"(.*[0-9.]) ?([a-zA-Zµ]+|%)", text)
+    written = found[2].lower() if found else ""
+    times, parts = _TIMES.get(unit, {}).get(written), _PARTS.get(unit, {}).get(written)
+    kind = "whole number" if is_whole else "number"
+    try:
+        if found is None or (times is None and parts is None):
+            return int(text) if is_whole else float(text)
+        value = float(found[1]) * (times or 1) / (parts or 1)
+        if not is_whole:
+            return value
+        if value.is_integer():
+            return int(value)
+    except ValueError:
+        pass
+    raise ValueError(f'"{text}" is no {kind}{f" of {unit.lower()}" if unit in _TIMES else ""}')
 
 
 def _pins(texts: tuple[str, ...]) -> tuple[tuple[str, int], ...]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Group, Parameter, Token
 
 from mapper.cli import completion
-from mapper.cli.option_values import READERS
+from mapper.cli.option_values import READERS, read_number
 from mapper.errors import Finding, OptionsError
 from mapper.options import Objective, PooledOutputs, RepairOf
 
@@ -24,18 +24,14 @@ def group(title: str, order: int) -> Parameter:
     return Parameter(name="*", group=Group(title, sort_key=order))
 
 
-def _read_number(kind: Any, tokens: Sequence[Token]) -> float:
-    """A number as Python writes it; the parser's own reading takes 1.5 for 2, and "none" for no limit."""
-    text, is_whole = tokens[0].value, "int" in str(kind)
-    try:
-        return int(text) if is_whole else float(text)
-    except ValueError:
-        raise ValueError(f'"{text}" is no {"whole " if is_whole else ""}number') from None
-
-
 def number(unit: str, meaning: str, unset: str | None = None, **more: Any) -> Parameter:
     """An option that takes a number in a unit; `unset` says what holds without it."""
-    return Parameter(metavar=unit, help=meaning, show_default=unset, converter=_read_number, **more)
+
+    def read(kind: Any, tokens: Sequence[Token]) -> float:
+        # The parser's own reading takes 1.5 for 2, and "none" for no limit.
+        return read_number(tokens[0].value, unit, is_whole="int" in str(kind))
+
+    return Parameter(metavar=unit, help=meaning, show_default=unset, converter=read, **more)
 
 
 def text(form: str, meaning: str, unset: str | None = None, **more: Any) -> Parameter:
@@ -78,6 +74,9 @@ EVENTS = file("recorded events: .npy, .npz, .csv, .aedat4")
 INPUT = text("NAME", "input, where there are several", "the only one", name="--input")
 STEP = number("MICROSECONDS", "length of a time step", name="--step-us")
 PLOT = file("draw it there: .png or .svg", "no drawing")
+CALIBRATE = file(
+    "samples that thresholds are found by, as of verify --data", "none", completer=completion.samples
+)
 TRAFFIC = file("spikes per second by signal, from mapper simulate --traffic", "unknown")
 
 Texts = tuple[str, ...]
@@ -166,12 +165,7 @@ class Reading:
             completer=completion.words("auto"),
         ),
     ] = None
-    calibrate: Annotated[
-        str | None,
-        file(
-            "samples that thresholds are found by, as of verify --data", "none", completer=completion.samples
-        ),
-    ] = None
+    calibrate: Annotated[str | None, CALIBRATE] = None
     weights: Annotated[Path | None, file("torch: a state dict, all of it or none", "the module's")] = None
     reading_check: Annotated[
         bool,

@@ -3,13 +3,14 @@
 # No `from __future__ import annotations` here, as in `mapper.cli.options`.
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import join
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from mapper.cli.completion import samples
 from mapper.cli.options import file, group, number, word
-from mapper.errors import EventError, Finding, MapperWarning
+from mapper.errors import EventError, Finding, MapperWarning, OptionsError
 from mapper.wording import counted
 
 if TYPE_CHECKING:
@@ -93,6 +94,25 @@ def recorded(path: Path, clock: Clock, shape: tuple[int, int, int] | None = None
         raise EventError(Finding(str(path), text, value, allowed, next_step=step))
     warnings.warn(f"{path}: {text} and are left out", MapperWarning, stacklevel=2)
     return events[inside]
+
+
+def require_in_order(config: Path, events: Path | None) -> None:
+    """Refuse a configuration and a recording in each other's place.
+
+    Raises
+    ------
+    OptionsError
+        They are, by the ends of their names.
+    """
+    if (
+        events is not None
+        and events.suffix == ".json"
+        and config.suffix in (".npy", ".npz", ".csv", ".aedat4")
+    ):
+        step = f"Did you mean {join([str(events), '--events', str(config)])}?"
+        raise OptionsError(
+            Finding("--events", "is a recording's place, not the configuration's", events, next_step=step)
+        )
 
 
 def recorded_in_pieces(path: Path, clock: Clock, shape: tuple[int, int, int] | None = None) -> "Recording":

@@ -20,10 +20,10 @@ from mapper.cli.placement import open_page
 from mapper.deadline import Deadline
 from mapper.errors import Finding, NetworkError, OptionsError
 from mapper.process import BAD_INPUT, FAULT, OK, UNDECIDED
-from mapper.wording import counted
+from mapper.wording import counted, join_names
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from mapper.explore.plan import PlannedNetwork, PlannedVariant
     from mapper.explore.record import ReportRecord
@@ -119,7 +119,7 @@ def report(
     from mapper.explore.plan import with_traffic  # noqa: PLC0415
     from mapper.explore.record import read_report  # noqa: PLC0415
     from mapper.explore.sweep import Place, sweep  # noqa: PLC0415
-    from mapper.files import require_writable, write_all  # noqa: PLC0415
+    from mapper.files import write_all  # noqa: PLC0415
     from mapper.report.formats import FORMATS  # noqa: PLC0415
     from mapper.report.matrix import print_matrix  # noqa: PLC0415
 
@@ -135,7 +135,7 @@ def report(
     variants, notes = _variants(chips, earlier)
     _require_all(earlier if output.out is None else None, planned, variants)
     paths = {name: output.folder(sweeping.resume) / name for name in FORMATS}
-    require_writable(*paths.values())
+    _require_writable(paths.values(), is_named=output.out is not None or earlier is not None)
     place = Place(sweeping.workers, sweeping.scheduler, sweeping.cache, limits.time_limit)
     deadline, resumed = Deadline.after(limits.time_limit), list["Resumed"]()
     with steps_of("cells", len(planned) * len(variants)) as progress:
@@ -186,6 +186,21 @@ def _require_all(
         raise OptionsError(
             Finding("--resume", "has cells that would be lost", ", ".join(lost), next_step=step)
         )
+
+
+def _require_writable(paths: Collection[Path], *, is_named: bool) -> None:
+    """Refuse what cannot be written, and to write over a report in a folder that nobody named."""
+    from mapper.files import require_writable  # noqa: PLC0415
+
+    require_writable(*paths)
+    if is_named:
+        return
+    if there := [path for path in paths if path.exists()]:
+        home, record = there[0].parent, there[-1]
+        way = f"--out {home} writes over it, --out DIR elsewhere"
+        step = f"{way}, and --resume {record} goes on with it" if record.name == "report.json" else way
+        problem = f"holds {join_names([path.name for path in there])} already"
+        raise OptionsError(Finding(str(home), problem, next_step=step))
 
 
 def _require_usable(sweeping: Sweep) -> None:

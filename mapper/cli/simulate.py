@@ -13,7 +13,7 @@ from mapper.activity import steps_of
 from mapper.cli.loudness import is_quiet
 from mapper.cli.options import CONFIG, EVENTS, INPUT, FileOutput, file, group, number, text, word
 from mapper.cli.output import console, print_json
-from mapper.cli.recordings import Clock, recorded_in_pieces
+from mapper.cli.recordings import Clock, recorded_in_pieces, require_in_order
 from mapper.errors import Finding, OptionsError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Recording:
 
     events: Annotated[Path, EVENTS]
     input_name: Annotated[str | None, INPUT] = None
-    piece: Annotated[int, number("EVENTS", "events in memory at once")] = 100_000
+    piece_events: Annotated[int, number("EVENTS", "events in memory at once", name="--piece")] = 100_000
 
 
 @group("Simulation", 3)
@@ -92,6 +92,7 @@ def simulate(
     from mapper.sim.event import EventOptions  # noqa: PLC0415
     from mapper.sim.recording import host_shape, input_of, layers_named  # noqa: PLC0415
 
+    require_in_order(config, recording.events)
     configuration = read_config(config)
     require_writable(*filter(None, [output.traffic]), read=[recording.events, config])
     if not 0 <= output.sensitivity <= _ORDERS_MAX:
@@ -102,7 +103,7 @@ def simulate(
     options = EventOptions(**vars(semantics), start_us=start_us, record=layers or None)
     name = input_of(configuration, recording.input_name)
     inputs = {name: recorded_in_pieces(recording.events, clock, host_shape(configuration, name))}
-    summary = _run(configuration, inputs, options, recording.piece, output)
+    summary = _run(configuration, inputs, options, recording.piece_events, output)
     if output.traffic is not None:
         write_traffic(output.traffic, summary.signals, summary.duration_us)
     depends: tuple[Sensitivity, ...] = ()

@@ -8,16 +8,24 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
+from cyclopts import Parameter
+
 from mapper.activity import steps_of
 from mapper.cli import options
 from mapper.cli.options import group, keywords, number
 from mapper.cli.output import console, note, placement_text, print_record
 from mapper.cli.recordings import DATA, ENCODE, STEPS
-from mapper.errors import Finding, MapperWarning, NetworkError, OptionsError
+from mapper.errors import MapperWarning, NetworkError
 
 __all__ = ["tune"]
 
-_NAME_SAMPLES = "Name samples as of --data, of which none may be in both"
+
+@dataclass(frozen=True)
+class Calibrated(options.Reading):
+    """How a network is read, and what it is tuned by."""
+
+    # Of ReLUs thresholds are found by them, too.
+    calibrate: Annotated[str | None, options.CALIBRATE, Parameter(required=True)] = None
 
 
 @group("Tuning", 7)
@@ -59,7 +67,7 @@ def tune(
     /,
     *,
     chip: options.Chip = options.Chip(),
-    reading: options.Reading = options.Reading(),
+    reading: Calibrated = Calibrated(),
     places: options.Places = options.Places(),
     preferences: options.Preferences = options.Preferences(),
     moves: options.Moves = options.Moves(),
@@ -82,10 +90,6 @@ def tune(
     from mapper.tuning.run import TuneOptions, tuned_by  # noqa: PLC0415
 
     require_writable(output.out / "config.json")
-    if reading.calibrate is None:
-        problem, step = "is missing: what is the network to be tuned by", _NAME_SAMPLES
-        raise OptionsError(Finding("--calibrate", problem, next_step=step))
-    # What thresholds are found by, too, where ReLUs are read.
     read = reading if reading.relu_as_if == "auto" else replace(reading, calibrate=None)
     words = keywords(chip, read, places, preferences, moves, limits.of_a_candidate())
     given = words.pop("options")
@@ -94,8 +98,8 @@ def tune(
     asked = TuneOptions(samples.runs, samples.seed, time_limit_s=limits.time_limit)
     with steps_of("running candidates") as progress:
         tuned = tuned_by(
-            network, calibrate=reading.calibrate, data=samples.data, tuning=asked, how=how, progress=progress,
-            **words, **solving,
+            network, calibrate=reading.calibrate or "", data=samples.data, tuning=asked, how=how,
+            progress=progress, **words, **solving,
         )  # fmt: skip
     contents: dict[Path, str | bytes] = {
         output.out / "config.json": config_text(build_config(tuned.result, EmitOptions(dt_us=samples.dt_us))),

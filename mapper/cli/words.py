@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
-from shlex import join
+from itertools import pairwise
+from shlex import join, quote
 
 from cyclopts import App
 from cyclopts.argument import Argument
 
+from hwspec.inert import quoted
+from mapper.cli.help import label
 from mapper.errors import EventError, Finding, OptionsError
 from mapper.wording import join_names
 
-__all__ = ["as_typed", "filled", "require_once", "unexpected", "unknown_command", "unknown_option"]
+__all__ = [
+    "as_typed", "filled", "missing", "require_once", "require_sense", "unexpected", "unknown_command",
+    "unknown_option",
+]  # fmt: skip
 
 # Options that mean a number of their own where none follows.
 _ALONE = {"--relu-as-if": "1"}
@@ -107,6 +114,79 @@ def unexpected(tree: App, chain: Sequence[str], words: Sequence[str]) -> str:
     return f"It takes {'one ' if len(names) == 1 else ''}{join_names(names)}{others}."
 
 
+def missing(
+    tree: App, chain: Sequence[str], words: Sequence[str], first: Argument, keyword: str | None
+) -> str:
+    """Everything that a command needs and was not given; before that, what it was given and has no place for.
+
+    Parameters
+    ----------
+    first
+        What the parser missed first.
+    keyword
+        The option at hand, if it is its value that is missing.
+    """
+    if keyword:
+        return f"{keyword} needs a value{_meaning(first)}"
+    command = tree
+    for name in chain:
+        command = command[name]
+    own = _own(words[len(chain) :])
+    for word in (word for word in own if word.startswith("--")):
+        if not _has(command, word.partition("=")[0]) and (step := unknown_option(tree, chain, word)):
+            return f"Unknown option: {word.partition('=')[0]}. {step}."
+    given = {word.partition("=")[0] for word in own}
+    lacking = [entry for entry in _options(command) if entry.required and not given & {*entry.names}]
+    # With an operand, those behind it are missing.
+    place = first.index
+    behind = [
+        entry
+        for entry in _arguments(command)
+        if entry.required and None not in (entry.index, place) and (entry.index or 0) >= (place or 0)
+    ]
+    lacking += behind or [first]
+    lacking = sorted({entry.name: entry for entry in lacking}.values(), key=lambda entry: entry.index is None)
+    said, meant = [], None
+    for word in _further(command, own):
+        form = "FILE" if os.path.isfile(word) else "DIR"
+        meant = next((entry for entry in lacking if entry.parameter.metavar == form), None)
+        if meant is not None and not _is_chip(word) and (form == "FILE" or not _is_network(word)):
+            said = [f"Did you mean {meant.name} {quote(word)}?"]
+            break
+    said += [
+        f"{label(entry)} is missing{_meaning(entry)}" for entry in lacking if not said or entry is not meant
+    ]
+    return " ".join(said)
+
+
+def _further(command: App, own: Sequence[str]) -> Iterator[str]:
+    """Words that stand where operands do, but for the first one."""
+    flags = {name for entry in _options(command) if _is_flag(entry) for name in entry.names}
+    operands = []
+    for n, word in enumerate(own):
+        before, first = own[n - 1] if n else "", own[n - 2] if n > 1 else ""
+        # A change whose = was a blank; and an option that the command does not have may take a value.
+        is_change = first == "--set" and "=" not in before and before[:1] not in ("+", "-")
+        is_value = before.startswith("-") and before not in flags and "=" not in before
+        if not (word.startswith("-") or is_value or is_change):
+            operands.append(word)
+    yield from operands[1:]
+
+
+def _is_flag(entry: Argument) -> bool:
+    return entry.is_flag() or bool(entry.negatives)
+
+
+def _meaning(entry: Argument) -> str:
+    form = f" ({entry.parameter.metavar})" if entry.parameter.metavar else ""
+    return f"{form}: {entry.parameter.help}."
+
+
+def _own(words: Sequence[str]) -> list[str]:
+    """What stands before a --, behind which options are none."""
+    return list(words[: words.index("--")] if "--" in words else words)
+
+
 def _is_network(word: str) -> bool:
     """Whether a word names a network rather than a command or a value."""
     from mapper.frontends import looks_like_network  # noqa: PLC0415
@@ -155,6 +235,69 @@ def _options(command: App) -> list[Argument]:
     return [entry for entry in _arguments(command) if entry.index is None and entry.names != ("*",)]
 
 
+# Words that people give flags, which take none.
+_FALSE = {"false", "no", "off", "0"}
+_TRUTHS = _FALSE | {"true", "yes", "on", "1"}
+
+
+def require_sense(command: App, words: Sequence[str]) -> None:
+    """Refuse a - for a stream, and values behind flags, which would be taken for networks.
+
+    Raises
+    ------
+    OptionsError
+        All of them.
+    """
+    findings, own = [], _own(words)
+    if "-" in own:
+        step = "Name a file; what a command prints goes on by > FILE or | COMMAND"
+        findings.append(Finding("-", "is no name of a stream here", next_step=step))
+    for word in _chips_meant(command, own):
+        option = "--chip" if _has(command, "--chip") else "--extends"
+        findings.append(Finding(word, "is a chip", next_step=f"Give it as one: {option} {word}"))
+    for word in _folders_meant(command, own):
+        step = f"Did you mean --out {quote(word)}?"
+        findings.append(Finding(word, "is neither a network nor a chip", next_step=step))
+    flags = {name for entry in _options(command) if _is_flag(entry) for name in entry.names}
+    for flag, value in [*pairwise(own), *(word.split("=", 1) for word in own if "=" in word)]:
+        is_truth = value.lower() in _TRUTHS and flag in own
+        if flag not in flags or not (is_truth or _is_new_json(value)):
+            continue
+        step = f"Leave {value} out; {flag} alone says it"
+        if flag == "--json" and not is_truth:
+            step = f"It prints: write > {quote(value)}"
+        elif value.lower() in _FALSE:
+            step = f"Write --no-{flag[2:]}" if f"--no-{flag[2:]}" in flags else f"Leave {flag} out too"
+        findings.append(Finding(flag, "takes no value", quoted(value), next_step=step))
+    if findings:
+        raise OptionsError(*findings)
+
+
+def _chips_meant(command: App, own: Sequence[str]) -> list[str]:
+    """Chips behind the networks of a command that takes several, and a chip by an option."""
+    operands = [entry for entry in _arguments(command) if entry.index is not None]
+    if (
+        not operands
+        or not operands[-1].is_var_positional()
+        or not (_has(command, "--chip") or _has(command, "--extends"))
+    ):
+        return []
+    return [word for word in _further(command, own) if _is_chip(word) and not _is_network(word)]
+
+
+def _folders_meant(command: App, own: Sequence[str]) -> list[str]:
+    """Plain words behind the networks of a command that writes into a folder."""
+    operands = [entry for entry in _arguments(command) if entry.index is not None]
+    if not operands or not operands[-1].is_var_positional() or not _has(command, "--out"):
+        return []
+    words = (word for word in _further(command, own) if not any(sign in word for sign in ".:="))
+    return [word for word in words if not _is_network(word) and not _is_chip(word)]
+
+
+def _is_new_json(word: str) -> bool:
+    return word.endswith(".json") and not os.path.exists(word)
+
+
 def require_once(command: App, words: Sequence[str]) -> None:
     """Refuse options that are given twice where one value is taken, and flags that are given both ways.
 
@@ -163,7 +306,7 @@ def require_once(command: App, words: Sequence[str]) -> None:
     OptionsError
         All of them.
     """
-    own = words[: words.index("--")] if "--" in words else words
+    own = _own(words)
     # Options have one name each, flags another that begins with "no-": no name twice, no option twice.
     typed = [word.partition("=")[0] for word in own if word.startswith("-")]
     distinct = {word.removeprefix("--").removeprefix("no-") for word in typed}
@@ -176,7 +319,7 @@ def require_once(command: App, words: Sequence[str]) -> None:
             continue
         # A value may be spelled like an option of another name, but never like its own; -q is --quiet.
         given = [word for word in own if word.partition("=")[0] in entry.names]
-        is_flag = entry.is_flag() or bool(entry.negatives)
+        is_flag = _is_flag(entry)
         if len(set(given) if is_flag else given) > 1:
             names = " and ".join(dict.fromkeys(word.partition("=")[0] for word in given))
             problem = "are given together" if is_flag else f"is given {len(given)} times, and takes one value"

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import permutations
 from typing import Any
 
 import torch
 
 from mapper.errors import Finding, NetworkError
+from mapper.wording import turned
 
 __all__ = ["checked_frames", "way_out"]
 
 _AXES = "(batch * time, features, height, width)"
-# Of a map's axes, the orders that may be meant: features last before all others.
-_ORDERS = ((0, 1, 2), (2, 0, 1), *sorted({*permutations(range(3))} - {(0, 1, 2), (2, 0, 1)}))
 # Floats of single precision hold every whole number up to here.
 _SINGLE_MAX = 1 << 24
 
@@ -79,14 +77,9 @@ def way_out(given: Sequence[int], shape: Sequence[int]) -> str:
     shape
         (features, height, width) of a frame.
     """
-    if shape[0] == 1 and tuple(given[-2:]) == tuple(shape[1:]) and len(given) in (2, 3):
-        return "Give x[None, None]" if len(given) == 2 else "Give x[:, None]"
-    before = len(given) - 3
-    order = next((o for o in _ORDERS if tuple(given[before + n] for n in o) == tuple(shape)), None)
-    if not 0 <= before <= 2 or order is None:
-        return ""
-    axes = ", ".join(map(str, (*range(before), *(before + n for n in order))))
-    turned = "x" if order == _ORDERS[0] else f"x.permute({axes})"
-    if before == 2:
-        return f"Set batch_size to {given[0]} and give {turned}.flatten(0, 1)"
-    return f"Give {turned}[None]" if before == 0 else f"Give {turned}"
+    if line := turned("x", given, shape, 1, "permute"):
+        return f"Give {line}"
+    if line := turned("x", given, shape, 0, "permute"):
+        return f"Give {line}[None]".replace("[None][None]", "[None, None]")
+    line = turned("x", given, shape, 2, "permute")
+    return f"Set batch_size to {given[0]} and give {line}.flatten(0, 1)" if line else ""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from mapper.events import events_from_raster
 from mapper.events.numpy_files import arrays_of
 from mapper.network import Network
 from mapper.sim.network import simulate
-from mapper.wording import counted
+from mapper.texts import irregular, unreachable
+from mapper.wording import counted, other_shape
 
 __all__ = ["Expectation", "compared", "read_expectation", "recorded"]
 
@@ -73,9 +73,12 @@ def read_expectation(path: Path, network: Network) -> Expectation:
     EventError
         The file cannot be read, lacks an array, or holds what are no counts of these shapes.
     """
-    if path.suffix.lower() != ".npz" or not os.path.isfile(path):
+    problem = unreachable(path) or irregular(path)
+    if problem is None and path.suffix.lower() != ".npz":
+        problem = "is no .npz file"
+    if problem is not None:
         step = "Write it by numpy.savez(path, input=..., output=...)"
-        raise EventError(Finding(str(path), "is no .npz file that is there", next_step=step))
+        raise EventError(Finding(str(path), problem, next_step=step))
     arrays = arrays_of(path)
     shapes = {entry.name: tuple(entry.shape) for entry in network.inputs}
     inputs = _named(path, arrays, list(shapes), "input")
@@ -96,8 +99,7 @@ def read_expectation(path: Path, network: Network) -> Expectation:
             findings.append(Finding(f"{path}: {name}", problem))
     for name, shape in shapes.items():
         if not _fits(inputs[name], shape):
-            limit = f"(time, {', '.join(map(str, shape))})"
-            findings.append(Finding(f"{path}: {name}", "has another shape", inputs[name].shape, limit))
+            findings.append(other_shape(f"{path}: {name}", name, inputs[name].shape, shape, ("time",)))
     known = {*inputs, *outputs, "input", "output"}
     if extra := [name for name in arrays if name not in known]:
         problem = "holds arrays that the network has not"
@@ -194,8 +196,12 @@ def _first_difference(network: Network, expectation: Expectation) -> _Difference
         ours, theirs = computed[output.name], expectation.outputs[output.name]
         where = f"{expectation.source}: {output.name}"
         if not _fits(theirs, ours.shape[1:]):
-            limit = f"(time, {', '.join(map(str, ours.shape[1:]))})"
-            raise EventError(Finding(where, "has another shape", theirs.shape, limit))
+            problem = "has another shape than the network's output"
+            raise EventError(
+                replace(
+                    other_shape(where, output.name, theirs.shape, ours.shape[1:], ("time",)), problem=problem
+                )
+            )
         # Until the first spike can have come through, the framework shows none.
         late = min(output.late_steps, len(ours))
         ours, theirs = ours.reshape(len(ours), -1), theirs.reshape(len(theirs), -1)

@@ -243,6 +243,8 @@ def check_labels(data: LabelledData | None, network: Network) -> None:
     if len(network.inputs) != 1:
         names = ", ".join(entry.name for entry in network.inputs)
         findings.append(Finding("labelled data", "feeds one input, and there are several", names))
+    elif (misfit := data.misfit(network.inputs[0].shape)) is not None:
+        findings.append(misfit)
     output = network.outputs[0]
     shape = network.signal_shapes.get(output.source)
     if shape is not None and not output.path:

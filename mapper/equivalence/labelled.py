@@ -5,8 +5,10 @@ A sample's raster is made when it is asked for, so that a folder or a data set m
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
@@ -18,12 +20,14 @@ from hwspec.inert import quoted
 from mapper.arguments import checked
 from mapper.arrays import plain_array
 from mapper.by_value import ByValue
+from mapper.equivalence.pixels import check_image
 from mapper.errors import EventError, Finding, OptionsError
 from mapper.events import raster_from_events, read_events
 from mapper.events.numpy_files import arrays_of
 from mapper.references import natural_key
 from mapper.sim.network import NO_COUNTS, are_spike_counts
 from mapper.texts import unreachable
+from mapper.wording import other_shape
 
 __all__ = [
     "STEPS", "DataOptions", "Encoding", "LabelledData", "Rasters", "encoded", "labelled_data",
@@ -40,6 +44,7 @@ STEPS, _DIGITS_STEPS = 50, 16
 # Every one of them is an event of its own; of a sample so many take a GiB.
 _SPIKES_MAX = 10_000_000
 _STEPS_MAX = 1 << 20
+_WRITTEN = "Write it by numpy.savez(path, rasters=..., labels=...), or images=... in 0..1, or name digits"
 _SUFFIXES = (".npy", ".npz", ".csv", ".aedat4")
 
 
@@ -104,6 +109,8 @@ class LabelledData(ByValue):
         By sample, what its raster was made of, (features, height, width), 0..1; None where there is none.
     is_labelled
         Whether the labels are known; where they are not, all of them are 0.
+    source
+        The file that they are from, as messages call it; empty where there is none.
     """
 
     name: str
@@ -112,6 +119,20 @@ class LabelledData(ByValue):
     classes: tuple[str, ...] = ()
     images: Rasters | None = field(default=None, repr=False)
     is_labelled: bool = True
+    source: str = field(default="", repr=False)
+
+    def misfit(self, shape: Shape3) -> Finding | None:
+        """What is wrong with samples of another shape; of many that are made, the first tells."""
+        kind, samples = ("rasters", self.rasters) if self.images is None else ("images", self.images)
+        front: tuple[str, ...] = ("samples",) if kind == "images" else ("samples", "time")
+        where = f"{self.source or self.name}: {kind}"
+        if not isinstance(samples, np.ndarray):
+            if not len(samples):
+                return None
+            where, kind, front = f"{self.source or self.name}, sample 0", kind[:-1], front[1:]
+            samples = samples[0]
+        given = np.shape(samples)
+        return None if given[len(front) :] == tuple(shape) else other_shape(where, kind, given, shape, front)
 
     def __post_init__(self) -> None:
         given, name = self.rasters, self.name
@@ -188,23 +209,23 @@ def read_labelled(
     if isinstance(source, str) and source in DIGITS:
         return _digits(source, chosen)
     source = str(source)
-    problem = unreachable(path)
-    if problem is None and path.is_dir():
+    if os.path.isdir(path):
         return _folder(path, shape, chosen)
-    step = "Write it by numpy.savez(path, rasters=..., labels=...), or images=... in 0..1, or name digits"
-    if problem is not None:
-        raise EventError(Finding(source, f"is no labelled data: {problem}", next_step=step))
+    _require_file(path, source)
     arrays = arrays_of(path, "images=x.numpy(), labels=y.numpy()")
     kind = "images" if "images" in arrays and "rasters" not in arrays else "rasters"
     is_labelled = needs_labels or "labels" in arrays
     if lacking := {kind, *(["labels"] if is_labelled else [])} - arrays.keys():
         problem = f"is no labelled data: it lacks {' and '.join(sorted(lacking))}"
-        raise EventError(Finding(source, problem, next_step=step))
+        raise EventError(Finding(source, problem, next_step=_WRITTEN))
     given = arrays[kind]
     labels = arrays["labels"] if is_labelled else np.zeros(given.shape[:1], np.int64)
     if given.ndim and not len(given):
         raise EventError(Finding(source, "holds no samples", f"{kind} of shape {given.shape}", "1 or more"))
     axes = "features, height, width" if kind == "images" else "time, features, height, width"
+    if given.ndim != axes.count(",") + 2 and shape is not None:
+        front = ("samples",) if kind == "images" else ("samples", "time")
+        raise EventError(other_shape(f"{source}: {kind}", kind, given.shape, shape, front))
     if given.ndim != axes.count(",") + 2 or labels.shape != given.shape[:1] or not given.size:
         limit = f"{kind} (samples, {axes}), one label each"
         raise EventError(Finding(source, "has other shapes", (given.shape, labels.shape), limit))
@@ -212,10 +233,22 @@ def read_labelled(
         raise EventError(Finding(source, "has labels that are no whole numbers", str(labels.dtype)))
     labels = labels.astype(np.int64)
     if kind == "rasters":
-        return LabelledData(path.stem, _counts(source, given), labels, is_labelled=is_labelled)
-    _check_image(source, given)
+        return LabelledData(path.stem, _counts(source, given), labels, is_labelled=is_labelled, source=source)
+    check_image(source, given)
     made = _Made(len(labels), lambda index: encoded(given[index], chosen, index))
-    return LabelledData(path.stem, made, labels, images=given, is_labelled=is_labelled)
+    return LabelledData(path.stem, made, labels, images=given, is_labelled=is_labelled, source=source)
+
+
+def _require_file(path: Path, source: str) -> None:
+    """Refuse a path at which nothing is, and a recording, which is one sample without a label."""
+    problem = unreachable(path)
+    if problem is not None:
+        if "?" not in problem and (close := get_close_matches(source, DIGITS, n=1, cutoff=0.75)):
+            problem += f". Did you mean {close[0]}?"
+        raise EventError(Finding(source, f"is no labelled data: {problem}", next_step=_WRITTEN))
+    if path.suffix.lower() in (".csv", ".aedat4", ".aedat"):
+        step = "Put recordings into a folder, in one sub-folder a class"
+        raise EventError(Finding(source, "is a recording without a label", next_step=step))
 
 
 def _digits(name: str, options: DataOptions) -> LabelledData:
@@ -250,22 +283,6 @@ def _as_counts(where: str, raster: Any) -> NDArray[Any]:
     """A raster that somebody made, as an array; integers stay what they are, and are looked at on use."""
     array = _array(where, raster)
     return array if array.dtype.kind in "biu" else _counts(where, array)
-
-
-def _check_image(where: str, image: NDArray[Any]) -> None:
-    """Refuse values outside 0..1; of many images at once, the first axis counts samples."""
-    if image.dtype.kind == "f" and not (finite := np.isfinite(image)).all():
-        sample = int(np.argmin(finite.reshape(len(image), -1).all(axis=1)))
-        first = f", the first in sample {sample}" if image.ndim > 3 else ""
-        value = str(image[~finite][0])
-        step = "Leave such samples out, or give what is not finite a value of 0..1"
-        raise EventError(Finding(where, f"holds values that are not finite{first}", value, "0..1", "", step))
-    if image.dtype.kind not in "biuf" or not np.all((image >= 0) & (image <= 1)):
-        value = f"{image.min():g} to {image.max():g}" if image.dtype.kind in "biuf" else str(image.dtype)
-        step = "Divide images of bytes by 255"
-        if image.dtype.kind in "if" and image.min() < 0:
-            step = "It looks normalised: undo Normalize(mean, std) by x * std + mean, or scale it to 0..1"
-        raise EventError(Finding(where, "holds pixels that are no share of full", value, "0..1", "", step))
 
 
 def _folder(path: Path, shape: Shape3 | None, options: DataOptions) -> LabelledData:
@@ -329,8 +346,11 @@ def labelled_data(
         array = _array(where, sample)
         if array.dtype.names is not None:
             return _raster(events_from(sample, source=where), shape, chosen)
+        axes = ("time",) if array.ndim == 4 else ()
+        if array.ndim in (3, 4) and array.shape[len(axes) :] != tuple(shape):
+            raise EventError(other_shape(where, "raster" if axes else "image", array.shape, shape, axes))
         if array.ndim == 3:
-            _check_image(where, array)
+            check_image(where, array)
             return encoded(array, chosen, index)
         if array.ndim != 4:
             limit = "events, (time, features, height, width) or (features, height, width)"

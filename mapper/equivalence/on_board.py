@@ -96,10 +96,8 @@ def require_comparable(config: ChipConfig, data: LabelledData, input_name: str |
         step = f"Emit it with {MONITORS.to(*LAYER_FORM)}, once for each layer that is to be compared"
         raise ConfigError(Finding("configuration", "has no layer that is read", next_step=step))
     shapes = {entry.name: entry.shape for entry in config.interface.inputs} if config.interface else {}
-    given = data.rasters[0].shape[1:]
-    if given != shapes[name]:
-        step = "Give the samples that the network was made for"
-        raise EventError(Finding(data.name, f"does not fit input {name}", given, shapes[name], "", step))
+    if (misfit := data.misfit(shapes[name])) is not None:
+        raise EventError(misfit)
     return name
 
 

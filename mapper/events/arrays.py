@@ -61,6 +61,8 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """Names of a field that are understood, in any case of letters."""
 
+_FRAMES = "Images and rasters are no events: mapper verify NETWORK --data FILE runs such"
+
 _FIELD_OF = {name: field for field, names in SYNONYMS.items() for name in names}
 _LARGEST = {"t": 2**63 - 1, "p": 65535, "y": 65535, "x": 65535}
 _WRAP = 1 << 32
@@ -200,7 +202,8 @@ def fields_by_name(
     if not name_of:
         # One cause: this holds no events, or calls nothing as events do.
         known = "; ".join(f"{field}: {', '.join(SYNONYMS[field])}" for field in FIELDS)
-        return {}, [Finding(source, "no field of an event has a name here", given, known)]
+        step = _FRAMES if {"images", "rasters"} & {*names} else ""
+        return {}, [Finding(source, "no field of an event has a name here", given, known, "", step)]
     findings.extend(
         Finding(f"{source}, field {field}", "is missing", given, f"{', '.join(SYNONYMS[field])}")
         for field in FIELDS
@@ -246,6 +249,8 @@ def _unnamed(array: NDArray[Any], source: str) -> Finding:
     """An array without fields; where its columns may be those of events, the line that names them."""
     given, known = f"dtype {array.dtype}, shape {array.shape}", "fields t, p, y, x"
     step = "Give a structured array" + spoken(command="", python=", or a mapping of names to columns")
+    if array.ndim > 2:
+        step = _FRAMES
     if array.ndim == 2 and array.shape[1] == len(FIELDS) and array.dtype.kind in "iuf":
         line = 'numpy.rec.fromarrays(ARRAY.T, names="t,p,y,x")'
         saved = 'numpy.save("NAMED.npy", numpy.rec.fromarrays(numpy.load(FILE).T, names="t,p,y,x"))'

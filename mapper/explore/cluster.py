@@ -14,11 +14,14 @@ from functools import partial
 from importlib import import_module
 from queue import Empty, SimpleQueue
 from typing import Any
+from uuid import uuid4
 
+from mapper.activity import doing, heard_by, is_heard
 from mapper.asking import SCHEDULER
 from mapper.deadline import NEVER, Deadline
 from mapper.errors import BackendMissingError, Finding, OptionsError, warn_caller
 from mapper.explore.cell import fault_text
+from mapper.explore.under_way import seldom
 from mapper.explore.workers import Task, TaskOutcome, patience_s, run_task
 
 __all__ = ["on_cluster"]
@@ -166,9 +169,14 @@ def _made(came: tuple[Any, BaseException | None]) -> Any:
     return made
 
 
-def _on_another_machine(task: Task, limit_s: float, left_s: float) -> TaskOutcome:
-    """Decide a task's cells by this machine's own clock."""
-    return run_task(task, Deadline(limit_s, time.perf_counter() + left_s))
+def _on_another_machine(task: Task, limit_s: float, left_s: float, topic: str | None = None) -> TaskOutcome:
+    """Decide a task's cells by this machine's own clock; what is being done is said under a topic, if any."""
+    deadline = Deadline(limit_s, time.perf_counter() + left_s)
+    if topic is None:
+        return run_task(task, deadline)
+    worker = import_module("distributed").get_worker()
+    with heard_by(seldom(partial(worker.log_event, topic))):
+        return run_task(task, deadline)
 
 
 class _Share:
@@ -179,6 +187,12 @@ class _Share:
         # Whether a task has been lost before stands beside it.
         self._waiting = deque((task, False) for task in tasks)
         self._given: dict[Any, tuple[Task, bool]] = {}
+        # Under what workers say what they do, if anybody listens, and what was said last.
+        self._topic = f"mapper-{uuid4().hex}" if is_heard() else None
+        self._said = ""
+
+    def _hear(self, event: tuple[float, str]) -> None:
+        self._said = event[1]
 
     @property
     def left(self) -> tuple[Task, ...]:
@@ -189,14 +203,16 @@ class _Share:
         """Give tasks out until all have ended."""
         self._waiting.extendleft(self._given.values())
         self._given.clear()
+        if self._topic is not None:
+            client.subscribe_topic(self._topic, self._hear)
         ended: SimpleQueue[Any] = SimpleQueue()
         deadline, patience = self._deadline, patience_s(self._deadline)
         end = None if patience is None else time.monotonic() + patience
         while True:
             while self._waiting and len(self._given) < _AHEAD and not deadline.is_reached:
                 entry = self._waiting.popleft()
-                limits = deadline.limit_s, deadline.left_s
-                future = client.submit(_on_another_machine, entry[0], *limits, pure=False)
+                asked = entry[0], deadline.limit_s, deadline.left_s, self._topic
+                future = client.submit(_on_another_machine, *asked, pure=False)
                 self._given[future] = entry
                 future.add_done_callback(ended.put)
             if not self._given:
@@ -232,6 +248,8 @@ class _Share:
                         return future, None, fault_text(error)
                 # Its outcome went with the worker that had it, and is made again, or it takes long to come.
                 future.add_done_callback(ended.put)
+            if self._said:
+                doing(self._said)
             now = time.monotonic()
             if end is not None and now >= end:
                 self._deadline.check("a cluster decided cells")

@@ -1,10 +1,10 @@
-"""What workers are doing, said in files to the process that started them: it alone has a terminal."""
+"""What workers are doing, said in files or over a net to the process that alone has a terminal."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +13,7 @@ from mapper.activity import Activity, doing, heard_by, is_heard
 from mapper.errors import OptionsError
 from mapper.files import write_text
 
-__all__ = ["EVERY_S", "folder_of_workers", "said_in", "tell_of"]
+__all__ = ["EVERY_S", "folder_of_workers", "said_in", "seldom", "tell_of"]
 
 EVERY_S = 0.5
 """How often the files are looked at, in seconds; a worker writes no more often than twice as much."""
@@ -36,19 +36,29 @@ def said_in(folder: str | None) -> Iterator[None]:
     if folder is None:
         yield
         return
-    path, last = Path(folder, str(os.getpid())), 0.0
+    path = Path(folder, str(os.getpid()))
 
-    def write(now: Activity) -> None:
+    def write(now: str) -> None:
+        # Nobody's answer depends on it.
+        with suppress(OptionsError):
+            write_text(path, now)
+
+    with heard_by(seldom(write)):
+        yield
+
+
+def seldom(say: Callable[[str], object]) -> Callable[[Activity], None]:
+    """A listener that passes on what is being done, but of steps no more than is looked at."""
+    last = 0.0
+
+    def told(now: Activity) -> None:
         nonlocal last
         if (moment := time.monotonic()) - last < EVERY_S / 2 and now.done:
             return
         last = moment
-        # Nobody's answer depends on it.
-        with suppress(OptionsError):
-            write_text(path, str(now))
+        say(str(now))
 
-    with heard_by(write):
-        yield
+    return told
 
 
 def tell_of(folder: str) -> None:

@@ -23,6 +23,7 @@ from mapper.asking import CHIP, WEIGHTS
 from mapper.errors import Finding, MapperError, NetworkError, unreadable
 from mapper.frontends.outline import offered_names
 from mapper.network import Network
+from mapper.texts import irregular, unreachable
 
 __all__ = ["code_file", "is_module", "is_nir_graph", "is_target", "is_weights", "loaded_target", "no_network"]
 
@@ -90,6 +91,8 @@ def no_network(source: str, shipped: str, suffixes: tuple[str, ...]) -> Finding:
 
     if (code := code_file(source)) is not None:
         return _file_alone(source, code)
+    if source and os.path.isdir(source):
+        return Finding(source, irregular(Path(source)) or "is a folder")
     if is_weights(source):
         step = f"Name the module, as net.py:Net, with {WEIGHTS.to(source)}"
         return Finding(source, "is a file of weights, and no network", next_step=step)
@@ -143,7 +146,9 @@ def loaded_target(target: str) -> Iterator[object]:
     home, name, is_file = parsed
     path = Path(home).absolute()
     if is_file and not os.path.isfile(path):
-        raise NetworkError(Finding(target, "there is no such file", str(path)))
+        problem = unreachable(Path(home)) or irregular(path) or "is no file"
+        # A file that may be meant is asked about with the name in it.
+        raise NetworkError(Finding(target, re.sub(r"\?$", f":{name}?", problem)))
     folder = path.parent if is_file else None
     with _importable(folder), redirect_stdout(sys.stderr):
         yield _loaded(target, path if is_file else home, name)

@@ -109,8 +109,8 @@ class _Run:
         ends = ((self.start, self.head), (self._tail_start, self.tail))
         return [_sorted_pair(x, x + self._way * _room(words)) for x, words in ends if words]
 
-    def labels(self, level: int, between: str) -> Iterator[Label]:
-        """Its names; `level` is its own."""
+    def labels(self, level: int, between: str, below: Sequence[tuple[int, int]] = ()) -> Iterator[Label]:
+        """Its names; `level` is its own, and `below` it names stand from here to there."""
         anchor = "start" if self._way > 0 else "end"
         if self.head:
             yield Label(self.start + self._way * _LABEL_GAP, level - 3, self.head, anchor)
@@ -119,6 +119,9 @@ class _Run:
         count = abs(self.stop - self._head_end) // _NAMED_EVERY
         for k in range(1, count + 1):
             x = self._head_end + (self.stop - self._head_end) * k // (count + 1)
+            x = _clear(
+                x, text_width(between, LABEL_SIZE) // 2 + 2, below, _sorted_pair(self._head_end, self.stop)
+            )
             yield Label(x, level + 3, between, "middle")
 
 
@@ -246,7 +249,16 @@ class Plan:
         """The names along a wire: at its ends, along level stretches, and in every row of cores it passes."""
         out, into, between = self.ways[n]
         for run in self.runs_of[n]:
-            yield from run.labels(self.level[n, run.channel], self.names[n].lane)
+            level = self.level[n, run.channel]
+            # A name on the line reaches to those of the next track.
+            below = [
+                span
+                for other in self.runs
+                if other.channel == run.channel
+                and self.level[other.wire, run.channel] == level + TRACK_HEIGHT
+                for span in other.names_at
+            ]
+            yield from run.labels(level, self.names[n].lane, below)
         if between is not None:
             for row in range(min(out, into), max(out, into)):
                 middle = self.row_y[row] + TILE_HEIGHT // 2
@@ -307,6 +319,18 @@ class Plan:
 
 def _sorted_pair(one: int, other: int) -> tuple[int, int]:
     return min(one, other), max(one, other)
+
+
+def _clear(x: int, half: int, names: Sequence[tuple[int, int]], within: tuple[int, int]) -> int:
+    """The place nearest to x for the middle of a name that covers none of these; x where there is none."""
+    places = [x, *(side for start, stop in names for side in (start - half, stop + half))]
+    free = [
+        place
+        for place in places
+        if within[0] + half <= place <= within[1] - half
+        and all(place + half <= start or stop <= place - half for start, stop in names)
+    ]
+    return min(free, key=lambda place: (abs(place - x), place), default=x)
 
 
 def _crossed(names: Sequence[tuple[int, int]], uprights: Sequence[tuple[int, int]], way: int) -> int:

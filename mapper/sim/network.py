@@ -32,6 +32,7 @@ from mapper.operations import (
     Shape,
 )
 from mapper.own_shape import origin_of, own_map
+from mapper.wording import other_shape
 
 __all__ = [
     "NO_COUNTS",
@@ -178,9 +179,7 @@ def _input_findings(network: Network, inputs: Mapping[str, Array]) -> Iterable[F
         if array is None:
             yield Finding(where, "is missing")
         elif array.ndim != 4 or array.shape[1:] != tuple(entry.shape):
-            yield Finding(
-                where, "has another shape", array.shape, f"(time, {', '.join(map(str, entry.shape))})"
-            )
+            yield other_shape(where, "raster", array.shape, entry.shape, ("time",))
         elif not are_spike_counts(array):
             yield Finding(where, NO_COUNTS)
 

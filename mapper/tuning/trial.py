@@ -24,6 +24,7 @@ from mapper.passes.quantize import quantize
 from mapper.question import Question, decide
 from mapper.result import Result
 from mapper.sim.event import EventOptions, simulate_events
+from mapper.wording import other_shape
 
 __all__ = ["ORDERS", "Harder", "Sample", "Trial", "held", "margin_of", "placed_as", "samples_of"]
 
@@ -163,8 +164,8 @@ def samples_of(
         index = int(order[number % count])
         given = data.rasters[index]
         if given.shape[1:] != tuple(shape):
-            problem = f"sample {index} has another shape than the network's input"
-            raise EventError(Finding(data.name, problem, given.shape[1:], tuple(shape)))
+            where = f"{data.source or data.name}, sample {index}"
+            raise EventError(other_shape(where, "raster", given.shape, shape, ("time",)))
         raster = harder.of(given, number)
         yield events_from_raster(raster, dt_us), int(data.labels[index]), len(raster)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from pydantic import BaseModel
 from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.ranges import FAMILY
 from mapper.emit.shared.tensor import Tensor
-from mapper.events import SYNONYMS, events_from
+from mapper.events import SYNONYMS, events_from, read_events
 from tests.boards.cases import configured, deploy_script
 from tests.stand_in.fake_boards import FakeBoards
 
@@ -305,13 +306,28 @@ def test_events_have_the_names_that_the_package_understands() -> None:
         made.by_field(np.zeros(2, [("t", "i4"), ("y", "i4"), ("x", "i4")]))
 
 
-def test_events_of_other_files_are_refused_without_a_way_that_is_unsafe(
+def test_events_of_other_files_are_read_by_the_package_or_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Alone the script says how the package makes a file of them that it reads, and names no unsafe way."""
     made, path = deploy_script(), tmp_path / "events.csv"
-    path.write_text("t,x,y,p\n0,1,1,0\n", encoding="utf-8")
-    monkeypatch.setattr(made, "input_of", lambda *_: {})
+    path.write_text("ts,x,y,polarity\n0,1,2,0\n7,3,1,1\n", encoding="utf-8")
+    monkeypatch.setattr(made, "input_of", lambda *_: {"source": "dvs"})
+    read = made.recorded(path, {}, None)
+    assert read.tolist() == read_events(path).tolist()
+    (tmp_path / "wrong.csv").write_text("t,x,y,p\n0,1,1,-1\n", encoding="utf-8")
+    with pytest.raises(SystemExit, match="A polarity is 0 or 1 here") as wrong:
+        made.recorded(tmp_path / "wrong.csv", {}, None)
+    assert "\n" not in str(wrong.value)
+    monkeypatch.setitem(sys.modules, "mapper.events", None)
     with pytest.raises(SystemExit) as refused:
         made.recorded(path, {}, None)
+    monkeypatch.undo()
     assert "no .npy file of events" in str(refused.value)
     assert "pickle" not in str(refused.value)
+    line = re.search("python -c '(.*)'", str(refused.value))
+    assert line
+    monkeypatch.chdir(tmp_path)
+    exec(line[1])  # noqa: S102  # our own message
+    monkeypatch.setattr(made, "input_of", lambda *_: {"source": "dvs"})
+    assert made.recorded(Path("events.npy"), {}, None).tolist() == read.tolist()

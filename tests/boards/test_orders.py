@@ -183,7 +183,7 @@ def test_biases_are_said_to_spoil_it(boards: FakeBoards) -> None:
 
 
 def test_what_cannot_be_compared_is_refused_before_anything_is_played(boards: FakeBoards) -> None:
-    with pytest.raises(EventError, match=r"does not fit input input.*\(1, 6, 6\)"):
+    with pytest.raises(EventError, match=r"wide: rasters: has another shape .*, 1, 6, 6\)"):
         compared(
             boards, None, given=LabelledData("wide", np.ones((1, 2, 1, 7, 6), int), np.zeros(1, np.int64))
         )
@@ -257,7 +257,7 @@ def test_the_command_says_how_to_monitor_more(
         ([], "--events: is missing. Name a recording by --events, or samples by --data"),
         (["--data", "digits", "--events", "e.npy"], "--events: cannot be run together with --data"),
         (["--data", "digits", "--samples", "0"], "--samples: must be positive (got 0; allowed: >= 1)"),
-        (["--data", "digits"], "digits: does not fit input input"),
+        (["--data", "digits"], "digits: images: has another shape than the network's input"),
     ],
 )
 def test_the_command_refuses(

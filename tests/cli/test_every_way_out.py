@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import chdir
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -74,10 +75,16 @@ SAID: dict[str, tuple[list[str], int, Change, int]] = {
     "Name them too, and the options that they were read by, or write elsewhere: --out DIR": (
         ["report", "--chip", "speck2e", "--workers", "1", "--resume", "report/report.json"], 2, also("--out elsewhere"), 0,
     ),
+    "{}, and --resume {} goes on with it": (REPORT, 2, also("--resume report/report.json"), 0),
+    "--out {} writes over it, --out DIR elsewhere": (REPORT, 2, lambda words, found: [*words, "--out", found[1]], 0),
     "Name some, or --resume a report": (["report"], 2, also("--resume report/report.json"), 0),
     "goes with --what {} alone": (["widest", "digits", "--output", "fc"], 2, also("--what classes"), 0),
-    "Name samples as of --data, of which none may be in both": (
-        ["tune", "digits", "--runs", "2", "--time-limit", "0.1", "--out", "tuned"], 2, also("--calibrate digits-train"), 0,
+    "Did you mean --out {}?": (["solve", "digits", "there"], 2, lambda words, _: [*words[:2], "--out", words[2]], 0),
+    "Write --no-{}": (
+        ["check", "digits", "--fusion", "false"], 2, lambda words, _: [*words[:2], "--no-fusion"], 0,
+    ),
+    "Images and rasters are no events: mapper verify NETWORK --data FILE runs such": (
+        [*SIMULATE, "samples.npz"], 2, other("verify digits --data samples.npz"), 0,
     ),
     "A chip is sought: --extends names the one whose limits and stages it has": (
         ["synthesize", "digits", "--chip", "speck2f"], 2, changed("--chip", "--extends"), 0,
@@ -192,6 +199,7 @@ PUT_TOGETHER = {
 BOARD = "is said of a board, which tests have as a fake: tests/boards"
 NO_STEP = "says what is, and suggests nothing"
 UNTYPED: Mapping[str, str] = {
+    "--no-{}": "is the name of a flag",
     "Nothing is monitored: emit the configuration with --monitor LAYER": BOARD,
     "nothing is monitored: emit the configuration with --monitor LAYER": BOARD,
     "If that is no answer: scripts/deploy.py --self-test says whether the board works": BOARD,
@@ -253,6 +261,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, times in TIMES.items():
             lines = (f"{time},{x},1,0" for time, x in times)
             Path(f"{name}.csv").write_text("\n".join(["t,x,y,p", *lines, ""]), encoding="utf-8")
+        samples = np.random.default_rng(0).random((6, 1, 8, 8))
+        np.savez("samples.npz", images=samples, labels=np.arange(6))
         Path("empty.json").write_text("{}", encoding="utf-8")
         Path("next.toml").write_text('extends = "speck2f"\n', encoding="utf-8")
         Path("flat.toml").write_text('name = "flat"\nlimits = 3\n', encoding="utf-8")

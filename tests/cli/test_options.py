@@ -351,6 +351,10 @@ def test_completion_scripts(shell: Literal["bash", "zsh", "fish"], capsys: Captu
     assert run(["--show-completion", shell]) == 0
     text = capsys.readouterr().out
     assert text == script(shell)
+    # What of the parser's script is replaced is in it.
+    made = GENERATE(app, shell=shell)
+    assert all(old in made and old not in text for old, _ in completion._REPLACED.values() if old in made)
+    assert (shell in completion._REPLACED) == any(old in made for old, _ in completion._REPLACED.values())
     for word in ("solve", "synthesize", "chips", "objective", "headroom", "no-relays"):
         assert word in text
     assert "empty-pin" not in text
@@ -380,7 +384,7 @@ def test_installed_completion(capsys: Capture, tmp_path: Path, monkeypatch: pyte
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program by the name that users type, in a folder below one with networks."""
     folder = tmp_path_factory.mktemp("typed")
-    for name in ("net.py", "nets/a.yaml", "nets/b.nir", "nets/c.txt", "bin/mapper"):
+    for name in ("net.py", "nets/a.yaml", "nets/b.nir", "nets/c.txt", "a folder/d.nir", "bin/mapper"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("def make():\n    raise SystemExit('it was run')\n", encoding="utf-8")
     path = folder / "bin" / "mapper"
@@ -440,6 +444,9 @@ def test_bash_completes(line: str, offered: list[str], tmp_path: Path, program: 
         ("mapper solve digits --chip speck2fm", "speck2fmodule"),
         ("mapper explain M20", "M204"),
         ("mapper check net.py:m", "net.py:make"),
+        ('mapper check "net.py:m', "net.py:make"),
+        ('mapper check "ne', "nets/"),
+        ("mapper check a\\ f", "a folder/"),
     ],
 )
 def test_fish_completes(line: str, offered: str, tmp_path: Path, program: Path) -> None:

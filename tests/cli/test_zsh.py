@@ -22,14 +22,14 @@ SECONDS = 20.0
 
 
 @contextmanager
-def zsh(home: Path) -> Iterator[int]:
-    """The master's end of a terminal in which a zsh runs."""
+def terminal_of(words: list[str], home: Path) -> Iterator[int]:
+    """The master's end of a terminal in which a shell runs."""
     master, slave = pty.openpty()
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
     environment = {"HOME": str(home), "TERM": "dumb", **kept}
-    shell = shutil.which("zsh") or "zsh"
+    shell = shutil.which(words[0]) or words[0]
     process = subprocess.Popen(
-        [shell, "-i"], stdin=slave, stdout=slave, stderr=slave, env=environment, cwd=home
+        [shell, *words[1:]], stdin=slave, stdout=slave, stderr=slave, env=environment, cwd=home
     )
     os.close(slave)
     try:
@@ -65,7 +65,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rules: str) -> Path:
 
 
 def require_completed(folder: Path, *cases: tuple[str, str]) -> None:
-    with zsh(folder) as terminal:
+    with terminal_of(["zsh", "-i"], folder) as terminal:
         assert PROMPT in told(terminal, PROMPT)
         for typed, offered in cases:
             os.write(terminal, f"{typed}\t".encode())

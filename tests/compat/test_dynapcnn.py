@@ -375,6 +375,10 @@ def test_all_layers_and_wrong_inputs() -> None:
     assert complete[2][-1].shape == (6, 5, 1, 1)
     with pytest.raises(NetworkError, match=r"must be \(batch \* time"):
         network(torch.zeros(3, 1, 8, 8))
+    last = events().permute(0, 2, 3, 1)
+    with pytest.raises(NetworkError, match=r"Give x\.permute\(0, 3, 1, 2\)"):
+        network(last)
+    assert network(last.permute(0, 3, 1, 2)).shape == network(events()).shape
     batch = torch.stack([events(), events()])
     with pytest.raises(NetworkError, match=r"Set batch_size to 2 and give x\.flatten\(0, 1\)"):
         network(batch)

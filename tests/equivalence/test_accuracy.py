@@ -456,12 +456,14 @@ def test_data_sets_of_python() -> None:
     assert data.frame(1) == pytest.approx(raster.mean(0))
     for wrong, message in (
         ((np.zeros((2, 2)), 0), "is no sample"),
-        ((np.full((1, 4, 4), 200), 0), "Divide images of bytes by 255"),
+        ((np.full((2, 4, 4), 200), 0), r"Divide them by 255 \(of 8 bits\), or"),
+        ((np.full((2, 4, 4), 2000, np.uint16), 0), r"Divide them by 65535 \(of 16 bits\)"),
         (
-            (np.full((1, 4, 4), np.inf), 0),
+            (np.full((2, 4, 4), np.inf), 0),
             r"sample 0: holds values that are not finite \(got inf; allowed: 0\.\.1\)",
         ),
         ((np.full((1, 2, 4, 4), 0.5), 0), "whole numbers"),
+        ((np.zeros((4, 4, 2)), 0), r"sample 0: has another shape .* Give image\.transpose\(2, 0, 1\)"),
     ):
         with pytest.raises(EventError, match=message):
             _ = labelled_data([wrong], (2, 4, 4)).rasters[0]
@@ -503,7 +505,12 @@ def test_images_that_are_no_shares_are_told_what_they_look_like(tmp_path: Path) 
     assert "255" not in message
     np.savez(path, images=normalised * 0.5 + 0.5, labels=labels)
     assert len(read_labelled(str(path)).labels) == 3
-    assert told(images * 255).endswith("Divide images of bytes by 255")
+    for bits, kinds in ((8, "u1 u2 i8 f4"), (16, "u2 i4 u4 f4 f8")):
+        for kind in kinds.split():
+            full = images * ((1 << bits) - 1)
+            assert f"Divide them by {(1 << bits) - 1} (of {bits} bits), or" in told(full.astype(kind)), kind
+    assert "Divide them by 4294967295 (of 32 bits)" in told((images * 1e9).astype(np.uint32))
+    assert "Divide them by their largest value" in told(images * 1e9)
     for value in (np.nan, np.inf, -np.inf):
         damaged = normalised.copy()
         damaged[1, 0, 2, 3] = damaged[2, 0, 0, 0] = value

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from mapper.activity import heard_by
 from mapper.deadline import Deadline
 from mapper.errors import BackendMissingError, MapperWarning, OptionsError
 from mapper.explore import cluster as cluster_module
@@ -135,6 +136,17 @@ def cluster(started: Started) -> Cluster:
     """Address of a scheduler, and the processes of its two workers."""
     started.start()
     return started.address, started.workers
+
+
+def test_what_workers_do_is_heard(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_module, "_ASK_SECONDS", 0.05)
+    networks, variants = sides(FEW, ["speck2f", "speck2cmini"])
+    said = list[str]()
+    with heard_by(lambda now: said.append(str(now))):
+        record = sweep(networks, variants, BARE, Place(scheduler=cluster[0]))
+    assert record.complete
+    cells = {f"{entry.row.name} on {chip.row.name}" for entry in networks for chip in variants}
+    assert any(cell in text for text in said for cell in cells), said
 
 
 def test_all_workers_are_gone(

@@ -274,3 +274,23 @@ def test_what_is_a_report(tmp_path: Path) -> None:
     assert kind_of(str(path)) != "report"
     assert kind_of(str(tmp_path)) != "report"
     assert kind_of("digits") != "report"
+
+
+def test_a_report_is_written_over_only_where_its_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["report", str(SMALL), *QUICK]
+    assert run(words) == 0
+    first = (tmp_path / "report" / "report.json").stat().st_mtime_ns
+    capsys.readouterr()
+    assert run([*words, "--json"]) == 2
+    told = capsys.readouterr().err
+    assert "Error: report: holds report.html, summary.csv, layers.csv and report.json already. " in told
+    assert "--resume report/report.json goes on with it" in told
+    assert (tmp_path / "report" / "report.json").stat().st_mtime_ns == first
+    assert run([*words, "--resume", "report/report.json"]) == 0
+    assert run([*words, "--out", "report"]) == 0
+    (tmp_path / "report" / "report.json").unlink()
+    assert run(words) == 2
+    assert "--resume" not in capsys.readouterr().err

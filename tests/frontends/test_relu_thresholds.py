@@ -93,7 +93,7 @@ def test_what_has_no_thresholds_is_refused() -> None:
         silent[0].weight.fill_(-1.0)  # type: ignore[operator]
     with pytest.raises(NetworkError, match="gives nothing above 0 on these samples"):
         mapper.load_network(silent.eval(), (1, 6, 6), torch=TorchOptions("auto", calibrate=samples()))
-    with pytest.raises(NetworkError, match="another shape than the one input"):
+    with pytest.raises(NetworkError, match="another shape than the network's input"):
         mapper.load_network(silent.eval(), (1, 8, 8), torch=TorchOptions("auto", calibrate=samples()))
     with pytest.raises(OptionsError, match="goes with samples"):
         TorchOptions("auto")

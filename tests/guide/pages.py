@@ -22,12 +22,15 @@ from typing import TypeAlias
 
 from mapper.cli.entry import run
 
-__all__ = ["GUIDE", "PAGES", "ROOT", "Block", "agrees", "blocks", "play"]
+__all__ = ["GUIDE", "PAGES", "ROOT", "Block", "agrees", "blocks", "play", "session"]
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "mapper" / "guide"
 PAGES = [ROOT / "README.md", *sorted(GUIDE.glob("*.md"))]
+# What is run elsewhere: the README's two commands by `.ci/run`, those of the frameworks by a test of their own.
+_ELSEWHERE = {"README.md": "sh", "frameworks.md": "sh"}
 VARIES = "<!-- numbers vary -->\n"
+_TIME = re.compile(r"^(solver: )[\d.]+ ms")
 _FENCE = re.compile(
     rf'(?P<varies>{re.escape(VARIES)})?```(?P<language>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<body>.*?)```',
     re.DOTALL,
@@ -65,6 +68,12 @@ def blocks(text: str) -> list[Block]:
         Block(found["language"], found["title"], found["body"], found["varies"] is not None)
         for found in _FENCE.finditer(text)
     ]
+
+
+def session(page: Path) -> list[Block]:
+    """The blocks of a page that are run here."""
+    found = blocks(page.read_text(encoding="utf-8"))
+    return [block for block in found if block.language != _ELSEWHERE.get(page.name)]
 
 
 def play(page: Sequence[Block], folder: Path, differs: Differs | None = None) -> None:
@@ -144,12 +153,12 @@ def _script(words: list[str]) -> int:
 
 def agrees(shown: str, printed: str, *, varies: bool = False) -> bool:
     """Whether lines agree, but for blanks around them, empty ones, the solver's time and what `...` leaves out."""
-    want, have = list(_lines(shown, varies)), list(_lines(printed, varies))
+    want, have = ([_TIME.sub(r"\1T ms", line) for line in _lines(text, varies)] for text in (shown, printed))
     pattern = "".join(r"(?:.*\n)*?" if line == "..." else re.escape(line) + "\n" for line in want)
     return re.fullmatch(pattern, "".join(f"{line}\n" for line in have)) is not None
 
 
 def _lines(text: str, varies: bool) -> Iterator[str]:
     for line in map(str.rstrip, text.splitlines()):
-        if line and not line.startswith("solver:"):
+        if line:
             yield " ".join(re.sub(r"[+-]?\d[\d.]*", "0", line).split()) if varies else line

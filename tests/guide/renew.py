@@ -11,14 +11,15 @@ from contextlib import chdir
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.guide.pages import PAGES, blocks, play
+from tests.guide.pages import PAGES, play, session
 
 
-def renewed(text: str) -> str:
+def renewed(page: Path) -> str:
     """The page with what is printed now in place of what it shows."""
+    text = page.read_text(encoding="utf-8")
     shown: list[tuple[str, str]] = []
     with TemporaryDirectory() as folder, chdir(folder):
-        play(blocks(text), Path(folder), differs=lambda old, new: shown.append((old, new)))
+        play(session(page), Path(folder), differs=lambda old, new: shown.append((old, new)))
     for old, new in shown:
         text = text.replace(f"{old}```", f"{new}```")
     return text
@@ -28,9 +29,8 @@ def main(names: list[str]) -> None:
     """Renew these pages, or all that have sessions."""
     os.environ.update(COLUMNS="80", NO_COLOR="1")
     for page in [Path(name).resolve() for name in names] or PAGES:
-        text = page.read_text(encoding="utf-8")
-        new = renewed(text)
-        if new != text:
+        new = renewed(page)
+        if new != page.read_text(encoding="utf-8"):
             page.write_text(new, encoding="utf-8")
             print(f"renewed: {page.name}")
 

@@ -9,18 +9,9 @@ import pytest
 
 import mapper
 from mapper.cli.app import app
-from tests.guide.pages import GUIDE, PAGES, ROOT, agrees, blocks, play
+from tests.guide.pages import GUIDE, PAGES, ROOT, agrees, blocks, play, session
 
-# What is run elsewhere: the README's two commands by `.ci/run`, those of the frameworks by a test of their own.
-ELSEWHERE = {"README.md": "sh", "frameworks.md": "sh"}
-RUN = {
-    page: [
-        block
-        for block in blocks(page.read_text(encoding="utf-8"))
-        if block.language != ELSEWHERE.get(page.name)
-    ]
-    for page in PAGES
-}
+RUN = {page: session(page) for page in PAGES}
 COMMANDS = [
     line
     for page in PAGES
@@ -67,7 +58,9 @@ def test_a_page_that_lies_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_what_agrees() -> None:
     assert agrees("a 1\n...\nb\n", "a 1\n\nx\ny  \nb\n")
-    assert agrees("a\n", "a\nsolver: 3 ms\n")
+    assert agrees("a\nsolver: 12.5 ms in 2 solves\n", "a\nsolver: 3 ms in 2 solves\n")
+    assert not agrees("a\nsolver: 3 ms in 2 solves\n", "a\nsolver: 3 ms in 1 solve\n")
+    assert not agrees("a\n", "a\nsolver: 3 ms in 2 solves\n")
     assert not agrees("a 1\n", "a 2\n")
     assert agrees("a  1.5 %\n", "a 22 %\n", varies=True)
     assert not agrees("a 1\n", "b 1\n", varies=True)

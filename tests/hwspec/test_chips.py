@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
@@ -128,7 +129,7 @@ def test_memories_of_mebiwords(words: str) -> None:
     [
         *((words, "counted in words: write 2Mi for 2 x 1048576 of them") for words in ("2MB", "2m", "2mb")),
         ("4kb", "write 4Ki for 4 x 1024 of them"),
-        *((words, "valid integer") for words in ("2G", "-2Mi", "2.5Mi")),
+        *((words, "whole number") for words in ("2G", "-2Mi", "2.5Mi")),
     ],
 )
 def test_what_is_no_number_of_words(words: str, told: str) -> None:
@@ -188,8 +189,8 @@ def test_smaller_variants_stay_emittable_and_cores_come_and_go() -> None:
         ("core[1].kernal_words=3", r"Did you mean kernel_words\?"),
         ("core[1].kernel_words", "PATH=VALUE"),
         ("core[1].kernel_words=-4", r"core\[1\]\.kernel_words.*greater than or equal to 0.*-4"),
-        ("core[1].kernel_words=big", "integer"),
-        ("core[1].kernel_words=1.5", "integer"),
+        ("core[1].kernel_words=big", "whole number"),
+        ("core[1].kernel_words=1.5", "whole number"),
         ("routing.poolings=[1,3]", "powers of two"),
         ("routing.poolings=[2,4]", "contain 1"),
         ("limits.kernel_size_min=20", "exceeds"),
@@ -280,8 +281,14 @@ def test_a_file_without_sources_counts_as_assumed(tmp_path: Path) -> None:
         (b'name = "x"\n[core."1"]\nkernel_words = 1\n', "without a gap"),
         (b'name = "x"\n[core."a..b"]\nkernel_words = 1\n', "not a range"),
         (b"core = 3", "must be tables"),
-        (b'name = "x"\n', "core_groups"),
-        (b'name = "x"\n[core."0"]\nkernel_words = 1\n', r"core\[0\]\.neuron_words.*required"),
+        (
+            b'name = "x"\n',
+            r"^self.toml: lacks title, core, routing and monitor\. For .* extends = \"speck2f\"",
+        ),
+        (
+            b'name = "x"\n[core."0..2"]\nkernel_words = 1\n',
+            r"self.toml: lacks title, routing and monitor\n.* core\[0..2\]: lacks neuron_words and bias_words",
+        ),
     ],
 )
 def test_wrong_files(tmp_path: Path, content: bytes, text: str) -> None:
@@ -289,6 +296,61 @@ def test_wrong_files(tmp_path: Path, content: bytes, text: str) -> None:
     path.write_bytes(content)
     with pytest.raises(SpecError, match=text):
         load(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "quoted"),
+    [
+        ("[set]\ncore[8].kernel_words = 8192", '"core[8].kernel_words" = 8192'),
+        ("[set]\ncore[8].kernel_words = 16Ki", '"core[8].kernel_words" = "16Ki"'),
+        ("[set]\n+core[9..12] = core[5]", '"+core[9..12]" = "core[5]"'),
+        ("changes = [-core[8], +core[8]=core[5]]", 'changes = ["-core[8]", "+core[8]=core[5]"]'),
+        ("changes = [\n  -core[8],\n]", '"-core[8]",'),
+        ('[core."0..2"]\nkernel_words = 4Ki', 'kernel_words = "4Ki"'),
+        ("[core.0..2]\nkernel_words = 4", '[core."0..2"]'),
+    ],
+)
+def test_quotes_that_a_file_lacks(line: str, quoted: str, tmp_path: Path) -> None:
+    """The line that is shown, in the place of the one that was written, is taken."""
+    path = tmp_path / "next.toml"
+    path.write_text(f'extends = "speck2f"\n{line}\n', encoding="utf-8")
+    with pytest.raises(SpecError, match="Put quotes where TOML wants them: ") as caught:
+        load(path)
+    assert str(caught.value).endswith(f": {quoted}")
+    wrong = next(
+        part for part in line.splitlines() if re.sub(r"[\s\"]", "", part) == re.sub(r"[\s\"]", "", quoted)
+    )
+    path.write_text(f'extends = "speck2f"\n{line.replace(wrong, quoted)}\n', encoding="utf-8")
+    assert load(path) != load("speck2f")
+
+
+def test_a_path_of_plain_words_needs_no_quotes(tmp_path: Path) -> None:
+    path = tmp_path / "next.toml"
+    path.write_text('extends = "speck2f"\n[set]\nrouting.fan_out = 4\n', encoding="utf-8")
+    assert load(path).cores == load("speck2f", "routing.fan_out=4").cores
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ('[routing]\nfan_out = "four"', 'next.toml: routing.fan_out: must be a whole number (got "four")'),
+        (
+            '[set]\n"routing.fan_out" = "four"',
+            'next.toml: routing.fan_out: must be a whole number (got "four")',
+        ),
+        ('[limits]\nstrides = "x"', 'next.toml: limits.strides: must be a list (got "x")'),
+        (
+            '[core."0..4"]\nbias_words = "x"\n[core."7"]\nbias_words = "x"',
+            'next.toml: core[0..4].bias_words, core[7].bias_words: must be a whole number (got "x")',
+        ),
+    ],
+)
+def test_one_line_is_one_problem(written: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "next.toml"
+    path.write_text(f'extends = "speck2f"\n{written}\n', encoding="utf-8")
+    with pytest.raises(SpecError) as caught:
+        load(path)
+    assert str(caught.value) == told
 
 
 def test_missing_and_huge_files(tmp_path: Path) -> None:

@@ -109,6 +109,30 @@ def test_names_of_wires_lie_on_no_other_and_within_the_picture(record: Placement
         seen[number(name, "y")].append(span)
 
 
+def test_names_on_wires_cover_none_of_the_next_track() -> None:
+    """Where the wire has room for its name elsewhere; of crowded random ones a few have none."""
+    covered = []
+    for record in DRAWN:
+        names = [
+            name for wire in drawn(record).all("g", "mfp-wire") for name in wire.all("text", "mfp-label")
+        ]
+        spans: dict[int, list[tuple[int, int]]] = {}
+        for name in names:
+            x, width, anchor = number(name, "x"), text_width(name.text, 10), name.attributes["text-anchor"]
+            if anchor != "middle":
+                spans.setdefault(number(name, "y"), []).append(
+                    (x, x + width) if anchor == "start" else (x - width, x)
+                )
+        for name in names:
+            if name.attributes["text-anchor"] == "middle":
+                half = text_width(name.text, 10) // 2
+                x, y = number(name, "x"), number(name, "y")
+                below = spans.get(y - 3 + 14 - 3, ())
+                covered += [record.chip for start, stop in below if start < x + half and x - half < stop]
+    assert {chip for chip in covered if not chip.startswith("random")} == set()
+    assert len(covered) < 15
+
+
 @dataclass(frozen=True)
 class End:
     """Where a wire leaves or enters a core, and the name that stands there."""

@@ -36,6 +36,8 @@ class Frames(Protocol):
 
     def frame(self, index: int, /) -> NDArray[Any]: ...  # noqa: D102  # (features, height, width)
 
+    def misfit(self, shape: tuple[int, int, int], /) -> Finding | None: ...  # noqa: D102  # what is wrong with them
+
 
 def thresholds_of(network: Network, rectified: Collection[str], frames: Frames) -> dict[str, float]:
     """By layer that is to spike, the largest value that it gives, robustly; of layers that add up, in common.
@@ -65,11 +67,12 @@ def thresholds_of(network: Network, rectified: Collection[str], frames: Frames) 
     ]
     if findings:
         raise NetworkError(*findings)
-    count, shape = len(frames.labels), tuple(network.inputs[0].shape)
-    if len(network.inputs) > 1 or (count and np.shape(frames.frame(0)) != shape):
-        given = "several inputs" if len(network.inputs) > 1 else str(np.shape(frames.frame(0)))
-        problem = "has samples of another shape than the one input"
-        raise NetworkError(Finding("calibrate", problem, given, str(shape)))
+    count = len(frames.labels)
+    if len(network.inputs) > 1:
+        names = ", ".join(entry.name for entry in network.inputs)
+        raise NetworkError(Finding("calibrate", "feeds one input, and there are several", names))
+    if (misfit := frames.misfit(network.inputs[0].shape)) is not None:
+        raise NetworkError(misfit)
     chosen = np.unique(np.linspace(0, count - 1, min(count, _FRAMES_MAX)).round().astype(int))
     largest = {name: np.empty(len(chosen)) for name in spiking}
     for place, number in enumerate(chosen):
