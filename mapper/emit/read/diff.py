@@ -82,6 +82,8 @@ def _network(side: ChipConfig | Network | Sequence[Network]) -> NormalNetwork:
 
 
 def _records(where: str, left: Any, right: Any) -> Iterator[Difference]:
+    if left is right:
+        return
     if isinstance(left, Tensor) and isinstance(right, Tensor):
         head, _, field = where.rpartition(".")
         yield from _arrays(head, field, left.array, right.array)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from pydantic import BaseModel
 
@@ -174,13 +175,27 @@ def out_of_range(
     is_family
         Without a chip: whether it is one of the family, or may be larger.
     """
+    known: dict[LayerLimits, Mapping[str, Range]] = {}
 
     def ranges(core: int = 0) -> Mapping[str, Range]:
-        return ranges_of(chip, core) if chip or is_family else _UNKNOWN
+        if chip is None:
+            return FAMILY if is_family else _UNKNOWN
+        limits = chip.cores[core].limits
+        if limits not in known:
+            known[limits] = ranges_of(chip, core)
+        return known[limits]
 
+    # What is one object and sound is so a second time: most cores of a large chip are idle.
+    sound: set[tuple[int, int]] = set()
     for number, core in enumerate(hardware.cnn_layers):
+        held = ranges(number)
+        if (key := (id(core), id(held))) in sound:
+            continue
         owner = f" ({owners[number]})" if owners and number in owners else ""
-        yield from _misfits(core, ranges(number), "cnn_layers", f"core {number}{owner}: ")
+        if misfits := [*_misfits(core, held, "cnn_layers", f"core {number}{owner}: ")]:
+            yield from misfits
+        else:
+            sound.add(key)
     stages = ranges()
     for name in ("dvs_layer", "dvs_filter", "readout"):
         part = getattr(hardware, name)
@@ -263,18 +278,28 @@ def _destination_findings(config: ChipConfig, chip: ChipSpec | None) -> Iterator
                 yield Finding(f"{where}: destinations[{slot}]", "leads to nothing", entry.layer, allowed)
 
 
+@cache
+def _fields(record: type[BaseModel], field: str) -> tuple[tuple[str, str], ...]:
+    """The names of a record's fields, alone and as ranges have them."""
+    return tuple((name, f"{field}.{name}") for name in record.model_fields)
+
+
 def _misfits(record: BaseModel, ranges: Mapping[str, Range], field: str, where: str) -> Iterator[Finding]:
-    for name in type(record).model_fields:
-        value, path, place = getattr(record, name), f"{field}.{name}", f"{where}{name}"
+    for name, path in _fields(type(record), field):
+        value = getattr(record, name)
         if isinstance(value, BaseModel):
-            yield from _misfits(value, ranges, path, f"{place}.")
+            yield from _misfits(value, ranges, path, f"{where}{name}.")
         elif isinstance(value, tuple):
+            sound: set[int] = set()
             for n, entry in enumerate(value):
-                yield from _misfits(entry, ranges, path, f"{place}[{n}].")
+                if id(entry) not in sound:
+                    misfits = [*_misfits(entry, ranges, path, f"{where}{name}[{n}].")]
+                    yield from misfits
+                    sound |= set() if misfits else {id(entry)}
         elif path in ranges and value is not None:
             wrong = _wrong(value, ranges[path])
             if wrong is not None:
-                yield Finding(place, "its field cannot hold this value", wrong, ranges[path])
+                yield Finding(f"{where}{name}", "its field cannot hold this value", wrong, ranges[path])
 
 
 def _wrong(value: Tensor | int, allowed: Range) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -128,7 +129,7 @@ def _core(result: Result, placed: Placed, wishes: EmitOptions, core: int) -> Cnn
     fields = _extras(extras)
     slots = chip.cores[core].fan_out
     if part is None:
-        return CnnLayer(destinations=(Destination(),) * slots, **fields)
+        return _idle(slots, **fields)
     kill_bits = "kill_bits" in extras
     if part.role == "relay":
         limits = chip.cores[core].limits
@@ -146,6 +147,17 @@ def _core(result: Result, placed: Placed, wishes: EmitOptions, core: int) -> Cnn
         monitor_enable=any(monitor.source == core for monitor in solution.monitors),
         **fields,
     )
+
+
+# A chip of many cores has many that are the same: one object stands for all, and is written and held to what
+# fields hold once.
+_FREE = Destination()
+
+
+@cache
+def _idle(slots: int, **extras: bool | int) -> CnnLayer:
+    """A core that holds nothing."""
+    return CnnLayer.model_validate({"destinations": (_FREE,) * slots, **extras})
 
 
 def _extras(extras: Collection[str]) -> dict[str, Any]:
@@ -180,7 +192,7 @@ def _relayed_map(placed: Placed, relay: Part) -> tuple[int, int]:
 
 
 def _destinations(chip: ChipSpec, routes: Sequence[Route], slots: int) -> tuple[Destination, ...]:
-    entries = [Destination()] * slots
+    entries = [_FREE] * slots
     for route in routes:
         readout_id = chip.readout.destination_id if chip.readout else 0
         target = readout_id if route.target == READOUT else int(route.target)
