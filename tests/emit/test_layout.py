@@ -253,7 +253,7 @@ def test_malformed_files(content: str, text: str, tmp_path: Path) -> None:
     path.write_text(content, encoding="utf-8")
     with pytest.raises(ConfigError, match=text):
         read_config(path)
-    with pytest.raises(ConfigError, match=r"there is no such file.* mapper emit NETWORK --out DIR writes"):
+    with pytest.raises(ConfigError, match=r"there is no such file.* mapper\.write_config"):
         read_config(tmp_path / "nothing.json")
 
 

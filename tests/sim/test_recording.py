@@ -169,7 +169,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         (["--layer", "nope"], "no such layer"),
         (["--layer", "conv"], "Did you mean"),
         (["--input", "nope"], "no such input"),
-        (["--piece", "0"], "piece_events"),
+        (["--piece", "0"], "--piece: must be positive"),
         (["--order", "deep"], "deep"),
     ):
         assert run([*words, *wrong]) == 2
