@@ -30,6 +30,8 @@ def same(left: object, right: object) -> bool:
     """Whether two values are equal in every field, entry and array value."""
     if left is right:
         return True
+    # A half 0.1 is no 0.1: numpy rounds numbers of Python to the type beside them before it compares.
+    left, right = _number(left), _number(right)
     if _is_array(left) or _is_array(right):
         return _same_arrays(left, right)
     if isinstance(left, Mapping) and isinstance(right, Mapping):
@@ -50,6 +52,12 @@ def _is_array(value: Any) -> TypeGuard[Any]:
     return numpy is not None and isinstance(value, numpy.ndarray)
 
 
+def _number(value: Any) -> Any:
+    """A scalar of numpy as the number of Python that it is."""
+    numpy = sys.modules.get("numpy")
+    return value.item() if numpy is not None and isinstance(value, numpy.generic) else value
+
+
 def _same_arrays(left: Any, right: Any) -> bool:
     import numpy as np  # noqa: PLC0415  # one of them is of it
 
@@ -62,6 +70,7 @@ def _same_arrays(left: Any, right: Any) -> bool:
 
 def _key(value: object) -> Hashable:
     """What is hashed of a value: equal values have equal ones."""
+    value = _number(value)
     if _is_array(value):
         return value.shape if value.ndim else _key(value.item())
     if isinstance(value, Mapping):

@@ -124,11 +124,15 @@ def test_what_is_the_same() -> None:
         (1, 2), (np.ones(2), np.ones(3)), (np.ones(1), 1), (np.ones(2), (1, 1)), ({"a": 1}, {"b": 1}),
         (nan, 1.0), ([1], (1,)), (State(), FrameState()), (np.ones(2), None), ({"a": np.ones(2)}, {"a": np.zeros(2)}),
         (some(), some()[:1]), (np.array("a"), np.array(1)), ([1, 2], [1]),
+        (np.float32(0.1), 0.1),
     ]  # fmt: skip
     for one, other in different:
         assert not same(one, other)
         assert not same(other, one)
-    assert hash(mapper.Neuron(np.array(2.0))) == hash(mapper.Neuron(2))
+    numbers: tuple[Any, ...] = (np.array(2.0), np.float32(2), np.int8(2))
+    for number in numbers:
+        assert mapper.Neuron(number) == mapper.Neuron(2)
+        assert hash(mapper.Neuron(number)) == hash(mapper.Neuron(2))
 
 
 def test_every_public_value_compares_by_its_values(tmp_path: Any) -> None:

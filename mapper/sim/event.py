@@ -228,7 +228,7 @@ class EventSimulator:
 
     @property
     def tables(self) -> Tables:
-        """The arrays of all cores: whoever writes potentials there changes those of the next run."""
+        """What all cores are made of, and potentials as of this look: those written before a run hold."""
         if self._held is not None:
             self._held.give_back(self._chip)
         return self._tables
