@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copyreg
 import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any
 
 from hwspec.inert import inert
 
-__all__ = ["Finding", "SpecError", "gathered", "sentence_list", "unreadable"]
+__all__ = ["CopiedError", "Finding", "SpecError", "gathered", "sentence_list", "unreadable"]
 
 # A place that others may share a cause with: "layer 3", "net.py:make: layer 3".
 _PLACE = re.compile(r"((?:.*: )?(?:layer|node|edge|output|input)) ([^:]+)")
@@ -114,7 +116,14 @@ def _beside(name: object) -> str:
     return ""
 
 
-class SpecError(Exception):
+class CopiedError(Exception):
+    """An error that can be copied and sent to another process, whatever its constructor takes."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__ or None  # type: ignore[attr-defined]  # of pickle's protocol 2
+
+
+class SpecError(CopiedError):
     """A chip specification, chip name or override that cannot be used.
 
     Attributes

@@ -11,7 +11,7 @@ import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
-from hwspec.errors import Finding, SpecError, sentence_list, unreadable
+from hwspec.errors import CopiedError, Finding, SpecError, sentence_list, unreadable
 from mapper.asking import TIME_LIMIT, WORK_LIMIT, names
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ __all__ = [
 INTERRUPTION = "an interruption (Ctrl-C)"
 
 
-class MapperError(Exception):
+class MapperError(CopiedError):
     """Root of the errors of this package; `exit_code` is the command line's status for it."""
 
     exit_code = 4

@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mapper.arguments import checked
+from mapper.arrays import plain_array
 from mapper.by_value import ByValue
+from mapper.errors import Finding, OptionsError
 
 __all__ = [
     "Array",
@@ -95,13 +97,24 @@ class Scale:
 PathOperation: TypeAlias = Pool | Flatten | Dropout | Scale
 
 
-def _frozen(array: Array | None) -> Array | None:
-    """A read-only copy-free view, so that an object that exists cannot change."""
-    if array is None:
-        return None
-    view = np.asarray(array).view()
-    view.flags.writeable = False
-    return view
+def _freeze(operation: object, *names: str) -> None:
+    """Make arrays, tensors and lists in these fields read-only views, so that what exists cannot change.
+
+    Raises
+    ------
+    OptionsError
+        One has no values.
+    """
+    for name in names:
+        value = getattr(operation, name)
+        if value is None or isinstance(value, int | float):
+            continue
+        try:
+            view = plain_array(value).view()
+        except ValueError as error:
+            raise OptionsError(Finding(name, str(error))) from None
+        view.flags.writeable = False
+        object.__setattr__(operation, name, view)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +178,7 @@ class Convolution(ByValue):
     declared: Integers | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", _frozen(self.weight))
-        object.__setattr__(self, "bias", _frozen(self.bias))
+        _freeze(self, "weight", "bias")
 
     @property
     def extent(self) -> Pair:
@@ -201,8 +213,7 @@ class Linear(ByValue):
     declared: Integers | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", _frozen(self.weight))
-        object.__setattr__(self, "bias", _frozen(self.bias))
+        _freeze(self, "weight", "bias")
 
 
 @checked
@@ -220,8 +231,7 @@ class BatchNorm(ByValue):
     epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
-        for name in ("mean", "variance", "scale", "shift"):
-            object.__setattr__(self, name, _frozen(getattr(self, name)))
+        _freeze(self, "mean", "variance", "scale", "shift")
 
 
 @checked
@@ -253,9 +263,11 @@ class Neuron(ByValue):
     fires_at: Literal["reached", "above"] = "reached"
 
     def __post_init__(self) -> None:
-        if isinstance(self.threshold, np.ndarray):
-            object.__setattr__(self, "threshold", _frozen(self.threshold))
-        object.__setattr__(self, "initial_potential", _frozen(self.initial_potential))
+        _freeze(self, "threshold", "minimum", "initial_potential")
+        for name in ("threshold", "minimum"):
+            # What has no dimension is the number that it holds.
+            if isinstance(value := getattr(self, name), np.ndarray) and value.ndim == 0:
+                object.__setattr__(self, name, value.item())
 
 
 def shape_after(shape: Shape, path: Iterable[PathOperation]) -> Shape:

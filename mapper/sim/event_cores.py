@@ -143,7 +143,7 @@ class HeldCores:
     """
 
     def __init__(self, chip: Chip, rules: Rules, plan: CorePlan) -> None:
-        self.plan, self.has_gone_on, self._is_taken = plan, False, False
+        self.plan, self.has_gone_on, self._is_taken, self._is_under_way = plan, False, False, False
         self.recorded = [row for row in plan.order if chip.cores[row, CORE["record"]]]
         self.is_lossy = bool(chip.cores[:, CORE["decimate"]].any())
         made = [_cell(chip, row, rules, plan) for row in range(len(chip.cores))]
@@ -160,6 +160,10 @@ class HeldCores:
         cores = self._cores
         if cores is None or not (self._is_taken or self._take(chip, cores)):
             return None
+        if self._is_under_way:
+            # A thread of a run that was broken off may still write there.
+            self._spare = np.empty_like(self._kept)
+        self._is_under_way = True
         np.copyto(self._spare, self._kept)
         return cores._replace(potentials=self._spare)
 
@@ -172,7 +176,8 @@ class HeldCores:
 
     def end(self) -> None:
         """Keep what the run that began has made of potentials."""
-        self._spare, self._kept, self.has_gone_on = self._kept, self._spare, True
+        self._spare, self._kept = self._kept, self._spare
+        self.has_gone_on, self._is_under_way = True, False
 
     def give_back(self, chip: Chip) -> None:
         """Bring the tables up to date: potentials go on there."""

@@ -59,10 +59,11 @@ def side_by_side(works: Sequence[Callable[[Pause | None], _Result]], pause: Paus
             is_over.set()
             raise
 
-    with starting_workers():
-        pool = ThreadPoolExecutor(count)
-        futures = [pool.submit(run, work) for work in works]
+    pool = ThreadPoolExecutor(count)
     try:
+        # Ctrl-C that was held back comes as this ends, when threads are running.
+        with starting_workers():
+            futures = [pool.submit(run, work) for work in works]
         wait(futures)
         failures = [error for future in futures if (error := future.exception())]
         raised = [error for error in failures if not isinstance(error, _NotWantedError)]
