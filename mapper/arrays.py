@@ -40,6 +40,8 @@ def _of_tensor(tensor: Any) -> Any:
     """A tensor's values as numpy's, by what every tensor of torch can do: nothing here loads it."""
     if tensor.device.type == "meta":
         raise ValueError("has no values: it is on the device meta")
+    if tensor.is_nested:
+        raise ValueError("is a nested tensor: give one of its tensors, or tensor.to_padded_tensor(0)")
     plain = tensor.detach()
     plain = plain.dequantize() if plain.is_quantized else plain
     plain = (plain if "strided" in str(plain.layout) else plain.to_dense()).cpu()

@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 import mapper
 from mapper import equivalence, events
 from mapper.by_value import ByValue, same
+from mapper.errors import OptionsError
 from mapper.sim.frame_run import FrameState
 from mapper.sim.network import State, simulate
 from tests.test_wrong_arguments import public, rasters, right, tiny
@@ -133,6 +136,49 @@ def test_what_is_the_same() -> None:
     for number in numbers:
         assert mapper.Neuron(number) == mapper.Neuron(2)
         assert hash(mapper.Neuron(number)) == hash(mapper.Neuron(2))
+
+
+def test_thresholds_and_weights_are_arrays_whatever_they_were() -> None:
+    for threshold in (
+        torch.ones(3),
+        nn.Parameter(torch.ones(3)),
+        [1.0, 1.0, 1.0],
+        (1, 1, 1),
+        np.ones(3, ">f4"),
+    ):
+        made = mapper.Neuron(threshold)  # type: ignore[arg-type]
+        assert isinstance(made.threshold, np.ndarray)
+        assert made == mapper.Neuron(np.ones(3)) == copy.deepcopy(made)
+        assert hash(made) == hash(mapper.Neuron(np.ones(3)))
+    half = mapper.Neuron(torch.tensor(0.5), torch.tensor(-1))  # type: ignore[arg-type]
+    assert half == mapper.Neuron(0.5, -1)
+    assert len({half, mapper.Neuron(0.5, -1), copy.deepcopy(half)}) == 1
+    weight = mapper.Convolution(1, (1, 1), weight=nn.Parameter(torch.ones(1, 1, 1, 1))).weight  # type: ignore[arg-type]
+    assert isinstance(weight, np.ndarray)
+    with pytest.raises(OptionsError, match=r"^threshold: is masked"):
+        mapper.Neuron(np.ma.array(np.ones(3), mask=[False, True, False]))
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_errors_reach_other_processes(protocol: int) -> None:
+    """Whatever their constructors take: with all they hold."""
+    misfit = mapper.solve("digits", forbidden_cores=tuple(range(8)), repairs=0)
+    undecided = mapper.solve("digits", time_limit_s=1e-9)
+    calls: tuple[Callable[[], Any], ...] = (
+        misfit.require, undecided.require, lambda: mapper.solve("digits", chip="nope"),
+        lambda: mapper.solve("none.nir"), lambda: mapper.solve("digits", pins={"none": 1}),
+    )  # fmt: skip
+    told = set()
+    for call in calls:
+        with pytest.raises((mapper.MapperError, mapper.SpecError)) as caught:
+            call()
+        error = caught.value
+        for other in (pickle.loads(pickle.dumps(error, protocol)), copy.copy(error), copy.deepcopy(error)):  # noqa: S301  # of our own making
+            assert type(other) is type(error)
+            assert str(other) == str(error)
+            assert vars(other).keys() == vars(error).keys()
+        told.add(type(error))
+    assert len(told) == len(calls)
 
 
 def test_every_public_value_compares_by_its_values(tmp_path: Any) -> None:

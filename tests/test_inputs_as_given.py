@@ -201,3 +201,34 @@ def test_inputs_are_given_by_the_names_there_are(config: mapper.ChipConfig, call
         call(config, {"inputs": COUNTS})
     with pytest.raises(ConfigError, match=r"x\[None\] is one time step of it"):
         mapper.simulate_config(config, {"input": COUNTS[0]})
+
+
+def test_events_that_are_none_name_the_input_and_how_files_are_read(config: mapper.ChipConfig) -> None:
+    some = np.zeros(3, events.EVENT_DTYPE)
+    back = some.copy()
+    back["t"] = [5, 1, 2]
+    mask: Any = [(0,) * 4, (1,) * 4, (0,) * 4]
+    hidden: Any = np.ma.array(some, mask=mask)
+    for given, said in (
+        ("some.npy", r'input input: .* mapper\.events\.read_events\("some\.npy"\)'),
+        (None, r"input input: is no array of events \(got None\)\. Give an array with the fields t, p, y, x"),
+        ([1, 2], r"input input: is no array of events"),
+        (back, r'mapper\.events\.events_from\(events, order="sort"\)$'),
+        (hidden, r'array\.data\[~array\.mask\["t"\]\]$'),
+    ):
+        with pytest.raises(EventError, match=said):
+            mapper.simulate_events(config, {"input": given})  # type: ignore[dict-item]  # as tested
+    sound = [events.events_from(back, order="sort"), hidden.data[~hidden.mask["t"]], np.ma.array(some)]
+    for ways in sound:
+        assert mapper.simulate_events(config, {"input": ways}).spikes
+    for end_us in (float("nan"), float("inf"), -1.0):
+        with pytest.raises(OptionsError, match="end_us: must be a finite number"):
+            mapper.simulate_events(config, {"input": some}, end_us=end_us)
+    nested = torch.nested.nested_tensor([torch.ones(2)], layout=torch.jagged)
+    with pytest.raises(ConfigError, match="is a nested tensor"):
+        mapper.simulate_config(config, {"input": nested})
+
+
+def test_no_frames_are_told() -> None:
+    with pytest.raises(NetworkError, match=r"^input: holds no frames \(got \(0, 2, 6, 8\)"):
+        net((2, 6, 8))(torch.zeros(0, 2, 6, 8))

@@ -34,7 +34,9 @@ def checked_frames(
     NetworkError
         It is no tensor, or one without values, of no spike counts, or of another shape.
     """
-    if not isinstance(x, torch.Tensor) or x.ndim == 0 or len(x) == 0:
+    if isinstance(x, torch.Tensor) and x.ndim and not len(x):
+        raise NetworkError(Finding("input", "holds no frames", tuple(x.shape), _AXES))
+    if not isinstance(x, torch.Tensor) or x.ndim == 0:
         made = 'torch.tensor(numpy.array(x, "float32")) is one of this array'
         step = f"{made}: {_AXES}" if _is_array(x) else f"Give a tensor {_AXES}"
         raise NetworkError(Finding("input", "is no tensor of frames", type(x).__name__, next_step=step))

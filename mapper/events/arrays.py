@@ -36,6 +36,7 @@ __all__ = [
     "copied",
     "events_from",
     "fields_by_name",
+    "input_events",
     "order_findings",
     "shape_findings",
     "whole",
@@ -111,7 +112,7 @@ def events_from(
     """
     source = str(source)
     columns, findings = _columns(array, ignore, source)
-    is_made = not copy and isinstance(array, np.ndarray) and array.dtype == EVENT_DTYPE
+    is_made = not copy and type(array) is np.ndarray and array.dtype == EVENT_DTYPE
     made = array if is_made else None
     return build_events(columns, findings, shape=shape, order=order, source=source, made=made)
 
@@ -123,6 +124,24 @@ def are_events(array: object) -> TypeGuard[Events]:
     times = array["t"]
     # Coordinates of the dtype cannot be wrong.
     return not len(times) or (bool(times[0] >= 0) and not (times[1:] < times[:-1]).any())
+
+
+def input_events(given: object, source: str) -> Events:
+    """Events that an input is given, as `events_from` makes them; those that are such are not copied.
+
+    Raises
+    ------
+    EventError
+        They are none, or cannot be taken.
+    """
+    if are_events(given):
+        return given
+    if not isinstance(given, Mapping) and not hasattr(given, "dtype"):
+        step = "Give an array with the fields t, p, y, x, or a mapping of names to columns"
+        if isinstance(given, str | Path):
+            step = f"mapper.events.read_events({quoted(given)}) reads the events of a file"
+        raise EventError(Finding(source, "is no array of events", quoted(given), next_step=step))
+    return events_from(given, source=source, copy=False)  # type: ignore[arg-type]  # it looks itself
 
 
 def copied(events: Events) -> Events:
@@ -216,7 +235,7 @@ def _columns(
     array: NDArray[Any] | Mapping[str, Any], ignore: Collection[str], source: str
 ) -> tuple[dict[str, Column], list[Finding]]:
     if isinstance(array, np.ma.MaskedArray) and _hides_some(array):
-        step = "Give array.data, or leave masked events out first: array.data[~mask]"
+        step = 'Give array.data, or leave masked events out: array.data[~array.mask["t"]]'
         return {}, [Finding(source, "a masked array, whose mask would be lost", next_step=step)]
     if isinstance(array, Mapping):
         names = [str(name) for name in array]
@@ -329,7 +348,8 @@ def order_findings(label: str, times: Column) -> list[Finding]:
     places = f"{len(back)} places" if len(back) > 1 else "1 place"
     text = f"time goes back in {places}, the first at event {first}"
     least = f"{int(times[first - 1])} or more"
-    step = f"Sort them by time: {ORDER.to('sort')}"
+    sorting = spoken(command=ORDER.to("sort"), python='mapper.events.events_from(events, order="sort")')
+    step = f"Sort them by time: {sorting}"
     # Sorting would scramble what a clock of 32 bits tore apart.
     if int(times.max()) < _WRAP and any(int(times[n]) - int(times[n + 1]) > _WRAP // 2 for n in back[:100]):
         step = (

@@ -24,8 +24,8 @@ from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.file import config_of
 from mapper.emit.shared.graph import ConfigGraph, graph_of
 from mapper.errors import ConfigError, Finding
-from mapper.events import EVENT_DTYPE, Events, events_from
-from mapper.events.arrays import are_events
+from mapper.events import EVENT_DTYPE, Events
+from mapper.events.arrays import input_events
 from mapper.own_shape import own_events, own_shape
 from mapper.sim.event_blocks import plan_of
 from mapper.sim.event_cores import HeldCores
@@ -43,7 +43,7 @@ from mapper.sim.stages import (
     through_stage,
     window_ticks,
 )
-from mapper.sim.ticks import check_span, period_us, start_us, tick_findings
+from mapper.sim.ticks import check_end, check_span, period_us, start_us, tick_findings
 
 __all__ = ["EventOptions", "EventResult", "EventSimulator", "simulate_events"]
 
@@ -251,6 +251,7 @@ class EventSimulator:
         pause: Callable[[], object] | None = None,
     ) -> EventResult:
         """Run events; times must not lie before those of an earlier call. `pause` as in `simulate_events`."""
+        check_end(end_us)
         arrivals, sensor, outside = self._arrivals(inputs)
         tables = self._tables
         before = tables.counts.copy(), tables.border.copy()
@@ -308,10 +309,7 @@ class EventSimulator:
         parts, outside = [], 0
         sensor, stage = np.empty(0, EVENT_DTYPE), self.config.hardware.dvs_layer
         raw = self.options.sensor_view == "raw"
-        recordings = {
-            name: given if are_events(given) else events_from(given, source=f"input {name}", copy=False)
-            for name, given in inputs.items()
-        }
+        recordings = {name: input_events(given, f"input {name}") for name, given in inputs.items()}
         recordings = one_sensor(recordings, self.graph, partial(same_events, stage=stage, raw=raw))
         for name, given in recordings.items():
             events, (entries, _) = given, self.graph.entries[name]

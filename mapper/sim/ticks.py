@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 
 from mapper.asking import EMITTED_STEP_US, NO_REBASE, REBASE, TICK_US
-from mapper.errors import ConfigError, EventError, Finding, warn_caller
+from mapper.errors import ConfigError, EventError, Finding, OptionsError, warn_caller
 
 __all__ = [
     "LEAD_TICKS_MAX",
     "TICKS_MAX",
     "TICK_MIN_US",
+    "check_end",
     "check_span",
     "period_us",
     "start_us",
@@ -68,6 +69,19 @@ def start_us(asked: float | None, first_us: int, period: float) -> float:
     )
     warn_caller(text)
     return float(first_us)
+
+
+def check_end(end_us: float | None) -> None:
+    """Refuse the end of a run that is no time.
+
+    Raises
+    ------
+    OptionsError
+        It is none.
+    """
+    if end_us is not None and not 0 <= end_us < math.inf:
+        step = "Leave it out to stop at the last event"
+        raise OptionsError(Finding("end_us", "must be a finite number", end_us, ">= 0", "µs", step))
 
 
 def check_span(clock: float, last_us: float, period: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
@@ -388,3 +389,49 @@ def test_sorts(most: int) -> None:
         wanted[first : first + number].sort()
         _sorted(most == 8, array, first, number)
         assert array.tolist() == wanted.tolist()
+
+
+def in_a_chain() -> tuple[ChipConfig, dict[str, Any]]:
+    to = (Destination(enable=True, layer=1),)
+    made = config(
+        core(np.full((4, 1, 1, 1), 3), SIDE, to=to, high=40),
+        core(np.full((4, 4, 1, 1), 2), SIDE, high=40),
+    )
+    return made, {"in": random_events(1, 4000)}
+
+
+def test_threads_end_with_the_run_that_ctrl_c_breaks_off_as_they_begin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ctrl-C is held back until threads run."""
+    made, given = in_a_chain()
+    begun: list[Any] = []
+
+    class Broken(ThreadPoolExecutor):
+        def submit(self, *work: Any) -> Any:  # type: ignore[override]  # of one kind of work
+            begun.append(super().submit(*work))
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(side_by_side, "ThreadPoolExecutor", Broken)
+    with pytest.raises(KeyboardInterrupt):
+        EventSimulator(made).run(given)
+    assert [future.done() for future in begun] == [True]
+
+
+def test_what_a_broken_run_still_writes_is_not_the_next_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, given = in_a_chain()
+    simulator, left = EventSimulator(made), []
+
+    def broken(works: Any, _: Any) -> None:
+        left.append(works[0])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(event_pipeline, "side_by_side", broken)
+        with pytest.raises(KeyboardInterrupt):
+            simulator.run(given)
+    (thread,) = left
+    result = simulator.run(given, pause=lambda: left and left.pop()(None))
+    assert not left
+    assert thread
+    assert result == EventSimulator(made).run(given)
