@@ -24,7 +24,7 @@ class Oracle:
     def __init__(self, config: ChipConfig, *, delivered: bool = False) -> None:
         self.cores: dict[int, Any] = {n: c for n, c in enumerate(config.hardware.cnn_layers) if c.dimensions}
         self.states = {
-            n: c.neurons_initial_value.array.transpose(0, 2, 1).copy()
+            n: c.neurons_initial_value.array.transpose(0, 2, 1).astype(np.int64)
             for n, c in self.cores.items()
             if c.neurons_initial_value
         }
@@ -35,7 +35,7 @@ class Oracle:
     def tick(self) -> None:
         for number, core in self.cores.items():
             if core.leak_enable and core.biases:
-                state = self.states[number] + core.biases.array[:, None, None]
+                state = self.states[number] + core.biases.array.astype(np.int64)[:, None, None]
                 self.states[number] = np.maximum(np.clip(state, -32768, 32767), core.threshold_low or 0)
 
     def arrive(self, time: int, number: int, f: int, y: int, x: int) -> None:
