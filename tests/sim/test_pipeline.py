@@ -397,7 +397,9 @@ def in_a_chain() -> tuple[ChipConfig, dict[str, Any]]:
         core(np.full((4, 1, 1, 1), 3), SIDE, to=to, high=40),
         core(np.full((4, 4, 1, 1), 2), SIDE, high=40),
     )
-    return made, {"in": random_events(1, 4000)}
+    given = random_events(1, 4000)
+    given["p"] = 0
+    return made, {"in": given}
 
 
 def test_threads_end_with_the_run_that_ctrl_c_breaks_off_as_they_begin(
