@@ -182,6 +182,8 @@ def test_options_of_another_kind_are_named_all_at_once() -> None:
         mapper.solve("digits", nir=3, torch=1.0)  # type: ignore[arg-type]  # what is tested
     with pytest.raises(mapper.MapperError, match=r"calibrate: must be samples \(got list\)"):
         mapper.TorchOptions("auto", calibrate=[1])  # type: ignore[arg-type]
+    with pytest.raises(mapper.MapperError, match=r'Give mapper\.equivalence\.read_labelled\("train\.npz"\)'):
+        mapper.TorchOptions("auto", calibrate="train.npz")  # type: ignore[arg-type]
 
 
 def test_the_class_says_how_it_is_given_thresholds_of_samples() -> None:

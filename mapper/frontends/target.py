@@ -25,7 +25,16 @@ from mapper.frontends.outline import offered_names
 from mapper.network import Network
 from mapper.texts import irregular, unreachable
 
-__all__ = ["code_file", "is_module", "is_nir_graph", "is_target", "is_weights", "loaded_target", "no_network"]
+__all__ = [
+    "code_file",
+    "holds_network",
+    "is_module",
+    "is_nir_graph",
+    "is_target",
+    "is_weights",
+    "loaded_target",
+    "no_network",
+]
 
 _NAME = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 # A path may hold colons of its own: what follows the last one is the name.
@@ -70,6 +79,11 @@ def is_module(source: object) -> bool:
     """Whether an object is a torch module, found out without loading torch."""
     names = {(entry.__module__, entry.__name__) for entry in type(source).__mro__}
     return ("torch.nn.modules.module", "Module") in names
+
+
+def holds_network(source: object) -> bool:
+    """Whether an object is a module of this package, which holds a network that has been read."""
+    return getattr(type(source), "holds_network", False) is True
 
 
 def is_nir_graph(source: object) -> bool:
