@@ -9,6 +9,8 @@ from torch import nn
 
 import mapper
 from mapper import DynapcnnNetwork
+from mapper.emit.shared.config import ChipConfig
+from mapper.emit.shared.interface import Interface
 from mapper.errors import OptionsError
 
 SHAPE = (2, 16, 16)
@@ -21,6 +23,16 @@ def numbered() -> DynapcnnNetwork:
     for weights in module.parameters():
         nn.init.constant_(weights, 0.5)
     return DynapcnnNetwork(module, SHAPE, relu_as_if=1.0)
+
+
+def meant(config: ChipConfig) -> Interface:
+    assert config.interface is not None
+    return config.interface
+
+
+def saying(config: ChipConfig, **changed: object) -> ChipConfig:
+    """The configuration with other fields in its interface."""
+    return config.model_copy(update={"interface": meant(config).model_copy(update=changed)})
 
 
 READERS: tuple[Callable[..., object], ...] = (
@@ -42,3 +54,32 @@ def test_what_was_read_refuses_another_shape(read: Callable[..., object], kind: 
     ):
         read(source, (1, 24, 24))
     read(source, (1, 8, 8) if kind == "network" else SHAPE)
+
+
+def test_what_was_said_while_reading_is_no_difference() -> None:
+    """The same weights, loaded anew: a reading says so, and the chip is written the same."""
+    network, other = (
+        DynapcnnNetwork(nn.Sequential(nn.Conv2d(2, 8, 3, bias=False), nn.ReLU()), SHAPE, relu_as_if=1.0)
+        for _ in range(2)
+    )
+    left = network.plain_config("speck2f")
+    other.load_state_dict(network.state_dict())
+    right = other.plain_config("speck2f")
+    assert meant(left).readings != meant(right).readings
+    assert mapper.diff(left, right) == ()
+    assert mapper.diff(left, saying(right, notes=("a note",))) == ()
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (("a" * 90 + "b", "a" * 90 + "c"), ("..." + "a" * 20 + "b", "..." + "a" * 20 + "c")),
+        (("b" + "a" * 90, "c"), ("b" + "a" * 59 + "...", "c")),
+        (("a" * 45 + "b" * 80, "a" * 45), ("..." + "a" * 20 + "b" * 40 + "...", "a" * 45)),
+    ],
+)
+def test_long_values_are_shown_where_they_differ(names: tuple[str, str], shown: tuple[str, str]) -> None:
+    config = numbered().plain_config("speck2f")
+    left, right = (saying(config, network=name) for name in names)
+    (difference,) = mapper.diff(left, right)
+    assert (difference.left, difference.right) == shown
