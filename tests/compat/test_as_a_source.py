@@ -83,3 +83,28 @@ def test_long_values_are_shown_where_they_differ(names: tuple[str, str], shown: 
     left, right = (saying(config, network=name) for name in names)
     (difference,) = mapper.diff(left, right)
     assert (difference.left, difference.right) == shown
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda network: network.find_chip_layer(4),
+        lambda network: network.find_chip_layers("#4"),
+        lambda network: network.plain_config("speck2f", monitor_layers=[0, 4]),
+        lambda network: network.plain_config("speck2f", layer2core_map={0: 0, 4: 1}),
+    ],
+)
+def test_an_index_that_is_a_layers_number_is_shown_the_name(ask: Callable[[DynapcnnNetwork], object]) -> None:
+    network = numbered()
+    network.plain_config("speck2f")
+    with pytest.raises(OptionsError, match=r'out of range .*\. Write "4 \(Linear\)" for the name'):
+        ask(network)
+    assert network.find_chip_layer("4 (Linear)") == network.find_chip_layer(1)
+
+
+@pytest.mark.parametrize("layers", ["dynapcnn_layers", "all_layers"])
+def test_layers_by_index_say_which_there_are(layers: str) -> None:
+    found = getattr(numbered(), layers)
+    assert list(found) == [0, 1]
+    with pytest.raises(KeyError, match=r"no layer 4 by index; there are 0: 0 \(Conv2d\), 1: 4 \(Linear\)"):
+        found[4]
