@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -11,7 +12,7 @@ import mapper
 from mapper import DynapcnnNetwork
 from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.interface import Interface
-from mapper.errors import OptionsError
+from mapper.errors import NetworkError, OptionsError
 
 SHAPE = (2, 16, 16)
 
@@ -108,3 +109,52 @@ def test_layers_by_index_say_which_there_are(layers: str) -> None:
     assert list(found) == [0, 1]
     with pytest.raises(KeyError, match=r"no layer 4 by index; there are 0: 0 \(Conv2d\), 1: 4 \(Linear\)"):
         found[4]
+
+
+@pytest.mark.parametrize(
+    ("ask", "told"),
+    [
+        (mapper.extract, "Give network.plain_config(device), of this DynapcnnNetwork"),
+        (lambda network: mapper.diff(network, network), "Give network.plain_config(device), of this"),
+        (mapper.build_config, "Give network.place(device), of this DynapcnnNetwork"),
+    ],
+)
+def test_in_anothers_place_it_is_told_what_of_it_to_give(ask: Callable[..., object], told: str) -> None:
+    with pytest.raises(OptionsError, match=re.escape(told)):
+        ask(numbered())
+
+
+def test_a_module_in_the_place_of_a_configuration_is_told_how_one_is_made() -> None:
+    told = "Give mapper.build_config(mapper.solve(module, input_shape=(features, height, width)))"
+    with pytest.raises(OptionsError, match=re.escape(told)):
+        mapper.extract(nn.Sequential())  # type: ignore[arg-type]  # what is tested
+
+
+@pytest.mark.parametrize("read", [mapper.load_network, lambda state: DynapcnnNetwork(state, SHAPE)])
+def test_a_state_dict_in_the_place_of_its_module_is_told_so(read: Callable[[object], object]) -> None:
+    state = nn.Conv2d(2, 8, 3).state_dict()
+    for given in (state, {"epoch": 3, "state_dict": state}):
+        with pytest.raises(NetworkError, match=r"holds weights.*after module\.load_state_dict\(weights\)"):
+            read(given)
+    with pytest.raises(NetworkError) as caught:
+        read({"epoch": 3})
+    assert "weights" not in str(caught.value)
+
+
+def test_a_number_in_quotes_is_shown_without() -> None:
+    with pytest.raises(OptionsError, match='Write 5, not "5"'):
+        mapper.solve("digits", pins={"conv": "5"})  # type: ignore[dict-item]  # what is tested
+    with pytest.raises(OptionsError, match="NAME") as caught:
+        mapper.solve("digits", pins={"conv": "five"})  # type: ignore[dict-item]
+    assert "Write" not in str(caught.value)
+
+
+def test_a_lower_bound_that_no_core_has_is_named_as_it_was_written() -> None:
+    """Half the weights are doubled for the chip, and the bound with them: the message has the user's."""
+    network = numbered()
+    network.dynapcnn_layers[0].conv_layer.weight.data *= 0.5
+    network.dynapcnn_layers[0].spk_layer.min_v_mem.fill_(5)
+    with pytest.raises(
+        NetworkError, match=r"0 \(Conv2d\): lower bound above 0 \(got 5(\.0)?; allowed: <= 0\)"
+    ):
+        network.plain_config("speck2f")
