@@ -158,3 +158,16 @@ def test_a_lower_bound_that_no_core_has_is_named_as_it_was_written() -> None:
         NetworkError, match=r"0 \(Conv2d\): lower bound above 0 \(got 5(\.0)?; allowed: <= 0\)"
     ):
         network.plain_config("speck2f")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("threshold", "spike_threshold"), ("v_threshold", "spike_threshold"), ("min_vmem", "min_v_mem")],
+)
+def test_a_number_of_neurons_that_is_set_under_another_name_is_refused(name: str, meant: str) -> None:
+    neurons = numbered().dynapcnn_layers[0].spk_layer
+    with pytest.raises(AttributeError, match=f"has no {name}. Did you mean {meant}"):
+        setattr(neurons, name, 3)
+    neurons.hook_of_a_tool = 3  # tools keep something of theirs here
+    neurons.spike_threshold = 200  # type: ignore[assignment]  # becomes a tensor
+    assert float(neurons.spike_threshold) == 200
