@@ -151,7 +151,7 @@ class IntegrateAndFire(nn.Module):
     def __setattr__(self, name: str, value: Any) -> None:
         is_new = name not in _SET and not name.startswith("_") and not hasattr(self, name)
         # What is near to none of them belongs to tools that keep something of theirs here.
-        if is_new and (close := get_close_matches(name, _SET, n=1)):
+        if is_new and (close := get_close_matches(name, _SET, n=1, cutoff=0.7)):
             raise AttributeError(f"{type(self).__name__} has no {name}. Did you mean {close[0]}?")
         if name in ("spike_threshold", "min_v_mem") and not isinstance(value, torch.Tensor):
             value = as_scalar(value).to(self.initial_v_mem.device)

@@ -220,8 +220,8 @@ def load_network(
     NetworkError
         The source cannot be read, or what it holds cannot run on a chip of the family.
     OptionsError
-        Weights for what is no torch module, facts of NIR for what is none, or a sensor for an input that
-        cannot have one.
+        Weights for what is no torch module, facts of NIR for what is none, another input shape than that of
+        what was read before, or a sensor for an input that cannot have one.
     BackendMissingError
         A .safetensors file, and the package that reads it is not installed.
     """
