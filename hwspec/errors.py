@@ -1,4 +1,4 @@
-"""The error of this package, and the fact every error of the project is built from."""
+"""The root of all errors, that of this package, and the fact every error is built from."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from hwspec.inert import inert
 
-__all__ = ["CopiedError", "Finding", "SpecError", "gathered", "sentence_list", "unreadable"]
+__all__ = ["Finding", "MapperError", "SpecError", "gathered", "sentence_list", "unreadable"]
 
 # A place that others may share a cause with: "layer 3", "net.py:make: layer 3".
 _PLACE = re.compile(r"((?:.*: )?(?:layer|node|edge|output|input)) ([^:]+)")
@@ -116,14 +116,19 @@ def _beside(name: object) -> str:
     return ""
 
 
-class CopiedError(Exception):
-    """An error that can be copied and sent to another process, whatever its constructor takes."""
+class MapperError(Exception):
+    """Root of the errors of mapper and hwspec; `exit_code` is the command line's status for it.
+
+    It can be copied and sent to another process, whatever its constructor takes.
+    """
+
+    exit_code = 4
 
     def __reduce__(self) -> tuple[Any, ...]:
         return copyreg.__newobj__, (type(self), *self.args), self.__dict__ or None  # type: ignore[attr-defined]  # of pickle's protocol 2
 
 
-class SpecError(CopiedError):
+class SpecError(MapperError):
     """A chip specification, chip name or override that cannot be used.
 
     Attributes

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from difflib import get_close_matches
 from fractions import Fraction
+from functools import partial
 from operator import contains, index
 from os import PathLike
 from pathlib import Path
@@ -145,7 +146,8 @@ class Form:
         choices = [word for kind in self.kinds for word in kind.choices]
         if isinstance(value, str) and (close := get_close_matches(f'"{value}"', choices, n=1)):
             steps = [f"Did you mean {close[0]}?"]
-        instead = next(filter(None, (kind.instead(value) for kind in self.kinds)), "")
+        ways = [*(kind.instead(value) for kind in self.kinds), _unquoted(self, {name: value})]
+        instead = next(filter(None, ways), "")
         if instead or (name in _SHAPES and (instead := of_map(value, f"{name}="))):
             steps = [instead]
         allowed = "".join(kind.allowed for kind in self.kinds) or _ALLOWED.get(name)
@@ -291,17 +293,15 @@ def _kind_of(hint: Any) -> Kind | None:
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Literal:
         choices = tuple(f'"{word}"' if isinstance(word, str) else repr(word) for word in parts)
-        return Kind(" or ".join(choices), lambda value: _is_word(value, parts), choices=choices)
+        return Kind(
+            " or ".join(choices), lambda word: isinstance(word, str) and word in parts, choices=choices
+        )
     container = origin or hint
     if container is Any or isinstance(container, TypeVar) or container is object:
         return None
     if not isinstance(container, type):
         return _callable_kind() if container is Callable else None
     return _class_kind(container, parts)
-
-
-def _is_word(value: object, words: Collection[object]) -> bool:
-    return isinstance(value, str) and value in words
 
 
 def _callable_kind() -> Kind:
@@ -338,7 +338,16 @@ def _mapping_kind(parts: tuple[Any, ...]) -> Kind:
 
     of = f" of {key.several if key else 'names'} to {value.several if value else 'values'}"
     step = 'Give {"NAME": ...}' if key is not None and key.fits("") else ""
-    return Kind(f"a mapping{of}", fits, step, plain=plain if value and value.changes else None)
+    way = plain if value and value.changes else None
+    return Kind(f"a mapping{of}", fits, step, plain=way, instead=partial(_unquoted, value))
+
+
+def _unquoted(form: Form | None, given: object) -> str:
+    """How a number is written that a mapping has in quotes, as a sentence; "" where it has none."""
+    texts = [text for text in given.values() if isinstance(text, str)] if isinstance(given, Mapping) else []
+    numbers = [int(text) for text in texts if text.isdecimal() and len(text) < 19]
+    odd = (n for n in numbers if form and form.fits(n) and not form.fits(str(n)))
+    return next((f'Write {n}, not "{n}"' for n in odd), "")
 
 
 def _all_fit(form: Form | None, entries: Iterable[object]) -> bool:
@@ -387,11 +396,5 @@ def _tuple_kind(parts: tuple[Any, ...]) -> Kind:
 
     words = list(dict.fromkeys(form.several if form else "values" for form in forms))
     count = _COUNTS.get(len(forms), str(len(forms)))
-    return Kind(
-        f"{count} {words[0]}"
-        if len(words) == 1
-        else f"({', '.join(f.words if f else '...' for f in forms)})",
-        fits,
-        plain=plain,
-        keeps=keeps,
-    )
+    listed = f"({', '.join(f.words if f else '...' for f in forms)})"
+    return Kind(f"{count} {words[0]}" if len(words) == 1 else listed, fits, plain=plain, keeps=keeps)

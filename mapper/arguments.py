@@ -17,6 +17,10 @@ from mapper.errors import OptionsError
 __all__ = ["checked"]
 
 
+def _is_torch_module(value: object) -> bool:
+    return any(cls.__module__ == "torch.nn.modules.module" for cls in type(value).__mro__)
+
+
 def _is_shape(value: object) -> bool:
     return _SHAPE.fits(value) and isinstance(value, tuple) and all(map(is_whole, value))
 
@@ -91,6 +95,10 @@ def _as_config(value: object) -> str:
     """How a configuration is made of what was given in its place."""
     if _RESULT.fits(value):
         return "Give mapper.build_config(result), of this Result"
+    if _PLACED.fits(value):
+        return f"Give network.plain_config(device), of this {type(value).__name__}"
+    if _is_torch_module(value):
+        return f"Give mapper.build_config(mapper.solve{_OF_MODULE}), of this module"
     if own_class("Network").fits(value):
         return "Give mapper.build_config(mapper.solve(network)), of this Network"
     if isinstance(value, str | Path) and str(value).endswith(".json"):
@@ -104,12 +112,14 @@ def _as_result(value: object) -> str:
         return "This is a configuration already: mapper.write_config(config, path) writes it"
     if own_class("Network").fits(value):
         return "Give mapper.solve(network), of this Network"
-    if any(cls.__module__ == "torch.nn.modules.module" for cls in type(value).__mro__):
-        return "Give mapper.solve(module, input_shape=(features, height, width)), of this module"
-    return ""
+    if _PLACED.fits(value):
+        return f"Give network.place(device), of this {type(value).__name__}"
+    return f"Give mapper.solve{_OF_MODULE}, of this module" if _is_torch_module(value) else ""
 
 
 _SHAPE = own_class("Shape")
+_PLACED = own_class("DynapcnnNetwork")
+_OF_MODULE = "(module, input_shape=(features, height, width))"
 _RESULT = own_class("Result", 'mapper.solve("digits") gives one')
 _CONFIG = 'mapper.build_config(mapper.solve("digits")) makes one, mapper.read_config("config.json") reads one'
 _DEVICE = 'a name as "speck2f"'

@@ -11,7 +11,7 @@ import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
-from hwspec.errors import CopiedError, Finding, SpecError, sentence_list, unreadable
+from hwspec.errors import Finding, MapperError, SpecError, sentence_list, unreadable
 from mapper.asking import TIME_LIMIT, WORK_LIMIT, names
 
 if TYPE_CHECKING:
@@ -45,12 +45,6 @@ __all__ = [
 
 # What stopped a search, where the user did.
 INTERRUPTION = "an interruption (Ctrl-C)"
-
-
-class MapperError(CopiedError):
-    """Root of the errors of this package; `exit_code` is the command line's status for it."""
-
-    exit_code = 4
 
 
 class MapperWarning(UserWarning):

@@ -346,7 +346,8 @@ class _Lookup:
         span = f"{-len(network.index)}..{len(network.index) - 1}"
         position = self.position(network, reference)
         if position is not None:
-            title = network.title(str(reference)) if str(reference) in network.index else ""
+            called = str(reference).removeprefix("#")
+            title = network.title(called) if called in network.index else ""
             step = f'Write "{title}" for the name' if title else ""
             return Finding(where, f"index out of range in {network.name}", position, span, next_step=step)
         names = {name: network.title(name) for name in self.names(network)}

@@ -169,6 +169,16 @@ def test_unknown_keywords_name_what_is_meant(call: Any, given: dict[str, Any], m
         call("digits", **given)
 
 
+def test_all_errors_have_one_root() -> None:
+    public = [getattr(mapper, name) for name in mapper.__all__]
+    errors = [entry for entry in public if isinstance(entry, type) and issubclass(entry, Exception)]
+    assert mapper.SpecError in errors
+    assert [e for e in errors if not issubclass(e, mapper.MapperError | Warning)] == []
+    with pytest.raises(mapper.MapperError, match="Did you mean speck2f") as caught:
+        mapper.solve("digits", chip="spek2f")
+    assert (type(caught.value), caught.value.exit_code) == (mapper.SpecError, 2)
+
+
 def test_no_networks_are_no_answer() -> None:
     with pytest.raises(mapper.MapperError, match="networks: there are none"):
         mapper.solve([])
@@ -182,6 +192,8 @@ def test_options_of_another_kind_are_named_all_at_once() -> None:
         mapper.solve("digits", nir=3, torch=1.0)  # type: ignore[arg-type]  # what is tested
     with pytest.raises(mapper.MapperError, match=r"calibrate: must be samples \(got list\)"):
         mapper.TorchOptions("auto", calibrate=[1])  # type: ignore[arg-type]
+    with pytest.raises(mapper.MapperError, match=r'Give mapper\.equivalence\.read_labelled\("train\.npz"\)'):
+        mapper.TorchOptions("auto", calibrate="train.npz")  # type: ignore[arg-type]
 
 
 def test_the_class_says_how_it_is_given_thresholds_of_samples() -> None:

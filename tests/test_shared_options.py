@@ -73,7 +73,7 @@ def test_a_report_beside_networks_that_are_no_modules(tmp_path: Path) -> None:
         (["--weights", "w.pth"], r"--weights w\.pth: goes with a torch module"),
         (
             ["--input-shape", "3,8,8"],
-            r"--input-shape: goes with networks that state no input shape, and digits states",
+            r"digits: states another input shape than --input-shape \(got 3x8x8; allowed: 1x8x8\)",
         ),
     ],
 )

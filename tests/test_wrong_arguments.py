@@ -22,7 +22,7 @@ from torch import nn
 
 import mapper
 from mapper import boards, equivalence, events, tuning
-from mapper.errors import MapperError, SpecError
+from mapper.errors import MapperError
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("mapper", "mapper.events", "mapper.boards", "mapper.equivalence", "mapper.tuning")
@@ -279,7 +279,7 @@ def test_a_misspelt_keyword_is_told_which_was_meant(name: str, given: dict[str, 
 
 def is_said_by_us(error: Exception) -> bool:
     """Whether a line of ours raises it, so that it is no accident of what was given."""
-    if isinstance(error, MapperError | SpecError):
+    if isinstance(error, MapperError):
         return True
     last = traceback.extract_tb(error.__traceback__)[-1]
     line = linecache.getline(last.filename, last.lineno or 0)

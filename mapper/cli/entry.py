@@ -16,7 +16,7 @@ from cyclopts.exceptions import (
     UnusedCliTokensError,
 )
 
-from hwspec.errors import SpecError, gathered
+from hwspec.errors import gathered
 from hwspec.inert import inert
 from mapper.asking import spoken_to
 from mapper.cli.app import app
@@ -64,7 +64,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _outcome(words: list[str]) -> Outcome:
     try:
         return _dispatch(words)
-    except (SpecError, MapperError, CycloptsError) as error:
+    except (MapperError, CycloptsError) as error:
         known = _usage_error(error, words) if isinstance(error, CycloptsError) else error
         if "--json" in words:
             print_json(error=type(known).__name__, message=str(known))

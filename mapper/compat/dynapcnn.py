@@ -44,6 +44,7 @@ from mapper.emit.shared.config import ChipConfig
 from mapper.errors import ConfigError, Finding, NetworkError, warn_caller
 from mapper.frontends import TorchOptions, load_network
 from mapper.frontends.inputs import fed
+from mapper.frontends.target import weights_alone
 from mapper.network import Network
 from mapper.passes import PrepareOptions, prepare
 
@@ -115,7 +116,7 @@ class DynapcnnNetwork(PlacedNetwork):
         reading_check: bool = True,
     ) -> None:
         if not isinstance(snn, nn.Module | Network):
-            step = "mapper.load_network reads files; what it returns may be given here"
+            step = weights_alone(snn) or "mapper.load_network reads files; what it returns may be given here"
             problem = "is no torch module"
             raise NetworkError(Finding("snn", problem, type(snn).__name__, next_step=step))
         checked_semantics(semantics)

@@ -16,7 +16,7 @@ from mapper.errors import Finding, NetworkError, warn_caller
 from mapper.network import Edge
 from mapper.normal_form import NormalNetwork
 from mapper.operations import PathOperation, Pool, Scale
-from mapper.passes.minimum import mend_minimum
+from mapper.passes.minimum import mend_minimum, require_minimum
 from mapper.passes.quantize import quantize, without_declared_notes
 from mapper.passes.rounding import rounding_losses
 from mapper.reading import Reading
@@ -125,6 +125,7 @@ class ForwardNetwork(nn.Module):
         NetworkError
             Numbers that are not finite, or that rounding would ruin.
         """
+        require_minimum(network)
         if not network.is_integer:
             whole = quantize(network)
             layers = tuple(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,9 @@ __all__ = [
 
 # (potential before the spike, threshold) -> gradient of the spike count by the potential.
 Surrogate = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+# What users set: a name that is nearly one of these would be taken, and change nothing.
+_SET = ("spike_threshold", "min_v_mem", "initial_v_mem", "v_mem", "surrogate_grad_fn", "batch_size")
 
 
 def default_surrogate(potential: torch.Tensor, threshold: torch.Tensor) -> torch.Tensor:
@@ -145,6 +149,10 @@ class IntegrateAndFire(nn.Module):
         self._is_drawn = False
 
     def __setattr__(self, name: str, value: Any) -> None:
+        is_new = name not in _SET and not name.startswith("_") and not hasattr(self, name)
+        # What is near to none of them belongs to tools that keep something of theirs here.
+        if is_new and (close := get_close_matches(name, _SET, n=1, cutoff=0.7)):
+            raise AttributeError(f"{type(self).__name__} has no {name}. Did you mean {close[0]}?")
         if name in ("spike_threshold", "min_v_mem") and not isinstance(value, torch.Tensor):
             value = as_scalar(value).to(self.initial_v_mem.device)
         super().__setattr__(name, value)

@@ -6,16 +6,20 @@ import sys
 from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any, NoReturn, Self, TypeVar
 
 import torch
 from torch import nn
 
+from hwspec.inert import quoted
 from mapper.compat.forward import ForwardNetwork, along
 from mapper.compat.layer import DynapcnnLayer
 from mapper.demand import layer_demands
 
 __all__ = ["LayerViews", "MemoryWords"]
+
+Key = TypeVar("Key", bound=int | str)
+Value = TypeVar("Value", bound=Any)
 
 _INSTEAD = {
     "sequence": "dynapcnn_layers holds the layers by index",
@@ -29,6 +33,15 @@ _INSTEAD = {
     "add_output_neuron": "give add_output_neuron=THRESHOLD to the constructor",
     "network_spec": "network is the network as it is placed and emitted",
 }
+
+
+class LayersByIndex(dict[Key, Value]):
+    """Layers by index: a dict that says which there are where one is asked for that is not."""
+
+    def __missing__(self, key: object) -> NoReturn:
+        titles = [f"{n}: {entry.structure.title}" for n, entry in self.items() if isinstance(n, int)]
+        text = f"there is no layer {quoted(key)} by index; there are {', '.join(titles) or 'none'}"
+        raise KeyError(text)
 
 
 class MemoryWords(list[int]):
@@ -85,13 +98,15 @@ class LayerViews(ForwardNetwork):
     @property
     def dynapcnn_layers(self) -> dict[int, DynapcnnLayer]:
         """Layers by index: modules, whose weights, thresholds and hooks are the network's own."""
-        return dict(enumerate(self.core_layers()))
+        return LayersByIndex(enumerate(self.core_layers()))
 
     @property
     def all_layers(self) -> dict[int | str, Any]:
         """`dynapcnn_layers`, and the sensor stage as "dvs" if there is one."""
-        layers: dict[int | str, Any] = dict(enumerate(self.core_layers()))
-        return layers | ({"dvs": self.dvs_layer} if self.has_dvs_layer() else {})
+        layers: dict[int | str, Any] = LayersByIndex(enumerate(self.core_layers()))
+        if self.has_dvs_layer():
+            layers["dvs"] = self.dvs_layer
+        return layers
 
     @property
     def forward_network(self) -> Self:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypeGuard, get_args
 from hwspec.inert import as_text
 from mapper.arguments import checked
 from mapper.asking import (
-    CALIBRATE,
     DT,
     FIRES_AT,
     INPUT_SHAPE,
@@ -26,9 +25,17 @@ from mapper.asking import (
     surface,
 )
 from mapper.errors import Finding, NetworkError, OptionsError, warn_caller
-from mapper.frontends.concerns import Concerns, by_samples
+from mapper.frontends.concerns import Concerns, by_samples, no_samples
 from mapper.frontends.inputs import InputFrom, fed
-from mapper.frontends.target import code_file, is_module, is_target, is_weights, loaded_target, no_network
+from mapper.frontends.target import (
+    code_file,
+    holds_network,
+    is_module,
+    is_target,
+    is_weights,
+    loaded_target,
+    no_network,
+)
 from mapper.network import Network
 from mapper.values import is_positive, value_text
 from mapper.wording import channels_last
@@ -163,13 +170,7 @@ class TorchOptions:
             problem = "a threshold must be a positive number"
             raise OptionsError(Finding(str(RELU_AS_IF), problem, value_text(value), "> 0"))
         if self.calibrate is not None and not hasattr(self.calibrate, "labels"):
-            given = (
-                str(self.calibrate)
-                if isinstance(self.calibrate, str | Path)
-                else type(self.calibrate).__name__
-            )
-            step = "Give what mapper.equivalence.read_labelled or labelled_data makes of it"
-            raise OptionsError(Finding(str(CALIBRATE), "must be samples", given, next_step=step))
+            raise OptionsError(no_samples(self.calibrate))
         if weights is not None and not isinstance(weights, str | Path):
             step = "Save a state dict with torch.save, or load it into the module yourself"
             problem = "must be the path of a file"
@@ -219,8 +220,8 @@ def load_network(
     NetworkError
         The source cannot be read, or what it holds cannot run on a chip of the family.
     OptionsError
-        Weights for what is no torch module, facts of NIR for what is none, or a sensor for an input that
-        cannot have one.
+        Weights for what is no torch module, facts of NIR for what is none, another input shape than that of
+        what was read before, or a sensor for an input that cannot have one.
     BackendMissingError
         A .safetensors file, and the package that reads it is not installed.
     """
@@ -267,7 +268,7 @@ def as_trained(source: object, options: TorchOptions | None = None) -> AsTrained
     source
         As `load_with_source` gives it. A module of this package computes what is placed, and is none.
     """
-    if not is_module(source) or getattr(type(source), "holds_network", False):
+    if not is_module(source) or holds_network(source):
         return None
     from mapper.frontends.from_torch.as_trained import AsTrained  # noqa: PLC0415  # loads torch
 
@@ -302,14 +303,15 @@ def _read(
         and not concerns.takes("torch", _torch_misfit(source, torch, name))
     ):
         torch = TorchOptions()
-    return concerns.with_shape(lambda shape: _read_as(source, shape, nir, torch), input_shape, name)
+    read, was_read = partial(_read_as, source, nir=nir, torch=torch), holds_network(source)
+    return concerns.with_shape(read, input_shape, name, was_read=was_read or isinstance(source, Network))
 
 
 def _read_as(
     source: object, input_shape: tuple[int, int, int] | None, nir: NirOptions, torch: TorchOptions
 ) -> Network:
     """A network with options that concern it."""
-    if getattr(type(source), "holds_network", False):
+    if holds_network(source):
         source = source.network  # type: ignore[attr-defined]  # a module made by this package
     if is_module(source):
         from mapper.frontends.from_torch.weights import read_module  # noqa: PLC0415  # loads torch
@@ -337,7 +339,7 @@ def _nir_misfit(source: object, nir: NirOptions, name: str) -> Finding | None:
 
 def _torch_misfit(source: object, torch: TorchOptions, name: str) -> Finding | None:
     """Why what says how torch modules are read says nothing of a source; None where it does."""
-    if getattr(type(source), "holds_network", False):
+    if holds_network(source):
         problem = (
             f"says how a torch module is read, and {name} is a {type(source).__name__}: it has been read"
         )

@@ -6,6 +6,7 @@ Of several networks that share options each takes those that concern it; what co
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mapper.asking import CALIBRATE, INPUT_SHAPE, RELU_AS_IF, spoken_to, surface, together
@@ -15,7 +16,7 @@ from mapper.operations import Shape
 if TYPE_CHECKING:
     from mapper.network import Network
 
-__all__ = ["Concerns", "by_samples"]
+__all__ = ["Concerns", "by_samples", "no_samples"]
 
 
 class Concerns:
@@ -53,9 +54,17 @@ class Concerns:
         read: Callable[[tuple[int, int, int] | None], Network],
         given: tuple[int, int, int] | None,
         name: str,
+        *,
+        was_read: bool,
     ) -> Network:
-        """A network, read with the given input shape where it states none of its own."""
-        if given is None or self.is_alone:
+        """A network, read with the given input shape where it states none of its own.
+
+        Parameters
+        ----------
+        was_read
+            The source has its shape already, and its reader looks at no other.
+        """
+        if given is None or (self.is_alone and not was_read):
             return read(given)
         try:
             network = read(None)
@@ -80,9 +89,9 @@ class Concerns:
 
 
 def _other_shape(given: tuple[int, int, int], stated: list[Shape], name: str) -> Finding:
-    problem = f"goes with networks that state no input shape, and {name} states one"
     limit = ", ".join(map(str, stated))
-    return Finding(str(INPUT_SHAPE), problem, Shape(*given), limit, next_step="Leave it out")
+    step = f"Leave {INPUT_SHAPE} out"
+    return Finding(name, f"states another input shape than {INPUT_SHAPE}", Shape(*given), limit, "", step)
 
 
 def by_samples() -> str:
@@ -92,3 +101,13 @@ def by_samples() -> str:
     with spoken_to("python"):
         both = together((RELU_AS_IF, "auto"), (CALIBRATE, "SAMPLES", "samples"))
     return f"Make the class of load_network(module, input_shape, {both})"
+
+
+def no_samples(given: object) -> Finding:
+    """What to say of something in the place of samples: how such a file or array is made into some."""
+    is_path = isinstance(given, str | Path)
+    step = "Give what mapper.equivalence.read_labelled or labelled_data makes of it"
+    if is_path:
+        step = f'Give mapper.equivalence.read_labelled("{given}")'
+    shown = str(given) if is_path else type(given).__name__
+    return Finding(str(CALIBRATE), "must be samples", shown, next_step=step)

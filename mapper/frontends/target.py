@@ -10,7 +10,7 @@ import re
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from difflib import get_close_matches
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -25,7 +25,17 @@ from mapper.frontends.outline import offered_names
 from mapper.network import Network
 from mapper.texts import irregular, unreachable
 
-__all__ = ["code_file", "is_module", "is_nir_graph", "is_target", "is_weights", "loaded_target", "no_network"]
+__all__ = [
+    "code_file",
+    "holds_network",
+    "is_module",
+    "is_nir_graph",
+    "is_target",
+    "is_weights",
+    "loaded_target",
+    "no_network",
+    "weights_alone",
+]
 
 _NAME = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 # A path may hold colons of its own: what follows the last one is the name.
@@ -70,6 +80,22 @@ def is_module(source: object) -> bool:
     """Whether an object is a torch module, found out without loading torch."""
     names = {(entry.__module__, entry.__name__) for entry in type(source).__mro__}
     return ("torch.nn.modules.module", "Module") in names
+
+
+def holds_network(source: object) -> bool:
+    """Whether an object is a module of this package, which holds a network that has been read."""
+    return getattr(type(source), "holds_network", False) is True
+
+
+def weights_alone(source: object) -> str:
+    """What to do with a state dict in a network's place, as a sentence; "" where it is none."""
+    entries = [*source.values()] if isinstance(source, Mapping) else []
+    # Training scripts keep one beside other things.
+    entries += [part for entry in entries if isinstance(entry, Mapping) for part in entry.values()]
+    if not any(hasattr(entry, "shape") for entry in entries):
+        return ""
+    step = "give the module that they belong to, after module.load_state_dict(weights)"
+    return f"It holds weights, and no network: {step}"
 
 
 def is_nir_graph(source: object) -> bool:

@@ -18,7 +18,7 @@ from mapper.passes.batch_norm import fold_batch_norm
 from mapper.passes.dense import make_dense
 from mapper.passes.dropout import drop_dropout
 from mapper.passes.linear import linear_to_convolution
-from mapper.passes.minimum import mend_minimum
+from mapper.passes.minimum import mend_minimum, require_minimum
 from mapper.passes.output_neuron import add_output_neuron as append_output_neuron
 from mapper.passes.pools import merge_pools
 from mapper.passes.quantize import quantize
@@ -90,5 +90,6 @@ def prepare(network: Network, options: PrepareOptions | None = None) -> NormalNe
         dense = fold_scale(dense, options.rescale) if step is fold_scale else step(dense)
     ready = space_readout(normal_form(dense), options.readout)
     if options.quantize and ready.has_weights and not ready.is_integer:
+        require_minimum(ready)
         ready = mend_minimum(quantize(ready))
     return ready

@@ -7,12 +7,26 @@ from dataclasses import replace
 from mapper.errors import Finding, UnsupportedLayerError
 from mapper.normal_form import NormalLayer, NormalNetwork
 
-__all__ = ["mend_minimum", "mended"]
+__all__ = ["mend_minimum", "mended", "require_minimum"]
 
 
 def mended(layer: NormalLayer) -> NormalLayer:
     """The layer with a lower bound of -1 where it has one of 0."""
     return replace(layer, neuron=replace(layer.neuron, minimum=-1)) if layer.neuron.minimum == 0 else layer
+
+
+def require_minimum(network: NormalNetwork) -> None:
+    """Before quantization, which scales them: see to it that lower bounds are none above 0.
+
+    Raises
+    ------
+    UnsupportedLayerError
+        Those that are, as they were given.
+    """
+    bounds = [(layer.title, layer.neuron.minimum) for layer in network.layers]
+    problem = "lower bound above 0"
+    if odd := [(title, bound) for title, bound in bounds if bound is not None and bound > 0]:
+        raise UnsupportedLayerError(*(Finding(f"layer {title}", problem, b, "<= 0") for title, b in odd))
 
 
 def mend_minimum(network: NormalNetwork) -> NormalNetwork:
@@ -23,14 +37,7 @@ def mend_minimum(network: NormalNetwork) -> NormalNetwork:
     UnsupportedLayerError
         A lower bound above 0.
     """
-    findings, layers, notes = [], [], []
-    for layer in network.layers:
-        neuron = layer.neuron
-        if neuron.minimum is not None and neuron.minimum > 0:
-            findings.append(Finding(f"layer {layer.title}", "lower bound above 0", neuron.minimum, "<= 0"))
-        if neuron.minimum == 0:
-            notes.append(f"{layer.title}: the lower bound 0 became -1 (erratum threshold-low-zero)")
-        layers.append(mended(layer))
-    if findings:
-        raise UnsupportedLayerError(*findings)
-    return network.replacing(layers=tuple(layers), notes=(*network.notes, *notes))
+    require_minimum(network)
+    zeros = [layer.title for layer in network.layers if layer.neuron.minimum == 0]
+    notes = [f"{title}: the lower bound 0 became -1 (erratum threshold-low-zero)" for title in zeros]
+    return network.replacing(layers=tuple(map(mended, network.layers)), notes=(*network.notes, *notes))

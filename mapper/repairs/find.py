@@ -14,7 +14,7 @@ from typing import TypeAlias
 from hwspec.catalog import is_shipped
 from mapper.activity import doing
 from mapper.asking import REPAIR
-from mapper.errors import MapperError, SpecError
+from mapper.errors import MapperError
 from mapper.options import RepairOf, SolveOptions
 from mapper.question import Question, decide
 from mapper.repairs.chip import chip_repairs
@@ -209,7 +209,7 @@ def works(question: Question, repair: Repair, budget: Budget) -> bool:
     try:
         changed = repaired(question, repair)
         changed.resolved  # noqa: B018  # what no longer applies is no repair; a fault of the solver is one
-    except (MapperError, SpecError):
+    except MapperError:
         return False
     return decide(changed, "reasons", budget.aside()).solution is not None
 

@@ -109,7 +109,7 @@ def repaired(question: Question, repair: Repair) -> Question:
 
     Raises
     ------
-    MapperError, SpecError
+    MapperError
         The repair does not apply.
     """
     edits = [Edit(change.name, change.field, change.after, change.target) for change in repair.sizes]

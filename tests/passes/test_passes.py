@@ -284,6 +284,8 @@ def test_lower_bound_of_zero_is_mended_and_said_so_and_a_positive_one_is_refused
     assert any("erratum" in note for note in ready.notes)
     with pytest.raises(UnsupportedLayerError, match="above 0"):
         mend_minimum(quantize(one([1.0], Neuron(2.0, 1.0))))
+    with pytest.raises(UnsupportedLayerError, match=r"\(got 0\.25; allowed: <= 0\)"):
+        prepare(one([1.0], Neuron(2.0, 0.25)))
 
 
 def test_missing_neurons() -> None:

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from mapper.arguments import checked
 from mapper.emit.read.extract import extract
 from mapper.emit.shared.config import ChipConfig
+from mapper.emit.shared.interface import Interface
 from mapper.emit.shared.joined import joined
 from mapper.emit.shared.tensor import Tensor
 from mapper.errors import Finding, NetworkError
@@ -21,6 +22,11 @@ from mapper.normal_form import NormalLayer, NormalNetwork, normal_form
 from mapper.wording import titled
 
 __all__ = ["Difference", "diff"]
+
+# A value in a row is cut to as many characters, of which so many stand before the first that differs.
+_TEXT_MAX, _BEFORE = 60, 20
+# Of an interface, sentences for a reader: they decide nothing about what a chip does.
+_SENTENCES = ("notes", "readings")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +41,7 @@ class Difference:
         The field; for arrays with the index of the first difference, in the order (feature, input
         feature, row, column) for networks and as in the file for configurations.
     left, right
-        The values there, as text; "-" where a side has none.
+        The values there, as text; "-" where a side has none. Long ones are cut around where they differ.
     count
         How many entries differ, for arrays.
     """
@@ -57,9 +63,10 @@ def diff(
 ) -> tuple[Difference, ...]:
     """All differences, layer by layer; empty if both are the same.
 
-    Two configurations are compared field by field, a configuration with a network by what is extracted
-    from it. Several networks are those that share a chip. The order of edges does not count, nor whether
-    no bias is written as zeros.
+    Two configurations are compared field by field, but for the sentences of the interface (notes, and what
+    was taken for granted while reading), a configuration with a network by what is extracted from it.
+    Several networks are those that share a chip. The order of edges does not count, nor whether no bias is
+    written as zeros.
 
     Raises
     ------
@@ -88,7 +95,8 @@ def _records(where: str, left: Any, right: Any) -> Iterator[Difference]:
         head, _, field = where.rpartition(".")
         yield from _arrays(head, field, left.array, right.array)
     elif isinstance(left, BaseModel) and type(left) is type(right):
-        for name in type(left).model_fields:
+        skipped = _SENTENCES if isinstance(left, Interface) else ()
+        for name in (name for name in type(left).model_fields if name not in skipped):
             place = f"{where}.{name}" if where else name
             yield from _records(place, getattr(left, name), getattr(right, name))
     elif isinstance(left, tuple) and isinstance(right, tuple) and len(left) == len(right):
@@ -96,12 +104,23 @@ def _records(where: str, left: Any, right: Any) -> Iterator[Difference]:
             yield from _records(f"{where}[{n}]", one, two)
     elif left != right:
         head, _, field = where.rpartition(".")
-        yield Difference(head or "configuration", field, _short(left), _short(right))
+        yield Difference(head or "configuration", field, *_texts(left, right))
 
 
-def _short(value: object) -> str:
-    text = "-" if value is None else str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def _texts(*values: object) -> tuple[str, str]:
+    """Both values as texts of a row, each cut to what stands about the place where they differ."""
+    left, right = ("-" if value is None else str(value) for value in values)
+    pairs = enumerate(zip(left, right, strict=False))
+    alike = next((n for n, (one, two) in pairs if one != two), min(len(left), len(right)))
+    return _cut(left, alike), _cut(right, alike)
+
+
+def _cut(text: str, place: int) -> str:
+    if len(text) <= _TEXT_MAX:
+        return text
+    start = 0 if place < _TEXT_MAX // 2 else place - _BEFORE
+    shown = text[start : start + _TEXT_MAX]
+    return f"{'...' if start else ''}{shown}{'...' if start + len(shown) < len(text) else ''}"
 
 
 def _arrays(where: str, what: str, left: Any, right: Any) -> Iterator[Difference]:
@@ -172,7 +191,7 @@ def _fields(where: str, left: Any, right: Any, prefix: str = "") -> Iterator[Dif
         if is_dataclass(one) and type(one) is type(two):
             yield from _fields(where, one, two, f"{prefix}{entry.name}.")
         elif one != two:
-            yield Difference(where, f"{prefix}{entry.name}", _short(one), _short(two))
+            yield Difference(where, f"{prefix}{entry.name}", *_texts(one, two))
 
 
 def _layers(name: str, left: NormalLayer, right: NormalLayer) -> Iterator[Difference]:
@@ -182,7 +201,7 @@ def _layers(name: str, left: NormalLayer, right: NormalLayer) -> Iterator[Differ
     for field in ("out_features", "kernel", "stride", "padding"):
         one, two = getattr(left.operation, field), getattr(right.operation, field)
         if one != two:
-            yield Difference(where, field, _short(one), _short(two))
+            yield Difference(where, field, *_texts(one, two))
     yield from _arrays(where, "weight", *(_array(side.operation.weight) for side in (left, right)))
     if left.operation.out_features == right.operation.out_features:
         zeros = np.zeros(left.operation.out_features, np.int64)
@@ -200,7 +219,7 @@ def _neurons(where: str, left: NormalLayer, right: NormalLayer) -> Iterator[Diff
     for field in ("threshold", "minimum", "reset", "spike_mode"):
         a, b = getattr(one, field), getattr(two, field)
         if np.any(np.asarray(a) != np.asarray(b)):
-            yield Difference(where, field, _short(a), _short(b))
+            yield Difference(where, field, *_texts(a, b))
     if left.output_shape == right.output_shape:
         states = [
             np.zeros(left.output_shape, np.int64)

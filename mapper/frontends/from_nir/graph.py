@@ -17,6 +17,7 @@ from mapper.frontends.from_nir.raw import RawGraph, RawNode, flattened
 from mapper.frontends.from_nir.stated import contradictions
 from mapper.frontends.from_nir.walk import ON_THE_WAY, WEIGHTS
 from mapper.frontends.inference import LayerDraft, build_network, left_to_host
+from mapper.frontends.target import weights_alone
 from mapper.network import Input, Layer, Network, Output
 from mapper.operations import Shape
 from mapper.reading import Reading, gathered
@@ -49,7 +50,7 @@ def from_nir_graph(
     nodes, edges = getattr(graph, "nodes", None), getattr(graph, "edges", None)
     if not isinstance(nodes, dict) or not isinstance(edges, list | set | tuple):
         kind, step = type(graph).__name__, 'Give a torch module, or what mapper.load_network("digits") reads'
-        step = "Call it, and give what it returns" if callable(graph) else step
+        step = "Call it, and give what it returns" if callable(graph) else weights_alone(graph) or step
         problem = "neither a network, nor a path, nor a NIR graph"
         raise NetworkError(Finding("network", problem, kind, next_step=step))
     return network_of(_raw_graph(graph), "nir", options, input_shape)
