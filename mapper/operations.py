@@ -107,7 +107,7 @@ def _freeze(operation: object, *names: str) -> None:
     """
     for name in names:
         value = getattr(operation, name)
-        if value is None or isinstance(value, int | float):
+        if value is None:
             continue
         try:
             view = plain_array(value).view()
@@ -263,8 +263,11 @@ class Neuron(ByValue):
     fires_at: Literal["reached", "above"] = "reached"
 
     def __post_init__(self) -> None:
-        _freeze(self, "threshold", "minimum", "initial_potential")
+        _freeze(self, "initial_potential")
         for name in ("threshold", "minimum"):
+            if isinstance(getattr(self, name), int | float):
+                continue
+            _freeze(self, name)
             # What has no dimension is the number that it holds.
             if isinstance(value := getattr(self, name), np.ndarray) and value.ndim == 0:
                 object.__setattr__(self, name, value.item())

@@ -232,3 +232,14 @@ def test_events_that_are_none_name_the_input_and_how_files_are_read(config: mapp
 def test_no_frames_are_told() -> None:
     with pytest.raises(NetworkError, match=r"^input: holds no frames \(got \(0, 2, 6, 8\)"):
         net((2, 6, 8))(torch.zeros(0, 2, 6, 8))
+
+
+def test_maps_whose_features_come_last_are_turned_as_is_said(config: mapper.ChipConfig) -> None:
+    last = COUNTS.transpose(0, 2, 3, 1)
+    with pytest.raises(
+        ConfigError, match=r"^input input: has not the map .* Give array\.transpose\(0, 3, 1, 2\)$"
+    ):
+        mapper.simulate_config(config, {"input": last})
+    assert mapper.simulate_config(config, {"input": last.transpose(0, 3, 1, 2)}) == mapper.simulate_config(
+        config, {"input": COUNTS}
+    )

@@ -348,8 +348,10 @@ def order_findings(label: str, times: Column) -> list[Finding]:
     places = f"{len(back)} places" if len(back) > 1 else "1 place"
     text = f"time goes back in {places}, the first at event {first}"
     least = f"{int(times[first - 1])} or more"
-    sorting = spoken(command=ORDER.to("sort"), python='mapper.events.events_from(events, order="sort")')
-    step = f"Sort them by time: {sorting}"
+    step = spoken(
+        command=f"Sort them by time: {ORDER.to('sort')}",
+        python='Sort them by time: mapper.events.events_from(events, order="sort")',
+    )
     # Sorting would scramble what a clock of 32 bits tore apart.
     if int(times.max()) < _WRAP and any(int(times[n]) - int(times[n + 1]) > _WRAP // 2 for n in back[:100]):
         step = (

@@ -29,6 +29,7 @@ from mapper.own_shape import own_map
 from mapper.sim.frame_run import FrameState, Run
 from mapper.sim.inputs import by_name, count_arrays
 from mapper.sim.stages import one_sensor
+from mapper.wording import turned
 
 __all__ = ["FrameResult", "FrameState", "simulate_config"]
 
@@ -172,10 +173,16 @@ def _map_findings(graph: ConfigGraph, arrays: Mapping[str, Any]) -> Iterator[Fin
                 continue
             size = shape.input_shape.size
             if (height // py, width // px) != (size.y, size.x):
-                given_map, read_map = (height, width), (size.y * py, size.x * px)
-                yield Finding(
-                    f"input {name}", f"has not the map that core {entry.core} reads", given_map, read_map
+                problem, read_map = (
+                    f"has not the map that core {entry.core} reads",
+                    (size.y * py, size.x * px),
                 )
+                wanted = (shape.input_shape.feature_count - entry.feature_shift, *read_map)
+                line = turned("array", array.shape, wanted, array.ndim - 3)
+                step = f"Give {line}" if line else ""
+                yield Finding(f"input {name}", problem, (height, width), read_map, next_step=step)
+                if line:
+                    continue
             if entry.feature_shift + features > shape.input_shape.feature_count:
                 most = shape.input_shape.feature_count - entry.feature_shift
                 yield Finding(
