@@ -83,6 +83,7 @@ def test_the_command_that_was_meant(typed: str, meant: str, folder: Path, capsys
         ("check next.toml", "next.toml: is a chip. Give it as one: --chip next.toml"),
         ("report next.toml --chip speck2f --out out --workers 1", "next.toml: is a chip. Give it as one: --chip next.toml"),
         ("check digits --input-shape 32,1,8,8", "Leave the batch out: --input-shape 1,8,8"),
+        ("simulate net.py:Net --events t.npz", "net.py:Net: is a network, and a configuration is wanted. Write one first: mapper emit net.py:Net --out DIR; then name DIR/config.json"),
         ("diff a b c", "It takes LEFT and RIGHT."),
         ("emit digits --out there --step-us 0", "--step-us: a time step must be positive (got 0.0 microseconds"),
         ("synthesize digits --kernel-words 3000", "(got 3000). Write --kernel-words 2048..4096"),
@@ -124,3 +125,11 @@ def test_sound_chips_that_are_hardly_meant(content: str, said: str, folder: Path
     told = " ".join(capsys.readouterr().out.split())
     assert said in told
     assert ("note:" in told) == bool(said)
+
+
+def test_one_destination_is_one(folder: Path, capsys: Capture) -> None:
+    (folder / "next.toml").write_text('extends = "speck2f"\nrouting.fan_out = 0\n', encoding="utf-8")
+    assert run(["check", "digits", "--chip", "next.toml"]) == 1
+    told = " ".join(capsys.readouterr().out.split())
+    assert "conv1 needs 1 destination (" in told
+    assert "Cores with 1 destination instead of 0." in told
