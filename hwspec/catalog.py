@@ -20,7 +20,7 @@ from hwspec.schema import ChipSpec
 from hwspec.toml_text import toml_of
 from hwspec.variant import SET, apply_overrides, edit
 
-__all__ = ["is_name", "is_shipped", "load", "names", "resolve_device"]
+__all__ = ["doubts", "is_name", "is_shipped", "load", "names", "resolve_device"]
 
 _checked = Checker(SpecError)
 _FILE_BYTES_MAX = 1 << 20
@@ -85,6 +85,17 @@ def is_name(text: str) -> bool:
 def is_shipped(spec: ChipSpec) -> bool:
     """Whether a chip is, fact for fact, one that comes with the package: one that can be bought."""
     return spec.name in names() and _shipped(spec.name).content_hash() == spec.content_hash()
+
+
+def doubts(spec: ChipSpec) -> tuple[str, ...]:
+    """What of a sound chip is hardly meant, a sentence each."""
+    told = []
+    if not any(group.core.fan_out for group in spec.core_groups):
+        told.append("no core has a destination (fan_out=0): no network of two layers can be placed")
+    if spec.name in names() and not is_shipped(spec):
+        other = f"it is another chip than the {spec.name} that ships: what is written for it would say"
+        told.append(f'{other} "{spec.name}". Give it a name of its own')
+    return tuple(told)
 
 
 @_checked

@@ -26,6 +26,7 @@ __all__ = [
     "collector",
     "completed",
     "ctrl_c",
+    "ended_by_ctrl_c",
     "interrupted",
     "is_command_line",
     "report_fault",
@@ -105,6 +106,19 @@ def _work_for_command() -> None:
 def was_interrupted() -> bool:
     """Whether Ctrl-C or the like came, which a library that was at work may have made another error of."""
     return bool(_came)
+
+
+@contextmanager
+def ended_by_ctrl_c(note: Callable[[], object]) -> Iterator[None]:
+    """Let Ctrl-C end this block and no more; `note` is called then."""
+    was_before = was_interrupted()
+    try:
+        yield
+    except BaseException as error:
+        # Some libraries make an error of their own of Ctrl-C.
+        if not isinstance(error, KeyboardInterrupt) and (was_before or not was_interrupted()):
+            raise
+        note()
 
 
 def report_fault(error: BaseException) -> int:

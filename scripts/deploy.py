@@ -350,7 +350,7 @@ def recorded(path: Path, content: dict[str, Any], name: str | None) -> Any:
     """Events of a file for an input of this name, in the order of time."""
     with damage_is_of(path):
         entry = input_of(content, name)
-        if not path.is_file():
+        if path.exists() and not path.is_file():
             raise ValueError("is no regular file")
         with path.open("rb") as stream:
             # Of any other file numpy says that it might be loaded unsafely.

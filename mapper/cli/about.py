@@ -93,16 +93,19 @@ def chips_check(
     output: Output = Output(),
 ) -> int:
     """Check a chip file; every problem is named with file, field and value."""
-    from hwspec.catalog import is_name, load  # noqa: PLC0415
+    from hwspec.catalog import doubts, is_name, load  # noqa: PLC0415
 
     # A chip that ships, too: with --set it may not be sound.
     is_told = file.suffix == ".toml" or (not file.exists() and is_name(str(file)))
     spec = load(str(file) if is_told else f"./{file}", changes.changes)
+    notes = doubts(spec)
     if output.as_json:
-        print_json(name=spec.name, cores=spec.core_count, hash=spec.content_hash())
+        print_json(name=spec.name, cores=spec.core_count, hash=spec.content_hash(), notes=notes)
     else:
         kinds = counted(len(spec.core_classes), "class", "classes")
         say(f"{file}: {spec.name} is sound: {counted(spec.core_count, 'core')} in {kinds}")
+        for note in notes:
+            say(f"note: {note}")
     return 0
 
 

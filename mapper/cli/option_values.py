@@ -88,7 +88,12 @@ def _forbidden(text: str) -> tuple[int, ...]:
 
 def _shape(text: str) -> tuple[int, ...]:
     is_product = re.fullmatch(r"\s*[0-9]{1,9}(\s*[xX×]\s*[0-9]{1,9}){2}\s*", text)
-    shape = _numbers("--input-shape", re.sub("[xX×]", ",", text) if is_product else text)
+    # As Python prints a shape.
+    bare = re.sub(r"^\s*[(\[](.*?),?\s*[)\]]\s*$", r"\1", text)
+    shape = _numbers("--input-shape", re.sub("[xX×]", ",", text) if is_product else bare)
+    if len(shape) == 4 and min(shape) >= 1:
+        step = f"Leave the batch out: --input-shape {','.join(map(str, shape[1:]))}"
+        raise OptionsError(Finding("--input-shape", "wants three positive numbers", shape, "C,H,W", "", step))
     if len(shape) != 3 or min(shape) < 1:
         raise OptionsError(Finding("--input-shape", "wants three positive numbers", shape, "C,H,W"))
     if (meant := channels_last(shape)) is not None:

@@ -97,13 +97,20 @@ def recorded(path: Path, clock: Clock, shape: tuple[int, int, int] | None = None
 
 
 def require_in_order(config: Path, events: Path | None) -> None:
-    """Refuse a configuration and a recording in each other's place.
+    """Refuse a configuration and a recording in each other's place, and a network in the configuration's.
 
     Raises
     ------
     OptionsError
         They are, by the ends of their names.
     """
+    from mapper.frontends.target import is_target  # noqa: PLC0415
+
+    if is_target(str(config), ()):
+        emit = join(["mapper", "emit", str(config)])
+        step = f"Write one first: {emit} --out DIR; then name DIR/config.json"
+        problem = "is a network, and a configuration is wanted"
+        raise OptionsError(Finding(str(config), problem, next_step=step))
     if (
         events is not None
         and events.suffix == ".json"

@@ -67,7 +67,7 @@ def verify(
 ) -> int:
     """Simulate the configuration that is emitted for a network against the network.
 
-    Exit: 0 identical, 1 proven not to fit, 2 bad input, 3 undecided or cut short by a limit,
+    Exit: 0 identical, 1 proven not to fit, 2 bad input, 3 undecided or cut short by a limit or Ctrl-C,
     4 different (a fault).
     """
     from mapper.api import verify_equivalence  # noqa: PLC0415

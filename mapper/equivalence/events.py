@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hwspec.schema import ChipSpec
 from mapper.arguments import checked
-from mapper.asking import spoken
+from mapper.asking import STEPS, V_MIN
 from mapper.by_value import ByValue
 from mapper.emit.shared.config import ChipConfig
 from mapper.emit.shared.graph import Link
@@ -204,8 +204,9 @@ def _beyond(layer: str, times: int) -> str:
     """What it means that potentials left 16 bits, and what helps."""
     what = f"{layer}: {counted(times, 'time')} a potential would have left the 16 bits that a core has for it"
     meaning = "spike by spike it stays at their end, as is assumed of the chip; time steps have no such end"
-    tune = spoken(command="mapper tune", python="mapper.tuning.tuned_by")
-    return f"{what}: {meaning}. Fewer spikes in, or a smaller range of weights ({tune} seeks one) help"
+    bound = f"neurons with a lower bound ({V_MIN} of NIR files, min_v_mem of sinabs)"
+    helps = f"fewer spikes in (fewer {STEPS}) and, against potentials far below 0, {bound}"
+    return f"{what}: {meaning}. What helps: {helps}"
 
 
 def _notes(

@@ -16,7 +16,7 @@ from mapper.emit.shared.config import ChipConfig
 from mapper.equivalence.accuracy import NO_ANSWER, Effort, Judgement, Kind
 from mapper.equivalence.labelled import LabelledData
 from mapper.equivalence.rates import PairedCounts, rates_of_counts
-from mapper.errors import EventError, Finding, TimeLimitError
+from mapper.errors import INTERRUPTION, EventError, Finding, TimeLimitError
 from mapper.events import events_from_raster
 from mapper.network import Network
 from mapper.normal_form import NormalNetwork
@@ -163,6 +163,8 @@ class Tally:
         By row, how many samples are right after each step; one that is over keeps its answer.
     source_failure
         Why what the network was read from could not be run; empty where it could.
+    stopped_by
+        What came before all samples were done, other than the deadline; empty where nothing did.
     """
 
     labels: NDArray[Any]
@@ -173,11 +175,16 @@ class Tally:
     synops: Counter[str] = field(default_factory=Counter)
     steps: int = 0
     source_failure: str = ""
+    stopped_by: str = ""
 
     @property
     def samples(self) -> int:
         """Samples that were added."""
         return len(self.answers.get("spikes", ()))
+
+    def interrupt(self) -> None:
+        """Ctrl-C came: nothing more is added."""
+        self.stopped_by = INTERRUPTION
 
     def add(self, sample: Judged) -> None:
         """Add a sample."""

@@ -27,7 +27,7 @@ from mapper.equivalence.exchange import (
 from mapper.equivalence.judge import CHUNK, Judge, Judged, Source, Tally
 from mapper.equivalence.labelled import LabelledData
 from mapper.errors import NetworkError, TimeLimitError
-from mapper.process import starting_workers, worker_processes
+from mapper.process import ended_by_ctrl_c, starting_workers, undisturbed, worker_processes
 from mapper.wording import counted
 
 __all__ = ["Scores", "scored", "tally"]
@@ -59,15 +59,18 @@ class Scores:
     judgement
         All else; None where not a single sample was run.
     notes
-        What the deadline left out, and other rows that are not there.
+        What the deadline or Ctrl-C left out, and other rows that are not there.
     is_complete
-        Whether the deadline left nothing out.
+        Whether they left nothing out.
+    is_interrupted
+        Whether Ctrl-C came.
     """
 
     accuracies: tuple[Accuracy, ...] = ()
     judgement: Judgement | None = None
     notes: tuple[str, ...] = ()
     is_complete: bool = True
+    is_interrupted: bool = False
 
 
 def scored(
@@ -86,26 +89,29 @@ def scored(
     notes, is_complete = [], done.samples == len(data.labels)
     if not is_complete:
         left_out = f"{done.samples} of {counted(len(data.labels), 'sample was', 'samples were')} simulated"
-        notes.append(f"labelled data: {left_out}; {deadline} came first")
+        notes.append(f"labelled data: {left_out}; {done.stopped_by or deadline} came first")
     if done.source_failure:
         notes.append(f"the row of the source is left out: {done.source_failure}")
     if not done.samples:
-        return Scores(notes=tuple(notes), is_complete=is_complete)
+        return Scores((), None, tuple(notes), is_complete, bool(done.stopped_by))
     answers, labels = done.final(), data.labels[: done.samples]
     lost_in: dict[str, LostIn] = {}
     rows = table(answers, labels, lost_in)
     for above, row in pairwise(rows):
         if row.difference is not None and row.difference.is_loss:
             was_lost = (answers[above.kind] == labels) & (answers[row.kind] != labels)
-            try:
-                found = _lost_in(judge, data, source, row.kind, was_lost, deadline)
-            except TimeLimitError:
-                notes.append(f"where {row.kind} loses most was not found: {deadline} came first")
+            is_left_out = True
+            with ended_by_ctrl_c(done.interrupt), suppress(TimeLimitError):
+                if not done.stopped_by:
+                    found = _lost_in(judge, data, source, row.kind, was_lost, deadline)
+                    lost_in |= {} if found is None else {row.kind: found}
+                    is_left_out = False
+            if is_left_out:
+                came = done.stopped_by or deadline
+                notes.append(f"where {row.kind} loses most was not found: {came} came first")
                 is_complete = False
-                continue
-            if found is not None:
-                lost_in[row.kind] = found
-    return Scores(table(answers, labels, lost_in), done.judgement(data), tuple(notes), is_complete)
+    accuracies, is_interrupted = table(answers, labels, lost_in), bool(done.stopped_by)
+    return Scores(accuracies, done.judgement(data), tuple(notes), is_complete, is_interrupted)
 
 
 def _lost_in(
@@ -139,7 +145,7 @@ def tally(
     deadline: Deadline = NEVER,
     progress: Callable[[int], None] | None = None,
 ) -> Tally:
-    """Run samples until all are done or the deadline comes; those that are done are the first ones.
+    """Run samples until all are done or the deadline or Ctrl-C comes; those that are done are the first ones.
 
     Parameters
     ----------
@@ -155,7 +161,8 @@ def tally(
     done, outcomes = Tally(data.labels), _outcomes(judge, data, workers, deadline)
     own: list[int] = []
     labelled = steps_of("labelled samples", len(data.labels))
-    with labelled as steps, closing(outcomes), suppress(TimeLimitError):
+    ends = ended_by_ctrl_c(done.interrupt)
+    with ends, labelled as steps, closing(outcomes), suppress(TimeLimitError):
         for start, rasters, samples in outcomes:
             if source is not None and start == len(own):
                 deadline.check("labelled samples were simulated")
@@ -165,7 +172,8 @@ def tally(
                 except NetworkError as error:
                     done.source_failure, source = str(error), None
             for sample in samples:
-                done.add(sample)
+                with undisturbed():
+                    done.add(sample)
                 steps(done.samples)
                 if progress is not None:
                     progress(done.samples)

@@ -27,7 +27,7 @@ from mapper.events.numpy_files import arrays_of
 from mapper.references import natural_key
 from mapper.sim.network import NO_COUNTS, are_spike_counts
 from mapper.texts import unreachable
-from mapper.wording import other_shape
+from mapper.wording import join_names, other_shape
 
 __all__ = [
     "STEPS", "DataOptions", "Encoding", "LabelledData", "Rasters", "encoded", "labelled_data",
@@ -217,6 +217,7 @@ def read_labelled(
     is_labelled = needs_labels or "labels" in arrays
     if lacking := {kind, *(["labels"] if is_labelled else [])} - arrays.keys():
         problem = f"is no labelled data: it lacks {' and '.join(sorted(lacking))}"
+        problem += f", and holds {join_names(sorted(arrays))}" if arrays else ""
         raise EventError(Finding(source, problem, next_step=_WRITTEN))
     given = arrays[kind]
     labels = arrays["labels"] if is_labelled else np.zeros(given.shape[:1], np.int64)
@@ -228,15 +229,24 @@ def read_labelled(
         raise EventError(other_shape(f"{source}: {kind}", kind, given.shape, shape, front))
     if given.ndim != axes.count(",") + 2 or labels.shape != given.shape[:1] or not given.size:
         limit = f"{kind} (samples, {axes}), one label each"
-        raise EventError(Finding(source, "has other shapes", (given.shape, labels.shape), limit))
-    if labels.dtype.kind not in "iu":
-        raise EventError(Finding(source, "has labels that are no whole numbers", str(labels.dtype)))
-    labels = labels.astype(np.int64)
+        is_one_hot = labels.ndim == 2 and len(labels) == len(given) and given.size
+        step = "Write labels=labels.argmax(1)" if is_one_hot else ""
+        raise EventError(Finding(source, "has other shapes", (given.shape, labels.shape), limit, "", step))
+    labels = _whole_labels(source, labels)
     if kind == "rasters":
         return LabelledData(path.stem, _counts(source, given), labels, is_labelled=is_labelled, source=source)
     check_image(source, given)
     made = _Made(len(labels), lambda index: encoded(given[index], chosen, index))
     return LabelledData(path.stem, made, labels, images=given, is_labelled=is_labelled, source=source)
+
+
+def _whole_labels(source: str, labels: NDArray[Any]) -> NDArray[np.int64]:
+    if labels.dtype.kind not in "iu":
+        is_whole = labels.dtype.kind == "f" and bool((labels == np.floor(labels)).all())
+        step = "Write labels=labels.astype(int)" if is_whole else ""
+        problem = "has labels that are no whole numbers"
+        raise EventError(Finding(source, problem, str(labels.dtype), next_step=step))
+    return labels.astype(np.int64)
 
 
 def _require_file(path: Path, source: str) -> None:

@@ -72,7 +72,9 @@ class EquivalenceReport(ByValue, Shown):
     compared_with
         What of its source the network as read was found equal to; empty where nothing was.
     is_complete
-        Whether no limit cut the labelled data short.
+        Whether neither a limit nor Ctrl-C cut the labelled data short.
+    is_interrupted
+        Whether Ctrl-C did.
     """
 
     _other_names = MappingProxyType(
@@ -97,6 +99,7 @@ class EquivalenceReport(ByValue, Shown):
     rounding: tuple[RoundingLoss, ...] = ()
     titles: Mapping[str, str] = field(default_factory=dict)
     is_complete: bool = True
+    is_interrupted: bool = False
 
     def __bool__(self) -> bool:
         """As `is_equivalent`."""

@@ -228,6 +228,7 @@ def check_equivalence(
         titles={entry.layer: integer.title(entry.layer) for entry in rates},
         output=_trace(integer.outputs[0].name, runs.floats, events.outputs),
         is_complete=scores.is_complete,
+        is_interrupted=scores.is_interrupted,
     )
 
 

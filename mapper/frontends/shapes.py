@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from hwspec.inert import as_text, quoted
 from hwspec.toml_text import toml_of
-from mapper.asking import INPUT_FORM, INPUT_SHAPE
+from mapper.asking import CHIP, INPUT_FORM, INPUT_SHAPE
 from mapper.errors import Finding, MissingShapeError, NetworkError, UnsupportedLayerError, unreadable
 from mapper.files import own_file
 from mapper.frontends.field_names import meant_by
@@ -36,6 +36,8 @@ __all__ = ["json_schema", "load_shapes", "parse_shapes"]
 
 # A hundred times the longest that was ever written by hand; any of the languages is read in seconds.
 _FILE_BYTES_MAX = 4 << 20
+# A chip file has one of these, a network none.
+_OF_CHIPS = {"extends", "core", "cores", "limits"}
 Positive = Annotated[int, Field(strict=True, ge=1, le=2**31)]
 Natural = Annotated[int, Field(strict=True, ge=0, le=2**31)]
 PositivePair = Positive | tuple[Positive, Positive]
@@ -186,7 +188,15 @@ def load_shapes(path: Path, input_shape: tuple[int, int, int] | None = None) -> 
     except ValueError as error:
         problem = " ".join(str(error).split())[:300]
         raise NetworkError(Finding(path.name, f"cannot be parsed: {problem}")) from None
+    if _is_chip(content):
+        step = f"Give it as one: {CHIP.to(as_text(str(path)))}"
+        raise NetworkError(Finding(path.name, "is a chip", next_step=step))
     return parse_shapes(content, path.name, input_shape)
+
+
+def _is_chip(content: object) -> bool:
+    """Whether a file's content is a chip's: by what every chip file has, and no network."""
+    return isinstance(content, dict) and "layers" not in content and bool(content.keys() & _OF_CHIPS)
 
 
 def _parsed(text: str, suffix: str) -> object:

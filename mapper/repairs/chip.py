@@ -12,7 +12,7 @@ from mapper.problem import Problem
 from mapper.repairs.search import Search, largest, smallest
 from mapper.result import Repair
 from mapper.solver.amounts import MEMORIES, least_extra
-from mapper.wording import join_names
+from mapper.wording import counted, join_names
 
 __all__ = ["chip_repairs"]
 
@@ -183,7 +183,7 @@ def _fan_out(search: Search) -> Iterator[Repair]:
     if destinations > have:
         override = f"core[0..{chip.core_count - 1}].fan_out={destinations}"
         if search.fits_on(override):
-            sentence = f"Cores with {destinations} destinations instead of {have}."
+            sentence = f"Cores with {counted(destinations, 'destination')} instead of {have}."
             yield Repair(
                 sentence=sentence,
                 kind="fan_out",

@@ -193,5 +193,5 @@ def _tuned_text(tuned: TuneResult) -> str:
 @html.register(EquivalenceReport)
 @html.register(TuneResult)
 def _printed_html(value: object) -> str:
-    first, *_ = str(value).splitlines()
-    return page(first, paragraphs=[], printed=str(value))
+    lines = str(value).splitlines()
+    return page(lines[0], paragraphs=[], printed=lines)

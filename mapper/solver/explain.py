@@ -197,9 +197,9 @@ def _shortfall_clause(lack: Shortfall, where: str) -> str:
         return f"has {lack.terms}: {lack.demand} {text.unit} are {lack.gap} more than {where} allows"
     needs = "takes at most" if lack.rule is Rule.BANDWIDTH else "needs"
     place = where.removesuffix(",")
-    return (
-        f"{needs} {lack.demand} {text.unit} ({lack.terms}), {lack.gap} more than the {lack.bound} of {place}"
-    )
+    one = text.unit if "/" in text.unit else text.unit.removesuffix("s")
+    amount = counted(lack.demand, one, text.unit)
+    return f"{needs} {amount} ({lack.terms}), {lack.gap} more than the {lack.bound} of {place}"
 
 
 def _may_use(problem: Problem, layer: int, k: int) -> bool:

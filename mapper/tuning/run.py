@@ -22,13 +22,14 @@ from mapper.deadline import NEVER, Deadline
 from mapper.equivalence.accuracy import Difference
 from mapper.equivalence.judge import check_labels
 from mapper.equivalence.labelled import DataOptions, LabelledData, read_labelled
+from mapper.equivalence.report import EquivalenceReport
 from mapper.errors import EventError, Finding, NetworkError, OptionsError
 from mapper.frontends import load_with_source
 from mapper.network import Network
 from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
 from mapper.passes import PrepareOptions, prepare
-from mapper.process import was_interrupted
+from mapper.process import ended_by_ctrl_c
 from mapper.result import Result, Status
 from mapper.tuning.knobs import Knobs, tuned_network
 from mapper.tuning.search import Found, searched
@@ -163,26 +164,31 @@ def tuned_by(
     words = {**options, "workers": None, "data": judging, "dt_us": encoding.dt_us}
 
     def judged() -> Iterator[Tuned]:
-        old = verify_equivalence(source, spec, add_output_neuron=add_output_neuron, **reading, **words)
+        given = {**reading, **words, "add_output_neuron": add_output_neuron}
+        old = _whole(verify_equivalence(source, spec, **given))
         yield Tuned(old, answers_by_order(search.placed(floating), judging, encoding.dt_us))
-        yield Tuned(
-            verify_equivalence(tuned, spec, **words), answers_by_order(result, judging, encoding.dt_us)
-        )
+        new = _whole(verify_equivalence(tuned, spec, **words))
+        yield Tuned(new, answers_by_order(result, judging, encoding.dt_us))
 
     return TuneResult(tuned, result, found, *_unless_interrupted(found, judged()), labels=judging.labels)
 
 
 def _unless_interrupted(found: Found, judged: Iterator[Tuned]) -> tuple[Tuned | None, Tuned | None]:
     """Both, or none where Ctrl-C comes: what was found stays."""
-    was_before = was_interrupted()
-    try:
-        return next(judged), next(judged)
-    except BaseException as error:
-        # Some libraries make an error of their own of Ctrl-C.
-        if not isinstance(error, KeyboardInterrupt) and (was_before or not was_interrupted()):
-            raise
+
+    def stop() -> None:
         found.stopped_by = found.stopped_by or "Ctrl-C"
-        return None, None
+
+    with ended_by_ctrl_c(stop):
+        return next(judged), next(judged)
+    return None, None
+
+
+def _whole(report: EquivalenceReport) -> EquivalenceReport:
+    """A report of all samples: one is compared with another."""
+    if report.is_interrupted:
+        raise KeyboardInterrupt
+    return report
 
 
 @dataclass(frozen=True)

@@ -250,7 +250,7 @@ def test_without_samna(content: Any, tmp_path: Path) -> None:
         (["--device", "speck2fmodule", "--slow-clock", "0"], "0.0 Hz"),
         (["--device", "speck2fmodule", "--wait", "nan"], "--wait"),
         (["--device", "speck2fmodule", "--at-most", "-1"], "--at-most"),
-        (["--device", "speck2fmodule", "--events", "none.npy"], "none.npy"),
+        (["--device", "speck2fmodule", "--events", "none.npy"], "No such file"),
         (["--device", "speck2fmodule", "--self-test", "none.json"], "none.json"),
     ],
 )

@@ -58,6 +58,9 @@ SAID: dict[str, tuple[list[str], int, Change, int]] = {
         ["check", "weights.pth", *SHAPE, "--relu-as-if", "1"], 2,
         lambda words, _: [words[0], "net.py:rectified", *words[2:], "--weights", words[1]], 0,
     ),
+    "Leave the batch out: --input-shape {}": (
+        ["check", "digits", "--input-shape", "32,1,8,8"], 2, changed("32,1,8,8", "1,8,8"), 0,
+    ),
     "Give --input-shape {}{}": (
         ["check", "net.py:rectified", "--input-shape", "3,8,8", "--relu-as-if", "1"], 2, changed("3,8,8", "2,8,8"), 0,
     ),
@@ -233,8 +236,11 @@ UNTYPED: Mapping[str, str] = {
     "check --input-shape, from which the sizes of all maps follow":
         "stands beside the change of code that mends it: tests/test_first_mistakes.py",
     "Run it with --ignore-lossy to leave that out": "goes with cores that emit never writes so: tests/sim",
-    "mapper tune":
-        "goes with potentials beyond 16 bits; `tune` is typed in tests/tuning",
+    "Write one first: {} --out DIR; then name DIR/config.json": "is said in tests/cli/test_first_mistakes.py",
+    "fewer spikes in (fewer --steps) and, against potentials far below 0, {}":
+        "is followed in tests/equivalence/test_equivalence.py",
+    "neurons with a lower bound (--v-min of NIR files, min_v_mem of sinabs)":
+        "is followed in tests/equivalence/test_equivalence.py",
     "--add-output-neuron 1.0 appends them to an output layer": "is said to Python, which skipped the passes",
     "Use --fires-at reached, or scale weights and threshold down alike": "goes with thresholds of 2^15: tests/passes",
     "Give --tick MICROSECONDS, or emit with --step-us MICROSECONDS": "goes with biases that emit writes with a clock alone: tests/sim",

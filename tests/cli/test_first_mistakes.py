@@ -23,6 +23,7 @@ SHAPE = "--input-shape 2,8,8"
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net.py").write_text(CODE, encoding="utf-8")
+    (tmp_path / "next.toml").write_text('extends = "speck2f"\n', encoding="utf-8")
     return tmp_path
 
 
@@ -79,6 +80,10 @@ def test_the_command_that_was_meant(typed: str, meant: str, folder: Path, capsys
         ("verify digits digits", "It takes one NETWORK; several go to mapper solve, check, emit, report and synthesize."),
         ("widest digits speck2f", "Did you mean --chip speck2f?"),
         ("check digits speck2f", "speck2f: is a chip. Give it as one: --chip speck2f"),
+        ("check next.toml", "next.toml: is a chip. Give it as one: --chip next.toml"),
+        ("report next.toml --chip speck2f --out out --workers 1", "next.toml: is a chip. Give it as one: --chip next.toml"),
+        ("check digits --input-shape 32,1,8,8", "Leave the batch out: --input-shape 1,8,8"),
+        ("simulate net.py:Net --events t.npz", "net.py:Net: is a network, and a configuration is wanted. Write one first: mapper emit net.py:Net --out DIR; then name DIR/config.json"),
         ("diff a b c", "It takes LEFT and RIGHT."),
         ("emit digits --out there --step-us 0", "--step-us: a time step must be positive (got 0.0 microseconds"),
         ("synthesize digits --kernel-words 3000", "(got 3000). Write --kernel-words 2048..4096"),
@@ -99,3 +104,32 @@ def test_what_in_a_file_was_meant(typed: str, folder: Path, capsys: Capture) -> 
     found = re.search(r"Did you mean (net\.py:\w+)\?", told)
     assert found, told
     assert run(["check", found[1], *rest]) == 0
+
+
+@pytest.mark.parametrize("shape", ["(1, 8, 8)", "[1, 8, 8]", "1x8x8"])
+def test_shapes_as_python_prints_them(shape: str, folder: Path, capsys: Capture) -> None:
+    assert run(["check", "digits", "--input-shape", shape]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("routing.fan_out = 0", "note: no core has a destination (fan_out=0)"),
+        ('name = "speck2f"\nrouting.fan_out = 4', "note: it is another chip than the speck2f that ships"),
+        ("routing.fan_out = 4", ""),
+    ],
+)
+def test_sound_chips_that_are_hardly_meant(content: str, said: str, folder: Path, capsys: Capture) -> None:
+    (folder / "next.toml").write_text(f'extends = "speck2f"\n{content}\n', encoding="utf-8")
+    assert run(["chips", "check", "next.toml"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert said in told
+    assert ("note:" in told) == bool(said)
+
+
+def test_one_destination_is_one(folder: Path, capsys: Capture) -> None:
+    (folder / "next.toml").write_text('extends = "speck2f"\nrouting.fan_out = 0\n', encoding="utf-8")
+    assert run(["check", "digits", "--chip", "next.toml"]) == 1
+    told = " ".join(capsys.readouterr().out.split())
+    assert "conv1 needs 1 destination (" in told
+    assert "Cores with 1 destination instead of 0." in told

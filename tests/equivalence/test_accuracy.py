@@ -486,6 +486,25 @@ def test_files_without_samples(kind: str, shape: tuple[int, ...], tmp_path: Path
         read_labelled(str(tmp_path / "none.npz"))
 
 
+@pytest.mark.parametrize(
+    ("changed", "said", "step"),
+    [
+        ({"labels": np.eye(3, dtype=int)}, "has other shapes", "Write labels=labels.argmax(1)"),
+        ({"labels": np.arange(3.0)}, "no whole numbers (got float64)", "Write labels=labels.astype(int)"),
+        ({"labels": np.array([0.5, 1, 2])}, "no whole numbers (got float64)", ""),
+        ({"labels": None, "images": None, "x": np.zeros(3), "y": np.zeros(3)}, "and rasters, and holds x and y", "Write it by"),
+    ],
+)  # fmt: skip
+def test_labels_of_other_forms(changed: dict[str, Any], said: str, step: str, tmp_path: Path) -> None:
+    arrays = {"images": np.full((3, 1, 4, 4), 0.5), "labels": np.arange(3)} | changed
+    np.savez(tmp_path / "made.npz", **{name: array for name, array in arrays.items() if array is not None})
+    with pytest.raises(EventError) as caught:
+        read_labelled(str(tmp_path / "made.npz"))
+    assert said in str(caught.value)
+    assert step in str(caught.value)
+    assert ("Write" in str(caught.value)) == bool(step)
+
+
 def test_images_that_are_no_shares_are_told_what_they_look_like(tmp_path: Path) -> None:
     path, images = tmp_path / "made.npz", np.random.default_rng(2).random((3, 1, 4, 4)).astype(np.float32)
     images[:, 0, 0, 0] = 0, 1, 0

@@ -23,15 +23,15 @@ from mapper.equivalence import (
 from mapper.equivalence.events import compare_events
 from mapper.equivalence.known_answer import answer_or_reason, derived
 from mapper.equivalence.run import random_recording, recording_of
-from mapper.errors import BackendMissingError, EventError, InfeasibleError, OptionsError
+from mapper.errors import BackendMissingError, EventError, InfeasibleError, MapperWarning, OptionsError
 from mapper.events import EVENT_DTYPE, events_from_raster, write_events
 from mapper.frontends import load_network
-from mapper.operations import Convolution
+from mapper.operations import Convolution, Neuron
 from mapper.passes import PrepareOptions, prepare
 from mapper.sim.config_frame import simulate_config
 from mapper.sim.event import simulate_events
 from mapper.sim.network import simulate
-from tests.builders import chain, conv, weighted
+from tests.builders import as_read, chain, conv, weighted
 from tests.sim.test_config_frame import neurons, placed, random_network
 
 ZOO = Path(__file__).parents[1] / "data" / "zoo"
@@ -257,3 +257,22 @@ def test_what_cannot_be_checked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.setattr("mapper.report.plots.find_spec", lambda name: None)
     with pytest.raises(BackendMissingError, match="matplotlib"):
         plot_equivalence(report, tmp_path / "a.png")
+
+
+def test_what_is_said_to_help_against_full_potentials_does() -> None:
+    """Fewer steps, and a lower bound: the note names both and none is left then."""
+    weight = np.full((1, 1, 1, 1), -100.0)
+    network = as_read(chain([Convolution(1, (1, 1), weight=weight)], (1, 2, 2)))
+
+    def notes(steps: int, minimum: float | None) -> list[str]:
+        neuron = Neuron(threshold=100.0, minimum=minimum)
+        given = replace(network, layers=(replace(network.layers[0], neuron=neuron),))
+        with pytest.warns(MapperWarning, match="NO SPIKES"):
+            report = mapper.verify_equivalence(given, rate=1.0, steps=steps)
+        return [note for note in report.notes if "have left the 16 bits" in note]
+
+    (note,) = notes(400, None)
+    assert "What helps: fewer spikes in (fewer steps)" in note
+    assert "a lower bound (v_min of NIR files, min_v_mem of sinabs)" in note
+    assert notes(200, None) == []
+    assert notes(400, -100.0) == []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +17,11 @@ import mapper
 from mapper.cli.entry import run
 from mapper.deadline import Deadline
 from mapper.equivalence import read_labelled
+from mapper.equivalence.accuracy import Difference
 from mapper.equivalence.run import random_recording
-from mapper.errors import TimeLimitError
+from mapper.errors import INTERRUPTION, TimeLimitError
 from mapper.frontends import load_network
+from tests.cli.moments import ended_at
 
 Capture = pytest.CaptureFixture[str]
 
@@ -94,6 +98,43 @@ def test_the_command_says_how_many(few: str, monkeypatch: pytest.MonkeyPatch, ca
     record = json.loads(capsys.readouterr().out)
     assert (record["accuracy"], record["is_complete"]) == ({}, False)
     assert any("0 of 40 samples" in note for note in record["notes"])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process alone")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_gives_the_samples_that_are_done(number: signal.Signals, few: str) -> None:
+    words = ["verify", "digits", "--steps", "2", "--data", few, "--json"]
+    status, out, errors = ended_at("call mapper.equivalence.judge:Tally.add 16", number, *words)
+    assert status == 3, errors
+    record = json.loads(out)
+    assert f"labelled data: 17 of 40 samples were simulated; {INTERRUPTION} came first" in record["notes"]
+    assert {row["samples"] for row in record["accuracy"].values()} == {17}
+    assert (record["is_complete"], record["is_interrupted"]) == (False, True)
+    assert "before anything was found" not in errors
+
+
+def test_ctrl_c_while_workers_compute_gives_what_they_gave(few: str) -> None:
+    def pressed(done: int) -> None:
+        if done == 17:
+            raise KeyboardInterrupt
+
+    report = mapper.verify_equivalence("digits", steps=2, data=few, workers=1, progress=pressed)
+    assert {row.samples for row in report.accuracies} == {17}
+    assert report.is_interrupted
+
+
+def test_ctrl_c_where_layers_are_exchanged_keeps_the_table(few: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pressed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    whole = mapper.verify_equivalence("digits", steps=2, data=few)
+    monkeypatch.setattr(Difference, "is_loss", True)
+    monkeypatch.setattr("mapper.equivalence.judging._lost_in", pressed)
+    report = mapper.verify_equivalence("digits", steps=2, data=few)
+    assert [row.samples for row in report.accuracies] == [row.samples for row in whole.accuracies]
+    assert f"where integer loses most was not found: {INTERRUPTION} came first" in report.notes
+    assert report.is_interrupted
+    assert not report.is_complete
 
 
 def test_the_limit_begins_with_solving(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,27 +53,37 @@ class IFNode(nn.Module):
 class Leaky(nn.Module):
     """As snnTorch's class with a state of its own, or one that goes in and out."""
 
-    def __init__(self, beta: float = 1.0, reset_mechanism: str = "subtract", output: bool = False) -> None:
+    def __init__(
+        self,
+        beta: float = 1.0,
+        reset_mechanism: str = "subtract",
+        output: bool = False,
+        init_hidden: bool = True,
+    ) -> None:
         super().__init__()
         self.beta, self.threshold, self.reset_mechanism = (
             torch.tensor(beta),
             torch.tensor(1.0),
             reset_mechanism,
         )
-        self.init_hidden, self.output, self.inhibition, self.state_quant = True, output, False, False
+        self.init_hidden, self.output, self.inhibition, self.state_quant = init_hidden, output, False, False
         self.graded_spikes_factor = torch.tensor(1.0)
         self.mem = torch.zeros(0)
 
     def reset_mem(self) -> None:
         self.mem = torch.zeros(0)
 
-    def forward(self, x: torch.Tensor) -> Any:
-        before = self.mem if self.mem.shape == x.shape else torch.zeros_like(x)
+    def init_leaky(self) -> torch.Tensor:
+        return torch.zeros(0)
+
+    def forward(self, x: torch.Tensor, mem: torch.Tensor | None = None) -> Any:
+        given = self.mem if mem is None else mem
+        before = given if given.shape == x.shape else torch.zeros_like(x)
         fired = before > self.threshold
         kept = before - fired * self.threshold if self.reset_mechanism == "subtract" else before * ~fired
         self.mem = kept + x
         spikes = (self.mem > self.threshold).to(x)
-        return (spikes, self.mem) if self.output else spikes
+        return (spikes, self.mem) if self.output or not self.init_hidden else spikes
 
 
 class IAFCell(nn.Module):

@@ -290,6 +290,20 @@ def test_spikes_that_come_with_a_state() -> None:
     assert read(module).layers[0].neuron is not None
 
 
+def test_states_that_forward_makes_anew_are_told() -> None:
+    def forward(self: Any, x: Any) -> Any:
+        one = self.s.init_leaky()
+        spikes, one = self.s(self.c(x), one)
+        return spikes
+
+    text = message(Made(forward, c=conv(bias=False), s=Leaky(init_hidden=False)))
+    assert "its number of spikes in step" in text
+    assert "s has init_hidden=False" in text
+    assert "write Leaky(beta=1.0, init_hidden=True) and leave the membranes out of forward" in text
+    kept = Made(lambda self, x: self.s(self.c(x)), c=conv(bias=False), s=Leaky())
+    assert read(kept).layers[0].neuron is not None
+
+
 @pytest.mark.parametrize(
     ("layer", "text"),
     [

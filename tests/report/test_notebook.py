@@ -3,17 +3,20 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from hwspec.display import Displayed, Shown
+from hwspec.display import Displayed, Shown, html
 from mapper.api import check, solve, verify_equivalence
 from mapper.emit.write.build import build_config
+from mapper.equivalence import EquivalenceReport, read_labelled
 from mapper.record import placement_record
 from mapper.report.notebook import matrix_html
 from mapper.report.text import print_report
+from mapper.tuning import TuneOptions, TuneResult, tuned_by
 from tests.builders import chain, conv, gesture
 from tests.report.markup import parsed
 from tests.report.samples import HOSTILE, hostile, large, partial, small
@@ -123,3 +126,31 @@ def test_a_chip_alone_is_its_own_words() -> None:
     code = "from hwspec.catalog import load; print(load('speck2f'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "speck2f" in done.stdout
+
+
+def test_what_was_printed_keeps_its_lines() -> None:
+    """Of everything that a notebook draws: a line is a line, and no letter of a newline's name is seen."""
+    result, misfit = solve("digits", "speck2f"), check(gesture(), "speck2cmini")
+    data = read_labelled("digits")
+    few = replace(data, rasters=[data.rasters[n] for n in range(2)], labels=data.labels[:2])
+    values = [
+        result,
+        placement_record(result),
+        misfit.report,
+        small(),
+        result.networks[0],
+        result.given[0],
+        result.chip,
+        result.require(),
+        build_config(result),
+        verify_equivalence("digits", steps=20, rate=0.5),
+        tuned_by("digits", calibrate=few, tuning=TuneOptions(runs=1)),
+    ]
+    drawn = {type(value): value._repr_html_() for value in values if isinstance(value, Shown)}
+    kinds = set(html.registry) - {object}
+    assert {kind for kind in kinds if not any(issubclass(entry, kind) for entry in drawn)} == set()
+    for kind, page in drawn.items():
+        assert "\\n" not in page, kind
+    for kind in (EquivalenceReport, TuneResult):
+        (printed,) = parsed(drawn[kind]).all("pre")
+        assert printed.text.splitlines() == str(next(x for x in values if type(x) is kind)).splitlines()
