@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,10 @@ def plain_array(given: Any) -> NDArray[Any]:
     ValueError
         It has no values, or a mask hides some of them, or it is no array; the message is a clause.
     """
-    if isinstance(given, np.ma.MaskedArray):
-        if given.dtype.names is None and np.ma.is_masked(given):
+    # Whoever has no masked array has not loaded what knows them, which takes a command a while.
+    masks = sys.modules.get("numpy.ma")
+    if masks is not None and isinstance(given, masks.MaskedArray):
+        if given.dtype.names is None and masks.is_masked(given):
             raise ValueError("is masked, and what the mask hides would count: give array.filled(0)")
         given = given.data
     if hasattr(given, "detach") and hasattr(given, "layout"):
