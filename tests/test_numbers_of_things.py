@@ -44,7 +44,6 @@ NEVER_ONE: Mapping[tuple[str, str], str] = {
     ("mapper/repairs/network.py", "{after} pixels"): "a size, as in 32x32 pixels",
     ("hwspec/errors.py", "{len(lines)} problems"): "one is no list",
     ("mapper/frontends/from_nir/origins.py", "{source} runs"): "is a verb",
-    ("mapper/frontends/concerns.py", "{name} states"): "is a verb",
     ("mapper/compat/arguments.py", "{len(state)} samples"): "one is what is wanted",
     ("mapper/equivalence/expected.py", "{difference.computed} spikes"): "a difference of two numbers",
     ("mapper/equivalence/rates.py", "{self.float_spikes} spikes"): "a mean, with its fraction",
