@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from mapper.network import DvsSettings, Edge, Input, Layer, Network, Output
     from mapper.operations import BatchNorm, Convolution, Linear, Neuron, Pool, Shape
     from mapper.options import SolveOptions
-    from mapper.result import FeasibilityReport, Result, Status
+    from mapper.reasons import FeasibilityReport, Status
+    from mapper.result import Result
     from mapper.sim.config_frame import simulate_config
     from mapper.sim.event import EventOptions, simulate_events
 
@@ -66,7 +67,8 @@ _HOME = {
     "mapper.network": ("DvsSettings", "Edge", "Input", "Layer", "Network", "Output"),
     "mapper.operations": ("BatchNorm", "Convolution", "Linear", "Neuron", "Pool", "Shape"),
     "mapper.options": ("SolveOptions",),
-    "mapper.result": ("FeasibilityReport", "Result", "Status"),
+    "mapper.reasons": ("FeasibilityReport", "Status"),
+    "mapper.result": ("Result",),
     "mapper.sim.config_frame": ("simulate_config",),
     "mapper.sim.event": ("EventOptions", "simulate_events"),
 }

@@ -10,7 +10,7 @@ from math import inf
 from typing import TypeAlias
 
 from mapper.normal_form import NormalNetwork
-from mapper.result import Status
+from mapper.reasons import Status
 from mapper.solution import Objective, Solution
 
 __all__ = ["Answer", "best_answer"]

@@ -15,7 +15,8 @@ from hwspec.errors import Finding, MapperError, SpecError, sentence_list, unread
 from mapper.asking import TIME_LIMIT, WORK_LIMIT, names
 
 if TYPE_CHECKING:
-    from mapper.result import FeasibilityReport, Result
+    from mapper.reasons import FeasibilityReport
+    from mapper.result import Result
 
 __all__ = [
     "INTERRUPTION",

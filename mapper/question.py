@@ -36,8 +36,9 @@ from mapper.passes.legalize import (
 from mapper.passes.quantize import in_floats
 from mapper.problem import Problem
 from mapper.process import collector
+from mapper.reasons import Status, Unmet, unmet
 from mapper.references import layer_key
-from mapper.result import Result, Status, Unmet, unmet
+from mapper.result import Result
 from mapper.rules import Rule
 from mapper.verify import verify
 from mapper.wording import counted, join_names

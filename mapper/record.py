@@ -18,8 +18,9 @@ from mapper.files import own_file
 from mapper.kept import KeptCores
 from mapper.operations import Pair, Pool, Shape
 from mapper.reading import Reading
+from mapper.reasons import Record
 from mapper.references import layers_called, signal_title
-from mapper.result import Record, Result
+from mapper.result import Result
 from mapper.solution import LayerPart, Placement, Relay, Solution
 from mapper.texts import json_of, plain_text
 from mapper.work import CoreWork, relay_work

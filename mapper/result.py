@@ -15,45 +15,12 @@ from mapper.errors import InfeasibleError, OptionsError, UndecidedError
 from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
 from mapper.reading import Reading, readings_of
-from mapper.reasons import (
-    Conflict,
-    Correction,
-    DividedConflict,
-    FeasibilityReport,
-    Gap,
-    HallSet,
-    Record,
-    Repair,
-    ReportNature,
-    Requirement,
-    SizeChange,
-    Status,
-    Unmet,
-    unmet,
-)
+from mapper.reasons import FeasibilityReport, Status
 from mapper.references import LayerReference, locate_layer, resolve_layer, whole_number
 from mapper.solution import LayerPart, Solution
 from mapper.wording import join_names
 
-# Whoever has a result has its reasons too.
-__all__ = [
-    "Conflict",
-    "Correction",
-    "DividedConflict",
-    "FeasibilityReport",
-    "Gap",
-    "HallSet",
-    "Record",
-    "Repair",
-    "ReportNature",
-    "Requirement",
-    "Result",
-    "SizeChange",
-    "Statistics",
-    "Status",
-    "Unmet",
-    "unmet",
-]
+__all__ = ["Result", "Statistics"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,8 +44,9 @@ from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
 from mapper.passes import prepare
 from mapper.question import Question, decide, fits
+from mapper.reasons import Status
 from mapper.record import placement_record
-from mapper.result import Result, Status
+from mapper.result import Result
 from tests.random_networks import four_classes, random_speck_network
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -31,7 +31,7 @@ from mapper.frontends import load_network
 from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
 from mapper.passes import prepare
-from mapper.result import Status
+from mapper.reasons import Status
 from tests.random_networks import random_speck_network
 
 ZOO = Path(__file__).resolve().parent.parent / "tests" / "data" / "zoo"

@@ -18,8 +18,9 @@ from mapper.operations import Pair
 from mapper.options import SolveOptions, resolve
 from mapper.passes import prepare
 from mapper.passes.legalize import legal_forms
+from mapper.reasons import Status
 from mapper.references import natural_key
-from mapper.result import Result, Statistics, Status
+from mapper.result import Result, Statistics
 from mapper.solution import (
     DVS,
     DvsStage,

@@ -22,8 +22,8 @@ from mapper.network import DvsSettings, Input, Network, Output
 from mapper.operations import Convolution, Pool, Shape
 from mapper.options import SolveOptions
 from mapper.passes import PrepareOptions, prepare
+from mapper.reasons import Status
 from mapper.record import kept_cores, moved_layers, placement_record
-from mapper.result import Status
 from mapper.solution import LayerPart, Relay
 from tests.builders import UNDIVIDED, chain, conv, pool, weighted
 from tests.graphs import Link, graph

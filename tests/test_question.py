@@ -19,7 +19,8 @@ from mapper.operations import Convolution, Neuron, Pool, Shape
 from mapper.options import SolveOptions
 from mapper.problem import Problem
 from mapper.question import Question, decide, fits
-from mapper.result import Result, Status
+from mapper.reasons import Status
+from mapper.result import Result
 from mapper.rules import Rule
 from mapper.sim.config_frame import simulate_config
 from mapper.sim.network import simulate

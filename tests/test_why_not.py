@@ -18,9 +18,9 @@ from mapper.cli.entry import run
 from mapper.edits import Edit, apply_edits
 from mapper.network import Edge, Network
 from mapper.operations import Convolution, Pool, shape_after
+from mapper.reasons import FeasibilityReport
 from mapper.repairs.find import KINDS
 from mapper.report.rules import rules_page
-from mapper.result import FeasibilityReport
 from mapper.rules import Rule
 from tests.builders import UNDIVIDED, chain, conv, gesture, pool
 

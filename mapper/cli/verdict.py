@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from mapper.process import BAD_INPUT, FAULT, OK, UNDECIDED
 
 if TYPE_CHECKING:
-    from mapper.result import FeasibilityReport
+    from mapper.reasons import FeasibilityReport
 
 __all__ = ["Outcome", "Refuted", "exit_status"]
 

@@ -33,8 +33,9 @@ from mapper.errors import InfeasibleError, UndecidedError, warn_caller
 from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
 from mapper.question import Question, fits
+from mapper.reasons import FeasibilityReport
 from mapper.references import LayerReference, as_index
-from mapper.result import FeasibilityReport, Result
+from mapper.result import Result
 
 __all__ = ["Monitors", "PlacedNetwork"]
 

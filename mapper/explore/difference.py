@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, TypeAlias, TypeVar
 
 from mapper.explore.record import Cell, NetworkRow, ReportRecord, VariantRow, Verdict
-from mapper.result import Record
+from mapper.reasons import Record
 
 __all__ = ["CellChange", "Kind", "ReportDifference", "VariantChange", "report_difference"]
 

@@ -9,8 +9,8 @@ from pydantic import model_validator
 
 from hwspec.display import Displayed
 from mapper.options import SolveOptions
+from mapper.reasons import FeasibilityReport, Gap, Record, Repair
 from mapper.record import LayerSizes, PlacementRecord, read_record
-from mapper.result import FeasibilityReport, Gap, Record, Repair
 
 __all__ = [
     "REPORT_MAX",
@@ -193,7 +193,7 @@ class Cell(Record):
     sentence
         Why not, in one sentence; None where it is placed.
     nature
-        As in `mapper.result.FeasibilityReport`; None where it is placed.
+        As in `mapper.reasons.FeasibilityReport`; None where it is placed.
     gaps
         Requirements that are missed, the decisive one first; what only large layers that may be cut miss
         stands behind. Empty where layers only compete.

@@ -13,8 +13,9 @@ from mapper.explore.larger_offer import larger_offer, largest_chip
 from mapper.explore.request import Request, require_sound
 from mapper.normal_form import NormalNetwork
 from mapper.question import Question, decide
+from mapper.reasons import Status
 from mapper.references import networks_apart
-from mapper.result import Result, Status
+from mapper.result import Result
 from mapper.wording import join_names
 
 # The solver is loaded by this module: the command line imports it when it has read its arguments.

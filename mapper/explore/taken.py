@@ -9,8 +9,9 @@ from mapper.explore.verdict import placed_cell
 from mapper.normal_form import NormalNetwork
 from mapper.problem import Problem
 from mapper.question import Question
+from mapper.reasons import Status
 from mapper.record import LayerSizes, PlacementRecord, layer_sizes
-from mapper.result import Result, Statistics, Status
+from mapper.result import Result, Statistics
 from mapper.verify import verify
 
 __all__ = ["is_true"]

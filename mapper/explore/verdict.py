@@ -10,8 +10,9 @@ from mapper.explore.record import Cell, Margin, Resource
 from mapper.network import Network
 from mapper.options import moves_of
 from mapper.problem import Problem
+from mapper.reasons import Conflict, FeasibilityReport, Status, Unmet
 from mapper.record import CoreUse, core_use, placement_record
-from mapper.result import Conflict, FeasibilityReport, Result, Status, Unmet
+from mapper.result import Result
 from mapper.rules import Rule
 from mapper.solver.divided.decisive import decisive_unmet
 from mapper.wording import join_names

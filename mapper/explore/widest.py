@@ -18,8 +18,9 @@ from mapper.operations import Pair
 from mapper.options import SolveOptions
 from mapper.problem import Problem
 from mapper.question import Question, decide, fits
+from mapper.reasons import FeasibilityReport, Gap, SizeChange, Status, unmet
 from mapper.repairs.search import size_changes
-from mapper.result import FeasibilityReport, Gap, Result, SizeChange, Status, unmet
+from mapper.result import Result
 from mapper.rules import Rule, by_code
 from mapper.solver.budget import Budget
 from mapper.wording import counted, join_names

@@ -9,8 +9,8 @@ from hwspec.schema import CoreSpec
 from hwspec.variant import apply_overrides
 from mapper.errors import SpecError
 from mapper.problem import Problem
+from mapper.reasons import Repair
 from mapper.repairs.search import Search, largest, smallest
-from mapper.result import Repair
 from mapper.solver.amounts import MEMORIES, least_extra
 from mapper.wording import counted, join_names
 

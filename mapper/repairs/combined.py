@@ -10,6 +10,7 @@ from mapper.demand import is_pool
 from mapper.edits import Edit, linked_layers, reads_whole_map
 from mapper.errors import MapperError
 from mapper.operations import Pair
+from mapper.reasons import Repair
 from mapper.repairs.network import (
     largest_edit,
     largest_size,
@@ -21,7 +22,6 @@ from mapper.repairs.network import (
     strides_of,
 )
 from mapper.repairs.search import Search, last, size_changes
-from mapper.result import Repair
 from mapper.rules import Rule
 from mapper.wording import join_names
 from mapper.work import HOLDING, CoreWork, largest, layer_work

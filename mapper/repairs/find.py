@@ -17,11 +17,12 @@ from mapper.asking import REPAIR
 from mapper.errors import MapperError
 from mapper.options import RepairOf, SolveOptions
 from mapper.question import Question, decide
+from mapper.reasons import FeasibilityReport, Repair, Status
 from mapper.repairs.chip import chip_repairs
 from mapper.repairs.combined import combined_repairs
 from mapper.repairs.network import single_repairs, unfolded_repairs
 from mapper.repairs.search import Search, repaired, smallest
-from mapper.result import FeasibilityReport, Repair, Result, Status
+from mapper.result import Result
 from mapper.rules import Rule
 from mapper.solver.budget import Budget
 from mapper.wording import join_numbers

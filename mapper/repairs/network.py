@@ -8,8 +8,8 @@ from heapq import heappop, heappush
 from mapper.edits import Edit, following_edits, linked_layers, reads_whole_map
 from mapper.errors import MapperError
 from mapper.operations import Pair
+from mapper.reasons import Repair, SizeChange
 from mapper.repairs.search import Search, largest, last, roundest, size_changes
-from mapper.result import Repair, SizeChange
 from mapper.wording import join_names
 from mapper.work import layer_work
 

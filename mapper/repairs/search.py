@@ -14,8 +14,8 @@ from mapper.operations import Convolution, Pair
 from mapper.options import SolveOptions
 from mapper.problem import Problem
 from mapper.question import Question, fits
+from mapper.reasons import FeasibilityReport, Repair, SizeChange
 from mapper.repairs.bounds import Bounds
-from mapper.result import FeasibilityReport, Repair, SizeChange
 from mapper.solver.budget import Budget
 from mapper.solver.divided.prices import Prices
 

@@ -6,12 +6,13 @@ from typing import Any
 
 from hwspec.display import html
 from mapper.explore.record import Cell, ReportRecord
+from mapper.reasons import FeasibilityReport
 from mapper.record import PlacementRecord, placement_record
 from mapper.report.floorplan import floorplan_svg
 from mapper.report.html import page_of, template
 from mapper.report.placement_page import CORE_HEAD, core_rows
 from mapper.report.words import assumed_paths, placed_words, reasons, refused_words
-from mapper.result import FeasibilityReport, Result
+from mapper.result import Result
 from mapper.wording import counted, join_names
 
 __all__ = ["matrix_html", "page", "placement_html", "report_html", "result_html"]

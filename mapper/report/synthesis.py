@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from rich.console import Console
 
 from mapper.explore.smallest import Answer, Curves, NoChip, Point
+from mapper.reasons import Status
 from mapper.report.csv import csv_text
 from mapper.report.plots import new_figure, write_figure
 from mapper.report.terminal import heading, line, print_cores, print_table
-from mapper.result import Status
 from mapper.rules import by_code
 from mapper.wording import counted, join_names, titled
 

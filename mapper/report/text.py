@@ -12,11 +12,12 @@ from hwspec.schema import AssumedFact, ChipSpec
 from mapper.asking import TIME_LIMIT, WORK_LIMIT
 from mapper.operations import Shape
 from mapper.passes.rounding import RoundingLoss, rounding_losses
+from mapper.reasons import FeasibilityReport, Status
 from mapper.record import RELAY_OF, CoreUse, core_use
 from mapper.references import layer_key
 from mapper.report.terminal import heading, line, print_cores, print_table
 from mapper.report.words import assumed_paths, changed_chip, destination, placed_words, reasons, refused_words
-from mapper.result import FeasibilityReport, Result, Status
+from mapper.result import Result
 from mapper.rules import Rule
 from mapper.solution import DVS
 from mapper.wording import counted, join_names, join_numbers

@@ -9,7 +9,7 @@ from hwspec.inert import quoted
 from hwspec.schema import AssumedFact
 from hwspec.variant import SET
 from mapper.asking import spoken
-from mapper.result import FeasibilityReport, Status
+from mapper.reasons import FeasibilityReport, Status
 from mapper.rules import Rule
 from mapper.wording import join_numbers
 

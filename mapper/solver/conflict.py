@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from hwspec.variant import SET
 from mapper.asking import spoken
 from mapper.faults import ChipFault
-from mapper.result import Conflict, Correction, DividedConflict, Requirement
+from mapper.reasons import Conflict, Correction, DividedConflict, Requirement
 from mapper.rules import Rule
 from mapper.solver.cp_sat import Model
 from mapper.solver.exchange import Exchange

@@ -9,8 +9,8 @@ from functools import cache
 from hwspec.schema import ChipSpec
 from mapper.faults import ChipFault
 from mapper.problem import Problem
+from mapper.reasons import FeasibilityReport, HallSet, ReportNature, Status, Unmet, unmet
 from mapper.references import signal_title
-from mapper.result import FeasibilityReport, HallSet, ReportNature, Status, Unmet, unmet
 from mapper.rules import Rule
 from mapper.solver.budget import Budget, Found
 from mapper.solver.conflict import find_conflict, find_correction

@@ -17,7 +17,7 @@ from math import prod
 from typing import Literal, NamedTuple, TypeAlias
 
 from mapper.problem import Problem
-from mapper.result import Status
+from mapper.reasons import Status
 from mapper.solution import Objective, Solution
 from mapper.solver.assignment import assignment
 from mapper.solver.budget import Budget

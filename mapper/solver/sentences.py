@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from mapper.options import moves_of
+from mapper.reasons import Requirement
 from mapper.references import signal_title
-from mapper.result import Requirement
 from mapper.rules import Rule
 from mapper.solver.divided.explain import astray
 from mapper.solver.requirements import Part, Requirements

@@ -13,7 +13,7 @@ from typing import Generic, Literal, TypeVar
 from hwspec.schema import CoreSpec
 from mapper.errors import TimeLimitError
 from mapper.problem import Problem
-from mapper.result import Status
+from mapper.reasons import Status
 from mapper.solution import LayerPart, Objective, Relay, Solution
 from mapper.solver.budget import Budget
 from mapper.solver.or_tools import cp_model

@@ -30,7 +30,8 @@ from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
 from mapper.passes import PrepareOptions, prepare
 from mapper.process import ended_by_ctrl_c
-from mapper.result import Result, Status
+from mapper.reasons import Status
+from mapper.result import Result
 from mapper.tuning.knobs import Knobs, tuned_network
 from mapper.tuning.search import Found, searched
 from mapper.tuning.trial import Harder, Trial, held, placed_as, samples_of

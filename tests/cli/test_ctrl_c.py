@@ -15,7 +15,8 @@ from ortools.sat.python import cp_model
 
 import mapper
 from mapper.options import SolveOptions
-from mapper.result import FeasibilityReport, Result, Status
+from mapper.reasons import FeasibilityReport, Status
+from mapper.result import Result
 from mapper.solver.budget import INTERRUPTION, Budget
 from tests.cli.moments import SAID, ended_at
 

@@ -12,7 +12,8 @@ from mapper.network import DvsSettings, Edge, Input, Output
 from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Convolution, Neuron, Pool, Shape, shape_after
 from mapper.options import SolveOptions, resolve
-from mapper.result import Result, Statistics, Status
+from mapper.reasons import Status
+from mapper.result import Result, Statistics
 from mapper.solution import (
     DVS,
     READOUT,

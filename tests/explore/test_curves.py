@@ -19,8 +19,8 @@ from mapper.explore.smallest import Answer, NoChip, Point, curves, synthesize
 from mapper.frontends import load_network
 from mapper.normal_form import NormalNetwork
 from mapper.passes import prepare
+from mapper.reasons import Status
 from mapper.report.synthesis import curve_csv, plot_curves, print_synthesis, synthesis_record
-from mapper.result import Status
 from mapper.solver.smallest.search import SmallestChip, find_chip
 from mapper.solver.smallest.sizes import ChipQuestion, MemorySizes
 from tests.builders import chain, conv

@@ -19,8 +19,8 @@ from mapper.explore.record import Cell, ReportRecord, Settings, read_report
 from mapper.explore.sweep import Place, sweep
 from mapper.options import SolveOptions
 from mapper.passes import prepare
+from mapper.reasons import Status
 from mapper.repairs.find import with_repairs
-from mapper.result import Status
 from mapper.solution import LayerPart
 from mapper.solver.plain import solve_plain
 from tests.builders import chain, conv, tiny_chip, weighted

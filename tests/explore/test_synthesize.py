@@ -26,8 +26,9 @@ from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
 from mapper.passes import prepare
 from mapper.question import Question, decide, fits
+from mapper.reasons import Status
 from mapper.report.synthesis import synthesis_record
-from mapper.result import Result, Status
+from mapper.result import Result
 from mapper.solver.smallest.sizes import MemorySizes, _useful, chip_of
 from tests.builders import chain, conv, tiny_chip
 from tests.graphs import Link, graph

@@ -15,9 +15,9 @@ from mapper.explore.plan import plan_networks, plan_variants, with_traffic
 from mapper.explore.record import Cell, Margin
 from mapper.explore.sweep import sweep
 from mapper.network import Network
+from mapper.reasons import Gap
 from mapper.report.csv import LAYER_COLUMNS, SUMMARY_COLUMNS, layers_csv, summary_csv
 from mapper.report.matrix import cell_text, print_difference, print_matrix
-from mapper.result import Gap
 from tests.builders import chain, conv
 from tests.explore.reports import BARE, GESTURE, HERE, SMALL, TOO_LARGE, sides, small_report
 

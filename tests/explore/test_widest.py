@@ -20,8 +20,8 @@ from mapper.normal_form import NormalNetwork
 from mapper.operations import Convolution, Shape
 from mapper.options import SolveOptions
 from mapper.question import Question, decide, fits
+from mapper.reasons import Status
 from mapper.report.synthesis import widest_lines
-from mapper.result import Status
 from tests.builders import chain, conv, tiny_chip
 from tests.graphs import Link, graph
 

@@ -9,7 +9,8 @@ from hwspec.schema import ChipSpec
 from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
 from mapper.question import Question
-from mapper.result import Result, Status
+from mapper.reasons import Status
+from mapper.result import Result
 from mapper.solution import Solution
 from mapper.verify import verify
 from tests.property.divided_oracle import Answer, best_division

@@ -18,7 +18,8 @@ from hwspec.schema import ChipSpec
 from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions, resolve
 from mapper.question import Question, decide, fits
-from mapper.result import Result, Status
+from mapper.reasons import Status
+from mapper.result import Result
 from mapper.solution import LayerPart, Objective, Placement, Solution
 from mapper.solver.budget import Budget
 from mapper.verify import verify

@@ -18,8 +18,8 @@ from mapper.normal_form import NormalNetwork
 from mapper.operations import Convolution
 from mapper.options import SolveOptions
 from mapper.question import Question
+from mapper.reasons import Conflict, FeasibilityReport, Requirement, Status
 from mapper.repairs.search import repaired
-from mapper.result import Conflict, FeasibilityReport, Requirement, Status
 from tests.builders import UNDIVIDED, chain, conv, pool, tiny_chip
 
 # Infeasible instances to judge; the full number is in the README.

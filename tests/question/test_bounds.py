@@ -19,7 +19,7 @@ from hwspec.memory import bias_words, kernel_words, neuron_words
 from hwspec.schema import ChipSpec
 from mapper.operations import Convolution
 from mapper.question import Question, decide, fits
-from mapper.result import Status
+from mapper.reasons import Status
 from mapper.rules import Rule
 from mapper.solution import LayerPart, Placement, Relay
 from mapper.verify import verify

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from mapper.question import Question, decide, fits
-from mapper.result import Status
+from mapper.reasons import Status
 from tests.property.divided_instances import random_divided_instance
 from tests.property.question_instances import Instance, random_question_instance
 

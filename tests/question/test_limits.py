@@ -16,7 +16,8 @@ from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Convolution, Shape
 from mapper.options import SolveOptions
 from mapper.question import Question, decide, fits
-from mapper.result import Result, Status
+from mapper.reasons import Status
+from mapper.result import Result
 from mapper.solver.budget import Budget
 from mapper.solver.divided import model
 from tests.builders import chain, conv, pool, tiny_chip

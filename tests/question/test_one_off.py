@@ -18,7 +18,8 @@ from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Convolution, Pair, Pool, Shape
 from mapper.options import SolveOptions, resolve
 from mapper.question import Question, decide
-from mapper.result import Result, Status
+from mapper.reasons import Status
+from mapper.result import Result
 from mapper.solution import LayerPart, Relay
 from mapper.solver.stages import best_merit
 from tests.builders import chain, conv, pool, tiny_chip

@@ -16,9 +16,9 @@ from hwspec.schema import ChipSpec
 from mapper.normal_form import NormalNetwork
 from mapper.options import SolveOptions
 from mapper.question import Question
+from mapper.reasons import Conflict, DividedConflict, FeasibilityReport
 from mapper.repairs.bounds import Bounds
 from mapper.repairs.search import largest, roundest, smallest
-from mapper.result import Conflict, DividedConflict, FeasibilityReport
 from mapper.solver.budget import Budget
 from mapper.solver.divided.prices import Asked, Form, Load, Prices, Sent, load_of
 from mapper.solver.divided.run import divisible, is_divided_placeable

@@ -19,7 +19,7 @@ from mapper.passes.legalize import Extended, form_like, legal_forms
 from mapper.passes.legalize.layer_form import Candidate
 from mapper.problem import Problem
 from mapper.question import Question, decide
-from mapper.result import Status
+from mapper.reasons import Status
 from tests.builders import chain, conv, pool
 from tests.property import question_instances
 

@@ -8,7 +8,7 @@ import mapper
 from hwspec.schema import ChipSpec
 from mapper.network import DvsSettings, Edge, Input, Layer, Network, Output
 from mapper.operations import Convolution, Pool, Shape
-from mapper.result import Status
+from mapper.reasons import Status
 from tests.builders import chain, conv, pool, tiny_chip
 
 

@@ -17,7 +17,8 @@ from mapper.normal_form import NormalLayer, NormalNetwork
 from mapper.operations import Convolution, Neuron, Shape
 from mapper.options import SolveOptions
 from mapper.question import Question, decide
-from mapper.result import Result, Status
+from mapper.reasons import Status
+from mapper.result import Result
 from mapper.rules import Rule
 from mapper.solution import Relay
 from tests.builders import chain, conv, weighted

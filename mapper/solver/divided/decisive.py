@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mapper.problem import Problem
-from mapper.result import FeasibilityReport, Unmet, unmet
+from mapper.reasons import FeasibilityReport, Unmet, unmet
 from mapper.rules import Rule
 from mapper.solver.divided.need import least_pieces
 from mapper.solver.divided.run import divisible

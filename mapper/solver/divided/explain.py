@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from mapper.errors import TimeLimitError
 from mapper.problem import Problem
-from mapper.result import Unmet, unmet
+from mapper.reasons import Unmet, unmet
 from mapper.rules import Rule
 from mapper.solver.budget import Budget
 from mapper.solver.divided.model import build_model

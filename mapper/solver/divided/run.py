@@ -10,7 +10,7 @@ from typing import Literal
 from mapper.errors import TimeLimitError
 from mapper.normal_form import NormalNetwork
 from mapper.problem import Problem
-from mapper.result import Status
+from mapper.reasons import Status
 from mapper.rules import Rule
 from mapper.solution import Solution
 from mapper.solver.budget import Budget

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mapper.result import Status
+from mapper.reasons import Status
 from mapper.solver.budget import INTERRUPTION, Budget
 from mapper.solver.cp_sat import Model
 from mapper.solver.or_tools import cp_model

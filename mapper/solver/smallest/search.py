@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 from mapper.activity import doing
 from mapper.demand import layer_demands
 from mapper.normal_form import NormalNetwork
-from mapper.result import Status
+from mapper.reasons import Status
 from mapper.solver.budget import INTERRUPTION, Budget
 from mapper.solver.or_tools import cp_model
 from mapper.solver.smallest.model import Catalogue, SynthesisModel, build_synthesis
