@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from mapper import api
 from mapper.demand import layer_demands
-from mapper.errors import MapperError, NetworkError, UnsupportedLayerError
+from mapper.errors import MapperError, MapperWarning, NetworkError, UnsupportedLayerError
 from mapper.frontends import load_network
 from mapper.frontends.shapes import json_schema, parse_shapes
 from mapper.operations import Pool, Shape
@@ -264,3 +265,14 @@ def test_layers_no_input_reaches_are_named() -> None:
     content["layers"] += [{"name": "b", "conv": {"features": 2, "kernel": 1}, "from": "b"}]
     with pytest.raises(NetworkError, match="layer b"):
         parse_shapes(content, "t")
+
+
+def test_a_map_whose_features_seem_to_come_last_is_told() -> None:
+    layers = [{"name": "a", "conv": {"features": 4, "kernel": 1}}]
+    with pytest.warns(
+        MapperWarning, match=r"^net\.yaml: input input: shape \[32, 30, 2\]: .* be \[2, 32, 30\]$"
+    ):
+        parse_shapes({"input": {"shape": [32, 30, 2]}, "layers": layers}, "net.yaml")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        parse_shapes({"input": {"shape": [2, 32, 30]}, "layers": layers}, "net.yaml")
